@@ -1,0 +1,208 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kube::core::Duration as GoDuration;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::DingTalkAppStatus;
+
+/// Keeps a valid DingTalk access token in a Secret.
+///
+/// The operator fetches the token with the credentials that `spec.credentialsSecretRef` names,
+/// writes it to the target Secret, and renews it ahead of its expiry.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "dingtalk-token-operator.github.io",
+    version = "v1alpha1",
+    kind = "DingTalkApp",
+    plural = "dingtalkapps",
+    shortname = "dta",
+    category = "dingtalk",
+    doc = "DingTalkApp keeps a valid DingTalk access token in a Secret: the operator fetches the token with the app's credentials, writes it to the target Secret, and renews it ahead of its expiry.",
+    namespaced,
+    status = "DingTalkAppStatus",
+    validation = Rule::new("(has(self.spec.target) && has(self.spec.target.name)) || self.metadata.name.size() <= 247").message("metadata.name is too long for the default target name <name>-token (253 characters at most): set spec.target.name"),
+    validation = Rule::new("(has(self.spec.target) && has(self.spec.target.name)) || self.metadata.name + '-token' != self.spec.credentialsSecretRef.name").message("the default target <metadata.name>-token is the credentials Secret, which the operator never writes: set spec.target.name to another name"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the Secret holds a valid token"),
+    printcolumn(name = "Tokens", type_ = "string", json_path = ".status.tokens", description = "Valid tokens of those wanted"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Renewed\")].reason", description = "How the last attempt went"),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt", description = "When the token expires"),
+    printcolumn(name = "Next", type_ = "string", json_path = ".status.nextAttemptAt", description = "When the token is fetched next", priority = 1),
+    printcolumn(name = "Site", type_ = "string", json_path = ".spec.site", description = "The DingTalk site", priority = 1),
+    printcolumn(name = "Secret", type_ = "string", json_path = ".status.corps[0].secretName", description = "The Secret that holds the token", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.target) || !has(self.target.name) || self.target.name != self.credentialsSecretRef.name").message("target.name is the credentials Secret, which the operator never writes: choose another name"),
+    validation = Rule::new("self.corpIds.size() == 1").message("layout Single holds the token of exactly one corpId: write one corpId here, and one DingTalkApp for each further organisation")
+)]
+pub struct DingTalkAppSpec {
+    /// The Secret of this namespace with the app's credentials.
+    pub credentials_secret_ref: CredentialsSecretRef,
+    /// The organisations (corpId) to hold a token of.
+    ///
+    /// For an internal app, the app's own organisation; for a third-party enterprise app, the
+    /// organisation that authorised it. Layout `Single` takes exactly one.
+    #[schemars(length(min = 1, max = 1000), inner(length(min = 1, max = 64)))]
+    #[x_kube(
+        merge_strategy = ListMerge::Set,
+        validation = Rule::new("self.all(id, id.matches('^[A-Za-z0-9_-]+$'))").message("a corpId has 1 to 64 letters, digits, '-' or '_'; copy it from the DingTalk developer console, it looks like ding9f50b15bccd16741")
+    )]
+    pub corp_ids: Vec<String>,
+    /// The DingTalk site that the app belongs to, a name from the operator's `--site` flags.
+    ///
+    /// `global` is `https://api.dingtalk.io`, `china` is `https://api.dingtalk.com`; their accounts
+    /// are separate.
+    #[serde(default = "default_site")]
+    #[schemars(length(min = 1, max = 63))]
+    pub site: String,
+    /// The Secret to write.
+    #[serde(default)]
+    pub target: Target,
+    /// How long before its expiry a token is renewed, such as `40m`.
+    ///
+    /// Default: a third of the lifetime that the endpoint gave. More than nine tenths of the
+    /// lifetime counts as nine tenths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<RenewBeforeSchema>")]
+    pub renew_before: Option<String>,
+}
+
+/// Names the Secret with the app's credentials, and its keys.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialsSecretRef {
+    /// The Secret's name, in the namespace of this `DingTalkApp`.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("not a Secret's name: use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
+    pub name: String,
+    /// The key with the app's ClientID.
+    #[serde(default = "default_client_id_key")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("not a key of a Secret: use letters, digits, '-', '_' and '.'"))]
+    pub client_id_key: String,
+    /// The key with the app's ClientSecret.
+    #[serde(default = "default_client_secret_key")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("not a key of a Secret: use letters, digits, '-', '_' and '.'"))]
+    pub client_secret_key: String,
+}
+
+/// The Secret that the operator writes.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// The Secret's name. Default: `<metadata.name>-token`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("not a Secret's name: use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
+    pub name: Option<String>,
+    /// How the tokens are laid out in Secrets.
+    #[serde(default)]
+    pub layout: Layout,
+    /// Labels to set on the Secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 32), schema_with = "label_map")]
+    #[x_kube(
+        validation = Rule::new("self.all(key, !key.matches('(^|[.])(kubernetes[.]io|k8s[.]io)/|^dingtalk-token-operator[.]github[.]io/'))").message("labels of kubernetes.io, k8s.io and dingtalk-token-operator.github.io are reserved: use a prefix of your own"),
+        validation = Rule::new("self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))").message("not a label: a key is [prefix/]name, and name and value have at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit")
+    )]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations to set on the Secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 32), schema_with = "annotation_map")]
+    #[x_kube(
+        validation = Rule::new("self.all(key, !key.matches('(^|[.])(kubernetes[.]io|k8s[.]io)/|^dingtalk-token-operator[.]github[.]io/'))").message("annotations of kubernetes.io, k8s.io and dingtalk-token-operator.github.io are reserved: use a prefix of your own"),
+        validation = Rule::new("self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))").message("not an annotation: a key is [prefix/]name, and name has at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit")
+    )]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// How the tokens are laid out in Secrets.
+#[derive(
+    schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq,
+)]
+pub enum Layout {
+    /// One Secret, named `target.name`, with the keys `access_token`, `expires_at` and `corp_id`.
+    #[default]
+    Single,
+}
+
+fn default_site() -> String {
+    "global".to_owned()
+}
+
+fn default_client_id_key() -> String {
+    "client_id".to_owned()
+}
+
+fn default_client_secret_key() -> String {
+    "client_secret".to_owned()
+}
+
+fn label_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    bounded_map(63)
+}
+
+fn annotation_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    bounded_map(4096)
+}
+
+fn bounded_map(max_length: u32) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": {"type": "string", "maxLength": max_length},
+    })
+}
+
+/// The schema of `renewBefore`: Go's duration format, as everywhere in Kubernetes.
+struct RenewBeforeSchema;
+
+impl schemars::JsonSchema for RenewBeforeSchema {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "RenewBefore".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "maxLength": 32,
+            "x-kubernetes-validations": [{
+                "rule": "self.matches('^([0-9]{1,9}([.][0-9]{1,9})?(ms|s|m|h))+$') && self.matches('[1-9]')",
+                "message": "renewBefore is a positive duration such as 40m or 1h30m",
+            }],
+        })
+    }
+}
+
+impl DingTalkApp {
+    /// The name of the Secret that this app writes.
+    pub fn target_name(&self) -> String {
+        match &self.spec.target.name {
+            Some(name) => name.clone(),
+            None => format!(
+                "{}-token",
+                self.metadata.name.as_deref().unwrap_or_default()
+            ),
+        }
+    }
+}
+
+impl DingTalkAppSpec {
+    /// `renewBefore` where it is a positive duration; `None` means the default.
+    ///
+    /// Parsed here and not with the object: one app that does not parse would end the watch of all.
+    pub fn renew_before(&self) -> Option<Duration> {
+        let duration: GoDuration = self.renew_before.as_deref()?.parse().ok()?;
+        (!duration.is_negative())
+            .then(|| Duration::from(duration))
+            .filter(|duration| !duration.is_zero())
+    }
+}

@@ -1,0 +1,114 @@
+//! Wakes apps at wall-clock times.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
+
+use super::index::AppRef;
+
+/// Timers stand still while a machine sleeps, and do not notice that a clock was set: the wall
+/// clock is looked at again at least this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+struct Times {
+    by_time: BTreeMap<Turn, AppRef>,
+    by_app: HashMap<AppRef, Turn>,
+    set: u64,
+}
+
+/// A time, and what tells two of the same time apart.
+type Turn = (Timestamp, u64);
+
+/// See the module.
+#[derive(Default)]
+pub struct Alarm {
+    times: Mutex<Times>,
+    earlier: Notify,
+}
+
+impl Alarm {
+    /// Sets the time of an app's next look, or none.
+    pub fn set(&self, app: &AppRef, at: Option<Timestamp>) {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = times.by_app.remove(app) {
+            times.by_time.remove(&old);
+        }
+        let Some(at) = at else { return };
+        times.set += 1;
+        let turn = (at, times.set);
+        times.by_app.insert(app.clone(), turn);
+        times.by_time.insert(turn, app.clone());
+        let first = times
+            .by_time
+            .first_key_value()
+            .is_some_and(|(first, _)| *first == turn);
+        drop(times);
+        if first {
+            self.earlier.notify_one();
+        }
+    }
+
+    /// Wakes each app at its time, for ever.
+    pub async fn run(&self, wake: impl Fn(&AppRef)) {
+        loop {
+            let (due, wait) = self.due(Timestamp::now());
+            due.iter().for_each(&wake);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.earlier.notified() => {}
+            }
+        }
+    }
+
+    fn due(&self, now: Timestamp) -> (Vec<AppRef>, Duration) {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut due = Vec::new();
+        while let Some(entry) = times
+            .by_time
+            .first_entry()
+            .filter(|entry| entry.key().0 <= now)
+        {
+            due.push(entry.remove());
+        }
+        for app in &due {
+            times.by_app.remove(app);
+        }
+        let wait = times
+            .by_time
+            .first_key_value()
+            .map_or(LOOK_AGAIN, |((at, _), _)| {
+                let wait = at.duration_since(now).max(SignedDuration::from_millis(1));
+                Duration::try_from(wait)
+                    .unwrap_or(LOOK_AGAIN)
+                    .min(LOOK_AGAIN)
+            });
+        (due, wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_is_due_once_and_only_at_its_last_time() {
+        let alarm = Alarm::default();
+        let app = AppRef::new("payroll").within("hr");
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        alarm.set(&app, Some(at(10)));
+        alarm.set(&app, Some(at(20)));
+        assert_eq!(alarm.due(at(15)), (vec![], Duration::from_secs(5)));
+        assert_eq!(alarm.due(at(20)), (vec![app.clone()], LOOK_AGAIN));
+        assert_eq!(alarm.due(at(30)), (vec![], LOOK_AGAIN));
+        alarm.set(&app, Some(at(10_000)));
+        assert_eq!(
+            alarm.due(at(0)).1,
+            LOOK_AGAIN,
+            "a clock that jumps is noticed"
+        );
+    }
+}

@@ -1,0 +1,334 @@
+//! The calls to the API server: each named, each with a time-out, none that lists or polls.
+//!
+//! Contents of Secrets pass through here alone. They are parsed by hand, since the client library
+//! logs a body that it cannot parse.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Request;
+use kube::{Client, Resource};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::api::{DingTalkApp, DingTalkAppStatus, MANAGER};
+use crate::plan::{ObjectVersion, Write};
+
+/// The client library retries for minutes by itself; an app must not wait for that.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Asks for the metadata of an object alone: what was just written need not come back.
+const METADATA_ONLY: &str =
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+
+/// What went wrong in a call to the API server.
+#[derive(Debug, Error)]
+pub enum ClusterError {
+    /// No answer within the time-out.
+    #[error("{operation}: no answer from the API server within {} s", CALL_TIMEOUT.as_secs())]
+    TimedOut {
+        /// What was tried.
+        operation: &'static str,
+    },
+    /// The API server refused, or could not be reached.
+    #[error("{operation}: {}", said(source))]
+    Call {
+        /// What was tried.
+        operation: &'static str,
+        /// Why it failed.
+        source: kube::Error,
+    },
+    /// The request could not be built, or the answer is no object.
+    #[error("{operation}: the request or its answer is malformed")]
+    Malformed {
+        /// What was tried.
+        operation: &'static str,
+    },
+}
+
+/// The API server's own words, without the library's repetitions.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+impl ClusterError {
+    fn status(&self) -> Option<&kube::core::Status> {
+        match self {
+            Self::Call {
+                source: kube::Error::Api(status),
+                ..
+            } => Some(status),
+            _ => None,
+        }
+    }
+
+    /// There is no such object.
+    pub fn is_not_found(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_not_found)
+    }
+
+    /// The object is not in the expected state, or exists already.
+    pub fn is_conflict(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_conflict)
+    }
+
+    /// It is not allowed.
+    pub fn is_forbidden(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_forbidden)
+    }
+
+    /// The object's data was made immutable.
+    pub fn is_immutable(&self) -> bool {
+        self.status().is_some_and(|status| {
+            status.is_invalid()
+                && status
+                    .message
+                    .contains("field is immutable when `immutable`")
+        })
+    }
+
+    /// The namespace is on its way out.
+    pub fn is_namespace_terminating(&self) -> bool {
+        self.status()
+            .and_then(|status| status.details.as_ref())
+            .is_some_and(|details| {
+                details
+                    .causes
+                    .iter()
+                    .any(|cause| cause.reason == "NamespaceTerminating")
+            })
+    }
+}
+
+/// A Secret that was read.
+pub struct SecretContents {
+    /// Its metadata.
+    pub metadata: ObjectMeta,
+    data: BTreeMap<String, Zeroizing<Vec<u8>>>,
+}
+
+impl SecretContents {
+    /// The value of a key; each can be taken once.
+    pub fn take(&mut self, key: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.data.remove(key)
+    }
+}
+
+#[derive(Deserialize)]
+struct WireSecret {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    data: Option<BTreeMap<String, ByteString>>,
+}
+
+#[derive(Deserialize)]
+struct WireMetadata {
+    metadata: ObjectMeta,
+}
+
+/// See the module.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+}
+
+impl Cluster {
+    /// Calls through `client`.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Reads a Secret with its contents.
+    pub async fn read_secret(
+        &self,
+        operation: &'static str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<SecretContents, ClusterError> {
+        let request = secrets(namespace).get(name, &GetParams::default());
+        let text = self.call(operation, request, false).await?;
+        let secret: WireSecret =
+            serde_json::from_str(&text).map_err(|_| ClusterError::Malformed { operation })?;
+        Ok(SecretContents {
+            metadata: secret.metadata,
+            data: secret
+                .data
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(key, value)| (key, Zeroizing::new(value.0)))
+                .collect(),
+        })
+    }
+
+    /// Reads a Secret's metadata.
+    pub async fn read_secret_metadata(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<ObjectMeta, ClusterError> {
+        let request = secrets(namespace).get_metadata(name, &GetParams::default());
+        self.metadata("read the target Secret's metadata", request)
+            .await
+    }
+
+    /// Creates the target, or changes it in the state that is to be replaced.
+    pub async fn write_secret(
+        &self,
+        namespace: &str,
+        write: &Write,
+    ) -> Result<ObjectMeta, ClusterError> {
+        let Write {
+            name,
+            replaces,
+            labels,
+            annotations,
+            owner_references,
+            data,
+        } = write;
+        let mut body = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": name,
+                "labels": labels,
+                "annotations": annotations,
+                "ownerReferences": owner_references,
+            },
+        });
+        if let Some(data) = data {
+            body["data"] = data
+                .iter()
+                .map(|(key, value)| (key.to_owned(), json!(ByteString(value.as_bytes().to_vec()))))
+                .collect::<serde_json::Map<String, Value>>()
+                .into();
+        }
+        let Some(version) = replaces else {
+            body["type"] = json!("Opaque");
+            let operation = "create the target Secret";
+            let parameters = PostParams {
+                field_manager: Some(MANAGER.to_owned()),
+                dry_run: false,
+            };
+            let bytes =
+                serde_json::to_vec(&body).map_err(|_| ClusterError::Malformed { operation })?;
+            return self
+                .metadata(operation, secrets(namespace).create(&parameters, bytes))
+                .await;
+        };
+        body["metadata"]["uid"] = json!(version.uid);
+        body["metadata"]["resourceVersion"] = json!(version.resource_version);
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let request = secrets(namespace).patch(name, &parameters, &Patch::Merge(body));
+        self.metadata("change the target Secret", request).await
+    }
+
+    /// Deletes a Secret in this very state.
+    pub async fn delete_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: &ObjectVersion,
+    ) -> Result<(), ClusterError> {
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: Some(version.uid.clone()),
+                resource_version: Some(version.resource_version.clone()),
+            }),
+            ..DeleteParams::default()
+        };
+        let request = secrets(namespace).delete(name, &parameters);
+        self.call("delete the immutable target Secret", request, false)
+            .await
+            .map(drop)
+    }
+
+    /// Writes an app's status over `previous`; gives the app's new resourceVersion.
+    pub async fn write_status(
+        &self,
+        app: &DingTalkApp,
+        previous: &DingTalkAppStatus,
+        status: &DingTalkAppStatus,
+    ) -> Result<Option<String>, ClusterError> {
+        let operation = "write the status";
+        let malformed = |_| ClusterError::Malformed { operation };
+        let mut patch = serde_json::to_value(status).map_err(malformed)?;
+        // In a merge patch, what is left out stays: a field that is no more is named as null.
+        let gone = serde_json::to_value(previous).map_err(malformed)?;
+        if let (Value::Object(patch), Value::Object(gone)) = (&mut patch, gone) {
+            for (field, _) in gone {
+                patch.entry(field).or_insert(Value::Null);
+            }
+        }
+        // The uid makes it a conflict where the app was recreated under the same name.
+        let body = json!({"metadata": {"uid": app.metadata.uid}, "status": patch});
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let namespace = app.metadata.namespace.as_deref();
+        let name = app.metadata.name.as_deref().unwrap_or_default();
+        let request = Request::new(DingTalkApp::url_path(&(), namespace)).patch_subresource(
+            "status",
+            name,
+            &parameters,
+            &Patch::Merge(body),
+        );
+        self.metadata(operation, request)
+            .await
+            .map(|metadata| metadata.resource_version)
+    }
+
+    /// Publishes an event.
+    pub async fn publish(&self, namespace: &str, event: &Event) -> Result<(), ClusterError> {
+        let operation = "publish an event";
+        let bytes = serde_json::to_vec(event).map_err(|_| ClusterError::Malformed { operation })?;
+        let request = Request::new(Event::url_path(&(), Some(namespace)))
+            .create(&PostParams::default(), bytes);
+        self.metadata(operation, request).await.map(drop)
+    }
+
+    async fn metadata(
+        &self,
+        operation: &'static str,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<ObjectMeta, ClusterError> {
+        let text = self.call(operation, request, true).await?;
+        serde_json::from_str::<WireMetadata>(&text)
+            .map(|object| object.metadata)
+            .map_err(|_| ClusterError::Malformed { operation })
+    }
+
+    async fn call(
+        &self,
+        operation: &'static str,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+        metadata_only: bool,
+    ) -> Result<Zeroizing<String>, ClusterError> {
+        let mut request = request.map_err(|_| ClusterError::Malformed { operation })?;
+        if metadata_only {
+            let accept = http::HeaderValue::from_static(METADATA_ONLY);
+            request.headers_mut().insert(http::header::ACCEPT, accept);
+        }
+        match tokio::time::timeout(CALL_TIMEOUT, self.client.request_text(request)).await {
+            Ok(Ok(text)) => Ok(Zeroizing::new(text)),
+            Ok(Err(source)) => Err(ClusterError::Call { operation, source }),
+            Err(_) => Err(ClusterError::TimedOut { operation }),
+        }
+    }
+}
+
+fn secrets(namespace: &str) -> Request {
+    Request::new(Secret::url_path(&(), Some(namespace)))
+}

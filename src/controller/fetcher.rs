@@ -1,0 +1,218 @@
+//! The queue of token requests: a token's very first attempt comes first, then the nearest expiry,
+//! as fast as the limits allow.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::index::AppRef;
+use super::{Context, Remembered};
+use crate::dingtalk::{
+    AccessToken, Admission, Answer, Class, Credentials, Failure, Limits, Rates, Slot,
+};
+use crate::plan::Minting;
+
+/// A site's clock that differs by more is reported: certificates and expiries depend on it.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+
+/// One token to fetch.
+pub struct Job {
+    /// For whom.
+    pub app: AppRef,
+    /// Its memory, where the outcome goes.
+    pub memory: Remembered,
+    /// What is fetched.
+    pub minting: Minting,
+    /// With what.
+    pub credentials: Credentials,
+    /// When the token that is held expires; `None` for the very first.
+    pub expires_at: Option<Timestamp>,
+    /// The token that is held, not to be shown if an answer repeats it.
+    pub known: Option<AccessToken>,
+    /// `spec.renewBefore`.
+    pub renew_before: Option<Duration>,
+}
+
+impl Job {
+    fn slot(&self) -> Slot {
+        Slot {
+            site: self.minting.site.clone(),
+            client_id: self.credentials.client_id.clone(),
+            corp_id: self.minting.corp_id.clone(),
+        }
+    }
+
+    /// A job that nobody waits for any more is not worth a call.
+    fn is_wanted(&self) -> bool {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.awaits(self.minting.id)
+    }
+}
+
+/// First attempts first (`None` sorts before any expiry), then by expiry, then in order of arrival.
+type Rank = (Option<Timestamp>, u64);
+
+struct Finished {
+    job: Job,
+    answer: Answer,
+    requested_at: Timestamp,
+}
+
+/// Fetches what comes through `jobs`, until `stop`; then finishes what is in flight.
+pub async fn run(
+    context: Arc<Context>,
+    rates: Rates,
+    mut jobs: mpsc::UnboundedReceiver<Job>,
+    stop: CancellationToken,
+) {
+    let mut queue: BTreeMap<Rank, Job> = BTreeMap::new();
+    let mut limits = Limits::new(rates);
+    let mut in_flight = JoinSet::new();
+    loop {
+        let wait = start_what_may(&context, &mut queue, &mut limits, &mut in_flight);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(job) = jobs.recv() => {
+                queue.insert((job.expires_at, job.minting.id), job);
+                // What arrives together is ranked together.
+                while let Ok(job) = jobs.try_recv() {
+                    queue.insert((job.expires_at, job.minting.id), job);
+                }
+            }
+            Some(done) = in_flight.join_next() => finish(&context, &mut limits, done),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    while let Some(done) = in_flight.join_next().await {
+        finish(&context, &mut limits, done);
+    }
+}
+
+/// Starts every job that the limits allow; gives the time after which to look again.
+fn start_what_may(
+    context: &Arc<Context>,
+    queue: &mut BTreeMap<Rank, Job>,
+    limits: &mut Limits,
+    in_flight: &mut JoinSet<Finished>,
+) -> Duration {
+    /// The queue is looked at again when something happens; this is a backstop.
+    const IDLE: Duration = Duration::from_secs(30);
+    let now = Instant::now();
+    let mut wait = IDLE;
+    let mut starting = Vec::new();
+    let mut waiting_clients = HashSet::new();
+    for (rank, job) in queue.iter() {
+        let slot = job.slot();
+        // What one client_id has to wait for, its later jobs wait for, too.
+        if waiting_clients.contains(&(slot.site.clone(), slot.client_id.clone())) {
+            continue;
+        }
+        match limits.admit(&slot, now) {
+            Admission::Now => starting.push(*rank),
+            Admission::At(at) => {
+                wait = wait.min(at.duration_since(now));
+                if limits.site_free_at(&slot.site).is_some_and(|at| at > now) {
+                    break;
+                }
+                waiting_clients.insert((slot.site, slot.client_id));
+            }
+            Admission::AfterAnother => {
+                waiting_clients.insert((slot.site, slot.client_id));
+            }
+        }
+    }
+    for rank in starting {
+        let Some(job) = queue.remove(&rank) else {
+            continue;
+        };
+        if !job.is_wanted() || context.credentials_changed(&job.app, &job.minting.credentials) {
+            limits.finished(&job.slot(), None, now);
+            context.drop_fetch(&job);
+            continue;
+        }
+        let client = Arc::clone(&context.dingtalk);
+        in_flight.spawn(async move {
+            let requested_at = Timestamp::now();
+            let Minting { site, corp_id, .. } = &job.minting;
+            let known = job.known.as_ref().map(AccessToken::expose);
+            let answer = client.fetch(site, corp_id, &job.credentials, known).await;
+            Finished {
+                job,
+                answer,
+                requested_at,
+            }
+        });
+    }
+    wait
+}
+
+fn finish(context: &Context, limits: &mut Limits, done: Result<Finished, tokio::task::JoinError>) {
+    let Ok(Finished {
+        job,
+        answer,
+        requested_at,
+    }) = done
+    else {
+        return;
+    };
+    let (slot, now) = (job.slot(), Instant::now());
+    report_clock(context, &slot.site, &answer);
+    let (minted, failure) = match answer.result {
+        Ok(minted) => (Some(minted), None),
+        Err(failure) => (None, Some(failure)),
+    };
+    let failure = limits.finished(&slot, failure, now);
+    log(&job, failure.as_ref());
+    context
+        .metrics
+        .attempt(failure.as_ref().map(|failure| failure.reason.as_str()));
+    let pause = context.record(&job, minted, failure.clone(), requested_at);
+    if let (Some(failure), Some(pause)) = (failure, pause)
+        && matches!(failure.class, Class::Throttled { .. } | Class::Banned)
+    {
+        limits.pause(&slot, failure.scope, pause, now);
+    }
+    context.wake(&job.app);
+}
+
+fn log(job: &Job, failure: Option<&Failure>) {
+    let app = &job.app;
+    let corp_id = &job.minting.corp_id;
+    match failure {
+        None => info!(%app, corp_id, "token fetched"),
+        Some(failure) => warn!(
+            %app,
+            corp_id,
+            reason = failure.reason.as_str(),
+            code = failure.code,
+            http_status = failure.http_status,
+            request_id = failure.request_id,
+            message = failure.message,
+            "token not fetched"
+        ),
+    }
+}
+
+fn report_clock(context: &Context, site: &str, answer: &Answer) {
+    let Some(difference) = answer.clock_difference else {
+        return;
+    };
+    let far = difference.unsigned_abs() > CLOCK_TOLERANCE;
+    let was_far = context
+        .metrics
+        .clock_difference(site, difference.as_secs_f64(), far);
+    if far && !was_far {
+        let seconds = difference.as_secs();
+        warn!(
+            site,
+            seconds, "the site's clock differs from ours: check the node's time"
+        );
+    }
+}

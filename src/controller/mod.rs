@@ -1,0 +1,283 @@
+//! Watches, and acts: the effects around [`crate::plan`].
+
+mod alarm;
+mod cluster;
+mod fetcher;
+mod index;
+mod reconcile;
+mod watch;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::channel::mpsc as triggers;
+use futures::future::join_all;
+use jiff::Timestamp;
+use kube::Client;
+use kube::runtime::Controller;
+use kube::runtime::controller;
+use kube::runtime::reflector::store::Writer;
+use tokio::sync::{mpsc, watch as channel};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::DingTalkApp;
+use crate::dingtalk::{self, Failure, Minted, Rates};
+use crate::operator::Metrics;
+use crate::plan::{Memory, ObjectVersion};
+use alarm::Alarm;
+use cluster::Cluster;
+use fetcher::Job;
+use index::{AppRef, Index};
+use watch::Scope;
+
+/// Apps that are worked on at once. Each waits for the API server only, never for DingTalk.
+const CONCURRENCY: u16 = 32;
+/// From the end of the last fetch to the end of the controller: enough for it to be woken.
+const HANDOVER: Duration = Duration::from_millis(100);
+
+type Remembered = Arc<Mutex<Memory>>;
+
+/// What the controller is to do.
+pub struct Options {
+    /// The namespaces to serve; none means all.
+    pub namespaces: Vec<String>,
+    /// The rates to keep.
+    pub rates: Rates,
+    /// The name of this process in events.
+    pub instance: String,
+}
+
+/// What every reconciliation shares.
+struct Context {
+    cluster: Cluster,
+    dingtalk: Arc<dingtalk::Client>,
+    metrics: Arc<Metrics>,
+    alarm: Alarm,
+    index: Mutex<Index>,
+    memories: Mutex<HashMap<AppRef, Remembered>>,
+    jobs: mpsc::UnboundedSender<Job>,
+    triggers: HashMap<Scope, triggers::UnboundedSender<AppRef>>,
+    fetches: AtomicU64,
+    listed: channel::Sender<HashSet<Scope>>,
+    stop: CancellationToken,
+    ready: channel::Receiver<bool>,
+    salt: [u8; 32],
+    instance: String,
+}
+
+impl Context {
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns true once the Secrets are known: before, every target would seem to be missing.
+    /// Returns false where the process is to stop before.
+    async fn ready(&self) -> bool {
+        let mut ready = self.ready.clone();
+        tokio::select! {
+            () = self.stop.cancelled() => *self.ready.borrow(),
+            ready = ready.wait_for(|ready| *ready) => ready.is_ok(),
+        }
+    }
+
+    /// The memory of an app; a new one where the app is new or was recreated.
+    fn remember(&self, app: &DingTalkApp) -> Remembered {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = memories
+            .entry(AppRef::from_obj(app))
+            .or_insert_with(|| Arc::new(Mutex::new(Memory::new(app, Timestamp::now()))));
+        let same = {
+            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let same = app.metadata.uid.as_deref() == Some(memory.uid.as_str());
+            if !same {
+                // What was queued for the former app is not fetched.
+                memory.minting = None;
+            }
+            same
+        };
+        if !same {
+            *memory = Arc::new(Mutex::new(Memory::new(app, Timestamp::now())));
+        }
+        Arc::clone(memory)
+    }
+
+    fn forget(&self, app: &AppRef) {
+        self.alarm.set(app, None);
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(memory) = memories.remove(app) {
+            memory
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .minting = None;
+        }
+    }
+
+    fn next_fetch_id(&self) -> u64 {
+        self.fetches.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn fetch(&self, job: Job) {
+        // The queue is gone only when the process ends.
+        let _ = self.jobs.send(job);
+    }
+
+    fn wake(&self, app: &AppRef) {
+        let sender = self
+            .triggers
+            .get(&app.namespace)
+            .or_else(|| self.triggers.get(&None));
+        if let Some(sender) = sender {
+            // The controller is gone only when the process ends.
+            let _ = sender.unbounded_send(app.clone());
+        }
+    }
+
+    fn wake_all(&self, apps: impl IntoIterator<Item = AppRef>) {
+        for app in apps {
+            self.wake(&app);
+        }
+    }
+
+    fn credentials_changed(&self, app: &AppRef, version: &ObjectVersion) -> bool {
+        self.index()
+            .credentials_version(app)
+            .is_some_and(|now| now != version)
+    }
+
+    /// A queued fetch that is not made: the app decides anew.
+    fn drop_fetch(&self, job: &Job) {
+        let mut memory = job.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.awaits(job.minting.id) {
+            memory.minting = None;
+            drop(memory);
+            self.wake(&job.app);
+        }
+    }
+
+    /// Takes note of what came of a fetch; gives the wait after a failure.
+    fn record(
+        &self,
+        job: &Job,
+        minted: Option<Minted>,
+        failure: Option<Failure>,
+        requested_at: Timestamp,
+    ) -> Option<Duration> {
+        let index = self.index();
+        let target = index.target(&job.app);
+        let mut memory = job.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Timestamp::now();
+        if memory.awaits(job.minting.id) {
+            memory.minting = None;
+        }
+        if let Some(minted) = minted {
+            memory.minted(
+                &job.minting,
+                minted,
+                requested_at,
+                target,
+                job.renew_before,
+                now,
+            );
+        }
+        let failure = failure?;
+        let left = job
+            .expires_at
+            .map(|expires_at| expires_at.duration_since(now));
+        let left = left.and_then(|left| Duration::try_from(left).ok());
+        let left = left.filter(|left| !left.is_zero());
+        Some(memory.failed(&job.minting, failure, left, rand::random(), now))
+    }
+}
+
+/// Runs until `stop`; then finishes what is in hand.
+pub async fn run(
+    client: Client,
+    dingtalk: dingtalk::Client,
+    metrics: Arc<Metrics>,
+    options: Options,
+    ready: channel::Sender<bool>,
+    stop: CancellationToken,
+) {
+    let scopes: Vec<Scope> = match options.namespaces.is_empty() {
+        true => vec![None],
+        false => options.namespaces.into_iter().map(Some).collect(),
+    };
+    let (jobs, job_queue) = mpsc::unbounded_channel();
+    let (senders, triggered): (HashMap<_, _>, Vec<_>) = scopes
+        .iter()
+        .map(|scope| {
+            let (sender, receiver) = triggers::unbounded();
+            ((scope.clone(), sender), receiver)
+        })
+        .unzip();
+    let context = Arc::new(Context {
+        cluster: Cluster::new(client.clone()),
+        dingtalk: Arc::new(dingtalk),
+        metrics,
+        alarm: Alarm::default(),
+        index: Mutex::new(Index::default()),
+        memories: Mutex::new(HashMap::new()),
+        jobs,
+        triggers: senders,
+        fetches: AtomicU64::new(0),
+        listed: channel::Sender::new(HashSet::new()),
+        ready: ready.subscribe(),
+        stop: stop.clone(),
+        salt: rand::random(),
+        instance: options.instance,
+    });
+    let drained = CancellationToken::new();
+    let controllers = scopes.iter().zip(triggered).map(|(scope, triggered)| {
+        let writer = Writer::new(());
+        let store = writer.as_reader();
+        Controller::for_stream(watch::apps(&client, scope, writer, &context), store)
+            .with_config(controller::Config::default().concurrency(CONCURRENCY))
+            .reconcile_on(triggered)
+            .graceful_shutdown_on(drained.clone().cancelled_owned())
+            .run(
+                reconcile::reconcile,
+                |_, error, _| match *error {},
+                Arc::clone(&context),
+            )
+            .for_each(|result| async move {
+                // An app that was deleted after it was woken is nothing to report.
+                if let Err(controller::Error::QueueError(error)) = result {
+                    watch::report("apps", &error);
+                }
+            })
+    });
+    let controllers = join_all(controllers);
+    let secrets = {
+        let context = Arc::clone(&context);
+        tokio::spawn(async move {
+            // Which Secrets matter is known once the apps are. (The stores tell only one waiter that
+            // they are ready, and that is the controller.)
+            let mut listed = context.listed.subscribe();
+            if listed
+                .wait_for(|listed| listed.len() == scopes.len())
+                .await
+                .is_err()
+            {
+                return;
+            }
+            watch::secrets(client, scopes, context, ready).await;
+        })
+    };
+    let alarm = {
+        let context = Arc::clone(&context);
+        tokio::spawn(async move { context.alarm.run(|app| context.wake(app)).await })
+    };
+    let fetcher = tokio::spawn(async move {
+        fetcher::run(context, options.rates, job_queue, stop).await;
+        // What was fetched last has been handed over for writing: let the controller pick it up.
+        tokio::time::sleep(HANDOVER).await;
+        drained.cancel();
+    });
+    controllers.await;
+    for task in [secrets, alarm, fetcher] {
+        task.abort();
+    }
+}

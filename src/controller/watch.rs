@@ -1,0 +1,147 @@
+//! The two watches: apps as a whole, Secrets by their metadata.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures::stream::select_all;
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates};
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::watch as channel;
+use tracing::{info, warn};
+
+use super::Context;
+use super::index::AppRef;
+use crate::api::DingTalkApp;
+
+/// A namespace, or all of them.
+pub type Scope = Option<String>;
+
+/// The apps of `scope`, whenever what is wanted of them changes. A change of the status does not
+/// count, or the operator would wake itself.
+pub fn apps(
+    client: &Client,
+    scope: &Scope,
+    writer: Writer<DingTalkApp>,
+    context: &Arc<Context>,
+) -> impl Stream<Item = Result<DingTalkApp, watcher::Error>> + Send + 'static {
+    let api: Api<DingTalkApp> = match scope {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let (context, scope) = (Arc::clone(context), scope.clone());
+    watcher(api, watcher::Config::default())
+        .default_backoff()
+        .modify(|app| app.managed_fields_mut().clear())
+        .inspect(move |event| {
+            if let Ok(event) = event {
+                app_event(&context, scope.as_deref(), event);
+            }
+        })
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(
+            predicates::generation.combine(predicates::annotations),
+            PredicateConfig::default(),
+        )
+}
+
+fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>) {
+    let mut index = context.index();
+    let others = match event {
+        Event::Apply(app) | Event::InitApply(app) => index.app_applied(app),
+        Event::Delete(app) => {
+            let app = AppRef::from_obj(app);
+            let others = index.app_deleted(&app);
+            context.forget(&app);
+            others
+        }
+        Event::Init => {
+            index.apps_listing(scope);
+            Vec::new()
+        }
+        Event::InitDone => {
+            context.listed.send_modify(|listed| {
+                listed.insert(scope.map(str::to_owned));
+            });
+            let gone = index.apps_listed(scope);
+            for app in &gone {
+                context.forget(app);
+            }
+            gone.iter().flat_map(|app| index.app_deleted(app)).collect()
+        }
+    };
+    drop(index);
+    context.wake_all(others);
+}
+
+/// Follows the metadata of the Secrets of `scopes`; `ready` is set once they are known.
+pub async fn secrets(
+    client: Client,
+    scopes: Vec<Scope>,
+    context: Arc<Context>,
+    ready: channel::Sender<bool>,
+) {
+    let streams = scopes.iter().map(|scope| {
+        let api: Api<PartialObjectMeta<Secret>> = match scope {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        let scope = scope.clone();
+        watcher(api, watcher::Config::default())
+            .default_backoff()
+            .map(move |event| (scope.clone(), event))
+            .boxed()
+    });
+    let mut streams = select_all(streams);
+    let mut unlisted: HashSet<Scope> = scopes.iter().cloned().collect();
+    while let Some((scope, event)) = streams.next().await {
+        let mut index = context.index();
+        let users = match event {
+            Ok(Event::Apply(secret) | Event::InitApply(secret)) => {
+                index.secret_applied(secret.metadata)
+            }
+            Ok(Event::Delete(secret)) => index.secret_deleted(&secret.metadata),
+            Ok(Event::Init) => {
+                index.secrets_listing(scope.as_deref());
+                Vec::new()
+            }
+            Ok(Event::InitDone) => {
+                let users = index.secrets_listed(scope.as_deref());
+                unlisted.remove(&scope);
+                if unlisted.is_empty() && !*ready.borrow() {
+                    info!("watching");
+                    let _ = ready.send(true);
+                }
+                users
+            }
+            Err(error) => {
+                report("secrets", &error);
+                Vec::new()
+            }
+        };
+        drop(index);
+        context.wake_all(users);
+    }
+}
+
+/// Logs what is wrong with a watch, and what to do where that is known. It is tried again.
+pub fn report(what: &str, error: &watcher::Error) {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),
+        _ => None,
+    };
+    let advice = match status {
+        Some(status) if status.is_not_found() => "install the CRD: kubectl apply -f crds/",
+        Some(status) if status.is_forbidden() => {
+            "grant the operator its role: see deploy/rbac.yaml"
+        }
+        _ => "the watch is started again",
+    };
+    warn!(what, %error, "watch failed: {advice}");
+}

@@ -1,0 +1,348 @@
+//! The HTTP client: one request, one answer, nothing remembered.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::{Certificate, Url, redirect};
+use secrecy::ExposeSecret;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::failure::{Failure, UNREACHABLE};
+use super::wire::{BODY_MAX, RawAnswer, TokenRequest, interpret};
+use super::{Credentials, Minted};
+
+/// To connect, DNS and TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// For the whole call, the body included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// What RFC 3986 leaves unreserved need not be encoded.
+const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// A DingTalk site: a name and where its API is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// The name that `spec.site` gives.
+    pub name: String,
+    /// The base URL, such as `https://api.dingtalk.io`.
+    pub url: Url,
+}
+
+/// Why a `--site` flag cannot be used.
+#[derive(Debug, Error)]
+pub enum SiteError {
+    /// There is no `=`.
+    #[error("write it as NAME=URL, such as global=https://api.dingtalk.io")]
+    Format,
+    /// What follows the `=` is not a URL.
+    #[error("{url:?} is not a URL: {source}")]
+    Url {
+        /// What was written.
+        url: String,
+        /// What is wrong with it.
+        source: url::ParseError,
+    },
+    /// The URL has a part that would be ignored.
+    #[error("{0:?}: write scheme, host and port only, without user, query or fragment")]
+    Parts(String),
+    /// The scheme is not HTTPS.
+    #[error("{0:?}: the client secret is only sent over https (for tests, see --allow-plain-http)")]
+    PlainHttp(String),
+}
+
+impl FromStr for Site {
+    type Err = SiteError;
+
+    fn from_str(text: &str) -> Result<Self, SiteError> {
+        let (name, url) = text
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or(SiteError::Format)?;
+        let parsed = Url::parse(url).map_err(|source| SiteError::Url {
+            url: url.to_owned(),
+            source,
+        })?;
+        let plain = parsed.has_host()
+            && parsed.username().is_empty()
+            && parsed.password().is_none()
+            && parsed.query().is_none()
+            && parsed.fragment().is_none();
+        if !plain || !matches!(parsed.scheme(), "http" | "https") {
+            return Err(SiteError::Parts(url.to_owned()));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            url: parsed,
+        })
+    }
+}
+
+/// Where to call and whom to trust.
+#[derive(Debug, Default)]
+pub struct ClientOptions {
+    /// The sites, at least one.
+    pub sites: Vec<Site>,
+    /// For tests: allow `http://`.
+    pub allow_plain_http: bool,
+    /// PEM certificates to trust beside the system's.
+    pub extra_ca: Option<Vec<u8>>,
+}
+
+/// Why the client cannot be set up.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// A site's URL cannot be used.
+    #[error("--site {name}: {source}")]
+    Site {
+        /// The site.
+        name: String,
+        /// Why.
+        source: SiteError,
+    },
+    /// The extra CA bundle is not PEM.
+    #[error("the CA bundle holds no usable PEM certificates: {0}")]
+    CaBundle(#[source] reqwest::Error),
+    /// The HTTP client refused its settings.
+    #[error("set up the HTTP client: {0}")]
+    Build(#[source] reqwest::Error),
+}
+
+/// What came of a call.
+pub struct Answer {
+    /// The token, or why there is none.
+    pub result: Result<Minted, Failure>,
+    /// The site's `Date` minus our clock, where it was sent.
+    pub clock_difference: Option<SignedDuration>,
+}
+
+/// Calls the token endpoint.
+pub struct Client {
+    http: reqwest::Client,
+    sites: BTreeMap<String, Url>,
+}
+
+impl Client {
+    /// Proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY`, …).
+    pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .redirect(redirect::Policy::none())
+            .https_only(!options.allow_plain_http)
+            .user_agent(concat!(
+                env!("CARGO_PKG_NAME"),
+                "/",
+                env!("CARGO_PKG_VERSION")
+            ));
+        if let Some(pem) = options.extra_ca {
+            let certificates = Certificate::from_pem_bundle(&pem).map_err(ClientError::CaBundle)?;
+            builder = builder.tls_certs_merge(certificates);
+        }
+        let mut sites = BTreeMap::new();
+        for Site { name, url } in options.sites {
+            if url.scheme() != "https" && !options.allow_plain_http {
+                let source = SiteError::PlainHttp(url.to_string());
+                return Err(ClientError::Site { name, source });
+            }
+            sites.insert(name, url);
+        }
+        Ok(Self {
+            http: builder.build().map_err(ClientError::Build)?,
+            sites,
+        })
+    }
+
+    /// The names of the sites.
+    pub fn sites(&self) -> impl Iterator<Item = &str> {
+        self.sites.keys().map(String::as_str)
+    }
+
+    /// Whether there is a site of this name.
+    pub fn knows(&self, site: &str) -> bool {
+        self.sites.contains_key(site)
+    }
+
+    /// Asks `site` for a token of `corp_id`. Never takes longer than ten seconds.
+    ///
+    /// `known` is the token that is held already: an answer that repeats it is not shown.
+    pub async fn fetch(
+        &self,
+        site: &str,
+        corp_id: &str,
+        credentials: &Credentials,
+        known: Option<&str>,
+    ) -> Answer {
+        let secrets: Vec<&str> = std::iter::once(credentials.client_secret.expose_secret())
+            .chain(known)
+            .collect();
+        let public = [corp_id, credentials.client_id.as_str()];
+        let received = match self.sites.get(site) {
+            Some(url) => self.send(url, corp_id, credentials).await,
+            None => Err(format!("no site {site:?} is configured")),
+        };
+        let received = match received {
+            Ok(received) => received,
+            Err(message) => {
+                let redactor = super::Redactor::new(secrets, public);
+                return Answer {
+                    result: Err(Failure {
+                        message: redactor.clean(&message),
+                        ..Failure::of(&UNREACHABLE)
+                    }),
+                    clock_difference: None,
+                };
+            }
+        };
+        let now = Timestamp::now();
+        let raw = RawAnswer {
+            status: received.status,
+            content_type: header(&received.headers, &CONTENT_TYPE),
+            retry_after: header(&received.headers, &RETRY_AFTER),
+            body: &received.body,
+            cut: received.cut,
+        };
+        Answer {
+            result: interpret(&raw, &secrets, &public, now),
+            clock_difference: header(&received.headers, &DATE)
+                .and_then(|date| httpdate::parse_http_date(date).ok())
+                .and_then(|date| Timestamp::try_from(date).ok())
+                .map(|date| date.duration_since(now)),
+        }
+    }
+
+    async fn send(
+        &self,
+        base: &Url,
+        corp_id: &str,
+        credentials: &Credentials,
+    ) -> Result<Received, String> {
+        let url = token_url(base, corp_id);
+        let body = serde_json::to_vec(&TokenRequest::new(credentials))
+            .map_err(|_| "the request could not be written as JSON".to_owned())?;
+        let mut response = self
+            .http
+            .post(url)
+            .header(CONTENT_TYPE, "application/json")
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| describe(&error))?;
+        let mut received = Received {
+            status: response.status().as_u16(),
+            headers: std::mem::take(response.headers_mut()),
+            body: Zeroizing::new(Vec::new()),
+            cut: false,
+        };
+        while let Some(chunk) = response.chunk().await.map_err(|error| describe(&error))? {
+            if received.body.len() + chunk.len() > BODY_MAX {
+                received.cut = true;
+                break;
+            }
+            received.body.extend_from_slice(&chunk);
+        }
+        Ok(received)
+    }
+}
+
+struct Received {
+    status: u16,
+    headers: HeaderMap,
+    body: Zeroizing<Vec<u8>>,
+    cut: bool,
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn token_url(base: &Url, corp_id: &str) -> Url {
+    let corp_id = utf8_percent_encode(corp_id, PATH_SEGMENT);
+    let mut url = base.clone();
+    let prefix = base.path().trim_end_matches('/');
+    url.set_path(&format!("{prefix}/v1.0/oauth2/{corp_id}/token"));
+    url
+}
+
+/// Says which step failed, by the innermost cause.
+fn describe(error: &reqwest::Error) -> String {
+    let mut causes = Vec::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        causes.push(cause.to_string());
+        source = cause.source();
+    }
+    let all = causes.join(": ");
+    let innermost = causes.last().map_or("no cause given", String::as_str);
+    let step = if all.contains("dns error") {
+        "DNS look-up failed"
+    } else if error.is_timeout() && error.is_connect() {
+        return format!("no connection within {} s", CONNECT_TIMEOUT.as_secs());
+    } else if error.is_timeout() {
+        return format!("no complete answer within {} s", REQUEST_TIMEOUT.as_secs());
+    } else if all.contains("certificate") || all.contains("Tls") || all.contains("TLS") {
+        "TLS failed"
+    } else if error.is_connect() {
+        "could not connect"
+    } else {
+        "the connection broke"
+    };
+    format!("{step}: {innermost}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_corp_id_is_percent_encoded() {
+        let base = Url::parse("https://api.dingtalk.io").expect("a URL");
+        let path = |corp: &str| token_url(&base, corp).path().to_owned();
+        assert_eq!(path("dingA-b_1"), "/v1.0/oauth2/dingA-b_1/token");
+        assert_eq!(path("../a?b#c d"), "/v1.0/oauth2/..%2Fa%3Fb%23c%20d/token");
+        let behind = Url::parse("https://gateway/dingtalk/").expect("a URL");
+        assert_eq!(
+            token_url(&behind, "x").path(),
+            "/dingtalk/v1.0/oauth2/x/token"
+        );
+    }
+
+    #[test]
+    fn a_site_is_a_name_and_a_bare_url() {
+        assert!("global=https://api.dingtalk.io".parse::<Site>().is_ok());
+        for bad in [
+            "",
+            "global",
+            "=https://a",
+            "a=b",
+            "a=ftp://b",
+            "a=https://u:p@b",
+            "a=https://b?c",
+        ] {
+            assert!(bad.parse::<Site>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn plain_http_needs_the_flag() {
+        let options = |allow_plain_http| ClientOptions {
+            sites: vec!["test=http://127.0.0.1:1".parse().expect("a site")],
+            allow_plain_http,
+            extra_ca: None,
+        };
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        assert!(matches!(
+            Client::new(options(false)),
+            Err(ClientError::Site { .. })
+        ));
+        assert!(Client::new(options(true)).is_ok());
+    }
+}

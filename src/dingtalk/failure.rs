@@ -1,0 +1,556 @@
+//! What each failure means: one table, from the code or HTTP status to reason, class and pace.
+
+use std::time::Duration;
+
+use strum::{EnumIter, IntoStaticStr};
+
+/// The stable name of a failure of the endpoint, in conditions, events and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, EnumIter)]
+pub enum Reason {
+    /// The ClientID or ClientSecret is wrong.
+    InvalidCredentials,
+    /// The organisation has not authorised or enabled the app, or the app is not published.
+    AppNotAuthorized,
+    /// There is no such organisation.
+    InvalidCorpId,
+    /// The address we call from is not in the app's allow-list.
+    IpNotAllowed,
+    /// The organisation's quota of API calls is used up.
+    QuotaExceeded,
+    /// The endpoint did not accept the request as such.
+    RequestRejected,
+    /// Too many calls.
+    Throttled,
+    /// Calls are refused for some minutes.
+    Banned,
+    /// The endpoint failed.
+    ServerError,
+    /// No answer came.
+    EndpointUnreachable,
+    /// DingTalk's `unknownError`.
+    UnknownError,
+    /// A success without a usable token, or no JSON.
+    InvalidResponse,
+}
+
+impl Reason {
+    /// The name as it is shown.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// What decides the pace of the next attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A person must act: 5 to 60 min, and at once when credentials or spec change.
+    User,
+    /// A quota refills, or a configuration is corrected: 60 min.
+    Hourly,
+    /// Slow down: 1 to 3 s, doubling to 60 s; 60 s or more where the limit is per minute.
+    Throttled {
+        /// Whether the limit counts by the minute.
+        per_minute: bool,
+    },
+    /// Stay away: 5 min or more.
+    Banned,
+    /// It may work right away: 1 s doubling to 60 s, then every 5 min.
+    Transient,
+    /// Five times as transient, then every 15 min.
+    Unknown,
+    /// The endpoint speaks nonsense: 30 s to 10 min.
+    Garbled,
+}
+
+impl Class {
+    /// Whether nothing but a person's act will help.
+    pub fn needs_a_person(self) -> bool {
+        matches!(self, Self::User | Self::Hourly)
+    }
+}
+
+/// How much of the traffic a throttle or ban holds back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// This token's calls only.
+    Corp,
+    /// Every call with this client_id.
+    Client,
+    /// Every call to this site.
+    Site,
+}
+
+/// What a row of the table is recognised by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// The code is exactly this.
+    Code(&'static str),
+    /// The code contains this.
+    CodeContains(&'static str),
+    /// The code begins with this.
+    CodePrefix(&'static str),
+    /// The code is a number of this range, ends included.
+    CodeRange(u32, u32),
+    /// No code is known and the HTTP status is of this range, ends included.
+    Status(u16, u16),
+}
+
+/// One row: what it is recognised by, what it means, what to do.
+#[derive(Debug)]
+pub struct Row {
+    /// Any of these.
+    pub signals: &'static [Signal],
+    /// Its name.
+    pub reason: Reason,
+    /// Its pace.
+    pub class: Class,
+    /// What it holds back.
+    pub scope: Scope,
+    /// What a person does about it.
+    pub advice: &'static str,
+}
+
+use Signal::{Code, CodeContains, CodePrefix, CodeRange, Status};
+
+/// Every known failure, the more specific signals first.
+///
+/// Sources: DingTalk's documentation of the endpoint and its global error codes.
+pub const TABLE: &[Row] = &[
+    Row {
+        signals: &[
+            Code("invalid.client"),
+            Code("invalidClientIdOrSecret"),
+            Code("40001"),
+            Code("40089"),
+            Code("40096"),
+        ],
+        reason: Reason::InvalidCredentials,
+        class: Class::User,
+        scope: Scope::Corp,
+        advice: "put the ClientID and ClientSecret of the app's page in the developer console into the credentials Secret; check that spec.site is the site the app was made on",
+    },
+    Row {
+        signals: &[
+            Code("unauthorized.client"),
+            Code("invalidAuthInfo"),
+            Code("41030"),
+            Code("48004"),
+            Code("50003"),
+        ],
+        reason: Reason::AppNotAuthorized,
+        class: Class::User,
+        scope: Scope::Corp,
+        advice: "authorise, enable or publish the app in this organisation, with permission qyapi_base",
+    },
+    Row {
+        signals: &[
+            Code("invalidCorpId"),
+            Code("33001"),
+            Code("40013"),
+            Code("50005"),
+            Code("70001"),
+        ],
+        reason: Reason::InvalidCorpId,
+        class: Class::User,
+        scope: Scope::Corp,
+        advice: "correct spec.corpIds: the organisation's CorpId is on the home page of the developer console",
+    },
+    Row {
+        signals: &[CodeContains("IpNotInWhiteList"), Code("60020")],
+        reason: Reason::IpNotAllowed,
+        class: Class::User,
+        scope: Scope::Corp,
+        advice: "add the cluster's egress address to the app's server IP allow-list",
+    },
+    Row {
+        signals: &[CodeContains("ApiCountLimitForOrg"), Code("90020")],
+        reason: Reason::QuotaExceeded,
+        class: Class::Hourly,
+        scope: Scope::Corp,
+        advice: "the organisation's quota of API calls is used up: wait for its reset or buy more",
+    },
+    Row {
+        signals: &[
+            Code("unsupported.grant.type"),
+            CodePrefix("Missing"),
+            Code("Invalidbody"),
+            Code("InvalidAction.NotFound"),
+            Code("404"),
+            Code("405"),
+            Status(405, 405),
+            Status(300, 399),
+        ],
+        reason: Reason::RequestRejected,
+        class: Class::Hourly,
+        scope: Scope::Corp,
+        advice: "check the site's URL in the operator's --site flag; if it is right, report a bug of the operator",
+    },
+    Row {
+        signals: &[CodeContains("QpsLimitForAppkey"), CodeRange(90018, 90019)],
+        reason: Reason::Throttled,
+        class: Class::Throttled { per_minute: false },
+        scope: Scope::Client,
+        advice: "find out who else calls DingTalk with this client_id; the operator slows down by itself",
+    },
+    Row {
+        signals: &[CodeContains("QpmLimit")],
+        reason: Reason::Throttled,
+        class: Class::Throttled { per_minute: true },
+        scope: Scope::Client,
+        advice: "find out who else calls DingTalk with this client_id; the operator slows down by itself",
+    },
+    Row {
+        signals: &[
+            CodeContains("QpsLimitForApi"),
+            Code("90002"),
+            Code("systemBusy"),
+            Code("system.busy"),
+            Code("systemError.busy"),
+            Status(429, 429),
+        ],
+        reason: Reason::Throttled,
+        class: Class::Throttled { per_minute: false },
+        scope: Scope::Site,
+        advice: "nothing: the site is busy, and the operator slows down by itself",
+    },
+    Row {
+        signals: &[CodeRange(90003, 90008)],
+        reason: Reason::Banned,
+        class: Class::Banned,
+        scope: Scope::Corp,
+        advice: "find out what else calls DingTalk for this organisation; the operator waits until the ban ends",
+    },
+    Row {
+        signals: &[CodeRange(90009, 90014)],
+        reason: Reason::Banned,
+        class: Class::Banned,
+        scope: Scope::Client,
+        advice: "find out what else calls DingTalk with this client_id; the operator waits until the ban ends",
+    },
+    Row {
+        signals: &[Code("90017"), Code("90001"), Code("1111")],
+        reason: Reason::Banned,
+        class: Class::Banned,
+        scope: Scope::Site,
+        advice: "find out what else calls DingTalk from this address; the operator waits until the ban ends",
+    },
+    Row {
+        signals: &[Code("unknownError")],
+        reason: Reason::UnknownError,
+        class: Class::Unknown,
+        scope: Scope::Corp,
+        advice: "check spec.corpIds, the app and spec.site: DingTalk gives unknownError for an unknown corpId, too",
+    },
+    Row {
+        signals: &[
+            Code("server.error"),
+            Code("serviceBusy"),
+            Code("service.timeout"),
+            Code("-1"),
+            Status(500, 599),
+        ],
+        reason: Reason::ServerError,
+        class: Class::Transient,
+        scope: Scope::Corp,
+        advice: "nothing: the operator tries again; if it lasts, look at DingTalk's status page",
+    },
+    Row {
+        signals: &[Status(400, 499)],
+        reason: Reason::RequestRejected,
+        class: Class::User,
+        scope: Scope::Corp,
+        advice: "look the code up in DingTalk's list of error codes; check credentials, corpId and site",
+    },
+    // What is left is a success without a usable token.
+    Row {
+        signals: &[Status(0, 999)],
+        reason: Reason::InvalidResponse,
+        class: Class::Garbled,
+        scope: Scope::Corp,
+        advice: "check the site's URL in the operator's --site flag, and any proxy in between",
+    },
+];
+
+/// What no answer at all means; it has no signal that an answer could carry.
+pub const UNREACHABLE: Row = Row {
+    signals: &[],
+    reason: Reason::EndpointUnreachable,
+    class: Class::Transient,
+    scope: Scope::Corp,
+    advice: "check DNS, egress rules, proxy and CA bundle between the operator and the site",
+};
+
+impl Signal {
+    fn matches_code(self, code: &str) -> bool {
+        match self {
+            Code(exact) => code == exact,
+            CodeContains(part) => code.contains(part),
+            CodePrefix(start) => code.starts_with(start),
+            CodeRange(first, last) => code
+                .parse::<u32>()
+                .is_ok_and(|number| (first..=last).contains(&number)),
+            Status(..) => false,
+        }
+    }
+
+    fn matches_status(self, status: u16) -> bool {
+        matches!(self, Status(first, last) if (first..=last).contains(&status))
+    }
+}
+
+/// The row of an answer: by the first of `codes` that is known, then by HTTP status.
+///
+/// The second value is the code that decided.
+pub fn look_up<'a>(codes: &[&'a str], status: u16) -> (&'static Row, Option<&'a str>) {
+    for code in codes {
+        let known = |row: &&Row| row.signals.iter().any(|signal| signal.matches_code(code));
+        if let Some(row) = TABLE.iter().find(known) {
+            return (row, Some(code));
+        }
+    }
+    let row = TABLE
+        .iter()
+        .find(|row| {
+            row.signals
+                .iter()
+                .any(|signal| signal.matches_status(status))
+        })
+        .unwrap_or(&UNREACHABLE);
+    (row, codes.first().copied())
+}
+
+/// One failed attempt, with nothing secret in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Its name.
+    pub reason: Reason,
+    /// Its pace.
+    pub class: Class,
+    /// What it holds back.
+    pub scope: Scope,
+    /// What a person does about it.
+    pub advice: &'static str,
+    /// DingTalk's code, verbatim, unless it gave a secret away.
+    pub code: Option<String>,
+    /// The HTTP status, where an answer came.
+    pub http_status: Option<u16>,
+    /// DingTalk's request id.
+    pub request_id: Option<String>,
+    /// What was said or what happened, at most 256 bytes.
+    pub message: Option<String>,
+    /// How long the endpoint asked us to wait.
+    pub wait: Option<Duration>,
+    /// Whether the answer was HTML, as a gateway or a ban answers.
+    pub html: bool,
+}
+
+impl Failure {
+    /// A failure of this row that no answer has told more about.
+    pub fn of(row: &Row) -> Self {
+        Self {
+            reason: row.reason,
+            class: row.class,
+            scope: row.scope,
+            advice: row.advice,
+            code: None,
+            http_status: None,
+            request_id: None,
+            message: None,
+            wait: None,
+            html: false,
+        }
+    }
+
+    /// The same answer, understood as the site's ban.
+    #[must_use]
+    pub fn into_site_ban(mut self) -> Self {
+        let (row, _) = look_up(&["1111"], 200);
+        self.reason = row.reason;
+        self.class = row.class;
+        self.scope = row.scope;
+        self.advice = row.advice;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meaning(codes: &[&str], status: u16) -> (Reason, Class, Scope) {
+        let (row, _) = look_up(codes, status);
+        (row.reason, row.class, row.scope)
+    }
+
+    #[test]
+    fn every_row_of_the_documented_table() {
+        use Reason::*;
+        let throttled = |per_minute| Class::Throttled { per_minute };
+        let rows: &[(&[&str], u16, Reason, Class, Scope)] = &[
+            (
+                &[
+                    "invalid.client",
+                    "invalidClientIdOrSecret",
+                    "40001",
+                    "40089",
+                    "40096",
+                ],
+                400,
+                InvalidCredentials,
+                Class::User,
+                Scope::Corp,
+            ),
+            (
+                &[
+                    "unauthorized.client",
+                    "invalidAuthInfo",
+                    "41030",
+                    "48004",
+                    "50003",
+                ],
+                401,
+                AppNotAuthorized,
+                Class::User,
+                Scope::Corp,
+            ),
+            (
+                &["invalidCorpId", "33001", "40013", "50005", "70001"],
+                400,
+                InvalidCorpId,
+                Class::User,
+                Scope::Corp,
+            ),
+            (
+                &["Forbidden.AccessDenied.IpNotInWhiteList", "60020"],
+                403,
+                IpNotAllowed,
+                Class::User,
+                Scope::Corp,
+            ),
+            (
+                &["ApiCountLimitForOrg", "90020"],
+                403,
+                QuotaExceeded,
+                Class::Hourly,
+                Scope::Corp,
+            ),
+            (
+                &[
+                    "unsupported.grant.type",
+                    "MissingBody",
+                    "Missingclient_id",
+                    "Invalidbody",
+                    "InvalidAction.NotFound",
+                    "404",
+                    "405",
+                ],
+                400,
+                RequestRejected,
+                Class::Hourly,
+                Scope::Corp,
+            ),
+            (
+                &[
+                    "Forbidden.AccessDenied.QpsLimitForAppkeyAndApi",
+                    "90018",
+                    "90019",
+                ],
+                403,
+                Throttled,
+                throttled(false),
+                Scope::Client,
+            ),
+            (
+                &[
+                    "Forbidden.AccessDenied.QpsLimitForApi",
+                    "90002",
+                    "systemBusy",
+                    "system.busy",
+                    "systemError.busy",
+                ],
+                403,
+                Throttled,
+                throttled(false),
+                Scope::Site,
+            ),
+            (
+                &["Forbidden.AccessDenied.QpmLimitForAppkeyAndApi", "QpmLimit"],
+                403,
+                Throttled,
+                throttled(true),
+                Scope::Client,
+            ),
+            (
+                &["90003", "90004", "90005", "90006", "90007", "90008"],
+                200,
+                Banned,
+                Class::Banned,
+                Scope::Corp,
+            ),
+            (
+                &["90009", "90010", "90011", "90012", "90013", "90014"],
+                200,
+                Banned,
+                Class::Banned,
+                Scope::Client,
+            ),
+            (
+                &["90017", "90001", "1111"],
+                200,
+                Banned,
+                Class::Banned,
+                Scope::Site,
+            ),
+            (
+                &["server.error", "serviceBusy", "service.timeout", "-1"],
+                500,
+                ServerError,
+                Class::Transient,
+                Scope::Corp,
+            ),
+            (
+                &["unknownError"],
+                500,
+                UnknownError,
+                Class::Unknown,
+                Scope::Corp,
+            ),
+        ];
+        for (codes, status, reason, class, scope) in rows {
+            for code in *codes {
+                assert_eq!(
+                    meaning(&[code], *status),
+                    (*reason, *class, *scope),
+                    "{code}"
+                );
+                assert_eq!(
+                    meaning(&[code], 200).0,
+                    *reason,
+                    "{code}: code before status"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_known_code_the_status_decides() {
+        assert_eq!(meaning(&[], 302).0, Reason::RequestRejected);
+        assert_eq!(meaning(&[], 405).1, Class::Hourly);
+        assert_eq!(
+            meaning(&["never.heard.of.it"], 418),
+            (Reason::RequestRejected, Class::User, Scope::Corp)
+        );
+        assert_eq!(meaning(&[], 429).2, Scope::Site);
+        assert_eq!(meaning(&[], 503).0, Reason::ServerError);
+        assert_eq!(meaning(&["88"], 200).0, Reason::InvalidResponse);
+    }
+
+    #[test]
+    fn the_code_comes_before_errcode_and_sub_code() {
+        assert_eq!(
+            meaning(&["invalid.client", "60020"], 403).0,
+            Reason::InvalidCredentials
+        );
+        assert_eq!(look_up(&["88", "60020"], 200).1, Some("60020"));
+    }
+}

@@ -1,0 +1,158 @@
+//! Keeps what others say from carrying a secret into a log, a status or an event.
+
+use secrecy::{ExposeSecret, SecretString};
+
+/// Longest text of others that is shown, in bytes.
+const TEXT_MAX: usize = 256;
+/// A run of a secret this long gives it away; shorter ones occur by chance.
+const TELLING: usize = 8;
+/// A run of letters and digits this long is taken for a token that we do not know: tokens of 32
+/// were seen, while the ids that DingTalk puts into messages have hyphens or are shorter.
+const OPAQUE: usize = 24;
+
+/// Decides whether a text that came from outside may be shown.
+pub struct Redactor {
+    secrets: Vec<SecretString>,
+    public: Vec<String>,
+}
+
+impl Redactor {
+    /// `secrets` must not be shown, not even in part or encoded; `public` may, however opaque.
+    pub fn new<'a>(
+        secrets: impl IntoIterator<Item = &'a str>,
+        public: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        Self {
+            secrets: secrets
+                .into_iter()
+                .filter(|secret| !secret.is_empty())
+                .flat_map(encodings)
+                .collect(),
+            public: public.into_iter().map(str::to_owned).collect(),
+        }
+    }
+
+    /// One line of at most 256 bytes; `None` where the text gives a secret away or is empty.
+    pub fn clean(&self, text: &str) -> Option<String> {
+        if self.tells(text) {
+            return None;
+        }
+        let line: String = text
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        let line = line.trim();
+        let cut = (0..=TEXT_MAX.min(line.len()))
+            .rev()
+            .find(|&end| line.is_char_boundary(end))
+            .unwrap_or(0);
+        (cut > 0).then(|| line[..cut].to_owned())
+    }
+
+    fn tells(&self, text: &str) -> bool {
+        let folded = text.to_lowercase();
+        self.secrets
+            .iter()
+            .any(|secret| gives_away(&folded, secret.expose_secret()))
+            || self.looks_like_a_token(text)
+    }
+
+    fn looks_like_a_token(&self, text: &str) -> bool {
+        text.split(|c: char| !c.is_ascii_alphanumeric())
+            .filter(|run| run.len() >= OPAQUE && run.contains(|c: char| c.is_ascii_digit()))
+            .any(|run| !self.public.iter().any(|public| public.contains(run)))
+    }
+}
+
+/// Whether `folded` contains `secret`, or a telling part of it; both in lower case.
+fn gives_away(folded: &str, secret: &str) -> bool {
+    if folded.contains(secret) {
+        return true;
+    }
+    // Of a secret shorter than two telling runs, a part says too little to be worth losing a message.
+    secret.len() >= 2 * TELLING
+        && secret
+            .as_bytes()
+            .windows(TELLING)
+            .any(|part| contains_bytes(folded.as_bytes(), part))
+}
+
+fn contains_bytes(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+/// The secret as it is and as an answer may write it, in lower case.
+fn encodings(secret: &str) -> Vec<SecretString> {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    let base64 = serde_json::to_string(&k8s_openapi::ByteString(secret.as_bytes().to_vec()))
+        .unwrap_or_default();
+    let json = serde_json::to_string(secret).unwrap_or_default();
+    let percent = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
+    [
+        secret,
+        base64.trim_matches(['"', '=']),
+        json.trim_matches('"'),
+        &percent,
+    ]
+    .into_iter()
+    .filter(|text| !text.is_empty())
+    .map(|text| SecretString::from(text.to_lowercase()))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "aB3/xyz+0123456789LMNOP";
+
+    fn redactor() -> Redactor {
+        Redactor::new([SECRET], ["ding9f50b15bccd16741deadbeef"])
+    }
+
+    #[test]
+    fn a_text_with_the_secret_in_any_dress_is_dropped_whole() {
+        for text in [
+            format!("wrong secret {SECRET}!"),
+            SECRET.to_uppercase(),
+            "starts with 0123456789LM only".to_owned(),
+            "aB3%2Fxyz%2B0123456789LMNOP".to_owned(),
+            "base64 YUIzL3h5eiswMTIzNDU2Nzg5TE1OT1A=".to_owned(),
+        ] {
+            assert_eq!(redactor().clean(&text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_we_do_not_know_is_dropped_by_its_looks() {
+        assert_eq!(
+            redactor().clean("old token 0123456789abcdef0123456789abcdef"),
+            None
+        );
+        assert!(
+            redactor()
+                .clean("corp ding9f50b15bccd16741deadbeef unknown")
+                .is_some()
+        );
+        assert!(
+            redactor()
+                .clean("id 4F2A9C1E-77B0-7F4D-9A11-C0FFEE77ABCD")
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn the_rest_is_one_line_of_at_most_256_bytes() {
+        assert_eq!(redactor().clean("a\nb\u{7}c").as_deref(), Some("a b c"));
+        let long = redactor().clean(&"\u{4e2d}".repeat(200)).expect("shown");
+        assert_eq!(long.len(), 255);
+        assert_eq!(redactor().clean("  "), None);
+    }
+
+    #[test]
+    fn a_short_secret_is_compared_whole() {
+        let redactor = Redactor::new(["pw"], []);
+        assert_eq!(redactor.clean("the pw is wrong"), None);
+        assert!(redactor.clean("invalid client").is_some());
+    }
+}

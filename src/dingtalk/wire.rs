@@ -1,0 +1,394 @@
+//! The wire format: bodies of any shape in, a token or a classified failure out.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::failure::{Failure, look_up};
+use super::{AccessToken, Class, Credentials, Reason, Redactor};
+
+/// More of a body is not read: a token's answer has some hundred bytes.
+pub const BODY_MAX: usize = 64 * 1024;
+/// A longer lifetime is not believed: the token is asked for again after 30 days.
+const LIFETIME_MAX: f64 = 30.0 * 24.0 * 3600.0;
+/// A longer `Retry-After` is not obeyed.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+/// A longer ban is not believed.
+const BAN_MAX: Duration = Duration::from_secs(3600);
+
+/// The body of a token request, by OAuth 2.0's names.
+#[derive(Serialize)]
+pub struct TokenRequest<'a> {
+    client_id: &'a str,
+    client_secret: &'a str,
+    grant_type: &'static str,
+}
+
+impl<'a> TokenRequest<'a> {
+    /// The request that these credentials make.
+    pub fn new(credentials: &'a Credentials) -> Self {
+        use secrecy::ExposeSecret;
+        Self {
+            client_id: &credentials.client_id,
+            client_secret: credentials.client_secret.expose_secret(),
+            grant_type: "client_credentials",
+        }
+    }
+}
+
+/// A token, and for how long it is valid from the request's start on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Minted {
+    /// The token.
+    pub token: AccessToken,
+    /// Its lifetime; at least one second.
+    pub expires_in: Duration,
+}
+
+/// An HTTP answer, as far as it matters.
+pub struct RawAnswer<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// The header `Content-Type`.
+    pub content_type: Option<&'a str>,
+    /// The header `Retry-After`.
+    pub retry_after: Option<&'a str>,
+    /// At most [`BODY_MAX`] bytes of the body.
+    pub body: &'a [u8],
+    /// Whether the body was longer.
+    pub cut: bool,
+}
+
+/// Reads an answer. `public` and `secrets` say what a shown text may and must not contain.
+pub fn interpret(
+    answer: &RawAnswer<'_>,
+    secrets: &[&str],
+    public: &[&str],
+    now: Timestamp,
+) -> Result<Minted, Failure> {
+    let html = is_html(answer);
+    let Ok(Value::Object(mut body)) = serde_json::from_slice::<Value>(answer.body) else {
+        let (row, _) = look_up(&[], answer.status);
+        return Err(Failure {
+            http_status: Some(answer.status),
+            message: Some(describe_body(answer, html)),
+            wait: retry_after(answer.retry_after, now),
+            html,
+            ..Failure::of(row)
+        });
+    };
+    let token = body.get_mut("access_token").map(Value::take);
+    let codes = codes(&body);
+    let success = (200..300).contains(&answer.status) && codes.is_empty();
+    if success {
+        return minted(token, body.get("expires_in"), answer.status);
+    }
+    let returned = token.as_ref().and_then(Value::as_str);
+    let redactor = Redactor::new(
+        secrets.iter().copied().chain(returned),
+        public.iter().copied(),
+    );
+    let borrowed: Vec<&str> = codes.iter().map(String::as_str).collect();
+    let (row, decisive) = look_up(&borrowed, answer.status);
+    let wait = match row.class {
+        Class::Banned => ban(&body).or_else(|| retry_after(answer.retry_after, now)),
+        _ => retry_after(answer.retry_after, now),
+    };
+    Err(Failure {
+        code: decisive.and_then(|code| redactor.clean(code)),
+        http_status: Some(answer.status),
+        request_id: text(&body, &["requestid", "requestId", "request_id"])
+            .and_then(|id| redactor.clean(id)),
+        message: text(&body, &["message", "errmsg", "sub_msg"])
+            .and_then(|message| redactor.clean(message)),
+        wait,
+        ..Failure::of(row)
+    })
+}
+
+fn minted(
+    token: Option<Value>,
+    expires_in: Option<&Value>,
+    status: u16,
+) -> Result<Minted, Failure> {
+    let invalid = |message: String| {
+        let (row, _) = look_up(&[], 200);
+        debug_assert_eq!(row.reason, Reason::InvalidResponse);
+        Failure {
+            http_status: Some(status),
+            message: Some(message),
+            ..Failure::of(row)
+        }
+    };
+    let token = match token {
+        Some(Value::String(text)) => AccessToken::new(text).ok_or_else(|| {
+            invalid("access_token is not 1 to 4096 visible ASCII characters".to_owned())
+        })?,
+        Some(_) => return Err(invalid("access_token is not a string".to_owned())),
+        None => return Err(invalid("a success without access_token".to_owned())),
+    };
+    let expires_in = expires_in
+        .and_then(seconds)
+        .ok_or_else(|| invalid("expires_in is missing or not a number of seconds".to_owned()))?;
+    if expires_in < 1.0 {
+        return Err(invalid("expires_in is less than a second".to_owned()));
+    }
+    Ok(Minted {
+        token,
+        expires_in: Duration::from_secs_f64(expires_in.min(LIFETIME_MAX).floor()),
+    })
+}
+
+/// A number, or text that is one.
+fn seconds(value: &Value) -> Option<f64> {
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    number.filter(|number: &f64| number.is_finite())
+}
+
+/// `code`, then `errcode` and `sub_code`; a zero there is the legacy style's word for success.
+fn codes(body: &Map<String, Value>) -> Vec<String> {
+    let mut codes: Vec<String> = ["code", "errcode", "sub_code"]
+        .into_iter()
+        .filter_map(|name| match body.get(name)? {
+            Value::String(text) => Some(text.trim().to_owned()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Null => None,
+            _ => Some(format!("{name} of a wrong type")),
+        })
+        .filter(|code| !code.is_empty() && code != "0")
+        .collect();
+    // The firewall's answer has no code: {"status":1111,"wait":5,"punish":"deny"}.
+    if body.contains_key("punish") || body.get("status").and_then(Value::as_i64) == Some(1111) {
+        codes.push("1111".to_owned());
+    }
+    codes
+}
+
+fn text<'a>(body: &'a Map<String, Value>, names: &[&str]) -> Option<&'a str> {
+    names
+        .iter()
+        .find_map(|name| body.get(*name).and_then(Value::as_str))
+}
+
+/// `wait` of a ban. Its unit is not documented: a five-minute ban says 5, so up to 60 are minutes.
+fn ban(body: &Map<String, Value>) -> Option<Duration> {
+    let wait = body.get("wait").and_then(seconds)?.clamp(0.0, 1e6);
+    let wait = if wait <= 60.0 { wait * 60.0 } else { wait };
+    Some(Duration::from_secs_f64(wait).min(BAN_MAX))
+}
+
+/// Seconds, or an HTTP date.
+fn retry_after(header: Option<&str>, now: Timestamp) -> Option<Duration> {
+    let header = header?.trim();
+    let wait = match header.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let date = Timestamp::try_from(httpdate::parse_http_date(header).ok()?).ok()?;
+            Duration::try_from(date.duration_since(now)).unwrap_or_default()
+        }
+    };
+    Some(wait.min(RETRY_AFTER_MAX))
+}
+
+fn is_html(answer: &RawAnswer<'_>) -> bool {
+    let says_so = answer
+        .content_type
+        .is_some_and(|kind| kind.to_ascii_lowercase().contains("text/html"));
+    says_so || answer.body.trim_ascii_start().starts_with(b"<")
+}
+
+/// Says what came instead of a JSON object, without quoting it.
+fn describe_body(answer: &RawAnswer<'_>, html: bool) -> String {
+    match (answer.cut, html, answer.body.trim_ascii().is_empty()) {
+        (true, ..) => format!("the answer is longer than {} KiB", BODY_MAX / 1024),
+        (_, true, _) => "the answer is HTML, not JSON, as of a gateway or firewall".to_owned(),
+        (.., true) => "the answer is empty".to_owned(),
+        _ => "the answer is not a JSON object".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "very-secret-value-0001";
+
+    fn answer(status: u16, body: &str) -> Result<Minted, Failure> {
+        with_headers(status, body, None)
+    }
+
+    fn with_headers(status: u16, body: &str, retry_after: Option<&str>) -> Result<Minted, Failure> {
+        let raw = RawAnswer {
+            status,
+            content_type: None,
+            retry_after,
+            body: body.as_bytes(),
+            cut: false,
+        };
+        interpret(&raw, &[SECRET], &[], Timestamp::UNIX_EPOCH)
+    }
+
+    fn failure(status: u16, body: &str) -> Failure {
+        answer(status, body).expect_err(body)
+    }
+
+    #[test]
+    fn a_token_as_documented() {
+        let minted = answer(200, r#"{"access_token":"abc","expires_in":7200}"#).expect("minted");
+        assert_eq!(minted.token.expose(), "abc");
+        assert_eq!(minted.expires_in, Duration::from_secs(7200));
+    }
+
+    #[test]
+    fn expires_in_of_any_value() {
+        let lifetime = |value: &str| {
+            answer(
+                200,
+                &format!(r#"{{"access_token":"abc","expires_in":{value}}}"#),
+            )
+            .map(|minted| minted.expires_in.as_secs())
+            .map_err(|failure| failure.reason)
+        };
+        assert_eq!(lifetime("1"), Ok(1));
+        assert_eq!(lifetime("7200.9"), Ok(7200));
+        assert_eq!(lifetime(r#""7200""#), Ok(7200));
+        assert_eq!(lifetime("9e99"), Ok(2_592_000));
+        for bad in [
+            "0",
+            "-5",
+            "null",
+            r#""soon""#,
+            "[]",
+            "{}",
+            "true",
+            r#""NaN""#,
+        ] {
+            assert_eq!(lifetime(bad), Err(Reason::InvalidResponse), "{bad}");
+        }
+        assert_eq!(
+            failure(200, r#"{"access_token":"abc"}"#).reason,
+            Reason::InvalidResponse
+        );
+    }
+
+    #[test]
+    fn a_success_with_an_error_in_it_is_a_failure() {
+        let with = |extra: &str| {
+            failure(
+                200,
+                &format!(r#"{{"access_token":"abc","expires_in":7200,{extra}}}"#),
+            )
+            .reason
+        };
+        assert_eq!(
+            with(r#""code":"invalid.client""#),
+            Reason::InvalidCredentials
+        );
+        assert_eq!(with(r#""errcode":90018"#), Reason::Throttled);
+        assert_eq!(with(r#""code":{"a":1}"#), Reason::InvalidResponse);
+        let legacy = r#"{"errcode":0,"errmsg":"ok","access_token":"abc","expires_in":7200}"#;
+        assert!(answer(200, legacy).is_ok());
+    }
+
+    #[test]
+    fn bodies_of_any_shape_are_survived() {
+        let deep = "[".repeat(100_000);
+        let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(200_000));
+        for body in [
+            "",
+            "   ",
+            "null",
+            "[]",
+            "17",
+            "{",
+            r#"{"access_token":"#,
+            "\u{0}",
+            &deep,
+        ] {
+            assert_eq!(
+                failure(200, body).reason,
+                Reason::InvalidResponse,
+                "{body:.20}"
+            );
+            assert_eq!(failure(502, body).reason, Reason::ServerError, "{body:.20}");
+        }
+        assert_eq!(failure(400, &long).message.map(|m| m.len()), Some(256));
+        let twice = r#"{"code":"x","code":"invalid.client","message":1,"requestid":[]}"#;
+        assert_eq!(failure(400, twice).reason, Reason::InvalidCredentials);
+        for token in ["1", "null", r#""""#, r#""a b""#] {
+            let body = format!(r#"{{"access_token":{token},"expires_in":7200}}"#);
+            assert_eq!(failure(200, &body).reason, Reason::InvalidResponse);
+        }
+    }
+
+    #[test]
+    fn html_is_recognised() {
+        let page = failure(403, "\n<!DOCTYPE html><title>denied</title>");
+        assert!(page.html);
+        assert_eq!(page.reason, Reason::RequestRejected);
+        assert!(page.message.expect("described").contains("HTML"));
+    }
+
+    #[test]
+    fn the_error_is_handed_on_verbatim() {
+        let failed = failure(
+            401,
+            r#"{"requestid":"AB-1","code":"unauthorized.client","message":"no"}"#,
+        );
+        assert_eq!(failed.code.as_deref(), Some("unauthorized.client"));
+        assert_eq!(failed.request_id.as_deref(), Some("AB-1"));
+        assert_eq!(failed.message.as_deref(), Some("no"));
+        assert_eq!(failed.http_status, Some(401));
+    }
+
+    #[test]
+    fn echoes_are_dropped_from_every_field() {
+        for secret in [SECRET, "TokenInTheSameAnswer01"] {
+            let body = serde_json::json!({
+                "access_token": "TokenInTheSameAnswer01", "code": format!("bad.{secret}"),
+                "message": format!("<b>{secret}</b>"), "requestid": secret,
+            });
+            let failed = failure(400, &body.to_string());
+            assert_eq!(
+                (failed.code, failed.message, failed.request_id),
+                (None, None, None)
+            );
+        }
+    }
+
+    #[test]
+    fn a_ban_says_how_long() {
+        let banned = |wait: &str| {
+            failure(
+                200,
+                &format!(r#"{{"status":1111,"wait":{wait},"punish":"deny"}}"#),
+            )
+        };
+        assert_eq!(banned("5").wait, Some(Duration::from_secs(300)));
+        assert_eq!(banned("600").wait, Some(Duration::from_secs(600)));
+        assert_eq!(banned("1e300").wait, Some(BAN_MAX));
+        assert_eq!(banned("5").reason, Reason::Banned);
+    }
+
+    #[test]
+    fn retry_after_in_both_forms() {
+        let wait = |header| {
+            with_headers(429, "{}", Some(header))
+                .expect_err("throttled")
+                .wait
+        };
+        assert_eq!(wait("17"), Some(Duration::from_secs(17)));
+        assert_eq!(wait("86400"), Some(Duration::from_secs(600)));
+        assert_eq!(
+            wait("Thu, 01 Jan 1970 00:00:30 GMT"),
+            Some(Duration::from_secs(30))
+        );
+        assert_eq!(wait("soon"), None);
+    }
+}

@@ -1,0 +1,84 @@
+//! The HTTP server for probes and metrics.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::Metrics;
+
+/// Why the server cannot run.
+#[derive(Debug, Error)]
+pub enum HealthError {
+    /// The address is taken or not ours.
+    #[error("listen on {address} (--health-bind-address): {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+#[derive(Clone)]
+struct Served {
+    metrics: Arc<Metrics>,
+    ready: watch::Receiver<bool>,
+}
+
+/// Listens on `address`, then serves `/healthz`, `/readyz` and `/metrics` in a task until `stop`.
+pub async fn serve(
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+    ready: watch::Receiver<bool>,
+    stop: CancellationToken,
+) -> Result<(), HealthError> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| HealthError::Bind { address, source })?;
+    if let Ok(address) = listener.local_addr() {
+        info!(%address, "serving /healthz, /readyz and /metrics");
+    }
+    let routes = Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics_text))
+        .with_state(Served { metrics, ready });
+    tokio::spawn(async move {
+        let _ = axum::serve(listener, routes)
+            .with_graceful_shutdown(stop.cancelled_owned())
+            .await;
+    });
+    Ok(())
+}
+
+async fn readyz(State(served): State<Served>) -> impl IntoResponse {
+    if *served.ready.borrow() {
+        (StatusCode::OK, "ok")
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the watches have not been listed yet",
+        )
+    }
+}
+
+async fn metrics_text(State(served): State<Served>) -> impl IntoResponse {
+    let kind = [(
+        header::CONTENT_TYPE,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    )];
+    match served.metrics.text() {
+        Ok(text) => (StatusCode::OK, kind, text),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, kind, String::new()),
+    }
+}

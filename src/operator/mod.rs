@@ -1,0 +1,11 @@
+//! What a good citizen of a cluster needs: logs, health, metrics, shutdown.
+
+mod health;
+mod logs;
+mod metrics;
+mod shutdown;
+
+pub use health::{HealthError, serve};
+pub use logs::{LogFormat, LogsError, init_logs};
+pub use metrics::Metrics;
+pub use shutdown::on_signal;

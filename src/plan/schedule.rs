@@ -1,0 +1,74 @@
+//! When a token is renewed.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+
+/// Two fetches of one token that both bring nothing are at least this far apart.
+pub const FETCH_FLOOR: SignedDuration = SignedDuration::from_secs(5);
+/// Renewals that are due together are spread over this part of the lifetime.
+const JITTER: f64 = 0.05;
+/// More than this part of the lifetime before expiry, a renewal would come at once, again and again.
+const RENEW_BEFORE_MAX: f64 = 0.9;
+
+/// From when to when a token is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// When it was requested.
+    pub minted_at: Timestamp,
+    /// When it expires: the request's start and what the endpoint gave.
+    pub expires_at: Timestamp,
+}
+
+impl Lifetime {
+    /// Its length; never negative.
+    pub fn length(&self) -> SignedDuration {
+        self.expires_at
+            .duration_since(self.minted_at)
+            .max(SignedDuration::ZERO)
+    }
+}
+
+/// When to renew: `renew_before` its expiry, by default a third of the lifetime, up to 5 % of the
+/// lifetime earlier by `jitter` (0 to 1).
+pub fn renewal_at(lifetime: Lifetime, renew_before: Option<Duration>, jitter: f64) -> Timestamp {
+    let length = lifetime.length().as_secs_f64();
+    let before = renew_before
+        .map_or(length / 3.0, |before| before.as_secs_f64())
+        .min(length * RENEW_BEFORE_MAX);
+    let early = (before + jitter.clamp(0.0, 1.0) * JITTER * length).min(length);
+    lifetime.expires_at - SignedDuration::from_secs_f64(early)
+}
+
+/// Whether `renew_before` is more than a lifetime allows.
+pub fn is_clamped(lifetime: Lifetime, renew_before: Option<Duration>) -> bool {
+    let max = lifetime.length().as_secs_f64() * RENEW_BEFORE_MAX;
+    renew_before.is_some_and(|before| before.as_secs_f64() > max)
+}
+
+/// A number from 0 to 1 that is the same after a restart, and another for each app and expiry.
+pub fn jitter(uid: &str, expires_at: Timestamp) -> f64 {
+    let mut hash = Sha256::new_with_prefix(uid);
+    hash.update(expires_at.as_second().to_be_bytes());
+    let digest = hash.finalize();
+    let number = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+    f64::from(number) / f64::from(u32::MAX)
+}
+
+/// When to fetch after a success at `now`; `unextended` counts the renewals in a row that brought
+/// no more life.
+pub fn next_fetch(
+    lifetime: Lifetime,
+    renew_before: Option<Duration>,
+    jitter: f64,
+    unextended: u32,
+    now: Timestamp,
+) -> Timestamp {
+    let at = match unextended {
+        0 => renewal_at(lifetime, renew_before, jitter),
+        1 => now + lifetime.expires_at.duration_since(now) / 2,
+        _ => lifetime.expires_at + SignedDuration::from_secs(1),
+    };
+    at.max(now + FETCH_FLOOR)
+}

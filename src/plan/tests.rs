@@ -1,0 +1,476 @@
+//! Sequences of outcomes, clock jumps and changes, over the pure plan.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use zeroize::Zeroizing;
+
+use super::backoff::Pace;
+use super::schedule::{FETCH_FLOOR, Lifetime, is_clamped, jitter, next_fetch, renewal_at};
+use super::*;
+use crate::api::DingTalkApp;
+use crate::dingtalk::{AccessToken, Class, Credentials, Failure, Fingerprint, Minted, TABLE};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("a time")
+}
+
+fn app(generation: i64) -> DingTalkApp {
+    serde_json::from_value(serde_json::json!({
+        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+        "metadata": {"name": "payroll", "namespace": "hr", "uid": "u1", "generation": generation},
+        "spec": {"credentialsSecretRef": {"name": "credentials"}, "corpIds": ["ding1"]},
+    }))
+    .expect("an app")
+}
+
+fn fingerprint(secret: &str) -> Fingerprint {
+    let value = |key: &str| {
+        Some(Zeroizing::new(
+            if key == "id" { "a" } else { secret }.into(),
+        ))
+    };
+    Credentials::read("id", "secret", value)
+        .expect("credentials")
+        .fingerprint(&[0; 32])
+}
+
+/// A cluster and an endpoint for one app, as far as the plan sees them.
+struct World {
+    app: DingTalkApp,
+    memory: Memory,
+    credentials: u64,
+    target: Option<TargetMeta>,
+    now: Timestamp,
+    versions: u64,
+    attempts: Vec<Timestamp>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (app, now) = (app(1), at(1_800_000_000));
+        Self {
+            memory: Memory::new(&app, now),
+            app,
+            credentials: 1,
+            target: None,
+            now,
+            versions: 10,
+            attempts: Vec::new(),
+        }
+    }
+
+    fn version(&self) -> ObjectVersion {
+        ObjectVersion {
+            uid: "c1".into(),
+            resource_version: self.credentials.to_string(),
+        }
+    }
+
+    /// Goes on until nothing is to be done; an attempt gets `outcome`.
+    fn settle(&mut self, outcome: &Outcome) -> Settled {
+        for _ in 0..12 {
+            let seen = CredentialsSeen::Present(self.version());
+            let view = View {
+                app: &self.app,
+                credentials: &seen,
+                target: self.target.as_ref().map(|target| (target, Ownership::Ours)),
+                claim: &Claim::Ours,
+                site_known: true,
+            };
+            match next_step(&view, &mut self.memory, self.now) {
+                Step::ReadCredentials { due } => {
+                    let print = fingerprint(&self.credentials.to_string());
+                    let version = self.version();
+                    if self.memory.credentials_read(&version, print, &[], due) == Verdict::Fetch {
+                        self.attempt(outcome);
+                    }
+                }
+                Step::Write {
+                    write,
+                    record,
+                    repair,
+                } => self.write(*write, &record, repair),
+                Step::Settle(settled) => return settled,
+                Step::ReadTarget | Step::DeleteTarget(_) => unreachable!("the target is ours"),
+            }
+        }
+        panic!("it goes in circles");
+    }
+
+    fn attempt(&mut self, outcome: &Outcome) {
+        self.attempts.push(self.now);
+        let minting = Minting {
+            id: 1,
+            site: "global".into(),
+            corp_id: "ding1".into(),
+            credentials: self.version(),
+            generation: self.app.metadata.generation,
+            since: self.now,
+        };
+        match outcome {
+            Outcome::Token { life, fresh } => {
+                let value = if *fresh {
+                    format!("token{}", self.attempts.len())
+                } else {
+                    "token".into()
+                };
+                let minted = Minted {
+                    token: AccessToken::new(value).expect("a token"),
+                    expires_in: Duration::from_secs(*life),
+                };
+                let target = self.target.as_ref();
+                self.memory
+                    .minted(&minting, minted, self.now, target, None, self.now);
+            }
+            Outcome::Failure { row, wait, random } => {
+                let failure = Failure {
+                    wait: *wait,
+                    ..Failure::of(&TABLE[*row % TABLE.len()])
+                };
+                let held = self
+                    .memory
+                    .held
+                    .as_ref()
+                    .map(|held| held.record.lifetime.expires_at);
+                let left = held
+                    .and_then(|expires| Duration::try_from(expires.duration_since(self.now)).ok());
+                self.memory.failed(
+                    &minting,
+                    failure,
+                    left.filter(|left| !left.is_zero()),
+                    *random,
+                    self.now,
+                );
+            }
+        }
+    }
+
+    fn write(&mut self, write: Write, record: &TokenRecord, repair: bool) {
+        self.versions += 1;
+        let version = ObjectVersion {
+            uid: "t1".into(),
+            resource_version: self.versions.to_string(),
+        };
+        self.target = Some(TargetMeta {
+            version: version.clone(),
+            labels: write.labels,
+            annotations: write
+                .annotations
+                .into_iter()
+                .filter_map(|(key, value)| Some((key, value?)))
+                .collect::<BTreeMap<_, _>>(),
+            owner_references: write.owner_references,
+            data_is_ours: true,
+            deleting: false,
+        });
+        self.memory.wrote(
+            version,
+            record,
+            self.app.metadata.generation,
+            repair,
+            self.now,
+        );
+    }
+
+    fn token(&self) -> Option<Held> {
+        self.memory
+            .held
+            .clone()
+            .filter(|held| held.record.lifetime.expires_at > self.now)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Outcome {
+    Token {
+        life: u64,
+        fresh: bool,
+    },
+    Failure {
+        row: usize,
+        wait: Option<Duration>,
+        random: f64,
+    },
+}
+
+#[derive(Clone, Debug)]
+struct Turn {
+    /// How long nothing happens, in seconds.
+    rest: i64,
+    /// By how much the clock is set, in seconds.
+    jump: i64,
+    /// Whether the credentials change.
+    rotate: bool,
+    outcome: Outcome,
+}
+
+fn outcomes() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        (
+            prop_oneof![1u64..30, 30u64..8000, 8000u64..2_592_000],
+            any::<bool>()
+        )
+            .prop_map(|(life, fresh)| Outcome::Token { life, fresh }),
+        (0..TABLE.len(), proptest::option::of(0u64..600), 0.0..1.0).prop_map(
+            |(row, wait, random)| {
+                Outcome::Failure {
+                    row,
+                    wait: wait.map(Duration::from_secs),
+                    random,
+                }
+            }
+        ),
+    ]
+}
+
+fn turns() -> impl Strategy<Value = Turn> {
+    let jump = prop_oneof![8 => Just(0i64), 1 => -1_000_000i64..0, 1 => 0i64..1_000_000];
+    let rest = prop_oneof![0i64..10, 0i64..10_000];
+    (rest, jump, prop::bool::weighted(0.1), outcomes()).prop_map(|(rest, jump, rotate, outcome)| {
+        Turn {
+            rest,
+            jump,
+            rotate,
+            outcome,
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn for_any_sequence_the_next_attempt_is_ahead_within_its_pace_and_a_valid_token_is_kept(
+        turns in prop::collection::vec(turns(), 1..40)
+    ) {
+        let mut world = World::new();
+        let mut earliest: Option<Timestamp> = None;
+        for turn in turns {
+            world.now += SignedDuration::from_secs(turn.rest + turn.jump);
+            if turn.rotate {
+                world.credentials += 1;
+            }
+            let attempts = world.attempts.len();
+            let held = world.token();
+            let settled = world.settle(&turn.outcome);
+            let now = world.now;
+
+            // One look makes at most one attempt, and never before its floor.
+            prop_assert!(world.attempts.len() <= attempts + 1);
+            if world.attempts.len() > attempts && turn.jump == 0 && !turn.rotate
+                && let Some(earliest) = earliest
+            {
+                prop_assert!(now >= earliest, "{now} is before {earliest}");
+            }
+
+            // The next attempt is in the future, and no later than its pace allows.
+            let next = settled.next_attempt.expect("there is always a next attempt");
+            prop_assert!(next > now);
+            let latest = match &world.memory.failing {
+                Some(failing) => {
+                    let pace = Pace::of(failing.failure.class, failing.streak);
+                    pace.ceiling.max(failing.failure.wait.unwrap_or_default())
+                }
+                None => {
+                    let life = world.memory.held.as_ref().expect("a success holds a token").record.lifetime.length();
+                    Duration::try_from(life).expect("not negative") + Duration::from_secs(6)
+                }
+            };
+            prop_assert!(next.duration_since(now) <= SignedDuration::try_from(latest).expect("short"),
+                "{next} is more than {latest:?} after {now}");
+
+            // A failure takes nothing away: what was held and is still valid is in the Secret.
+            if let (Some(held), Outcome::Failure { .. }) = (&held, &turn.outcome) {
+                prop_assert_eq!(world.memory.held.as_ref(), Some(held));
+                prop_assert_eq!(settled.in_secret, Some(held.record.lifetime));
+            }
+            // What is held is in the Secret.
+            prop_assert_eq!(settled.in_secret, world.memory.held.as_ref().map(|held| held.record.lifetime));
+
+            if world.attempts.len() > attempts {
+                let floor = match &world.memory.failing {
+                    Some(failing) => {
+                        let pace = Pace::of(failing.failure.class, failing.streak);
+                        let hurried = matches!(failing.failure.class, Class::Transient | Class::Unknown | Class::Garbled);
+                        if hurried { SignedDuration::from_secs(1) } else { SignedDuration::try_from(pace.floor).expect("short") }
+                    }
+                    None => FETCH_FLOOR,
+                };
+                earliest = Some(now + floor);
+            } else if turn.jump != 0 {
+                earliest = None;
+            }
+        }
+    }
+
+    #[test]
+    fn every_delay_keeps_its_class_pace(
+        row in 0..TABLE.len(), streak in 1u32..100, random in 0.0f64..1.0,
+        wait in proptest::option::of(0u64..600), left in proptest::option::of(1u64..7200),
+    ) {
+        let class = TABLE[row].class;
+        let wait = wait.map(Duration::from_secs);
+        let delayed = delay(class, streak, random, wait, left.map(Duration::from_secs));
+        let pace = Pace::of(class, streak);
+        prop_assert!(delayed >= wait.unwrap_or_default(), "what the endpoint asks for is kept");
+        prop_assert!(delayed <= pace.ceiling.max(wait.unwrap_or_default()));
+        prop_assert!(delayed >= Duration::from_secs(1));
+        let hurried = matches!(class, Class::Transient | Class::Unknown | Class::Garbled);
+        match left.filter(|_| hurried && wait.is_none()) {
+            Some(left) => prop_assert!(delayed <= (Duration::from_secs(left) / 8).max(Duration::from_secs(1))),
+            None => {
+                let floor = if hurried { Duration::from_secs(1) } else { pace.floor };
+                prop_assert!(delayed >= floor);
+            }
+        }
+    }
+
+    #[test]
+    fn a_renewal_lies_within_the_life_and_ahead_of_expiry(
+        life in 1i64..2_592_000, before in proptest::option::of(1u64..10_000_000), jitter in 0.0f64..1.0,
+    ) {
+        let lifetime = Lifetime { minted_at: at(0), expires_at: at(life) };
+        let renewal = renewal_at(lifetime, before.map(Duration::from_secs), jitter);
+        prop_assert!(renewal >= lifetime.minted_at && renewal < lifetime.expires_at);
+        let latest = before.map_or(life, |before| life.min(i64::try_from(before).unwrap_or(life) * 3));
+        prop_assert!(lifetime.expires_at.duration_since(renewal).as_secs() >= latest / 3 - 1);
+    }
+}
+
+#[test]
+fn the_pace_is_the_documented_one() {
+    let minutes = |class, streak| Pace::of(class, streak).floor.as_secs() / 60;
+    assert_eq!(
+        [1, 2, 3, 4, 5, 50].map(|n| minutes(Class::User, n)),
+        [5, 10, 20, 40, 60, 60]
+    );
+    assert_eq!(minutes(Class::Hourly, 1), 60);
+    assert_eq!(minutes(Class::Banned, 9), 5);
+    let most = |class, streak| Pace::of(class, streak).ceiling.as_secs();
+    assert_eq!(
+        [1, 2, 3, 7, 8].map(|n| most(Class::Transient, n)),
+        [1, 2, 4, 60, 300]
+    );
+    assert_eq!([1, 5, 6].map(|n| most(Class::Unknown, n)), [1, 16, 900]);
+    assert_eq!(
+        [1, 2, 6, 9].map(|n| most(Class::Garbled, n)),
+        [30, 60, 600, 600]
+    );
+    assert_eq!(
+        [1, 2, 9].map(|n| most(Class::Throttled { per_minute: false }, n)),
+        [3, 6, 60]
+    );
+    assert_eq!(delay(Class::Banned, 1, 0.0, Some(HOUR), None), HOUR);
+}
+
+#[test]
+fn a_token_of_two_hours_is_renewed_after_eighty_minutes_and_a_little_earlier_by_jitter() {
+    let lifetime = Lifetime {
+        minted_at: at(0),
+        expires_at: at(7200),
+    };
+    assert_eq!(renewal_at(lifetime, None, 0.0), at(4800));
+    assert_eq!(renewal_at(lifetime, None, 1.0), at(4440));
+    assert_eq!(
+        renewal_at(lifetime, Some(Duration::from_secs(600)), 0.0),
+        at(6600)
+    );
+    assert_eq!(
+        renewal_at(lifetime, Some(HOUR * 5), 0.0),
+        at(720),
+        "nine tenths at most"
+    );
+    assert!(is_clamped(lifetime, Some(HOUR * 5)) && !is_clamped(lifetime, Some(HOUR)));
+    let bits = |uid: &str| jitter(uid, at(7200)).to_bits();
+    assert_eq!(bits("u1"), bits("u1"), "the same after a restart");
+    assert_ne!(bits("u1"), bits("u2"));
+}
+
+#[test]
+fn a_renewal_without_more_life_comes_again_after_half_of_it_and_then_after_expiry() {
+    let lifetime = Lifetime {
+        minted_at: at(0),
+        expires_at: at(7200),
+    };
+    let next = |unextended, now| next_fetch(lifetime, None, 0.0, unextended, at(now));
+    assert_eq!(next(1, 4800), at(6000));
+    assert_eq!(next(2, 6000), at(7201));
+    assert_eq!(next(1, 7199), at(7204), "never twice within 5 s");
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_put_a_renewal_off_by_as_much() {
+    let mut world = World::new();
+    let outcome = Outcome::Token {
+        life: 7200,
+        fresh: true,
+    };
+    let before = world
+        .settle(&outcome)
+        .next_attempt
+        .expect("planned")
+        .duration_since(world.now);
+    world.now -= SignedDuration::from_hours(24);
+    let after = world
+        .settle(&outcome)
+        .next_attempt
+        .expect("planned")
+        .duration_since(world.now);
+    assert_eq!(before, after);
+    world.now += after + SignedDuration::from_secs(1);
+    world.settle(&outcome);
+    assert_eq!(world.attempts.len(), 2);
+}
+
+#[test]
+fn a_status_says_when_and_why_and_keeps_its_transition_times() {
+    let mut world = World::new();
+    let empty = crate::api::DingTalkAppStatus::default();
+    let settled = world.settle(&Outcome::Token {
+        life: 7200,
+        fresh: true,
+    });
+    let first = status(&world.app, &settled, &world.memory, &empty, world.now);
+    world.now += SignedDuration::from_secs(60);
+    let settled = world.settle(&Outcome::Token {
+        life: 7200,
+        fresh: true,
+    });
+    assert_eq!(
+        status(&world.app, &settled, &world.memory, &first, world.now),
+        first,
+        "no write without a change"
+    );
+    world.now += SignedDuration::from_secs(5000);
+    let settled = world.settle(&Outcome::Failure {
+        row: 0,
+        wait: None,
+        random: 0.0,
+    });
+    let failing = status(&world.app, &settled, &world.memory, &first, world.now);
+    assert_eq!(
+        failing.conditions[0], first.conditions[0],
+        "Ready, and as long as before"
+    );
+    let renewed = &failing.conditions[1];
+    assert_eq!(
+        (renewed.status.as_str(), renewed.reason.as_str()),
+        ("False", "InvalidCredentials")
+    );
+    assert!(!same_meaning(&first, &failing));
+    world.now += SignedDuration::from_secs(301);
+    let settled = world.settle(&Outcome::Failure {
+        row: 0,
+        wait: None,
+        random: 0.0,
+    });
+    let again = status(&world.app, &settled, &world.memory, &failing, world.now);
+    assert_ne!(failing, again);
+    assert!(
+        same_meaning(&failing, &again),
+        "only the next attempt has moved"
+    );
+}

@@ -1,0 +1,217 @@
+//! Changes of the credentials.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::DeleteParams;
+use serde_json::json;
+
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, condition};
+
+#[tokio::test]
+async fn changed_credentials_are_used_at_once_and_rejected_ones_leave_the_token() {
+    let sandbox = Sandbox::new("credentials-changed").await;
+    sandbox.ready_app("payroll").await;
+    let old = sandbox.token("payroll-token").await;
+    sandbox
+        .credentials("payroll-credentials", CLIENT_ID, "rotated")
+        .await;
+    let message = sandbox.until_failing("payroll", "InvalidCredentials").await;
+    assert!(
+        message.contains("invalid.client") && message.contains("HTTP 400"),
+        "{message}"
+    );
+    assert_eq!(
+        sandbox.token("payroll-token").await,
+        old,
+        "a valid token is never taken away"
+    );
+    sandbox
+        .until("still Ready", "payroll", |app| {
+            condition(app, "Ready", "True")
+        })
+        .await;
+    sandbox.stub.set_secrets(CLIENT_ID, &["rotated-again"]);
+    sandbox
+        .credentials("payroll-credentials", CLIENT_ID, "rotated-again")
+        .await;
+    sandbox.until_renewed("payroll").await;
+    assert_eq!(
+        sandbox.stub.calls("ding1").len(),
+        3,
+        "one call for each change"
+    );
+}
+
+#[tokio::test]
+async fn a_label_on_the_credentials_mints_nothing() {
+    let sandbox = Sandbox::new("credentials-label").await;
+    sandbox.ready_app("payroll").await;
+    sandbox
+        .merge::<Secret>(
+            "payroll-credentials",
+            json!({"metadata": {"labels": {"a": "b"}}}),
+        )
+        .await;
+    let version = |secret: &Secret| secret.metadata.resource_version.clone();
+    sandbox
+        .eventually("the new version in the record", async || {
+            let credentials = sandbox
+                .api::<Secret>()
+                .get("payroll-credentials")
+                .await
+                .ok()?;
+            let target = sandbox.api::<Secret>().get("payroll-token").await.ok()?;
+            let recorded = target
+                .metadata
+                .annotations
+                .as_ref()?
+                .get("dingtalk-token-operator.github.io/credentials-resource-version")
+                .cloned();
+            (recorded == version(&credentials)).then_some(())
+        })
+        .await;
+    assert_eq!(sandbox.stub.calls("ding1").len(), 1);
+}
+
+#[tokio::test]
+async fn missing_credentials_are_named_and_used_once_they_are_there() {
+    let sandbox = Sandbox::new("credentials-missing").await;
+    sandbox.app("payroll", "ding1").await;
+    let message = sandbox
+        .until_failing("payroll", "CredentialsNotFound")
+        .await;
+    assert!(message.contains("payroll-credentials"), "{message}");
+    sandbox
+        .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
+        .await;
+    sandbox.until_renewed("payroll").await;
+    sandbox
+        .api::<Secret>()
+        .delete("payroll-credentials", &DeleteParams::default())
+        .await
+        .expect("deleted");
+    sandbox
+        .until_failing("payroll", "CredentialsNotFound")
+        .await;
+    sandbox
+        .until("still Ready", "payroll", |app| {
+            condition(app, "Ready", "True")
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_missing_or_empty_key_is_named() {
+    let sandbox = Sandbox::new("credentials-key").await;
+    sandbox
+        .credentials("payroll-credentials", CLIENT_ID, " \n")
+        .await;
+    sandbox.app("payroll", "ding1").await;
+    let message = sandbox
+        .until_failing("payroll", "CredentialsKeyMissing")
+        .await;
+    assert!(message.contains("\"client_secret\" is empty"), "{message}");
+    sandbox
+        .merge::<Secret>(
+            "payroll-credentials",
+            json!({"data": {"client_secret": null}}),
+        )
+        .await;
+    sandbox
+        .until("the missing key", "payroll", |app| {
+            let (_, message) = condition(app, "Renewed", "False")?;
+            message
+                .contains("\"client_secret\" is missing")
+                .then_some(())
+        })
+        .await;
+    assert!(sandbox.stub.calls("ding1").is_empty());
+    sandbox
+        .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
+        .await;
+    sandbox.until_renewed("payroll").await;
+}
+
+#[tokio::test]
+async fn white_space_at_the_end_is_cut_off_and_reported_once() {
+    let sandbox = Sandbox::new("credentials-trimmed").await;
+    let secret = format!("{CLIENT_SECRET}\n");
+    sandbox
+        .credentials("payroll-credentials", CLIENT_ID, &secret)
+        .await;
+    sandbox.app("payroll", "ding1").await;
+    sandbox.until_ready("payroll").await;
+    let notes = sandbox.until_event("CredentialsTrimmed").await;
+    assert_eq!(notes.len(), 1);
+    assert!(notes[0].contains("client_secret"), "{notes:?}");
+}
+
+#[tokio::test]
+async fn other_keys_and_an_unknown_site() {
+    let sandbox = Sandbox::new("credentials-keys").await;
+    sandbox
+        .apply::<Secret>(
+            "shared",
+            json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shared"},
+                "stringData": {"app-key": CLIENT_ID, "app-secret": CLIENT_SECRET},
+            }),
+        )
+        .await;
+    let reference =
+        json!({"name": "shared", "clientIdKey": "app-key", "clientSecretKey": "app-secret"});
+    let spec =
+        |site: &str| json!({"credentialsSecretRef": reference, "corpIds": ["ding1"], "site": site});
+    sandbox.app_with("payroll", spec("mars")).await;
+    let message = sandbox.until_failing("payroll", "UnknownSite").await;
+    assert!(message.contains("\"mars\""), "{message}");
+    sandbox
+        .until("Stalled", "payroll", |app| {
+            condition(app, "Stalled", "True")
+        })
+        .await;
+    assert!(
+        sandbox
+            .requests()
+            .iter()
+            .all(|request| !request.starts_with("get"))
+    );
+    sandbox.app_with("payroll", spec("global")).await;
+    sandbox.until_renewed("payroll").await;
+    sandbox.app_with("payroll", spec("mars")).await;
+    sandbox.until_failing("payroll", "UnknownSite").await;
+    let (ok, _) = sandbox.kubectl(&["get", "secret", "payroll-token"]);
+    assert!(ok, "what is there is not taken away");
+}
+
+#[tokio::test]
+async fn apps_that_share_credentials_all_follow_a_change() {
+    let sandbox = Sandbox::new("credentials-shared").await;
+    sandbox
+        .credentials("credentials", CLIENT_ID, CLIENT_SECRET)
+        .await;
+    let names = ["one", "two", "three", "four", "five"];
+    for name in names {
+        let reference = json!({"name": "credentials"});
+        sandbox
+            .app_with(
+                name,
+                json!({"corpIds": ["ding1"], "credentialsSecretRef": reference}),
+            )
+            .await;
+    }
+    for name in names {
+        sandbox.until_ready(name).await;
+    }
+    sandbox.stub.set_secrets(CLIENT_ID, &["rotated"]);
+    sandbox
+        .credentials("credentials", CLIENT_ID, "rotated")
+        .await;
+    sandbox
+        .eventually("a call for each", async || {
+            (sandbox.stub.calls("ding1").len() == 10).then_some(())
+        })
+        .await;
+    for name in names {
+        sandbox.until_renewed(name).await;
+    }
+}

@@ -1,0 +1,264 @@
+//! A token's life: issue, renewal, restart.
+
+use std::time::Duration;
+
+use dingtalk_stub::{Behaviour, Repeat};
+use dingtalk_token_operator::api::DingTalkApp;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, PropagationPolicy};
+use serde_json::json;
+
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Plane, Sandbox, condition};
+
+#[tokio::test]
+async fn the_secret_holds_a_working_token_and_its_record() {
+    let sandbox = Sandbox::new("life-first").await;
+    sandbox
+        .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
+        .await;
+    let target = json!({"labels": {"team": "hr"}, "annotations": {"example.com/note": "x"}});
+    sandbox
+        .app_with("payroll", json!({"corpIds": ["ding1"], "target": target}))
+        .await;
+    sandbox.until_ready("payroll").await;
+    let token = sandbox.token("payroll-token").await.expect("a token");
+    assert!(sandbox.stub.accepts(&token.value), "no newline, no change");
+    assert_eq!(token.corp_id, "ding1");
+    let left = token.expires_at.duration_since(Timestamp::now()).as_secs();
+    assert!((7000..=7200).contains(&left), "{left}");
+    let secret = sandbox
+        .api::<Secret>()
+        .get("payroll-token")
+        .await
+        .expect("a Secret");
+    assert_eq!(secret.type_.as_deref(), Some("Opaque"));
+    let keys: Vec<_> = secret
+        .data
+        .as_ref()
+        .expect("data")
+        .keys()
+        .cloned()
+        .collect();
+    assert_eq!(keys, ["access_token", "corp_id", "expires_at"]);
+    let labels = secret.metadata.labels.as_ref().expect("labels");
+    assert_eq!(
+        labels["app.kubernetes.io/managed-by"],
+        "dingtalk-token-operator"
+    );
+    assert_eq!(labels["team"], "hr");
+    let annotations = secret.metadata.annotations.as_ref().expect("annotations");
+    assert_eq!(annotations["example.com/note"], "x");
+    let app = sandbox
+        .api::<DingTalkApp>()
+        .get("payroll")
+        .await
+        .expect("the app");
+    let owner = &secret.metadata.owner_references.as_ref().expect("owned")[0];
+    assert_eq!(Some(&owner.uid), app.metadata.uid.as_ref());
+    let status = app.status.expect("a status");
+    assert_eq!(status.tokens.as_deref(), Some("1/1"));
+    assert_eq!(status.observed_generation, Some(1));
+    assert_eq!(status.expires_at, Some(token.expires_at.to_string()));
+    assert!(status.next_attempt_at.is_some());
+    assert!(
+        !status
+            .conditions
+            .iter()
+            .any(|condition| condition.type_ == "Stalled")
+    );
+}
+
+#[tokio::test]
+async fn labels_of_the_target_follow_the_spec_without_a_mint() {
+    let sandbox = Sandbox::new("life-labels").await;
+    sandbox.ready_app("payroll").await;
+    sandbox
+        .app_with(
+            "payroll",
+            json!({"corpIds": ["ding1"], "target": {"labels": {"team": "hr"}}}),
+        )
+        .await;
+    sandbox
+        .eventually("the label", async || {
+            let secret = sandbox.api::<Secret>().get("payroll-token").await.ok()?;
+            secret.metadata.labels?.get("team").cloned()
+        })
+        .await;
+    assert_eq!(sandbox.stub.calls("ding1").len(), 1);
+}
+
+#[tokio::test]
+async fn where_a_renewal_brings_no_life_there_is_no_hot_loop_and_a_new_token_after_expiry() {
+    let sandbox = Sandbox::new("life-remaining").await;
+    sandbox.stub.configure(|settings| {
+        settings.expires_in = 24;
+        settings.repeat = Repeat::SameRemaining;
+    });
+    sandbox.ready_app("payroll").await;
+    let first = sandbox.token("payroll-token").await.expect("a token");
+    sandbox
+        .until("RenewalNotExtended", "payroll", |app| {
+            condition(app, "Renewed", "True").filter(|(reason, _)| reason == "RenewalNotExtended")
+        })
+        .await;
+    let second = sandbox
+        .eventually("the next token", async || {
+            sandbox
+                .token("payroll-token")
+                .await
+                .filter(|token| token.value != first.value)
+        })
+        .await;
+    assert!(sandbox.stub.accepts(&second.value));
+    let calls = sandbox.stub.calls("ding1");
+    assert!((3..=5).contains(&calls.len()), "{calls:#?}");
+    for pair in calls.windows(2) {
+        let gap = pair[1].at.duration_since(pair[0].at);
+        assert!(gap.as_secs_f64() > 4.5, "never twice within 5 s: {gap}");
+    }
+}
+
+#[tokio::test]
+async fn a_lifetime_of_a_second_is_no_hot_loop() {
+    let sandbox = Sandbox::new("life-second").await;
+    sandbox.stub.configure(|settings| settings.expires_in = 1);
+    sandbox
+        .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
+        .await;
+    sandbox.app("payroll", "ding1").await;
+    sandbox
+        .eventually("three calls", async || {
+            (sandbox.stub.calls("ding1").len() >= 3).then_some(())
+        })
+        .await;
+    for pair in sandbox.stub.calls("ding1").windows(2) {
+        let gap = pair[1].at.duration_since(pair[0].at);
+        assert!(gap.as_secs_f64() > 4.5, "{gap}");
+    }
+}
+
+#[tokio::test]
+async fn ready_turns_false_at_expiry_though_nothing_else_happens() {
+    let sandbox = Sandbox::new("life-expiry").await;
+    sandbox.stub.configure(|settings| settings.expires_in = 9);
+    sandbox.ready_app("payroll").await;
+    let fail = Behaviour::Fail {
+        status: 400,
+        code: "invalid.client".into(),
+    };
+    sandbox.stub.next_calls("ding1", None, fail);
+    sandbox
+        .until("TokenExpired", "payroll", |app| {
+            condition(app, "Ready", "False").filter(|(reason, _)| reason == "TokenExpired")
+        })
+        .await;
+    assert!(
+        sandbox.token("payroll-token").await.is_some(),
+        "what is there is not taken away"
+    );
+    sandbox.until_event("TokenExpired").await;
+}
+
+#[tokio::test]
+async fn a_restart_mints_nothing_and_reads_nothing() {
+    let mut sandbox = Sandbox::new("life-restart").await;
+    for name in ["one", "two", "three"] {
+        sandbox.ready_app(name).await;
+    }
+    // Each of the three has a token of its own.
+    assert_eq!(sandbox.stub.calls("ding1").len(), 3);
+    sandbox.until_event("TokenIssued").await;
+    for clean in [true, false] {
+        if clean {
+            sandbox.stop_operator();
+        } else {
+            sandbox.kill_operator();
+        }
+        let before = sandbox.requests().len();
+        sandbox.start_operator(&[]);
+        sandbox
+            .eventually("the watches", async || {
+                let (status, _) = sandbox.operator.as_ref()?.health("/readyz").await?;
+                (status == 200).then_some(())
+            })
+            .await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(sandbox.requests()[before..], [] as [&str; 0]);
+        assert_eq!(sandbox.stub.calls("ding1").len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn an_app_recreated_under_its_name_takes_its_token_over_without_a_mint() {
+    let mut sandbox = Sandbox::new("life-recreated").await;
+    sandbox.ready_app("payroll").await;
+    let token = sandbox.token("payroll-token").await;
+    sandbox.kill_operator();
+    // As a restored backup: the app is another object, the Secret names the old one.
+    let orphan = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Orphan),
+        ..DeleteParams::default()
+    };
+    sandbox
+        .api::<DingTalkApp>()
+        .delete("payroll", &orphan)
+        .await
+        .expect("deleted");
+    sandbox
+        .eventually("its end", async || {
+            sandbox
+                .api::<DingTalkApp>()
+                .get_opt("payroll")
+                .await
+                .ok()?
+                .is_none()
+                .then_some(())
+        })
+        .await;
+    sandbox.app("payroll", "ding1").await;
+    sandbox.start_operator(&[]);
+    sandbox.until_ready("payroll").await;
+    assert_eq!(sandbox.token("payroll-token").await, token);
+    assert_eq!(sandbox.stub.calls("ding1").len(), 1);
+    let app = sandbox
+        .api::<DingTalkApp>()
+        .get("payroll")
+        .await
+        .expect("the app");
+    let secret = sandbox
+        .api::<Secret>()
+        .get("payroll-token")
+        .await
+        .expect("the Secret");
+    let owners = secret.metadata.owner_references.expect("owned");
+    assert_eq!(
+        owners
+            .iter()
+            .map(|owner| Some(&owner.uid))
+            .collect::<Vec<_>>(),
+        [app.metadata.uid.as_ref()]
+    );
+}
+
+#[tokio::test]
+async fn the_api_server_goes_away_and_comes_back() {
+    let mut plane = Plane::start().await;
+    let mut sandbox = Sandbox::without_operator("life-outage", &plane).await;
+    sandbox.stub.configure(|settings| settings.expires_in = 20);
+    sandbox.start_operator(&[]);
+    sandbox.ready_app("payroll").await;
+    let old = sandbox.token("payroll-token").await.expect("a token");
+    plane.control_plane.stop_api_server().expect("stopped");
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    plane.control_plane.start_api_server().expect("started");
+    sandbox
+        .eventually("a renewal", async || {
+            sandbox
+                .token("payroll-token")
+                .await
+                .filter(|new| new.expires_at > old.expires_at)
+        })
+        .await;
+    sandbox.until_renewed("payroll").await;
+}

@@ -1,0 +1,242 @@
+//! What a person sees: kubectl, and what the API server refuses.
+
+use dingtalk_token_operator::api::DingTalkApp;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+
+use crate::support::{CLIENT_ID, Sandbox, shared_plane};
+
+#[tokio::test]
+async fn kubectl_waits_gets_describes_and_explains() {
+    let sandbox = Sandbox::new("people-kubectl").await;
+    sandbox
+        .credentials("expenses-credentials", CLIENT_ID, "wrong")
+        .await;
+    sandbox.app("expenses", "ding1").await;
+    sandbox.ready_app("payroll").await;
+    sandbox
+        .until_failing("expenses", "InvalidCredentials")
+        .await;
+    let (ok, said) = sandbox.kubectl(&[
+        "wait",
+        "--for=condition=Ready",
+        "dta/payroll",
+        "--timeout=60s",
+    ]);
+    assert!(ok && said.contains("condition met"), "{said}");
+    let (_, table) = sandbox.kubectl(&["get", "dta"]);
+    let lines: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        lines[0],
+        ["NAME", "READY", "TOKENS", "REASON", "EXPIRES", "AGE"]
+    );
+    assert_eq!(
+        lines[1][..4],
+        ["expenses", "False", "0/1", "InvalidCredentials"]
+    );
+    assert_eq!(lines[2][..4], ["payroll", "True", "1/1", "TokensValid"]);
+    assert!(lines[2][4].ends_with('Z'), "{table}");
+    let (_, wide) = sandbox.kubectl(&["get", "dta", "payroll", "-o", "wide"]);
+    for part in ["NEXT", "SITE", "SECRET", "global", "payroll-token"] {
+        assert!(wide.contains(part), "{wide}");
+    }
+    let (_, category) = sandbox.kubectl(&["get", "dingtalk", "-o", "name"]);
+    assert!(
+        category.contains("dingtalkapp.dingtalk-token-operator.github.io/payroll"),
+        "{category}"
+    );
+    sandbox.until_event("InvalidCredentials").await;
+    let (_, described) = sandbox.kubectl(&["describe", "dta", "expenses"]);
+    for part in [
+        "invalid.client",
+        "Stalled",
+        "Request Id",
+        "Warning  InvalidCredentials",
+    ] {
+        assert!(described.contains(part), "{part} in {described}");
+    }
+    let (_, explained) = sandbox.kubectl(&["explain", "dingtalkapp.spec"]);
+    for part in [
+        "corpIds",
+        "credentialsSecretRef",
+        "-required-",
+        "renewBefore",
+        "The organisations",
+    ] {
+        assert!(explained.contains(part), "{part} in {explained}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_work_is_refused_with_what_to_write_instead() {
+    let sandbox = Sandbox::without_operator("people-refused", shared_plane().await).await;
+    let refused = async |name: &str, spec: Value| {
+        let app = json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+            "metadata": {"name": name}, "spec": spec,
+        });
+        // Not parsed by our types: what they cannot even hold must be refused as well.
+        let request = http::Request::post(format!(
+            "/apis/dingtalk-token-operator.github.io/v1alpha1/namespaces/{}/dingtalkapps?dryRun=All",
+            sandbox.namespace
+        ))
+        .header("content-type", "application/json")
+        .body(app.to_string().into_bytes())
+        .expect("a request");
+        match sandbox.client.request::<Value>(request).await {
+            Ok(_) => String::new(),
+            Err(kube::Error::Api(status)) => status.message.clone(),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let spec = |change: Value| {
+        let mut spec =
+            json!({"credentialsSecretRef": {"name": "credentials"}, "corpIds": ["ding1"]});
+        for (field, value) in change.as_object().expect("an object") {
+            spec[field] = value.clone();
+        }
+        spec
+    };
+    let long = "x".repeat(250);
+    let many: Vec<String> = (0..1001).map(|n| format!("ding{n}")).collect();
+    let cases: Vec<(&str, Value, &str)> = vec![
+        ("a", spec(json!({})), ""),
+        ("a", spec(json!({"corpIds": []})), "at least 1"),
+        (
+            "a",
+            spec(json!({"corpIds": ["a", "b"]})),
+            "one DingTalkApp for each further organisation",
+        ),
+        (
+            "a",
+            spec(json!({"corpIds": many})),
+            "must have at most 1000 items",
+        ),
+        ("a", spec(json!({"corpIds": ["a", "a"]})), "Duplicate value"),
+        (
+            "a",
+            spec(json!({"corpIds": ["a b"]})),
+            "a corpId has 1 to 64 letters",
+        ),
+        ("a", spec(json!({"corpIds": ["x".repeat(65)]})), "Too long"),
+        (
+            "a",
+            spec(json!({"renewBefore": "soon"})),
+            "a positive duration such as 40m",
+        ),
+        (
+            "a",
+            spec(json!({"renewBefore": "-5m"})),
+            "a positive duration such as 40m",
+        ),
+        (
+            "a",
+            spec(json!({"renewBefore": "0s"})),
+            "a positive duration such as 40m",
+        ),
+        ("a", spec(json!({"renewBefore": "1h30m"})), ""),
+        (
+            "a",
+            spec(json!({"target": {"name": "credentials"}})),
+            "is the credentials Secret",
+        ),
+        (
+            "a",
+            spec(json!({"target": {"name": "Upper"}})),
+            "not a Secret's name",
+        ),
+        (
+            "a",
+            spec(json!({"target": {"name": "x".repeat(254)}})),
+            "Too long",
+        ),
+        (
+            "a",
+            spec(json!({"target": {"layout": "Round"}})),
+            "Unsupported value",
+        ),
+        (
+            "a",
+            spec(json!({"target": {"labels": {"app.kubernetes.io/x": "y"}}})),
+            "are reserved",
+        ),
+        (
+            "a",
+            spec(json!({"target": {"labels": {"x": "a b"}}})),
+            "not a label",
+        ),
+        (
+            "a",
+            spec(json!({"target": {"labels": {"example.com/team": "hr"}}})),
+            "",
+        ),
+        (
+            "a",
+            spec(
+                json!({"target": {"annotations": {"dingtalk-token-operator.github.io/app": "y"}}}),
+            ),
+            "are reserved",
+        ),
+        (
+            "a",
+            spec(json!({"credentialsSecretRef": {"name": "a-token"}})),
+            "which the operator never writes",
+        ),
+        (
+            "a",
+            spec(json!({"credentialsSecretRef": {}})),
+            "Required value",
+        ),
+        (
+            "a",
+            spec(json!({"credentialsSecretRef": {"name": "x", "clientIdKey": "a/b"}})),
+            "not a key of a Secret",
+        ),
+        (long.as_str(), spec(json!({})), "set spec.target.name"),
+    ];
+    for (name, spec, expected) in cases {
+        let message = refused(name, spec.clone()).await;
+        assert_eq!(message.is_empty(), expected.is_empty(), "{spec}: {message}");
+        assert!(
+            message.contains(expected),
+            "{expected:?} for {spec}: {message}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_duration_beyond_measure_hurts_no_other_app() {
+    let sandbox = Sandbox::new("people-duration").await;
+    sandbox
+        .app_with(
+            "odd",
+            json!({"corpIds": ["ding1"], "renewBefore": "999999999h999999999h"}),
+        )
+        .await;
+    sandbox.ready_app("payroll").await;
+}
+
+#[tokio::test]
+async fn a_name_of_any_length_is_served() {
+    let sandbox = Sandbox::new("people-long").await;
+    sandbox
+        .credentials("credentials", CLIENT_ID, crate::support::CLIENT_SECRET)
+        .await;
+    let name = "x".repeat(253);
+    let app = serde_json::from_value(json!({
+        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+        "metadata": {"name": name},
+        "spec": {"credentialsSecretRef": {"name": "credentials"}, "corpIds": ["ding1"], "target": {"name": "t"}},
+    }))
+    .expect("an app");
+    sandbox
+        .api::<DingTalkApp>()
+        .create(&PostParams::default(), &app)
+        .await
+        .expect("created");
+    sandbox.until_ready(&name).await;
+    sandbox.until_event("TokenIssued").await;
+}

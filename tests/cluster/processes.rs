@@ -1,0 +1,200 @@
+//! The local control plane leaves nothing behind, however its parent ends.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use local_control_plane::ControlPlane;
+use serde_json::{Value, json};
+
+use crate::support::{assets, xtask};
+
+/// The bound that is promised.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// The processes whose command line names `text`.
+fn processes(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+        let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        if command.contains(text) {
+            found.push(command);
+        }
+    }
+    found
+}
+
+fn gone(left: impl Fn() -> Vec<String>) {
+    let deadline = Instant::now() + GONE_WITHIN;
+    while !left().is_empty() {
+        assert!(
+            Instant::now() < deadline,
+            "left after {GONE_WITHIN:?}: {:#?}",
+            left()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn folder(path: &Path) -> Vec<String> {
+    path.exists()
+        .then(|| path.display().to_string())
+        .into_iter()
+        .collect()
+}
+
+/// A process that holds a pipe open, in the place of a parent.
+struct Parent(Child);
+
+impl Parent {
+    fn start() -> Self {
+        let mut command = Command::new("sleep");
+        command
+            .arg("600")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        Self(command.spawn().expect("sleep"))
+    }
+
+    fn pipe(&mut self) -> ChildStdout {
+        self.0.stdout.take().expect("a pipe")
+    }
+
+    fn kill(&mut self) {
+        self.0.kill().expect("SIGKILL");
+        self.0.wait().expect("ended");
+    }
+}
+
+impl Drop for Parent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn supervised(parent: &mut Parent) -> (Child, String) {
+    let order = json!({"assets": assets()}).to_string();
+    let mut supervisor = Command::new(xtask())
+        .args(["supervise", &order])
+        .stdin(parent.pipe())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a supervisor");
+    let mut line = String::new();
+    BufReader::new(supervisor.stdout.take().expect("a pipe"))
+        .read_line(&mut line)
+        .expect("a report");
+    let report: Value = serde_json::from_str(&line).expect("JSON");
+    let folder = report["Ready"]["folder"].as_str().expect(&line).to_owned();
+    assert_eq!(
+        processes(&folder).len(),
+        3,
+        "etcd, kube-apiserver, kube-controller-manager"
+    );
+    (supervisor, folder)
+}
+
+#[test]
+fn nothing_is_left_when_the_parent_is_killed() {
+    let mut parent = Parent::start();
+    let (mut supervisor, path) = supervised(&mut parent);
+    parent.kill();
+    gone(|| processes(&path));
+    gone(|| folder(Path::new(&path)));
+    supervisor.wait().expect("ended");
+}
+
+#[test]
+fn no_process_is_left_when_the_supervisor_itself_is_killed() {
+    let mut parent = Parent::start();
+    let (mut supervisor, path) = supervised(&mut parent);
+    supervisor.kill().expect("SIGKILL");
+    supervisor.wait().expect("ended");
+    gone(|| processes(&path));
+    parent.kill();
+    std::fs::remove_dir_all(path).expect("this folder is left: nobody is there to remove it");
+}
+
+#[test]
+fn several_run_at_a_time_and_end_when_dropped() {
+    let planes: Vec<ControlPlane> = (0..2)
+        .map(|_| ControlPlane::start(&xtask(), assets()).expect("a control plane"))
+        .collect();
+    let folders: Vec<_> = planes
+        .iter()
+        .map(|plane| plane.folder().to_owned())
+        .collect();
+    assert_ne!(folders[0], folders[1]);
+    drop(planes);
+    for path in folders {
+        gone(|| folder(&path));
+        gone(|| processes(&path.display().to_string()));
+    }
+}
+
+#[test]
+fn a_guarded_command_ends_with_its_whole_group() {
+    let mark = format!("6{}", std::process::id());
+    let mut parent = Parent::start();
+    let mut guard = Command::new(xtask())
+        .args([
+            "guard",
+            "--",
+            "sh",
+            "-c",
+            &format!("sleep {mark} & sleep {mark}"),
+        ])
+        .stdin(parent.pipe())
+        .spawn()
+        .expect("a guard");
+    let sleeping = || processes(&format!("sleep {mark}"));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while sleeping().len() < 4 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(
+        sleeping().len(),
+        4,
+        "the guard, the shell and both of its sleeps"
+    );
+    parent.kill();
+    gone(sleeping);
+    guard.wait().expect("ended");
+}
+
+#[test]
+fn a_control_plane_that_cannot_boot_says_why() {
+    let mut broken = assets();
+    broken.etcd = "/does/not/exist".into();
+    let error = ControlPlane::start(&xtask(), broken)
+        .err()
+        .expect("no control plane")
+        .to_string();
+    assert!(
+        error.contains("etcd") && error.contains("/does/not/exist"),
+        "{error}"
+    );
+}
+
+#[test]
+fn without_go_and_without_assets_the_error_says_what_to_do() {
+    let cache = tempfile::tempdir().expect("a folder");
+    let output = Command::new(xtask())
+        .args(["test", "--kubernetes", "1.37"])
+        .env("PATH", "/does/not/exist")
+        .env("XDG_CACHE_HOME", cache.path())
+        .env_remove("KUBEBUILDER_ASSETS")
+        .stdin(Stdio::null())
+        .output()
+        .expect("xtask");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success());
+    assert!(
+        said.contains("`go` is not installed") && said.contains("KUBEBUILDER_ASSETS"),
+        "{said}"
+    );
+}

@@ -1,0 +1,527 @@
+//! A namespace, a stub and an operator for each test; one control plane for all.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use dingtalk_stub::Stub;
+use dingtalk_token_operator::api::DingTalkApp;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::{conditions, wait::await_condition};
+use kube::{Api, Client, Config, CustomResourceExt, ResourceExt};
+use local_control_plane::{Assets, ControlPlane, bound};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Longer than anything takes on a slow machine; no test depends on how fast it is.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const CLIENT_ID: &str = "dingtestapp";
+pub const CLIENT_SECRET: &str = "correct-horse-battery-staple";
+
+/// The program that `cargo xtask test` was, for its processes that do not outlive a test.
+pub fn xtask() -> PathBuf {
+    std::env::var_os("XTASK")
+        .expect("these tests need programs that `cargo xtask test` provides: run that")
+        .into()
+}
+
+pub fn assets() -> Assets {
+    let assets = std::env::var("LOCAL_CONTROL_PLANE_ASSETS").expect("run `cargo xtask test`");
+    serde_json::from_str(&assets).expect("written by xtask")
+}
+
+/// A control plane with the CRD and the operator's role.
+pub struct Plane {
+    pub control_plane: ControlPlane,
+}
+
+impl Plane {
+    pub async fn start() -> Self {
+        let plane = Self::boot();
+        plane.install().await;
+        plane
+    }
+
+    fn boot() -> Self {
+        let control_plane = ControlPlane::start(&xtask(), assets()).expect("a control plane");
+        Self { control_plane }
+    }
+
+    pub async fn client(&self) -> Client {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let kubeconfig = kube::config::Kubeconfig::read_from(self.control_plane.kubeconfig())
+            .expect("a kubeconfig");
+        let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default())
+            .await
+            .expect("a config");
+        Client::try_from(config).expect("a client")
+    }
+
+    async fn install(&self) {
+        let client = self.client().await;
+        let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+        let apply = PatchParams::apply("test").force();
+        let crd = DingTalkApp::crd();
+        crds.patch(&crd.name_any(), &apply, &Patch::Apply(&crd))
+            .await
+            .expect("the CRD");
+        tokio::time::timeout(
+            PATIENCE,
+            await_condition(crds, &crd.name_any(), conditions::is_crd_established()),
+        )
+        .await
+        .expect("established in time")
+        .expect("established");
+        let roles: Api<ClusterRole> = Api::all(client);
+        roles
+            .patch(
+                "dingtalk-token-operator",
+                &apply,
+                &Patch::Apply(deployed("ClusterRole")),
+            )
+            .await
+            .expect("the role");
+    }
+}
+
+/// An object of `deploy/rbac.yaml`.
+fn deployed(kind: &str) -> Value {
+    use serde::Deserialize as _;
+    let text = include_str!("../../deploy/rbac.yaml");
+    serde_yaml_ng::Deserializer::from_str(text)
+        .map(|document| Value::deserialize(document).expect("YAML"))
+        .find(|object| object["kind"] == kind)
+        .expect("deployed")
+}
+
+/// The control plane that most tests share; it ends with the test program.
+pub async fn shared_plane() -> &'static Plane {
+    static PLANE: OnceLock<Plane> = OnceLock::new();
+    static INSTALLED: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
+    let plane = PLANE.get_or_init(Plane::boot);
+    INSTALLED.get_or_init(|| plane.install()).await;
+    plane
+}
+
+/// What one test has to itself.
+pub struct Sandbox {
+    pub namespace: String,
+    pub client: Client,
+    pub stub: Stub,
+    pub operator: Option<Operator>,
+    folder: TempDir,
+    audit_log: PathBuf,
+    kubeconfig: PathBuf,
+}
+
+impl Sandbox {
+    /// A namespace with a running operator; the stub knows one app, of the organisation `ding1`.
+    pub async fn new(name: &str) -> Self {
+        let mut sandbox = Self::without_operator(name, shared_plane().await).await;
+        sandbox.start_operator(&[]);
+        sandbox
+    }
+
+    pub async fn without_operator(name: &str, plane: &Plane) -> Self {
+        let client = plane.client().await;
+        let namespace = format!("{name}-{:06x}", rand::random::<u32>() & 0xff_ffff);
+        let stub = Stub::start(0).await.expect("a stub");
+        stub.register(CLIENT_ID, CLIENT_SECRET, &["ding1"]);
+        let sandbox = Self {
+            namespace,
+            client,
+            stub,
+            operator: None,
+            // In the control plane's folder, which goes however the tests end.
+            folder: tempfile::tempdir_in(plane.control_plane.folder()).expect("a folder"),
+            audit_log: plane.control_plane.audit_log(),
+            kubeconfig: plane.control_plane.kubeconfig(),
+        };
+        sandbox.grant().await;
+        sandbox
+    }
+
+    /// The rights of `deploy/rbac.yaml`, in this namespace only.
+    async fn grant(&self) {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let object = |value: Value| serde_json::from_value(value).expect("an object");
+        let namespace = object(json!({"metadata": {"name": self.namespace}}));
+        namespaces
+            .create(&PostParams::default(), &namespace)
+            .await
+            .expect("a namespace");
+        let accounts: Api<ServiceAccount> = self.api();
+        let account: ServiceAccount =
+            serde_json::from_value(json!({"metadata": {"name": "operator"}})).expect("an account");
+        accounts
+            .create(&PostParams::default(), &account)
+            .await
+            .expect("an account");
+        let bindings: Api<RoleBinding> = self.api();
+        let binding = serde_json::from_value(json!({
+            "metadata": {"name": "operator"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "dingtalk-token-operator"},
+            "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": self.namespace}],
+        }))
+        .expect("a binding");
+        bindings
+            .create(&PostParams::default(), &binding)
+            .await
+            .expect("a binding");
+        let request = serde_json::from_value(json!({"metadata": {}, "spec": {"audiences": []}}))
+            .expect("a token request");
+        let token = accounts
+            .create_token_request("operator", &PostParams::default(), &request)
+            .await
+            .expect("a token")
+            .status
+            .expect("a status")
+            .token;
+        let admin = fs::read(&self.kubeconfig).expect("a kubeconfig");
+        let mut kubeconfig: Value = serde_json::from_slice(&admin).expect("JSON");
+        kubeconfig["users"] = json!([{"name": "admin", "user": {"token": token}}]);
+        fs::write(self.operator_kubeconfig(), kubeconfig.to_string()).expect("written");
+    }
+
+    fn operator_kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("operator.kubeconfig")
+    }
+
+    pub fn start_operator(&mut self, arguments: &[&str]) {
+        let site = format!("global={}", self.stub.url());
+        let arguments = [&["--allow-plain-http"], arguments].concat();
+        self.start_operator_with(&site, &arguments, &[]);
+    }
+
+    /// An operator for this site, with these variables in its environment.
+    pub fn start_operator_with(
+        &mut self,
+        site: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) {
+        let number = fs::read_dir(self.folder.path()).expect("a folder").count();
+        let log = self.folder.path().join(format!("operator-{number}.log"));
+        let program = Path::new(env!("CARGO_BIN_EXE_dingtalk-token-operator"));
+        let child = bound(&xtask(), program)
+            .arg("run")
+            .args(["--watch-namespace", &self.namespace])
+            .args(["--site", site])
+            .args(["--health-bind-address", "127.0.0.1:0"])
+            .args(arguments)
+            .env("KUBECONFIG", self.operator_kubeconfig())
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).expect("a log"))
+            .spawn()
+            .expect("the operator");
+        self.operator = Some(Operator { child, log });
+    }
+
+    /// Ends the operator as a cluster does, and waits for it.
+    pub fn stop_operator(&mut self) {
+        let mut operator = self.operator.take().expect("running");
+        let pid = i32::try_from(operator.child.id()).expect("a pid");
+        let status = Command::new("kill")
+            .arg(pid.to_string())
+            .status()
+            .expect("kill");
+        assert!(status.success());
+        let ended = operator.child.wait().expect("ended");
+        assert!(ended.success(), "{ended}: {}", operator.log());
+    }
+
+    /// Ends the operator as a failing node does.
+    pub fn kill_operator(&mut self) {
+        let mut operator = self.operator.take().expect("running");
+        operator.child.kill().expect("killed");
+        operator.child.wait().expect("ended");
+    }
+
+    /// Everything that any operator of this test logged.
+    pub fn logs(&self) -> String {
+        fs::read_dir(self.folder.path())
+            .expect("a folder")
+            .flatten()
+            .filter(|entry| {
+                entry
+                    .path()
+                    .extension()
+                    .is_some_and(|extension| extension == "log")
+            })
+            .map(|entry| fs::read_to_string(entry.path()).unwrap_or_default())
+            .collect()
+    }
+
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub async fn credentials(&self, name: &str, client_id: &str, client_secret: &str) {
+        self.apply::<Secret>(
+            name,
+            json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name},
+                "stringData": {"client_id": client_id, "client_secret": client_secret},
+            }),
+        )
+        .await;
+    }
+
+    /// An app with the stub's credentials for one organisation.
+    pub async fn app(&self, name: &str, corp_id: &str) {
+        self.app_with(name, json!({"corpIds": [corp_id]})).await;
+    }
+
+    /// An app whose spec has these fields beside its credentials, `<name>-credentials`.
+    pub async fn app_with(&self, name: &str, spec: Value) {
+        let mut app = json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+            "metadata": {"name": name},
+            "spec": {"credentialsSecretRef": {"name": format!("{name}-credentials")}},
+        });
+        for (field, value) in spec.as_object().expect("an object") {
+            app["spec"][field] = value.clone();
+        }
+        self.apply::<DingTalkApp>(name, app).await;
+    }
+
+    /// An app with its credentials, ready.
+    pub async fn ready_app(&self, name: &str) {
+        self.credentials(&format!("{name}-credentials"), CLIENT_ID, CLIENT_SECRET)
+            .await;
+        self.app(name, "ding1").await;
+        self.until_ready(name).await;
+    }
+
+    pub async fn apply<K>(&self, name: &str, object: Value)
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+        K::DynamicType: Default,
+    {
+        let apply = PatchParams::apply("test").force();
+        self.api::<K>()
+            .patch(name, &apply, &Patch::Apply(object))
+            .await
+            .expect("applied");
+    }
+
+    pub async fn merge<K>(&self, name: &str, patch: Value)
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+        K::DynamicType: Default,
+    {
+        let parameters = PatchParams {
+            field_manager: Some("test".into()),
+            ..Default::default()
+        };
+        self.api::<K>()
+            .patch(name, &parameters, &Patch::Merge(patch))
+            .await
+            .expect("patched");
+    }
+
+    /// Waits until `seen` gives something of the app.
+    pub async fn until<T>(
+        &self,
+        what: &str,
+        name: &str,
+        seen: impl Fn(&DingTalkApp) -> Option<T>,
+    ) -> T {
+        let app = async || self.api::<DingTalkApp>().get_opt(name).await.ok().flatten();
+        self.eventually(what, async || app().await.as_ref().and_then(&seen))
+            .await
+    }
+
+    /// Looks until there is something; panics with what is known where it takes too long.
+    pub async fn eventually<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(seen) = look().await {
+                return seen;
+            }
+            if tokio::time::Instant::now() > deadline {
+                let apps = self
+                    .api::<DingTalkApp>()
+                    .list(&Default::default())
+                    .await
+                    .ok();
+                let statuses: Vec<_> = apps
+                    .into_iter()
+                    .flatten()
+                    .map(|app| (app.name_any(), app.status))
+                    .collect();
+                panic!("not seen: {what}\n{statuses:#?}\n{}", self.logs());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    pub async fn until_ready(&self, name: &str) {
+        self.until("Ready", name, |app| {
+            condition(app, "Ready", "True").map(drop)
+        })
+        .await;
+    }
+
+    /// Waits until the last attempt failed with `reason`; gives the condition's message.
+    pub async fn until_failing(&self, name: &str, reason: &str) -> String {
+        self.until(reason, name, |app| {
+            let renewed = condition(app, "Renewed", "False")?;
+            (renewed.0 == reason).then_some(renewed.1)
+        })
+        .await
+    }
+
+    /// Waits until the last attempt succeeded.
+    pub async fn until_renewed(&self, name: &str) {
+        self.until("Renewed", name, |app| {
+            condition(app, "Renewed", "True").map(drop)
+        })
+        .await;
+        self.until_ready(name).await;
+    }
+
+    pub async fn token(&self, secret: &str) -> Option<Token> {
+        let secret = self.api::<Secret>().get_opt(secret).await.ok()??;
+        let text = |key: &str| {
+            let value = secret.data.as_ref()?.get(key)?;
+            String::from_utf8(value.0.clone()).ok()
+        };
+        Some(Token {
+            value: text("access_token")?,
+            expires_at: text("expires_at")?.parse().ok()?,
+            corp_id: text("corp_id")?,
+        })
+    }
+
+    pub async fn events(&self, reason: &str) -> Vec<String> {
+        let events = self
+            .api::<Event>()
+            .list(&Default::default())
+            .await
+            .expect("events");
+        events
+            .into_iter()
+            .filter(|event| event.reason.as_deref() == Some(reason))
+            .map(|event| event.note.unwrap_or_default())
+            .collect()
+    }
+
+    pub async fn until_event(&self, reason: &str) -> Vec<String> {
+        self.eventually(reason, async || {
+            let events = self.events(reason).await;
+            (!events.is_empty()).then_some(events)
+        })
+        .await
+    }
+
+    /// What this test's operator asked of the API server so far, watches and lists apart, each as
+    /// `verb resource`.
+    pub fn requests(&self) -> Vec<String> {
+        let user = format!("system:serviceaccount:{}:operator", self.namespace);
+        let log = fs::read_to_string(&self.audit_log).expect("an audit log");
+        log.lines()
+            .filter(|line| line.contains(&user))
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|entry| {
+                entry["stage"] == "ResponseComplete" && entry["user"]["username"] == user
+            })
+            .filter_map(|entry| {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let verb = text(&entry["verb"]);
+                let reference = &entry["objectRef"];
+                let resource = match text(&reference["subresource"]) {
+                    sub if sub.is_empty() => text(&reference["resource"]),
+                    sub => format!("{}/{sub}", text(&reference["resource"])),
+                };
+                (verb != "watch" && verb != "list").then(|| format!("{verb} {resource}"))
+            })
+            .collect()
+    }
+
+    pub fn kubectl(&self, arguments: &[&str]) -> (bool, String) {
+        let output = Command::new(assets().kubectl)
+            .args(["--namespace", &self.namespace])
+            .args(arguments)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .stdin(Stdio::null())
+            .output()
+            .expect("kubectl");
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Status, then reason and message of a condition that has this status.
+pub fn condition(app: &DingTalkApp, type_: &str, status: &str) -> Option<(String, String)> {
+    app.status
+        .as_ref()?
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == type_ && condition.status == status)
+        .map(|condition| (condition.reason.clone(), condition.message.clone()))
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Token {
+    pub value: String,
+    pub expires_at: Timestamp,
+    pub corp_id: String,
+}
+
+pub struct Operator {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Operator {
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Where it serves probes and metrics.
+    pub async fn health(&self, path: &str) -> Option<(u16, String)> {
+        let log = self.log();
+        let address = log
+            .split("/metrics address=")
+            .nth(1)?
+            .split_whitespace()
+            .next()?;
+        let response = reqwest::get(format!("http://{address}{path}")).await.ok()?;
+        Some((response.status().as_u16(), response.text().await.ok()?))
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,234 @@
+//! The programs: from `KUBEBUILDER_ASSETS` where they are there, else built once from Go modules
+//! into a cache that a later clone finds again.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::Progress;
+
+/// The oldest Go that builds the newest control plane.
+const GO_MINIMUM: &str = "1.26";
+
+/// A Kubernetes version that the project is tested on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// The oldest supported.
+    V1_33,
+    /// The newest.
+    #[default]
+    V1_37,
+}
+
+impl Version {
+    /// Major and minor, such as `1.37`.
+    pub fn minor(self) -> &'static str {
+        match self {
+            Self::V1_33 => "1.33",
+            Self::V1_37 => "1.37",
+        }
+    }
+
+    fn module(self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("go")
+            .join(self.minor())
+    }
+}
+
+impl FromStr for Version {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::V1_33, Self::V1_37]
+            .into_iter()
+            .find(|version| version.minor() == text)
+            .ok_or_else(|| "the project is tested on 1.33 and 1.37".to_owned())
+    }
+}
+
+/// Why the programs cannot be had.
+#[derive(Debug, Error)]
+pub enum AssetsError {
+    /// There is no Go.
+    #[error(
+        "`go` is not installed, and the control plane is built with it: install Go {GO_MINIMUM} or \
+         later, or set KUBEBUILDER_ASSETS to a folder with etcd, kube-apiserver, \
+         kube-controller-manager and kubectl"
+    )]
+    GoMissing(#[source] io::Error),
+    /// A build failed.
+    #[error(
+        "building {program} failed (see above): check that Go is {GO_MINIMUM} or later \
+         (`go version`) and that it reaches a module proxy (`go env GOPROXY`), then run it again"
+    )]
+    Build {
+        /// What was built.
+        program: &'static str,
+    },
+    /// The cache cannot be used.
+    #[error("use the cache {path}: {source}; set XDG_CACHE_HOME to a folder that can be written")]
+    Cache {
+        /// Where it is.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// There is no folder for a cache.
+    #[error("neither XDG_CACHE_HOME nor HOME is set: set one of them, the programs are kept there")]
+    NoCache,
+}
+
+/// Where each program is.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Assets {
+    /// etcd.
+    pub etcd: PathBuf,
+    /// kube-apiserver.
+    pub kube_apiserver: PathBuf,
+    /// kube-controller-manager.
+    pub kube_controller_manager: PathBuf,
+    /// kubectl.
+    pub kubectl: PathBuf,
+}
+
+/// A program, its Go package, and the module that builds it; the parts that need not be of the
+/// server's version are those of the newest.
+const PROGRAMS: [(&str, &str, Option<Version>); 4] = [
+    ("etcd", "go.etcd.io/etcd/server/v3", Some(Version::V1_37)),
+    (
+        "kube-apiserver",
+        "k8s.io/kubernetes/cmd/kube-apiserver",
+        None,
+    ),
+    (
+        "kube-controller-manager",
+        "k8s.io/kubernetes/cmd/kube-controller-manager",
+        None,
+    ),
+    (
+        "kubectl",
+        "k8s.io/kubernetes/cmd/kubectl",
+        Some(Version::V1_37),
+    ),
+];
+
+impl Assets {
+    /// Finds or builds the programs. The first build takes minutes, and says so.
+    ///
+    /// `KUBEBUILDER_ASSETS` is of whatever version it is, so it stands in for the newest only.
+    pub fn get(version: Version) -> Result<Self, AssetsError> {
+        let given = std::env::var_os("KUBEBUILDER_ASSETS")
+            .map(PathBuf::from)
+            .filter(|_| version == Version::default());
+        let mut paths = Vec::with_capacity(PROGRAMS.len());
+        for (program, package, module) in PROGRAMS {
+            let given = given.as_ref().map(|folder| folder.join(program));
+            paths.push(match given.filter(|path| path.is_file()) {
+                Some(path) => path,
+                None => built(program, package, module.unwrap_or(version))?,
+            });
+        }
+        let [etcd, kube_apiserver, kube_controller_manager, kubectl] =
+            <[PathBuf; 4]>::try_from(paths).unwrap_or_default();
+        Ok(Self {
+            etcd,
+            kube_apiserver,
+            kube_controller_manager,
+            kubectl,
+        })
+    }
+}
+
+fn built(program: &'static str, package: &str, version: Version) -> Result<PathBuf, AssetsError> {
+    let module = version.module();
+    let folder = cache()?.join(format!("v{}-{}", version.minor(), pins(&module)));
+    let path = folder.join(program);
+    if path.is_file() {
+        return Ok(path);
+    }
+    let cache_error = |source| AssetsError::Cache {
+        path: folder.clone(),
+        source,
+    };
+    fs::create_dir_all(&folder).map_err(cache_error)?;
+    // Two runs at a time build it once.
+    let lock = File::create(folder.join(format!("{program}.lock"))).map_err(cache_error)?;
+    lock.lock().map_err(cache_error)?;
+    if path.is_file() {
+        return Ok(path);
+    }
+    let progress = Progress::start(format!(
+        "building {program} {} from Go modules, this once (all of them: 5 to 10 minutes)",
+        version.minor()
+    ));
+    let release = kubernetes_release(&module)?;
+    let component = "k8s.io/component-base/version";
+    let flags = format!(
+        "-s -w -X {component}.gitVersion={release} -X {component}.gitMajor=1 -X {component}.gitMinor={}",
+        version.minor().trim_start_matches("1.")
+    );
+    let unfinished = folder.join(format!("{program}.unfinished"));
+    let flags = if program == "etcd" {
+        "-s -w"
+    } else {
+        flags.as_str()
+    };
+    let status = Command::new("go")
+        .args(["build", "-trimpath", "-ldflags", flags, "-o"])
+        .arg(&unfinished)
+        .arg(package)
+        .current_dir(&module)
+        .env("CGO_ENABLED", "0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .map_err(AssetsError::GoMissing)?;
+    if !status.success() {
+        return Err(AssetsError::Build { program });
+    }
+    fs::rename(&unfinished, &path).map_err(cache_error)?;
+    progress.done();
+    Ok(path)
+}
+
+fn kubernetes_release(module: &Path) -> Result<String, AssetsError> {
+    let output = Command::new("go")
+        .args(["list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes"])
+        .current_dir(module)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(AssetsError::GoMissing)?;
+    if !output.status.success() {
+        return Err(AssetsError::Build {
+            program: "kube-apiserver",
+        });
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn cache() -> Result<PathBuf, AssetsError> {
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+    Ok(base
+        .ok_or(AssetsError::NoCache)?
+        .join("dingtalk-token-operator")
+        .join("kubernetes"))
+}
+
+/// Other pins are other programs.
+fn pins(module: &Path) -> String {
+    let sums = fs::read(module.join("go.sum")).unwrap_or_default();
+    let digest = Sha256::digest(sums);
+    let number = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+    format!("{number:08x}")
+}

@@ -1,0 +1,295 @@
+//! The rules: what the endpoint answers to a request.
+
+use axum::http::{HeaderMap, Method, StatusCode};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::state::State;
+
+/// A request, as far as it matters.
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: &'a Value,
+    pub(crate) corp_id: &'a str,
+}
+
+impl Asked<'_> {
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.body.get(name).and_then(Value::as_str)
+    }
+}
+
+/// An answer: status, JSON, and the code for the journal.
+pub(crate) struct Answered {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Value,
+    pub(crate) code: Option<String>,
+}
+
+/// An error as DingTalk writes it.
+pub(crate) fn failure(status: u16, code: &str) -> Answered {
+    let id = format!("{:016X}", rand::random::<u64>());
+    let id = format!("{}-{}-{}-{}", &id[..4], &id[4..8], &id[8..12], &id[12..]);
+    Answered {
+        status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        body: json!({"requestid": id, "code": code, "message": format!("the stub says {code}")}),
+        code: Some(code.to_owned()),
+    }
+}
+
+/// Checks method, content type, body, grant type, corpId, credentials, authorisation, in that
+/// order, then issues a token. `expires_in` overrides what is said of its life.
+pub(crate) fn by_the_rules(
+    state: &mut State,
+    asked: &Asked<'_>,
+    expires_in: Option<Value>,
+    now: Timestamp,
+) -> Answered {
+    let json_type = asked
+        .headers
+        .get("content-type")
+        .and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| {
+            kind.split(';')
+                .next()
+                .is_some_and(|kind| kind.trim() == "application/json")
+        });
+    if asked.method != Method::POST {
+        return failure(405, "MethodNotAllowed");
+    }
+    if !json_type {
+        return failure(400, "InvalidContentType");
+    }
+    if !asked.body.is_object() {
+        return failure(400, "Invalidbody");
+    }
+    for name in ["client_id", "client_secret", "grant_type"] {
+        if asked.text(name).is_none() {
+            return failure(400, &format!("Missing{name}"));
+        }
+    }
+    if asked.text("grant_type") != Some("client_credentials") {
+        return failure(400, "unsupported.grant.type");
+    }
+    let client_id = asked.text("client_id").unwrap_or_default();
+    if state.is_throttled(client_id, now) {
+        return failure(403, "Forbidden.AccessDenied.QpsLimitForAppkeyAndApi");
+    }
+    if !state.corp_ids.contains(asked.corp_id) {
+        return failure(500, "unknownError");
+    }
+    let secret = asked.text("client_secret").unwrap_or_default();
+    let Some(app) = state
+        .apps
+        .get(client_id)
+        .filter(|app| app.client_secrets.iter().any(|valid| valid == secret))
+    else {
+        return failure(400, "invalid.client");
+    };
+    if !app.corp_ids.contains(asked.corp_id) {
+        return failure(401, "unauthorized.client");
+    }
+    let holder = (client_id.to_owned(), asked.corp_id.to_owned());
+    let (life, repeat) = (state.settings.expires_in, state.settings.repeat);
+    let prefix = state.settings.token_prefix.clone();
+    let (token, life) = state.tokens.issue(holder, repeat, life, &prefix, now);
+    let mut body = json!({"access_token": token, "expires_in": expires_in.unwrap_or(json!(life))});
+    if let Some(fields) = body
+        .as_object_mut()
+        .filter(|fields| fields["expires_in"].is_null())
+    {
+        fields.remove("expires_in");
+    }
+    Answered {
+        status: StatusCode::OK,
+        body,
+        code: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{App, Repeat};
+
+    fn state() -> State {
+        let mut state = State::default();
+        state.register(App {
+            client_id: "app".into(),
+            client_secrets: vec!["old".into(), "new".into()],
+            corp_ids: BTreeSet::from(["corp".into()]),
+        });
+        state.corp_ids.insert("stranger".into());
+        state
+    }
+
+    fn ask(
+        state: &mut State,
+        method: &Method,
+        kind: &str,
+        corp_id: &str,
+        body: &Value,
+        second: i64,
+    ) -> Answered {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", kind.parse().expect("a header"));
+        let asked = Asked {
+            method,
+            headers: &headers,
+            body,
+            corp_id,
+        };
+        by_the_rules(
+            state,
+            &asked,
+            None,
+            Timestamp::from_second(second).expect("a time"),
+        )
+    }
+
+    fn good() -> Value {
+        json!({"client_id": "app", "client_secret": "new", "grant_type": "client_credentials"})
+    }
+
+    #[test]
+    fn requests_are_checked_in_order() {
+        let with = |field: &str, value: &str| {
+            let mut body = good();
+            body[field] = json!(value);
+            body
+        };
+        let cases = [
+            (
+                Method::GET,
+                "text/plain",
+                "nowhere",
+                json!(1),
+                "MethodNotAllowed",
+            ),
+            (
+                Method::POST,
+                "text/plain",
+                "nowhere",
+                json!(1),
+                "InvalidContentType",
+            ),
+            (
+                Method::POST,
+                "application/json",
+                "nowhere",
+                json!(1),
+                "Invalidbody",
+            ),
+            (
+                Method::POST,
+                "application/json",
+                "nowhere",
+                json!({}),
+                "Missingclient_id",
+            ),
+            (
+                Method::POST,
+                "application/json",
+                "nowhere",
+                with("grant_type", "x"),
+                "unsupported.grant.type",
+            ),
+            (
+                Method::POST,
+                "application/json",
+                "nowhere",
+                with("client_secret", "x"),
+                "unknownError",
+            ),
+            (
+                Method::POST,
+                "application/json",
+                "stranger",
+                with("client_secret", "x"),
+                "invalid.client",
+            ),
+            (
+                Method::POST,
+                "application/json",
+                "stranger",
+                good(),
+                "unauthorized.client",
+            ),
+        ];
+        for (method, kind, corp_id, body, code) in cases {
+            let answered = ask(&mut state(), &method, kind, corp_id, &body, 0);
+            assert_eq!(answered.code.as_deref(), Some(code));
+        }
+        let answered = ask(
+            &mut state(),
+            &Method::POST,
+            "application/json; charset=utf-8",
+            "corp",
+            &good(),
+            0,
+        );
+        assert_eq!(answered.body["expires_in"], 7200);
+    }
+
+    #[test]
+    fn the_four_ways_of_a_repeated_fetch() {
+        for (repeat, same, expires_in, old_lives) in [
+            (Repeat::SameExtended, true, 7200, true),
+            (Repeat::SameRemaining, true, 6200, true),
+            (Repeat::NewOverlap, false, 7200, true),
+            (Repeat::NewRevoked, false, 7200, false),
+        ] {
+            let mut state = state();
+            state.settings.repeat = repeat;
+            let mut fetch = |second| {
+                ask(
+                    &mut state,
+                    &Method::POST,
+                    "application/json",
+                    "corp",
+                    &good(),
+                    second,
+                )
+                .body
+            };
+            let (first, second) = (fetch(0), fetch(1000));
+            assert_eq!(
+                first["access_token"] == second["access_token"],
+                same,
+                "{repeat:?}"
+            );
+            assert_eq!(second["expires_in"], expires_in, "{repeat:?}");
+            let valid = |body: &Value| {
+                let token = body["access_token"].as_str().expect("a token");
+                state
+                    .tokens
+                    .holder(token, Timestamp::from_second(1001).expect("a time"))
+                    .is_some()
+            };
+            assert!(valid(&second));
+            assert_eq!(valid(&first), old_lives, "{repeat:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_calls_too_often_is_throttled() {
+        let mut state = state();
+        let mut code = |second| {
+            ask(
+                &mut state,
+                &Method::POST,
+                "application/json",
+                "corp",
+                &good(),
+                second,
+            )
+            .code
+        };
+        assert!((0..20).all(|_| code(5).is_none()));
+        assert!(code(5).expect("throttled").contains("QpsLimitForAppkey"));
+        assert_eq!(code(7), None);
+    }
+}

@@ -1,0 +1,98 @@
+//! The tokens that were issued, and what a repeated fetch does.
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// What a fetch within the validity of an earlier token does. The real endpoint's way is not
+/// documented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Repeat {
+    /// The same token, with a full life again.
+    #[default]
+    SameExtended,
+    /// The same token; `expires_in` counts down.
+    SameRemaining,
+    /// A new token; the old one lives on.
+    NewOverlap,
+    /// A new token; the old one is revoked.
+    NewRevoked,
+}
+
+#[derive(Clone, Debug)]
+struct Issued {
+    holder: (String, String),
+    expires_at: Timestamp,
+}
+
+/// Every token that is still valid, and the last one of each holder.
+#[derive(Debug, Default)]
+pub(crate) struct Tokens {
+    valid: HashMap<String, Issued>,
+    last: HashMap<(String, String), String>,
+}
+
+impl Tokens {
+    /// Issues a token for an app in an organisation; gives it with its life in seconds.
+    pub(crate) fn issue(
+        &mut self,
+        holder: (String, String),
+        repeat: Repeat,
+        life: i64,
+        prefix: &str,
+        now: Timestamp,
+    ) -> (String, i64) {
+        self.valid.retain(|_, issued| issued.expires_at > now);
+        let last = self
+            .last
+            .get(&holder)
+            .filter(|token| self.valid.contains_key(*token))
+            .cloned();
+        let (token, life) = match (last, repeat) {
+            (Some(token), Repeat::SameExtended) => (token, life),
+            (Some(token), Repeat::SameRemaining) => {
+                let left = self.valid[&token].expires_at.duration_since(now);
+                (token, left.as_secs().max(1))
+            }
+            (Some(old), Repeat::NewRevoked) => {
+                self.valid.remove(&old);
+                (fresh(prefix), life)
+            }
+            (_, _) => (fresh(prefix), life),
+        };
+        let expires_at = now
+            .saturating_add(SignedDuration::from_secs(life))
+            .unwrap_or(Timestamp::MAX);
+        self.valid.insert(
+            token.clone(),
+            Issued {
+                holder: holder.clone(),
+                expires_at,
+            },
+        );
+        self.last.insert(holder, token.clone());
+        (token, life)
+    }
+
+    /// Whose token it is, where it is valid.
+    pub(crate) fn holder(&self, token: &str, now: Timestamp) -> Option<&(String, String)> {
+        self.valid
+            .get(token)
+            .filter(|issued| issued.expires_at > now)
+            .map(|issued| &issued.holder)
+    }
+
+    /// The last token of an app in an organisation.
+    pub(crate) fn last(&self, holder: &(String, String)) -> Option<&str> {
+        self.last.get(holder).map(String::as_str)
+    }
+}
+
+/// 32 hexadecimal digits, as were seen; a prefix takes the place of the first.
+fn fresh(prefix: &str) -> String {
+    let digits = format!("{:032x}", rand::random::<u128>());
+    let kept = digits.len().saturating_sub(prefix.len());
+    format!("{prefix}{}", &digits[digits.len() - kept..])
+}

@@ -1,0 +1,394 @@
+//! The main job, for a person to watch: exits with success only if all of it was observed.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use dingtalk_stub::{Repeat, Stub};
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use local_control_plane::{Assets, ControlPlane, Progress, Version, bound};
+use serde_json::Value;
+
+use crate::{Failure, cargo, cargo_program, root};
+
+/// What `deploy/samples` says.
+const NAMESPACE: &str = "default";
+const CLIENT_ID: &str = "dingpayrolldemo";
+const CLIENT_SECRET: &str = "replace-me";
+const CORP_ID: &str = "ding9f50b15bccd16741";
+/// Seconds; a renewal comes after two thirds.
+const LIFETIME: i64 = 20;
+/// Longer than anything here takes, by far.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// Where the pod of `deploy/samples/pod.yaml` finds the files.
+const MOUNT: &str = "/var/run/secrets/dingtalk";
+
+/// Runs it; with `keep`, until Ctrl-C.
+pub(crate) fn run(keep: bool) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let _guard = runtime.enter();
+    println!("dingtalk-token-operator: the main job on a real API server\n");
+    let demo = Demo::start(runtime.block_on(Stub::start(0))?)?;
+    demo.show_all(keep).map_err(|error| {
+        let log = fs::read_to_string(demo.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let end = lines[lines.len().saturating_sub(20)..].join("\n");
+        format!("{error}\nThe end of the operator's log:\n{end}")
+    })?;
+    if !keep {
+        println!("\nAll of it was observed.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!(
+        "\nAll of it was observed, and is left running until Ctrl-C. Try, in another terminal:\n"
+    );
+    println!("  export KUBECONFIG={}", demo.plane.kubeconfig().display());
+    println!("  kubectl get dta -o wide --watch");
+    println!("  kubectl describe dta payroll");
+    println!("  kubectl explain dingtalkapp.spec");
+    println!("  kubectl get secret payroll-token -o yaml");
+    println!("  kubectl delete dta payroll\n");
+    println!("The operator's log: {}", demo.log().display());
+    println!("The stub of DingTalk: {}", demo.stub.url());
+    loop {
+        std::thread::park();
+    }
+}
+
+struct Demo {
+    plane: ControlPlane,
+    stub: Stub,
+    _operator: Operator,
+}
+
+/// Ends with the demo, or with this process if that comes first.
+struct Operator(Child);
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Demo {
+    fn start(stub: Stub) -> Result<Self, Failure> {
+        heading("Setting up");
+        let operator = build_operator()?;
+        let assets = Assets::get(Version::default())?;
+        let plane = ControlPlane::start(&std::env::current_exe()?, assets)?;
+        stub.configure(|settings| {
+            settings.expires_in = LIFETIME;
+            settings.repeat = Repeat::NewOverlap;
+        });
+        stub.register(CLIENT_ID, CLIENT_SECRET, &[CORP_ID]);
+        kubectl_shown(
+            &plane,
+            &[
+                "apply",
+                "-f",
+                &path("crds"),
+                "-f",
+                &path("deploy/rbac.yaml"),
+            ],
+        )?;
+        kubectl(
+            &plane,
+            &[
+                "wait",
+                "--for=condition=Established",
+                "crd/dingtalkapps.dingtalk-token-operator.github.io",
+            ],
+        )?;
+        let operator = start_operator(&operator, &plane, &stub)?;
+        println!("   ✓ operator started with the rights of deploy/rbac.yaml");
+        println!("   ✓ DingTalk stub started: tokens live {LIFETIME} s, so that a renewal is soon");
+        Ok(Self {
+            plane,
+            stub,
+            _operator: operator,
+        })
+    }
+
+    fn show_all(&self, keep: bool) -> Result<(), Failure> {
+        self.becomes_ready()?;
+        self.pod_finds_token()?;
+        self.is_renewed_ahead_of_expiry()?;
+        self.wrong_secret_is_reported()?;
+        self.recovers()?;
+        if keep {
+            Ok(())
+        } else {
+            self.secret_goes_with_its_app()
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.plane.folder().join("operator.log")
+    }
+
+    fn becomes_ready(&self) -> Result<(), Failure> {
+        heading("An app is applied and becomes Ready");
+        self.show(&["apply", "-f", &path("deploy/samples/credentials.yaml")])?;
+        self.show(&["apply", "-f", &path("deploy/samples/dingtalkapp.yaml")])?;
+        self.show(&[
+            "wait",
+            "--for=condition=Ready",
+            "dta/payroll",
+            "--timeout=30s",
+        ])?;
+        self.show(&["get", "dta"])
+    }
+
+    fn pod_finds_token(&self) -> Result<(), Failure> {
+        heading("What a pod finds in the mounted Secret (deploy/samples/pod.yaml)");
+        let token = self.token()?;
+        println!("   {MOUNT}/access_token   {}", hidden(&token.value));
+        println!("   {MOUNT}/expires_at     {}", token.expires_at);
+        println!("   {MOUNT}/corp_id        {}", token.corp_id);
+        self.is_accepted(&token)
+    }
+
+    fn is_renewed_ahead_of_expiry(&self) -> Result<(), Failure> {
+        heading("The token is renewed ahead of its expiry");
+        let old = self.token()?;
+        let progress = Progress::start("waiting for the renewal");
+        let new = Self::until("a renewed token in the Secret", || {
+            Ok(self
+                .token()
+                .ok()
+                .filter(|new| new.expires_at > old.expires_at))
+        })?;
+        progress.done();
+        let ahead = old
+            .expires_at
+            .duration_since(Timestamp::now())
+            .as_secs_f64();
+        if ahead <= 0.0 {
+            return Err("the token was renewed only after it had expired".into());
+        }
+        println!(
+            "   {} was replaced by {}",
+            hidden(&old.value),
+            hidden(&new.value)
+        );
+        println!(
+            "   {ahead:.1} s before it expired; the new one lives until {}",
+            new.expires_at
+        );
+        self.is_accepted(&new)
+    }
+
+    fn wrong_secret_is_reported(&self) -> Result<(), Failure> {
+        heading("An app with a wrong client secret says so");
+        self.apply_expenses("not-the-secret")?;
+        let message = Self::until("the condition Renewed=False, InvalidCredentials", || {
+            let app = self.get("dta", "expenses")?;
+            let renewed = condition(&app, "Renewed");
+            Ok(renewed
+                .filter(|renewed| {
+                    renewed["status"] == "False" && renewed["reason"] == "InvalidCredentials"
+                })
+                .and_then(|renewed| renewed["message"].as_str().map(str::to_owned)))
+        })?;
+        self.show(&["get", "dta"])?;
+        println!("   expenses: {message}");
+        Ok(())
+    }
+
+    fn recovers(&self) -> Result<(), Failure> {
+        heading("Its credentials are corrected, and it recovers without a restart");
+        let corrected = Instant::now();
+        self.apply_expenses(CLIENT_SECRET)?;
+        self.show(&[
+            "wait",
+            "--for=condition=Ready",
+            "dta/expenses",
+            "--timeout=30s",
+        ])?;
+        println!(
+            "   {:.1} s after the correction",
+            corrected.elapsed().as_secs_f64()
+        );
+        self.show(&["get", "dta"])
+    }
+
+    fn secret_goes_with_its_app(&self) -> Result<(), Failure> {
+        heading("The Secret goes with its app");
+        self.show(&["delete", "dta", "payroll"])?;
+        let progress =
+            Progress::start("waiting for Kubernetes to collect the Secret payroll-token");
+        Self::until("the Secret's end", || {
+            let left = kubectl(
+                &self.plane,
+                &["get", "secrets", "-n", NAMESPACE, "-o", "name"],
+            )?;
+            Ok((!left.contains("payroll-token")).then_some(()))
+        })?;
+        progress.done();
+        self.show(&["get", "secrets"])
+    }
+
+    fn apply_expenses(&self, client_secret: &str) -> Result<(), Failure> {
+        let secret = fs::read_to_string(root().join("deploy/samples/credentials.yaml"))?
+            .replace("payroll-credentials", "expenses-credentials")
+            .replace(CLIENT_SECRET, client_secret);
+        let app = fs::read_to_string(root().join("deploy/samples/dingtalkapp.yaml"))?
+            .replace("payroll", "expenses");
+        for (name, manifest) in [("credentials", secret), ("dingtalkapp", app)] {
+            let file = self.plane.folder().join(format!("expenses-{name}.yaml"));
+            fs::write(&file, manifest)?;
+            self.show(&["apply", "-f", &file.display().to_string()])?;
+        }
+        Ok(())
+    }
+
+    fn is_accepted(&self, token: &Token) -> Result<(), Failure> {
+        if !self.stub.accepts(&token.value) {
+            return Err("the stub's API rejects the token of the Secret".into());
+        }
+        println!("   ✓ the stub's API accepts it");
+        Ok(())
+    }
+
+    fn token(&self) -> Result<Token, Failure> {
+        let secret = self.get("secret", "payroll-token")?;
+        let text = |key: &str| -> Result<String, Failure> {
+            let value: ByteString = serde_json::from_value(secret["data"][key].clone())?;
+            Ok(String::from_utf8(value.0)?)
+        };
+        Ok(Token {
+            value: text("access_token")?,
+            expires_at: text("expires_at")?.parse()?,
+            corp_id: text("corp_id")?,
+        })
+    }
+
+    fn get(&self, kind: &str, name: &str) -> Result<Value, Failure> {
+        let text = kubectl(
+            &self.plane,
+            &["get", kind, name, "-n", NAMESPACE, "-o", "json"],
+        )?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    fn show(&self, arguments: &[&str]) -> Result<(), Failure> {
+        kubectl_shown(&self.plane, arguments)
+    }
+
+    fn until<T>(
+        what: &str,
+        mut look: impl FnMut() -> Result<Option<T>, Failure>,
+    ) -> Result<T, Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(seen) = look()? {
+                return Ok(seen);
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Err(format!("{what} was not seen within {} s", PATIENCE.as_secs()).into())
+    }
+}
+
+struct Token {
+    value: String,
+    expires_at: Timestamp,
+    corp_id: String,
+}
+
+fn condition<'a>(app: &'a Value, type_: &str) -> Option<&'a Value> {
+    app["status"]["conditions"]
+        .as_array()?
+        .iter()
+        .find(|condition| condition["type"] == type_)
+}
+
+/// A token as a screen may show it.
+fn hidden(token: &str) -> String {
+    format!(
+        "{}… ({} characters)",
+        token.get(..6).unwrap_or_default(),
+        token.len()
+    )
+}
+
+fn heading(text: &str) {
+    println!("\n── {text}");
+}
+
+fn path(relative: &str) -> String {
+    root().join(relative).display().to_string()
+}
+
+fn build_operator() -> Result<PathBuf, Failure> {
+    let progress = Progress::start("building the operator");
+    let status = cargo(&mut Command::new(cargo_program()))
+        // With xtask, so that the features of dependencies are the same and nothing is built twice.
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "dingtalk-token-operator",
+            "--package",
+            "xtask",
+        ])
+        .status()?;
+    if !status.success() {
+        return Err("the operator does not build: see above".into());
+    }
+    progress.done();
+    Ok(std::env::current_exe()?.with_file_name("dingtalk-token-operator"))
+}
+
+fn start_operator(program: &Path, plane: &ControlPlane, stub: &Stub) -> Result<Operator, Failure> {
+    let namespace = "dingtalk-token-operator";
+    let token = kubectl(plane, &["create", "token", namespace, "-n", namespace])?;
+    let kubeconfig = plane.folder().join("operator.kubeconfig");
+    let mut config: Value = serde_json::from_slice(&fs::read(plane.kubeconfig())?)?;
+    config["users"] = serde_json::json!([{"name": "admin", "user": {"token": token.trim()}}]);
+    fs::write(&kubeconfig, serde_json::to_vec(&config)?)?;
+    let child = bound(&std::env::current_exe()?, program)
+        .args([
+            "run",
+            "--allow-plain-http",
+            "--health-bind-address",
+            "127.0.0.1:0",
+        ])
+        .args(["--site", &format!("global={}", stub.url())])
+        .env("KUBECONFIG", kubeconfig)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(File::create(plane.folder().join("operator.log"))?)
+        .spawn()?;
+    Ok(Operator(child))
+}
+
+/// Runs kubectl and shows both the command and what it says.
+fn kubectl_shown(plane: &ControlPlane, arguments: &[&str]) -> Result<(), Failure> {
+    let root = format!("{}/", root().display());
+    let shown: Vec<String> = arguments
+        .iter()
+        .map(|argument| argument.replace(&root, ""))
+        .collect();
+    println!("   $ kubectl {}", shown.join(" "));
+    for line in kubectl(plane, arguments)?.lines() {
+        println!("   {line}");
+    }
+    Ok(())
+}
+
+fn kubectl(plane: &ControlPlane, arguments: &[&str]) -> Result<String, Failure> {
+    let output = Command::new(&plane.assets.kubectl)
+        .args(arguments)
+        .env("KUBECONFIG", plane.kubeconfig())
+        .stdin(Stdio::null())
+        .output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(format!("kubectl {}: {said}", arguments.join(" ")).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}

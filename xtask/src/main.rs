@@ -1,0 +1,117 @@
+//! The project's commands.
+
+mod demo;
+mod manifests;
+mod test;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use local_control_plane::{Version, exec_bound, guard, supervise};
+
+/// The project's commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Watch the operator do its job on a real API server.
+    Demo {
+        /// Leave everything running at the end, until Ctrl-C.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Run all tests, those on a real API server included.
+    Test {
+        /// The Kubernetes version of the API server: 1.33 or 1.37.
+        #[arg(long, default_value = "1.37", value_name = "VERSION")]
+        kubernetes: Version,
+        /// What to pass to `cargo test`, such as a part of a test's name.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Write the generated manifests: crds/.
+    Manifests {
+        /// Only say whether they are up to date.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Own a control plane; started by the other commands.
+    #[command(hide = true)]
+    Supervise { order: String },
+    /// Run a command that must not outlive this process's parent.
+    #[command(hide = true)]
+    Guard {
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
+    /// Become a command that ends with the process that started it.
+    #[command(hide = true)]
+    ExecBound {
+        #[arg(long)]
+        parent: u32,
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Supervise { order } => return supervise(&order),
+        Command::Guard { command } => return guard(&command),
+        Command::ExecBound { parent, command } => return exec_bound(parent, &command),
+        Command::Demo { keep } => demo::run(keep),
+        Command::Test {
+            kubernetes,
+            arguments,
+        } => test::run(kubernetes, &arguments),
+        Command::Manifests { check } => manifests::run(check),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a command says when it cannot do its job.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The repository's root.
+fn root() -> std::path::PathBuf {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// Cargo, as if it was run from a shell: what `cargo run` sets for this process makes build
+/// scripts run again, and what depends on them is then built twice.
+fn cargo(command: &mut std::process::Command) -> &mut std::process::Command {
+    let set_by_cargo = |name: &str| {
+        [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_BIN_",
+            "CARGO_CRATE_",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+    };
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(set_by_cargo) {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(root())
+}
+
+/// Cargo's program.
+fn cargo_program() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}

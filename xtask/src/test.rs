@@ -1,0 +1,118 @@
+//! All tests in one run.
+
+use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode, Stdio};
+
+use local_control_plane::{Assets, Version};
+
+use crate::{Failure, cargo, cargo_program};
+
+/// Runs `cargo test` over the workspace; the tests boot control planes of their own with the
+/// programs that they are told of here.
+pub(crate) fn run(kubernetes: Version, arguments: &[OsString]) -> Result<ExitCode, Failure> {
+    let assets = Assets::get(kubernetes)?;
+    let xtask = std::env::current_exe()?;
+    // The guard ends cargo and the tests when this process ends, however it ends.
+    let mut child = cargo(&mut Command::new(&xtask))
+        .args(["guard", "--"])
+        .arg(cargo_program())
+        .args(["test", "--workspace", "--all-targets"])
+        .args(arguments)
+        // Most tests wait for most of their time.
+        .env(
+            "RUST_TEST_THREADS",
+            std::env::var("RUST_TEST_THREADS").unwrap_or("8".to_owned()),
+        )
+        .env("XTASK", &xtask)
+        .env(
+            "LOCAL_CONTROL_PLANE_ASSETS",
+            serde_json::to_string(&assets)?,
+        )
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()?;
+    let mut total = Total::default();
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).split(b'\n') {
+            let line = line?;
+            let mut stdout = std::io::stdout().lock();
+            stdout.write_all(&line)?;
+            stdout.write_all(b"\n")?;
+            stdout.flush()?;
+            total.add(&String::from_utf8_lossy(&line));
+        }
+    }
+    let status = child.wait()?;
+    if total == Total::default() {
+        return Err("no test ran: see above".into());
+    }
+    println!(
+        "\non Kubernetes {}, all test programs together:",
+        kubernetes.minor()
+    );
+    println!(
+        "{} passed, {} failed, {} skipped",
+        total.passed, total.failed, total.ignored
+    );
+    Ok(match status.success() && total.failed == 0 {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// The sum of the runner's closing lines, one for each test program.
+#[derive(Debug, Default, PartialEq)]
+struct Total {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Total {
+    fn add(&mut self, line: &str) {
+        let Some((_, counts)) = line
+            .strip_prefix("test result: ")
+            .and_then(|rest| rest.split_once(". "))
+        else {
+            return;
+        };
+        for count in counts.split("; ") {
+            let Some((number, what)) = count.split_once(' ') else {
+                continue;
+            };
+            let Ok(number) = number.parse::<u64>() else {
+                continue;
+            };
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closing_lines_are_summed_up() {
+        let mut total = Total::default();
+        total.add("running 3 tests");
+        total.add("test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s");
+        total.add("test result: FAILED. 4 passed; 2 failed; 1 ignored; 0 measured; 9 filtered out; finished in 1.00s");
+        assert_eq!(
+            total,
+            Total {
+                passed: 7,
+                failed: 2,
+                ignored: 1
+            }
+        );
+    }
+}
