@@ -455,7 +455,8 @@ impl Memory {
         self.happened.value_changed |= !same_value;
         let unchanged = same_value && gained.is_some_and(|gained| gained.abs() <= SAME_EXPIRY);
         let record = match previous {
-            Some(old) if unchanged => TokenRecord {
+            // A record from the future, before the clock was set back, gives no lifetime to go by.
+            Some(old) if unchanged && old.lifetime.minted_at <= requested_at => TokenRecord {
                 credentials: record.credentials,
                 ..old
             },

@@ -426,6 +426,22 @@ fn a_clock_that_is_set_back_does_not_put_a_renewal_off_by_as_much() {
 }
 
 #[test]
+fn a_renewal_after_the_clock_was_set_back_records_the_life_that_it_brought() {
+    let mut world = World::new();
+    let token = |life| Outcome::Token { life, fresh: false };
+    world.settle(&token(1563));
+    world.now -= SignedDuration::from_secs(260_000);
+    world.settle(&token(1));
+    world.now += SignedDuration::from_secs(8067);
+    // The same token, and by chance the same expiry by the new clock.
+    world.settle(&token(253_500));
+    assert_eq!(world.attempts.len(), 2);
+    let lifetime = world.memory.held.as_ref().expect("held").record.lifetime;
+    assert_eq!(lifetime.minted_at, world.now);
+    assert_eq!(lifetime.length(), SignedDuration::from_secs(253_500));
+}
+
+#[test]
 fn a_status_says_when_and_why_and_keeps_its_transition_times() {
     let mut world = World::new();
     let empty = crate::api::DingTalkAppStatus::default();
