@@ -1,17 +1,18 @@
 //! The command line.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use kube::CustomResourceExt;
+use kube::{CustomResourceExt, ResourceExt};
 use thiserror::Error;
 use tokio::sync::watch;
 use tracing::info;
 
-use crate::api::DingTalkApp;
+use crate::api::{DingTalkApp, DingTalkTokenReference};
 use crate::controller;
 use crate::dingtalk::{Client, ClientError, ClientOptions, Rates, Site};
 use crate::operator::{self, HealthError, LogFormat, LogsError, Metrics};
@@ -32,7 +33,7 @@ pub struct Cli {
 enum Command {
     /// Run the operator.
     Run(Box<RunArguments>),
-    /// Print the CustomResourceDefinition as YAML.
+    /// Print the CustomResourceDefinitions as YAML.
     Crd,
 }
 
@@ -45,6 +46,9 @@ struct RunArguments {
         default_values = ["global=https://api.dingtalk.io", "china=https://api.dingtalk.com"]
     )]
     sites: Vec<Site>,
+    /// Leaves a site to some namespaces, as SITE=NAMESPACE[,NAMESPACE]; the others may not use it.
+    #[arg(long = "site-namespaces", value_name = "SITE=NAMESPACES", value_parser = site_namespaces)]
+    site_namespaces: Vec<(String, Vec<String>)>,
     /// A namespace to serve, with a Role there; repeat it for several. Default: all.
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     namespaces: Vec<String>,
@@ -91,6 +95,14 @@ pub enum CliError {
         /// Why.
         source: std::io::Error,
     },
+    /// A site is left to namespaces, but is none.
+    #[error("--site-namespaces {site}: no --site has this name; there are {known}")]
+    SiteNamespaces {
+        /// What was named.
+        site: String,
+        /// What there is.
+        known: String,
+    },
     /// The client for DingTalk cannot be set up.
     #[error(transparent)]
     DingTalk(#[from] ClientError),
@@ -117,16 +129,51 @@ impl Cli {
         match self.command {
             Command::Run(arguments) => run(*arguments).await,
             Command::Crd => {
-                print!("{}", crd_yaml()?);
+                for (_, yaml) in crds()? {
+                    print!("---\n{yaml}");
+                }
                 Ok(())
             }
         }
     }
 }
 
-/// The CustomResourceDefinition, as `crds/` holds it.
-pub fn crd_yaml() -> Result<String, serde_yaml_ng::Error> {
-    serde_yaml_ng::to_string(&DingTalkApp::crd())
+fn site_namespaces(text: &str) -> Result<(String, Vec<String>), String> {
+    let format = || "write it as SITE=NAMESPACE[,NAMESPACE], such as china=hr,payroll".to_owned();
+    let (site, namespaces) = text.split_once('=').ok_or_else(format)?;
+    let namespaces: Vec<String> = namespaces
+        .split(',')
+        .filter(|namespace| !namespace.is_empty())
+        .map(str::to_owned)
+        .collect();
+    match site.is_empty() || namespaces.is_empty() {
+        true => Err(format()),
+        false => Ok((site.to_owned(), namespaces)),
+    }
+}
+
+/// Several flags for one site add up.
+fn site_limits(
+    flags: Vec<(String, Vec<String>)>,
+    dingtalk: &Client,
+) -> Result<HashMap<String, Vec<String>>, CliError> {
+    let mut limits: HashMap<String, Vec<String>> = HashMap::new();
+    for (site, namespaces) in flags {
+        if !dingtalk.knows(&site) {
+            let known = dingtalk.sites().collect::<Vec<_>>().join(", ");
+            return Err(CliError::SiteNamespaces { site, known });
+        }
+        limits.entry(site).or_default().extend(namespaces);
+    }
+    Ok(limits)
+}
+
+/// The CustomResourceDefinitions with their names, as `crds/` holds them.
+pub fn crds() -> Result<Vec<(String, String)>, serde_yaml_ng::Error> {
+    [DingTalkApp::crd(), DingTalkTokenReference::crd()]
+        .iter()
+        .map(|crd| Ok((crd.name_any(), serde_yaml_ng::to_string(crd)?)))
+        .collect()
 }
 
 async fn run(arguments: RunArguments) -> Result<(), CliError> {
@@ -168,6 +215,7 @@ async fn run(arguments: RunArguments) -> Result<(), CliError> {
             in_flight_per_client: arguments.client_in_flight,
             per_site: arguments.site_rate,
         },
+        site_namespaces: site_limits(arguments.site_namespaces, &dingtalk)?,
         instance: std::env::var("HOSTNAME").unwrap_or_else(|_| crate::api::MANAGER.to_owned()),
     };
     controller::run(client, dingtalk, metrics, options, ready, stop).await;

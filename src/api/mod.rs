@@ -1,9 +1,11 @@
-//! The `DingTalkApp` resource: what users write and what the operator reports.
+//! The resources: what users write and what the operator reports.
 
 mod names;
+mod reference;
 mod spec;
 mod status;
 
 pub use names::*;
+pub use reference::*;
 pub use spec::*;
 pub use status::*;

@@ -7,11 +7,14 @@ pub const MANAGER: &str = "dingtalk-token-operator";
 
 /// Label of a target Secret, by Kubernetes' recommended labels; its value is [`MANAGER`].
 pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// Label of a target Secret: the UID of its `DingTalkApp` (a name may be too long for a label).
+/// Label of a target Secret: the UID of its `DingTalkApp` (a name may be too long for a label), of a
+/// copy that of its `DingTalkTokenReference`.
 pub const LABEL_APP_UID: &str = "dingtalk-token-operator.github.io/app-uid";
 
 /// Annotation of a target Secret: the name of its `DingTalkApp`.
 pub const ANNOTATION_APP: &str = "dingtalk-token-operator.github.io/app";
+/// Annotation of a copy: the name of its `DingTalkTokenReference`.
+pub const ANNOTATION_REFERENCE: &str = "dingtalk-token-operator.github.io/reference";
 /// Annotation of a target Secret: the site that issued the token.
 pub const ANNOTATION_SITE: &str = "dingtalk-token-operator.github.io/site";
 /// Annotation of a target Secret: the organisation of the token.
@@ -27,6 +30,23 @@ pub const ANNOTATION_CREDENTIALS_VERSION: &str =
     "dingtalk-token-operator.github.io/credentials-resource-version";
 /// Annotation of a target Secret: SHA-256 of the keys that the operator wrote.
 pub const ANNOTATION_DATA_DIGEST: &str = "dingtalk-token-operator.github.io/data-digest";
+/// Annotation of a target Secret of layout `Shared`: its tokens, separated by commas, each as
+/// `<corpId>=<requested at>+<lifetime>` in unix seconds and seconds; a `~` at the end says that it
+/// was fetched with former credentials.
+pub const ANNOTATION_TOKENS: &str = "dingtalk-token-operator.github.io/tokens";
+/// Annotation of a target Secret: the `client_id` that its token was fetched with.
+pub const ANNOTATION_CLIENT_ID: &str = "dingtalk-token-operator.github.io/client-id";
+/// Annotation of a target Secret: the keys that templates made, and a digest of the templates.
+pub const ANNOTATION_TEMPLATES: &str = "dingtalk-token-operator.github.io/templates";
+/// Annotation of a target Secret: when a token's value changed last, RFC 3339; absent as long as
+/// its first token is in it.
+pub const ANNOTATION_VALUE_CHANGED_AT: &str = "dingtalk-token-operator.github.io/value-changed-at";
+/// Annotation of a `DingTalkApp` that asks for new tokens now: any new value does, by convention
+/// the time, RFC 3339.
+pub const ANNOTATION_RENEW_REQUESTED_AT: &str =
+    "dingtalk-token-operator.github.io/renew-requested-at";
+/// Annotation of a workload's pods that makes it roll out anew, as `kubectl rollout restart` sets it.
+pub const ANNOTATION_RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 /// Annotation that the owner of an existing Secret sets to hand it to the named `DingTalkApp`.
 pub const ANNOTATION_ADOPT_BY: &str = "dingtalk-token-operator.github.io/adopt-by";
 

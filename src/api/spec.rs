@@ -23,7 +23,8 @@ use super::DingTalkAppStatus;
     namespaced,
     status = "DingTalkAppStatus",
     validation = Rule::new("(has(self.spec.target) && has(self.spec.target.name)) || self.metadata.name.size() <= 247").message("metadata.name is too long for the default target name <name>-token (253 characters at most): set spec.target.name"),
-    validation = Rule::new("(has(self.spec.target) && has(self.spec.target.name)) || self.metadata.name + '-token' != self.spec.credentialsSecretRef.name").message("the default target <metadata.name>-token is the credentials Secret, which the operator never writes: set spec.target.name to another name"),
+    validation = Rule::new("self.spec.target.layout != 'PerCorp' || has(self.spec.target.name) || self.metadata.name.size() <= 182").message("metadata.name is too long for the default targets <name>-token-<corpId> (253 characters at most): set spec.target.name"),
+    validation = Rule::new("(has(self.spec.target) && has(self.spec.target.name)) || self.spec.target.layout == 'PerCorp' || self.metadata.name + '-token' != self.spec.credentialsSecretRef.name").message("the default target <metadata.name>-token is the credentials Secret, which the operator never writes: set spec.target.name to another name"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the Secret holds a valid token"),
     printcolumn(name = "Tokens", type_ = "string", json_path = ".status.tokens", description = "Valid tokens of those wanted"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Renewed\")].reason", description = "How the last attempt went"),
@@ -35,8 +36,11 @@ use super::DingTalkAppStatus;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.target) || !has(self.target.name) || self.target.name != self.credentialsSecretRef.name").message("target.name is the credentials Secret, which the operator never writes: choose another name"),
-    validation = Rule::new("self.corpIds.size() == 1").message("layout Single holds the token of exactly one corpId: write one corpId here, and one DingTalkApp for each further organisation")
+    validation = Rule::new("!has(self.target.name) || self.target.layout == 'PerCorp' || self.target.name != self.credentialsSecretRef.name").message("target.name is the credentials Secret, which the operator never writes: choose another name"),
+    validation = Rule::new("self.target.layout != 'PerCorp' || !has(self.target.name) || self.corpIds.all(id, self.target.name + '-' + id != self.credentialsSecretRef.name)").message("a target <target.name>-<corpId> is the credentials Secret, which the operator never writes: choose another target.name"),
+    validation = Rule::new("self.target.layout != 'Single' || self.corpIds.size() == 1").message("layout Single holds the token of exactly one corpId: write one corpId here, or set target.layout to Shared (one Secret) or PerCorp (a Secret each)"),
+    validation = Rule::new("self.target.layout != 'PerCorp' || self.corpIds.all(id, id.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))").message("layout PerCorp puts each corpId into a Secret's name: lower-case letters, digits and '-' only, beginning and ending with a letter or digit; use layout Shared for other corpIds"),
+    validation = Rule::new("self.target.layout != 'PerCorp' || !has(self.target.name) || self.target.name.size() <= 188").message("target.name is too long for targets <target.name>-<corpId>: 188 characters at most with layout PerCorp")
 )]
 pub struct DingTalkAppSpec {
     /// The Secret of this namespace with the app's credentials.
@@ -44,7 +48,7 @@ pub struct DingTalkAppSpec {
     /// The organisations (corpId) to hold a token of.
     ///
     /// For an internal app, the app's own organisation; for a third-party enterprise app, the
-    /// organisation that authorised it. Layout `Single` takes exactly one.
+    /// organisation that authorised it. Layout `Single` takes exactly one, the others up to 1000.
     #[schemars(length(min = 1, max = 1000), inner(length(min = 1, max = 64)))]
     #[x_kube(
         merge_strategy = ListMerge::Set,
@@ -68,6 +72,55 @@ pub struct DingTalkAppSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<RenewBeforeSchema>")]
     pub renew_before: Option<String>,
+    /// Which other namespaces may hold a copy of the tokens. Default: none.
+    ///
+    /// Such a namespace asks for it with a `DingTalkTokenReference` of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["namespace".into()]))]
+    pub reference_grants: Vec<ReferenceGrant>,
+    /// Workloads of this namespace to restart after a token's value changed, for programs that
+    /// cannot read a file again. The operator needs the opt-in role for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["kind".into(), "name".into()]))]
+    pub rollout_restart_targets: Vec<RolloutRestartTarget>,
+    /// Stops fetching tokens, and leaves the Secrets as they are.
+    #[serde(default)]
+    pub suspend: bool,
+}
+
+/// Allows a namespace to hold a copy of the tokens.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ReferenceGrant {
+    /// The namespace, by its exact name.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("not a namespace: write its exact name, without wildcards"))]
+    pub namespace: String,
+}
+
+/// A workload to restart.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutRestartTarget {
+    /// The workload's kind.
+    pub kind: WorkloadKind,
+    /// The workload's name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("not a workload's name: use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
+    pub name: String,
+}
+
+/// The kinds of workloads that `kubectl rollout restart` knows.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkloadKind {
+    /// `apps/v1` Deployment.
+    Deployment,
+    /// `apps/v1` `StatefulSet`.
+    StatefulSet,
+    /// `apps/v1` `DaemonSet`.
+    DaemonSet,
 }
 
 /// Names the Secret with the app's credentials, and its keys.
@@ -118,6 +171,30 @@ pub struct Target {
         validation = Rule::new("self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))").message("not an annotation: a key is [prefix/]name, and name has at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit")
     )]
     pub annotations: BTreeMap<String, String>,
+    /// Keys to add to the Secret, each with a template (Jinja) of its value.
+    ///
+    /// A template knows `access_token`, `expires_at` (RFC 3339), `expires_at_unix` (seconds),
+    /// `corp_id`, `client_id` and `site`; with layout `Shared`, instead of the first four, the list
+    /// `corps` whose items have them. The layout's own keys cannot be overridden.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 16), schema_with = "template_map")]
+    #[x_kube(validation = Rule::new("self.all(key, key.size() <= 253 && key.matches('^[-._a-zA-Z0-9]+$'))").message("not a key of a Secret: use up to 253 letters, digits, '-', '_' and '.'"))]
+    pub data: BTreeMap<String, String>,
+    /// What becomes of the Secrets when the app is deleted.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// What becomes of the Secrets when the app is deleted.
+#[derive(
+    schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq,
+)]
+pub enum DeletionPolicy {
+    /// They go with it.
+    #[default]
+    Delete,
+    /// They stay, with a token that is renewed no more.
+    Retain,
 }
 
 /// How the tokens are laid out in Secrets.
@@ -128,6 +205,11 @@ pub enum Layout {
     /// One Secret, named `target.name`, with the keys `access_token`, `expires_at` and `corp_id`.
     #[default]
     Single,
+    /// One Secret, named `target.name`, with the keys `<corpId>.access_token` and
+    /// `<corpId>.expires_at` for each corpId.
+    Shared,
+    /// A Secret for each corpId, named `<target.name>-<corpId>`, with the keys of `Single`.
+    PerCorp,
 }
 
 fn default_site() -> String {
@@ -142,12 +224,20 @@ fn default_client_secret_key() -> String {
     "client_secret".to_owned()
 }
 
-fn label_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+pub(super) fn label_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     bounded_map(63)
 }
 
-fn annotation_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+pub(super) fn annotation_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     bounded_map(4096)
+}
+
+fn template_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": {"type": "string", "maxLength": 4096},
+    })
 }
 
 fn bounded_map(max_length: u32) -> schemars::Schema {
@@ -183,7 +273,8 @@ impl schemars::JsonSchema for RenewBeforeSchema {
 }
 
 impl DingTalkApp {
-    /// The name of the Secret that this app writes.
+    /// `spec.target.name` or its default: the name of the Secret that this app writes, with layout
+    /// `PerCorp` what the names begin with.
     pub fn target_name(&self) -> String {
         match &self.spec.target.name {
             Some(name) => name.clone(),

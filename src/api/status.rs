@@ -35,6 +35,12 @@ pub struct DingTalkAppStatus {
     /// When the next token is fetched, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<String>,
+    /// The last value of the annotation `renew-requested-at` that was acted upon for every corpId.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_renew_request: Option<String>,
+    /// When the `rolloutRestartTargets` were restarted last, or first known, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarted_at: Option<String>,
     /// The tokens, one entry for each corpId.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

@@ -1,4 +1,4 @@
-//! Wakes apps at wall-clock times.
+//! Wakes objects at wall-clock times.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -7,40 +7,50 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
-use super::index::AppRef;
-
 /// Timers stand still while a machine sleeps, and do not notice that a clock was set: the wall
 /// clock is looked at again at least this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-#[derive(Default)]
-struct Times {
-    by_time: BTreeMap<Turn, AppRef>,
-    by_app: HashMap<AppRef, Turn>,
+struct Times<K> {
+    by_time: BTreeMap<Turn, K>,
+    by_key: HashMap<K, Turn>,
     set: u64,
 }
 
 /// A time, and what tells two of the same time apart.
 type Turn = (Timestamp, u64);
 
-/// See the module.
-#[derive(Default)]
-pub struct Alarm {
-    times: Mutex<Times>,
+/// See the module. `K` names an object.
+pub struct Alarm<K> {
+    times: Mutex<Times<K>>,
     earlier: Notify,
 }
 
-impl Alarm {
-    /// Sets the time of an app's next look, or none.
-    pub fn set(&self, app: &AppRef, at: Option<Timestamp>) {
+impl<K> Default for Alarm<K> {
+    fn default() -> Self {
+        let times = Times {
+            by_time: BTreeMap::new(),
+            by_key: HashMap::new(),
+            set: 0,
+        };
+        Self {
+            times: Mutex::new(times),
+            earlier: Notify::new(),
+        }
+    }
+}
+
+impl<K: Clone + Eq + std::hash::Hash> Alarm<K> {
+    /// Sets the time of an object's next look, or none.
+    pub fn set(&self, app: &K, at: Option<Timestamp>) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(old) = times.by_app.remove(app) {
+        if let Some(old) = times.by_key.remove(app) {
             times.by_time.remove(&old);
         }
         let Some(at) = at else { return };
         times.set += 1;
         let turn = (at, times.set);
-        times.by_app.insert(app.clone(), turn);
+        times.by_key.insert(app.clone(), turn);
         times.by_time.insert(turn, app.clone());
         let first = times
             .by_time
@@ -52,8 +62,8 @@ impl Alarm {
         }
     }
 
-    /// Wakes each app at its time, for ever.
-    pub async fn run(&self, wake: impl Fn(&AppRef)) {
+    /// Wakes each object at its time, for ever.
+    pub async fn run(&self, wake: impl Fn(&K)) {
         loop {
             let (due, wait) = self.due(Timestamp::now());
             due.iter().for_each(&wake);
@@ -64,7 +74,7 @@ impl Alarm {
         }
     }
 
-    fn due(&self, now: Timestamp) -> (Vec<AppRef>, Duration) {
+    fn due(&self, now: Timestamp) -> (Vec<K>, Duration) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let mut due = Vec::new();
         while let Some(entry) = times
@@ -75,7 +85,7 @@ impl Alarm {
             due.push(entry.remove());
         }
         for app in &due {
-            times.by_app.remove(app);
+            times.by_key.remove(app);
         }
         let wait = times
             .by_time
@@ -93,6 +103,7 @@ impl Alarm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::index::AppRef;
 
     #[test]
     fn an_app_is_due_once_and_only_at_its_last_time() {

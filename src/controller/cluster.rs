@@ -6,19 +6,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Request;
 use kube::{Client, Resource};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::api::{DingTalkApp, DingTalkAppStatus, MANAGER};
+use crate::api::{ANNOTATION_RESTARTED_AT, MANAGER, RolloutRestartTarget, WorkloadKind};
 use crate::plan::{ObjectVersion, Write};
 
 /// The client library retries for minutes by itself; an app must not wait for that.
@@ -93,6 +95,16 @@ impl ClusterError {
                 && status
                     .message
                     .contains("field is immutable when `immutable`")
+        })
+    }
+
+    /// The object is larger than the API server or its store takes.
+    pub fn is_too_large(&self) -> bool {
+        self.status().is_some_and(|status| {
+            status.code == 413
+                || status.message.contains("request is too large")
+                || status.message.contains("Too long: must have at most")
+                || status.message.contains("Too long: may not be more than")
         })
     }
 
@@ -193,21 +205,33 @@ impl Cluster {
             annotations,
             owner_references,
             data,
+            recorded: _,
         } = write;
+        let is_new = replaces.is_none();
+        // In a merge patch null takes a key away; a new object has nothing to take away.
+        let map = |map: &BTreeMap<String, Option<String>>| -> Value {
+            let kept = map.iter().filter(|(_, value)| value.is_some() || !is_new);
+            kept.map(|(key, value)| (key.clone(), json!(value)))
+                .collect::<serde_json::Map<String, Value>>()
+                .into()
+        };
         let mut body = json!({
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {
                 "name": name,
-                "labels": labels,
-                "annotations": annotations,
+                "labels": map(labels),
+                "annotations": map(annotations),
                 "ownerReferences": owner_references,
             },
         });
-        if let Some(data) = data {
-            body["data"] = data
-                .iter()
-                .map(|(key, value)| (key.to_owned(), json!(ByteString(value.as_bytes().to_vec()))))
+        if !data.is_empty() {
+            let kept = data.iter().filter(|(_, value)| value.is_some() || !is_new);
+            body["data"] = kept
+                .map(|(key, value)| {
+                    let bytes = value.as_ref().map(|value| value.as_bytes().to_vec());
+                    (key.clone(), json!(bytes.map(ByteString)))
+                })
                 .collect::<serde_json::Map<String, Value>>()
                 .into();
         }
@@ -237,6 +261,7 @@ impl Cluster {
     /// Deletes a Secret in this very state.
     pub async fn delete_secret(
         &self,
+        operation: &'static str,
         namespace: &str,
         name: &str,
         version: &ObjectVersion,
@@ -249,18 +274,44 @@ impl Cluster {
             ..DeleteParams::default()
         };
         let request = secrets(namespace).delete(name, &parameters);
-        self.call("delete the immutable target Secret", request, false)
+        self.call(operation, request, false).await.map(drop)
+    }
+
+    /// Makes a workload roll out anew, as `kubectl rollout restart` does.
+    pub async fn restart(
+        &self,
+        namespace: &str,
+        workload: &RolloutRestartTarget,
+        at: Timestamp,
+    ) -> Result<(), ClusterError> {
+        let path = match workload.kind {
+            WorkloadKind::Deployment => Deployment::url_path(&(), Some(namespace)),
+            WorkloadKind::StatefulSet => StatefulSet::url_path(&(), Some(namespace)),
+            WorkloadKind::DaemonSet => DaemonSet::url_path(&(), Some(namespace)),
+        };
+        let annotations = json!({ ANNOTATION_RESTARTED_AT: at.to_string() });
+        let body = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let request = Request::new(path).patch(&workload.name, &parameters, &Patch::Merge(body));
+        self.metadata("restart the workload", request)
             .await
             .map(drop)
     }
 
-    /// Writes an app's status over `previous`; gives the app's new resourceVersion.
-    pub async fn write_status(
+    /// Writes an object's status over `previous`; gives the object's new resourceVersion.
+    pub async fn write_status<K, S>(
         &self,
-        app: &DingTalkApp,
-        previous: &DingTalkAppStatus,
-        status: &DingTalkAppStatus,
-    ) -> Result<Option<String>, ClusterError> {
+        object: &K,
+        previous: &S,
+        status: &S,
+    ) -> Result<Option<String>, ClusterError>
+    where
+        K: Resource<DynamicType = ()>,
+        S: Serialize,
+    {
         let operation = "write the status";
         let malformed = |_| ClusterError::Malformed { operation };
         let mut patch = serde_json::to_value(status).map_err(malformed)?;
@@ -271,15 +322,15 @@ impl Cluster {
                 patch.entry(field).or_insert(Value::Null);
             }
         }
-        // The uid makes it a conflict where the app was recreated under the same name.
-        let body = json!({"metadata": {"uid": app.metadata.uid}, "status": patch});
+        // The uid makes it a conflict where the object was recreated under the same name.
+        let body = json!({"metadata": {"uid": object.meta().uid}, "status": patch});
         let parameters = PatchParams {
             field_manager: Some(MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let namespace = app.metadata.namespace.as_deref();
-        let name = app.metadata.name.as_deref().unwrap_or_default();
-        let request = Request::new(DingTalkApp::url_path(&(), namespace)).patch_subresource(
+        let namespace = object.meta().namespace.as_deref();
+        let name = object.meta().name.as_deref().unwrap_or_default();
+        let request = Request::new(K::url_path(&(), namespace)).patch_subresource(
             "status",
             name,
             &parameters,

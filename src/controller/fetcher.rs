@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::index::AppRef;
 use super::{Context, Remembered};
 use crate::dingtalk::{
-    AccessToken, Admission, Answer, Class, Credentials, Failure, Limits, Rates, Slot,
+    AccessToken, Admission, Answer, Class, Credentials, Failure, Fingerprint, Limits, Rates, Slot,
 };
 use crate::plan::Minting;
 
@@ -30,13 +30,13 @@ pub struct Job {
     /// What is fetched.
     pub minting: Minting,
     /// With what.
-    pub credentials: Credentials,
+    pub credentials: Arc<Credentials>,
+    /// What tells these credentials from others.
+    pub fingerprint: Fingerprint,
     /// When the token that is held expires; `None` for the very first.
     pub expires_at: Option<Timestamp>,
     /// The token that is held, not to be shown if an answer repeats it.
     pub known: Option<AccessToken>,
-    /// `spec.renewBefore`.
-    pub renew_before: Option<Duration>,
 }
 
 impl Job {
@@ -51,7 +51,7 @@ impl Job {
     /// A job that nobody waits for any more is not worth a call.
     fn is_wanted(&self) -> bool {
         let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.awaits(self.minting.id)
+        memory.awaits(&self.minting.corp_id, self.minting.id)
     }
 }
 
@@ -133,7 +133,7 @@ fn start_what_may(
             continue;
         };
         if !job.is_wanted() || context.credentials_changed(&job.app, &job.minting.credentials) {
-            limits.finished(&job.slot(), None, now);
+            limits.finished(&job.slot(), false);
             context.drop_fetch(&job);
             continue;
         }
@@ -164,16 +164,20 @@ fn finish(context: &Context, limits: &mut Limits, done: Result<Finished, tokio::
     };
     let (slot, now) = (job.slot(), Instant::now());
     report_clock(context, &slot.site, &answer);
-    let (minted, failure) = match answer.result {
-        Ok(minted) => (Some(minted), None),
-        Err(failure) => (None, Some(failure)),
+    let result = match answer.result {
+        Ok(minted) => {
+            limits.finished(&slot, true);
+            Ok(minted)
+        }
+        Err(failure) => Err(limits.failed(&slot, failure, now)),
     };
-    let failure = limits.finished(&slot, failure, now);
+    let failure = result.as_ref().err().cloned();
     log(&job, failure.as_ref());
     context
         .metrics
         .attempt(failure.as_ref().map(|failure| failure.reason.as_str()));
-    let pause = context.record(&job, minted, failure.clone(), requested_at);
+    context.share(&job, &result, requested_at);
+    let pause = context.record(&job, result, requested_at);
     if let (Some(failure), Some(pause)) = (failure, pause)
         && matches!(failure.class, Class::Throttled { .. } | Class::Banned)
     {

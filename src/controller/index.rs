@@ -1,33 +1,82 @@
 //! Which app references which Secret, and what is known of those Secrets. Other people's Secrets
 //! pass by and are not kept.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
-use crate::api::DingTalkApp;
-use crate::plan::{Claim, CredentialsSeen, ObjectVersion, Ownership, TargetMeta, ownership};
+use crate::api::{CredentialsSecretRef, DingTalkApp, DingTalkTokenReference, Layout};
+use crate::plan::{
+    Claim, CopySeen, CredentialsSeen, ObjectVersion, ReferenceView, TargetMeta, TargetSeen, View,
+    ownership, per_corp_name, wanted,
+};
 
 /// An app, by namespace and name.
 pub type AppRef = ObjectRef<DingTalkApp>;
+/// A `DingTalkTokenReference`, by namespace and name.
+pub type ReferenceRef = ObjectRef<DingTalkTokenReference>;
 /// A Secret, by namespace and name.
 type SecretRef = (String, String);
 
 struct App {
     uid: String,
     created: Option<Timestamp>,
-    credentials: String,
+    credentials: CredentialsSecretRef,
     target: String,
+    layout: Layout,
+    targets: BTreeSet<String>,
+    site: String,
+    corp_ids: Vec<String>,
+    client_id: Option<String>,
+    grants: BTreeSet<String>,
 }
 
 impl App {
+    fn of(app: &DingTalkApp) -> Self {
+        Self {
+            uid: app.uid().unwrap_or_default(),
+            created: app.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            credentials: app.spec.credentials_secret_ref.clone(),
+            target: app.target_name(),
+            layout: app.spec.target.layout,
+            targets: wanted(app).into_iter().map(|target| target.name).collect(),
+            site: app.spec.site.clone(),
+            corp_ids: app.spec.corp_ids.clone(),
+            client_id: None,
+            grants: app
+                .spec
+                .reference_grants
+                .iter()
+                .map(|grant| grant.namespace.clone())
+                .collect(),
+        }
+    }
+
     /// The older one has the target; on a tie that of the lower UID.
     fn seniority(&self) -> (Timestamp, &str) {
         (self.created.unwrap_or(Timestamp::MAX), &self.uid)
     }
+
+    fn secrets(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.credentials.name).chain(&self.targets)
+    }
+
+    fn tokens(&self) -> impl Iterator<Item = TokenName> {
+        let client_id = self.client_id.as_ref();
+        client_id.into_iter().flat_map(|client_id| {
+            let name = |corp_id: &String| (self.site.clone(), client_id.clone(), corp_id.clone());
+            self.corp_ids.iter().map(name)
+        })
+    }
+}
+
+struct Reference {
+    uid: String,
+    app: AppRef,
+    target: String,
 }
 
 enum Seen {
@@ -35,15 +84,8 @@ enum Seen {
     Present(TargetMeta),
 }
 
-/// What is seen of one app's Secrets.
-pub struct Observed {
-    /// Its credentials.
-    pub credentials: CredentialsSeen,
-    /// The Secret under its target's name.
-    pub target: Option<(TargetMeta, Ownership)>,
-    /// Whether it has the target, of those that name it.
-    pub claim: Claim,
-}
+/// What tells tokens apart, but for the client secret: site, `client_id` and organisation.
+type TokenName = (String, String, String);
 
 /// See the module.
 #[derive(Default)]
@@ -51,55 +93,64 @@ pub struct Index {
     apps: HashMap<AppRef, App>,
     users: HashMap<SecretRef, Vec<AppRef>>,
     secrets: HashMap<SecretRef, Seen>,
-    uids: HashSet<String>,
+    uids: HashMap<String, AppRef>,
+    owned: HashMap<String, BTreeSet<SecretRef>>,
+    sharers: HashMap<TokenName, HashSet<AppRef>>,
+    references: HashMap<ReferenceRef, Reference>,
+    referrers: HashMap<AppRef, HashSet<ReferenceRef>>,
     listing: HashMap<Option<String>, HashSet<SecretRef>>,
     listing_apps: HashMap<Option<String>, HashSet<AppRef>>,
 }
 
 impl Index {
-    /// Takes note of an app; gives the others that name its target, for a claim may have moved.
+    /// Takes note of an app; gives the others that name its targets, for a claim may have moved.
     pub fn app_applied(&mut self, app: &DingTalkApp) -> Vec<AppRef> {
         let key = AppRef::from_obj(app);
-        let new = App {
-            uid: app.uid().unwrap_or_default(),
-            created: app.metadata.creation_timestamp.as_ref().map(|time| time.0),
-            credentials: app.spec.credentials_secret_ref.name.clone(),
-            target: app.target_name(),
-        };
+        let mut new = App::of(app);
         for listing in self.listing_apps.values_mut() {
             listing.insert(key.clone());
         }
-        let same = self.apps.get(&key).is_some_and(|old| {
-            old.uid == new.uid && old.credentials == new.credentials && old.target == new.target
-        });
-        if same {
-            return Vec::new();
+        if let Some(old) = self.apps.get(&key).filter(|old| old.uid == new.uid) {
+            if old.credentials == new.credentials {
+                new.client_id.clone_from(&old.client_id);
+            }
+            if old.credentials == new.credentials
+                && old.targets == new.targets
+                && (&old.site, &old.corp_ids) == (&new.site, &new.corp_ids)
+                && old.grants == new.grants
+            {
+                return Vec::new();
+            }
         }
         let mut others = self.app_deleted(&key);
-        let namespace = app.namespace().unwrap_or_default();
-        for name in [&new.credentials, &new.target] {
+        let namespace = key.namespace.clone().unwrap_or_default();
+        for name in new.secrets() {
             let users = self
                 .users
                 .entry((namespace.clone(), name.clone()))
                 .or_default();
             users.push(key.clone());
         }
-        others.extend(self.rivals(&namespace, &new.target, &key));
-        self.uids.insert(new.uid.clone());
+        others.extend(self.rivals(&namespace, &new.targets, &key));
+        self.uids.insert(new.uid.clone(), key.clone());
+        for token in new.tokens() {
+            self.sharers.entry(token).or_default().insert(key.clone());
+        }
         self.apps.insert(key, new);
         others
     }
 
-    /// Forgets an app; gives the others that name its target.
+    /// Forgets an app; gives the others that name its targets.
     pub fn app_deleted(&mut self, key: &AppRef) -> Vec<AppRef> {
         let Some(app) = self.apps.remove(key) else {
             return Vec::new();
         };
         self.uids.remove(&app.uid);
+        self.unshare(key, &app);
         let namespace = key.namespace.clone().unwrap_or_default();
-        let others = self.rivals(&namespace, &app.target, key);
-        for name in [app.credentials, app.target] {
-            let secret = (namespace.clone(), name);
+        let others = self.rivals(&namespace, &app.targets, key);
+        for name in app.secrets() {
+            let secret = (namespace.clone(), name.clone());
             if let Some(users) = self.users.get_mut(&secret) {
                 users.retain(|user| user != key);
                 if users.is_empty() {
@@ -107,10 +158,72 @@ impl Index {
                 }
             }
             if !self.worth_keeping(&secret) {
-                self.secrets.remove(&secret);
+                self.forget_secret(&secret);
             }
         }
         others
+    }
+
+    fn unshare(&mut self, key: &AppRef, app: &App) {
+        for token in app.tokens() {
+            if let Some(sharers) = self.sharers.get_mut(&token) {
+                sharers.remove(key);
+                if sharers.is_empty() {
+                    self.sharers.remove(&token);
+                }
+            }
+        }
+    }
+
+    /// Takes note of the `client_id` that an app's credentials have.
+    pub fn client_known(&mut self, key: &AppRef, client_id: &str) {
+        let Some(mut app) = self.apps.remove(key) else {
+            return;
+        };
+        if app.client_id.as_deref() != Some(client_id) {
+            self.unshare(key, &app);
+            app.client_id = Some(client_id.to_owned());
+            for token in app.tokens() {
+                self.sharers.entry(token).or_default().insert(key.clone());
+            }
+        }
+        self.apps.insert(key.clone(), app);
+    }
+
+    /// The other apps that hold or want the token of this name. They share it where their client
+    /// secret is the same.
+    pub fn sharers(&self, key: &AppRef, site: &str, client_id: &str, corp_id: &str) -> Vec<AppRef> {
+        let name = (site.to_owned(), client_id.to_owned(), corp_id.to_owned());
+        let sharers = self.sharers.get(&name).into_iter().flatten();
+        sharers.filter(|sharer| *sharer != key).cloned().collect()
+    }
+
+    /// Where an app's credentials are.
+    pub fn credentials_ref(&self, key: &AppRef) -> Option<&CredentialsSecretRef> {
+        Some(&self.apps.get(key)?.credentials)
+    }
+
+    /// The Secret that holds an organisation's token for an app, where one is known.
+    pub fn target_of(&self, key: &AppRef, corp_id: &str) -> Option<(&str, &TargetMeta)> {
+        let app = self.apps.get(key)?;
+        let name = match app.layout {
+            Layout::Single | Layout::Shared => app.targets.first(),
+            Layout::PerCorp => app.targets.get(&per_corp_name(&app.target, corp_id)),
+        }?;
+        Some((name, self.secret(key, name)?))
+    }
+
+    /// The Secret of this name in an app's namespace, where one is known.
+    pub fn secret(&self, key: &AppRef, name: &str) -> Option<&TargetMeta> {
+        self.secret_in(key.namespace.as_deref().unwrap_or_default(), name)
+    }
+
+    /// The Secret of this name, where one is known.
+    pub fn secret_in(&self, namespace: &str, name: &str) -> Option<&TargetMeta> {
+        match self.secrets.get(&(namespace.to_owned(), name.to_owned()))? {
+            Seen::Present(target) => Some(target),
+            Seen::Absent => None,
+        }
     }
 
     /// A list of the apps of `scope` (a namespace, or all) begins.
@@ -139,17 +252,36 @@ impl Index {
             listing.insert(secret.clone());
         }
         let target = TargetMeta::of(meta);
-        let kept =
-            self.users.contains_key(&secret) || target.is_managed() || target.adopt_by().is_some();
+        let kept = self.worth_keeping_as(&secret, &target);
         if !kept {
-            self.secrets.remove(&secret);
+            self.forget_secret(&secret);
             return Vec::new();
         }
         match self.secrets.get(&secret) {
             Some(Seen::Present(old)) if !is_newer(&target.version, &old.version) => Vec::new(),
             _ => {
-                let users = self.users_of(&secret);
+                self.forget_secret(&secret);
+                let mut users = self.users_of(&secret);
+                if target.is_managed()
+                    && let Some(uid) = target.app_uid()
+                {
+                    let owned = self.owned.entry(uid.to_owned()).or_default();
+                    owned.insert(secret.clone());
+                    if let Some(owner) = self.uids.get(uid).filter(|app| !users.contains(app)) {
+                        users.push(owner.clone());
+                    }
+                }
+                let client_id = target
+                    .recorded
+                    .as_ref()
+                    .and_then(|recorded| Some(recorded.tokens.first()?.client_id.clone()));
                 self.secrets.insert(secret, Seen::Present(target));
+                for user in client_id.iter().flat_map(|_| &users) {
+                    let is_unknown = |app: &App| app.client_id.is_none();
+                    if self.apps.get(user).is_some_and(is_unknown) {
+                        self.client_known(user, client_id.as_deref().unwrap_or_default());
+                    }
+                }
                 users
             }
         }
@@ -174,9 +306,8 @@ impl Index {
     pub fn secret_absent(&mut self, namespace: &str, name: &str) -> Vec<AppRef> {
         let secret = (namespace.to_owned(), name.to_owned());
         let users = self.users_of(&secret);
-        if users.is_empty() {
-            self.secrets.remove(&secret);
-        } else {
+        self.forget_secret(&secret);
+        if !users.is_empty() {
             self.secrets.insert(secret, Seen::Absent);
         }
         users
@@ -207,54 +338,56 @@ impl Index {
     }
 
     /// What is seen for an app; `None` where the app is gone or was recreated.
-    pub fn observe(&self, app: &DingTalkApp) -> Option<Observed> {
+    pub fn view<'a>(&'a self, app: &'a DingTalkApp, site_known: bool) -> Option<View<'a>> {
         let key = AppRef::from_obj(app);
         let uid = app.metadata.uid.as_deref().unwrap_or_default();
         let entry = self.apps.get(&key).filter(|entry| entry.uid == uid)?;
         let namespace = key.namespace.clone().unwrap_or_default();
-        let target_ref = (namespace.clone(), entry.target.clone());
-        let target = match self.secrets.get(&target_ref) {
-            Some(Seen::Present(target)) => Some(target),
-            Some(Seen::Absent) | None => None,
-        };
-        Some(Observed {
-            credentials: match self.secrets.get(&(namespace, entry.credentials.clone())) {
+        let credentials = (namespace.clone(), entry.credentials.name.clone());
+        let targets = wanted(app).into_iter().map(|wanted| {
+            let target_ref = (namespace.clone(), wanted.name);
+            let present = match self.secrets.get(&target_ref) {
+                Some(Seen::Present(target)) => {
+                    let claimed = self
+                        .claimants(&target_ref)
+                        .any(|(_, claimant)| Some(claimant.uid.as_str()) == target.app_uid());
+                    let lives = |uid: &str| self.uids.contains_key(uid);
+                    let name = app.metadata.name.as_deref().unwrap_or_default();
+                    Some((target, ownership(target, name, uid, lives, claimed)))
+                }
+                Some(Seen::Absent) | None => None,
+            };
+            TargetSeen {
+                present,
+                claim: self.claim(&target_ref, &key),
+            }
+        });
+        let former = self.owned.get(uid).into_iter().flatten();
+        let former = former.filter(|(owned_in, name)| {
+            *owned_in == namespace && !entry.secrets().any(|wanted| wanted == name)
+        });
+        Some(View {
+            app,
+            credentials: match self.secrets.get(&credentials) {
                 Some(Seen::Present(target)) => CredentialsSeen::Present(target.version.clone()),
                 Some(Seen::Absent) => CredentialsSeen::Absent,
                 None => CredentialsSeen::Unknown,
             },
-            target: target.map(|target| {
-                let claimed = self
-                    .claimants(&target_ref)
-                    .any(|(_, claimant)| Some(claimant.uid.as_str()) == target.app_uid());
-                let lives = |uid: &str| self.uids.contains(uid);
-                let name = app.metadata.name.as_deref().unwrap_or_default();
-                (target.clone(), ownership(target, name, uid, lives, claimed))
-            }),
-            claim: self.claim(&target_ref, &key),
+            targets: targets.collect(),
+            former: former
+                .filter_map(|secret| match self.secrets.get(secret)? {
+                    Seen::Present(target) => Some((secret.1.as_str(), target)),
+                    Seen::Absent => None,
+                })
+                .collect(),
+            site_known,
         })
     }
 
     /// The state of an app's credentials, where it is known.
     pub fn credentials_version(&self, key: &AppRef) -> Option<&ObjectVersion> {
-        let credentials = self.apps.get(key)?.credentials.clone();
-        let secret = (key.namespace.clone().unwrap_or_default(), credentials);
-        match self.secrets.get(&secret)? {
-            Seen::Present(target) => Some(&target.version),
-            Seen::Absent => None,
-        }
-    }
-
-    /// The Secret under an app's target's name, where one is known.
-    pub fn target(&self, key: &AppRef) -> Option<&TargetMeta> {
-        let target = self.apps.get(key)?.target.clone();
-        match self
-            .secrets
-            .get(&(key.namespace.clone().unwrap_or_default(), target))?
-        {
-            Seen::Present(target) => Some(target),
-            Seen::Absent => None,
-        }
+        let credentials = &self.apps.get(key)?.credentials.name;
+        self.secret(key, credentials).map(|secret| &secret.version)
     }
 
     fn claimants<'a>(
@@ -266,18 +399,19 @@ impl Index {
             .into_iter()
             .flatten()
             .filter_map(|key| self.apps.get_key_value(key))
-            .filter(|(_, app)| app.target == target.1)
+            .filter(|(_, app)| app.targets.contains(&target.1))
     }
 
-    /// The other apps that name this target. Those that merely share credentials have no part in it:
-    /// a thousand of them would wake each other a million times.
-    fn rivals(&self, namespace: &str, target: &str, key: &AppRef) -> Vec<AppRef> {
-        let target = (namespace.to_owned(), target.to_owned());
-        let claimants = self.claimants(&target).map(|(claimant, _)| claimant);
-        claimants
-            .filter(|claimant| *claimant != key)
-            .cloned()
-            .collect()
+    /// The other apps that name one of these targets. Those that merely share credentials have no
+    /// part in it: a thousand of them would wake each other a million times.
+    fn rivals(&self, namespace: &str, targets: &BTreeSet<String>, key: &AppRef) -> Vec<AppRef> {
+        let mut rivals = Vec::new();
+        for target in targets {
+            let target = (namespace.to_owned(), target.clone());
+            let claimants = self.claimants(&target).map(|(claimant, _)| claimant);
+            rivals.extend(claimants.filter(|claimant| *claimant != key).cloned());
+        }
+        rivals
     }
 
     fn claim(&self, target: &SecretRef, key: &AppRef) -> Claim {
@@ -296,10 +430,164 @@ impl Index {
         self.users.get(secret).cloned().unwrap_or_default()
     }
 
+    fn forget_secret(&mut self, secret: &SecretRef) {
+        let Some(Seen::Present(old)) = self.secrets.remove(secret) else {
+            return;
+        };
+        if let Some(uid) = old.app_uid()
+            && let Some(owned) = self.owned.get_mut(uid)
+        {
+            owned.remove(secret);
+            if owned.is_empty() {
+                self.owned.remove(uid);
+            }
+        }
+    }
+
     fn worth_keeping(&self, secret: &SecretRef) -> bool {
+        match self.secrets.get(secret) {
+            Some(Seen::Present(target)) => self.worth_keeping_as(secret, target),
+            _ => self.users.contains_key(secret),
+        }
+    }
+
+    fn worth_keeping_as(&self, secret: &SecretRef, target: &TargetMeta) -> bool {
         self.users.contains_key(secret)
-            || matches!(self.secrets.get(secret), Some(Seen::Present(target))
-                if target.is_managed() || target.adopt_by().is_some())
+            || target.is_managed()
+            || target.adopt_by().is_some()
+            || self.copiers(&secret.0, &secret.1).next().is_some()
+    }
+
+    /// Takes note of a reference.
+    pub fn reference_applied(&mut self, reference: &DingTalkTokenReference) {
+        let key = ReferenceRef::from_obj(reference);
+        self.reference_deleted(&key);
+        let named = &reference.spec.app_ref;
+        let app = AppRef::new(&named.name).within(&named.namespace);
+        let new = Reference {
+            uid: reference.uid().unwrap_or_default(),
+            app: app.clone(),
+            target: reference.target_name(),
+        };
+        self.referrers.entry(app).or_default().insert(key.clone());
+        self.references.insert(key, new);
+    }
+
+    /// Forgets a reference.
+    pub fn reference_deleted(&mut self, key: &ReferenceRef) {
+        let Some(reference) = self.references.remove(key) else {
+            return;
+        };
+        if let Some(referrers) = self.referrers.get_mut(&reference.app) {
+            referrers.remove(key);
+            if referrers.is_empty() {
+                self.referrers.remove(&reference.app);
+            }
+        }
+    }
+
+    /// The references of `scope` that are not in `listed`.
+    pub fn references_gone(
+        &self,
+        scope: Option<&str>,
+        listed: &HashSet<ReferenceRef>,
+    ) -> Vec<ReferenceRef> {
+        let known = self.references.keys();
+        known
+            .filter(|key| in_scope(scope, key.namespace.as_deref()) && !listed.contains(key))
+            .cloned()
+            .collect()
+    }
+
+    /// The references to an app.
+    pub fn referrers(&self, app: &AppRef) -> Vec<ReferenceRef> {
+        let referrers = self.referrers.get(app).into_iter().flatten();
+        referrers.cloned().collect()
+    }
+
+    /// The references that a Secret matters to: their copies, or what they copy.
+    pub fn references_of(&self, namespace: &str, name: &str) -> Vec<ReferenceRef> {
+        if self.references.is_empty() {
+            return Vec::new();
+        }
+        let users = self.users_of(&(namespace.to_owned(), name.to_owned()));
+        let sources = users.iter().flat_map(|app| self.referrers(app));
+        sources
+            .chain(self.copiers(namespace, name).cloned())
+            .collect()
+    }
+
+    fn copiers<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> impl Iterator<Item = &'a ReferenceRef> {
+        let is_copy = move |(key, reference): &(&ReferenceRef, &Reference)| {
+            let rest = name.strip_prefix(reference.target.as_str());
+            key.namespace.as_deref() == Some(namespace)
+                && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        self.references.iter().filter(is_copy).map(|(key, _)| key)
+    }
+
+    /// What is seen for a reference; `None` where it is gone or was recreated.
+    pub fn reference_view<'a>(
+        &'a self,
+        reference: &'a DingTalkTokenReference,
+    ) -> Option<ReferenceView<'a>> {
+        let key = ReferenceRef::from_obj(reference);
+        let uid = reference.metadata.uid.as_deref().unwrap_or_default();
+        let entry = self.references.get(&key).filter(|entry| entry.uid == uid)?;
+        let namespace = key.namespace.clone().unwrap_or_default();
+        let app = self.apps.get(&entry.app);
+        let granted = app.filter(|app| app.grants.contains(&namespace));
+        let copies = granted.map(|app| {
+            let names = match app.layout {
+                Layout::Single | Layout::Shared => {
+                    vec![(app.target.clone(), entry.target.clone())]
+                }
+                Layout::PerCorp => app
+                    .corp_ids
+                    .iter()
+                    .map(|corp_id| {
+                        (
+                            per_corp_name(&app.target, corp_id),
+                            per_corp_name(&entry.target, corp_id),
+                        )
+                    })
+                    .collect(),
+            };
+            let seen = |(source_name, name): (String, String)| {
+                let source = self
+                    .secret(&entry.app, &source_name)
+                    .filter(|source| source.app_uid() == Some(&app.uid));
+                let present = match self.secrets.get(&(namespace.clone(), name.clone())) {
+                    Some(Seen::Present(target)) => Some(target),
+                    _ => None,
+                };
+                CopySeen {
+                    name,
+                    source_name,
+                    source,
+                    present,
+                }
+            };
+            names.into_iter().map(seen).collect::<Vec<_>>()
+        });
+        let is_wanted = |name: &str| copies.iter().flatten().any(|copy| copy.name == name);
+        let owned = self.owned.get(uid).into_iter().flatten();
+        let former = owned
+            .filter(|(owned_in, name)| *owned_in == namespace && !is_wanted(name))
+            .filter_map(|secret| match self.secrets.get(secret)? {
+                Seen::Present(target) => Some((secret.1.as_str(), target)),
+                Seen::Absent => None,
+            })
+            .collect();
+        Some(ReferenceView {
+            reference,
+            copies,
+            former,
+        })
     }
 }
 
@@ -334,6 +622,7 @@ impl TargetMeta {
 mod tests {
     use super::*;
     use crate::api::{ANNOTATION_APP, LABEL_APP_UID, LABEL_MANAGED_BY, MANAGER};
+    use crate::plan::Ownership;
 
     fn app(name: &str, uid: &str, created: i64, target: &str) -> DingTalkApp {
         let mut app: DingTalkApp = serde_json::from_value(serde_json::json!({
@@ -370,11 +659,14 @@ mod tests {
     }
 
     fn ownership_of(index: &Index, app: &DingTalkApp) -> Option<Ownership> {
-        index
-            .observe(app)
-            .expect("known")
-            .target
-            .map(|(_, ownership)| ownership)
+        let view = index.view(app, true).expect("known");
+        view.targets[0].present.map(|(_, ownership)| ownership)
+    }
+
+    fn claim_of(index: &Index, app: &DingTalkApp) -> Claim {
+        index.view(app, true).expect("known").targets[0]
+            .claim
+            .clone()
     }
 
     #[test]
@@ -398,23 +690,20 @@ mod tests {
         );
         let mut index = Index::default();
         index.app_applied(&young);
-        assert_eq!(index.observe(&young).expect("known").claim, Claim::Ours);
+        assert_eq!(claim_of(&index, &young), Claim::Ours);
         index.secret_applied(secret("token", "5", Some(("a-young", "u1"))));
         assert!(
             index.app_applied(&old).contains(&AppRef::from_obj(&young)),
             "it is told"
         );
-        assert_eq!(
-            index.observe(&young).expect("known").claim,
-            Claim::Lost { to: "b-old".into() }
-        );
+        assert_eq!(claim_of(&index, &young), Claim::Lost { to: "b-old".into() });
         assert_eq!(ownership_of(&index, &old), Some(Ownership::Younger));
         assert!(
             index
                 .app_deleted(&AppRef::from_obj(&old))
                 .contains(&AppRef::from_obj(&young))
         );
-        assert_eq!(index.observe(&young).expect("known").claim, Claim::Ours);
+        assert_eq!(claim_of(&index, &young), Claim::Ours);
     }
 
     #[test]
@@ -442,8 +731,8 @@ mod tests {
         let mut index = Index::default();
         index.app_applied(&two);
         index.app_applied(&one);
-        assert_eq!(index.observe(&one).expect("known").claim, Claim::Ours);
-        assert_ne!(index.observe(&two).expect("known").claim, Claim::Ours);
+        assert_eq!(claim_of(&index, &one), Claim::Ours);
+        assert_ne!(claim_of(&index, &two), Claim::Ours);
     }
 
     #[test]
@@ -488,7 +777,7 @@ mod tests {
         let payroll = app("payroll", "u1", 1, "token");
         let mut index = Index::default();
         index.app_applied(&payroll);
-        let credentials = |index: &Index| index.observe(&payroll).expect("known").credentials;
+        let credentials = |index: &Index| index.view(&payroll, true).expect("known").credentials;
         assert_eq!(credentials(&index), CredentialsSeen::Unknown);
         index.secrets_listing(None);
         index.secret_applied(secret("credentials", "3", None));

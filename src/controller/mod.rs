@@ -5,6 +5,9 @@ mod cluster;
 mod fetcher;
 mod index;
 mod reconcile;
+mod references;
+mod restart;
+mod sharing;
 mod watch;
 
 use std::collections::{HashMap, HashSet};
@@ -14,8 +17,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::channel::mpsc as triggers;
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::runtime::Controller;
 use kube::runtime::controller;
@@ -26,11 +30,11 @@ use tokio_util::sync::CancellationToken;
 use crate::api::DingTalkApp;
 use crate::dingtalk::{self, Failure, Minted, Rates};
 use crate::operator::Metrics;
-use crate::plan::{Memory, ObjectVersion};
+use crate::plan::{Memory, ObjectVersion, ReferenceMemory};
 use alarm::Alarm;
 use cluster::Cluster;
 use fetcher::Job;
-use index::{AppRef, Index};
+use index::{AppRef, Index, ReferenceRef};
 use watch::Scope;
 
 /// Apps that are worked on at once. Each waits for the API server only, never for DingTalk.
@@ -39,6 +43,7 @@ const CONCURRENCY: u16 = 32;
 const HANDOVER: Duration = Duration::from_millis(100);
 
 type Remembered = Arc<Mutex<Memory>>;
+type RememberedReference = Arc<Mutex<ReferenceMemory>>;
 
 /// What the controller is to do.
 pub struct Options {
@@ -48,6 +53,8 @@ pub struct Options {
     pub rates: Rates,
     /// The name of this process in events.
     pub instance: String,
+    /// The namespaces that may use a site; one that is not named here, all may use.
+    pub site_namespaces: HashMap<String, Vec<String>>,
 }
 
 /// What every reconciliation shares.
@@ -55,17 +62,22 @@ struct Context {
     cluster: Cluster,
     dingtalk: Arc<dingtalk::Client>,
     metrics: Arc<Metrics>,
-    alarm: Alarm,
+    alarm: Alarm<AppRef>,
+    reference_alarm: Alarm<ReferenceRef>,
     index: Mutex<Index>,
     memories: Mutex<HashMap<AppRef, Remembered>>,
     jobs: mpsc::UnboundedSender<Job>,
+    reference_memories: Mutex<HashMap<ReferenceRef, RememberedReference>>,
     triggers: HashMap<Scope, triggers::UnboundedSender<AppRef>>,
+    reference_triggers: HashMap<Scope, triggers::UnboundedSender<ReferenceRef>>,
     fetches: AtomicU64,
     listed: channel::Sender<HashSet<Scope>>,
     stop: CancellationToken,
     ready: channel::Receiver<bool>,
     salt: [u8; 32],
     instance: String,
+    site_namespaces: HashMap<String, Vec<String>>,
+    shared: sharing::Tokens,
 }
 
 impl Context {
@@ -94,7 +106,7 @@ impl Context {
             let same = app.metadata.uid.as_deref() == Some(memory.uid.as_str());
             if !same {
                 // What was queued for the former app is not fetched.
-                memory.minting = None;
+                memory.abandon();
             }
             same
         };
@@ -111,7 +123,7 @@ impl Context {
             memory
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .minting = None;
+                .abandon();
         }
     }
 
@@ -135,6 +147,49 @@ impl Context {
         }
     }
 
+    /// Takes note of a Secret that was read or written; gives the apps that it matters to.
+    fn secret_seen(&self, metadata: ObjectMeta) -> Vec<AppRef> {
+        let namespace = metadata.namespace.clone().unwrap_or_default();
+        let name = metadata.name.clone().unwrap_or_default();
+        let mut index = self.index();
+        let users = index.secret_applied(metadata);
+        let references = index.references_of(&namespace, &name);
+        drop(index);
+        self.wake_references(references);
+        users
+    }
+
+    /// Takes note of a Secret that is not there; gives the apps that it matters to.
+    fn secret_gone(&self, namespace: &str, name: &str) -> Vec<AppRef> {
+        let mut index = self.index();
+        let users = index.secret_absent(namespace, name);
+        let references = index.references_of(namespace, name);
+        drop(index);
+        self.wake_references(references);
+        users
+    }
+
+    fn wake_references(&self, references: impl IntoIterator<Item = ReferenceRef>) {
+        for reference in references {
+            let sender = self
+                .reference_triggers
+                .get(&reference.namespace)
+                .or_else(|| self.reference_triggers.get(&None));
+            if let Some(sender) = sender {
+                // The controller is gone only when the process ends.
+                let _ = sender.unbounded_send(reference);
+            }
+        }
+    }
+
+    fn forget_reference(&self, reference: &ReferenceRef) {
+        self.reference_alarm.set(reference, None);
+        self.reference_memories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(reference);
+    }
+
     fn wake_all(&self, apps: impl IntoIterator<Item = AppRef>) {
         for app in apps {
             self.wake(&app);
@@ -149,9 +204,10 @@ impl Context {
 
     /// A queued fetch that is not made: the app decides anew.
     fn drop_fetch(&self, job: &Job) {
+        let corp_id = &job.minting.corp_id;
         let mut memory = job.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if memory.awaits(job.minting.id) {
-            memory.minting = None;
+        if memory.awaits(corp_id, job.minting.id) {
+            memory.corp(corp_id).minting = None;
             drop(memory);
             self.wake(&job.app);
         }
@@ -161,35 +217,64 @@ impl Context {
     fn record(
         &self,
         job: &Job,
-        minted: Option<Minted>,
-        failure: Option<Failure>,
+        result: Result<Minted, Failure>,
         requested_at: Timestamp,
     ) -> Option<Duration> {
         let index = self.index();
-        let target = index.target(&job.app);
+        let corp_id = &job.minting.corp_id;
+        let target = index.target_of(&job.app, corp_id);
         let mut memory = job.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Timestamp::now();
-        if memory.awaits(job.minting.id) {
-            memory.minting = None;
+        if memory.awaits(corp_id, job.minting.id) {
+            memory.corp(corp_id).minting = None;
         }
-        if let Some(minted) = minted {
-            memory.minted(
-                &job.minting,
-                minted,
-                requested_at,
-                target,
-                job.renew_before,
-                now,
-            );
+        match result {
+            Ok(minted) => {
+                memory.minted(&job.minting, minted, requested_at, target, now);
+                None
+            }
+            Err(failure) => {
+                let left = life_left(job.expires_at, now);
+                let corp = memory.corp(corp_id);
+                Some(corp.failed(&job.minting, failure, left, rand::random(), now))
+            }
         }
-        let failure = failure?;
-        let left = job
-            .expires_at
-            .map(|expires_at| expires_at.duration_since(now));
-        let left = left.and_then(|left| Duration::try_from(left).ok());
-        let left = left.filter(|left| !left.is_zero());
-        Some(memory.failed(&job.minting, failure, left, rand::random(), now))
     }
+
+    fn remembered(&self, app: &AppRef) -> Option<Remembered> {
+        let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.get(app).cloned()
+    }
+
+    /// Whether an app may use a site.
+    fn site_known(&self, app: &DingTalkApp) -> bool {
+        let namespace = app.metadata.namespace.as_deref().unwrap_or_default();
+        let site = app.spec.site.as_str();
+        let allowed = self.site_namespaces.get(site);
+        self.dingtalk.knows(site)
+            && allowed.is_none_or(|namespaces| namespaces.iter().any(|one| one == namespace))
+    }
+}
+
+/// The life of a token that is still valid.
+fn life_left(expires_at: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
+    let left = expires_at?.duration_since(now);
+    Duration::try_from(left).ok().filter(|left| !left.is_zero())
+}
+
+type Channels<K> = (
+    HashMap<Scope, triggers::UnboundedSender<K>>,
+    Vec<triggers::UnboundedReceiver<K>>,
+);
+
+fn trigger_channels<K>(scopes: &[Scope]) -> Channels<K> {
+    scopes
+        .iter()
+        .map(|scope| {
+            let (sender, receiver) = triggers::unbounded();
+            ((scope.clone(), sender), receiver)
+        })
+        .unzip()
 }
 
 /// Runs until `stop`; then finishes what is in hand.
@@ -206,18 +291,16 @@ pub async fn run(
         false => options.namespaces.into_iter().map(Some).collect(),
     };
     let (jobs, job_queue) = mpsc::unbounded_channel();
-    let (senders, triggered): (HashMap<_, _>, Vec<_>) = scopes
-        .iter()
-        .map(|scope| {
-            let (sender, receiver) = triggers::unbounded();
-            ((scope.clone(), sender), receiver)
-        })
-        .unzip();
+    let (senders, triggered) = trigger_channels(&scopes);
+    let (reference_senders, reference_triggered) = trigger_channels(&scopes);
     let context = Arc::new(Context {
         cluster: Cluster::new(client.clone()),
         dingtalk: Arc::new(dingtalk),
         metrics,
         alarm: Alarm::default(),
+        reference_alarm: Alarm::default(),
+        reference_memories: Mutex::new(HashMap::new()),
+        reference_triggers: reference_senders,
         index: Mutex::new(Index::default()),
         memories: Mutex::new(HashMap::new()),
         jobs,
@@ -228,6 +311,8 @@ pub async fn run(
         stop: stop.clone(),
         salt: rand::random(),
         instance: options.instance,
+        site_namespaces: options.site_namespaces,
+        shared: sharing::Tokens::default(),
     });
     let drained = CancellationToken::new();
     let controllers = scopes.iter().zip(triggered).map(|(scope, triggered)| {
@@ -249,7 +334,28 @@ pub async fn run(
                 }
             })
     });
-    let controllers = join_all(controllers);
+    let references = scopes
+        .iter()
+        .zip(reference_triggered)
+        .map(|(scope, triggered)| {
+            let writer = Writer::new(());
+            let store = writer.as_reader();
+            Controller::for_stream(watch::references(&client, scope, writer, &context), store)
+                .with_config(controller::Config::default().concurrency(CONCURRENCY))
+                .reconcile_on(triggered)
+                .graceful_shutdown_on(drained.clone().cancelled_owned())
+                .run(
+                    references::reconcile,
+                    |_, error, _| match *error {},
+                    Arc::clone(&context),
+                )
+                .for_each(|result| async move {
+                    if let Err(controller::Error::QueueError(error)) = result {
+                        watch::report("references", &error);
+                    }
+                })
+        });
+    let controllers = join(join_all(controllers), join_all(references));
     let secrets = {
         let context = Arc::clone(&context);
         tokio::spawn(async move {
@@ -268,7 +374,13 @@ pub async fn run(
     };
     let alarm = {
         let context = Arc::clone(&context);
-        tokio::spawn(async move { context.alarm.run(|app| context.wake(app)).await })
+        tokio::spawn(async move {
+            let apps = context.alarm.run(|app| context.wake(app));
+            let references = context
+                .reference_alarm
+                .run(|reference| context.wake_references([reference.clone()]));
+            join(apps, references).await
+        })
     };
     let fetcher = tokio::spawn(async move {
         fetcher::run(context, options.rates, job_queue, stop).await;
@@ -277,7 +389,7 @@ pub async fn run(
         drained.cancel();
     });
     controllers.await;
-    for task in [secrets, alarm, fetcher] {
-        task.abort();
-    }
+    secrets.abort();
+    alarm.abort();
+    fetcher.abort();
 }

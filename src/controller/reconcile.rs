@@ -14,12 +14,15 @@ use tracing::{info, warn};
 use super::cluster::ClusterError;
 use super::fetcher::Job;
 use super::index::AppRef;
+use super::sharing::Wish;
 use super::{Context, Remembered};
 use crate::api::{DingTalkApp, DingTalkAppStatus, MANAGER};
 use crate::dingtalk::{Credentials, Redactor};
 use crate::plan::{
-    CredentialsProblem, Data, Minting, Notice, NoticeType, ObjectVersion, Schedule, Settled, Step,
-    TargetMeta, TokenRecord, Verdict, View, Write, next_step, notices, same_meaning, status,
+    CREDENTIALS_KEY_MISSING, CREDENTIALS_NOT_FOUND, CREDENTIALS_UNREADABLE, CredentialsProblem,
+    Data, Deletion, KnownCredentials, Minting, Notice, NoticeType, ObjectVersion, Schedule,
+    Settled, Step, TargetMeta, Write, WriteProblem, due, next_step, notices, renew_request, status,
+    write_status_at,
 };
 
 /// More steps in a row than any way through the plan has: a backstop against going in circles.
@@ -28,8 +31,6 @@ const STEPS_MAX: usize = 12;
 const RETRY: SignedDuration = SignedDuration::from_secs(5);
 /// Credentials that may not be read are tried again this often: a change of RBAC is not seen.
 const UNREADABLE_RETRY: Duration = Duration::from_secs(60);
-/// A failure that stays the same moves its next attempt in the status at most this often.
-const STATUS_PACE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Brings one app as far as it can be brought now.
 pub async fn reconcile(
@@ -51,28 +52,28 @@ pub async fn reconcile(
     Ok(Action::await_change())
 }
 
-struct Reconciler<'a> {
-    key: AppRef,
-    memory: Remembered,
-    namespace: String,
-    app: &'a DingTalkApp,
-    context: &'a Arc<Context>,
+pub struct Reconciler<'a> {
+    pub key: AppRef,
+    pub memory: Remembered,
+    pub namespace: String,
+    pub app: &'a DingTalkApp,
+    pub context: &'a Arc<Context>,
 }
 
 impl Reconciler<'_> {
     /// Gives the time to look again.
     async fn run(&self) -> Option<Timestamp> {
-        for _ in 0..STEPS_MAX {
+        // A layout with a Secret for each organisation may have to write or delete each of them.
+        let steps = STEPS_MAX + 4 * self.app.spec.corp_ids.len();
+        for _ in 0..steps {
             let now = Timestamp::now();
             let done = match self.decide(now)? {
-                Step::ReadTarget => self.read_target().await,
-                Step::ReadCredentials { due } => self.read_credentials(due).await,
-                Step::DeleteTarget(version) => self.delete_target(&version).await,
-                Step::Write {
-                    write,
-                    record,
-                    repair,
-                } => self.write(&write, &record, repair).await,
+                Step::ReadTarget { name, corp_ids } => self.read_target(&name, &corp_ids).await,
+                Step::ReadCredentials => self.read_credentials().await,
+                Step::DeleteTarget { name, version, why } => {
+                    self.delete_target(&name, &version, why).await
+                }
+                Step::Write { write, repair } => self.write(&write, repair).await,
                 Step::Settle(settled) => return self.settle(&settled, now).await,
             };
             if let Err(error) = done {
@@ -86,47 +87,40 @@ impl Reconciler<'_> {
 
     /// (pure) Looks at what is known and decides; `None` where the app is gone.
     fn decide(&self, now: Timestamp) -> Option<Step> {
-        let observed = self.context.index().observe(self.app)?;
-        let view = View {
-            app: self.app,
-            credentials: &observed.credentials,
-            target: observed
-                .target
-                .as_ref()
-                .map(|(target, ownership)| (target, *ownership)),
-            claim: &observed.claim,
-            site_known: self.context.dingtalk.knows(&self.app.spec.site),
-        };
+        let index = self.context.index();
+        let view = index.view(self.app, self.context.site_known(self.app))?;
         Some(next_step(&view, &mut self.memory(), now))
     }
 
-    /// (client) Reads what the target holds.
-    async fn read_target(&self) -> Result<(), ClusterError> {
-        let name = self.app.target_name();
+    /// (client) Reads what a Secret of ours holds.
+    async fn read_target(&self, name: &str, corp_ids: &[String]) -> Result<(), ClusterError> {
         let read =
             self.context
                 .cluster
-                .read_secret("read the target Secret", &self.namespace, &name);
+                .read_secret("read the target Secret", &self.namespace, name);
         match read.await {
             Ok(mut contents) => {
-                let data = Data::found(|key| contents.take(key));
+                let target = TargetMeta::of(contents.metadata.clone());
+                let keys: Vec<String> = match &target.recorded {
+                    Some(recorded) => recorded.keys().collect(),
+                    None => Vec::new(),
+                };
+                let data = Data::found(keys, |key| contents.take(key));
                 self.seen(contents.metadata);
-                let index = self.context.index();
-                if let Some(target) = index.target(&self.key) {
-                    self.memory().target_read(target, data.as_ref());
-                }
+                self.memory()
+                    .target_read(name, &target, data.as_ref(), corp_ids);
                 Ok(())
             }
             Err(error) if error.is_not_found() => {
-                self.absent(&name);
+                self.absent(name);
                 Ok(())
             }
             Err(error) => Err(error),
         }
     }
 
-    /// (client) Reads the credentials and queues the fetch.
-    async fn read_credentials(&self, due: bool) -> Result<(), ClusterError> {
+    /// (client) Reads the credentials and queues the fetches that are due.
+    async fn read_credentials(&self) -> Result<(), ClusterError> {
         let reference = &self.app.spec.credentials_secret_ref;
         let name = reference.name.as_str();
         let now = Timestamp::now();
@@ -151,7 +145,7 @@ impl Reconciler<'_> {
                     reference.client_id_key, reference.client_secret_key
                 );
                 self.memory().credentials_failed(problem(
-                    "CredentialsNotFound",
+                    CREDENTIALS_NOT_FOUND,
                     message,
                     None,
                     None,
@@ -163,7 +157,7 @@ impl Reconciler<'_> {
                 let message = format!("Secret {name} cannot be read: {error}");
                 let retry = Some(Schedule::after(now, UNREADABLE_RETRY));
                 self.memory().credentials_failed(problem(
-                    "CredentialsUnreadable",
+                    CREDENTIALS_UNREADABLE,
                     message,
                     version,
                     retry,
@@ -180,11 +174,11 @@ impl Reconciler<'_> {
         );
         self.seen(contents.metadata);
         match credentials {
-            Ok(credentials) => self.queue_fetch(credentials, version, due, now),
+            Ok(credentials) => self.queue_fetches(credentials, version).await,
             Err(error) => {
                 let message = format!("Secret {name}: {error}: put the app's credentials there");
                 self.memory().credentials_failed(problem(
-                    "CredentialsKeyMissing",
+                    CREDENTIALS_KEY_MISSING,
                     message,
                     Some(version),
                     None,
@@ -194,79 +188,161 @@ impl Reconciler<'_> {
         Ok(())
     }
 
+    /// Queues what is due, unless another app has it already.
+    async fn queue_fetches(&self, credentials: Credentials, version: ObjectVersion) {
+        let fingerprint = credentials.fingerprint(&self.context.salt);
+        let known = KnownCredentials {
+            version,
+            fingerprint,
+        };
+        self.memory()
+            .credentials_read(known.clone(), &credentials.trimmed_keys);
+        self.context
+            .index()
+            .client_known(&self.key, &credentials.client_id);
+        let due = {
+            let index = self.context.index();
+            let site_known = self.context.site_known(self.app);
+            let Some(view) = index.view(self.app, site_known) else {
+                return;
+            };
+            due(&view, &mut self.memory(), Timestamp::now())
+        };
+        let credentials = Arc::new(credentials);
+        for corp_id in due {
+            let wish = Wish {
+                app: &self.key,
+                site: &self.app.spec.site,
+                corp_id: &corp_id,
+                client_id: &credentials.client_id,
+                known: &known,
+            };
+            if !self.is_asked_to_renew(&corp_id)
+                && let Some(held) = self
+                    .context
+                    .shared_token(&wish, self.minted_at(&corp_id))
+                    .await
+            {
+                let mut memory = self.memory();
+                memory.happened.value_changed = true;
+                let corp = memory.corp(&corp_id);
+                corp.tried = Some(fingerprint);
+                corp.adopt(held, Timestamp::now());
+                continue;
+            }
+            self.queue_fetch(corp_id, &credentials, &known);
+        }
+    }
+
+    fn is_asked_to_renew(&self, corp_id: &str) -> bool {
+        let memory = self.memory();
+        let corp = memory.corps.get(corp_id);
+        renew_request(self.app).is_some_and(|request| {
+            corp.is_some_and(|corp| corp.request_done.as_deref() != Some(request))
+        })
+    }
+
+    /// When the token that the app has was requested; `None` where it is another's credentials'.
+    fn minted_at(&self, corp_id: &str) -> Option<Timestamp> {
+        let index = self.context.index();
+        let recorded = index
+            .target_of(&self.key, corp_id)
+            .and_then(|(_, target)| target.recorded.as_ref()?.token(corp_id));
+        let memory = self.memory();
+        let corp = memory.corps.get(corp_id)?;
+        let known = memory.credentials.as_ref()?;
+        let held = corp.held.as_ref().map(|held| &held.record);
+        let record = held.or(recorded)?;
+        let is_same = match corp.tried {
+            Some(tried) => tried == known.fingerprint,
+            None => record.credentials == known.version,
+        };
+        is_same.then_some(record.lifetime.minted_at)
+    }
+
     fn queue_fetch(
         &self,
-        credentials: Credentials,
-        version: ObjectVersion,
-        due: bool,
-        now: Timestamp,
+        corp_id: String,
+        credentials: &Arc<Credentials>,
+        known: &KnownCredentials,
     ) {
-        let fingerprint = credentials.fingerprint(&self.context.salt);
         // Read before the memory is locked: whoever needs both locks the index first.
-        let recorded = self
-            .context
-            .index()
-            .target(&self.key)
-            .and_then(TargetMeta::record);
-        let mut memory = self.memory();
-        let verdict =
-            memory.credentials_read(&version, fingerprint, &credentials.trimmed_keys, due);
-        if verdict == Verdict::Unchanged {
-            return;
-        }
+        let recorded = {
+            let index = self.context.index();
+            let target = index.target_of(&self.key, &corp_id);
+            target
+                .and_then(|(_, target)| target.recorded.as_ref()?.token(&corp_id))
+                .map(|token| token.lifetime.expires_at)
+        };
         let minting = Minting {
             id: self.context.next_fetch_id(),
             site: self.app.spec.site.clone(),
-            corp_id: self.app.spec.corp_ids.first().cloned().unwrap_or_default(),
-            credentials: version,
+            client_id: credentials.client_id.clone(),
+            credentials: known.version.clone(),
             generation: self.app.metadata.generation,
-            since: now,
+            request: renew_request(self.app).map(str::to_owned),
+            renew_before: self.app.spec.renew_before(),
+            since: Timestamp::now(),
+            corp_id,
         };
-        memory.minting = Some(minting.clone());
-        let held = memory.held.as_ref();
-        let record = held.map(|held| held.record.clone()).or(recorded);
+        let mut memory = self.memory();
+        let corp = memory.corp(&minting.corp_id);
+        corp.minting = Some(minting.clone());
+        corp.tried = Some(known.fingerprint);
+        let held = corp.held.as_ref();
         let job = Job {
             app: self.key.clone(),
             memory: Arc::clone(&self.memory),
-            minting,
-            credentials,
-            expires_at: record.map(|record| record.lifetime.expires_at),
+            credentials: Arc::clone(credentials),
+            fingerprint: known.fingerprint,
+            expires_at: held
+                .map(|held| held.record.lifetime.expires_at)
+                .or(recorded),
             known: held.map(|held| held.token.clone()),
-            renew_before: self.app.spec.renew_before(),
+            minting,
         };
         drop(memory);
         self.context.fetch(job);
     }
 
-    /// (client) Deletes a target that became immutable, so that it can be created anew.
-    async fn delete_target(&self, version: &ObjectVersion) -> Result<(), ClusterError> {
-        let name = self.app.target_name();
-        match self
+    /// (client) Deletes a Secret of ours.
+    async fn delete_target(
+        &self,
+        name: &str,
+        version: &ObjectVersion,
+        why: Deletion,
+    ) -> Result<(), ClusterError> {
+        let (operation, done) = match why {
+            Deletion::Immutable => (
+                "delete the immutable target Secret",
+                "deleted an immutable Secret to create it anew",
+            ),
+            Deletion::Former => (
+                "delete the former target Secret",
+                "deleted a Secret that is no target any more",
+            ),
+        };
+        let deleted = self
             .context
             .cluster
-            .delete_secret(&self.namespace, &name, version)
-            .await
-        {
+            .delete_secret(operation, &self.namespace, name, version);
+        match deleted.await {
             Ok(()) => {
-                info!(app = %self.key, secret = name, "deleted an immutable Secret to create it anew");
-                self.absent(&name);
+                info!(app = %self.key, secret = name, "{done}");
+                self.absent(name);
                 Ok(())
             }
             Err(error) if error.is_not_found() || error.is_conflict() => {
-                self.look_at_target().await
+                self.look_at_target(name).await
             }
             Err(error) => Err(error),
         }
     }
 
-    /// (client) Writes the target.
-    async fn write(
-        &self,
-        write: &Write,
-        record: &TokenRecord,
-        repair: bool,
-    ) -> Result<(), ClusterError> {
+    /// (client) Writes a target.
+    async fn write(&self, write: &Write, repair: bool) -> Result<(), ClusterError> {
         let generation = self.app.metadata.generation;
+        let name = write.name.as_str();
         let now = Timestamp::now();
         let written = self
             .context
@@ -278,37 +354,54 @@ impl Reconciler<'_> {
             Ok(metadata) => {
                 let version = ObjectVersion::of(&metadata);
                 self.seen(metadata);
-                self.memory()
-                    .wrote(version, record, generation, repair, now);
+                let mut memory = self.memory();
+                let recorded = write.recorded.clone();
+                let is_news = memory
+                    .writing(name)
+                    .wrote(version, recorded, generation, repair, now);
+                memory.happened.repaired |= is_news;
                 Ok(())
             }
             Err(error) if error.is_not_found() && write.replaces.is_some() => {
-                self.absent(&write.name);
+                self.absent(name);
                 Ok(())
             }
-            Err(error) if error.is_conflict() => self.look_at_target().await,
+            Err(error) if error.is_conflict() => self.look_at_target(name).await,
             Err(error) if error.is_immutable() && write.replaces.is_some() => {
-                self.memory().immutable.clone_from(&write.replaces);
+                self.memory()
+                    .writing(name)
+                    .immutable
+                    .clone_from(&write.replaces);
                 Ok(())
             }
             Err(error) => {
-                let terminating = error.is_namespace_terminating();
-                let message = self.shown(&error, &write.name);
-                warn!(app = %self.key, error = message, "the token is kept, the write tried again");
-                self.memory()
-                    .write_failed(message, terminating, generation, rand::random(), now);
+                let problem = if error.is_namespace_terminating() {
+                    WriteProblem::NamespaceTerminating
+                } else if error.is_too_large() {
+                    WriteProblem::TooLarge
+                } else {
+                    WriteProblem::Refused
+                };
+                let message = self.shown(&error, write);
+                warn!(app = %self.key, secret = name, error = message, "the tokens are kept, the write tried again");
+                self.memory().writing(name).failed(
+                    problem,
+                    message,
+                    generation,
+                    rand::random(),
+                    now,
+                );
                 Ok(())
             }
         }
     }
 
-    /// (client) Looks at the Secret under the target's name, which is not as it was thought to be.
-    async fn look_at_target(&self) -> Result<(), ClusterError> {
-        let name = self.app.target_name();
+    /// (client) Looks at the Secret under a name, which is not as it was thought to be.
+    async fn look_at_target(&self, name: &str) -> Result<(), ClusterError> {
         match self
             .context
             .cluster
-            .read_secret_metadata(&self.namespace, &name)
+            .read_secret_metadata(&self.namespace, name)
             .await
         {
             Ok(metadata) => {
@@ -316,7 +409,7 @@ impl Reconciler<'_> {
                 Ok(())
             }
             Err(error) if error.is_not_found() => {
-                self.absent(&name);
+                self.absent(name);
                 Ok(())
             }
             Err(error) => Err(error),
@@ -326,13 +419,13 @@ impl Reconciler<'_> {
     /// Takes note of a Secret that was read or written. The watch's event of the same state will say
     /// nothing new, so the other apps that it matters to are woken here.
     fn seen(&self, metadata: ObjectMeta) {
-        let users = self.context.index().secret_applied(metadata);
+        let users = self.context.secret_seen(metadata);
         self.wake_others(users);
     }
 
     /// Takes note of a Secret that is not there.
     fn absent(&self, name: &str) {
-        let users = self.context.index().secret_absent(&self.namespace, name);
+        let users = self.context.secret_gone(&self.namespace, name);
         self.wake_others(users);
     }
 
@@ -342,10 +435,11 @@ impl Reconciler<'_> {
     }
 
     /// An error of the API server as it may be shown: a webhook could repeat what it was sent.
-    fn shown(&self, error: &ClusterError, secret: &str) -> String {
-        let memory = self.memory();
-        let token = memory.held.as_ref().map(|held| held.token.expose());
-        Redactor::new(token, [secret, self.namespace.as_str(), &self.key.name])
+    fn shown(&self, error: &ClusterError, write: &Write) -> String {
+        let sent = write.data.values().flatten().map(|value| value.as_str());
+        let public = [write.name.as_str(), self.namespace.as_str(), &self.key.name];
+        let corp_ids = self.app.spec.corp_ids.iter().map(String::as_str);
+        Redactor::new(sent, public.into_iter().chain(corp_ids))
             .clean(&error.to_string())
             .unwrap_or_else(|| "the API server refused the write".to_owned())
     }
@@ -355,21 +449,23 @@ impl Reconciler<'_> {
         if settled.quiet {
             return settled.wake_at;
         }
+        let retry_restart = self.restart_workloads(settled, now).await;
         let (previous, current, notices, written_at) = self.report(settled, now);
-        let mut wake_at = settled.wake_at;
+        let mut wake_at = settled.wake_at.into_iter().chain(retry_restart).min();
         if current != previous {
             let due = written_at
-                .filter(|_| same_meaning(&previous, &current))
-                .map(|at| at + STATUS_PACE)
+                .map(|at| write_status_at(&previous, &current, at))
                 .filter(|at| *at > now);
             if let Some(due) = due {
-                wake_at = Some(wake_at.map_or(due, |at| at.min(due)));
-            } else if let Err(error) = self.write_status(&previous, current, now).await {
+                return Some(wake_at.map_or(due, |at| at.min(due)));
+            }
+            if let Err(error) = self.write_status(&previous, current, now).await {
                 if error.is_not_found() || error.is_conflict() {
                     return None;
                 }
                 warn!(app = %self.key, %error, "tried again in {} s", RETRY.as_secs());
-                return Some(now + RETRY);
+                wake_at = Some(now + RETRY);
+                return wake_at;
             }
         }
         {
@@ -378,14 +474,7 @@ impl Reconciler<'_> {
             memory.trimmed_keys.clear();
         }
         for notice in notices {
-            if let Err(error) = self
-                .context
-                .cluster
-                .publish(&self.namespace, &self.event(&notice))
-                .await
-            {
-                warn!(app = %self.key, reason = notice.reason, %error, "the event is lost");
-            }
+            self.publish(&notice).await;
         }
         wake_at
     }
@@ -423,40 +512,52 @@ impl Reconciler<'_> {
         Ok(())
     }
 
-    fn event(&self, notice: &Notice) -> Event {
-        let now = Timestamp::now();
-        // A name has at most 253 characters; the time in it makes it unique.
-        let mut name = self.key.name.clone();
-        name.truncate(220);
-        Event {
-            metadata: ObjectMeta {
-                name: Some(format!(
-                    "{}.{:x}",
-                    name.trim_end_matches(['.', '-']),
-                    now.as_nanosecond()
-                )),
-                namespace: Some(self.namespace.clone()),
-                ..ObjectMeta::default()
-            },
-            event_time: Some(MicroTime(now)),
-            type_: Some(
-                match notice.type_ {
-                    NoticeType::Normal => "Normal",
-                    NoticeType::Warning => "Warning",
-                }
-                .to_owned(),
-            ),
-            reason: Some(notice.reason.clone()),
-            action: Some(notice.action.to_owned()),
-            note: Some(notice.note.clone()),
-            regarding: Some(self.app.object_ref(&())),
-            reporting_controller: Some(MANAGER.to_owned()),
-            reporting_instance: Some(self.context.instance.clone()),
-            ..Event::default()
+    /// (client) Publishes an event of the app.
+    pub async fn publish(&self, notice: &Notice) {
+        let event = event(self.app, &self.context.instance, notice);
+        if let Err(error) = self.context.cluster.publish(&self.namespace, &event).await {
+            warn!(app = %self.key, reason = notice.reason, %error, "the event is lost");
         }
     }
 
-    fn memory(&self) -> std::sync::MutexGuard<'_, crate::plan::Memory> {
+    pub fn memory(&self) -> std::sync::MutexGuard<'_, crate::plan::Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An event about `object`, reported by the process `instance`.
+pub fn event<K>(object: &K, instance: &str, notice: &Notice) -> Event
+where
+    K: Resource<DynamicType = ()>,
+{
+    let now = Timestamp::now();
+    // A name has at most 253 characters; the time in it makes it unique.
+    let mut name = object.name_any();
+    name.truncate(220);
+    Event {
+        metadata: ObjectMeta {
+            name: Some(format!(
+                "{}.{:x}",
+                name.trim_end_matches(['.', '-']),
+                now.as_nanosecond()
+            )),
+            namespace: object.namespace(),
+            ..ObjectMeta::default()
+        },
+        event_time: Some(MicroTime(now)),
+        type_: Some(
+            match notice.type_ {
+                NoticeType::Normal => "Normal",
+                NoticeType::Warning => "Warning",
+            }
+            .to_owned(),
+        ),
+        reason: Some(notice.reason.clone()),
+        action: Some(notice.action.to_owned()),
+        note: Some(notice.note.clone()),
+        regarding: Some(object.object_ref(&())),
+        reporting_controller: Some(MANAGER.to_owned()),
+        reporting_instance: Some(instance.to_owned()),
+        ..Event::default()
     }
 }

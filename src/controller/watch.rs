@@ -15,8 +15,8 @@ use tokio::sync::watch as channel;
 use tracing::{info, warn};
 
 use super::Context;
-use super::index::AppRef;
-use crate::api::DingTalkApp;
+use super::index::{AppRef, ReferenceRef};
+use crate::api::{DingTalkApp, DingTalkTokenReference};
 
 /// A namespace, or all of them.
 pub type Scope = Option<String>;
@@ -50,6 +50,51 @@ pub fn apps(
         )
 }
 
+/// The references of `scope`, whenever what is wanted of them changes.
+pub fn references(
+    client: &Client,
+    scope: &Scope,
+    writer: Writer<DingTalkTokenReference>,
+    context: &Arc<Context>,
+) -> impl Stream<Item = Result<DingTalkTokenReference, watcher::Error>> + Send + 'static {
+    let api: Api<DingTalkTokenReference> = match scope {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let (context, scope) = (Arc::clone(context), scope.clone());
+    let mut listed = HashSet::new();
+    watcher(api, watcher::Config::default())
+        .default_backoff()
+        .modify(|reference| reference.managed_fields_mut().clear())
+        .inspect(move |event| {
+            let mut index = context.index();
+            match event {
+                Ok(Event::Apply(reference)) => index.reference_applied(reference),
+                Ok(Event::InitApply(reference)) => {
+                    index.reference_applied(reference);
+                    listed.insert(ReferenceRef::from_obj(reference));
+                }
+                Ok(Event::Delete(reference)) => {
+                    let key = ReferenceRef::from_obj(reference);
+                    index.reference_deleted(&key);
+                    context.forget_reference(&key);
+                }
+                Ok(Event::Init) => listed.clear(),
+                Ok(Event::InitDone) => {
+                    for key in index.references_gone(scope.as_deref(), &listed) {
+                        index.reference_deleted(&key);
+                        context.forget_reference(&key);
+                    }
+                    listed = HashSet::new();
+                }
+                Err(_) => {}
+            }
+        })
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(predicates::generation, PredicateConfig::default())
+}
+
 fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>) {
     let mut index = context.index();
     let others = match event {
@@ -72,11 +117,24 @@ fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>)
             for app in &gone {
                 context.forget(app);
             }
+            let referrers = gone.iter().flat_map(|app| index.referrers(app));
+            context.wake_references(referrers.collect::<Vec<_>>());
             gone.iter().flat_map(|app| index.app_deleted(app)).collect()
         }
     };
+    let key = match event {
+        Event::Apply(app) | Event::InitApply(app) | Event::Delete(app) => {
+            Some(AppRef::from_obj(app))
+        }
+        Event::Init | Event::InitDone => None,
+    };
+    let referrers = match key {
+        Some(key) => index.referrers(&key),
+        None => Vec::new(),
+    };
     drop(index);
     context.wake_all(others);
+    context.wake_references(referrers);
 }
 
 /// Follows the metadata of the Secrets of `scopes`; `ready` is set once they are known.
@@ -101,6 +159,12 @@ pub async fn secrets(
     let mut unlisted: HashSet<Scope> = scopes.iter().cloned().collect();
     while let Some((scope, event)) = streams.next().await {
         let mut index = context.index();
+        let name = match &event {
+            Ok(Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret)) => {
+                Some((secret.namespace().unwrap_or_default(), secret.name_any()))
+            }
+            _ => None,
+        };
         let users = match event {
             Ok(Event::Apply(secret) | Event::InitApply(secret)) => {
                 index.secret_applied(secret.metadata)
@@ -124,8 +188,13 @@ pub async fn secrets(
                 Vec::new()
             }
         };
+        let references = match name {
+            Some((namespace, name)) => index.references_of(&namespace, &name),
+            None => Vec::new(),
+        };
         drop(index);
         context.wake_all(users);
+        context.wake_references(references);
     }
 }
 

@@ -20,7 +20,7 @@ pub struct Credentials {
 }
 
 /// Stands for credentials without holding them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
 /// Why a Secret's content cannot be used as credentials.

@@ -140,30 +140,28 @@ impl Limits {
         paused.max(self.sites.get(site).and_then(|site| site.next_free))
     }
 
-    /// Takes note of an answer; an HTML answer may turn out to be the site's ban.
-    pub fn finished(
-        &mut self,
-        slot: &Slot,
-        failure: Option<Failure>,
-        now: Instant,
-    ) -> Option<Failure> {
-        self.in_flight.remove(slot);
-        if let Some(client) = self
-            .clients
-            .get_mut(&(slot.site.clone(), slot.client_id.clone()))
-        {
-            client.in_flight = client.in_flight.saturating_sub(1);
+    /// Takes note of a call that is over: of a success, or of one that was not made.
+    pub fn finished(&mut self, slot: &Slot, is_answered: bool) {
+        self.release(slot);
+        if is_answered {
+            self.sites
+                .entry(slot.site.clone())
+                .or_default()
+                .html_in_a_row = 0;
         }
+    }
+
+    /// Takes note of a failed call; an HTML answer may turn out to be the site's ban.
+    pub fn failed(&mut self, slot: &Slot, failure: Failure, now: Instant) -> Failure {
+        self.release(slot);
         let site = self.sites.entry(slot.site.clone()).or_default();
         // No answer at all says nothing about what the next answer is.
-        if failure
-            .as_ref()
-            .is_none_or(|failure| failure.http_status.is_some())
-        {
-            let html = failure.as_ref().is_some_and(|failure| failure.html);
-            site.html_in_a_row = if html { site.html_in_a_row + 1 } else { 0 };
+        if failure.http_status.is_some() {
+            site.html_in_a_row = match failure.html {
+                true => site.html_in_a_row + 1,
+                false => 0,
+            };
         }
-        let failure = failure?;
         let failure = if failure.html && site.html_in_a_row >= HTML_BAN {
             failure.into_site_ban()
         } else {
@@ -172,7 +170,15 @@ impl Limits {
         if matches!(failure.class, Class::Throttled { .. }) && failure.scope == Scope::Site {
             site.slow_down(now);
         }
-        Some(failure)
+        failure
+    }
+
+    fn release(&mut self, slot: &Slot) {
+        self.in_flight.remove(slot);
+        let client = (slot.site.clone(), slot.client_id.clone());
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.in_flight = client.in_flight.saturating_sub(1);
+        }
     }
 
     /// Holds back everything in the failure's scope for `pause`.
@@ -283,7 +289,7 @@ mod tests {
             flying.retain(|(end, slot)| {
                 let over = *end <= now;
                 if over {
-                    limits.finished(slot, None, now);
+                    limits.finished(slot, true);
                 }
                 !over
             });
@@ -354,11 +360,8 @@ mod tests {
         let mut limits = Limits::new(Rates::default());
         let clients: Vec<Slot> = (0..500).map(|n| slot(&n.to_string(), "corp")).collect();
         for second in 0..5 {
-            limits.finished(
-                &clients[0],
-                Some(failure("systemBusy")),
-                start + Duration::from_secs(second),
-            );
+            let at = start + Duration::from_secs(second);
+            limits.failed(&clients[0], failure("systemBusy"), at);
         }
         let slow = calls_in_a_second(
             &mut limits,
@@ -389,10 +392,12 @@ mod tests {
         let now = Instant::now();
         let mut limits = Limits::new(Rates::default());
         let call = slot("one", "corp");
-        let mut reason = |answer| {
-            limits
-                .finished(&call, answer, now)
-                .map(|failure| failure.class)
+        let mut reason = |answer: Option<Failure>| match answer {
+            Some(failure) => Some(limits.failed(&call, failure, now).class),
+            None => {
+                limits.finished(&call, true);
+                None
+            }
         };
         assert_eq!(reason(Some(html())), Some(Class::User));
         assert_eq!(reason(Some(html())), Some(Class::User));

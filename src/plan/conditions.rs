@@ -1,54 +1,30 @@
 //! What the status says.
 
-use jiff::Timestamp;
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::memory::renew_request;
+use super::problem::{
+    PENDING, Problem, RENEWAL_NOT_EXTENDED, SUSPENDED, TOKEN_EXPIRED, TOKENS_VALID, problem, shown,
+};
 use super::schedule::is_clamped;
-use super::step::{Blocked, Settled};
+use super::step::{CorpSettled, Settled};
+use super::token::whole_seconds;
 use super::{Lifetime, Memory};
 use crate::api::{
-    ANNOTATION_ADOPT_BY, CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, CorpError,
-    CorpStatus, DingTalkApp, DingTalkAppStatus,
+    CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, CorpStatus, DingTalkApp,
+    DingTalkAppStatus,
 };
-use crate::dingtalk::{Failure, Reason};
+use crate::dingtalk::Reason;
 
-/// Reason of `Ready` and `Renewed` where all is well.
-pub const TOKENS_VALID: &str = "TokensValid";
-/// Reason of `Ready` once the token in the Secret has expired.
-pub const TOKEN_EXPIRED: &str = "TokenExpired";
-/// Reason of `Renewed` where the endpoint gives no more life before the token expires.
-pub const RENEWAL_NOT_EXTENDED: &str = "RenewalNotExtended";
-const PENDING: &str = "Pending";
-const UNKNOWN_SITE: &str = "UnknownSite";
-const SECRET_CONFLICT: &str = "SecretConflict";
-const SECRET_CONTESTED: &str = "SecretContested";
-const SECRET_WRITE_FAILED: &str = "SecretWriteFailed";
-const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
-
-/// What stands in the way.
-struct Problem {
-    reason: &'static str,
-    message: String,
-    error: CorpError,
-    needs_a_person: bool,
-}
-
-impl Problem {
-    fn new(reason: &'static str, message: String, since: Option<Timestamp>) -> Self {
-        let error = CorpError {
-            reason: reason.to_owned(),
-            message: Some(message.clone()),
-            since: since.map(shown),
-            ..CorpError::default()
-        };
-        Self {
-            reason,
-            message,
-            error,
-            needs_a_person: true,
-        }
-    }
-}
+/// A failure that stays the same moves its next attempt in the status at most this often.
+const UNCHANGED_PACE: SignedDuration = SignedDuration::from_secs(60);
+/// An app with several organisations tells of their progress this often: a thousand take 100 s.
+const PROGRESS_PACE: SignedDuration = SignedDuration::from_secs(10);
+/// So many failing organisations are named in a condition; the others are in `status.corps`.
+const NAMED_MAX: usize = 3;
 
 /// The status of an app at rest; `previous` keeps the conditions' transition times.
 pub fn status(
@@ -58,24 +34,46 @@ pub fn status(
     previous: &DingTalkAppStatus,
     now: Timestamp,
 ) -> DingTalkAppStatus {
-    let corp_id = app.spec.corp_ids.first().cloned().unwrap_or_default();
-    let next = match &settled.blocked {
-        Some(_) => None,
-        None => settled.next_attempt.map(shown).or_else(|| {
-            // An attempt that is under way keeps the time it was announced for.
-            memory
-                .minting
-                .as_ref()
-                .and(previous.next_attempt_at.clone())
-        }),
-    };
-    let problem = problem(app, settled, memory, &corp_id, next.as_deref());
-    let valid = settled
-        .in_secret
-        .filter(|lifetime| lifetime.expires_at > now);
-    let expires_at = settled.in_secret.map(|lifetime| shown(lifetime.expires_at));
+    let before: HashMap<&str, &CorpStatus> = previous
+        .corps
+        .iter()
+        .map(|corp| (corp.corp_id.as_str(), corp))
+        .collect();
+    let mut corps = Vec::with_capacity(settled.corps.len());
+    let mut problems: Vec<(&str, Problem)> = Vec::new();
+    for (corp_id, corp) in app.spec.corp_ids.iter().zip(&settled.corps) {
+        let remembered = memory.corps.get(corp_id);
+        let announced = before.get(corp_id.as_str());
+        let next = match &corp.blocked {
+            Some(_) => None,
+            None => corp.next_attempt.map(shown).or_else(|| {
+                // An attempt that is under way keeps the time it was announced for.
+                remembered?.minting.as_ref()?;
+                announced?.next_attempt_at.clone()
+            }),
+        };
+        let problem = problem(app, memory, corp_id, corp, next.as_deref());
+        corps.push(CorpStatus {
+            corp_id: corp_id.clone(),
+            secret_name: corp.secret.clone(),
+            expires_at: corp.in_secret.map(|lifetime| shown(lifetime.expires_at)),
+            renewed_at: corp.in_secret.map(|lifetime| shown(lifetime.minted_at)),
+            next_attempt_at: next,
+            error: problem.as_ref().map(|problem| problem.error.clone()),
+        });
+        problems.extend(problem.map(|problem| (corp_id.as_str(), problem)));
+    }
+    let is_valid = |corp: &&CorpSettled| corp.in_secret.is_some_and(|life| life.expires_at > now);
+    let total = settled.corps.len();
+    let valid = settled.corps.iter().filter(is_valid).count();
+    let expires_at = settled.corps.iter().filter_map(|corp| corp.in_secret);
+    let expires_at = expires_at.map(|lifetime| lifetime.expires_at).min();
+    let next = corps
+        .iter()
+        .filter_map(|corp| corp.next_attempt_at.clone())
+        .min();
 
-    let condition = |type_: &str, status: &str, reason: &str, message: String| {
+    let condition = |type_: &str, (status, reason, message): Told| {
         let since = previous
             .conditions
             .iter()
@@ -87,42 +85,82 @@ pub fn status(
             reason: reason.to_owned(),
             message,
             observed_generation: app.metadata.generation,
-            last_transition_time: since
-                .unwrap_or_else(|| Time(Timestamp::from_second(now.as_second()).unwrap_or(now))),
+            last_transition_time: since.unwrap_or_else(|| Time(whole_seconds(now))),
         }
     };
-    let (ready, reason, message) = ready(app, settled, valid, problem.as_ref());
-    let mut conditions = vec![condition(CONDITION_READY, ready, reason, message)];
-    let (renewed, reason, message) =
-        renewed(app, settled, memory, problem.as_ref(), next.as_deref());
-    conditions.push(condition(CONDITION_RENEWED, renewed, reason, message));
-    if let Some(problem) = problem.as_ref().filter(|problem| problem.needs_a_person) {
-        let message = problem.message.clone();
-        conditions.push(condition(
-            CONDITION_STALLED,
-            "True",
-            problem.reason,
-            message,
-        ));
+    let ready = ready(app, settled, valid, &problems, now);
+    let mut conditions = vec![condition(CONDITION_READY, ready)];
+    let renewed = renewed(app, settled, memory, &problems, next.as_deref());
+    conditions.push(condition(CONDITION_RENEWED, renewed));
+    let is_stalled =
+        problems.len() == total && problems.iter().all(|(_, problem)| problem.needs_a_person);
+    if is_stalled && total > 0 {
+        let (reason, message) = summary(&problems, total);
+        conditions.push(condition(CONDITION_STALLED, ("True", reason, message)));
     }
-    let corp = CorpStatus {
-        corp_id,
-        secret_name: app.target_name(),
-        expires_at: expires_at.clone(),
-        renewed_at: settled.in_secret.map(|lifetime| shown(lifetime.minted_at)),
-        next_attempt_at: next.clone(),
-        error: problem.map(|problem| problem.error),
-    };
     DingTalkAppStatus {
         observed_generation: app.metadata.generation,
         conditions,
-        tokens: Some(format!("{}/1", u8::from(valid.is_some()))),
-        valid_corps: Some(i32::from(valid.is_some())),
-        total_corps: Some(1),
-        expires_at,
+        tokens: Some(format!("{valid}/{total}")),
+        valid_corps: i32::try_from(valid).ok(),
+        total_corps: i32::try_from(total).ok(),
+        expires_at: expires_at.map(shown),
         next_attempt_at: next,
-        corps: vec![corp],
+        last_handled_renew_request: handled_request(app, memory, previous),
+        restarted_at: memory.restarted_at.map(shown),
+        corps,
     }
+}
+
+/// Status, reason and message of a condition.
+type Told = (&'static str, &'static str, String);
+
+/// The request for renewal that every organisation has acted upon.
+fn handled_request(
+    app: &DingTalkApp,
+    memory: &Memory,
+    previous: &DingTalkAppStatus,
+) -> Option<String> {
+    let request = renew_request(app);
+    let is_done = app.spec.corp_ids.iter().all(|corp_id| {
+        memory
+            .corps
+            .get(corp_id)
+            .is_some_and(|corp| corp.request_done.as_deref() == request)
+    });
+    match request {
+        Some(request) if is_done => Some(request.to_owned()),
+        _ => previous.last_handled_renew_request.clone(),
+    }
+}
+
+/// From when on a status may be written over the previous one, which was written at `written_at`.
+pub fn write_status_at(
+    previous: &DingTalkAppStatus,
+    current: &DingTalkAppStatus,
+    written_at: Timestamp,
+) -> Timestamp {
+    let flips = |type_: &str| {
+        let status = |status: &DingTalkAppStatus| {
+            let found = status.conditions.iter().find(|at| at.type_ == type_);
+            found.map(|condition| condition.status.clone())
+        };
+        status(previous) != status(current)
+    };
+    let is_failing = current.corps.iter().any(|corp| corp.error.is_some());
+    let pace = if is_failing && same_meaning(previous, current) {
+        UNCHANGED_PACE
+    } else if current.corps.len() < 2
+        || previous.observed_generation != current.observed_generation
+        || previous.last_handled_renew_request != current.last_handled_renew_request
+        || flips(CONDITION_READY)
+        || flips(CONDITION_RENEWED)
+    {
+        SignedDuration::ZERO
+    } else {
+        PROGRESS_PACE
+    };
+    written_at + pace
 }
 
 /// Whether two statuses differ only in when the next attempt is and how the last one was told.
@@ -153,61 +191,105 @@ pub fn same_meaning(one: &DingTalkAppStatus, other: &DingTalkAppStatus) -> bool 
 fn ready(
     app: &DingTalkApp,
     settled: &Settled,
-    valid: Option<Lifetime>,
-    problem: Option<&Problem>,
-) -> (&'static str, &'static str, String) {
-    let secret = app.target_name();
+    valid: usize,
+    problems: &[(&str, Problem)],
+    now: Timestamp,
+) -> Told {
+    let total = settled.corps.len();
+    if let [corp] = settled.corps.as_slice() {
+        return ready_alone(corp, problems.first().map(|(_, problem)| problem), now);
+    }
+    let lives = || settled.corps.iter().filter_map(|corp| corp.in_secret);
+    let first = lives().map(|lifetime| lifetime.expires_at).min();
+    let first = first.map(shown).unwrap_or_default();
+    if valid == total {
+        let message = format!("all {total} corpIds have a valid token, the first until {first}");
+        return ("True", TOKENS_VALID, message);
+    }
+    let without = app
+        .spec
+        .corp_ids
+        .iter()
+        .zip(&settled.corps)
+        .filter(|(_, corp)| corp.in_secret.is_none_or(|life| life.expires_at <= now))
+        .map(|(corp_id, _)| corp_id.as_str());
+    let names: Vec<&str> = without.take(NAMED_MAX).collect();
+    let more = match total - valid - names.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let reason = if lives().any(|lifetime| lifetime.expires_at <= now) {
+        TOKEN_EXPIRED
+    } else if problems.is_empty() {
+        PENDING
+    } else {
+        summary(problems, total).0
+    };
+    let message = format!(
+        "{valid} of {total} corpIds have a valid token; without: {}{more}, see status.corps",
+        names.join(", ")
+    );
+    ("False", reason, message)
+}
+
+fn ready_alone(corp: &CorpSettled, problem: Option<&Problem>, now: Timestamp) -> Told {
+    let secret = &corp.secret;
     let because = problem
         .map(|problem| format!(": {}", problem.message))
         .unwrap_or_default();
-    match (valid, settled.in_secret, problem) {
-        (Some(lifetime), ..) => {
+    match (corp.in_secret, problem) {
+        (Some(lifetime), _) if lifetime.expires_at > now => {
             let expires_at = shown(lifetime.expires_at);
             let message = format!("Secret {secret} holds a token that is valid until {expires_at}");
             ("True", TOKENS_VALID, message)
         }
-        (None, Some(lifetime), _) => {
+        (Some(lifetime), _) => {
             let expired_at = shown(lifetime.expires_at);
             let message = format!("the token in Secret {secret} expired at {expired_at}{because}");
             ("False", TOKEN_EXPIRED, message)
         }
-        (None, None, Some(problem)) => ("False", problem.reason, problem.message.clone()),
-        (None, None, None) => (
-            "False",
-            PENDING,
-            "the first token is being fetched".to_owned(),
-        ),
+        (None, Some(problem)) => ("False", problem.reason, problem.message.clone()),
+        (None, None) => ("False", PENDING, FIRST.to_owned()),
     }
 }
+
+const FIRST: &str = "the first token is being fetched";
 
 fn renewed(
     app: &DingTalkApp,
     settled: &Settled,
     memory: &Memory,
-    problem: Option<&Problem>,
+    problems: &[(&str, Problem)],
     next: Option<&str>,
-) -> (&'static str, &'static str, String) {
-    if let Some(problem) = problem {
-        return ("False", problem.reason, problem.message.clone());
+) -> Told {
+    if app.spec.suspend {
+        let message = "spec.suspend is set: no token is fetched".to_owned();
+        return ("Unknown", SUSPENDED, message);
     }
-    let Some(lifetime) = settled.in_secret else {
-        return (
-            "Unknown",
-            PENDING,
-            "the first token is being fetched".to_owned(),
-        );
+    if !problems.is_empty() {
+        let (reason, message) = summary(problems, settled.corps.len());
+        return ("False", reason, message);
+    }
+    let lives: Vec<Lifetime> = settled.corps.iter().filter_map(|it| it.in_secret).collect();
+    let Some(first) = lives.iter().min_by_key(|lifetime| lifetime.expires_at) else {
+        return ("Unknown", PENDING, FIRST.to_owned());
     };
+    if lives.len() < settled.corps.len() {
+        let missing = settled.corps.len() - lives.len();
+        let message = format!("the first token of {missing} corpIds is being fetched");
+        return ("Unknown", PENDING, message);
+    }
     let next = next
         .map(|next| format!("next renewal at {next}"))
         .unwrap_or_default();
-    if memory.unextended > 0 {
+    if memory.corps.values().any(super::corp::Corp::is_unextended) {
         let message = format!(
-            "DingTalk gave no more life than the token has, until {}; {next}",
-            shown(lifetime.expires_at)
+            "DingTalk gives no more life than a token has before it expires, the first at {}; {next}",
+            shown(first.expires_at)
         );
         return ("True", RENEWAL_NOT_EXTENDED, message);
     }
-    let clamped = if is_clamped(lifetime, app.spec.renew_before()) {
+    let clamped = if is_clamped(*first, app.spec.renew_before()) {
         "; spec.renewBefore is more than nine tenths of the token's lifetime and counts as that"
     } else {
         ""
@@ -219,133 +301,37 @@ fn renewed(
     )
 }
 
-fn problem(
-    app: &DingTalkApp,
-    settled: &Settled,
-    memory: &Memory,
-    corp_id: &str,
-    next: Option<&str>,
-) -> Option<Problem> {
-    if let Some(blocked) = &settled.blocked {
-        return Some(blocked_problem(app, blocked));
+/// The most frequent reason, and what there is to say of all.
+fn summary(problems: &[(&str, Problem)], total: usize) -> (&'static str, String) {
+    let mut counts: HashMap<&'static str, usize> = HashMap::new();
+    for (_, problem) in problems {
+        *counts.entry(problem.reason).or_default() += 1;
     }
-    let next = next.map_or_else(
-        || "the next attempt is under way".to_owned(),
-        |next| format!("next attempt at {next}"),
-    );
-    if let Some(problem) = &memory.credentials_problem {
-        return Some(Problem::new(
-            problem.reason,
-            format!("{}; tried again as soon as it changes", problem.message),
-            Some(problem.since),
-        ));
+    let reason = counts
+        .iter()
+        .max_by_key(|(reason, count)| (**count, std::cmp::Reverse(**reason)))
+        .map_or(PENDING, |(reason, _)| *reason);
+    if let (1, [(_, problem)]) = (total, problems) {
+        return (reason, problem.message.clone());
     }
-    if let Some(failing) = &memory.failing {
-        let failure = &failing.failure;
-        return Some(Problem {
-            reason: failure.reason.as_str(),
-            message: format!("{}; {next}", explain(failure, corp_id)),
-            error: CorpError {
-                reason: failure.reason.as_str().to_owned(),
-                code: failure.code.clone(),
-                http_status: failure.http_status.map(i32::from),
-                request_id: failure.request_id.clone(),
-                message: failure.message.clone(),
-                since: Some(shown(failing.since)),
-            },
-            needs_a_person: failure.class.needs_a_person(),
-        });
+    // What stands in the way of all alike is said once.
+    let first = problems.first().map_or("", |(_, problem)| &problem.message);
+    if problems.len() == total && problems.iter().all(|(_, other)| other.message == first) {
+        return (reason, first.to_owned());
     }
-    if let Some(failure) = &memory.write_failure {
-        let reason = if failure.terminating {
-            NAMESPACE_TERMINATING
-        } else {
-            SECRET_WRITE_FAILED
-        };
-        let message = format!(
-            "a token was fetched, but Secret {} could not be written: {}; the token is kept and \
-             the write tried again at {}",
-            app.target_name(),
-            failure.message,
-            shown(failure.retry.at),
-        );
-        let mut problem = Problem::new(reason, message, Some(failure.since));
-        problem.error.message = Some(failure.message.clone());
-        return Some(Problem {
-            needs_a_person: false,
-            ..problem
-        });
-    }
-    memory.contested.then(|| {
-        let message = format!(
-            "another writer keeps changing Secret {}: see its managedFields for who; it is put \
-             right once a minute",
-            app.target_name()
-        );
-        Problem {
-            needs_a_person: false,
-            ..Problem::new(SECRET_CONTESTED, message, None)
-        }
-    })
-}
-
-fn blocked_problem(app: &DingTalkApp, blocked: &Blocked) -> Problem {
-    let (name, secret) = (
-        app.metadata.name.as_deref().unwrap_or_default(),
-        app.target_name(),
-    );
-    let (reason, message) = match blocked {
-        Blocked::UnknownSite => (
-            UNKNOWN_SITE,
-            format!(
-                "site {:?} is not configured: use a name from the operator's --site flags",
-                app.spec.site
-            ),
-        ),
-        Blocked::TargetOfOlderApp(older) => (
-            SECRET_CONFLICT,
-            format!(
-                "Secret {secret} is the target of the older DingTalkApp {older}: give this one \
-                 another spec.target.name"
-            ),
-        ),
-        Blocked::TargetForeign => (
-            SECRET_CONFLICT,
-            format!(
-                "Secret {secret} exists and was not made for this app, so it is not touched: \
-                 delete it, choose another spec.target.name, or hand it over by annotating it \
-                 with {ANNOTATION_ADOPT_BY}={name}"
-            ),
-        ),
+    let named: Vec<&str> = problems
+        .iter()
+        .take(NAMED_MAX)
+        .map(|(_, problem)| problem.message.as_str())
+        .collect();
+    let more = match problems.len() - named.len() {
+        0 => String::new(),
+        more => format!(" | and {more} more, see status.corps"),
     };
-    Problem::new(reason, message, None)
-}
-
-/// One sentence with all that is known: code, HTTP status, request id, corpId, message, advice.
-fn explain(failure: &Failure, corp_id: &str) -> String {
-    let said = match (&failure.code, failure.http_status) {
-        (Some(code), Some(status)) => format!("DingTalk answered {code} (HTTP {status}"),
-        (None, Some(status)) => format!("DingTalk answered without a known code (HTTP {status}"),
-        (_, None) => "DingTalk did not answer (no HTTP status".to_owned(),
-    };
-    let request = failure
-        .request_id
-        .as_ref()
-        .map(|id| format!(", request id {id}"))
-        .unwrap_or_default();
-    let message = failure
-        .message
-        .as_ref()
-        .map(|message| format!(": {message}"))
-        .unwrap_or_default();
-    format!(
-        "{said}{request}) for corpId {corp_id}{message}; {}",
-        failure.advice
-    )
-}
-
-fn shown(time: Timestamp) -> String {
-    Timestamp::from_second(time.as_second())
-        .unwrap_or(time)
-        .to_string()
+    let message = format!(
+        "{} of {total} corpIds fail: {}{more}",
+        problems.len(),
+        named.join(" | ")
+    );
+    (reason, message)
 }

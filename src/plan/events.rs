@@ -1,13 +1,17 @@
 //! What is worth an event: what a person would want to know.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::conditions::TOKEN_EXPIRED;
 use super::memory::Happened;
-use crate::api::{CONDITION_READY, CONDITION_RENEWED, DingTalkAppStatus};
+use super::problem::TOKEN_EXPIRED;
+use crate::api::{CONDITION_READY, CONDITION_RENEWED, CorpStatus, DingTalkAppStatus};
 
 /// Longest note that the API server takes, in bytes.
 const NOTE_MAX: usize = 1024;
+/// So many names are told in a note.
+const NAMED_MAX: usize = 3;
 
 /// Whether all is well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,39 +56,34 @@ pub fn notices(
             &note,
         ));
     }
-    let was_failing = failing(previous);
-    let is_failing = failing(current);
-    let had_token = previous.expires_at.is_some();
-    let written =
-        happened.value_changed && current.expires_at.is_some() && previous.corps != current.corps;
-    if written && is_failing.is_none() {
-        let (reason, what) = match had_token {
-            true => ("TokenRenewed", "a new token was written"),
-            false => ("TokenIssued", "the first token was written"),
+    let changes = Changes::between(previous, current);
+    if happened.value_changed && !changes.written.is_empty() {
+        notices.push(written(&changes, previous, current));
+    } else if let Some(reason) = changes.ended.first() {
+        let note = match current.corps.len() {
+            1 => format!("recovered from {reason}"),
+            _ => format!(
+                "{} corpIds recovered from {}",
+                changes.ended.len(),
+                changes.ended_reasons()
+            ),
         };
-        let until = current.expires_at.as_deref().unwrap_or_default();
-        let secret = current
-            .corps
-            .first()
-            .map_or("", |corp| corp.secret_name.as_str());
-        let after = was_failing
-            .map(|old| format!(", after {}", old.reason))
-            .unwrap_or_default();
-        let note = format!("{what} to Secret {secret}, valid until {until}{after}");
-        notices.push(notice(NoticeType::Normal, reason, "Renew", &note));
-    } else if let (Some(old), None) = (was_failing, is_failing) {
-        let note = format!("recovered from {}", old.reason);
         notices.push(notice(NoticeType::Normal, "Recovered", "Renew", &note));
     }
-    if let Some(new) =
-        is_failing.filter(|new| was_failing.is_none_or(|old| old.reason != new.reason))
-    {
-        notices.push(notice(
-            NoticeType::Warning,
-            &new.reason,
-            "Renew",
-            &new.message,
-        ));
+    for (reason, corp_ids) in &changes.begun {
+        let message = condition(current, CONDITION_RENEWED).map_or("", |renewed| &renewed.message);
+        let note = match current.corps.len() {
+            1 => message.to_owned(),
+            _ => {
+                let named = corp_ids.iter().take(NAMED_MAX).copied().collect::<Vec<_>>();
+                let more = match corp_ids.len() - named.len() {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                format!("corpId {}{more}: {message}", named.join(", "))
+            }
+        };
+        notices.push(notice(NoticeType::Warning, reason, "Renew", &note));
     }
     let expired = |status| {
         condition(status, CONDITION_READY).is_some_and(|ready| ready.reason == TOKEN_EXPIRED)
@@ -107,11 +106,106 @@ fn condition<'a>(status: &'a DingTalkAppStatus, type_: &str) -> Option<&'a Condi
         .find(|condition| condition.type_ == type_)
 }
 
-fn failing(status: &DingTalkAppStatus) -> Option<&Condition> {
-    condition(status, CONDITION_RENEWED).filter(|renewed| renewed.status == "False")
+/// How the organisations of two statuses differ.
+#[derive(Default)]
+struct Changes<'a> {
+    /// Those with another token.
+    written: Vec<&'a CorpStatus>,
+    /// Whether all of those had none before.
+    are_first: bool,
+    /// Those that fail, and did not for this reason before, by reason.
+    begun: BTreeMap<&'a str, Vec<&'a str>>,
+    /// The reasons of those that fail no more.
+    ended: Vec<&'a str>,
 }
 
-fn notice(type_: NoticeType, reason: &str, action: &'static str, note: &str) -> Notice {
+impl<'a> Changes<'a> {
+    fn between(previous: &'a DingTalkAppStatus, current: &'a DingTalkAppStatus) -> Self {
+        let before: HashMap<&str, &CorpStatus> = previous
+            .corps
+            .iter()
+            .map(|corp| (corp.corp_id.as_str(), corp))
+            .collect();
+        let mut changes = Self {
+            are_first: true,
+            ..Self::default()
+        };
+        for corp in &current.corps {
+            let old = before.get(corp.corp_id.as_str());
+            let reason = |corp: &'a CorpStatus| corp.error.as_ref().map(|it| it.reason.as_str());
+            let old_reason = old.and_then(|old| reason(old));
+            match (old_reason, reason(corp)) {
+                (old, Some(new)) if old != Some(new) => {
+                    changes.begun.entry(new).or_default().push(&corp.corp_id);
+                }
+                (Some(old), None) => changes.ended.push(old),
+                _ => {}
+            }
+            let had = old.and_then(|old| old.renewed_at.as_ref());
+            if corp.renewed_at.is_some() && corp.error.is_none() && had != corp.renewed_at.as_ref()
+            {
+                changes.written.push(corp);
+                changes.are_first &= had.is_none();
+            }
+        }
+        changes
+    }
+
+    fn ended_reasons(&self) -> String {
+        let reasons: BTreeSet<&str> = self.ended.iter().copied().collect();
+        reasons.into_iter().collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn written(
+    changes: &Changes<'_>,
+    previous: &DingTalkAppStatus,
+    current: &DingTalkAppStatus,
+) -> Notice {
+    let reason = match changes.are_first {
+        true => "TokenIssued",
+        false => "TokenRenewed",
+    };
+    let what = match (changes.are_first, current.corps.len()) {
+        (true, 1) => "the first token was written".to_owned(),
+        (false, 1) => "a new token was written".to_owned(),
+        (true, _) => format!(
+            "the first tokens of {} corpIds were written",
+            changes.written.len()
+        ),
+        (false, _) => format!(
+            "new tokens of {} corpIds were written",
+            changes.written.len()
+        ),
+    };
+    let secrets: BTreeSet<&str> = changes
+        .written
+        .iter()
+        .map(|corp| corp.secret_name.as_str())
+        .collect();
+    let named: Vec<&str> = secrets.iter().take(NAMED_MAX).copied().collect();
+    let more = match secrets.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let until = changes
+        .written
+        .iter()
+        .filter_map(|it| it.expires_at.as_deref());
+    let until = until.min().unwrap_or_default();
+    let after = match changes.ended.is_empty() || previous.corps.is_empty() {
+        true => String::new(),
+        false => format!(", after {}", changes.ended_reasons()),
+    };
+    let note = format!(
+        "{what} to Secret {}{more}, valid until {until}{after}",
+        named.join(", ")
+    );
+    notice(NoticeType::Normal, reason, "Renew", &note)
+}
+
+/// An event whose note is cut to what the API server takes.
+pub fn notice(type_: NoticeType, reason: &str, action: &'static str, note: &str) -> Notice {
     let end = (0..=NOTE_MAX.min(note.len()))
         .rev()
         .find(|&end| note.is_char_boundary(end))

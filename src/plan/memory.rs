@@ -1,82 +1,20 @@
-//! What the operator remembers of an app between two looks at it, and how attempts change it.
+//! What the operator remembers of an app between two looks at it.
 
-use std::time::Duration;
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::backoff::delay;
-use super::schedule::{jitter, next_fetch};
-use super::target::Data;
-use super::{Lifetime, ObjectVersion, TargetMeta, TokenRecord};
-use crate::api::{DingTalkApp, DingTalkAppStatus};
-use crate::dingtalk::{AccessToken, Class, Failure, Fingerprint, Minted, Reason};
-
-/// Expiries this close are the same expiry, seen through two round trips.
-const SAME_EXPIRY: SignedDuration = SignedDuration::from_secs(5);
-/// Another writer's changes are put right at once, so many times in [`REPAIR_WINDOW`].
-const REPAIRS_MAX: usize = 3;
-/// After [`REPAIRS_MAX`], a repair waits this long.
-const REPAIR_WINDOW: SignedDuration = SignedDuration::from_secs(60);
-/// A Secret that nobody else has changed for this long is no longer contested.
-const CONTEST_END: SignedDuration = SignedDuration::from_secs(120);
-/// A write that was refused is tried again after a minute at the latest: what frees a quota or
-/// mends a webhook is not seen.
-const WRITE_STREAK_MAX: u32 = 7;
-/// A namespace that is terminating takes nothing any more.
-const TERMINATING_PAUSE: Duration = Duration::from_secs(300);
-
-/// A token whose value is known.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Held {
-    /// The value.
-    pub token: AccessToken,
-    /// The rest.
-    pub record: TokenRecord,
-}
-
-/// A fetch that is queued or in flight.
-#[derive(Clone, Debug)]
-pub struct Minting {
-    /// Which fetch of this process.
-    pub id: u64,
-    /// Where from.
-    pub site: String,
-    /// For which organisation.
-    pub corp_id: String,
-    /// With which credentials.
-    pub credentials: ObjectVersion,
-    /// The generation of the spec that asked for it.
-    pub generation: Option<i64>,
-    /// Since when.
-    pub since: Timestamp,
-}
-
-/// Attempts that fail.
-#[derive(Clone, Debug)]
-pub struct Failing {
-    /// The last failure.
-    pub failure: Failure,
-    /// How many in a row, for the pace.
-    pub streak: u32,
-    /// Since when, with this reason.
-    pub since: Timestamp,
-    generation: Option<i64>,
-}
-
-/// Writes of the target that fail.
-#[derive(Clone, Debug)]
-pub struct WriteFailure {
-    /// What the API server said, or that it said nothing; nothing secret in it.
-    pub message: String,
-    /// Since when.
-    pub since: Timestamp,
-    /// When it is tried again.
-    pub retry: Schedule,
-    /// Whether the namespace is terminating.
-    pub terminating: bool,
-    streak: u32,
-    generation: Option<i64>,
-}
+use super::corp::{Corp, Former, Minting};
+use super::data::{Data, Shape};
+use super::problem::RENEWAL_NOT_EXTENDED;
+use super::schedule::Schedule;
+use super::target::Recorded;
+use super::templates::{TemplateError, Templates};
+use super::token::whole_seconds;
+use super::writing::Writing;
+use super::{Held, ObjectVersion, TargetMeta, TokenRecord};
+use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp, DingTalkAppStatus};
+use crate::dingtalk::{Fingerprint, Minted, Reason};
 
 /// Credentials that cannot be used.
 #[derive(Clone, Debug)]
@@ -95,38 +33,13 @@ pub struct CredentialsProblem {
     pub retry: Option<Schedule>,
 }
 
-/// A time to come, and when it was decided on: a clock that is set back moves both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schedule {
-    decided_at: Timestamp,
-    /// The time.
-    pub at: Timestamp,
-}
-
-impl Schedule {
-    /// `wait` from now on.
-    pub fn after(now: Timestamp, wait: Duration) -> Self {
-        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
-        Self {
-            decided_at: now,
-            at: now.saturating_add(wait).unwrap_or(Timestamp::MAX),
-        }
-    }
-
-    fn at(now: Timestamp, at: Timestamp) -> Self {
-        Self {
-            decided_at: now,
-            at,
-        }
-    }
-
-    /// A clock that was set back must not put an attempt off by as much.
-    fn notice_clock(&mut self, now: Timestamp) {
-        if now < self.decided_at {
-            let wait = self.at.duration_since(self.decided_at);
-            *self = Self::at(now, now.saturating_add(wait).unwrap_or(Timestamp::MAX));
-        }
-    }
+/// Credentials that were read, without what is secret of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownCredentials {
+    /// In which state of the Secret.
+    pub version: ObjectVersion,
+    /// What tells them from others.
+    pub fingerprint: Fingerprint,
 }
 
 /// The status as it was written last.
@@ -135,14 +48,6 @@ struct WrittenStatus {
     status: DingTalkAppStatus,
     at: Timestamp,
     version: Option<String>,
-}
-
-/// What was written last, to tell a repair from a change of ours.
-#[derive(Clone, Debug, PartialEq)]
-struct LastWrite {
-    version: ObjectVersion,
-    record: TokenRecord,
-    generation: Option<i64>,
 }
 
 /// What happened since the last status, for events.
@@ -154,50 +59,33 @@ pub struct Happened {
     pub repaired: bool,
 }
 
-/// What a reading of the credentials means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Fetch with them.
-    Fetch,
-    /// Only the Secret's metadata changed: nothing to fetch.
-    Unchanged,
-}
-
-/// What the operator remembers of one app.
+/// See the module.
 #[derive(Debug, Default)]
 pub struct Memory {
     /// The app's UID: a recreated app is another app.
     pub uid: String,
-    /// The token, where its value is known.
-    pub held: Option<Held>,
-    /// The fetch under way.
-    pub minting: Option<Minting>,
-    /// Attempts that fail.
-    pub failing: Option<Failing>,
-    /// Writes that fail.
-    pub write_failure: Option<WriteFailure>,
+    /// Its organisations.
+    pub corps: BTreeMap<String, Corp>,
+    /// Its target Secrets, by name.
+    pub targets: BTreeMap<String, Writing>,
+    /// The credentials that were read last.
+    pub credentials: Option<KnownCredentials>,
     /// Credentials that cannot be used.
     pub credentials_problem: Option<CredentialsProblem>,
-    /// How many renewals in a row brought no more life.
-    pub unextended: u32,
+    /// Whether the credentials are to be read to see who shares them.
+    pub identify: bool,
     /// What to report.
     pub happened: Happened,
     /// Keys of the credentials that were trimmed, not reported yet.
     pub trimmed_keys: Vec<String>,
-    /// The target's state whose data was refused as immutable.
-    pub immutable: Option<ObjectVersion>,
-    /// Whether the Secret is contested.
-    pub contested: bool,
-    status: Option<WrittenStatus>,
+    /// When the workloads were restarted last, or first known.
+    pub restarted_at: Option<Timestamp>,
+    /// When a restart that failed is tried again.
+    pub restart_retry: Option<Schedule>,
     trimmed_reported: Option<ObjectVersion>,
-    renewal: Option<(Lifetime, Option<Duration>, Schedule)>,
-    retry: Option<Schedule>,
-    trusted: Option<ObjectVersion>,
-    distrusted: Option<ObjectVersion>,
-    tried: Option<ObjectVersion>,
-    fingerprint: Option<Fingerprint>,
-    last_write: Option<LastWrite>,
-    repairs: Vec<Timestamp>,
+    templates: Option<(Option<i64>, Result<Templates, TemplateError>)>,
+    pruned_for: Option<i64>,
+    status: Option<WrittenStatus>,
 }
 
 impl Memory {
@@ -209,126 +97,158 @@ impl Memory {
             uid: app.metadata.uid.clone().unwrap_or_default(),
             ..Self::default()
         };
-        let Some(corp) = app.status.as_ref().and_then(|status| status.corps.first()) else {
-            return memory;
-        };
-        let paced = corp.error.as_ref().is_some_and(|error| {
-            [Reason::Throttled, Reason::Banned, Reason::QuotaExceeded]
-                .iter()
-                .any(|reason| reason.as_str() == error.reason)
-        });
-        let unextended = app.status.as_ref().is_some_and(|status| {
-            status
-                .conditions
-                .iter()
-                .any(|condition| condition.reason == super::conditions::RENEWAL_NOT_EXTENDED)
-        });
-        let next = corp
-            .next_attempt_at
-            .as_ref()
-            .and_then(|at| at.parse::<Timestamp>().ok());
-        if let Some(next) = next.filter(|next| (paced || unextended) && *next > now) {
-            let latest = now + SignedDuration::from_hours(1);
-            memory.retry = Some(Schedule::at(now, next.min(latest)));
-            memory.unextended = u32::from(unextended);
+        let empty = DingTalkAppStatus::default();
+        let status = app.status.as_ref().unwrap_or(&empty);
+        let time = |text: &Option<String>| text.as_ref()?.parse::<Timestamp>().ok();
+        memory.restarted_at = time(&status.restarted_at);
+        let unextended = status
+            .conditions
+            .iter()
+            .any(|condition| condition.reason == RENEWAL_NOT_EXTENDED);
+        let request = renew_request(app);
+        let is_handled = request == status.last_handled_renew_request.as_deref();
+        let requested_at = request
+            .and_then(|request| request.parse::<Timestamp>().ok())
+            .map(whole_seconds);
+        for seen in &status.corps {
+            let corp = memory.corps.entry(seen.corp_id.clone()).or_default();
+            let is_answered = requested_at
+                .is_some_and(|asked| time(&seen.renewed_at).is_some_and(|at| at >= asked));
+            if is_handled || is_answered {
+                corp.request_done = request.map(str::to_owned);
+            }
+            let paced = seen.error.as_ref().is_some_and(|error| {
+                [Reason::Throttled, Reason::Banned, Reason::QuotaExceeded]
+                    .iter()
+                    .any(|reason| reason.as_str() == error.reason)
+            });
+            let next = time(&seen.next_attempt_at);
+            let is_barren = unextended && next >= time(&seen.expires_at);
+            if let Some(next) = next.filter(|next| (paced || unextended) && *next > now) {
+                let latest = match paced {
+                    true => now + SignedDuration::from_hours(1),
+                    false => Timestamp::MAX,
+                };
+                corp.resume(next.min(latest), is_barren, now);
+            }
         }
         memory
     }
 
-    /// To be called before anything is decided.
-    pub fn notice_clock(&mut self, now: Timestamp) {
-        if let Some((.., schedule)) = &mut self.renewal {
+    /// To be called before anything is decided: forgets what is not wanted, notices the clock.
+    pub fn prepare(&mut self, app: &DingTalkApp, targets: &HashSet<&str>, now: Timestamp) {
+        if self.pruned_for != app.metadata.generation || self.pruned_for.is_none() {
+            self.pruned_for = app.metadata.generation;
+            let wanted: HashSet<&String> = app.spec.corp_ids.iter().collect();
+            self.corps.retain(|corp_id, _| wanted.contains(corp_id));
+        }
+        for corp_id in &app.spec.corp_ids {
+            if !self.corps.contains_key(corp_id) {
+                self.corps.insert(corp_id.clone(), Corp::default());
+            }
+        }
+        for corp in self.corps.values_mut() {
+            corp.notice_clock(now);
+            corp.held = corp
+                .held
+                .take()
+                .filter(|held| held.record.site == app.spec.site);
+        }
+        self.targets
+            .retain(|name, _| targets.contains(name.as_str()));
+        for writing in self.targets.values_mut() {
+            writing.notice_clock(now);
+        }
+        let retries = [
+            self.credentials_problem
+                .as_mut()
+                .and_then(|problem| problem.retry.as_mut()),
+            self.restart_retry.as_mut(),
+        ];
+        for schedule in retries.into_iter().flatten() {
             schedule.notice_clock(now);
-        }
-        if let Some(schedule) = &mut self.retry {
-            schedule.notice_clock(now);
-        }
-        if let Some(failure) = &mut self.write_failure {
-            failure.retry.notice_clock(now);
-        }
-        if let Some(schedule) = self
-            .credentials_problem
-            .as_mut()
-            .and_then(|p| p.retry.as_mut())
-        {
-            schedule.notice_clock(now);
-        }
-        self.repairs
-            .retain(|at| *at <= now && now.duration_since(*at) < CONTEST_END);
-        if self.repairs.is_empty() {
-            self.contested = false;
         }
     }
 
-    /// Whether the contents of `target` are what its metadata says.
-    pub fn trusts(&self, target: &TargetMeta) -> bool {
-        target.data_is_ours || self.trusted.as_ref() == Some(&target.version)
+    /// The app's templates, parsed once for each generation of its spec.
+    pub fn templates(&mut self, app: &DingTalkApp) -> &Result<Templates, TemplateError> {
+        let generation = app.metadata.generation;
+        let parsed = self
+            .templates
+            .take_if(|(of, _)| *of == generation && generation.is_some());
+        let parsed = parsed.unwrap_or_else(|| (generation, Templates::of(app)));
+        &self.templates.insert(parsed).1
     }
 
-    /// Whether `target` is the very Secret that this process wrote, whatever others took off it.
-    pub fn has_written(&self, target: &TargetMeta) -> bool {
-        let is_marked_for_another = target.app_uid().is_some_and(|uid| uid != self.uid);
-        let written = self.last_write.as_ref().map(|last| &last.version.uid);
-        !is_marked_for_another && written == Some(&target.version.uid)
+    /// The templates that [`Memory::templates`] gave last, where they can be used.
+    pub fn parsed_templates(&self) -> Option<&Templates> {
+        self.templates.as_ref()?.1.as_ref().ok()
+    }
+
+    /// What is remembered of an organisation's token.
+    pub fn corp(&mut self, corp_id: &str) -> &mut Corp {
+        self.corps.entry(corp_id.to_owned()).or_default()
+    }
+
+    /// What is remembered of a target.
+    pub fn writing(&mut self, target: &str) -> &mut Writing {
+        self.targets.entry(target.to_owned()).or_default()
     }
 
     /// Whether this fetch is the one that is awaited.
-    pub fn awaits(&self, fetch: u64) -> bool {
-        self.minting
-            .as_ref()
+    pub fn awaits(&self, corp_id: &str, fetch: u64) -> bool {
+        self.corps
+            .get(corp_id)
+            .and_then(|corp| corp.minting.as_ref())
             .is_some_and(|minting| minting.id == fetch)
     }
 
-    /// Whether the contents of `target` were read and are not what its metadata says.
-    pub fn distrusts(&self, target: &TargetMeta) -> bool {
-        self.distrusted.as_ref() == Some(&target.version)
-    }
-
-    /// Takes note of the contents of `target`.
-    pub fn target_read(&mut self, target: &TargetMeta, data: Option<&Data>) {
-        match data.and_then(|data| data.token_recorded_by(target)) {
-            Some(held) => {
-                self.trusted = Some(target.version.clone());
-                self.held = Some(held);
-            }
-            None => self.distrusted = Some(target.version.clone()),
+    /// What was queued is not wanted any more.
+    pub fn abandon(&mut self) {
+        for corp in self.corps.values_mut() {
+            corp.minting = None;
         }
     }
 
-    /// The state of the credentials that the last attempt used; before the first attempt of this
-    /// process, that of the token.
-    pub fn credentials_used<'a>(
-        &'a self,
-        token: Option<&'a TokenRecord>,
-    ) -> Option<&'a ObjectVersion> {
-        self.tried
+    /// Takes note of the contents of the Secret `name`, for these organisations.
+    pub fn target_read(
+        &mut self,
+        name: &str,
+        target: &TargetMeta,
+        data: Option<&Data>,
+        corp_ids: &[String],
+    ) {
+        let tokens = target
+            .recorded
             .as_ref()
-            .or(token.map(|record| &record.credentials))
+            .and_then(|recorded| data?.tokens_recorded(recorded));
+        self.writing(name).read(target, tokens.is_some());
+        for held in tokens.into_iter().flatten() {
+            let corp_id = &held.record.corp_id;
+            if corp_ids.contains(corp_id)
+                && let Some(corp) = self.corps.get_mut(corp_id)
+                && corp.held.is_none()
+            {
+                corp.held = Some(held);
+            }
+        }
     }
 
     /// Takes note of credentials that were read and can be used.
-    pub fn credentials_read(
-        &mut self,
-        version: &ObjectVersion,
-        fingerprint: Fingerprint,
-        trimmed_keys: &[String],
-        due: bool,
-    ) -> Verdict {
+    pub fn credentials_read(&mut self, known: KnownCredentials, trimmed_keys: &[String]) {
         self.credentials_problem = None;
-        if !trimmed_keys.is_empty() && self.trimmed_reported.as_ref() != Some(version) {
+        self.identify = false;
+        if !trimmed_keys.is_empty() && self.trimmed_reported.as_ref() != Some(&known.version) {
             self.trimmed_keys = trimmed_keys.to_vec();
-            self.trimmed_reported = Some(version.clone());
+            self.trimmed_reported = Some(known.version.clone());
         }
-        let same = self.fingerprint == Some(fingerprint);
-        self.tried = Some(version.clone());
-        self.fingerprint = Some(fingerprint);
-        if same && !due {
-            if let Some(held) = &mut self.held {
-                held.record.credentials = version.clone();
+        for corp in self.corps.values_mut() {
+            let is_same = corp.minted_with == Some(known.fingerprint);
+            if let Some(held) = corp.held.as_mut().filter(|_| is_same) {
+                held.record.credentials = known.version.clone();
             }
-            return Verdict::Unchanged;
         }
-        Verdict::Fetch
+        self.credentials = Some(known);
     }
 
     /// Takes note of credentials that cannot be used.
@@ -337,7 +257,35 @@ impl Memory {
             Some(old) if old.reason == problem.reason => old.since,
             _ => problem.since,
         };
+        self.identify = false;
         self.credentials_problem = Some(CredentialsProblem { since, ..problem });
+    }
+
+    /// Takes note of a token; `target` is the Secret that holds the former one.
+    pub fn minted(
+        &mut self,
+        minting: &Minting,
+        minted: Minted,
+        requested_at: Timestamp,
+        target: Option<(&str, &TargetMeta)>,
+        now: Timestamp,
+    ) {
+        let recorded = target.and_then(|(name, target)| {
+            let is_trusted = match self.targets.get(name) {
+                Some(writing) => writing.trusts(target),
+                None => target.data_is_ours,
+            };
+            target.recorded.as_ref().filter(|_| is_trusted)
+        });
+        let record = recorded.and_then(|recorded| recorded.token(&minting.corp_id));
+        let former = Former {
+            record,
+            has_same_value: has_value(recorded, record, &minted),
+        };
+        let uid = self.uid.clone();
+        let corp = self.corp(&minting.corp_id);
+        let is_new = corp.minted(&uid, minting, minted, requested_at, former, now);
+        self.happened.value_changed |= is_new;
     }
 
     /// The status as it is in the cluster, and when this process wrote it, if it did.
@@ -368,229 +316,25 @@ impl Memory {
             version,
         });
     }
-
-    /// When the token is fetched next, apart from changes of spec and credentials; `None`: now.
-    pub fn next_fetch(
-        &mut self,
-        token: Option<&TokenRecord>,
-        renew_before: Option<Duration>,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
-        if let Some(retry) = self.retry {
-            return Some(retry.at);
-        }
-        let lifetime = token?.lifetime;
-        let fits = |(of, before, _): &(Lifetime, Option<Duration>, Schedule)| {
-            *of == lifetime && *before == renew_before
-        };
-        if self.renewal.as_ref().is_none_or(|renewal| !fits(renewal)) {
-            let at = super::schedule::renewal_at(
-                lifetime,
-                renew_before,
-                jitter(&self.uid, lifetime.expires_at),
-            );
-            self.renewal = Some((lifetime, renew_before, Schedule::at(now, at)));
-        }
-        self.renewal.map(|(.., schedule)| schedule.at)
-    }
-
-    /// Whether a change of the spec makes a failed attempt worth repeating.
-    pub fn spec_changed_since_failure(&self, generation: Option<i64>) -> bool {
-        self.failing.as_ref().is_some_and(|failing| {
-            failing.generation != generation && failing.failure.class.needs_a_person()
-        })
-    }
-
-    /// Takes note of a token that was minted by the request that started at `requested_at`.
-    pub fn minted(
-        &mut self,
-        minting: &Minting,
-        minted: Minted,
-        requested_at: Timestamp,
-        target: Option<&TargetMeta>,
-        renew_before: Option<Duration>,
-        now: Timestamp,
-    ) {
-        let requested_at = whole_seconds(requested_at);
-        let expires_in = SignedDuration::try_from(minted.expires_in).unwrap_or_default();
-        let record = TokenRecord {
-            site: minting.site.clone(),
-            corp_id: minting.corp_id.clone(),
-            lifetime: Lifetime {
-                minted_at: requested_at,
-                expires_at: requested_at
-                    .saturating_add(expires_in)
-                    .unwrap_or(Timestamp::MAX),
-            },
-            credentials: minting.credentials.clone(),
-        };
-        let previous = self
-            .held
-            .as_ref()
-            .map(|held| held.record.clone())
-            .or_else(|| {
-                let target = target.filter(|target| self.trusts(target))?;
-                target.record()
-            });
-        let previous =
-            previous.filter(|old| old.site == record.site && old.corp_id == record.corp_id);
-        let same_value = previous.as_ref().is_some_and(|old| match &self.held {
-            Some(held) => held.token == minted.token,
-            None => {
-                let as_before = Data::of(&minted.token, old).digest();
-                target.and_then(TargetMeta::digest) == Some(as_before.as_str())
-            }
-        });
-        let gained = previous.as_ref().map(|old| {
-            record
-                .lifetime
-                .expires_at
-                .duration_since(old.lifetime.expires_at)
-        });
-        let early = previous
-            .as_ref()
-            .is_some_and(|old| now < old.lifetime.expires_at);
-        let unextended = early && gained.is_some_and(|gained| gained <= SAME_EXPIRY);
-        self.unextended = if unextended { self.unextended + 1 } else { 0 };
-        self.happened.value_changed |= !same_value;
-        let unchanged = same_value && gained.is_some_and(|gained| gained.abs() <= SAME_EXPIRY);
-        let record = match previous {
-            // A record from the future, before the clock was set back, gives no lifetime to go by.
-            Some(old) if unchanged && old.lifetime.minted_at <= requested_at => TokenRecord {
-                credentials: record.credentials,
-                ..old
-            },
-            _ => record,
-        };
-        let lifetime = record.lifetime;
-        self.held = Some(Held {
-            token: minted.token,
-            record,
-        });
-        self.failing = None;
-        self.retry = None;
-        let jitter = jitter(&self.uid, lifetime.expires_at);
-        let at = next_fetch(lifetime, renew_before, jitter, self.unextended, now);
-        self.renewal = Some((lifetime, renew_before, Schedule::at(now, at)));
-    }
-
-    /// Takes note of a failed attempt; gives the wait until the next.
-    pub fn failed(
-        &mut self,
-        minting: &Minting,
-        failure: Failure,
-        life_left: Option<Duration>,
-        random: f64,
-        now: Timestamp,
-    ) -> Duration {
-        let same_class = self
-            .failing
-            .as_ref()
-            .filter(|old| old.failure.class == failure.class);
-        let same_reason = self
-            .failing
-            .as_ref()
-            .filter(|old| old.failure.reason == failure.reason);
-        let streak = same_class.map_or(1, |old| old.streak.saturating_add(1));
-        let since = same_reason.map_or(now, |old| old.since);
-        let wait = delay(failure.class, streak, random, failure.wait, life_left);
-        self.retry = Some(Schedule::after(now, wait));
-        self.failing = Some(Failing {
-            failure,
-            streak,
-            since,
-            generation: minting.generation,
-        });
-        wait
-    }
-
-    /// Whether a write of `record` puts another writer's change right.
-    pub fn is_repair(
-        &self,
-        record: &TokenRecord,
-        generation: Option<i64>,
-        target: Option<&TargetMeta>,
-    ) -> bool {
-        self.last_write.as_ref().is_some_and(|last| {
-            last.record == *record
-                && last.generation == generation
-                && target.is_none_or(|target| target.version != last.version)
-        })
-    }
-
-    /// When the next repair may be made, where not now.
-    pub fn repair_at(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let recent = self
-            .repairs
-            .iter()
-            .filter(|at| now.duration_since(**at) < REPAIR_WINDOW);
-        if recent.count() >= REPAIRS_MAX {
-            self.contested = true;
-        }
-        let last = self.repairs.last().filter(|_| self.contested)?;
-        Some(*last + REPAIR_WINDOW).filter(|at| *at > now)
-    }
-
-    /// Takes note of a write that the API server made.
-    pub fn wrote(
-        &mut self,
-        version: ObjectVersion,
-        record: &TokenRecord,
-        generation: Option<i64>,
-        repair: bool,
-        now: Timestamp,
-    ) {
-        if repair {
-            self.happened.repaired |= self.repairs.is_empty();
-            self.repairs.push(now);
-        }
-        self.write_failure = None;
-        self.immutable = None;
-        self.trusted = Some(version.clone());
-        self.last_write = Some(LastWrite {
-            version,
-            record: record.clone(),
-            generation,
-        });
-    }
-
-    /// Takes note of a write that failed; the token is kept.
-    pub fn write_failed(
-        &mut self,
-        message: String,
-        terminating: bool,
-        generation: Option<i64>,
-        random: f64,
-        now: Timestamp,
-    ) {
-        let old = self.write_failure.as_ref();
-        let streak = old.map_or(1, |old| old.streak + 1).min(WRITE_STREAK_MAX);
-        let wait = if terminating {
-            TERMINATING_PAUSE
-        } else {
-            delay(Class::Transient, streak, random, None, None)
-        };
-        self.write_failure = Some(WriteFailure {
-            message,
-            since: old.map_or(now, |old| old.since),
-            retry: Schedule::after(now, wait),
-            terminating,
-            streak,
-            generation,
-        });
-    }
-
-    /// When a write may be tried again, where not now.
-    pub fn write_at(&self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
-        self.write_failure
-            .as_ref()
-            .filter(|failure| failure.generation == generation || failure.terminating)
-            .map(|failure| failure.retry.at)
-            .filter(|at| *at > now)
-    }
 }
 
-/// The API's times have whole seconds; cut off, so that no token is taken to live longer.
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
+/// The request for renewal that an app carries.
+pub fn renew_request(app: &DingTalkApp) -> Option<&str> {
+    let annotations = app.metadata.annotations.as_ref()?;
+    let request = annotations.get(ANNOTATION_RENEW_REQUESTED_AT)?;
+    Some(request.as_str()).filter(|request| !request.is_empty())
+}
+
+/// Whether the token that is recorded has the value of `minted`, by the digest of the Secret.
+fn has_value(recorded: Option<&Recorded>, record: Option<&TokenRecord>, minted: &Minted) -> bool {
+    let (Some(recorded), Some(record)) = (recorded, record) else {
+        return false;
+    };
+    let held = Held {
+        token: minted.token.clone(),
+        record: record.clone(),
+    };
+    recorded.shape == Shape::One
+        && recorded.templates.is_empty()
+        && Data::of(Shape::One, [&held]).digest() == recorded.digest
 }

@@ -3,21 +3,46 @@
 
 mod backoff;
 mod conditions;
+mod corp;
+mod data;
+mod desired;
 mod events;
 mod memory;
 mod ownership;
+mod problem;
+mod reference;
+mod restart;
 mod schedule;
 mod step;
 mod target;
+mod templates;
+mod token;
+mod writing;
 
 #[cfg(test)]
 mod tests;
 
 pub use backoff::{Pace, delay};
-pub use conditions::{same_meaning, status};
+pub use conditions::{status, write_status_at};
+pub use corp::{Corp, Former, Minting};
+pub use data::{Data, Shape};
+pub use desired::{Wanted, Write, per_corp_name, wanted};
 pub use events::{Notice, NoticeType, notices};
-pub use memory::{CredentialsProblem, Happened, Held, Memory, Minting, Schedule, Verdict};
+pub use memory::{CredentialsProblem, Happened, KnownCredentials, Memory, renew_request};
 pub use ownership::{Claim, Ownership, ownership};
-pub use schedule::{Lifetime, jitter, renewal_at};
-pub use step::{Blocked, CredentialsSeen, Settled, Step, View, next_step};
-pub use target::{Data, ObjectVersion, TargetMeta, TokenRecord, Write, owns_data};
+pub use problem::{
+    CREDENTIALS_KEY_MISSING, CREDENTIALS_NOT_FOUND, CREDENTIALS_UNREADABLE, LOCAL_REASONS,
+    LocalReason, explain,
+};
+pub use reference::{
+    CopySeen, ReferenceMemory, ReferenceStep, ReferenceView, copy_write, reference_notice,
+    reference_status, reference_step,
+};
+pub use restart::{Restart, restart_notice, restart_step};
+pub use schedule::{Lifetime, Schedule, jitter, renewal_at};
+pub use step::{
+    Blocked, CredentialsSeen, Deletion, Settled, Step, TargetSeen, View, due, next_step,
+};
+pub use target::{Recorded, TargetMeta};
+pub use token::{Held, ObjectVersion, TokenRecord, lifetime};
+pub use writing::WriteProblem;

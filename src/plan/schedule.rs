@@ -9,8 +9,42 @@ use sha2::{Digest, Sha256};
 pub const FETCH_FLOOR: SignedDuration = SignedDuration::from_secs(5);
 /// Renewals that are due together are spread over this part of the lifetime.
 const JITTER: f64 = 0.05;
+/// Tokens of one app that are due within this part of their lifetime are renewed together.
+const TOGETHER: f64 = 0.02;
 /// More than this part of the lifetime before expiry, a renewal would come at once, again and again.
 const RENEW_BEFORE_MAX: f64 = 0.9;
+
+/// A time to come, and when it was decided on: a clock that is set back moves both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    decided_at: Timestamp,
+    /// The time.
+    pub at: Timestamp,
+}
+
+impl Schedule {
+    /// `wait` from now on.
+    pub fn after(now: Timestamp, wait: Duration) -> Self {
+        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
+        Self::at(now, now.saturating_add(wait).unwrap_or(Timestamp::MAX))
+    }
+
+    /// A time, decided on now.
+    pub fn at(now: Timestamp, at: Timestamp) -> Self {
+        Self {
+            decided_at: now,
+            at,
+        }
+    }
+
+    /// A clock that was set back must not put anything off by as much.
+    pub fn notice_clock(&mut self, now: Timestamp) {
+        if now < self.decided_at {
+            let wait = self.at.duration_since(self.decided_at);
+            *self = Self::at(now, now.saturating_add(wait).unwrap_or(Timestamp::MAX));
+        }
+    }
+}
 
 /// From when to when a token is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +73,11 @@ pub fn renewal_at(lifetime: Lifetime, renew_before: Option<Duration>, jitter: f6
         .min(length * RENEW_BEFORE_MAX);
     let early = (before + jitter.clamp(0.0, 1.0) * JITTER * length).min(length);
     lifetime.expires_at - SignedDuration::from_secs_f64(early)
+}
+
+/// How much ahead of its time a token is renewed where another of the same app is due.
+pub fn together(lifetime: Lifetime) -> SignedDuration {
+    SignedDuration::from_secs_f64(lifetime.length().as_secs_f64() * TOGETHER)
 }
 
 /// Whether `renew_before` is more than a lifetime allows.

@@ -1,87 +1,189 @@
-//! The target Secret: what it is to hold, and what its metadata records.
+//! What the metadata of a target Secret says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     ManagedFieldsEntry, ObjectMeta, OwnerReference,
 };
-use kube::{Resource, ResourceExt};
-use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
-use super::{Held, Lifetime};
+use super::data::Shape;
+use super::{Lifetime, ObjectVersion, TokenRecord};
 use crate::api::{
-    ANNOTATION_ADOPT_BY, ANNOTATION_APP, ANNOTATION_CORP_ID, ANNOTATION_CREDENTIALS_UID,
+    ANNOTATION_ADOPT_BY, ANNOTATION_CLIENT_ID, ANNOTATION_CORP_ID, ANNOTATION_CREDENTIALS_UID,
     ANNOTATION_CREDENTIALS_VERSION, ANNOTATION_DATA_DIGEST, ANNOTATION_EXPIRES_AT,
-    ANNOTATION_MINTED_AT, ANNOTATION_SITE, DingTalkApp, KEY_ACCESS_TOKEN, KEY_CORP_ID,
-    KEY_EXPIRES_AT, LABEL_APP_UID, LABEL_MANAGED_BY, MANAGER,
+    ANNOTATION_MINTED_AT, ANNOTATION_SITE, ANNOTATION_TEMPLATES, ANNOTATION_TOKENS,
+    ANNOTATION_VALUE_CHANGED_AT, GROUP, LABEL_APP_UID, LABEL_MANAGED_BY, MANAGER,
 };
-use crate::dingtalk::AccessToken;
 
-/// The keys of layout `Single`.
-const KEYS: [&str; 3] = [KEY_ACCESS_TOKEN, KEY_CORP_ID, KEY_EXPIRES_AT];
-
-/// The annotations that say what the keys hold.
-const RECORD: [&str; 7] = [
-    ANNOTATION_SITE,
-    ANNOTATION_CORP_ID,
-    ANNOTATION_EXPIRES_AT,
-    ANNOTATION_MINTED_AT,
-    ANNOTATION_CREDENTIALS_UID,
-    ANNOTATION_CREDENTIALS_VERSION,
-    ANNOTATION_DATA_DIGEST,
-];
-
-/// One state of one object.
+/// What the annotations record of a Secret's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectVersion {
-    /// `metadata.uid`.
-    pub uid: String,
-    /// `metadata.resourceVersion`.
-    pub resource_version: String,
+pub struct Recorded {
+    /// Which keys there are for each token.
+    pub shape: Shape,
+    /// The tokens, in the order of their organisations.
+    pub tokens: Vec<TokenRecord>,
+    /// The keys that templates made, and a digest of their texts; empty without templates.
+    pub templates: String,
+    /// The digest of all keys and values.
+    pub digest: String,
+    /// When a value changed last, other than by a token's first issue.
+    pub value_changed_at: Option<Timestamp>,
 }
 
-impl ObjectVersion {
-    /// The version of an object that came from the API server.
-    pub fn of(meta: &ObjectMeta) -> Self {
-        Self {
-            uid: meta.uid.clone().unwrap_or_default(),
-            resource_version: meta.resource_version.clone().unwrap_or_default(),
-        }
-    }
-}
-
-/// What is known of a token without its value; it is in the metadata of the Secret that holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenRecord {
-    /// The site that issued it.
-    pub site: String,
-    /// Its organisation.
-    pub corp_id: String,
-    /// Its life.
-    pub lifetime: Lifetime,
-    /// The credentials it was fetched with.
-    pub credentials: ObjectVersion,
-}
-
-impl TokenRecord {
+impl Recorded {
     fn parse(annotations: &BTreeMap<String, String>) -> Option<Self> {
         let text = |key: &str| annotations.get(key).cloned();
         let time = |key: &str| annotations.get(key)?.parse::<Timestamp>().ok();
+        let token = |corp_id: String, lifetime, credentials| {
+            Some(TokenRecord {
+                site: text(ANNOTATION_SITE)?,
+                client_id: text(ANNOTATION_CLIENT_ID)?,
+                corp_id,
+                lifetime,
+                credentials,
+            })
+        };
+        let credentials = ObjectVersion {
+            uid: text(ANNOTATION_CREDENTIALS_UID)?,
+            resource_version: text(ANNOTATION_CREDENTIALS_VERSION)?,
+        };
+        let (shape, tokens) = match (text(ANNOTATION_CORP_ID), text(ANNOTATION_TOKENS)) {
+            (Some(corp_id), None) => {
+                let lifetime = Lifetime {
+                    minted_at: time(ANNOTATION_MINTED_AT)?,
+                    expires_at: time(ANNOTATION_EXPIRES_AT)?,
+                };
+                let token = token(corp_id, lifetime, credentials)?;
+                (Shape::One, vec![token])
+            }
+            (None, Some(list)) => {
+                let tokens = list.split(',').filter(|entry| !entry.is_empty());
+                let tokens = tokens.map(|entry| {
+                    let (corp_id, lifetime, is_former) = parse_token(entry)?;
+                    let credentials = match is_former {
+                        true => ObjectVersion::default(),
+                        false => credentials.clone(),
+                    };
+                    token(corp_id, lifetime, credentials)
+                });
+                let mut tokens: Vec<TokenRecord> = tokens.collect::<Option<_>>()?;
+                sort(&mut tokens);
+                (Shape::Many, tokens)
+            }
+            _ => return None,
+        };
         Some(Self {
-            site: text(ANNOTATION_SITE)?,
-            corp_id: text(ANNOTATION_CORP_ID)?,
-            lifetime: Lifetime {
-                minted_at: time(ANNOTATION_MINTED_AT)?,
-                expires_at: time(ANNOTATION_EXPIRES_AT)?,
-            },
-            credentials: ObjectVersion {
-                uid: text(ANNOTATION_CREDENTIALS_UID)?,
-                resource_version: text(ANNOTATION_CREDENTIALS_VERSION)?,
-            },
+            shape,
+            tokens,
+            templates: text(ANNOTATION_TEMPLATES).unwrap_or_default(),
+            digest: text(ANNOTATION_DATA_DIGEST)?,
+            value_changed_at: time(ANNOTATION_VALUE_CHANGED_AT),
         })
     }
+
+    /// The annotations that say so. The credentials are those of the newest token that has any.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let Some(first) = self.tokens.first() else {
+            return BTreeMap::new();
+        };
+        let current = self
+            .tokens
+            .iter()
+            .filter(|token| token.credentials != ObjectVersion::default())
+            .max_by_key(|token| token.lifetime.minted_at)
+            .map_or(&first.credentials, |token| &token.credentials);
+        let lifetimes = || self.tokens.iter().map(|token| token.lifetime);
+        let expires_at = lifetimes().map(|lifetime| lifetime.expires_at).min();
+        let minted_at = lifetimes().map(|lifetime| lifetime.minted_at).max();
+        let shown = |time: Option<Timestamp>| time.map(|time| time.to_string());
+        let list = |shape| {
+            let entries = self.tokens.iter();
+            let entries = entries.map(|token| show_token(token, token.credentials != *current));
+            (self.shape == shape).then(|| entries.collect::<Vec<_>>().join(","))
+        };
+        let recorded = [
+            (ANNOTATION_SITE, Some(first.site.clone())),
+            (ANNOTATION_CLIENT_ID, Some(first.client_id.clone())),
+            (
+                ANNOTATION_CORP_ID,
+                (self.shape == Shape::One).then(|| first.corp_id.clone()),
+            ),
+            (ANNOTATION_TOKENS, list(Shape::Many)),
+            (ANNOTATION_EXPIRES_AT, shown(expires_at)),
+            (ANNOTATION_MINTED_AT, shown(minted_at)),
+            (ANNOTATION_CREDENTIALS_UID, Some(current.uid.clone())),
+            (
+                ANNOTATION_CREDENTIALS_VERSION,
+                Some(current.resource_version.clone()),
+            ),
+            (
+                ANNOTATION_TEMPLATES,
+                Some(self.templates.clone()).filter(|templates| !templates.is_empty()),
+            ),
+            (ANNOTATION_VALUE_CHANGED_AT, shown(self.value_changed_at)),
+            (ANNOTATION_DATA_DIGEST, Some(self.digest.clone())),
+        ];
+        let recorded = recorded.into_iter();
+        recorded
+            .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+            .collect()
+    }
+
+    /// Every key that was written.
+    pub fn keys(&self) -> impl Iterator<Item = String> {
+        let templates = self.templates.rsplit_once('@').map_or("", |(keys, _)| keys);
+        self.tokens
+            .iter()
+            .flat_map(|token| self.shape.keys(&token.corp_id))
+            .chain(
+                templates
+                    .split(',')
+                    .filter(|key| !key.is_empty())
+                    .map(str::to_owned),
+            )
+    }
+
+    /// What is recorded of an organisation's token.
+    pub fn token(&self, corp_id: &str) -> Option<&TokenRecord> {
+        let found = self
+            .tokens
+            .binary_search_by(|token| token.corp_id.as_str().cmp(corp_id));
+        found.ok().map(|at| &self.tokens[at])
+    }
+}
+
+/// Puts tokens into the order that [`Recorded::tokens`] has.
+pub fn sort(tokens: &mut [TokenRecord]) {
+    tokens.sort_by(|one, other| one.corp_id.cmp(&other.corp_id));
+}
+
+fn show_token(token: &TokenRecord, is_former: bool) -> String {
+    format!(
+        "{}={}+{}{}",
+        token.corp_id,
+        token.lifetime.minted_at.as_second(),
+        token.lifetime.length().as_secs(),
+        if is_former { "~" } else { "" },
+    )
+}
+
+fn parse_token(entry: &str) -> Option<(String, Lifetime, bool)> {
+    let (entry, is_former) = match entry.strip_suffix('~') {
+        Some(entry) => (entry, true),
+        None => (entry, false),
+    };
+    let (corp_id, life) = entry.split_once('=')?;
+    let (minted_at, seconds) = life.split_once('+')?;
+    let minted_at = Timestamp::from_second(minted_at.parse().ok()?).ok()?;
+    let expires_at = minted_at
+        .checked_add(SignedDuration::from_secs(seconds.parse().ok()?))
+        .ok()?;
+    let lifetime = Lifetime {
+        minted_at,
+        expires_at,
+    };
+    Some((corp_id.to_owned(), lifetime, is_former))
 }
 
 /// What is kept of a Secret's metadata; its contents are not.
@@ -95,8 +197,14 @@ pub struct TargetMeta {
     pub annotations: BTreeMap<String, String>,
     /// Its owners.
     pub owner_references: Vec<OwnerReference>,
-    /// Whether the last to write our keys were we, by the managed fields.
+    /// What the annotations record of its keys.
+    pub recorded: Option<Recorded>,
+    /// Whether the last to write what is recorded were we, by the managed fields.
     pub data_is_ours: bool,
+    /// Labels that we set and nobody else.
+    pub our_labels: BTreeSet<String>,
+    /// Annotations that we set and nobody else.
+    pub our_annotations: BTreeSet<String>,
     /// Whether it is on its way out.
     pub deleting: bool,
 }
@@ -109,12 +217,25 @@ impl TargetMeta {
         if let Some(annotations) = &mut meta.annotations {
             annotations.retain(|key, _| !key.contains("kubernetes.io/"));
         }
+        let annotations = meta.annotations.take().unwrap_or_default();
+        let recorded = Recorded::parse(&annotations);
+        let managed = Managed::of(meta.managed_fields.as_deref().unwrap_or_default());
+        let data_is_ours = recorded.as_ref().is_some_and(|recorded| {
+            let recording = recorded.annotations().into_keys();
+            recorded.keys().all(|key| managed.is_ours("/f:data", &key))
+                && recording
+                    .into_iter()
+                    .all(|key| managed.is_ours("/f:metadata/f:annotations", &key))
+        });
         Self {
             version: ObjectVersion::of(&meta),
-            data_is_ours: owns_data(meta.managed_fields.as_deref().unwrap_or_default()),
+            data_is_ours,
+            our_labels: managed.ours("/f:metadata/f:labels"),
+            our_annotations: managed.ours("/f:metadata/f:annotations"),
+            recorded,
             deleting: meta.deletion_timestamp.is_some(),
             labels: meta.labels.unwrap_or_default(),
-            annotations: meta.annotations.unwrap_or_default(),
+            annotations,
             owner_references: meta.owner_references.unwrap_or_default(),
         }
     }
@@ -139,11 +260,6 @@ impl TargetMeta {
             .map(String::as_str)
     }
 
-    /// What is recorded of the token in it.
-    pub fn record(&self) -> Option<TokenRecord> {
-        TokenRecord::parse(&self.annotations)
-    }
-
     /// The digest of what was written into it.
     pub fn digest(&self) -> Option<&str> {
         self.annotations
@@ -152,199 +268,142 @@ impl TargetMeta {
     }
 }
 
-/// Whether `entries` say that we wrote every key and record of ours, and nobody since.
-pub fn owns_data(entries: &[ManagedFieldsEntry]) -> bool {
-    let (ours, others): (Vec<_>, Vec<_>) = entries
-        .iter()
-        .filter_map(|entry| Some((entry.manager.as_deref(), &entry.fields_v1.as_ref()?.0)))
-        .partition(|(manager, _)| *manager == Some(MANAGER));
-    let only_ours = |map: &str, key: &str| {
-        let pointer = format!("{map}/f:{}", key.replace('~', "~0").replace('/', "~1"));
-        let owned =
-            |(_, fields): &(Option<&str>, &serde_json::Value)| fields.pointer(&pointer).is_some();
-        ours.iter().any(owned) && !others.iter().any(owned)
-    };
-    KEYS.iter().all(|key| only_ours("/f:data", key))
-        && RECORD
-            .iter()
-            .all(|key| only_ours("/f:metadata/f:annotations", key))
+/// Who set which fields.
+struct Managed<'a> {
+    ours: Vec<&'a serde_json::Value>,
+    others: Vec<&'a serde_json::Value>,
 }
 
-/// The keys and values of a target Secret.
-#[derive(Clone)]
-pub struct Data(BTreeMap<&'static str, Zeroizing<String>>);
-
-impl Data {
-    /// Layout `Single`.
-    pub fn of(token: &AccessToken, record: &TokenRecord) -> Self {
-        Self(BTreeMap::from([
-            (KEY_ACCESS_TOKEN, Zeroizing::new(token.expose().to_owned())),
-            (KEY_CORP_ID, Zeroizing::new(record.corp_id.clone())),
-            (
-                KEY_EXPIRES_AT,
-                Zeroizing::new(record.lifetime.expires_at.to_string()),
-            ),
-        ]))
-    }
-
-    /// Our keys, as they were found in a Secret; `None` where one is missing or not text.
-    pub fn found(mut lookup: impl FnMut(&str) -> Option<Zeroizing<Vec<u8>>>) -> Option<Self> {
-        let mut data = BTreeMap::new();
-        for key in KEYS {
-            let text = String::from_utf8(lookup(key)?.to_vec()).ok()?;
-            data.insert(key, Zeroizing::new(text));
-        }
-        Some(Self(data))
-    }
-
-    /// SHA-256 over keys and values with their lengths, in hexadecimal.
-    pub fn digest(&self) -> String {
-        let mut hash = Sha256::new();
-        for (key, value) in &self.0 {
-            for part in [key.as_bytes(), value.as_bytes()] {
-                hash.update((part.len() as u64).to_be_bytes());
-                hash.update(part);
+impl<'a> Managed<'a> {
+    fn of(entries: &'a [ManagedFieldsEntry]) -> Self {
+        let mut managed = Self {
+            ours: Vec::new(),
+            others: Vec::new(),
+        };
+        for entry in entries {
+            let Some(fields) = &entry.fields_v1 else {
+                continue;
+            };
+            match entry.manager.as_deref() {
+                Some(MANAGER) => managed.ours.push(&fields.0),
+                _ => managed.others.push(&fields.0),
             }
         }
-        hash.finalize()
-            .iter()
-            .fold(String::with_capacity(64), |mut hex, byte| {
-                use std::fmt::Write as _;
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            })
+        managed
     }
 
-    /// The token, where these keys are what `target` recorded of them.
-    pub fn token_recorded_by(&self, target: &TargetMeta) -> Option<Held> {
-        let record = target.record()?;
-        let token = AccessToken::new(self.0.get(KEY_ACCESS_TOKEN)?.to_string())?;
-        let genuine = target.digest() == Some(self.digest().as_str())
-            && Self::of(&token, &record).digest() == self.digest();
-        genuine.then_some(Held { token, record })
-    }
-
-    /// Keys and values, for the request that writes them.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.0.iter().map(|(key, value)| (*key, value.as_str()))
-    }
-}
-
-/// A Secret as it is to be written.
-pub struct Write {
-    /// Its name.
-    pub name: String,
-    /// The state that is replaced; `None` where there is none and it is created.
-    pub replaces: Option<ObjectVersion>,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// Its annotations; `None` takes one away.
-    pub annotations: BTreeMap<String, Option<String>>,
-    /// All its owners.
-    pub owner_references: Vec<OwnerReference>,
-    /// Its keys; `None` leaves them as they are.
-    pub data: Option<Data>,
-}
-
-/// The labels of an app's Secret.
-fn labels(app: &DingTalkApp) -> BTreeMap<String, String> {
-    let mut labels = app.spec.target.labels.clone();
-    labels.insert(LABEL_MANAGED_BY.to_owned(), MANAGER.to_owned());
-    labels.insert(LABEL_APP_UID.to_owned(), app.uid().unwrap_or_default());
-    labels
-}
-
-/// The annotations of an app's Secret that holds the token of `record`.
-fn annotations(app: &DingTalkApp, record: &TokenRecord, digest: &str) -> BTreeMap<String, String> {
-    let mut annotations = app.spec.target.annotations.clone();
-    let recorded = [
-        (ANNOTATION_APP, app.name_any()),
-        (ANNOTATION_SITE, record.site.clone()),
-        (ANNOTATION_CORP_ID, record.corp_id.clone()),
-        (
-            ANNOTATION_EXPIRES_AT,
-            record.lifetime.expires_at.to_string(),
-        ),
-        (ANNOTATION_MINTED_AT, record.lifetime.minted_at.to_string()),
-        (ANNOTATION_CREDENTIALS_UID, record.credentials.uid.clone()),
-        (
-            ANNOTATION_CREDENTIALS_VERSION,
-            record.credentials.resource_version.clone(),
-        ),
-        (ANNOTATION_DATA_DIGEST, digest.to_owned()),
-    ];
-    annotations.extend(recorded.map(|(key, value)| (key.to_owned(), value)));
-    annotations
-}
-
-/// Without `blockOwnerDeletion`: setting it needs a right over the owner's finalizers where
-/// `OwnerReferencesPermissionEnforcement` is on, and it only delays a foreground deletion.
-fn owner_reference(app: &DingTalkApp) -> OwnerReference {
-    OwnerReference {
-        api_version: DingTalkApp::api_version(&()).into_owned(),
-        kind: DingTalkApp::kind(&()).into_owned(),
-        name: app.name_any(),
-        uid: app.uid().unwrap_or_default(),
-        controller: Some(true),
-        block_owner_deletion: None,
-    }
-}
-
-/// The owners that the Secret is to have: ours, and those of others except a former app of ours.
-fn owners(app: &DingTalkApp, present: &[OwnerReference]) -> Vec<OwnerReference> {
-    let kind = DingTalkApp::kind(&());
-    present
-        .iter()
-        .filter(|owner| owner.kind != kind)
-        .cloned()
-        .chain([owner_reference(app)])
-        .collect()
-}
-
-/// The write that makes the Secret hold `record`; `None` where it is so already. `held` is the
-/// token, where its value is known; `rewrite` sets the keys even if the metadata is as it should be.
-pub fn write(
-    app: &DingTalkApp,
-    record: &TokenRecord,
-    held: Option<&Held>,
-    rewrite: bool,
-    present: Option<&TargetMeta>,
-) -> Option<Write> {
-    let data = held.map(|held| Data::of(&held.token, record));
-    let digest = match (&data, present) {
-        (Some(data), _) => data.digest(),
-        (None, Some(present)) if !rewrite => present.digest()?.to_owned(),
-        _ => return None,
-    };
-    let labels = labels(app);
-    let annotations = annotations(app, record, &digest);
-    let present_owners = present.map_or(&[][..], |present| &present.owner_references);
-    let owner_references = owners(app, present_owners);
-    let rewrite = rewrite || present.is_none_or(|present| present.digest() != Some(&digest));
-    if let Some(present) = present.filter(|_| !rewrite) {
-        let contains = |all: &BTreeMap<String, String>, some: &BTreeMap<String, String>| {
-            some.iter().all(|(key, value)| all.get(key) == Some(value))
+    fn is_ours(&self, map: &str, key: &str) -> bool {
+        let field = format!("f:{key}");
+        let set = |fields: &&serde_json::Value| {
+            fields
+                .pointer(map)
+                .is_some_and(|map| map.get(&field).is_some())
         };
-        if contains(&present.labels, &labels)
-            && contains(&present.annotations, &annotations)
-            && present.owner_references == owner_references
-        {
-            return None;
+        self.ours.iter().any(set) && !self.others.iter().any(set)
+    }
+
+    /// The keys of a map that are ours alone; those of this project are known anyway.
+    fn ours(&self, map: &str) -> BTreeSet<String> {
+        self.ours
+            .iter()
+            .filter_map(|fields| fields.pointer(map)?.as_object())
+            .flat_map(|map| map.keys())
+            .filter_map(|field| field.strip_prefix("f:"))
+            .filter(|key| !key.starts_with(GROUP) && *key != LABEL_MANAGED_BY)
+            .filter(|key| self.is_ours(map, key))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(corp_id: &str, minted_at: i64, life: i64, version: &str) -> TokenRecord {
+        let minted_at = Timestamp::from_second(minted_at).expect("a time");
+        TokenRecord {
+            site: "global".into(),
+            client_id: "dingapp".into(),
+            corp_id: corp_id.into(),
+            lifetime: Lifetime {
+                minted_at,
+                expires_at: minted_at + SignedDuration::from_secs(life),
+            },
+            credentials: match version {
+                "" => ObjectVersion::default(),
+                version => ObjectVersion {
+                    uid: "c1".into(),
+                    resource_version: version.into(),
+                },
+            },
         }
     }
-    let mut annotations: BTreeMap<_, _> = annotations
-        .into_iter()
-        .map(|(key, value)| (key, Some(value)))
-        .collect();
-    if present.is_some_and(|present| present.adopt_by().is_some()) {
-        annotations.insert(ANNOTATION_ADOPT_BY.to_owned(), None);
+
+    fn recorded(shape: Shape, tokens: Vec<TokenRecord>) -> Recorded {
+        Recorded {
+            shape,
+            tokens,
+            templates: "app.json,.env@0123456789abcdef".into(),
+            digest: "d".into(),
+            value_changed_at: None,
+        }
     }
-    Some(Write {
-        name: app.target_name(),
-        replaces: present.map(|present| present.version.clone()),
-        labels,
-        annotations,
-        owner_references,
-        data: data.filter(|_| rewrite),
-    })
+
+    #[test]
+    fn what_is_recorded_is_read_back() {
+        let one = recorded(Shape::One, vec![token("ding1", 100, 7200, "5")]);
+        assert_eq!(Recorded::parse(&one.annotations()), Some(one.clone()));
+        let keys: Vec<String> = one.keys().collect();
+        assert_eq!(
+            keys,
+            ["access_token", "corp_id", "expires_at", "app.json", ".env"]
+        );
+        let many = recorded(
+            Shape::Many,
+            vec![
+                token("ding-1_a", 100, 7200, "5"),
+                token("ding2", 90, 60, ""),
+            ],
+        );
+        let annotations = many.annotations();
+        assert_eq!(
+            annotations[ANNOTATION_TOKENS],
+            "ding-1_a=100+7200,ding2=90+60~"
+        );
+        assert_eq!(annotations[ANNOTATION_EXPIRES_AT], "1970-01-01T00:02:30Z");
+        assert_eq!(Recorded::parse(&annotations), Some(many));
+    }
+
+    #[test]
+    fn a_record_that_was_tampered_with_is_none() {
+        let one = recorded(Shape::One, vec![token("ding1", 100, 7200, "5")]);
+        for key in [
+            ANNOTATION_SITE,
+            ANNOTATION_CORP_ID,
+            ANNOTATION_EXPIRES_AT,
+            ANNOTATION_DATA_DIGEST,
+        ] {
+            let mut annotations = one.annotations();
+            annotations.remove(key);
+            assert_eq!(Recorded::parse(&annotations), None, "{key}");
+        }
+        let mut annotations = one.annotations();
+        annotations.insert(ANNOTATION_TOKENS.into(), "ding1=x".into());
+        assert_eq!(Recorded::parse(&annotations), None);
+    }
+
+    #[test]
+    fn a_thousand_tokens_are_recorded_within_the_room_for_annotations() {
+        let corp = |n: usize| format!("{n:064}");
+        let tokens: Vec<_> = (0..1000)
+            .map(|n| token(&corp(n), 1_800_000_000, 2_592_000, ""))
+            .collect();
+        let size: usize = recorded(Shape::Many, tokens)
+            .annotations()
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
+        assert!(size < 128 * 1024, "{size}: the users' own may take as much");
+    }
 }

@@ -207,11 +207,22 @@ async fn apps_that_share_credentials_all_follow_a_change() {
         .credentials("credentials", CLIENT_ID, "rotated")
         .await;
     sandbox
-        .eventually("a call for each", async || {
-            (sandbox.stub.calls("ding1").len() == 10).then_some(())
+        .eventually("a new token in each Secret", async || {
+            for name in names {
+                let token = sandbox.token(&format!("{name}-token")).await?;
+                let version = sandbox
+                    .annotation(&format!("{name}-token"), "credentials-resource-version")
+                    .await?;
+                let current = sandbox.version_of("credentials").await?;
+                if !sandbox.stub.accepts(&token.value) || version != current {
+                    return None;
+                }
+            }
+            Some(())
         })
         .await;
     for name in names {
         sandbox.until_renewed(name).await;
     }
+    assert_eq!(sandbox.stub.calls("ding1").len(), 2, "one mint for all");
 }

@@ -108,7 +108,7 @@ async fn what_cannot_work_is_refused_with_what_to_write_instead() {
         (
             "a",
             spec(json!({"corpIds": ["a", "b"]})),
-            "one DingTalkApp for each further organisation",
+            "or set target.layout to Shared",
         ),
         (
             "a",
@@ -194,6 +194,44 @@ async fn what_cannot_work_is_refused_with_what_to_write_instead() {
             "a",
             spec(json!({"credentialsSecretRef": {"name": "x", "clientIdKey": "a/b"}})),
             "not a key of a Secret",
+        ),
+        (
+            "a",
+            spec(json!({"corpIds": ["a", "B"], "target": {"layout": "PerCorp"}})),
+            "use layout Shared for other corpIds",
+        ),
+        (
+            "a",
+            spec(json!({"target": {"layout": "PerCorp", "name": "x".repeat(189)}})),
+            "188 characters at most",
+        ),
+        (
+            "a",
+            spec(json!({
+                "corpIds": ["a", "b"], "target": {"layout": "PerCorp", "name": "t"},
+                "credentialsSecretRef": {"name": "t-b"},
+            })),
+            "is the credentials Secret",
+        ),
+        (
+            "a",
+            spec(json!({"corpIds": ["a", "B"], "target": {"layout": "Shared"}})),
+            "",
+        ),
+        (
+            "a",
+            spec(json!({"target": {"data": {"a/b": "x"}}})),
+            "not a key of a Secret",
+        ),
+        (
+            "a",
+            spec(json!({"rolloutRestartTargets": [{"kind": "Pod", "name": "x"}]})),
+            "supported values",
+        ),
+        (
+            "a",
+            spec(json!({"referenceGrants": [{"namespace": "*"}]})),
+            "without wildcards",
         ),
         (long.as_str(), spec(json!({})), "set spec.target.name"),
     ];

@@ -1,5 +1,6 @@
 //! A namespace, a stub and an operator for each test; one control plane for all.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use dingtalk_stub::Stub;
-use dingtalk_token_operator::api::DingTalkApp;
+use dingtalk_token_operator::api::{DingTalkApp, DingTalkTokenReference};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
@@ -69,17 +70,19 @@ impl Plane {
         let client = self.client().await;
         let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
         let apply = PatchParams::apply("test").force();
-        let crd = DingTalkApp::crd();
-        crds.patch(&crd.name_any(), &apply, &Patch::Apply(&crd))
+        for crd in [DingTalkApp::crd(), DingTalkTokenReference::crd()] {
+            crds.patch(&crd.name_any(), &apply, &Patch::Apply(&crd))
+                .await
+                .expect("the CRD");
+            let established = conditions::is_crd_established();
+            tokio::time::timeout(
+                PATIENCE,
+                await_condition(crds.clone(), &crd.name_any(), established),
+            )
             .await
-            .expect("the CRD");
-        tokio::time::timeout(
-            PATIENCE,
-            await_condition(crds, &crd.name_any(), conditions::is_crd_established()),
-        )
-        .await
-        .expect("established in time")
-        .expect("established");
+            .expect("established in time")
+            .expect("established");
+        }
         let roles: Api<ClusterRole> = Api::all(client);
         roles
             .patch(
@@ -353,8 +356,27 @@ impl Sandbox {
     }
 
     /// Looks until there is something; panics with what is known where it takes too long.
-    pub async fn eventually<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+    pub async fn eventually<T>(&self, what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+        self.patiently(PATIENCE.as_secs(), what, look).await
+    }
+
+    /// Waits until the operator knows its Secrets.
+    pub async fn until_watching(&self) {
+        self.eventually("the watches", async || {
+            let (status, _) = self.operator.as_ref()?.health("/readyz").await?;
+            (status == 200).then_some(())
+        })
+        .await;
+    }
+
+    /// As `eventually`, with a patience of so many seconds.
+    pub async fn patiently<T>(
+        &self,
+        seconds: u64,
+        what: &str,
+        mut look: impl AsyncFnMut() -> Option<T>,
+    ) -> T {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);
         loop {
             if let Some(seen) = look().await {
                 return seen;
@@ -370,7 +392,9 @@ impl Sandbox {
                     .flatten()
                     .map(|app| (app.name_any(), app.status))
                     .collect();
-                panic!("not seen: {what}\n{statuses:#?}\n{}", self.logs());
+                let mut statuses = format!("{statuses:#?}");
+                statuses.truncate(20_000);
+                panic!("not seen: {what}\n{statuses}\n{}", self.logs());
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -412,6 +436,27 @@ impl Sandbox {
             expires_at: text("expires_at")?.parse().ok()?,
             corp_id: text("corp_id")?,
         })
+    }
+
+    /// An annotation of a Secret, of those of this project.
+    pub async fn annotation(&self, secret: &str, name: &str) -> Option<String> {
+        let secret = self.api::<Secret>().get_opt(secret).await.ok()??;
+        let key = format!("dingtalk-token-operator.github.io/{name}");
+        secret.metadata.annotations?.remove(&key)
+    }
+
+    pub async fn version_of(&self, secret: &str) -> Option<String> {
+        let secret = self.api::<Secret>().get_opt(secret).await.ok()??;
+        secret.metadata.resource_version
+    }
+
+    /// All keys of a Secret with their values.
+    pub async fn data(&self, secret: &str) -> Option<BTreeMap<String, String>> {
+        let secret = self.api::<Secret>().get_opt(secret).await.ok()??;
+        let text = |(key, value): (String, k8s_openapi::ByteString)| {
+            (key, String::from_utf8_lossy(&value.0).into_owned())
+        };
+        Some(secret.data?.into_iter().map(text).collect())
     }
 
     pub async fn events(&self, reason: &str) -> Vec<String> {

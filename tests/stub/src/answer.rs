@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::state::State;
+use crate::tokens::fresh;
 
 /// A request, as far as it matters.
 pub(crate) struct Asked<'a> {
@@ -92,8 +93,8 @@ pub(crate) fn by_the_rules(
     }
     let holder = (client_id.to_owned(), asked.corp_id.to_owned());
     let (life, repeat) = (state.settings.expires_in, state.settings.repeat);
-    let prefix = state.settings.token_prefix.clone();
-    let (token, life) = state.tokens.issue(holder, repeat, life, &prefix, now);
+    let fresh = fresh(&state.settings.token_prefix, state.settings.token_length);
+    let (token, life) = state.tokens.issue(holder, repeat, life, fresh, now);
     let mut body = json!({"access_token": token, "expires_in": expires_in.unwrap_or(json!(life))});
     if let Some(fields) = body
         .as_object_mut()

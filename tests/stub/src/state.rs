@@ -31,6 +31,8 @@ pub struct Settings {
     pub client_rate: u32,
     /// How tokens begin, to find them again.
     pub token_prefix: String,
+    /// How many characters a token has; 32 were seen.
+    pub token_length: usize,
     /// Milliseconds that every answer takes.
     pub latency: u64,
     /// How far the `Date` header is off, in seconds.
@@ -44,6 +46,7 @@ impl Default for Settings {
             expires_in: 7200,
             client_rate: 20,
             token_prefix: String::new(),
+            token_length: 32,
             latency: 0,
             clock_offset: 0,
         }

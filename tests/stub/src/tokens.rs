@@ -35,13 +35,14 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    /// Issues a token for an app in an organisation; gives it with its life in seconds.
+    /// Issues a token for an app in an organisation, `fresh` where it is a new one; gives it with its
+    /// life in seconds.
     pub(crate) fn issue(
         &mut self,
         holder: (String, String),
         repeat: Repeat,
         life: i64,
-        prefix: &str,
+        fresh: String,
         now: Timestamp,
     ) -> (String, i64) {
         self.valid.retain(|_, issued| issued.expires_at > now);
@@ -58,9 +59,9 @@ impl Tokens {
             }
             (Some(old), Repeat::NewRevoked) => {
                 self.valid.remove(&old);
-                (fresh(prefix), life)
+                (fresh, life)
             }
-            (_, _) => (fresh(prefix), life),
+            (_, _) => (fresh, life),
         };
         let expires_at = now
             .saturating_add(SignedDuration::from_secs(life))
@@ -90,9 +91,13 @@ impl Tokens {
     }
 }
 
-/// 32 hexadecimal digits, as were seen; a prefix takes the place of the first.
-fn fresh(prefix: &str) -> String {
-    let digits = format!("{:032x}", rand::random::<u128>());
-    let kept = digits.len().saturating_sub(prefix.len());
-    format!("{prefix}{}", &digits[digits.len() - kept..])
+/// So many hexadecimal digits; a prefix takes the place of the first.
+pub(crate) fn fresh(prefix: &str, length: usize) -> String {
+    let mut digits = String::new();
+    while digits.len() < length {
+        digits.push_str(&format!("{:032x}", rand::random::<u128>()));
+    }
+    digits.truncate(length);
+    let kept = length.saturating_sub(prefix.len());
+    format!("{prefix}{}", &digits[length - kept..])
 }

@@ -1,0 +1,112 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::spec::{annotation_map, label_map};
+
+/// Keeps a copy of the tokens of a `DingTalkApp` of another namespace.
+///
+/// The app has to name this namespace in its `spec.referenceGrants`.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "dingtalk-token-operator.github.io",
+    version = "v1alpha1",
+    kind = "DingTalkTokenReference",
+    plural = "dingtalktokenreferences",
+    shortname = "dtr",
+    category = "dingtalk",
+    doc = "DingTalkTokenReference keeps a copy of the tokens of a DingTalkApp of another namespace in a Secret of its own, as long as that app names this namespace in its spec.referenceGrants.",
+    namespaced,
+    status = "DingTalkTokenReferenceStatus",
+    validation = Rule::new("has(self.spec.target.name) || self.metadata.name.size() <= 182").message("metadata.name is too long for the default target names <name>-token and <name>-token-<corpId>: set spec.target.name"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the Secret holds valid tokens"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "Why it is so"),
+    printcolumn(name = "App", type_ = "string", json_path = ".spec.appRef.name", description = "The DingTalkApp"),
+    printcolumn(name = "App-Namespace", type_ = "string", json_path = ".spec.appRef.namespace", description = "The namespace of the DingTalkApp"),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt", description = "When the first token expires"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct DingTalkTokenReferenceSpec {
+    /// The app whose tokens are copied.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("appRef cannot be changed: create another DingTalkTokenReference"))]
+    pub app_ref: AppReference,
+    /// The Secret to write.
+    #[serde(default)]
+    pub target: ReferenceTarget,
+}
+
+/// Names a `DingTalkApp`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AppReference {
+    /// The app's namespace.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    /// The app's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// The Secret that holds the copy; it has the keys of the app's own.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ReferenceTarget {
+    /// The Secret's name. Default: `<metadata.name>-token`; where the app has layout `PerCorp`, each
+    /// name ends with `-<corpId>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 188))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("not a Secret's name: use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
+    pub name: Option<String>,
+    /// Labels to set on the Secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 32), schema_with = "label_map")]
+    #[x_kube(
+        validation = Rule::new("self.all(key, !key.matches('(^|[.])(kubernetes[.]io|k8s[.]io)/|^dingtalk-token-operator[.]github[.]io/'))").message("labels of kubernetes.io, k8s.io and dingtalk-token-operator.github.io are reserved: use a prefix of your own"),
+        validation = Rule::new("self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))").message("not a label: a key is [prefix/]name, and name and value have at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit")
+    )]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations to set on the Secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 32), schema_with = "annotation_map")]
+    #[x_kube(
+        validation = Rule::new("self.all(key, !key.matches('(^|[.])(kubernetes[.]io|k8s[.]io)/|^dingtalk-token-operator[.]github[.]io/'))").message("annotations of kubernetes.io, k8s.io and dingtalk-token-operator.github.io are reserved: use a prefix of your own"),
+        validation = Rule::new("self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))").message("not an annotation: a key is [prefix/]name, and name has at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit")
+    )]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What the operator observed last.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DingTalkTokenReferenceStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`: True while the Secret holds a copy of tokens that are valid now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// When the first of the tokens expires, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// The Secrets that hold the copy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub secret_names: Vec<String>,
+}
+
+impl DingTalkTokenReference {
+    /// `spec.target.name` or its default.
+    pub fn target_name(&self) -> String {
+        match &self.spec.target.name {
+            Some(name) => name.clone(),
+            None => format!(
+                "{}-token",
+                self.metadata.name.as_deref().unwrap_or_default()
+            ),
+        }
+    }
+}

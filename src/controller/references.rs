@@ -1,0 +1,304 @@
+//! Copies of tokens in other namespaces: look, decide, act.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use tracing::{info, warn};
+
+use super::Context;
+use super::cluster::ClusterError;
+use super::index::ReferenceRef;
+use super::reconcile::event;
+use crate::api::DingTalkTokenReference;
+use crate::dingtalk::Redactor;
+use crate::plan::{
+    Data, ObjectVersion, ReferenceMemory, ReferenceStep, TargetMeta, WriteProblem, copy_write,
+    reference_notice, reference_status, reference_step,
+};
+
+/// More steps in a row than any way has, apart from one for each copy.
+const STEPS_MAX: usize = 12;
+/// After a call to the API server that failed and that no condition tells of.
+const RETRY: SignedDuration = SignedDuration::from_secs(5);
+
+/// Brings one reference as far as it can be brought now.
+pub async fn reconcile(
+    reference: Arc<DingTalkTokenReference>,
+    context: Arc<Context>,
+) -> Result<Action, std::convert::Infallible> {
+    if reference.metadata.deletion_timestamp.is_some() || !context.ready().await {
+        return Ok(Action::await_change());
+    }
+    let key = ReferenceRef::from_obj(&*reference);
+    let copier = Copier {
+        memory: remember(&context, &key, &reference),
+        namespace: reference.namespace().unwrap_or_default(),
+        reference: &reference,
+        context: &context,
+        key,
+    };
+    let wake_at = copier.run().await;
+    context.reference_alarm.set(&copier.key, wake_at);
+    Ok(Action::await_change())
+}
+
+/// The memory of a reference; a new one where it is new or was recreated.
+fn remember(
+    context: &Context,
+    key: &ReferenceRef,
+    reference: &DingTalkTokenReference,
+) -> Arc<Mutex<ReferenceMemory>> {
+    let mut memories = context
+        .reference_memories
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let uid = reference.metadata.uid.clone().unwrap_or_default();
+    let memory = memories.entry(key.clone()).or_default();
+    let is_same = {
+        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.uid.is_empty() {
+            memory.uid.clone_from(&uid);
+        }
+        memory.uid == uid
+    };
+    if !is_same {
+        *memory = Arc::default();
+        let mut new = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        new.uid = uid;
+    }
+    Arc::clone(memory)
+}
+
+struct Copier<'a> {
+    key: ReferenceRef,
+    memory: Arc<Mutex<ReferenceMemory>>,
+    namespace: String,
+    reference: &'a DingTalkTokenReference,
+    context: &'a Arc<Context>,
+}
+
+impl Copier<'_> {
+    /// Gives the time to look again.
+    async fn run(&self) -> Option<Timestamp> {
+        let steps = STEPS_MAX + 2 * self.copies();
+        for _ in 0..steps {
+            let now = Timestamp::now();
+            let step = {
+                let index = self.context.index();
+                let view = index.reference_view(self.reference)?;
+                reference_step(&view, &mut self.memory(), now)
+            };
+            let done = match step {
+                ReferenceStep::Copy { name, source_name } => self.copy(&name, &source_name).await,
+                ReferenceStep::Delete { name, version } => self.delete(&name, &version).await,
+                ReferenceStep::Settle {
+                    told,
+                    expires_at,
+                    wake_at,
+                } => {
+                    return match self.settle(&told, expires_at, now).await {
+                        Ok(()) => wake_at,
+                        Err(error) => self.later(&error, now),
+                    };
+                }
+            };
+            if let Err(error) = done {
+                return self.later(&error, now);
+            }
+        }
+        warn!(reference = %self.key, "the Secret changes faster than it can be followed");
+        Some(Timestamp::now() + RETRY)
+    }
+
+    fn copies(&self) -> usize {
+        let index = self.context.index();
+        let view = index.reference_view(self.reference);
+        let copies = view.map(|view| view.copies.map_or(0, |copies| copies.len()));
+        copies.unwrap_or_default()
+    }
+
+    fn later(&self, error: &ClusterError, now: Timestamp) -> Option<Timestamp> {
+        if error.is_not_found() || error.is_conflict() {
+            return None;
+        }
+        warn!(reference = %self.key, %error, "tried again in {} s", RETRY.as_secs());
+        Some(now + RETRY)
+    }
+
+    /// (client) Reads the app's Secret and writes the copy.
+    async fn copy(&self, name: &str, source_name: &str) -> Result<(), ClusterError> {
+        let cluster = &self.context.cluster;
+        let app_namespace = self.reference.spec.app_ref.namespace.as_str();
+        let operation = "read the app's Secret";
+        let read = cluster.read_secret(operation, app_namespace, source_name);
+        let mut contents = match read.await {
+            Ok(contents) => contents,
+            Err(error) if error.is_not_found() => {
+                let users = self.context.secret_gone(app_namespace, source_name);
+                self.context.wake_all(users);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let source = TargetMeta::of(contents.metadata.clone());
+        let keys: Vec<String> = match &source.recorded {
+            Some(recorded) => recorded.keys().collect(),
+            None => Vec::new(),
+        };
+        let data = Data::found(keys, |key| contents.take(key));
+        let users = self.context.secret_seen(contents.metadata);
+        self.context.wake_all(users);
+        let write = {
+            let index = self.context.index();
+            let Some(view) = index.reference_view(self.reference) else {
+                return Ok(());
+            };
+            // The grant may have been withdrawn while the Secret was read.
+            let copy = view.copies.as_deref().unwrap_or_default().iter();
+            let Some(copy) = copy.into_iter().find(|copy| copy.name == name) else {
+                return Ok(());
+            };
+            let recorded = source.recorded.as_ref().filter(|recorded| {
+                let same = copy.source.map(|source| &source.version) == Some(&source.version);
+                same && data
+                    .as_ref()
+                    .is_some_and(|data| data.tokens_recorded(recorded).is_some())
+            });
+            let Some(recorded) = recorded else {
+                return Ok(());
+            };
+            copy_write(
+                self.reference,
+                name,
+                recorded.clone(),
+                data.as_ref(),
+                copy.present,
+            )
+        };
+        let generation = self.reference.metadata.generation;
+        let now = Timestamp::now();
+        let repair = {
+            let index = self.context.index();
+            let present = index.secret_in(&self.namespace, name);
+            self.memory()
+                .writing(name)
+                .is_repair(&write.recorded, generation, present)
+        };
+        let written = cluster.write_secret(&self.namespace, &write).await;
+        self.context.metrics.secret_write(written.is_ok());
+        match written {
+            Ok(metadata) => {
+                let version = ObjectVersion::of(&metadata);
+                let users = self.context.secret_seen(metadata);
+                self.context.wake_all(users);
+                self.memory()
+                    .writing(name)
+                    .wrote(version, write.recorded, generation, repair, now);
+                info!(reference = %self.key, secret = name, "copied");
+                Ok(())
+            }
+            Err(error) if error.is_conflict() || error.is_not_found() => {
+                self.look_at_copy(name).await
+            }
+            Err(error) if error.is_immutable() && write.replaces.is_some() => {
+                match &write.replaces {
+                    Some(version) => self.delete(name, version).await,
+                    None => Ok(()),
+                }
+            }
+            Err(error) => {
+                let problem = if error.is_namespace_terminating() {
+                    WriteProblem::NamespaceTerminating
+                } else if error.is_too_large() {
+                    WriteProblem::TooLarge
+                } else {
+                    WriteProblem::Refused
+                };
+                let sent = write.data.values().flatten().map(|value| value.as_str());
+                let message = Redactor::new(sent, [name, &self.namespace, &self.key.name])
+                    .clean(&error.to_string())
+                    .unwrap_or_else(|| "the API server refused the write".to_owned());
+                warn!(reference = %self.key, secret = name, error = message, "the copy is tried again");
+                let mut memory = self.memory();
+                let writing = memory.writing(name);
+                writing.failed(problem, message, generation, rand::random(), now);
+                Ok(())
+            }
+        }
+    }
+
+    /// (client) Deletes a Secret that is no copy any more.
+    async fn delete(&self, name: &str, version: &ObjectVersion) -> Result<(), ClusterError> {
+        let operation = "delete the copy";
+        let cluster = &self.context.cluster;
+        let deleted = cluster.delete_secret(operation, &self.namespace, name, version);
+        match deleted.await {
+            Ok(()) => {
+                info!(reference = %self.key, secret = name, "removed a copy");
+                let users = self.context.secret_gone(&self.namespace, name);
+                self.context.wake_all(users);
+                Ok(())
+            }
+            Err(error) if error.is_not_found() || error.is_conflict() => {
+                self.look_at_copy(name).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// (client) Looks at a Secret that is not as it was thought to be.
+    async fn look_at_copy(&self, name: &str) -> Result<(), ClusterError> {
+        let cluster = &self.context.cluster;
+        let users = match cluster.read_secret_metadata(&self.namespace, name).await {
+            Ok(metadata) => self.context.secret_seen(metadata),
+            Err(error) if error.is_not_found() => self.context.secret_gone(&self.namespace, name),
+            Err(error) => return Err(error),
+        };
+        self.context.wake_all(users);
+        Ok(())
+    }
+
+    /// (client) Reports.
+    async fn settle(
+        &self,
+        told: &(&'static str, &'static str, String),
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), ClusterError> {
+        let (previous, current) = {
+            let index = self.context.index();
+            let Some(view) = index.reference_view(self.reference) else {
+                return Ok(());
+            };
+            let memory = self.memory();
+            let previous = match &memory.status {
+                Some((status, _)) => status.clone(),
+                None => self.reference.status.clone().unwrap_or_default(),
+            };
+            let current = reference_status(&view, told, expires_at, &previous, now);
+            (previous, current)
+        };
+        if previous == current {
+            return Ok(());
+        }
+        let written = self
+            .context
+            .cluster
+            .write_status(self.reference, &previous, &current);
+        let version = written.await?;
+        self.memory().status = Some((current.clone(), version));
+        if let Some(notice) = reference_notice(&previous, &current) {
+            let event = event(self.reference, &self.context.instance, &notice);
+            if let Err(error) = self.context.cluster.publish(&self.namespace, &event).await {
+                warn!(reference = %self.key, reason = notice.reason, %error, "the event is lost");
+            }
+        }
+        Ok(())
+    }
+
+    fn memory(&self) -> std::sync::MutexGuard<'_, ReferenceMemory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,54 @@
+//! Restarts workloads that cannot read a file again, after a token's value changed.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::reconcile::Reconciler;
+use crate::plan::{Restart, Schedule, Settled, restart_notice, restart_step};
+
+/// After a restart that was refused: a missing role is not seen to come.
+const RETRY: Duration = Duration::from_secs(300);
+
+impl Reconciler<'_> {
+    /// (client) Restarts the workloads if they are to be; gives the time to look again.
+    pub async fn restart_workloads(&self, settled: &Settled, now: Timestamp) -> Option<Timestamp> {
+        let step = restart_step(self.app, settled, &mut self.memory(), now);
+        let at = match step {
+            Restart::Nothing => return None,
+            Restart::Later(at) => return Some(at),
+            Restart::Now => now,
+        };
+        let mut failed = Vec::new();
+        for workload in &self.app.spec.rollout_restart_targets {
+            let (kind, name) = (workload.kind, &workload.name);
+            let restarted = self
+                .context
+                .cluster
+                .restart(&self.namespace, workload, at)
+                .await;
+            match restarted {
+                Ok(()) => info!(app = %self.key, ?kind, name, "restarted for a new token"),
+                Err(error) => {
+                    warn!(app = %self.key, ?kind, name, %error, "not restarted for a new token");
+                    let is_gone = error.is_not_found();
+                    failed.push((workload, error.to_string(), is_gone));
+                }
+            }
+        }
+        let notice = restart_notice(self.app, &failed);
+        self.publish(&notice).await;
+        // What does not exist cannot be running with a former token.
+        let is_done = failed.iter().all(|(.., is_gone)| *is_gone);
+        let mut memory = self.memory();
+        if is_done {
+            memory.restarted_at = Some(at);
+            memory.restart_retry = None;
+            return None;
+        }
+        let retry = Schedule::after(now, RETRY);
+        memory.restart_retry = Some(retry);
+        Some(retry.at)
+    }
+}

@@ -1,0 +1,286 @@
+//! What the operator remembers of one organisation's token, and how attempts change it.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::backoff::delay;
+use super::schedule::{Schedule, jitter, next_fetch, renewal_at};
+use super::token::lifetime;
+use super::{Held, Lifetime, ObjectVersion, TokenRecord};
+use crate::dingtalk::{Failure, Fingerprint, Minted};
+
+/// Expiries this close are the same expiry, seen through two round trips.
+const SAME_EXPIRY: SignedDuration = SignedDuration::from_secs(5);
+/// After so many renewals ahead of expiry that brought no more life, none is tried any more.
+const UNEXTENDED_MAX: u32 = 2;
+/// Only every so many lifetimes, to see whether that has changed: three calls in a hundred.
+const PROBE_EVERY: u32 = 32;
+
+/// A fetch that is queued or in flight.
+#[derive(Clone, Debug)]
+pub struct Minting {
+    /// Which fetch of this process.
+    pub id: u64,
+    /// Where from.
+    pub site: String,
+    /// For which organisation.
+    pub corp_id: String,
+    /// With which `client_id`.
+    pub client_id: String,
+    /// With which state of the credentials.
+    pub credentials: ObjectVersion,
+    /// The generation of the spec that asked for it.
+    pub generation: Option<i64>,
+    /// The request for renewal that it answers.
+    pub request: Option<String>,
+    /// `spec.renewBefore` at that time.
+    pub renew_before: Option<Duration>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Attempts that fail.
+#[derive(Clone, Debug)]
+pub struct Failing {
+    /// The last failure.
+    pub failure: Failure,
+    /// How many in a row, for the pace.
+    pub streak: u32,
+    /// Since when, with this reason.
+    pub since: Timestamp,
+    generation: Option<i64>,
+}
+
+/// What is known of the token that a new one replaces.
+#[derive(Clone, Copy, Default)]
+pub struct Former<'a> {
+    /// What is recorded of it.
+    pub record: Option<&'a TokenRecord>,
+    /// Whether its value is that of the new one, where the value itself is not known.
+    pub has_same_value: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Corp {
+    /// The token, where its value is known.
+    pub held: Option<Held>,
+    /// The fetch under way.
+    pub minting: Option<Minting>,
+    /// Attempts that fail.
+    pub failing: Option<Failing>,
+    /// Since when a token waits to be written.
+    pub unwritten_since: Option<Timestamp>,
+    /// When the value changed last in this process, other than by the first issue.
+    pub value_changed_at: Option<Timestamp>,
+    /// The credentials that the last attempt used.
+    pub tried: Option<Fingerprint>,
+    /// The credentials that the token was fetched with, where that is known.
+    pub minted_with: Option<Fingerprint>,
+    /// The last request for renewal that was acted upon.
+    pub request_done: Option<String>,
+    /// How many renewals in a row, ahead of expiry, brought no more life.
+    unextended: u32,
+    /// Where renewals ahead of expiry bring no more life: for how many lifetimes none was tried.
+    barren: Option<u32>,
+    renewal: Option<(Lifetime, Option<Duration>, Schedule)>,
+    retry: Option<Schedule>,
+}
+
+impl Corp {
+    /// Not before `at`, as a former process decided.
+    pub fn resume(&mut self, at: Timestamp, is_barren: bool, now: Timestamp) {
+        self.retry = Some(Schedule::at(now, at));
+        self.barren = is_barren.then_some(0);
+    }
+
+    /// Whether renewals ahead of expiry bring no more life.
+    pub fn is_unextended(&self) -> bool {
+        self.unextended > 0 || self.barren.is_some()
+    }
+
+    /// To be called before anything is decided.
+    pub fn notice_clock(&mut self, now: Timestamp) {
+        if let Some((.., schedule)) = &mut self.renewal {
+            schedule.notice_clock(now);
+        }
+        if let Some(schedule) = &mut self.retry {
+            schedule.notice_clock(now);
+        }
+        self.unwritten_since = self.unwritten_since.map(|since| since.min(now));
+    }
+
+    /// When the token is fetched next, apart from changes of spec and credentials; `None`: now.
+    pub fn next_fetch(
+        &mut self,
+        uid: &str,
+        token: Option<&TokenRecord>,
+        renew_before: Option<Duration>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        if let Some(retry) = self.retry {
+            return Some(retry.at);
+        }
+        let lifetime = token?.lifetime;
+        let fits = |(of, before, _): &(Lifetime, Option<Duration>, Schedule)| {
+            *of == lifetime && *before == renew_before
+        };
+        if self.renewal.as_ref().is_none_or(|renewal| !fits(renewal)) {
+            let at = renewal_at(lifetime, renew_before, jitter(uid, lifetime.expires_at));
+            self.renewal = Some((lifetime, renew_before, Schedule::at(now, at)));
+        }
+        self.renewal.map(|(.., schedule)| schedule.at)
+    }
+
+    /// Whether the next fetch is an ordinary renewal, which may be made a little earlier.
+    pub fn is_renewal(&self) -> bool {
+        self.retry.is_none() && !self.is_unextended()
+    }
+
+    /// Whether a change of the spec makes a failed attempt worth repeating.
+    pub fn spec_changed_since_failure(&self, generation: Option<i64>) -> bool {
+        self.failing.as_ref().is_some_and(|failing| {
+            failing.generation != generation && failing.failure.class.needs_a_person()
+        })
+    }
+
+    /// Takes note of a token that was minted by the request that started at `requested_at`; tells
+    /// whether its value is new.
+    pub fn minted(
+        &mut self,
+        uid: &str,
+        minting: &Minting,
+        minted: Minted,
+        requested_at: Timestamp,
+        former: Former<'_>,
+        now: Timestamp,
+    ) -> bool {
+        let record = TokenRecord {
+            site: minting.site.clone(),
+            client_id: minting.client_id.clone(),
+            corp_id: minting.corp_id.clone(),
+            lifetime: lifetime(requested_at, minted.expires_in),
+            credentials: minting.credentials.clone(),
+        };
+        let same_value = match &self.held {
+            Some(held) => held.token == minted.token,
+            None => former.has_same_value,
+        };
+        let previous = self.held.take().map(|held| held.record);
+        let previous = previous.or_else(|| former.record.cloned());
+        let previous =
+            previous.filter(|old| old.site == record.site && old.corp_id == record.corp_id);
+        let same_value = same_value && previous.is_some();
+        let gained = previous.as_ref().map(|old| {
+            let old = old.lifetime.expires_at;
+            record.lifetime.expires_at.duration_since(old)
+        });
+        let early = previous
+            .as_ref()
+            .is_some_and(|old| now < old.lifetime.expires_at);
+        self.learn(
+            early,
+            early && gained.is_some_and(|gained| gained <= SAME_EXPIRY),
+        );
+        if !same_value && previous.is_some() {
+            self.value_changed_at = Some(record.lifetime.minted_at);
+        }
+        let unchanged = same_value && gained.is_some_and(|gained| gained.abs() <= SAME_EXPIRY);
+        let record = match previous {
+            // A record from the future, before the clock was set back, gives no lifetime to go by.
+            Some(old) if unchanged && old.lifetime.minted_at <= record.lifetime.minted_at => {
+                TokenRecord {
+                    credentials: record.credentials,
+                    client_id: record.client_id,
+                    ..old
+                }
+            }
+            _ => record,
+        };
+        let lifetime = record.lifetime;
+        self.hold(Held {
+            token: minted.token,
+            record,
+        });
+        self.unwritten_since.get_or_insert(now);
+        self.request_done.clone_from(&minting.request);
+        let jitter = jitter(uid, lifetime.expires_at);
+        let unextended = match self.barren {
+            Some(lifetimes) if lifetimes < PROBE_EVERY => UNEXTENDED_MAX,
+            _ => self.unextended,
+        };
+        let at = next_fetch(lifetime, minting.renew_before, jitter, unextended, now);
+        self.renewal = Some((lifetime, minting.renew_before, Schedule::at(now, at)));
+        !same_value
+    }
+
+    /// Takes over a token that another app with the same credentials has.
+    pub fn adopt(&mut self, held: Held, now: Timestamp) {
+        self.value_changed_at = self
+            .held
+            .as_ref()
+            .filter(|old| old.token != held.token)
+            .map(|_| held.record.lifetime.minted_at)
+            .or(self.value_changed_at);
+        self.hold(held);
+        self.minting = None;
+        self.unwritten_since.get_or_insert(now);
+    }
+
+    fn hold(&mut self, held: Held) {
+        self.held = Some(held);
+        self.minted_with = self.tried;
+        self.failing = None;
+        self.retry = None;
+    }
+
+    /// Learns from a success whether a renewal ahead of expiry brings more life.
+    fn learn(&mut self, early: bool, unextended: bool) {
+        match (early, unextended) {
+            (true, false) => (self.unextended, self.barren) = (0, None),
+            (true, true) if self.barren.is_some() => {
+                (self.unextended, self.barren) = (UNEXTENDED_MAX, Some(0));
+            }
+            (true, true) => {
+                self.unextended += 1;
+                self.barren = (self.unextended >= UNEXTENDED_MAX).then_some(0);
+            }
+            (false, _) => {
+                self.unextended = 0;
+                self.barren = self.barren.map(|lifetimes| lifetimes.saturating_add(1));
+            }
+        }
+    }
+
+    /// Takes note of a failed attempt; gives the wait until the next.
+    pub fn failed(
+        &mut self,
+        minting: &Minting,
+        failure: Failure,
+        life_left: Option<Duration>,
+        random: f64,
+        now: Timestamp,
+    ) -> Duration {
+        let same_class = self
+            .failing
+            .as_ref()
+            .filter(|old| old.failure.class == failure.class);
+        let same_reason = self
+            .failing
+            .as_ref()
+            .filter(|old| old.failure.reason == failure.reason);
+        let streak = same_class.map_or(1, |old| old.streak.saturating_add(1));
+        let since = same_reason.map_or(now, |old| old.since);
+        let wait = delay(failure.class, streak, random, failure.wait, life_left);
+        self.retry = Some(Schedule::after(now, wait));
+        self.request_done.clone_from(&minting.request);
+        self.failing = Some(Failing {
+            failure,
+            streak,
+            since,
+            generation: minting.generation,
+        });
+        wait
+    }
+}

@@ -1,0 +1,338 @@
+//! The Secrets that an app is to have, and the writes that make them so.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Resource, ResourceExt};
+use zeroize::Zeroizing;
+
+use super::data::{Data, Shape};
+use super::target::{Recorded, sort};
+use super::templates::{TemplateError, Templates};
+use super::{Held, ObjectVersion, TargetMeta, TokenRecord};
+use crate::api::{
+    ANNOTATION_ADOPT_BY, ANNOTATION_APP, ANNOTATION_CORP_ID, ANNOTATION_REFERENCE,
+    ANNOTATION_TEMPLATES, ANNOTATION_TOKENS, ANNOTATION_VALUE_CHANGED_AT, DeletionPolicy,
+    DingTalkApp, LABEL_APP_UID, LABEL_MANAGED_BY, Layout, MANAGER,
+};
+
+/// The most that the values of a Secret may take, in bytes (`MaxSecretSize` of Kubernetes' API).
+pub const SECRET_SIZE_MAX: usize = 1024 * 1024;
+
+/// A Secret that an app is to have, and whose tokens it is to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted<'a> {
+    /// Its name.
+    pub name: String,
+    /// The organisations.
+    pub corp_ids: &'a [String],
+}
+
+/// The Secrets that an app is to have.
+pub fn wanted(app: &DingTalkApp) -> Vec<Wanted<'_>> {
+    let corp_ids = app.spec.corp_ids.as_slice();
+    let name = app.target_name();
+    match app.spec.target.layout {
+        Layout::Single => vec![Wanted {
+            name,
+            corp_ids: &corp_ids[..corp_ids.len().min(1)],
+        }],
+        Layout::Shared => vec![Wanted { name, corp_ids }],
+        Layout::PerCorp => corp_ids
+            .chunks(1)
+            .map(|corp_ids| Wanted {
+                name: per_corp_name(&name, &corp_ids[0]),
+                corp_ids,
+            })
+            .collect(),
+    }
+}
+
+/// The name of an organisation's Secret with layout `PerCorp`.
+pub fn per_corp_name(target: &str, corp_id: &str) -> String {
+    format!("{target}-{corp_id}")
+}
+
+/// A token that is to be in a Secret.
+#[derive(Clone, Copy)]
+pub enum Known<'a> {
+    /// Its value is known.
+    Held(&'a Held),
+    /// It is in the Secret already, and its value is not known.
+    Recorded(&'a TokenRecord),
+}
+
+impl Known<'_> {
+    /// What is known of it.
+    pub fn record(&self) -> &TokenRecord {
+        match self {
+            Self::Held(held) => &held.record,
+            Self::Recorded(record) => record,
+        }
+    }
+}
+
+/// A Secret as it is to be written.
+#[derive(Clone)]
+pub struct Write {
+    /// Its name.
+    pub name: String,
+    /// The state that is replaced; `None` where there is none and it is created.
+    pub replaces: Option<ObjectVersion>,
+    /// Its labels; `None` takes one away.
+    pub labels: BTreeMap<String, Option<String>>,
+    /// Its annotations; `None` takes one away.
+    pub annotations: BTreeMap<String, Option<String>>,
+    /// All its owners.
+    pub owner_references: Vec<OwnerReference>,
+    /// The keys that change; `None` takes one away.
+    pub data: BTreeMap<String, Option<Zeroizing<String>>>,
+    /// What it records of its keys.
+    pub recorded: Recorded,
+}
+
+/// What has to be done about a Secret.
+pub enum Need {
+    /// Nothing: it is as it should be.
+    Nothing,
+    /// To read it first: values are needed that are only in it.
+    Values,
+    /// To write it.
+    Write(Box<Write>),
+    /// What is to be in it is larger than a Secret may be, in bytes.
+    TooLarge(usize),
+    /// A template fails with these tokens.
+    Template(TemplateError),
+}
+
+/// What a write is decided from.
+pub struct Inputs<'a> {
+    /// The app.
+    pub app: &'a DingTalkApp,
+    /// The Secret's name.
+    pub name: &'a str,
+    /// The tokens that are to be in it, at least one.
+    pub tokens: &'a [Known<'a>],
+    /// The app's templates.
+    pub templates: &'a Templates,
+    /// The Secret as it is.
+    pub present: Option<&'a TargetMeta>,
+    /// What is known to be in it.
+    pub recorded: Option<&'a Recorded>,
+    /// When a value changed last, where that is not recorded yet.
+    pub value_changed_at: Option<Timestamp>,
+}
+
+/// The write that makes the Secret hold these tokens, if one is needed.
+pub fn need(inputs: &Inputs<'_>) -> Need {
+    let Inputs {
+        app,
+        name,
+        tokens,
+        templates,
+        present,
+        recorded,
+        value_changed_at,
+    } = *inputs;
+    let shape = Shape::of(app.spec.target.layout);
+    let as_recorded = |known: &Known<'_>| {
+        let record = known.record();
+        recorded
+            .filter(|recorded| recorded.shape == shape)
+            .and_then(|recorded| recorded.token(&record.corp_id))
+            .is_some_and(|old| old.is_same_token(record))
+    };
+    let keeps_data = recorded.filter(|recorded| {
+        recorded.shape == shape
+            && recorded.templates == templates.signature()
+            && recorded.tokens.len() == tokens.len()
+            && tokens.iter().all(as_recorded)
+    });
+    let was_changed_at = recorded.and_then(|recorded| recorded.value_changed_at);
+    let mut new = Recorded {
+        shape,
+        tokens: tokens.iter().map(|known| known.record().clone()).collect(),
+        templates: templates.signature().to_owned(),
+        digest: String::new(),
+        value_changed_at: value_changed_at.max(was_changed_at),
+    };
+    sort(&mut new.tokens);
+    let mut changes = BTreeMap::new();
+    if let Some(recorded) = keeps_data {
+        new.digest.clone_from(&recorded.digest);
+    } else {
+        let mut held = Vec::with_capacity(tokens.len());
+        for known in tokens {
+            match known {
+                Known::Held(token) => held.push(*token),
+                Known::Recorded(_) => return Need::Values,
+            }
+        }
+        let mut data = Data::of(shape, held.iter().copied());
+        let rendered = match templates.render(shape, &app.spec.site, &held) {
+            Ok(rendered) => rendered,
+            Err(error) => return Need::Template(error),
+        };
+        for (key, value) in rendered {
+            data.insert(key, value);
+        }
+        if data.size() > SECRET_SIZE_MAX {
+            return Need::TooLarge(data.size());
+        }
+        new.digest = data.digest();
+        // What is in the Secret as it is need not be sent: it is a megabyte with a thousand tokens.
+        let unchanged: std::collections::HashSet<String> = tokens
+            .iter()
+            .filter(|known| as_recorded(known))
+            .flat_map(|known| shape.keys(&known.record().corp_id))
+            .collect();
+        for (key, value) in data.iter().filter(|(key, _)| !unchanged.contains(*key)) {
+            changes.insert(key.to_owned(), Some(value.clone()));
+        }
+        let former = present.and_then(|present| present.recorded.as_ref());
+        for key in former.into_iter().flat_map(Recorded::keys) {
+            if !changes.contains_key(&key) && !unchanged.contains(&key) {
+                changes.insert(key, None);
+            }
+        }
+    }
+    let reference = match app.spec.target.deletion_policy {
+        DeletionPolicy::Delete => Some(owner_reference(app)),
+        DeletionPolicy::Retain => None,
+    };
+    let owner = Owner {
+        uid: app.metadata.uid.as_deref().unwrap_or_default(),
+        named_by: (
+            ANNOTATION_APP,
+            app.metadata.name.as_deref().unwrap_or_default(),
+        ),
+        labels: &app.spec.target.labels,
+        annotations: &app.spec.target.annotations,
+        kind: &DingTalkApp::kind(&()),
+        reference,
+    };
+    let write = owner.write(name, new, changes, present);
+    match present {
+        Some(present) if keeps_data.is_some() && is_in_order(present, &write) => Need::Nothing,
+        _ => Need::Write(Box::new(write)),
+    }
+}
+
+/// Whether metadata is as this write would make it.
+pub fn is_in_order(present: &TargetMeta, write: &Write) -> bool {
+    let agrees = |present: &BTreeMap<String, String>, wanted: &BTreeMap<String, Option<String>>| {
+        wanted
+            .iter()
+            .all(|(key, value)| present.get(key) == value.as_ref())
+    };
+    agrees(&present.labels, &write.labels)
+        && agrees(&present.annotations, &write.annotations)
+        && present.owner_references == write.owner_references
+}
+
+/// Whom a Secret is written for, and what is to be said of that in its metadata.
+pub struct Owner<'a> {
+    /// The owner's UID.
+    pub uid: &'a str,
+    /// The annotation that names it.
+    pub named_by: (&'static str, &'a str),
+    /// Labels that the owner wants.
+    pub labels: &'a BTreeMap<String, String>,
+    /// Annotations that the owner wants.
+    pub annotations: &'a BTreeMap<String, String>,
+    /// The kind of owner that is ours.
+    pub kind: &'a str,
+    /// The owner reference that the Secret is to have.
+    pub reference: Option<OwnerReference>,
+}
+
+impl Owner<'_> {
+    /// The write of these keys over what is present.
+    pub fn write(
+        &self,
+        name: &str,
+        recorded: Recorded,
+        data: BTreeMap<String, Option<Zeroizing<String>>>,
+        present: Option<&TargetMeta>,
+    ) -> Write {
+        Write {
+            name: name.to_owned(),
+            replaces: present.map(|present| present.version.clone()),
+            labels: self.labels(present),
+            annotations: self.annotations(&recorded, present),
+            owner_references: self.owners(present.map_or(&[][..], |at| &at.owner_references)),
+            data,
+            recorded,
+        }
+    }
+
+    fn labels(&self, present: Option<&TargetMeta>) -> BTreeMap<String, Option<String>> {
+        let former = present.into_iter().flat_map(|present| &present.our_labels);
+        let mut labels: BTreeMap<_, _> = former.map(|key| (key.clone(), None)).collect();
+        for (key, value) in self.labels {
+            labels.insert(key.clone(), Some(value.clone()));
+        }
+        labels.insert(LABEL_MANAGED_BY.to_owned(), Some(MANAGER.to_owned()));
+        labels.insert(LABEL_APP_UID.to_owned(), Some(self.uid.to_owned()));
+        labels
+    }
+
+    fn annotations(
+        &self,
+        recorded: &Recorded,
+        present: Option<&TargetMeta>,
+    ) -> BTreeMap<String, Option<String>> {
+        let former = present
+            .into_iter()
+            .flat_map(|present| &present.our_annotations);
+        let mut annotations: BTreeMap<_, _> = former.map(|key| (key.clone(), None)).collect();
+        for (key, value) in self.annotations {
+            annotations.insert(key.clone(), Some(value.clone()));
+        }
+        // What another shape records goes, and an adoption is done once.
+        for key in [
+            ANNOTATION_APP,
+            ANNOTATION_REFERENCE,
+            ANNOTATION_CORP_ID,
+            ANNOTATION_TOKENS,
+            ANNOTATION_TEMPLATES,
+            ANNOTATION_VALUE_CHANGED_AT,
+            ANNOTATION_ADOPT_BY,
+        ] {
+            if present.is_some_and(|present| present.annotations.contains_key(key)) {
+                annotations.insert(key.to_owned(), None);
+            }
+        }
+        let (key, name) = self.named_by;
+        annotations.insert(key.to_owned(), Some(name.to_owned()));
+        for (key, value) in recorded.annotations() {
+            annotations.insert(key, Some(value));
+        }
+        annotations
+    }
+
+    /// The owners that the Secret is to have: ours unless it is to be retained, and those of others
+    /// except a former one of ours.
+    fn owners(&self, present: &[OwnerReference]) -> Vec<OwnerReference> {
+        present
+            .iter()
+            .filter(|owner| owner.kind != self.kind)
+            .cloned()
+            .chain(self.reference.clone())
+            .collect()
+    }
+}
+
+/// Without `blockOwnerDeletion`: setting it needs a right over the owner's finalizers where
+/// `OwnerReferencesPermissionEnforcement` is on, and it only delays a foreground deletion.
+pub fn owner_reference<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
+    OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: owner.name_any(),
+        uid: owner.meta().uid.clone().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }
+}

@@ -1,0 +1,307 @@
+//! What stands in the way of a token, in the words that condition, status and event show.
+
+use jiff::Timestamp;
+
+use super::Memory;
+use super::desired::SECRET_SIZE_MAX;
+use super::step::{Blocked, CorpSettled};
+use super::token::whole_seconds;
+use super::writing::{WriteFailure, WriteProblem};
+use crate::api::{ANNOTATION_ADOPT_BY, CorpError, DingTalkApp};
+use crate::dingtalk::Failure;
+
+/// What stands in the way.
+#[derive(Clone)]
+pub struct Problem {
+    /// Its name, CamelCase.
+    pub reason: &'static str,
+    /// What it is, and what to do about it.
+    pub message: String,
+    /// The same for `status.corps`.
+    pub error: CorpError,
+    /// Whether nothing but a person's act will help.
+    pub needs_a_person: bool,
+}
+
+impl Problem {
+    fn new(reason: &'static str, message: String, since: Option<Timestamp>) -> Self {
+        let error = CorpError {
+            reason: reason.to_owned(),
+            message: Some(message.clone()),
+            since: since.map(shown),
+            ..CorpError::default()
+        };
+        Self {
+            reason,
+            message,
+            error,
+            needs_a_person: true,
+        }
+    }
+
+    fn that_may_pass(mut self) -> Self {
+        self.needs_a_person = false;
+        self
+    }
+}
+
+/// A reason that does not come from the endpoint: what it means and what to do.
+pub struct LocalReason {
+    /// The reason.
+    pub reason: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
+    /// What to do about it.
+    pub advice: &'static str,
+}
+
+/// Reason of `Ready` and `Renewed` where all is well.
+pub const TOKENS_VALID: &str = "TokensValid";
+/// Reason of `Ready` once a token in a Secret has expired.
+pub const TOKEN_EXPIRED: &str = "TokenExpired";
+/// Reason of `Renewed` where the endpoint gives no more life before the token expires.
+pub const RENEWAL_NOT_EXTENDED: &str = "RenewalNotExtended";
+/// Reason before the first outcome.
+pub const PENDING: &str = "Pending";
+/// Reason of `Renewed` while `spec.suspend` is set.
+pub const SUSPENDED: &str = "Suspended";
+/// The credentials Secret does not exist.
+pub const CREDENTIALS_NOT_FOUND: &str = "CredentialsNotFound";
+/// A key of it is missing or empty.
+pub const CREDENTIALS_KEY_MISSING: &str = "CredentialsKeyMissing";
+/// The operator may not read it.
+pub const CREDENTIALS_UNREADABLE: &str = "CredentialsUnreadable";
+const UNKNOWN_SITE: &str = "UnknownSite";
+const INVALID_TEMPLATE: &str = "InvalidTemplate";
+/// The target is somebody else's Secret.
+pub const SECRET_CONFLICT: &str = "SecretConflict";
+/// Another writer keeps changing the target.
+pub const SECRET_CONTESTED: &str = "SecretContested";
+const SECRET_WRITE_FAILED: &str = "SecretWriteFailed";
+const SECRET_TOO_LARGE: &str = "SecretTooLarge";
+const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
+
+/// Every reason that the operator gives by itself, for the documentation and `explain`.
+pub const LOCAL_REASONS: &[LocalReason] = &[
+    LocalReason {
+        reason: TOKENS_VALID,
+        meaning: "every Secret holds a valid token, and the last renewals succeeded",
+        advice: "nothing",
+    },
+    LocalReason {
+        reason: TOKEN_EXPIRED,
+        meaning: "a token in a Secret has expired, and no new one could be fetched or written",
+        advice: "see the condition Renewed for what stands in the way",
+    },
+    LocalReason {
+        reason: RENEWAL_NOT_EXTENDED,
+        meaning: "a fetch ahead of expiry gives no more life than the token has, so the next comes right after expiry",
+        advice: "nothing; programs must expect a gap of some seconds at each expiry",
+    },
+    LocalReason {
+        reason: PENDING,
+        meaning: "the first token is being fetched",
+        advice: "wait; if it lasts, see nextAttemptAt and the operator's log",
+    },
+    LocalReason {
+        reason: SUSPENDED,
+        meaning: "spec.suspend is set: no token is fetched, and the Secrets stay as they are",
+        advice: "set spec.suspend to false to go on",
+    },
+    LocalReason {
+        reason: CREDENTIALS_NOT_FOUND,
+        meaning: "the Secret that spec.credentialsSecretRef names does not exist",
+        advice: "create it; the token is fetched at once",
+    },
+    LocalReason {
+        reason: CREDENTIALS_KEY_MISSING,
+        meaning: "the credentials Secret lacks a key, or the key is empty or not text",
+        advice: "put ClientID and ClientSecret under the keys that spec.credentialsSecretRef names",
+    },
+    LocalReason {
+        reason: CREDENTIALS_UNREADABLE,
+        meaning: "the operator may not read the credentials Secret",
+        advice: "grant the operator its role in this namespace, see deploy/",
+    },
+    LocalReason {
+        reason: UNKNOWN_SITE,
+        meaning: "spec.site is none of the operator's sites, or not for this namespace",
+        advice: "use a name from the operator's --site flags that --site-namespaces leaves to this namespace",
+    },
+    LocalReason {
+        reason: INVALID_TEMPLATE,
+        meaning: "a template of spec.target.data does not parse, fails, or would override a key of the layout",
+        advice: "correct it at the line and column that the message names",
+    },
+    LocalReason {
+        reason: SECRET_CONFLICT,
+        meaning: "the target Secret belongs to somebody else, so it is not touched",
+        advice: "delete it, choose another spec.target.name, or hand it over with the annotation dingtalk-token-operator.github.io/adopt-by=<app>",
+    },
+    LocalReason {
+        reason: SECRET_CONTESTED,
+        meaning: "another writer keeps changing the target Secret; it is put right once a minute",
+        advice: "find the writer in the Secret's managedFields and stop it",
+    },
+    LocalReason {
+        reason: SECRET_WRITE_FAILED,
+        meaning: "a token was fetched, but the API server refused the Secret; the token is kept and the write tried again",
+        advice: "see the API server's words in the message: a quota, a webhook, a missing role",
+    },
+    LocalReason {
+        reason: SECRET_TOO_LARGE,
+        meaning: "the tokens and templates do not fit into one Secret; what was in it last stays",
+        advice: "use layout PerCorp, or divide the corpIds among several DingTalkApps",
+    },
+    LocalReason {
+        reason: super::reference::NOT_GRANTED,
+        meaning: "the DingTalkApp that a DingTalkTokenReference names does not exist, or does not allow that namespace a copy",
+        advice: "have the app's owner add the namespace to spec.referenceGrants",
+    },
+    LocalReason {
+        reason: NAMESPACE_TERMINATING,
+        meaning: "the namespace is being deleted and takes no Secret",
+        advice: "nothing",
+    },
+];
+
+/// What stands in the way of an organisation's token, if anything does.
+pub fn problem(
+    app: &DingTalkApp,
+    memory: &Memory,
+    corp_id: &str,
+    corp: &CorpSettled,
+    next: Option<&str>,
+) -> Option<Problem> {
+    if let Some(blocked) = &corp.blocked {
+        return Some(blocked_problem(app, &corp.secret, blocked));
+    }
+    let next = next.map_or_else(
+        || "the next attempt is under way".to_owned(),
+        |next| format!("next attempt at {next}"),
+    );
+    if let Some(problem) = &memory.credentials_problem {
+        return Some(Problem::new(
+            problem.reason,
+            format!("{}; tried again as soon as it changes", problem.message),
+            Some(problem.since),
+        ));
+    }
+    let remembered = memory.corps.get(corp_id);
+    if let Some(failing) = remembered.and_then(|corp| corp.failing.as_ref()) {
+        let failure = &failing.failure;
+        return Some(Problem {
+            reason: failure.reason.as_str(),
+            message: format!("{}; {next}", explain(failure, corp_id)),
+            error: CorpError {
+                reason: failure.reason.as_str().to_owned(),
+                code: failure.code.clone(),
+                http_status: failure.http_status.map(i32::from),
+                request_id: failure.request_id.clone(),
+                message: failure.message.clone(),
+                since: Some(shown(failing.since)),
+            },
+            needs_a_person: failure.class.needs_a_person(),
+        });
+    }
+    if let Some(error) = &corp.template {
+        return Some(Problem::new(INVALID_TEMPLATE, error.to_string(), None));
+    }
+    if let Some(size) = corp.too_large {
+        let message = format!(
+            "the token of corpId {corp_id} does not fit: Secret {} would hold {size} bytes, and {SECRET_SIZE_MAX} \
+             is the most; use layout PerCorp, or divide the corpIds among several DingTalkApps",
+            corp.secret
+        );
+        return Some(Problem::new(SECRET_TOO_LARGE, message, None));
+    }
+    let writing = memory.targets.get(&corp.secret)?;
+    if let Some(failure) = &writing.failure {
+        return Some(write_problem(&corp.secret, failure));
+    }
+    writing.contested.then(|| {
+        let message = format!(
+            "another writer keeps changing Secret {}: see its managedFields for who; it is put \
+             right once a minute",
+            corp.secret
+        );
+        Problem::new(SECRET_CONTESTED, message, None).that_may_pass()
+    })
+}
+
+/// Why a Secret could not be written.
+pub fn write_problem(secret: &str, failure: &WriteFailure) -> Problem {
+    let reason = match failure.problem {
+        WriteProblem::Refused => SECRET_WRITE_FAILED,
+        WriteProblem::NamespaceTerminating => NAMESPACE_TERMINATING,
+        WriteProblem::TooLarge => SECRET_TOO_LARGE,
+    };
+    let message = format!(
+        "a token was fetched, but Secret {secret} could not be written: {}; the token is kept and \
+         the write tried again at {}",
+        failure.message,
+        shown(failure.retry.at),
+    );
+    let mut problem = Problem::new(reason, message, Some(failure.since)).that_may_pass();
+    problem.error.message = Some(failure.message.clone());
+    problem
+}
+
+fn blocked_problem(app: &DingTalkApp, secret: &str, blocked: &Blocked) -> Problem {
+    let name = app.metadata.name.as_deref().unwrap_or_default();
+    let (reason, message) = match blocked {
+        Blocked::UnknownSite => (
+            UNKNOWN_SITE,
+            format!(
+                "site {:?} is not configured for this namespace: use a name from the operator's \
+                 --site flags that --site-namespaces leaves to it",
+                app.spec.site
+            ),
+        ),
+        Blocked::Template(error) => (INVALID_TEMPLATE, error.to_string()),
+        Blocked::TargetOfOlderApp(older) => (
+            SECRET_CONFLICT,
+            format!(
+                "Secret {secret} is the target of the older DingTalkApp {older}: give this one \
+                 another spec.target.name"
+            ),
+        ),
+        Blocked::TargetForeign => (
+            SECRET_CONFLICT,
+            format!(
+                "Secret {secret} exists and was not made for this app, so it is not touched: \
+                 delete it, choose another spec.target.name, or hand it over by annotating it \
+                 with {ANNOTATION_ADOPT_BY}={name}"
+            ),
+        ),
+    };
+    Problem::new(reason, message, None)
+}
+
+/// One sentence with all that is known: code, HTTP status, request id, corpId, message, advice.
+pub fn explain(failure: &Failure, corp_id: &str) -> String {
+    let said = match (&failure.code, failure.http_status) {
+        (Some(code), Some(status)) => format!("DingTalk answered {code} (HTTP {status}"),
+        (None, Some(status)) => format!("DingTalk answered without a known code (HTTP {status}"),
+        (_, None) => "DingTalk did not answer (no HTTP status".to_owned(),
+    };
+    let request = failure
+        .request_id
+        .as_ref()
+        .map(|id| format!(", request id {id}"))
+        .unwrap_or_default();
+    let message = failure
+        .message
+        .as_ref()
+        .map(|message| format!(": {message}"))
+        .unwrap_or_default();
+    format!(
+        "{said}{request}) for corpId {corp_id}{message}; {}",
+        failure.advice
+    )
+}
+
+/// A time as the status shows it.
+pub fn shown(time: Timestamp) -> String {
+    whole_seconds(time).to_string()
+}

@@ -1,0 +1,345 @@
+//! Copies of an app's tokens in another namespace: whether there is to be one, and what it says.
+
+use std::collections::{BTreeMap, HashSet};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::Resource;
+
+use super::data::Data;
+use super::desired::{Owner, Write, is_in_order, owner_reference};
+use super::events::{Notice, NoticeType, notice};
+use super::problem::{
+    PENDING, SECRET_CONFLICT, SECRET_CONTESTED, TOKEN_EXPIRED, TOKENS_VALID, shown, write_problem,
+};
+use super::target::Recorded;
+use super::token::whole_seconds;
+use super::writing::Writing;
+use super::{ObjectVersion, TargetMeta};
+use crate::api::{
+    ANNOTATION_ADOPT_BY, ANNOTATION_REFERENCE, CONDITION_READY, DingTalkTokenReference,
+    DingTalkTokenReferenceStatus,
+};
+
+/// Reason of `Ready` where the app does not allow the copy.
+pub const NOT_GRANTED: &str = "NotGranted";
+
+/// What is seen of one copy.
+pub struct CopySeen<'a> {
+    /// Its name.
+    pub name: String,
+    /// The name of the app's Secret.
+    pub source_name: String,
+    /// The app's Secret, where it is there.
+    pub source: Option<&'a TargetMeta>,
+    /// The Secret under the copy's name, where one is there.
+    pub present: Option<&'a TargetMeta>,
+}
+
+/// What is seen for a reference.
+pub struct ReferenceView<'a> {
+    /// The reference.
+    pub reference: &'a DingTalkTokenReference,
+    /// The copies that there are to be; `None` where the app is not there or does not grant them.
+    /// Both look the same from here: whoever may not have the copy does not learn what exists.
+    pub copies: Option<Vec<CopySeen<'a>>>,
+    /// Secrets that were written for this reference and are no copies any more, by name.
+    pub former: BTreeMap<&'a str, &'a TargetMeta>,
+}
+
+/// What the operator remembers of a reference.
+#[derive(Debug, Default)]
+pub struct ReferenceMemory {
+    /// The reference's UID.
+    pub uid: String,
+    /// The status that was written last, and the version of the reference since then.
+    pub status: Option<(DingTalkTokenReferenceStatus, Option<String>)>,
+    writings: BTreeMap<String, Writing>,
+}
+
+/// What to do next for a reference.
+pub enum ReferenceStep {
+    /// Read the app's Secret and write the copy.
+    Copy {
+        /// The copy's name.
+        name: String,
+        /// The name of the app's Secret.
+        source_name: String,
+    },
+    /// Delete what is no copy any more.
+    Delete {
+        /// Its name.
+        name: String,
+        /// In which state.
+        version: ObjectVersion,
+    },
+    /// Nothing more for now: report, and look again at a time.
+    Settle {
+        /// The condition's status, reason and message.
+        told: (&'static str, &'static str, String),
+        /// When the first token expires.
+        expires_at: Option<Timestamp>,
+        /// When to look again.
+        wake_at: Option<Timestamp>,
+    },
+}
+
+impl ReferenceMemory {
+    /// What is remembered of a copy.
+    pub fn writing(&mut self, name: &str) -> &mut Writing {
+        self.writings.entry(name.to_owned()).or_default()
+    }
+}
+
+/// Decides the next step.
+pub fn reference_step(
+    view: &ReferenceView<'_>,
+    memory: &mut ReferenceMemory,
+    now: Timestamp,
+) -> ReferenceStep {
+    let settle = |told, expires_at, wake_at| ReferenceStep::Settle {
+        told,
+        expires_at,
+        wake_at,
+    };
+    let copies = view.copies.as_deref().unwrap_or_default();
+    let names: HashSet<&str> = copies.iter().map(|copy| copy.name.as_str()).collect();
+    let is_known =
+        |name: &str| names.contains(name) || view.former.keys().any(|former| *former == name);
+    memory.writings.retain(|name, _| is_known(name));
+    for writing in memory.writings.values_mut() {
+        writing.notice_clock(now);
+    }
+    let uid = memory.uid.clone();
+    for (name, former) in &view.former {
+        let writing = memory.writing(name);
+        let is_ours = former.data_is_ours || writing.has_written(former, &uid);
+        if is_ours && !former.deleting {
+            return ReferenceStep::Delete {
+                name: (*name).to_owned(),
+                version: former.version.clone(),
+            };
+        }
+    }
+    let Some(copies) = &view.copies else {
+        let reference = view.reference;
+        let app = &reference.spec.app_ref;
+        let namespace = reference.metadata.namespace.as_deref().unwrap_or_default();
+        let message = format!(
+            "DingTalkApp {}/{} does not allow it: there is none of this name that this operator \
+             serves, or its spec.referenceGrants does not name namespace {namespace}",
+            app.namespace, app.name
+        );
+        return settle(("False", NOT_GRANTED, message), None, None);
+    };
+    let mut expires_at: Option<Timestamp> = None;
+    let mut wake_at: Option<Timestamp> = None;
+    let mut wake = |at: Timestamp| wake_at = Some(wake_at.map_or(at, |earlier| earlier.min(at)));
+    let mut problem = None;
+    for copy in copies {
+        match look(view.reference, copy, memory, now) {
+            Look::Copy => {
+                return ReferenceStep::Copy {
+                    name: copy.name.clone(),
+                    source_name: copy.source_name.clone(),
+                };
+            }
+            Look::InOrder(life) => {
+                if life > now {
+                    wake(life);
+                }
+                expires_at = Some(expires_at.map_or(life, |earlier| earlier.min(life)));
+            }
+            Look::Problem(reason, message, retry_at) => {
+                problem.get_or_insert((reason, message));
+                if let Some(at) = retry_at {
+                    wake(at);
+                }
+            }
+        }
+    }
+    let told = match (problem, expires_at) {
+        (Some((reason, message)), _) => ("False", reason, message),
+        (None, Some(at)) if at > now => {
+            let message = format!("the copy holds valid tokens, the first until {}", shown(at));
+            ("True", TOKENS_VALID, message)
+        }
+        (None, Some(at)) => {
+            let message = format!(
+                "a token expired at {}: see the status of the DingTalkApp",
+                shown(at)
+            );
+            ("False", TOKEN_EXPIRED, message)
+        }
+        (None, None) => (
+            "False",
+            PENDING,
+            "the app has no token yet: see its status".to_owned(),
+        ),
+    };
+    settle(told, expires_at, wake_at)
+}
+
+enum Look {
+    InOrder(Timestamp),
+    Copy,
+    Problem(&'static str, String, Option<Timestamp>),
+}
+
+fn look(
+    reference: &DingTalkTokenReference,
+    copy: &CopySeen<'_>,
+    memory: &mut ReferenceMemory,
+    now: Timestamp,
+) -> Look {
+    let name = copy.name.as_str();
+    let uid = memory.uid.clone();
+    let my_name = reference.metadata.name.as_deref().unwrap_or_default();
+    let generation = reference.metadata.generation;
+    let writing = memory.writing(name);
+    if let Some(present) = copy.present {
+        let is_ours = present.is_managed() && present.app_uid() == Some(&uid)
+            || writing.has_written(present, &uid);
+        if !is_ours && present.adopt_by() != Some(my_name) {
+            let message = format!(
+                "Secret {name} exists and was not made for this reference, so it is not touched: \
+                 delete it, choose another spec.target.name, or hand it over by annotating it \
+                 with {ANNOTATION_ADOPT_BY}={my_name}"
+            );
+            return Look::Problem(SECRET_CONFLICT, message, None);
+        }
+    }
+    let recorded = copy
+        .source
+        .filter(|source| source.data_is_ours && !source.deleting)
+        .and_then(|source| source.recorded.as_ref());
+    let Some(recorded) = recorded else {
+        let message = format!(
+            "the app's Secret {} is not there yet: see its status",
+            copy.source_name
+        );
+        return Look::Problem(PENDING, message, None);
+    };
+    let write = copy_write(reference, name, recorded.clone(), None, copy.present);
+    let is_in_order = copy.present.is_some_and(|present| {
+        writing.trusts(present)
+            && present.recorded.as_ref() == Some(recorded)
+            && is_in_order(present, &write)
+    });
+    if is_in_order {
+        writing.failure = None;
+        let lives = recorded.tokens.iter().map(|token| token.lifetime);
+        let first = lives.map(|lifetime| lifetime.expires_at).min();
+        if writing.contested {
+            let message = format!(
+                "another writer keeps changing Secret {name}: see its managedFields for who; it is \
+                 put right once a minute"
+            );
+            let later = now + SignedDuration::from_secs(60);
+            return Look::Problem(SECRET_CONTESTED, message, Some(later));
+        }
+        return Look::InOrder(first.unwrap_or(now));
+    }
+    if copy.present.is_some_and(|present| present.deleting) {
+        return Look::Problem(PENDING, format!("Secret {name} is being deleted"), None);
+    }
+    let repair_at = match writing.is_repair(recorded, generation, copy.present) {
+        true => writing.repair_at(now),
+        false => None,
+    };
+    match (
+        repair_at.max(writing.write_at(generation, now)),
+        &writing.failure,
+    ) {
+        (None, _) => Look::Copy,
+        (Some(at), Some(failure)) => {
+            let problem = write_problem(name, failure);
+            Look::Problem(problem.reason, problem.message, Some(at))
+        }
+        (Some(at), None) => {
+            let message = format!(
+                "another writer keeps changing Secret {name}: see its managedFields for who; it is put right once a minute"
+            );
+            Look::Problem(SECRET_CONTESTED, message, Some(at))
+        }
+    }
+}
+
+/// The write of a copy; without `data`, only what its metadata is to be.
+pub fn copy_write(
+    reference: &DingTalkTokenReference,
+    name: &str,
+    recorded: Recorded,
+    data: Option<&Data>,
+    present: Option<&TargetMeta>,
+) -> Write {
+    let owner = Owner {
+        uid: reference.metadata.uid.as_deref().unwrap_or_default(),
+        named_by: (
+            ANNOTATION_REFERENCE,
+            reference.metadata.name.as_deref().unwrap_or_default(),
+        ),
+        labels: &reference.spec.target.labels,
+        annotations: &reference.spec.target.annotations,
+        kind: &DingTalkTokenReference::kind(&()),
+        reference: Some(owner_reference(reference)),
+    };
+    let mut changes = BTreeMap::new();
+    if let Some(data) = data {
+        let former = present.and_then(|present| present.recorded.as_ref());
+        for key in former.into_iter().flat_map(Recorded::keys) {
+            changes.insert(key, None);
+        }
+        for (key, value) in data.iter() {
+            changes.insert(key.to_owned(), Some(value.clone()));
+        }
+    }
+    owner.write(name, recorded, changes, present)
+}
+
+/// The status of a reference at rest.
+pub fn reference_status(
+    view: &ReferenceView<'_>,
+    told: &(&'static str, &'static str, String),
+    expires_at: Option<Timestamp>,
+    previous: &DingTalkTokenReferenceStatus,
+    now: Timestamp,
+) -> DingTalkTokenReferenceStatus {
+    let (status, reason, message) = told;
+    let before = previous.conditions.iter();
+    let since = before
+        .filter(|old| old.type_ == CONDITION_READY && old.status == *status)
+        .map(|old| old.last_transition_time.clone())
+        .next();
+    let copies = view.copies.iter().flatten();
+    DingTalkTokenReferenceStatus {
+        observed_generation: view.reference.metadata.generation,
+        conditions: vec![Condition {
+            type_: CONDITION_READY.to_owned(),
+            status: (*status).to_owned(),
+            reason: (*reason).to_owned(),
+            message: message.clone(),
+            observed_generation: view.reference.metadata.generation,
+            last_transition_time: since.unwrap_or_else(|| Time(whole_seconds(now))),
+        }],
+        expires_at: expires_at.map(shown),
+        secret_names: copies.map(|copy| copy.name.clone()).collect(),
+    }
+}
+
+/// The event of a change of the condition, if it is one.
+pub fn reference_notice(
+    previous: &DingTalkTokenReferenceStatus,
+    current: &DingTalkTokenReferenceStatus,
+) -> Option<Notice> {
+    let old = previous.conditions.first();
+    let new = current.conditions.first()?;
+    let is_same = old.is_some_and(|old| (&old.status, &old.reason) == (&new.status, &new.reason));
+    if is_same || new.reason == PENDING {
+        return None;
+    }
+    Some(match new.status.as_str() {
+        "True" => notice(NoticeType::Normal, "TokensCopied", "Copy", &new.message),
+        _ => notice(NoticeType::Warning, &new.reason, "Copy", &new.message),
+    })
+}

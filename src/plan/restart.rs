@@ -1,0 +1,87 @@
+//! When workloads are restarted for a new token.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Memory;
+use super::events::{Notice, NoticeType, notice};
+use super::step::Settled;
+use super::token::whole_seconds;
+use crate::api::{DingTalkApp, RolloutRestartTarget};
+
+/// Restarts of one app are at least this far apart: a rollout takes its time, and a thousand
+/// organisations renew one after the other.
+const PACE: SignedDuration = SignedDuration::from_secs(60);
+
+/// Whether to restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// There is no reason to.
+    Nothing,
+    /// At that time.
+    Later(Timestamp),
+    /// Now.
+    Now,
+}
+
+/// Whether the workloads are to be restarted: a value has changed since they were, or since they
+/// were first named.
+pub fn restart_step(
+    app: &DingTalkApp,
+    settled: &Settled,
+    memory: &mut Memory,
+    now: Timestamp,
+) -> Restart {
+    if app.spec.rollout_restart_targets.is_empty() {
+        memory.restarted_at = None;
+        memory.restart_retry = None;
+        return Restart::Nothing;
+    }
+    let Some(restarted_at) = memory.restarted_at else {
+        memory.restarted_at = Some(whole_seconds(now));
+        return Restart::Nothing;
+    };
+    let Some(changed_at) = settled.value_changed_at else {
+        return Restart::Nothing;
+    };
+    if changed_at <= restarted_at {
+        return Restart::Nothing;
+    }
+    let retry_at = memory.restart_retry.map(|retry| retry.at);
+    let paced_at = restarted_at.saturating_add(PACE).unwrap_or(now);
+    match retry_at.into_iter().chain([paced_at]).max() {
+        Some(at) if at > now && at <= now + PACE.max(SignedDuration::from_secs(300)) => {
+            Restart::Later(at)
+        }
+        _ => Restart::Now,
+    }
+}
+
+/// What to tell of a restart; each failure with the API server's words, and whether the workload
+/// does not exist.
+pub fn restart_notice(
+    app: &DingTalkApp,
+    failed: &[(&RolloutRestartTarget, String, bool)],
+) -> Notice {
+    let name = |target: &RolloutRestartTarget| format!("{:?} {}", target.kind, target.name);
+    let named: Vec<String> = app.spec.rollout_restart_targets.iter().map(name).collect();
+    if failed.is_empty() {
+        let note = format!("restarted {} for a new token", named.join(", "));
+        return notice(NoticeType::Normal, "RolloutRestarted", "Restart", &note);
+    }
+    let said: Vec<String> = failed
+        .iter()
+        .map(|(target, error, _)| format!("{}: {error}", name(target)))
+        .collect();
+    let note = format!(
+        "not restarted for a new token, and their programs may still hold the former one: {}; \
+         correct spec.rolloutRestartTargets, or grant the operator the role of \
+         deploy/rbac-rollout-restart.yaml in this namespace",
+        said.join(" | ")
+    );
+    notice(
+        NoticeType::Warning,
+        "RolloutRestartFailed",
+        "Restart",
+        &note,
+    )
+}

@@ -1,0 +1,201 @@
+//! What the operator remembers of one target Secret: what it wrote, and what stood in the way.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::backoff::delay;
+use super::schedule::Schedule;
+use super::target::Recorded;
+use super::{ObjectVersion, TargetMeta};
+use crate::dingtalk::Class;
+
+/// Another writer's changes are put right at once, so many times in [`REPAIR_WINDOW`].
+const REPAIRS_MAX: usize = 3;
+/// After [`REPAIRS_MAX`], a repair waits this long.
+const REPAIR_WINDOW: SignedDuration = SignedDuration::from_secs(60);
+/// A Secret that nobody else has changed for this long is no longer contested.
+const CONTEST_END: SignedDuration = SignedDuration::from_secs(120);
+/// A write that was refused is tried again after a minute at the latest: what frees a quota or
+/// mends a webhook is not seen.
+const WRITE_STREAK_MAX: u32 = 7;
+/// A namespace that is terminating takes nothing any more.
+const TERMINATING_PAUSE: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// Why a write failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteProblem {
+    /// It was refused, or nothing was said.
+    Refused,
+    /// The namespace is terminating.
+    NamespaceTerminating,
+    /// The Secret would be larger than the cluster takes.
+    TooLarge,
+}
+
+/// Writes of the target that fail.
+#[derive(Clone, Debug)]
+pub struct WriteFailure {
+    /// What stands in the way.
+    pub problem: WriteProblem,
+    /// What the API server said, or that it said nothing; nothing secret in it.
+    pub message: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it is tried again.
+    pub retry: Schedule,
+    streak: u32,
+    generation: Option<i64>,
+}
+
+/// What was written last, to tell a repair from a change of ours.
+#[derive(Clone, Debug, PartialEq)]
+struct LastWrite {
+    version: ObjectVersion,
+    recorded: Recorded,
+    generation: Option<i64>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Writing {
+    /// Writes that fail.
+    pub failure: Option<WriteFailure>,
+    /// The state whose data was refused as immutable.
+    pub immutable: Option<ObjectVersion>,
+    /// Whether another writer keeps changing the Secret.
+    pub contested: bool,
+    trusted: Option<ObjectVersion>,
+    distrusted: Option<ObjectVersion>,
+    last: Option<LastWrite>,
+    repairs: Vec<Timestamp>,
+}
+
+impl Writing {
+    /// To be called before anything is decided.
+    pub fn notice_clock(&mut self, now: Timestamp) {
+        if let Some(failure) = &mut self.failure {
+            failure.retry.notice_clock(now);
+        }
+        self.repairs
+            .retain(|at| *at <= now && now.duration_since(*at) < CONTEST_END);
+        if self.repairs.is_empty() {
+            self.contested = false;
+        }
+    }
+
+    /// Whether the contents of `target` are what its metadata says.
+    pub fn trusts(&self, target: &TargetMeta) -> bool {
+        target.data_is_ours || self.trusted.as_ref() == Some(&target.version)
+    }
+
+    /// Whether the contents of `target` were read and are not what its metadata says.
+    pub fn distrusts(&self, target: &TargetMeta) -> bool {
+        self.distrusted.as_ref() == Some(&target.version)
+    }
+
+    /// Whether `target` is the very Secret that this process wrote for the app with `uid`, whatever
+    /// others took off it.
+    pub fn has_written(&self, target: &TargetMeta, uid: &str) -> bool {
+        let is_marked_for_another = target.app_uid().is_some_and(|other| other != uid);
+        let written = self.last.as_ref().map(|last| &last.version.uid);
+        !is_marked_for_another && written == Some(&target.version.uid)
+    }
+
+    /// Takes note of whether the contents of `target` are what its metadata says.
+    pub fn read(&mut self, target: &TargetMeta, is_genuine: bool) {
+        let version = Some(target.version.clone());
+        match is_genuine {
+            true => self.trusted = version,
+            false => self.distrusted = version,
+        }
+    }
+
+    /// Whether a write of `recorded` puts another writer's change right.
+    pub fn is_repair(
+        &self,
+        recorded: &Recorded,
+        generation: Option<i64>,
+        target: Option<&TargetMeta>,
+    ) -> bool {
+        self.last.as_ref().is_some_and(|last| {
+            last.recorded == *recorded
+                && last.generation == generation
+                && target.is_none_or(|target| target.version != last.version)
+        })
+    }
+
+    /// When the next repair may be made, where not now.
+    pub fn repair_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let recent = self
+            .repairs
+            .iter()
+            .filter(|at| now.duration_since(**at) < REPAIR_WINDOW);
+        if recent.count() >= REPAIRS_MAX {
+            self.contested = true;
+        }
+        let last = self.repairs.last().filter(|_| self.contested)?;
+        Some(*last + REPAIR_WINDOW).filter(|at| *at > now)
+    }
+
+    /// Takes note of a write that the API server made; tells whether it is a repair to report.
+    pub fn wrote(
+        &mut self,
+        version: ObjectVersion,
+        recorded: Recorded,
+        generation: Option<i64>,
+        repair: bool,
+        now: Timestamp,
+    ) -> bool {
+        let is_news = repair && self.repairs.is_empty();
+        if repair {
+            self.repairs.push(now);
+        }
+        self.failure = None;
+        self.immutable = None;
+        self.trusted = Some(version.clone());
+        self.last = Some(LastWrite {
+            version,
+            recorded,
+            generation,
+        });
+        is_news
+    }
+
+    /// Takes note of a write that failed; the tokens are kept.
+    pub fn failed(
+        &mut self,
+        problem: WriteProblem,
+        message: String,
+        generation: Option<i64>,
+        random: f64,
+        now: Timestamp,
+    ) {
+        let old = self.failure.as_ref();
+        let streak = old.map_or(1, |old| old.streak + 1).min(WRITE_STREAK_MAX);
+        let wait = match problem {
+            WriteProblem::NamespaceTerminating => TERMINATING_PAUSE,
+            WriteProblem::Refused | WriteProblem::TooLarge => {
+                delay(Class::Transient, streak, random, None, None)
+            }
+        };
+        self.failure = Some(WriteFailure {
+            problem,
+            message,
+            since: old.map_or(now, |old| old.since),
+            retry: Schedule::after(now, wait),
+            streak,
+            generation,
+        });
+    }
+
+    /// When a write may be tried again, where not now.
+    pub fn write_at(&self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
+        self.failure
+            .as_ref()
+            .filter(|failure| {
+                failure.generation == generation
+                    || failure.problem == WriteProblem::NamespaceTerminating
+            })
+            .map(|failure| failure.retry.at)
+            .filter(|at| *at > now)
+    }
+}
