@@ -8,7 +8,7 @@ use dingtalk_token_operator::cli::Cli;
 #[tokio::main]
 async fn main() -> ExitCode {
     match Cli::parse().execute().await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE

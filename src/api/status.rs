@@ -38,9 +38,10 @@ pub struct DingTalkAppStatus {
     /// The last value of the annotation `renew-requested-at` that was acted upon for every corpId.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_renew_request: Option<String>,
-    /// When the `rolloutRestartTargets` were restarted last, or first known, RFC 3339.
+    /// The time of the change of a token's value that the `rolloutRestartTargets` were restarted for
+    /// last, RFC 3339; before the first restart, of the token that they started with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restarted_at: Option<String>,
+    pub workloads_restarted_for: Option<String>,
     /// The tokens, one entry for each corpId.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

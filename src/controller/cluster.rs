@@ -80,7 +80,9 @@ impl ClusterError {
 
     /// The object is not in the expected state, or exists already.
     pub fn is_conflict(&self) -> bool {
-        self.status().is_some_and(kube::core::Status::is_conflict)
+        self.status().is_some_and(|status| {
+            kube::core::Status::is_conflict(status) || kube::core::Status::is_already_exists(status)
+        })
     }
 
     /// It is not allowed.

@@ -1,7 +1,5 @@
-//! The queue of token requests: a token's very first attempt comes first, then the nearest expiry,
-//! as fast as the limits allow.
+//! Makes the token requests that the queue lets go.
 
-use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +12,7 @@ use tracing::{info, warn};
 use super::index::AppRef;
 use super::{Context, Remembered};
 use crate::dingtalk::{
-    AccessToken, Admission, Answer, Class, Credentials, Failure, Fingerprint, Limits, Rates, Slot,
+    AccessToken, Answer, Class, Credentials, Failure, Fingerprint, Limits, Queue, Rates, Slot,
 };
 use crate::plan::Minting;
 
@@ -55,10 +53,8 @@ impl Job {
     }
 }
 
-/// First attempts first (`None` sorts before any expiry), then by expiry, then in order of arrival.
-type Rank = (Option<Timestamp>, u64);
-
 struct Finished {
+    slot: Slot,
     job: Job,
     answer: Answer,
     requested_at: Timestamp,
@@ -71,7 +67,7 @@ pub async fn run(
     mut jobs: mpsc::UnboundedReceiver<Job>,
     stop: CancellationToken,
 ) {
-    let mut queue: BTreeMap<Rank, Job> = BTreeMap::new();
+    let mut queue = Queue::default();
     let mut limits = Limits::new(rates);
     let mut in_flight = JoinSet::new();
     loop {
@@ -80,10 +76,10 @@ pub async fn run(
             biased;
             () = stop.cancelled() => break,
             Some(job) = jobs.recv() => {
-                queue.insert((job.expires_at, job.minting.id), job);
+                queue.push(job.expires_at, job.slot(), job);
                 // What arrives together is ranked together.
                 while let Ok(job) = jobs.try_recv() {
-                    queue.insert((job.expires_at, job.minting.id), job);
+                    queue.push(job.expires_at, job.slot(), job);
                 }
             }
             Some(done) = in_flight.join_next() => finish(&context, &mut limits, done),
@@ -98,42 +94,17 @@ pub async fn run(
 /// Starts every job that the limits allow; gives the time after which to look again.
 fn start_what_may(
     context: &Arc<Context>,
-    queue: &mut BTreeMap<Rank, Job>,
+    queue: &mut Queue<Job>,
     limits: &mut Limits,
     in_flight: &mut JoinSet<Finished>,
 ) -> Duration {
     /// The queue is looked at again when something happens; this is a backstop.
     const IDLE: Duration = Duration::from_secs(30);
     let now = Instant::now();
-    let mut wait = IDLE;
-    let mut starting = Vec::new();
-    let mut waiting_clients = HashSet::new();
-    for (rank, job) in queue.iter() {
-        let slot = job.slot();
-        // What one client_id has to wait for, its later jobs wait for, too.
-        if waiting_clients.contains(&(slot.site.clone(), slot.client_id.clone())) {
-            continue;
-        }
-        match limits.admit(&slot, now) {
-            Admission::Now => starting.push(*rank),
-            Admission::At(at) => {
-                wait = wait.min(at.duration_since(now));
-                if limits.site_free_at(&slot.site).is_some_and(|at| at > now) {
-                    break;
-                }
-                waiting_clients.insert((slot.site, slot.client_id));
-            }
-            Admission::AfterAnother => {
-                waiting_clients.insert((slot.site, slot.client_id));
-            }
-        }
-    }
-    for rank in starting {
-        let Some(job) = queue.remove(&rank) else {
-            continue;
-        };
+    let (starting, next) = queue.start(limits, now);
+    for (slot, job) in starting {
         if !job.is_wanted() || context.credentials_changed(&job.app, &job.minting.credentials) {
-            limits.finished(&job.slot(), false);
+            limits.abandoned(&slot);
             context.drop_fetch(&job);
             continue;
         }
@@ -144,17 +115,19 @@ fn start_what_may(
             let known = job.known.as_ref().map(AccessToken::expose);
             let answer = client.fetch(site, corp_id, &job.credentials, known).await;
             Finished {
+                slot,
                 job,
                 answer,
                 requested_at,
             }
         });
     }
-    wait
+    next.map_or(IDLE, |next| next.duration_since(now).min(IDLE))
 }
 
 fn finish(context: &Context, limits: &mut Limits, done: Result<Finished, tokio::task::JoinError>) {
     let Ok(Finished {
+        slot,
         job,
         answer,
         requested_at,
@@ -162,14 +135,15 @@ fn finish(context: &Context, limits: &mut Limits, done: Result<Finished, tokio::
     else {
         return;
     };
-    let (slot, now) = (job.slot(), Instant::now());
     report_clock(context, &slot.site, &answer);
     let result = match answer.result {
         Ok(minted) => {
-            limits.finished(&slot, true);
+            if limits.succeeded(&slot) {
+                context.hurry(&slot.site);
+            }
             Ok(minted)
         }
-        Err(failure) => Err(limits.failed(&slot, failure, now)),
+        Err(failure) => Err(limits.failed(&slot, failure, Instant::now())),
     };
     let failure = result.as_ref().err().cloned();
     log(&job, failure.as_ref());
@@ -181,7 +155,7 @@ fn finish(context: &Context, limits: &mut Limits, done: Result<Finished, tokio::
     if let (Some(failure), Some(pause)) = (failure, pause)
         && matches!(failure.class, Class::Throttled { .. } | Class::Banned)
     {
-        limits.pause(&slot, failure.scope, pause, now);
+        limits.pause(&slot, failure.scope, pause, Instant::now());
     }
     context.wake(&job.app);
 }

@@ -241,6 +241,29 @@ impl Context {
         }
     }
 
+    /// A site works again after an outage: apps without a valid token do not wait for their turn.
+    fn hurry(&self, site: &str) {
+        let now = Timestamp::now();
+        let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered: Vec<(AppRef, Remembered)> = memories
+            .iter()
+            .map(|(app, memory)| (app.clone(), Arc::clone(memory)))
+            .collect();
+        drop(memories);
+        for (app, memory) in remembered {
+            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let hurries = memory.site == site
+                && memory
+                    .corps
+                    .values_mut()
+                    .fold(false, |any, corp| corp.hurry(now) || any);
+            drop(memory);
+            if hurries {
+                self.wake(&app);
+            }
+        }
+    }
+
     fn remembered(&self, app: &AppRef) -> Option<Remembered> {
         let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         memories.get(app).cloned()

@@ -20,7 +20,7 @@ use crate::api::{DingTalkApp, DingTalkAppStatus, MANAGER};
 use crate::dingtalk::{Credentials, Redactor};
 use crate::plan::{
     CREDENTIALS_KEY_MISSING, CREDENTIALS_NOT_FOUND, CREDENTIALS_UNREADABLE, CredentialsProblem,
-    Data, Deletion, KnownCredentials, Minting, Notice, NoticeType, ObjectVersion, Schedule,
+    Data, Deletion, Held, KnownCredentials, Minting, Notice, NoticeType, ObjectVersion, Schedule,
     Settled, Step, TargetMeta, Write, WriteProblem, due, next_step, notices, renew_request, status,
     write_status_at,
 };
@@ -200,6 +200,20 @@ impl Reconciler<'_> {
         self.context
             .index()
             .client_known(&self.key, &credentials.client_id);
+        let credentials = Arc::new(credentials);
+        let wish = |corp_id| Wish {
+            app: &self.key,
+            site: &self.app.spec.site,
+            corp_id,
+            client_id: &credentials.client_id,
+            known: &known,
+        };
+        for corp_id in &self.app.spec.corp_ids {
+            let since = self.minted_at(corp_id);
+            if let Some(held) = self.context.token_minted_for_another(&wish(corp_id), since) {
+                self.adopt(corp_id, held, &known);
+            }
+        }
         let due = {
             let index = self.context.index();
             let site_known = self.context.site_known(self.app);
@@ -208,38 +222,38 @@ impl Reconciler<'_> {
             };
             due(&view, &mut self.memory(), Timestamp::now())
         };
-        let credentials = Arc::new(credentials);
-        for corp_id in due {
-            let wish = Wish {
-                app: &self.key,
-                site: &self.app.spec.site,
-                corp_id: &corp_id,
-                client_id: &credentials.client_id,
-                known: &known,
-            };
-            if !self.is_asked_to_renew(&corp_id)
-                && let Some(held) = self
-                    .context
-                    .shared_token(&wish, self.minted_at(&corp_id))
-                    .await
+        for corp_id in &due {
+            let since = self.minted_at(corp_id);
+            if !self.is_asked_to_renew(corp_id)
+                && let Some(held) = self.context.shared_token(&wish(corp_id), since).await
             {
-                let mut memory = self.memory();
-                memory.happened.value_changed = true;
-                let corp = memory.corp(&corp_id);
-                corp.tried = Some(fingerprint);
-                corp.adopt(held, Timestamp::now());
+                self.adopt(corp_id, held, &known);
                 continue;
             }
-            self.queue_fetch(corp_id, &credentials, &known);
+            self.queue_fetch(corp_id.clone(), &credentials, &known);
         }
     }
 
+    fn adopt(&self, corp_id: &str, held: Held, known: &KnownCredentials) {
+        let mut memory = self.memory();
+        memory.happened.value_changed = true;
+        let corp = memory.corp(corp_id);
+        corp.tried = Some(known.fingerprint);
+        corp.adopt(held, Timestamp::now());
+    }
+
     fn is_asked_to_renew(&self, corp_id: &str) -> bool {
+        let index = self.context.index();
+        let recorded = index
+            .target_of(&self.key, corp_id)
+            .and_then(|(_, target)| target.recorded.as_ref()?.token(corp_id));
         let memory = self.memory();
-        let corp = memory.corps.get(corp_id);
-        renew_request(self.app).is_some_and(|request| {
-            corp.is_some_and(|corp| corp.request_done.as_deref() != Some(request))
-        })
+        let held = memory
+            .corps
+            .get(corp_id)
+            .and_then(|corp| corp.held.as_ref());
+        let token = held.map(|held| &held.record).or(recorded);
+        memory.open_request(self.app, corp_id, token).is_some()
     }
 
     /// When the token that the app has was requested; `None` where it is another's credentials'.
@@ -354,12 +368,7 @@ impl Reconciler<'_> {
             Ok(metadata) => {
                 let version = ObjectVersion::of(&metadata);
                 self.seen(metadata);
-                let mut memory = self.memory();
-                let recorded = write.recorded.clone();
-                let is_news = memory
-                    .writing(name)
-                    .wrote(version, recorded, generation, repair, now);
-                memory.happened.repaired |= is_news;
+                self.memory().wrote(write, version, generation, repair, now);
                 Ok(())
             }
             Err(error) if error.is_not_found() && write.replaces.is_some() => {

@@ -43,6 +43,7 @@ impl Reconciler<'_> {
         let is_done = failed.iter().all(|(.., is_gone)| *is_gone);
         let mut memory = self.memory();
         if is_done {
+            memory.restarted_for = settled.value_changed_at;
             memory.restarted_at = Some(at);
             memory.restart_retry = None;
             return None;

@@ -28,6 +28,11 @@ impl Tokens {
         tokens.insert(key, held);
     }
 
+    fn is_empty(&self) -> bool {
+        let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.is_empty()
+    }
+
     fn get(&self, key: &TokenKey) -> Option<Held> {
         let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.get(key).cloned()
@@ -107,6 +112,27 @@ impl Context {
             drop(memory);
             self.wake(&sharer);
         }
+    }
+
+    /// A token that this process minted for another app with the same credentials, newer than `since`.
+    pub fn token_minted_for_another(
+        &self,
+        wish: &Wish<'_>,
+        since: Option<Timestamp>,
+    ) -> Option<Held> {
+        if self.shared.is_empty() {
+            return None;
+        }
+        let key = (
+            wish.site.to_owned(),
+            wish.corp_id.to_owned(),
+            wish.known.fingerprint,
+        );
+        let held = self.shared.get(&key)?;
+        let lifetime = held.record.lifetime;
+        let is_newer = since.is_none_or(|since| lifetime.minted_at > since);
+        (is_newer && lifetime.expires_at > Timestamp::now())
+            .then(|| credited(held, &wish.known.version))
     }
 
     /// A token that another app with the same credentials holds and that is newer than `since`.

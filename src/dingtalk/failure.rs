@@ -38,6 +38,28 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         self.into()
     }
+
+    /// What it means, in words for a person.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::InvalidCredentials => "the ClientID or the ClientSecret is wrong",
+            Self::AppNotAuthorized => {
+                "the organisation has not authorised or enabled the app, or the app is not published"
+            }
+            Self::InvalidCorpId => "there is no such organisation",
+            Self::IpNotAllowed => "the address we call from is not in the app's allow-list",
+            Self::QuotaExceeded => "the organisation's quota of API calls is used up",
+            Self::RequestRejected => "DingTalk did not accept the request as such",
+            Self::Throttled => "there were too many calls",
+            Self::Banned => "calls are refused for some minutes",
+            Self::ServerError => "DingTalk failed",
+            Self::EndpointUnreachable => "no answer came: DNS, connection, TLS or time-out",
+            Self::UnknownError => "DingTalk says unknownError",
+            Self::InvalidResponse => {
+                "DingTalk answered a success without a usable token, or no JSON"
+            }
+        }
+    }
 }
 
 /// What decides the pace of the next attempts.
@@ -281,7 +303,8 @@ pub const UNREACHABLE: Row = Row {
 };
 
 impl Signal {
-    fn matches_code(self, code: &str) -> bool {
+    /// Whether it is recognised by this code.
+    pub fn is_code(self, code: &str) -> bool {
         match self {
             Code(exact) => code == exact,
             CodeContains(part) => code.contains(part),
@@ -303,7 +326,7 @@ impl Signal {
 /// The second value is the code that decided.
 pub fn look_up<'a>(codes: &[&'a str], status: u16) -> (&'static Row, Option<&'a str>) {
     for code in codes {
-        let known = |row: &&Row| row.signals.iter().any(|signal| signal.matches_code(code));
+        let known = |row: &&Row| row.signals.iter().any(|signal| signal.is_code(code));
         if let Some(row) = TABLE.iter().find(known) {
             return (row, Some(code));
         }

@@ -14,6 +14,8 @@ const SLOWDOWN_MAX: u32 = 64;
 const SLOWDOWN_HOLD: Duration = Duration::from_secs(10);
 /// So many HTML answers in a row are the site's ban.
 const HTML_BAN: u32 = 3;
+/// So many transient failures without a success between them are taken for the site's outage.
+const OUTAGE: u32 = 3;
 /// How often what no longer matters is forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
@@ -66,6 +68,7 @@ struct Site {
     slowdown: u32,
     slowed_at: Option<Instant>,
     html_in_a_row: u32,
+    transient_in_a_row: u32,
 }
 
 #[derive(Default)]
@@ -140,15 +143,17 @@ impl Limits {
         paused.max(self.sites.get(site).and_then(|site| site.next_free))
     }
 
-    /// Takes note of a call that is over: of a success, or of one that was not made.
-    pub fn finished(&mut self, slot: &Slot, is_answered: bool) {
+    /// Takes note of a call that was not made after all.
+    pub fn abandoned(&mut self, slot: &Slot) {
         self.release(slot);
-        if is_answered {
-            self.sites
-                .entry(slot.site.clone())
-                .or_default()
-                .html_in_a_row = 0;
-        }
+    }
+
+    /// Takes note of a success; tells whether the site works again after it did not.
+    pub fn succeeded(&mut self, slot: &Slot) -> bool {
+        self.release(slot);
+        let site = self.sites.entry(slot.site.clone()).or_default();
+        site.html_in_a_row = 0;
+        std::mem::take(&mut site.transient_in_a_row) >= OUTAGE
     }
 
     /// Takes note of a failed call; an HTML answer may turn out to be the site's ban.
@@ -161,6 +166,9 @@ impl Limits {
                 true => site.html_in_a_row + 1,
                 false => 0,
             };
+        }
+        if failure.class == Class::Transient {
+            site.transient_in_a_row = site.transient_in_a_row.saturating_add(1);
         }
         let failure = if failure.html && site.html_in_a_row >= HTML_BAN {
             failure.into_site_ban()
@@ -289,7 +297,7 @@ mod tests {
             flying.retain(|(end, slot)| {
                 let over = *end <= now;
                 if over {
-                    limits.finished(slot, true);
+                    limits.succeeded(slot);
                 }
                 !over
             });
@@ -395,7 +403,7 @@ mod tests {
         let mut reason = |answer: Option<Failure>| match answer {
             Some(failure) => Some(limits.failed(&call, failure, now).class),
             None => {
-                limits.finished(&call, true);
+                limits.succeeded(&call);
                 None
             }
         };
@@ -405,5 +413,22 @@ mod tests {
         assert_eq!(reason(Some(html())), Some(Class::User));
         assert_eq!(reason(Some(html())), Some(Class::User));
         assert_eq!(reason(Some(html())), Some(Class::Banned));
+    }
+
+    #[test]
+    fn a_success_after_an_outage_says_so_once() {
+        let now = Instant::now();
+        let mut limits = Limits::new(Rates::default());
+        let call = slot("one", "corp");
+        assert!(!limits.succeeded(&call));
+        for _ in 0..2 {
+            limits.failed(&call, failure("server.error"), now);
+        }
+        assert!(!limits.succeeded(&call), "two failures are no outage");
+        for _ in 0..3 {
+            limits.failed(&call, failure("server.error"), now);
+        }
+        assert!(limits.succeeded(&call));
+        assert!(!limits.succeeded(&call));
     }
 }

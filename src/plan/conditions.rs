@@ -107,7 +107,7 @@ pub fn status(
         expires_at: expires_at.map(shown),
         next_attempt_at: next,
         last_handled_renew_request: handled_request(app, memory, previous),
-        restarted_at: memory.restarted_at.map(shown),
+        workloads_restarted_for: memory.restarted_for.map(shown),
         corps,
     }
 }
@@ -123,10 +123,12 @@ fn handled_request(
 ) -> Option<String> {
     let request = renew_request(app);
     let is_done = app.spec.corp_ids.iter().all(|corp_id| {
-        memory
+        let held = memory
             .corps
             .get(corp_id)
-            .is_some_and(|corp| corp.request_done.as_deref() == request)
+            .and_then(|corp| corp.held.as_ref());
+        let token = held.map(|held| &held.record);
+        memory.open_request(app, corp_id, token).is_none()
     });
     match request {
         Some(request) if is_done => Some(request.to_owned()),

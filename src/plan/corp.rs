@@ -8,7 +8,7 @@ use super::backoff::delay;
 use super::schedule::{Schedule, jitter, next_fetch, renewal_at};
 use super::token::lifetime;
 use super::{Held, Lifetime, ObjectVersion, TokenRecord};
-use crate::dingtalk::{Failure, Fingerprint, Minted};
+use crate::dingtalk::{Class, Failure, Fingerprint, Minted};
 
 /// Expiries this close are the same expiry, seen through two round trips.
 const SAME_EXPIRY: SignedDuration = SignedDuration::from_secs(5);
@@ -70,7 +70,7 @@ pub struct Corp {
     pub minting: Option<Minting>,
     /// Attempts that fail.
     pub failing: Option<Failing>,
-    /// Since when a token waits to be written.
+    /// Since when a token waits to be written; its record may be that of the one in the Secret.
     pub unwritten_since: Option<Timestamp>,
     /// When the value changed last in this process, other than by the first issue.
     pub value_changed_at: Option<Timestamp>,
@@ -179,23 +179,32 @@ impl Corp {
         let early = previous
             .as_ref()
             .is_some_and(|old| now < old.lifetime.expires_at);
-        self.learn(
-            early,
-            early && gained.is_some_and(|gained| gained <= SAME_EXPIRY),
-        );
+        let is_telling = previous.as_ref().is_some_and(|old| {
+            let elapsed = record
+                .lifetime
+                .minted_at
+                .duration_since(old.lifetime.minted_at);
+            elapsed.abs() > SAME_EXPIRY * 2
+        });
+        if is_telling || !early {
+            let unextended = early && gained.is_some_and(|gained| gained <= SAME_EXPIRY);
+            self.learn(early, unextended);
+        }
         if !same_value && previous.is_some() {
             self.value_changed_at = Some(record.lifetime.minted_at);
         }
         let unchanged = same_value && gained.is_some_and(|gained| gained.abs() <= SAME_EXPIRY);
+        let is_kept = unchanged
+            && previous
+                .as_ref()
+                .is_some_and(|old| old.lifetime.minted_at <= record.lifetime.minted_at);
         let record = match previous {
             // A record from the future, before the clock was set back, gives no lifetime to go by.
-            Some(old) if unchanged && old.lifetime.minted_at <= record.lifetime.minted_at => {
-                TokenRecord {
-                    credentials: record.credentials,
-                    client_id: record.client_id,
-                    ..old
-                }
-            }
+            Some(old) if is_kept => TokenRecord {
+                credentials: record.credentials,
+                client_id: record.client_id,
+                ..old
+            },
             _ => record,
         };
         let lifetime = record.lifetime;
@@ -203,7 +212,9 @@ impl Corp {
             token: minted.token,
             record,
         });
-        self.unwritten_since.get_or_insert(now);
+        if !is_kept {
+            self.unwritten_since.get_or_insert(now);
+        }
         self.request_done.clone_from(&minting.request);
         let jitter = jitter(uid, lifetime.expires_at);
         let unextended = match self.barren {
@@ -251,6 +262,24 @@ impl Corp {
                 self.barren = self.barren.map(|lifetimes| lifetimes.saturating_add(1));
             }
         }
+    }
+
+    /// The site works again after an outage: what has no valid token is tried now. Tells whether it is.
+    pub fn hurry(&mut self, now: Timestamp) -> bool {
+        let is_transient = self
+            .failing
+            .as_ref()
+            .is_some_and(|failing| failing.failure.class == Class::Transient);
+        let is_valid = self
+            .held
+            .as_ref()
+            .is_some_and(|held| held.record.lifetime.expires_at > now);
+        let is_waiting = self.minting.is_none() && self.retry.is_some_and(|retry| retry.at > now);
+        let hurries = is_transient && !is_valid && is_waiting;
+        if hurries {
+            self.retry = Some(Schedule::at(now, now));
+        }
+        hurries
     }
 
     /// Takes note of a failed attempt; gives the wait until the next.

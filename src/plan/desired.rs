@@ -57,8 +57,10 @@ pub fn per_corp_name(target: &str, corp_id: &str) -> String {
 /// A token that is to be in a Secret.
 #[derive(Clone, Copy)]
 pub enum Known<'a> {
-    /// Its value is known.
+    /// Its value is known, and in the Secret if the Secret has this record.
     Held(&'a Held),
+    /// Its value is known, and not in the Secret yet.
+    Unwritten(&'a Held),
     /// It is in the Secret already, and its value is not known.
     Recorded(&'a TokenRecord),
 }
@@ -67,7 +69,7 @@ impl Known<'_> {
     /// What is known of it.
     pub fn record(&self) -> &TokenRecord {
         match self {
-            Self::Held(held) => &held.record,
+            Self::Held(held) | Self::Unwritten(held) => &held.record,
             Self::Recorded(record) => record,
         }
     }
@@ -139,7 +141,7 @@ pub fn need(inputs: &Inputs<'_>) -> Need {
     let as_recorded = |known: &Known<'_>| {
         let record = known.record();
         recorded
-            .filter(|recorded| recorded.shape == shape)
+            .filter(|recorded| recorded.shape == shape && !matches!(known, Known::Unwritten(_)))
             .and_then(|recorded| recorded.token(&record.corp_id))
             .is_some_and(|old| old.is_same_token(record))
     };
@@ -165,7 +167,7 @@ pub fn need(inputs: &Inputs<'_>) -> Need {
         let mut held = Vec::with_capacity(tokens.len());
         for known in tokens {
             match known {
-                Known::Held(token) => held.push(*token),
+                Known::Held(token) | Known::Unwritten(token) => held.push(*token),
                 Known::Recorded(_) => return Need::Values,
             }
         }

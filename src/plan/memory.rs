@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::corp::{Corp, Former, Minting};
 use super::data::{Data, Shape};
+use super::desired::Write;
 use super::problem::RENEWAL_NOT_EXTENDED;
 use super::schedule::Schedule;
 use super::target::Recorded;
@@ -64,6 +65,8 @@ pub struct Happened {
 pub struct Memory {
     /// The app's UID: a recreated app is another app.
     pub uid: String,
+    /// Its site.
+    pub site: String,
     /// Its organisations.
     pub corps: BTreeMap<String, Corp>,
     /// Its target Secrets, by name.
@@ -78,10 +81,14 @@ pub struct Memory {
     pub happened: Happened,
     /// Keys of the credentials that were trimmed, not reported yet.
     pub trimmed_keys: Vec<String>,
-    /// When the workloads were restarted last, or first known.
+    /// The change of a value that the workloads were restarted for last; at first, what they
+    /// started with.
+    pub restarted_for: Option<Timestamp>,
+    /// When this process restarted them last.
     pub restarted_at: Option<Timestamp>,
     /// When a restart that failed is tried again.
     pub restart_retry: Option<Schedule>,
+    request_at_start: Option<String>,
     trimmed_reported: Option<ObjectVersion>,
     templates: Option<(Option<i64>, Result<Templates, TemplateError>)>,
     pruned_for: Option<i64>,
@@ -100,21 +107,17 @@ impl Memory {
         let empty = DingTalkAppStatus::default();
         let status = app.status.as_ref().unwrap_or(&empty);
         let time = |text: &Option<String>| text.as_ref()?.parse::<Timestamp>().ok();
-        memory.restarted_at = time(&status.restarted_at);
+        memory.restarted_for = time(&status.workloads_restarted_for);
         let unextended = status
             .conditions
             .iter()
             .any(|condition| condition.reason == RENEWAL_NOT_EXTENDED);
         let request = renew_request(app);
         let is_handled = request == status.last_handled_renew_request.as_deref();
-        let requested_at = request
-            .and_then(|request| request.parse::<Timestamp>().ok())
-            .map(whole_seconds);
+        memory.request_at_start = request.map(str::to_owned);
         for seen in &status.corps {
             let corp = memory.corps.entry(seen.corp_id.clone()).or_default();
-            let is_answered = requested_at
-                .is_some_and(|asked| time(&seen.renewed_at).is_some_and(|at| at >= asked));
-            if is_handled || is_answered {
+            if is_handled {
                 corp.request_done = request.map(str::to_owned);
             }
             let paced = seen.error.as_ref().is_some_and(|error| {
@@ -142,6 +145,7 @@ impl Memory {
             let wanted: HashSet<&String> = app.spec.corp_ids.iter().collect();
             self.corps.retain(|corp_id, _| wanted.contains(corp_id));
         }
+        self.site.clone_from(&app.spec.site);
         for corp_id in &app.spec.corp_ids {
             if !self.corps.contains_key(corp_id) {
                 self.corps.insert(corp_id.clone(), Corp::default());
@@ -203,6 +207,29 @@ impl Memory {
             .is_some_and(|minting| minting.id == fetch)
     }
 
+    /// The request for renewal that an organisation's token has not been fetched for yet.
+    pub fn open_request<'a>(
+        &self,
+        app: &'a DingTalkApp,
+        corp_id: &str,
+        token: Option<&TokenRecord>,
+    ) -> Option<&'a str> {
+        let request = renew_request(app)?;
+        let done = self
+            .corps
+            .get(corp_id)
+            .and_then(|corp| corp.request_done.as_deref());
+        // A former process may have acted upon it and not have come to say so.
+        let is_answered = || {
+            let requested_at = request.parse::<Timestamp>().ok().map(whole_seconds);
+            self.request_at_start.as_deref() == Some(request)
+                && requested_at
+                    .zip(token)
+                    .is_some_and(|(at, token)| token.lifetime.minted_at >= at)
+        };
+        (done != Some(request) && !is_answered()).then_some(request)
+    }
+
     /// What was queued is not wanted any more.
     pub fn abandon(&mut self) {
         for corp in self.corps.values_mut() {
@@ -232,6 +259,33 @@ impl Memory {
                 corp.held = Some(held);
             }
         }
+    }
+
+    /// Takes note of a write that the API server made.
+    pub fn wrote(
+        &mut self,
+        write: &Write,
+        version: ObjectVersion,
+        generation: Option<i64>,
+        repair: bool,
+        now: Timestamp,
+    ) {
+        let shape = write.recorded.shape;
+        for token in &write.recorded.tokens {
+            let key = shape.access_token_key(&token.corp_id);
+            let written = write.data.get(&key).and_then(Option::as_ref);
+            let corp = self.corp(&token.corp_id);
+            // Another token may have come while this one was being written.
+            if let (Some(written), Some(held)) = (written, &corp.held)
+                && written.as_str() == held.token.expose()
+            {
+                corp.unwritten_since = None;
+            }
+        }
+        let recorded = write.recorded.clone();
+        let writing = self.writing(&write.name);
+        let is_news = writing.wrote(version, recorded, generation, repair, now);
+        self.happened.repaired |= is_news;
     }
 
     /// Takes note of credentials that were read and can be used.

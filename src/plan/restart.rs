@@ -1,16 +1,18 @@
 //! When workloads are restarted for a new token.
 
-use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::Memory;
 use super::events::{Notice, NoticeType, notice};
+use super::schedule::Schedule;
 use super::step::Settled;
-use super::token::whole_seconds;
 use crate::api::{DingTalkApp, RolloutRestartTarget};
 
 /// Restarts of one app are at least this far apart: a rollout takes its time, and a thousand
 /// organisations renew one after the other.
-const PACE: SignedDuration = SignedDuration::from_secs(60);
+const PACE: Duration = Duration::from_secs(60);
 
 /// Whether to restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,26 +34,27 @@ pub fn restart_step(
     now: Timestamp,
 ) -> Restart {
     if app.spec.rollout_restart_targets.is_empty() {
-        memory.restarted_at = None;
+        memory.restarted_for = None;
         memory.restart_retry = None;
         return Restart::Nothing;
     }
-    let Some(restarted_at) = memory.restarted_at else {
-        memory.restarted_at = Some(whole_seconds(now));
+    let newest = settled.corps.iter().filter_map(|corp| corp.in_secret);
+    let newest = newest.map(|lifetime| lifetime.minted_at).max();
+    let Some(restarted_for) = memory.restarted_for else {
+        // Whatever runs now started with what is there now.
+        memory.restarted_for = settled.value_changed_at.or(newest);
         return Restart::Nothing;
     };
-    let Some(changed_at) = settled.value_changed_at else {
-        return Restart::Nothing;
-    };
-    if changed_at <= restarted_at {
+    if settled
+        .value_changed_at
+        .is_none_or(|at| at <= restarted_for)
+    {
         return Restart::Nothing;
     }
+    let paced_at = memory.restarted_at.map(|at| Schedule::after(at, PACE).at);
     let retry_at = memory.restart_retry.map(|retry| retry.at);
-    let paced_at = restarted_at.saturating_add(PACE).unwrap_or(now);
-    match retry_at.into_iter().chain([paced_at]).max() {
-        Some(at) if at > now && at <= now + PACE.max(SignedDuration::from_secs(300)) => {
-            Restart::Later(at)
-        }
+    match retry_at.max(paced_at) {
+        Some(at) if at > now => Restart::Later(at),
         _ => Restart::Now,
     }
 }

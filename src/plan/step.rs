@@ -7,7 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::corp::Corp;
 use super::data::Shape;
 use super::desired::{Inputs, Known, Need, SECRET_SIZE_MAX, Write, need, wanted};
-use super::memory::renew_request;
 use super::schedule::together;
 use super::target::Recorded;
 use super::templates::TemplateError;
@@ -445,12 +444,11 @@ fn fetch(
         corp.tried = Some(known.fingerprint);
         corp.minted_with = corp.tried;
     }
-    let is_requested =
-        renew_request(app).is_some_and(|request| corp.request_done.as_deref() != Some(request));
-    let is_due = next.is_none_or(|at| at <= now)
-        || is_requested
-        || corp.spec_changed_since_failure(generation);
+    let is_changed_spec = corp.spec_changed_since_failure(generation);
     let tried = corp.tried;
+    let is_due = next.is_none_or(|at| at <= now)
+        || memory.open_request(app, corp_id, token).is_some()
+        || is_changed_spec;
     if let Some(problem) = &memory.credentials_problem {
         let changed = match &view.credentials {
             CredentialsSeen::Unknown => false,
@@ -554,9 +552,6 @@ fn write_target(
             if writing.contested {
                 wake.at(now + SignedDuration::from_secs(60));
             }
-            for corp_id in target.corp_ids {
-                memory.corp(corp_id).unwritten_since = None;
-            }
             return None;
         }
         Need::Template(error) => {
@@ -610,7 +605,12 @@ fn needed(
     for corp_id in corp_ids {
         let corp = memory.corps.get(corp_id);
         value_changed_at = value_changed_at.max(corp.and_then(|corp| corp.value_changed_at));
-        let held = corp.and_then(|corp| corp.held.as_ref()).map(Known::Held);
+        let is_unwritten = corp.is_some_and(|corp| corp.unwritten_since.is_some());
+        let known = match is_unwritten {
+            true => Known::Unwritten,
+            false => Known::Held,
+        };
+        let held = corp.and_then(|corp| corp.held.as_ref()).map(known);
         let in_secret = || target.token(view, corp_id).map(Known::Recorded);
         tokens.extend(held.or_else(in_secret));
     }

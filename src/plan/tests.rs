@@ -97,7 +97,7 @@ impl World {
                         self.attempt(outcome);
                     }
                 }
-                Step::Write { write, repair } => self.write(*write, repair),
+                Step::Write { write, repair } => self.write(&write, repair),
                 Step::Settle(settled) => return settled,
                 Step::ReadTarget { .. } | Step::DeleteTarget { .. } => {
                     unreachable!("the target is ours")
@@ -156,21 +156,22 @@ impl World {
         }
     }
 
-    fn write(&mut self, write: Write, repair: bool) {
+    fn write(&mut self, write: &Write, repair: bool) {
         self.versions += 1;
         let version = ObjectVersion {
             uid: "t1".into(),
             resource_version: self.versions.to_string(),
         };
-        let set = |map: BTreeMap<String, Option<String>>| -> BTreeMap<String, String> {
-            let set = map.into_iter();
-            set.filter_map(|(key, value)| Some((key, value?))).collect()
+        let set = |map: &BTreeMap<String, Option<String>>| -> BTreeMap<String, String> {
+            let set = map.iter();
+            set.filter_map(|(key, value)| Some((key.clone(), value.clone()?)))
+                .collect()
         };
         self.target = Some(TargetMeta {
             version: version.clone(),
-            labels: set(write.labels),
-            annotations: set(write.annotations),
-            owner_references: write.owner_references,
+            labels: set(&write.labels),
+            annotations: set(&write.annotations),
+            owner_references: write.owner_references.clone(),
             recorded: Some(write.recorded.clone()),
             data_is_ours: true,
             our_labels: BTreeSet::new(),
@@ -178,13 +179,8 @@ impl World {
             deleting: false,
         });
         let generation = self.app.metadata.generation;
-        self.memory.writing(&write.name).wrote(
-            version,
-            write.recorded,
-            generation,
-            repair,
-            self.now,
-        );
+        self.memory
+            .wrote(&write, version, generation, repair, self.now);
     }
 
     fn held(&self) -> Option<Held> {
@@ -461,6 +457,24 @@ fn a_renewal_after_the_clock_was_set_back_records_the_life_that_it_brought() {
     let lifetime = world.held().expect("held").record.lifetime;
     assert_eq!(lifetime.minted_at, world.now);
     assert_eq!(lifetime.length(), SignedDuration::from_secs(253_500));
+}
+
+#[test]
+fn a_token_of_the_same_second_is_written_all_the_same() {
+    let mut world = World::new();
+    let fresh = Outcome::Token {
+        life: 7200,
+        fresh: true,
+    };
+    world.settle(&fresh);
+    let first = world.target.clone().expect("written").recorded;
+    world.credentials += 1;
+    world.settle(&fresh);
+    let second = world.target.clone().expect("written").recorded;
+    assert_eq!(world.attempts[0], world.attempts[1]);
+    let digest = |recorded: Option<Recorded>| recorded.expect("recorded").digest;
+    assert_ne!(digest(first), digest(second));
+    assert_eq!(world.memory.corp("ding1").unwritten_since, None);
 }
 
 #[test]

@@ -3,13 +3,20 @@
 mod support;
 
 mod budget;
+mod changes;
 mod credentials;
 mod failures;
+mod layouts;
 mod life;
+mod load;
+mod model;
 mod network;
 mod order;
 mod ownership;
 mod people;
 mod processes;
 mod redaction;
+mod references;
+mod sharing;
+mod spec;
 mod writes;

@@ -97,8 +97,12 @@ impl Plane {
 
 /// An object of `deploy/rbac.yaml`.
 fn deployed(kind: &str) -> Value {
+    document(include_str!("../../deploy/rbac.yaml"), kind)
+}
+
+/// The first object of a kind in a YAML text.
+pub fn document(text: &str, kind: &str) -> Value {
     use serde::Deserialize as _;
-    let text = include_str!("../../deploy/rbac.yaml");
     serde_yaml_ng::Deserializer::from_str(text)
         .map(|document| Value::deserialize(document).expect("YAML"))
         .find(|object| object["kind"] == kind)

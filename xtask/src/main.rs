@@ -2,6 +2,7 @@
 
 mod demo;
 mod manifests;
+mod simulate;
 mod test;
 
 use std::ffi::OsString;
@@ -35,12 +36,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Write the generated manifests: crds/.
+    /// Write what is generated: crds/, and the README's table of reasons.
     Manifests {
         /// Only say whether they are up to date.
         #[arg(long)]
         check: bool,
     },
+    /// Simulate days of many apps: the pure scheduler over the pure limits.
+    Simulate(simulate::Arguments),
     /// Own a control plane; started by the other commands.
     #[command(hide = true)]
     Supervise { order: String },
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
             arguments,
         } => test::run(kubernetes, &arguments),
         Command::Manifests { check } => manifests::run(check),
+        Command::Simulate(arguments) => simulate::run(&arguments),
     };
     match result {
         Ok(code) => code,

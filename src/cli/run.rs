@@ -1,60 +1,34 @@
-//! The command line.
+//! `run`: the operator.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
-use kube::{CustomResourceExt, ResourceExt};
-use thiserror::Error;
+use clap::Args;
 use tokio::sync::watch;
 use tracing::info;
 
-use crate::api::{DingTalkApp, DingTalkTokenReference};
+use super::{CliError, SiteArguments};
 use crate::controller;
-use crate::dingtalk::{Client, ClientError, ClientOptions, Rates, Site};
-use crate::operator::{self, HealthError, LogFormat, LogsError, Metrics};
+use crate::dingtalk::{Client, Rates};
+use crate::operator::{self, LogFormat, Metrics};
 
 /// A connection that says nothing for longer is given up, so that a list cannot hang. Watches hear
 /// from the API server more often, and are started again after 295 s of silence anyway.
 const READ_TIMEOUT: Duration = Duration::from_secs(330);
 
-/// Keeps DingTalk access tokens in Kubernetes Secrets, valid at all times.
-#[derive(Debug, Parser)]
-#[command(version, about)]
-pub struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run the operator.
-    Run(Box<RunArguments>),
-    /// Print the CustomResourceDefinitions as YAML.
-    Crd,
-}
-
 #[derive(Debug, Args)]
-struct RunArguments {
-    /// A DingTalk site that apps may name, as NAME=URL; repeat it for several.
-    #[arg(
-        long = "site",
-        value_name = "NAME=URL",
-        default_values = ["global=https://api.dingtalk.io", "china=https://api.dingtalk.com"]
-    )]
-    sites: Vec<Site>,
+pub struct RunArguments {
+    #[command(flatten)]
+    sites: SiteArguments,
     /// Leaves a site to some namespaces, as SITE=NAMESPACE[,NAMESPACE]; the others may not use it.
     #[arg(long = "site-namespaces", value_name = "SITE=NAMESPACES", value_parser = site_namespaces)]
     site_namespaces: Vec<(String, Vec<String>)>,
     /// A namespace to serve, with a Role there; repeat it for several. Default: all.
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     namespaces: Vec<String>,
-    /// PEM file with CA certificates to trust for the sites, beside the system's.
-    #[arg(long, value_name = "FILE")]
-    ca_bundle: Option<PathBuf>,
     /// Token requests per second with one client_id; DingTalk allows 20.
     #[arg(long, value_name = "RATE", default_value_t = Rates::default().per_client,
         value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -76,66 +50,6 @@ struct RunArguments {
     /// How to log.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
-    /// For tests only: send client secrets over http://.
-    #[arg(long)]
-    allow_plain_http: bool,
-}
-
-/// Why a command failed.
-#[derive(Debug, Error)]
-pub enum CliError {
-    /// The logs cannot be set up.
-    #[error(transparent)]
-    Logs(#[from] LogsError),
-    /// The CA bundle cannot be read.
-    #[error("read --ca-bundle {path}: {source}")]
-    CaBundle {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A site is left to namespaces, but is none.
-    #[error("--site-namespaces {site}: no --site has this name; there are {known}")]
-    SiteNamespaces {
-        /// What was named.
-        site: String,
-        /// What there is.
-        known: String,
-    },
-    /// The client for DingTalk cannot be set up.
-    #[error(transparent)]
-    DingTalk(#[from] ClientError),
-    /// There is no cluster to work with.
-    #[error("find the cluster: {0}; set KUBECONFIG, or run it in a pod")]
-    Kubeconfig(#[source] Box<kube::Error>),
-    /// The kubeconfig cannot be used.
-    #[error("find the cluster: {0}; set KUBECONFIG, or run it in a pod")]
-    InferConfig(#[source] Box<kube::config::InferConfigError>),
-    /// The server for probes cannot run.
-    #[error(transparent)]
-    Health(#[from] HealthError),
-    /// The signals cannot be listened to.
-    #[error("listen to signals: {0}")]
-    Signals(#[source] std::io::Error),
-    /// The CRD cannot be written as YAML.
-    #[error("write the CRD as YAML: {0}")]
-    Crd(#[from] serde_yaml_ng::Error),
-}
-
-impl Cli {
-    /// Does what the command line says.
-    pub async fn execute(self) -> Result<(), CliError> {
-        match self.command {
-            Command::Run(arguments) => run(*arguments).await,
-            Command::Crd => {
-                for (_, yaml) in crds()? {
-                    print!("---\n{yaml}");
-                }
-                Ok(())
-            }
-        }
-    }
 }
 
 fn site_namespaces(text: &str) -> Result<(String, Vec<String>), String> {
@@ -168,30 +82,10 @@ fn site_limits(
     Ok(limits)
 }
 
-/// The CustomResourceDefinitions with their names, as `crds/` holds them.
-pub fn crds() -> Result<Vec<(String, String)>, serde_yaml_ng::Error> {
-    [DingTalkApp::crd(), DingTalkTokenReference::crd()]
-        .iter()
-        .map(|crd| Ok((crd.name_any(), serde_yaml_ng::to_string(crd)?)))
-        .collect()
-}
-
-async fn run(arguments: RunArguments) -> Result<(), CliError> {
+pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
     operator::init_logs(&arguments.log_level, arguments.log_format)?;
-    // One provider for the whole process; a second call finds the first one's.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let stop = operator::on_signal().map_err(CliError::Signals)?;
-    let extra_ca = match arguments.ca_bundle {
-        Some(path) => {
-            Some(std::fs::read(&path).map_err(|source| CliError::CaBundle { path, source })?)
-        }
-        None => None,
-    };
-    let dingtalk = Client::new(ClientOptions {
-        sites: arguments.sites,
-        allow_plain_http: arguments.allow_plain_http,
-        extra_ca,
-    })?;
+    let dingtalk = arguments.sites.client()?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         sites = dingtalk.sites().collect::<Vec<_>>().join(","),
@@ -220,5 +114,5 @@ async fn run(arguments: RunArguments) -> Result<(), CliError> {
     };
     controller::run(client, dingtalk, metrics, options, ready, stop).await;
     info!("stopped");
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,170 @@
+//! Every reason with its meaning, from the tables that classify by it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::dingtalk::{Class, Row, Scope, Signal, TABLE, UNREACHABLE};
+use crate::plan::{LOCAL_REASONS, LocalReason};
+
+/// What there is to say of a reason.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explained {
+    /// The reason.
+    pub reason: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
+    /// The signals of the endpoint that it is recognised by.
+    pub signals: Vec<String>,
+    /// What decides the pace of the next attempts; `None` where no attempt failed.
+    pub class: Option<&'static str>,
+    /// When the next attempt is.
+    pub pace: &'static str,
+    /// What is held back meanwhile.
+    pub holds_back: &'static str,
+    /// What to do.
+    pub advice: &'static str,
+}
+
+impl Explained {
+    fn of_row(row: &Row) -> Self {
+        let (class, pace) = class(row.class);
+        Self {
+            reason: row.reason.as_str(),
+            meaning: row.reason.meaning(),
+            signals: row.signals.iter().map(|signal| shown(*signal)).collect(),
+            class: Some(class),
+            pace,
+            holds_back: match row.scope {
+                Scope::Corp => "this token only",
+                Scope::Client => "every token of this client_id",
+                Scope::Site => "every token of this site",
+            },
+            advice: row.advice,
+        }
+    }
+
+    fn of_local(local: &LocalReason) -> Self {
+        Self {
+            reason: local.reason,
+            meaning: local.meaning,
+            signals: Vec::new(),
+            class: None,
+            pace: "as soon as what stands in the way changes",
+            holds_back: "what its message names",
+            advice: local.advice,
+        }
+    }
+}
+
+/// Every reason there is.
+pub fn all() -> Vec<Explained> {
+    let rows = TABLE.iter().chain([&UNREACHABLE]).map(Explained::of_row);
+    rows.chain(LOCAL_REASONS.iter().map(Explained::of_local))
+        .collect()
+}
+
+/// What is known of a code of DingTalk's, or of a reason, in any case.
+pub fn find(asked: &str) -> Vec<Explained> {
+    let by_code = |row: &&Row| row.signals.iter().any(|signal| signal.is_code(asked));
+    if let Some(row) = TABLE.iter().find(by_code) {
+        return vec![Explained::of_row(row)];
+    }
+    let all = all().into_iter();
+    all.filter(|explained| explained.reason.eq_ignore_ascii_case(asked))
+        .collect()
+}
+
+fn class(class: Class) -> (&'static str, &'static str) {
+    match class {
+        Class::User => (
+            "user",
+            "at once when the credentials or the spec change; else after 5 minutes, doubling to 60",
+        ),
+        Class::Hourly => (
+            "configuration or quota",
+            "at once when the credentials or the spec change; else every 60 minutes",
+        ),
+        Class::Throttled { per_minute: false } => (
+            "throttled",
+            "after 1 to 3 seconds, doubling to 60; Retry-After is obeyed up to 10 minutes",
+        ),
+        Class::Throttled { per_minute: true } => {
+            ("throttled by the minute", "after 60 seconds or more")
+        }
+        Class::Banned => ("banned", "after 5 minutes, or when the answer says"),
+        Class::Transient => (
+            "transient",
+            "after 1 second, doubling to 60, then every 5 minutes; never past an eighth of the life that is left",
+        ),
+        Class::Unknown => (
+            "unknown",
+            "five times as a transient failure, then every 15 minutes; never past an eighth of the life that is left",
+        ),
+        Class::Garbled => (
+            "garbled",
+            "after 30 seconds, doubling to 10 minutes; never past an eighth of the life that is left",
+        ),
+    }
+}
+
+fn shown(signal: Signal) -> String {
+    match signal {
+        Signal::Code(code) => code.to_owned(),
+        Signal::CodeContains(part) => format!("…{part}…"),
+        Signal::CodePrefix(start) => format!("{start}…"),
+        Signal::CodeRange(first, last) => format!("{first} to {last}"),
+        Signal::Status(0, _) => "a success without a usable token".to_owned(),
+        Signal::Status(first, last) if first == last => format!("HTTP {first}"),
+        Signal::Status(first, last) => format!("other HTTP {first} to {last}"),
+    }
+}
+
+/// The table of reasons, for the documentation.
+pub fn reasons_markdown() -> String {
+    let mut text = String::from("| reason | what it means | what to do |\n|---|---|---|\n");
+    let mut told = BTreeSet::new();
+    for explained in all() {
+        if told.insert((explained.reason, explained.advice)) {
+            let signals = match explained.signals.is_empty() {
+                true => String::new(),
+                false => format!(" ({})", explained.signals.join(", ")),
+            };
+            let _ = writeln!(
+                text,
+                "| `{}` | {}{signals} | {} |",
+                explained.reason, explained.meaning, explained.advice
+            );
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_and_every_reason_is_explained() {
+        for row in TABLE {
+            for signal in row.signals {
+                if let Signal::Code(code) = signal {
+                    assert_eq!(find(code)[0].reason, row.reason.as_str(), "{code}");
+                }
+            }
+        }
+        for explained in all() {
+            let found = find(explained.reason);
+            assert!(!found.is_empty(), "{}", explained.reason);
+            assert!(!explained.meaning.is_empty() && !explained.advice.is_empty());
+        }
+        assert_eq!(
+            find("Forbidden.AccessDenied.QpmLimitForApi")[0].reason,
+            "Throttled"
+        );
+        assert_eq!(find("90010")[0].holds_back, "every token of this client_id");
+        assert!(find("never.heard.of.it").is_empty());
+    }
+}

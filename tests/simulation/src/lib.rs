@@ -1,0 +1,21 @@
+//! Days of ten thousand apps in seconds: the operator's pure scheduler and queue over its pure
+//! limits, against an endpoint that has outages, throttles and bans. The same seed gives the same
+//! run.
+
+mod endpoint;
+mod report;
+mod world;
+
+pub use endpoint::{Fault, FaultKind, Repeat};
+pub use report::Report;
+pub use world::{Plan, simulate};
+
+/// Milliseconds of simulated time since the start.
+pub type Millis = i64;
+
+/// A second.
+pub const SECOND: Millis = 1000;
+/// A minute.
+pub const MINUTE: Millis = 60 * SECOND;
+/// An hour.
+pub const HOUR: Millis = 60 * MINUTE;
