@@ -81,7 +81,7 @@ struct Reference {
 
 enum Seen {
     Absent,
-    Present(TargetMeta),
+    Present(Box<TargetMeta>),
 }
 
 /// What tells tokens apart, but for the client secret: site, `client_id` and organisation.
@@ -275,7 +275,7 @@ impl Index {
                     .recorded
                     .as_ref()
                     .and_then(|recorded| Some(recorded.tokens.first()?.client_id.clone()));
-                self.secrets.insert(secret, Seen::Present(target));
+                self.secrets.insert(secret, Seen::Present(Box::new(target)));
                 for user in client_id.iter().flat_map(|_| &users) {
                     let is_unknown = |app: &App| app.client_id.is_none();
                     if self.apps.get(user).is_some_and(is_unknown) {
@@ -346,8 +346,8 @@ impl Index {
         let credentials = (namespace.clone(), entry.credentials.name.clone());
         let targets = wanted(app).into_iter().map(|wanted| {
             let target_ref = (namespace.clone(), wanted.name);
-            let present = match self.secrets.get(&target_ref) {
-                Some(Seen::Present(target)) => {
+            let present = match self.secret_in(&target_ref.0, &target_ref.1) {
+                Some(target) => {
                     let claimed = self
                         .claimants(&target_ref)
                         .any(|(_, claimant)| Some(claimant.uid.as_str()) == target.app_uid());
@@ -355,7 +355,7 @@ impl Index {
                     let name = app.metadata.name.as_deref().unwrap_or_default();
                     Some((target, ownership(target, name, uid, lives, claimed)))
                 }
-                Some(Seen::Absent) | None => None,
+                None => None,
             };
             TargetSeen {
                 present,
@@ -375,9 +375,8 @@ impl Index {
             },
             targets: targets.collect(),
             former: former
-                .filter_map(|secret| match self.secrets.get(secret)? {
-                    Seen::Present(target) => Some((secret.1.as_str(), target)),
-                    Seen::Absent => None,
+                .filter_map(|(namespace, name)| {
+                    Some((name.as_str(), self.secret_in(namespace, name)?))
                 })
                 .collect(),
             site_known,
@@ -561,10 +560,7 @@ impl Index {
                 let source = self
                     .secret(&entry.app, &source_name)
                     .filter(|source| source.app_uid() == Some(&app.uid));
-                let present = match self.secrets.get(&(namespace.clone(), name.clone())) {
-                    Some(Seen::Present(target)) => Some(target),
-                    _ => None,
-                };
+                let present = self.secret_in(&namespace, &name);
                 CopySeen {
                     name,
                     source_name,
@@ -578,10 +574,7 @@ impl Index {
         let owned = self.owned.get(uid).into_iter().flatten();
         let former = owned
             .filter(|(owned_in, name)| *owned_in == namespace && !is_wanted(name))
-            .filter_map(|secret| match self.secrets.get(secret)? {
-                Seen::Present(target) => Some((secret.1.as_str(), target)),
-                Seen::Absent => None,
-            })
+            .filter_map(|(namespace, name)| Some((name.as_str(), self.secret_in(namespace, name)?)))
             .collect();
         Some(ReferenceView {
             reference,

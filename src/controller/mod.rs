@@ -252,13 +252,14 @@ impl Context {
         drop(memories);
         for (app, memory) in remembered {
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-            let hurries = memory.site == site
-                && memory
-                    .corps
-                    .values_mut()
-                    .fold(false, |any, corp| corp.hurry(now) || any);
+            if memory.site != site {
+                continue;
+            }
+            let hurried = memory.corps.values_mut();
+            let hurried = hurried.filter_map(|corp| corp.hurry(now).then_some(()));
+            let hurried = hurried.count();
             drop(memory);
-            if hurries {
+            if hurried > 0 {
                 self.wake(&app);
             }
         }

@@ -236,7 +236,15 @@ impl Reconciler<'_> {
 
     fn adopt(&self, corp_id: &str, held: Held, known: &KnownCredentials) {
         let mut memory = self.memory();
-        memory.happened.value_changed = true;
+        let corp = memory.corp(corp_id);
+        let is_held = corp
+            .held
+            .as_ref()
+            .is_some_and(|own| own.token == held.token);
+        if is_held && corp.tried == Some(known.fingerprint) {
+            return;
+        }
+        memory.happened.value_changed |= !is_held;
         let corp = memory.corp(corp_id);
         corp.tried = Some(known.fingerprint);
         corp.adopt(held, Timestamp::now());

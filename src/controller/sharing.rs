@@ -114,7 +114,8 @@ impl Context {
         }
     }
 
-    /// A token that this process minted for another app with the same credentials, newer than `since`.
+    /// A token that this process minted for another app with the same credentials, not older than
+    /// `since`: of two that were minted within a second, the one that is in no Secret yet is newer.
     pub fn token_minted_for_another(
         &self,
         wish: &Wish<'_>,
@@ -130,7 +131,7 @@ impl Context {
         );
         let held = self.shared.get(&key)?;
         let lifetime = held.record.lifetime;
-        let is_newer = since.is_none_or(|since| lifetime.minted_at > since);
+        let is_newer = since.is_none_or(|since| lifetime.minted_at >= since);
         (is_newer && lifetime.expires_at > Timestamp::now())
             .then(|| credited(held, &wish.known.version))
     }

@@ -361,7 +361,7 @@ impl io::Write for Bounded {
 mod tests {
     use super::*;
 
-    fn app(layout: &str, data: serde_json::Value) -> DingTalkApp {
+    fn app(layout: &str, data: &serde_json::Value) -> DingTalkApp {
         let corps = if layout == "Shared" {
             vec!["ding1", "ding2"]
         } else {
@@ -395,7 +395,7 @@ mod tests {
 
     fn rendered(layout: &str, template: &str) -> String {
         let templates =
-            Templates::of(&app(layout, serde_json::json!({"key": template}))).expect("usable");
+            Templates::of(&app(layout, &serde_json::json!({"key": template}))).expect("usable");
         let (one, two) = (held("ding1"), held("ding2"));
         let tokens: &[&Held] = if layout == "Shared" {
             &[&one, &two]
@@ -411,7 +411,7 @@ mod tests {
         values[0].1.to_string()
     }
 
-    fn refused(data: serde_json::Value) -> String {
+    fn refused(data: &serde_json::Value) -> String {
         Templates::of(&app("Single", data))
             .expect_err("refused")
             .to_string()
@@ -454,7 +454,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_refused_with_line_and_column() {
-        let at = |template: &str| refused(serde_json::json!({"k": template}));
+        let at = |template: &str| refused(&serde_json::json!({"k": template}));
         let said = at("ok\n  {{ access_token");
         assert!(said.contains("line 2, column"), "{said}");
         let said = at("a\nb {{ acces_token }}");
@@ -485,9 +485,9 @@ mod tests {
 
     #[test]
     fn a_key_of_the_layout_is_refused() {
-        let said = refused(serde_json::json!({"access_token": "x"}));
+        let said = refused(&serde_json::json!({"access_token": "x"}));
         assert!(said.contains("\"access_token\""), "{said}");
-        let shared = |key: &str| Templates::of(&app("Shared", serde_json::json!({key: "x"})));
+        let shared = |key: &str| Templates::of(&app("Shared", &serde_json::json!({key: "x"})));
         assert!(shared("ding1.access_token").is_err());
         assert!(shared("ding3.access_token").is_ok());
         assert!(shared("access_token").is_ok());
@@ -496,10 +496,10 @@ mod tests {
     #[test]
     fn time_and_output_are_bounded() {
         let nested = "{% for a in access_token %}".repeat(5) + "x" + &"{% endfor %}".repeat(5);
-        let said = refused(serde_json::json!({"k": nested}));
+        let said = refused(&serde_json::json!({"k": nested}));
         assert!(said.contains("takes too long"), "{said}");
         let doubling = format!("{{{{ access_token{} }}}}", "|tojson".repeat(60));
-        let said = refused(serde_json::json!({"k": doubling}));
+        let said = refused(&serde_json::json!({"k": doubling}));
         assert!(said.contains("too much text"), "{said}");
     }
 
@@ -507,7 +507,7 @@ mod tests {
     fn an_error_with_a_real_token_does_not_show_it() {
         let template = "{% if expires_at_unix > 0 %}{{ access_token|length|upper }}{% endif %}";
         let templates =
-            Templates::of(&app("Single", serde_json::json!({"k": template}))).expect("usable");
+            Templates::of(&app("Single", &serde_json::json!({"k": template}))).expect("usable");
         let held = held("ding1");
         let error = templates.render(Shape::One, "global", &[&held]);
         if let Err(error) = error {
@@ -515,7 +515,7 @@ mod tests {
         }
         let template = "{% if expires_at_unix > 0 %}{{ access_token[access_token] }}{% endif %}";
         let templates =
-            Templates::of(&app("Single", serde_json::json!({"k": template}))).expect("usable");
+            Templates::of(&app("Single", &serde_json::json!({"k": template}))).expect("usable");
         let error = templates
             .render(Shape::One, "global", &[&held])
             .expect_err("no such item");
@@ -526,13 +526,13 @@ mod tests {
     fn the_signature_changes_with_key_and_text() {
         let signature = |key: &str, text: &str| {
             let templates =
-                Templates::of(&app("Single", serde_json::json!({key: text}))).expect("usable");
+                Templates::of(&app("Single", &serde_json::json!({key: text}))).expect("usable");
             templates.signature().to_owned()
         };
         assert_eq!(signature("a", "x"), signature("a", "x"));
         assert_ne!(signature("a", "x"), signature("a", "y"));
         assert_ne!(signature("a", "x"), signature("b", "x"));
-        let none = Templates::of(&app("Single", serde_json::json!({}))).expect("usable");
+        let none = Templates::of(&app("Single", &serde_json::json!({}))).expect("usable");
         assert_eq!(none.signature(), "");
     }
 }

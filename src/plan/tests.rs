@@ -180,7 +180,7 @@ impl World {
         });
         let generation = self.app.metadata.generation;
         self.memory
-            .wrote(&write, version, generation, repair, self.now);
+            .wrote(write, version, generation, repair, self.now);
     }
 
     fn held(&self) -> Option<Held> {

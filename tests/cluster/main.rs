@@ -4,6 +4,7 @@ mod support;
 
 mod budget;
 mod changes;
+mod commands;
 mod credentials;
 mod failures;
 mod layouts;

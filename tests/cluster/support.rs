@@ -523,6 +523,11 @@ impl Sandbox {
         )
     }
 
+    /// The administrator's.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

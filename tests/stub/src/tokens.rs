@@ -1,6 +1,7 @@
 //! The tokens that were issued, and what a repeated fetch does.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -95,7 +96,7 @@ impl Tokens {
 pub(crate) fn fresh(prefix: &str, length: usize) -> String {
     let mut digits = String::new();
     while digits.len() < length {
-        digits.push_str(&format!("{:032x}", rand::random::<u128>()));
+        let _ = write!(digits, "{:032x}", rand::random::<u128>());
     }
     digits.truncate(length);
     let kept = length.saturating_sub(prefix.len());

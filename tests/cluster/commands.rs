@@ -1,0 +1,136 @@
+//! The commands for people: check, renew, explain.
+
+use std::process::{Command, Stdio};
+
+use dingtalk_stub::Repeat;
+use serde_json::{Value, json};
+
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox};
+
+impl Sandbox {
+    /// Runs a command of the program as a user would; gives exit code, standard output and error.
+    fn command(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_dingtalk-token-operator"))
+            .args(arguments)
+            .env("KUBECONFIG", self.kubeconfig())
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    }
+
+    fn check(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let site = format!("global={}", self.stub.url());
+        let given = ["check", "payroll", "-n", &self.namespace, "--site", &site];
+        self.command(&[&given[..], &["--allow-plain-http"], arguments].concat())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tries_the_credentials_and_writes_nothing() {
+    let sandbox = Sandbox::new("command-check").await;
+    sandbox.ready_app("payroll").await;
+    let before = sandbox.version_of("payroll-token").await;
+    let (code, said, _) = sandbox.check(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("ok    ding1  "), "{said}");
+    assert!(
+        said.contains("it is the token that the Secret holds"),
+        "{said}"
+    );
+    sandbox
+        .stub
+        .configure(|settings| settings.repeat = Repeat::NewRevoked);
+    let (code, said, _) = sandbox.check(&["-o", "json"]);
+    assert_eq!(code, Some(0));
+    let result: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(result[0]["sameTokenAsInSecret"], false);
+    assert_eq!(result[0]["expiresInSeconds"], 7200);
+    assert_eq!(sandbox.version_of("payroll-token").await, before);
+    let token = sandbox.token("payroll-token").await.expect("a token");
+    assert!(!said.contains(&token.value) && !said.contains(CLIENT_SECRET));
+    sandbox
+        .credentials("payroll-credentials", CLIENT_ID, "guessed-wrong")
+        .await;
+    let (code, said, _) = sandbox.check(&[]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(
+        said.starts_with("fails ding1  InvalidCredentials: "),
+        "{said}"
+    );
+    assert!(
+        said.contains("invalid.client") && !said.contains("guessed"),
+        "{said}"
+    );
+    let (code, _, error) = sandbox.check(&["--namespace", "nowhere"]);
+    assert_eq!(code, Some(2), "given twice: {error}");
+    let (code, _, error) = sandbox.command(&["check", "none", "-n", &sandbox.namespace]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("/none: "), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renew_asks_waits_and_tells_what_came_of_it() {
+    let sandbox = Sandbox::new("command-renew").await;
+    sandbox
+        .stub
+        .register(CLIENT_ID, CLIENT_SECRET, &["ding1", "ding2"]);
+    sandbox
+        .stub
+        .configure(|settings| settings.repeat = Repeat::NewOverlap);
+    sandbox
+        .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
+        .await;
+    let spec = json!({"corpIds": ["ding1", "ding2"], "target": {"layout": "Shared"}});
+    sandbox.app_with("payroll", spec).await;
+    sandbox.until_ready("payroll").await;
+    let namespace = sandbox.namespace.clone();
+    let renew = ["renew", "payroll", "-n", &namespace];
+    let (code, said, progress) = sandbox.command(&renew);
+    assert_eq!(code, Some(0), "{said}{progress}");
+    assert!(
+        progress.contains("asked for new tokens of 2 corpIds"),
+        "{progress}"
+    );
+    assert!(said.contains("ok    ding1  Secret payroll-token"), "{said}");
+    assert_eq!(sandbox.stub.journal().len(), 4);
+    sandbox.stub.next_calls(
+        "ding2",
+        None,
+        dingtalk_stub::Behaviour::Fail {
+            status: 401,
+            code: "unauthorized.client".into(),
+        },
+    );
+    let (code, said, _) = sandbox.command(&[&renew[..], &["-o", "json"]].concat());
+    assert_eq!(code, Some(3), "{said}");
+    let result: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(result[1]["error"]["reason"], "AppNotAuthorized");
+    let mut sandbox = sandbox;
+    sandbox.stop_operator();
+    let (code, _, said) = sandbox.command(&[&renew[..], &["--timeout", "1"]].concat());
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("is the operator running"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_knows_codes_and_reasons() {
+    let sandbox =
+        Sandbox::without_operator("command-explain", crate::support::shared_plane().await);
+    let sandbox = sandbox.await;
+    let (code, said, _) = sandbox.command(&["explain", "90010"]);
+    assert_eq!(code, Some(0));
+    assert!(said.starts_with("Banned\n  means "), "{said}");
+    assert!(said.contains("every token of this client_id"), "{said}");
+    let (code, said, _) = sandbox.command(&["explain", "secretconflict"]);
+    assert_eq!(code, Some(0));
+    assert!(said.contains("adopt-by"), "{said}");
+    let (code, said, error) = sandbox.command(&["explain", "nonsense", "-o", "json"]);
+    assert_eq!((code, said.trim()), (Some(3), "[]"));
+    assert!(error.contains("\"nonsense\""), "{error}");
+}
