@@ -21,6 +21,8 @@ mod writing;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_corps;
 
 pub use backoff::{Pace, delay};
 pub use conditions::{status, write_status_at};

@@ -7,7 +7,7 @@ use scheduler_simulation::{Fault, FaultKind, HOUR, MINUTE, Plan, Repeat, simulat
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// For how many hours.
-    #[arg(long, default_value_t = 30 * 24)]
+    #[arg(long, default_value_t = 10 * 24)]
     hours: i64,
     /// How many apps.
     #[arg(long, default_value_t = 10_000)]

@@ -1,0 +1,315 @@
+//! Many organisations of one app, over the pure plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::api::DingTalkApp;
+use crate::dingtalk::{AccessToken, Credentials, Fingerprint, Minted};
+
+fn app(layout: &str, corps: &[String]) -> DingTalkApp {
+    serde_json::from_value(serde_json::json!({
+        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+        "metadata": {"name": "payroll", "namespace": "hr", "uid": "u1", "generation": 1},
+        "spec": {"credentialsSecretRef": {"name": "credentials"}, "corpIds": corps,
+            "target": {"layout": layout, "name": "token"}},
+    }))
+    .expect("an app")
+}
+
+fn corps(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("ding{n:04}")).collect()
+}
+
+fn fingerprint() -> Fingerprint {
+    let value = |_: &str| Some(Zeroizing::new(b"x".to_vec()));
+    Credentials::read("id", "secret", value)
+        .expect("credentials")
+        .fingerprint(&[0; 32])
+}
+
+/// A cluster with one app of many organisations.
+struct World {
+    app: DingTalkApp,
+    memory: Memory,
+    secrets: BTreeMap<String, TargetMeta>,
+    now: Timestamp,
+    queued: Vec<String>,
+    writes: Vec<(Timestamp, String)>,
+    deletions: Vec<String>,
+    reads: usize,
+    versions: u64,
+}
+
+impl World {
+    fn new(layout: &str, corps: &[String]) -> Self {
+        let app = app(layout, corps);
+        let now = Timestamp::from_second(1_800_000_000).expect("a time");
+        Self {
+            memory: Memory::new(&app, now),
+            app,
+            secrets: BTreeMap::new(),
+            now,
+            queued: Vec::new(),
+            writes: Vec::new(),
+            deletions: Vec::new(),
+            reads: 0,
+            versions: 10,
+        }
+    }
+
+    fn version() -> ObjectVersion {
+        ObjectVersion {
+            uid: "c1".into(),
+            resource_version: "1".into(),
+        }
+    }
+
+    fn change(&mut self, layout: &str, corps: &[String], name: &str) {
+        self.app = app(layout, corps);
+        self.app.spec.target.name = Some(name.to_owned());
+        self.app.metadata.generation = Some(2);
+    }
+
+    /// Goes on until nothing is to be done; what is due is queued.
+    fn settle(&mut self) -> Settled {
+        for _ in 0..5000 {
+            let (app, secrets) = (self.app.clone(), self.secrets.clone());
+            let names: BTreeSet<String> = wanted(&app).into_iter().map(|it| it.name).collect();
+            let seen = |name: &String| TargetSeen {
+                present: secrets.get(name).map(|target| (target, Ownership::Ours)),
+                claim: Claim::Ours,
+            };
+            let former = secrets.iter().filter(|(name, _)| !names.contains(*name));
+            let view = View {
+                app: &app,
+                credentials: CredentialsSeen::Present(Self::version()),
+                targets: wanted(&app)
+                    .iter()
+                    .map(|target| seen(&target.name))
+                    .collect(),
+                former: former
+                    .map(|(name, target)| (name.as_str(), target))
+                    .collect(),
+                site_known: true,
+            };
+            match next_step(&view, &mut self.memory, self.now) {
+                Step::ReadCredentials => {
+                    self.reads += 1;
+                    let known = KnownCredentials {
+                        version: Self::version(),
+                        fingerprint: fingerprint(),
+                    };
+                    self.memory.credentials_read(known, &[]);
+                    for corp_id in due(&view, &mut self.memory, self.now) {
+                        let minting = self.minting(&corp_id);
+                        self.memory.corp(&corp_id).minting = Some(minting);
+                        self.queued.push(corp_id);
+                    }
+                }
+                Step::Write { write, repair } => self.write(&write, repair),
+                Step::DeleteTarget { name, .. } => {
+                    self.secrets.remove(&name);
+                    self.deletions.push(name);
+                }
+                Step::ReadTarget { .. } => panic!("every value is known"),
+                Step::Settle(settled) => return settled,
+            }
+        }
+        panic!("it goes in circles");
+    }
+
+    fn minting(&self, corp_id: &str) -> Minting {
+        Minting {
+            id: 1,
+            site: "global".into(),
+            corp_id: corp_id.into(),
+            client_id: "a".into(),
+            credentials: Self::version(),
+            generation: self.app.metadata.generation,
+            request: None,
+            renew_before: None,
+            since: self.now,
+        }
+    }
+
+    /// The answer to the first that is queued.
+    fn answer(&mut self, life: u64) {
+        let corp_id = self.queued.remove(0);
+        let minting = self.memory.corp(&corp_id).minting.take().expect("queued");
+        let minted = Minted {
+            token: AccessToken::new(format!("{corp_id}-{}", self.now.as_second())).expect("it"),
+            expires_in: Duration::from_secs(life),
+        };
+        self.memory
+            .minted(&minting, minted, self.now, None, self.now);
+    }
+
+    fn write(&mut self, write: &Write, repair: bool) {
+        self.versions += 1;
+        let version = ObjectVersion {
+            uid: write.name.clone(),
+            resource_version: self.versions.to_string(),
+        };
+        let set = |map: &BTreeMap<String, Option<String>>| -> BTreeMap<String, String> {
+            let set = map.iter();
+            set.filter_map(|(key, value)| Some((key.clone(), value.clone()?)))
+                .collect()
+        };
+        let target = TargetMeta {
+            version: version.clone(),
+            labels: set(&write.labels),
+            annotations: set(&write.annotations),
+            owner_references: write.owner_references.clone(),
+            recorded: Some(write.recorded.clone()),
+            data_is_ours: true,
+            our_labels: BTreeSet::new(),
+            our_annotations: BTreeSet::new(),
+            deleting: false,
+        };
+        self.secrets.insert(write.name.clone(), target);
+        self.writes.push((self.now, write.name.clone()));
+        self.memory.wrote(
+            write,
+            version,
+            self.app.metadata.generation,
+            repair,
+            self.now,
+        );
+    }
+
+    fn tokens_in(&self, secret: &str) -> usize {
+        let target = self.secrets.get(secret);
+        let recorded = target.and_then(|target| target.recorded.as_ref());
+        recorded.map_or(0, |recorded| recorded.tokens.len())
+    }
+}
+
+#[test]
+fn a_minted_token_is_written_within_five_seconds_and_the_first_at_once() {
+    let mut world = World::new("Shared", &corps(200));
+    world.settle();
+    assert_eq!(world.queued.len(), 200);
+    assert_eq!(world.reads, 1);
+    let mut unwritten: Vec<Timestamp> = Vec::new();
+    while !world.queued.is_empty() {
+        world.now += SignedDuration::from_millis(100);
+        world.answer(7200);
+        unwritten.push(world.now);
+        let writes = world.writes.len();
+        world.settle();
+        if world.writes.len() > writes {
+            let waited = world.now.duration_since(unwritten[0]);
+            assert!(waited <= SignedDuration::from_millis(4900), "{waited}");
+            unwritten.clear();
+        }
+    }
+    assert_eq!(world.tokens_in("token"), 200, "the last is not waited for");
+    // 20 s: the first at once, then every 4.8 s, and the last.
+    assert!(world.writes.len() <= 6, "{:?}", world.writes);
+}
+
+#[test]
+fn what_is_due_close_together_is_renewed_together() {
+    let mut world = World::new("Shared", &corps(30));
+    world.settle();
+    while !world.queued.is_empty() {
+        world.now += SignedDuration::from_secs(3);
+        world.answer(7200);
+        world.settle();
+    }
+    let settled = world.settle();
+    let next = settled.corps.iter().filter_map(|corp| corp.next_attempt);
+    let mut times: Vec<Timestamp> = next.collect();
+    times.sort();
+    world.now = times[0] + SignedDuration::from_secs(1);
+    let reads = world.reads;
+    world.settle();
+    let horizon = world.now + SignedDuration::from_secs(144);
+    let within = times.iter().filter(|at| **at <= horizon).count();
+    assert!(within > 1, "{times:?}");
+    assert_eq!(world.queued.len(), within, "two hundredths of two hours");
+    assert_eq!(
+        world.reads,
+        reads + 1,
+        "with one reading of the credentials"
+    );
+}
+
+#[test]
+fn each_organisation_has_its_secret_written_at_once() {
+    let mut world = World::new("PerCorp", &corps(5));
+    world.settle();
+    while !world.queued.is_empty() {
+        world.now += SignedDuration::from_millis(100);
+        let corp_id = world.queued[0].clone();
+        world.answer(7200);
+        world.settle();
+        let written = (world.now, format!("token-{corp_id}"));
+        assert_eq!(world.writes.last(), Some(&written));
+    }
+    assert_eq!(world.writes.len(), 5);
+}
+
+#[test]
+fn the_old_secrets_go_after_the_new_one_is_complete() {
+    let all = corps(3);
+    let mut world = World::new("PerCorp", &all);
+    world.settle();
+    while !world.queued.is_empty() {
+        world.answer(7200);
+        world.settle();
+    }
+    // One more organisation, which is never answered, does not keep the old ones.
+    let more = corps(4);
+    world.change("Shared", &more, "other");
+    world.settle();
+    assert_eq!(world.tokens_in("other"), 3);
+    assert_eq!(world.deletions.len(), 3);
+    assert_eq!(world.queued, ["ding0003"], "nothing else is fetched");
+    assert_eq!(world.secrets.keys().collect::<Vec<_>>(), ["other"]);
+    // An organisation that is taken off the list goes from the Secret.
+    world.change("Shared", &all[..2], "other");
+    world.app.metadata.generation = Some(3);
+    world.settle();
+    assert_eq!(world.tokens_in("other"), 2);
+}
+
+#[test]
+fn workloads_are_restarted_for_a_new_value_once_and_paced() {
+    let mut world = World::new("Shared", &corps(1));
+    world.app.spec.rollout_restart_targets = vec![crate::api::RolloutRestartTarget {
+        kind: crate::api::WorkloadKind::Deployment,
+        name: "web".into(),
+    }];
+    let step = |world: &mut World| {
+        let settled = world.settle();
+        let app = world.app.clone();
+        let step = restart_step(&app, &settled, &mut world.memory, world.now);
+        if step == Restart::Now {
+            world.memory.restarted_for = settled.value_changed_at;
+            world.memory.restarted_at = Some(world.now);
+        }
+        step
+    };
+    assert_eq!(step(&mut world), Restart::Nothing);
+    world.answer(60);
+    assert_eq!(step(&mut world), Restart::Nothing, "the first issue");
+    let renew = |world: &mut World| {
+        world.now += SignedDuration::from_secs(45);
+        world.settle();
+        world.answer(60);
+    };
+    renew(&mut world);
+    assert_eq!(step(&mut world), Restart::Now);
+    assert_eq!(step(&mut world), Restart::Nothing, "once");
+    let restarted_at = world.now;
+    renew(&mut world);
+    let later = restarted_at + SignedDuration::from_secs(60);
+    assert_eq!(step(&mut world), Restart::Later(later));
+    world.now = later;
+    assert_eq!(step(&mut world), Restart::Now);
+}
