@@ -62,19 +62,11 @@ pub struct ReferenceTarget {
     pub name: Option<String>,
     /// Labels to set on the Secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32), schema_with = "label_map")]
-    #[x_kube(
-        validation = Rule::new("self.all(key, !key.matches('(^|[.])(kubernetes[.]io|k8s[.]io)/|^dingtalk-token-operator[.]github[.]io/'))").message("labels of kubernetes.io, k8s.io and dingtalk-token-operator.github.io are reserved: use a prefix of your own"),
-        validation = Rule::new("self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))").message("not a label: a key is [prefix/]name, and name and value have at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit")
-    )]
+    #[schemars(schema_with = "label_map")]
     pub labels: BTreeMap<String, String>,
     /// Annotations to set on the Secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32), schema_with = "annotation_map")]
-    #[x_kube(
-        validation = Rule::new("self.all(key, !key.matches('(^|[.])(kubernetes[.]io|k8s[.]io)/|^dingtalk-token-operator[.]github[.]io/'))").message("annotations of kubernetes.io, k8s.io and dingtalk-token-operator.github.io are reserved: use a prefix of your own"),
-        validation = Rule::new("self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))").message("not an annotation: a key is [prefix/]name, and name has at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit")
-    )]
+    #[schemars(schema_with = "annotation_map")]
     pub annotations: BTreeMap<String, String>,
 }
 

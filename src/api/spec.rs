@@ -157,19 +157,11 @@ pub struct Target {
     pub layout: Layout,
     /// Labels to set on the Secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32), schema_with = "label_map")]
-    #[x_kube(
-        validation = Rule::new("self.all(key, !key.matches('(^|[.])(kubernetes[.]io|k8s[.]io)/|^dingtalk-token-operator[.]github[.]io/'))").message("labels of kubernetes.io, k8s.io and dingtalk-token-operator.github.io are reserved: use a prefix of your own"),
-        validation = Rule::new("self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))").message("not a label: a key is [prefix/]name, and name and value have at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit")
-    )]
+    #[schemars(schema_with = "label_map")]
     pub labels: BTreeMap<String, String>,
     /// Annotations to set on the Secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32), schema_with = "annotation_map")]
-    #[x_kube(
-        validation = Rule::new("self.all(key, !key.matches('(^|[.])(kubernetes[.]io|k8s[.]io)/|^dingtalk-token-operator[.]github[.]io/'))").message("annotations of kubernetes.io, k8s.io and dingtalk-token-operator.github.io are reserved: use a prefix of your own"),
-        validation = Rule::new("self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))").message("not an annotation: a key is [prefix/]name, and name has at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit")
-    )]
+    #[schemars(schema_with = "annotation_map")]
     pub annotations: BTreeMap<String, String>,
     /// Keys to add to the Secret, each with a template (Jinja) of its value.
     ///
@@ -224,12 +216,24 @@ fn default_client_secret_key() -> String {
     "client_secret".to_owned()
 }
 
+/// The labels that users may have set on a Secret.
 pub(super) fn label_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    bounded_map(63)
+    metadata_map(
+        63,
+        "labels of kubernetes.io, k8s.io and dingtalk-token-operator.github.io are reserved: use a prefix of your own",
+        "self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))",
+        "not a label: a key is [prefix/]name, and name and value have at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
+    )
 }
 
+/// The annotations that users may have set on a Secret.
 pub(super) fn annotation_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    bounded_map(4096)
+    metadata_map(
+        4096,
+        "annotations of kubernetes.io, k8s.io and dingtalk-token-operator.github.io are reserved: use a prefix of your own",
+        "self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
+        "not an annotation: a key is [prefix/]name, and name has at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
+    )
 }
 
 fn template_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -240,11 +244,16 @@ fn template_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     })
 }
 
-fn bounded_map(max_length: u32) -> schemars::Schema {
+fn metadata_map(max_length: u32, reserved: &str, rule: &str, message: &str) -> schemars::Schema {
+    const UNRESERVED: &str = "self.all(key, !key.matches('(^|[.])(kubernetes[.]io|k8s[.]io)/|^dingtalk-token-operator[.]github[.]io/'))";
     schemars::json_schema!({
         "type": "object",
         "maxProperties": 32,
         "additionalProperties": {"type": "string", "maxLength": max_length},
+        "x-kubernetes-validations": [
+            {"rule": UNRESERVED, "message": reserved},
+            {"rule": rule, "message": message},
+        ],
     })
 }
 

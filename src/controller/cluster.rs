@@ -21,7 +21,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::api::{ANNOTATION_RESTARTED_AT, MANAGER, RolloutRestartTarget, WorkloadKind};
-use crate::plan::{ObjectVersion, Write};
+use crate::plan::{ObjectVersion, Write, WriteProblem};
 
 /// The client library retries for minutes by itself; an app must not wait for that.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -101,7 +101,7 @@ impl ClusterError {
     }
 
     /// The object is larger than the API server or its store takes.
-    pub fn is_too_large(&self) -> bool {
+    fn is_too_large(&self) -> bool {
         self.status().is_some_and(|status| {
             status.code == 413
                 || status.message.contains("request is too large")
@@ -110,8 +110,19 @@ impl ClusterError {
         })
     }
 
+    /// What stands in the way of a write.
+    pub fn write_problem(&self) -> WriteProblem {
+        if self.is_namespace_terminating() {
+            WriteProblem::NamespaceTerminating
+        } else if self.is_too_large() {
+            WriteProblem::TooLarge
+        } else {
+            WriteProblem::Refused
+        }
+    }
+
     /// The namespace is on its way out.
-    pub fn is_namespace_terminating(&self) -> bool {
+    fn is_namespace_terminating(&self) -> bool {
         self.status()
             .and_then(|status| status.details.as_ref())
             .is_some_and(|details| {

@@ -2,6 +2,7 @@
 
 mod alarm;
 mod cluster;
+mod credentials;
 mod fetcher;
 mod index;
 mod reconcile;

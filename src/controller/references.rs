@@ -14,8 +14,8 @@ use super::reconcile::event;
 use crate::api::DingTalkTokenReference;
 use crate::dingtalk::Redactor;
 use crate::plan::{
-    Data, ObjectVersion, ReferenceMemory, ReferenceStep, TargetMeta, WriteProblem, copy_write,
-    reference_notice, reference_status, reference_step,
+    Data, ObjectVersion, ReferenceMemory, ReferenceStep, TargetMeta, copy_write, reference_notice,
+    reference_status, reference_step,
 };
 
 /// More steps in a row than any way has, apart from one for each copy.
@@ -209,13 +209,7 @@ impl Copier<'_> {
                 }
             }
             Err(error) => {
-                let problem = if error.is_namespace_terminating() {
-                    WriteProblem::NamespaceTerminating
-                } else if error.is_too_large() {
-                    WriteProblem::TooLarge
-                } else {
-                    WriteProblem::Refused
-                };
+                let problem = error.write_problem();
                 let sent = write.data.values().flatten().map(|value| value.as_str());
                 let message = Redactor::new(sent, [name, &self.namespace, &self.key.name])
                     .clean(&error.to_string())

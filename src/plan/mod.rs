@@ -7,8 +7,10 @@ mod corp;
 mod data;
 mod desired;
 mod events;
+mod fetch;
 mod memory;
 mod ownership;
+mod place;
 mod problem;
 mod reference;
 mod restart;
@@ -30,6 +32,7 @@ pub use corp::{Corp, Former, Minting};
 pub use data::{Data, Shape};
 pub use desired::{Wanted, Write, per_corp_name, wanted};
 pub use events::{Notice, NoticeType, notices};
+pub use fetch::due;
 pub use memory::{CredentialsProblem, Happened, KnownCredentials, Memory, renew_request};
 pub use ownership::{Claim, Ownership, ownership};
 pub use problem::{
@@ -42,9 +45,7 @@ pub use reference::{
 };
 pub use restart::{Restart, restart_notice, restart_step};
 pub use schedule::{Lifetime, Schedule, jitter, renewal_at};
-pub use step::{
-    Blocked, CredentialsSeen, Deletion, Settled, Step, TargetSeen, View, due, next_step,
-};
+pub use step::{Blocked, CredentialsSeen, Deletion, Settled, Step, TargetSeen, View, next_step};
 pub use target::{Recorded, TargetMeta};
 pub use token::{Held, ObjectVersion, TokenRecord, lifetime};
 pub use writing::WriteProblem;

@@ -1,0 +1,167 @@
+use super::*;
+use crate::api::{ANNOTATION_APP, LABEL_APP_UID, LABEL_MANAGED_BY, MANAGER};
+use crate::plan::Ownership;
+
+fn app(name: &str, uid: &str, created: i64, target: &str) -> DingTalkApp {
+    let mut app: DingTalkApp = serde_json::from_value(serde_json::json!({
+        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+        "metadata": {"name": name, "namespace": "hr", "uid": uid},
+        "spec": {"credentialsSecretRef": {"name": "credentials"}, "corpIds": ["ding1"],
+            "target": {"name": target}},
+    }))
+    .expect("an app");
+    let created = Timestamp::from_second(created).expect("a time");
+    app.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+        created,
+    ));
+    app
+}
+
+fn secret(name: &str, version: &str, managed_for: Option<(&str, &str)>) -> ObjectMeta {
+    let mut meta = ObjectMeta {
+        name: Some(name.into()),
+        namespace: Some("hr".into()),
+        uid: Some("secret-uid".into()),
+        resource_version: Some(version.into()),
+        ..ObjectMeta::default()
+    };
+    if let Some((app, uid)) = managed_for {
+        meta.labels = Some(
+            [(LABEL_MANAGED_BY, MANAGER), (LABEL_APP_UID, uid)]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+        );
+        meta.annotations = Some([(ANNOTATION_APP.to_owned(), app.to_owned())].into());
+    }
+    meta
+}
+
+fn ownership_of(index: &Index, app: &DingTalkApp) -> Option<Ownership> {
+    let view = index.view(app, true).expect("known");
+    view.targets[0].present.map(|(_, ownership)| ownership)
+}
+
+fn claim_of(index: &Index, app: &DingTalkApp) -> Claim {
+    index.view(app, true).expect("known").targets[0]
+        .claim
+        .clone()
+}
+
+#[test]
+fn only_what_is_referenced_or_ours_is_kept() {
+    let mut index = Index::default();
+    index.app_applied(&app("payroll", "u1", 1, "token"));
+    for n in 0..1000 {
+        index.secret_applied(secret(&format!("other-{n}"), "5", None));
+    }
+    assert_eq!(index.secrets.len(), 0);
+    index.secret_applied(secret("credentials", "6", None));
+    index.secret_applied(secret("left-over", "7", Some(("gone", "u0"))));
+    assert_eq!(index.secrets.len(), 2);
+}
+
+#[test]
+fn the_older_app_has_the_target_and_the_younger_gets_it_after() {
+    let (old, young) = (
+        app("b-old", "u2", 1, "token"),
+        app("a-young", "u1", 2, "token"),
+    );
+    let mut index = Index::default();
+    index.app_applied(&young);
+    assert_eq!(claim_of(&index, &young), Claim::Ours);
+    index.secret_applied(secret("token", "5", Some(("a-young", "u1"))));
+    assert!(
+        index.app_applied(&old).contains(&AppRef::from_obj(&young)),
+        "it is told"
+    );
+    assert_eq!(claim_of(&index, &young), Claim::Lost { to: "b-old".into() });
+    assert_eq!(ownership_of(&index, &old), Some(Ownership::Younger));
+    assert!(
+        index
+            .app_deleted(&AppRef::from_obj(&old))
+            .contains(&AppRef::from_obj(&young))
+    );
+    assert_eq!(claim_of(&index, &young), Claim::Ours);
+}
+
+#[test]
+fn apps_that_share_credentials_do_not_wake_each_other() {
+    let mut index = Index::default();
+    for n in 0..100 {
+        let one = app(
+            &format!("app{n}"),
+            &format!("u{n}"),
+            1,
+            &format!("token{n}"),
+        );
+        assert_eq!(index.app_applied(&one), []);
+    }
+    assert_eq!(
+        index.secret_applied(secret("credentials", "5", None)).len(),
+        100
+    );
+    assert_eq!(index.app_deleted(&AppRef::new("app7").within("hr")), []);
+}
+
+#[test]
+fn on_a_tie_the_lower_uid_has_the_target() {
+    let (one, two) = (app("one", "u1", 1, "token"), app("two", "u2", 1, "token"));
+    let mut index = Index::default();
+    index.app_applied(&two);
+    index.app_applied(&one);
+    assert_eq!(claim_of(&index, &one), Claim::Ours);
+    assert_ne!(claim_of(&index, &two), Claim::Ours);
+}
+
+#[test]
+fn whose_secret_it_is() {
+    let payroll = app("payroll", "u2", 1, "token");
+    let mut index = Index::default();
+    index.app_applied(&payroll);
+    let mut version = 10;
+    let mut see = |managed_for| {
+        version += 1;
+        index.secret_applied(secret("token", &version.to_string(), managed_for));
+        ownership_of(&index, &payroll)
+    };
+    assert_eq!(see(Some(("payroll", "u2"))), Some(Ownership::Ours));
+    assert_eq!(see(Some(("payroll", "u1"))), Some(Ownership::Predecessor));
+    assert_eq!(see(Some(("other", "u1"))), Some(Ownership::Foreign));
+    assert_eq!(see(None), Some(Ownership::Foreign));
+    let mut handed_over = secret("token", "99", None);
+    handed_over.annotations = Some(
+        [(
+            crate::api::ANNOTATION_ADOPT_BY.to_owned(),
+            "payroll".to_owned(),
+        )]
+        .into(),
+    );
+    index.secret_applied(handed_over);
+    assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Adoptable));
+}
+
+#[test]
+fn an_older_state_that_arrives_late_changes_nothing() {
+    let payroll = app("payroll", "u1", 1, "token");
+    let mut index = Index::default();
+    index.app_applied(&payroll);
+    index.secret_applied(secret("token", "10", Some(("payroll", "u1"))));
+    assert!(index.secret_applied(secret("token", "9", None)).is_empty());
+    assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Ours));
+}
+
+#[test]
+fn after_a_list_what_is_not_in_it_is_absent() {
+    let payroll = app("payroll", "u1", 1, "token");
+    let mut index = Index::default();
+    index.app_applied(&payroll);
+    let credentials = |index: &Index| index.view(&payroll, true).expect("known").credentials;
+    assert_eq!(credentials(&index), CredentialsSeen::Unknown);
+    index.secrets_listing(None);
+    index.secret_applied(secret("credentials", "3", None));
+    index.secrets_listed(None);
+    assert!(matches!(credentials(&index), CredentialsSeen::Present(_)));
+    index.secrets_listing(None);
+    assert!(!index.secrets_listed(None).is_empty());
+    assert_eq!(credentials(&index), CredentialsSeen::Absent);
+}

@@ -1,0 +1,184 @@
+//! Which tokens are to be fetched, and when.
+
+use jiff::Timestamp;
+
+use super::data::Shape;
+use super::desired::wanted;
+use super::schedule::together;
+use super::step::{CredentialsSeen, Step, Target, View, look};
+use super::{Memory, TokenRecord};
+
+/// When a token is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fetch {
+    /// It is due.
+    Now,
+    /// The credentials have to be read to know.
+    Check,
+    At(Timestamp),
+    UnderWay(Option<Timestamp>),
+    Waiting(Option<Timestamp>),
+}
+
+impl Fetch {
+    pub(super) fn at(self) -> Option<Timestamp> {
+        match self {
+            Self::Now | Self::Check => None,
+            Self::At(at) => Some(at),
+            Self::UnderWay(at) | Self::Waiting(at) => at,
+        }
+    }
+}
+
+/// What is to be fetched, as the index of the target, the organisation, and when. Where one is
+/// due, those that are due soon go with it.
+pub(super) fn fetches_of<'a>(
+    view: &View<'_>,
+    memory: &mut Memory,
+    targets: &[Target<'a>],
+    now: Timestamp,
+) -> Vec<(usize, &'a str, Fetch)> {
+    let mut fetches = Vec::new();
+    for (index, target) in targets.iter().enumerate() {
+        if target.blocked.is_some() {
+            continue;
+        }
+        for corp_id in target.corp_ids {
+            let token = target.token(view, corp_id);
+            let fetch = fetch(view, memory, corp_id, token, now);
+            fetches.push((index, corp_id.as_str(), fetch));
+        }
+    }
+    if !fetches.iter().any(|(.., fetch)| *fetch == Fetch::Now) {
+        return fetches;
+    }
+    for (index, corp_id, fetch) in &mut fetches {
+        let Fetch::At(at) = *fetch else { continue };
+        let corp = memory.corp(corp_id);
+        let held = corp.held.as_ref().map(|held| held.record.lifetime);
+        let lifetime = held.or_else(|| Some(targets[*index].token(view, corp_id)?.lifetime));
+        if corp.is_renewal() && lifetime.is_some_and(|lifetime| at <= now + together(lifetime)) {
+            *fetch = Fetch::Now;
+        }
+    }
+    fetches
+}
+
+fn fetch(
+    view: &View<'_>,
+    memory: &mut Memory,
+    corp_id: &str,
+    in_secret: Option<&TokenRecord>,
+    now: Timestamp,
+) -> Fetch {
+    let app = view.app;
+    let generation = app.metadata.generation;
+    if app.spec.suspend {
+        return Fetch::Waiting(None);
+    }
+    let uid = memory.uid.clone();
+    let renew_before = app.spec.renew_before();
+    let known = memory.credentials.clone();
+    let corp = memory.corp(corp_id);
+    let held = corp.held.as_ref().map(|held| held.record.clone());
+    let token = held.as_ref().or(in_secret);
+    let next = corp.next_fetch(&uid, token, renew_before, now);
+    if corp.minting.is_some() {
+        // The attempt under way is not in the future; one that waits in the queue may be.
+        return Fetch::UnderWay(next.filter(|at| *at > now));
+    }
+    // What a token was fetched with is known where the credentials are as they were then.
+    if let (None, Some(known), Some(token)) = (corp.tried, &known, token)
+        && token.credentials == known.version
+    {
+        corp.tried = Some(known.fingerprint);
+        corp.minted_with = corp.tried;
+    }
+    let is_changed_spec = corp.spec_changed_since_failure(generation);
+    let tried = corp.tried;
+    let is_due = next.is_none_or(|at| at <= now)
+        || memory.open_request(app, corp_id, token).is_some()
+        || is_changed_spec;
+    if let Some(problem) = &memory.credentials_problem {
+        let changed = match &view.credentials {
+            CredentialsSeen::Unknown => false,
+            CredentialsSeen::Absent => problem.version.is_some(),
+            CredentialsSeen::Present(version) => problem.version.as_ref() != Some(version),
+        };
+        let retry = problem.retry.map(|retry| retry.at);
+        let look = changed || retry.is_some_and(|at| at <= now) || problem.generation != generation;
+        return match look {
+            true => Fetch::Check,
+            false => Fetch::Waiting(retry),
+        };
+    }
+    let version = match &view.credentials {
+        CredentialsSeen::Absent => return Fetch::Check,
+        CredentialsSeen::Present(version) => Some(version),
+        CredentialsSeen::Unknown => None,
+    };
+    let read = known.filter(|known| version.is_none_or(|version| *version == known.version));
+    let is_changed = match (&read, tried, token) {
+        (Some(read), Some(tried), _) => tried != read.fingerprint,
+        (Some(read), None, Some(token)) => token.credentials != read.version,
+        _ => false,
+    };
+    if is_due || is_changed {
+        return Fetch::Now;
+    }
+    let is_unread = read.is_none()
+        && match (&memory.credentials, token, version) {
+            (Some(known), _, Some(version)) => known.version != *version,
+            (None, Some(token), Some(version)) => token.credentials != *version,
+            _ => false,
+        };
+    match next {
+        _ if is_unread || memory.identify => Fetch::Check,
+        Some(at) => Fetch::At(at),
+        None => Fetch::Waiting(None),
+    }
+}
+
+/// A Secret that has to be rewritten as a whole once a token in it is renewed is read before.
+pub(super) fn values_needed(
+    memory: &Memory,
+    targets: &[Target<'_>],
+    fetches: &[(usize, &str, Fetch)],
+) -> Option<Step> {
+    let is_known = |corp_id: &str| {
+        let corp = memory.corps.get(corp_id);
+        corp.is_some_and(|corp| corp.held.is_some())
+    };
+    for (index, corp_id, fetch) in fetches {
+        let target = &targets[*index];
+        let Some(recorded) = &target.recorded else {
+            continue;
+        };
+        let is_whole = recorded.shape == Shape::Many || !recorded.templates.is_empty();
+        if *fetch == Fetch::Now && is_whole && !is_known(corp_id) {
+            let tokens = recorded.tokens.iter().map(|token| &token.corp_id);
+            let corp_ids: Vec<String> = tokens.filter(|id| !is_known(id)).cloned().collect();
+            if corp_ids.iter().any(|unknown| unknown == corp_id) {
+                let name = target.name.clone();
+                return Some(Step::ReadTarget { name, corp_ids });
+            }
+        }
+    }
+    None
+}
+
+/// The organisations whose tokens are to be fetched now, with the credentials that were just read.
+pub fn due(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<String> {
+    let wanted = wanted(view.app);
+    let mut targets = Vec::new();
+    for (wanted, seen) in wanted.into_iter().zip(&view.targets) {
+        if let Ok(target) = look(view, memory, wanted.name, wanted.corp_ids, seen, None) {
+            targets.push(target);
+        }
+    }
+    fetches_of(view, memory, &targets, now)
+        .into_iter()
+        .filter(|(.., fetch)| *fetch == Fetch::Now)
+        .map(|(_, corp_id, _)| corp_id.to_owned())
+        .collect()
+}
