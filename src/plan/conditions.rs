@@ -52,7 +52,8 @@ pub fn status(
                 announced?.next_attempt_at.clone()
             }),
         };
-        let problem = problem(app, memory, corp_id, corp, next.as_deref());
+        let announced = announced.copied();
+        let problem = problem(app, memory, corp_id, corp, announced, next.as_deref());
         corps.push(CorpStatus {
             corp_id: corp_id.clone(),
             secret_name: corp.secret.clone(),

@@ -80,6 +80,10 @@ pub struct Corp {
     pub minted_with: Option<Fingerprint>,
     /// The last request for renewal that was acted upon.
     pub request_done: Option<String>,
+    /// Whether this process has had an outcome; before, the status tells how the last one was.
+    pub is_attempted: bool,
+    /// The failure of a former process, and since when it lasts.
+    pub former_failure: Option<(String, Timestamp)>,
     /// How many renewals in a row, ahead of expiry, brought no more life.
     unextended: u32,
     /// Where renewals ahead of expiry bring no more life: for how many lifetimes none was tried.
@@ -242,6 +246,8 @@ impl Corp {
     fn hold(&mut self, held: Held) {
         self.held = Some(held);
         self.minted_with = self.tried;
+        self.is_attempted = true;
+        self.former_failure = None;
         self.failing = None;
         self.retry = None;
     }
@@ -300,7 +306,14 @@ impl Corp {
             .as_ref()
             .filter(|old| old.failure.reason == failure.reason);
         let streak = same_class.map_or(1, |old| old.streak.saturating_add(1));
-        let since = same_reason.map_or(now, |old| old.since);
+        let former = self.former_failure.take();
+        let former = former.filter(|(reason, _)| reason == failure.reason.as_str());
+        let since = match (same_reason, former) {
+            (Some(old), _) => old.since,
+            (None, Some((_, since))) => since,
+            (None, None) => now,
+        };
+        self.is_attempted = true;
         let wait = delay(failure.class, streak, random, failure.wait, life_left);
         self.retry = Some(Schedule::after(now, wait));
         self.request_done.clone_from(&minting.request);

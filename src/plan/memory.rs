@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
+use strum::IntoEnumIterator;
 
 use super::corp::{Corp, Former, Minting};
 use super::data::{Data, Shape};
@@ -120,15 +121,20 @@ impl Memory {
             if is_handled {
                 corp.request_done = request.map(str::to_owned);
             }
-            let paced = seen.error.as_ref().is_some_and(|error| {
-                [Reason::Throttled, Reason::Banned, Reason::QuotaExceeded]
-                    .iter()
-                    .any(|reason| reason.as_str() == error.reason)
-            });
+            corp.former_failure = seen
+                .error
+                .as_ref()
+                .and_then(|error| Some((error.reason.clone(), time(&error.since)?)));
+            let reason = seen.error.as_ref().map(|error| error.reason.as_str());
+            let is_of = |reasons: &[Reason]| reasons.iter().any(|one| Some(one.as_str()) == reason);
+            let paced = is_of(&[Reason::Throttled, Reason::Banned, Reason::QuotaExceeded]);
+            // Without a token, whatever was mended meanwhile is tried at once.
+            let failed = Reason::iter().any(|one| Some(one.as_str()) == reason);
+            let keeps_time = paced || unextended || (failed && seen.expires_at.is_some());
             let next = time(&seen.next_attempt_at);
-            let is_barren = unextended && next >= time(&seen.expires_at);
-            if let Some(next) = next.filter(|next| (paced || unextended) && *next > now) {
-                let latest = match paced {
+            let is_barren = unextended && !failed && next >= time(&seen.expires_at);
+            if let Some(next) = next.filter(|next| keeps_time && *next > now) {
+                let latest = match failed {
                     true => now + SignedDuration::from_hours(1),
                     false => Timestamp::MAX,
                 };

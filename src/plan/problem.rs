@@ -7,8 +7,8 @@ use super::desired::SECRET_SIZE_MAX;
 use super::step::{Blocked, CorpSettled};
 use super::token::whole_seconds;
 use super::writing::{WriteFailure, WriteProblem};
-use crate::api::{ANNOTATION_ADOPT_BY, CorpError, DingTalkApp};
-use crate::dingtalk::Failure;
+use crate::api::{ANNOTATION_ADOPT_BY, CorpError, CorpStatus, DingTalkApp};
+use crate::dingtalk::{Failure, Row, TABLE, UNREACHABLE, look_up};
 
 /// What stands in the way.
 #[derive(Clone)]
@@ -171,6 +171,7 @@ pub fn problem(
     memory: &Memory,
     corp_id: &str,
     corp: &CorpSettled,
+    announced: Option<&CorpStatus>,
     next: Option<&str>,
 ) -> Option<Problem> {
     if let Some(blocked) = &corp.blocked {
@@ -189,20 +190,16 @@ pub fn problem(
     }
     let remembered = memory.corps.get(corp_id);
     if let Some(failing) = remembered.and_then(|corp| corp.failing.as_ref()) {
-        let failure = &failing.failure;
-        return Some(Problem {
-            reason: failure.reason.as_str(),
-            message: format!("{}; {next}", explain(failure, corp_id)),
-            error: CorpError {
-                reason: failure.reason.as_str().to_owned(),
-                code: failure.code.clone(),
-                http_status: failure.http_status.map(i32::from),
-                request_id: failure.request_id.clone(),
-                message: failure.message.clone(),
-                since: Some(shown(failing.since)),
-            },
-            needs_a_person: failure.class.needs_a_person(),
-        });
+        let since = Some(shown(failing.since));
+        return Some(failure_problem(&failing.failure, corp_id, since, &next));
+    }
+    if remembered.is_some_and(|corp| !corp.is_attempted)
+        && let Some(error) = announced.and_then(|announced| announced.error.as_ref())
+        && let Some(failure) = former_failure(error)
+    {
+        // What a former process was told holds until this one is told something else.
+        let since = error.since.clone();
+        return Some(failure_problem(&failure, corp_id, since, &next));
     }
     if let Some(error) = &corp.template {
         return Some(Problem::new(INVALID_TEMPLATE, error.to_string(), None));
@@ -226,6 +223,41 @@ pub fn problem(
             corp.secret
         );
         Problem::new(SECRET_CONTESTED, message, None).that_may_pass()
+    })
+}
+
+fn failure_problem(failure: &Failure, corp_id: &str, since: Option<String>, next: &str) -> Problem {
+    Problem {
+        reason: failure.reason.as_str(),
+        message: format!("{}; {next}", explain(failure, corp_id)),
+        error: CorpError {
+            reason: failure.reason.as_str().to_owned(),
+            code: failure.code.clone(),
+            http_status: failure.http_status.map(i32::from),
+            request_id: failure.request_id.clone(),
+            message: failure.message.clone(),
+            since,
+        },
+        needs_a_person: failure.class.needs_a_person(),
+    }
+}
+
+/// The failure that a status tells of, where it is one of the endpoint's.
+fn former_failure(error: &CorpError) -> Option<Failure> {
+    let rows = || TABLE.iter().chain([&UNREACHABLE]);
+    let status = error
+        .http_status
+        .and_then(|status| u16::try_from(status).ok());
+    let codes: Vec<&str> = error.code.as_deref().into_iter().collect();
+    let (by_code, _) = look_up(&codes, status.unwrap_or_default());
+    let named = |row: &&Row| row.reason.as_str() == error.reason;
+    let row = Some(by_code).filter(named).or_else(|| rows().find(named))?;
+    Some(Failure {
+        code: error.code.clone(),
+        http_status: status,
+        request_id: error.request_id.clone(),
+        message: error.message.clone(),
+        ..Failure::of(row)
     })
 }
 

@@ -293,3 +293,38 @@ async fn a_clock_far_from_the_sites_is_reported() {
             .contains("the site's clock differs from ours")
     );
 }
+
+#[tokio::test]
+async fn a_restart_does_not_take_a_failure_for_over() {
+    let mut sandbox = Sandbox::new("fail-restart").await;
+    sandbox.ready_app("payroll").await;
+    let fail = Behaviour::Fail {
+        status: 401,
+        code: "unauthorized.client".into(),
+    };
+    sandbox.stub.next_calls("ding1", None, fail);
+    sandbox
+        .merge::<DingTalkApp>(
+            "payroll",
+            json!({"metadata": {"annotations":
+                {"dingtalk-token-operator.github.io/renew-requested-at": "now"}}}),
+        )
+        .await;
+    sandbox.until_failing("payroll", "AppNotAuthorized").await;
+    sandbox.until_event("AppNotAuthorized").await;
+    let since = async |sandbox: &Sandbox| {
+        let app = sandbox.api::<DingTalkApp>().get("payroll").await.ok()?;
+        app.status?.corps.first()?.error.clone()?.since
+    };
+    let before = since(&sandbox).await.expect("a time");
+    sandbox.stop_operator();
+    let requests = sandbox.requests().len();
+    sandbox.start_operator(&[]);
+    sandbox.until_watching().await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    let after = sandbox.requests();
+    assert_eq!(after[requests..], [] as [&str; 0], "there is no news");
+    sandbox.until_failing("payroll", "AppNotAuthorized").await;
+    assert_eq!(since(&sandbox).await.as_ref(), Some(&before));
+    assert_eq!(sandbox.events("Recovered").await, [] as [String; 0]);
+}

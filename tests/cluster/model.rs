@@ -106,6 +106,10 @@ struct Model {
     credentials: BTreeMap<&'static str, Credentials>,
     is_running: bool,
     edits: BTreeMap<String, u32>,
+    /// Tokens of deleted apps whose Secrets may not have been collected yet.
+    ghosts: BTreeMap<&'static str, BTreeMap<&'static str, Expected>>,
+    /// Apps that have had right credentials and a running operator since the last check.
+    calm: BTreeSet<&'static str>,
     history: Vec<String>,
 }
 
@@ -114,6 +118,12 @@ impl Model {
         let action = *ACTIONS.choose(&mut self.random).expect("some");
         let name = *["one", "two"].choose(&mut self.random).expect("some");
         self.history.push(format!("{action:?} {name}"));
+        match action {
+            Action::Stop | Action::Kill => self.calm.clear(),
+            _ => {
+                self.calm.remove(name);
+            }
+        }
         match action {
             Action::Create if !self.apps.contains_key(name) => self.create(name, "a").await,
             Action::Stop if self.is_running => {
@@ -163,7 +173,7 @@ impl Model {
             layout: "Shared",
             corps: BTreeSet::from(["ding1", "ding2"]),
             target: format!("{name}-{end}"),
-            tokens: BTreeMap::new(),
+            tokens: self.ghosts.remove(name).unwrap_or_default(),
         };
         self.sandbox.app_with(name, app.spec()).await;
         self.apps.insert(name, app);
@@ -194,6 +204,10 @@ impl Model {
             Action::Delete => {
                 self.delete(name).await;
                 self.apps.remove(name);
+                let held = app.tokens.into_iter();
+                let held = held.filter(|(_, expected)| *expected != Expected::No);
+                let ghosts = held.map(|(corp, _)| (corp, Expected::Either)).collect();
+                self.ghosts.insert(name, ghosts);
                 return;
             }
             Action::Recreate => {
@@ -305,6 +319,10 @@ impl Model {
                 self.sandbox.logs()
             );
         }
+        let is_right =
+            |name: &&&'static str| self.credentials.get(**name) == Some(&Credentials::Right);
+        self.calm = self.apps.keys().filter(is_right).copied().collect();
+        self.ghosts.clear();
         // What was uncertain is settled now.
         for app in self.apps.values_mut() {
             let secrets: Vec<String> = app.corps.iter().map(|corp| app.secret_of(corp)).collect();
@@ -331,12 +349,32 @@ impl Model {
             if now.len() != seen {
                 (seen, since) = (now.len(), Instant::now());
             }
+            self.no_expired_token().await;
             assert!(
                 started.elapsed() < Duration::from_secs(120),
                 "it does not come to rest: {:?} after {:#?}",
                 &now[now.len().saturating_sub(20)..],
                 self.history
             );
+        }
+    }
+
+    /// While nothing stands in the way, what is in the Secrets is renewed before it expires.
+    async fn no_expired_token(&self) {
+        for name in &self.calm {
+            let Some(app) = self.apps.get(name) else {
+                continue;
+            };
+            for corp in &app.corps {
+                let secret = app.secret_of(corp);
+                let expires_at = self.sandbox.expires_at(&secret, app.layout, corp).await;
+                assert!(
+                    expires_at.is_none_or(|at| at > Timestamp::now()),
+                    "the token of {corp} in {secret} expired at {expires_at:?}: {:#?}\n{}",
+                    self.history,
+                    self.sandbox.logs()
+                );
+            }
         }
     }
 
@@ -351,6 +389,15 @@ impl Model {
                 let secret = app.secret_of(corp);
                 let is_there = self.sandbox.has_token(&secret, app.layout, corp).await;
                 match app.tokens.get(corp) {
+                    // Nobody can renew it without credentials.
+                    Some(Expected::Yes)
+                        if !is_there
+                            && self.credentials.get(name) != Some(&Credentials::Right)
+                            && self
+                                .sandbox
+                                .expires_at(&secret, app.layout, corp)
+                                .await
+                                .is_some_and(|at| at <= Timestamp::now()) => {}
                     Some(Expected::Yes) if !is_there => {
                         return Some(format!("{name}: no working token of {corp} in {secret}"));
                     }
@@ -393,10 +440,17 @@ impl Sandbox {
             return false;
         };
         let token = data.get(&format!("{prefix}access_token"));
-        let expires_at = data.get(&format!("{prefix}expires_at"));
-        let expires_at = expires_at.and_then(|at| at.parse::<Timestamp>().ok());
+        let expires_at = self.expires_at(secret, layout, corp).await;
         token.is_some_and(|token| self.stub.accepts(token))
             && expires_at.is_some_and(|at| at > Timestamp::now())
+    }
+
+    async fn expires_at(&self, secret: &str, layout: &str, corp: &str) -> Option<Timestamp> {
+        let key = match layout {
+            "Shared" => format!("{corp}.expires_at"),
+            _ => "expires_at".to_owned(),
+        };
+        self.data(secret).await?.get(&key)?.parse().ok()
     }
 }
 
@@ -409,6 +463,8 @@ async fn run(name: &str, seed: u64) {
     println!("MODEL_SEED={seed} MODEL_ROUNDS={rounds}");
     let sandbox = Sandbox::new(name).await;
     sandbox.stub.register(CLIENT_ID, CLIENT_SECRET, &CORPS);
+    // Short enough that there are renewals in between, and long enough to come to rest.
+    sandbox.stub.configure(|settings| settings.expires_in = 120);
     let bystander = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "bystander"},
         "stringData": {"mine": "x"},
@@ -422,6 +478,8 @@ async fn run(name: &str, seed: u64) {
         credentials: BTreeMap::new(),
         is_running: true,
         edits: BTreeMap::new(),
+        ghosts: BTreeMap::new(),
+        calm: BTreeSet::new(),
         history: vec![format!("seed {seed}")],
     };
     model.mend("one").await;

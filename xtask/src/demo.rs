@@ -100,6 +100,7 @@ impl Demo {
                 "wait",
                 "--for=condition=Established",
                 "crd/dingtalkapps.dingtalk-token-operator.github.io",
+                "crd/dingtalktokenreferences.dingtalk-token-operator.github.io",
             ],
         )?;
         let operator = start_operator(&operator, &plane, &stub)?;
