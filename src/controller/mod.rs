@@ -35,7 +35,7 @@ use crate::plan::{Memory, ObjectVersion, ReferenceMemory};
 use alarm::Alarm;
 use cluster::Cluster;
 use fetcher::Job;
-use index::{AppRef, Index, ReferenceRef};
+use index::{AppRef, Index, ReferenceRef, app_ref};
 use watch::Scope;
 
 /// Apps that are worked on at once. Each waits for the API server only, never for DingTalk.
@@ -100,7 +100,7 @@ impl Context {
     fn remember(&self, app: &DingTalkApp) -> Remembered {
         let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = memories
-            .entry(AppRef::from_obj(app))
+            .entry(app_ref(app))
             .or_insert_with(|| Arc::new(Mutex::new(Memory::new(app, Timestamp::now()))));
         let same = {
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);

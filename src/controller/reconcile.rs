@@ -11,7 +11,7 @@ use kube::runtime::controller::Action;
 use tracing::{info, warn};
 
 use super::cluster::ClusterError;
-use super::index::AppRef;
+use super::index::{AppRef, app_ref};
 use super::{Context, Remembered};
 use crate::api::{DingTalkApp, DingTalkAppStatus, MANAGER};
 use crate::dingtalk::Redactor;
@@ -34,7 +34,7 @@ pub async fn reconcile(
         return Ok(Action::await_change());
     }
     let reconciler = Reconciler {
-        key: AppRef::from_obj(&*app),
+        key: app_ref(&app),
         memory: context.remember(&app),
         namespace: app.namespace().unwrap_or_default(),
         app: &app,

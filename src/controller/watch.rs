@@ -1,7 +1,7 @@
 //! The two watches: apps as a whole, Secrets by their metadata.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use futures::stream::select_all;
 use futures::{Stream, StreamExt};
@@ -15,7 +15,7 @@ use tokio::sync::watch as channel;
 use tracing::{info, warn};
 
 use super::Context;
-use super::index::{AppRef, ReferenceRef};
+use super::index::{ReferenceRef, app_ref};
 use crate::api::{DingTalkApp, DingTalkTokenReference};
 
 /// A namespace, or all of them.
@@ -96,11 +96,17 @@ pub fn references(
 }
 
 fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>) {
+    if let Event::Apply(app) = event
+        && let Some(memory) = context.remembered(&app_ref(app))
+    {
+        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.status_seen(app);
+    }
     let mut index = context.index();
     let others = match event {
         Event::Apply(app) | Event::InitApply(app) => index.app_applied(app),
         Event::Delete(app) => {
-            let app = AppRef::from_obj(app);
+            let app = app_ref(app);
             let others = index.app_deleted(&app);
             context.forget(&app);
             others
@@ -123,9 +129,7 @@ fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>)
         }
     };
     let key = match event {
-        Event::Apply(app) | Event::InitApply(app) | Event::Delete(app) => {
-            Some(AppRef::from_obj(app))
-        }
+        Event::Apply(app) | Event::InitApply(app) | Event::Delete(app) => Some(app_ref(app)),
         Event::Init | Event::InitDone => None,
     };
     let referrers = match key {

@@ -285,7 +285,7 @@ fn renewed(
     let next = next
         .map(|next| format!("next renewal at {next}"))
         .unwrap_or_default();
-    if memory.corps.values().any(super::corp::Corp::is_unextended) {
+    if memory.corps.values().any(|corp| corp.is_unextended()) {
         let message = format!(
             "DingTalk gives no more life than a token has before it expires, the first at {}; {next}",
             shown(first.expires_at)

@@ -47,7 +47,8 @@ pub struct KnownCredentials {
 /// The status as it was written last.
 #[derive(Debug)]
 struct WrittenStatus {
-    status: DingTalkAppStatus,
+    /// Until the watch tells of it.
+    status: Option<Box<DingTalkAppStatus>>,
     at: Timestamp,
     version: Option<String>,
 }
@@ -68,10 +69,10 @@ pub struct Memory {
     pub uid: String,
     /// Its site.
     pub site: String,
-    /// Its organisations.
-    pub corps: BTreeMap<String, Corp>,
+    /// Its organisations. Boxed: a map of few holds room for eleven.
+    pub corps: BTreeMap<String, Box<Corp>>,
     /// Its target Secrets, by name.
-    pub targets: BTreeMap<String, Writing>,
+    pub targets: BTreeMap<String, Box<Writing>>,
     /// The credentials that were read last.
     pub credentials: Option<KnownCredentials>,
     /// Credentials that cannot be used.
@@ -154,7 +155,7 @@ impl Memory {
         self.site.clone_from(&app.spec.site);
         for corp_id in &app.spec.corp_ids {
             if !self.corps.contains_key(corp_id) {
-                self.corps.insert(corp_id.clone(), Corp::default());
+                self.corps.insert(corp_id.clone(), Box::default());
             }
         }
         for corp in self.corps.values_mut() {
@@ -352,14 +353,24 @@ impl Memory {
     ///
     /// The watch may not have told of our own write yet; what is newer than that write is another's.
     pub fn previous_status(&self, app: &DingTalkApp) -> (DingTalkAppStatus, Option<Timestamp>) {
-        let number = |version: Option<&String>| version?.parse::<u128>().ok();
+        let at = self.status.as_ref().map(|written| written.at);
+        let written = self.status.as_ref().filter(|written| {
+            number(app.metadata.resource_version.as_ref()) <= number(written.version.as_ref())
+        });
+        let status = written.and_then(|written| written.status.as_deref());
+        (
+            status.or(app.status.as_ref()).cloned().unwrap_or_default(),
+            at,
+        )
+    }
+
+    /// The watch has told of this state of the app: what we wrote before need not be remembered.
+    pub fn status_seen(&mut self, app: &DingTalkApp) {
         let seen = number(app.metadata.resource_version.as_ref());
-        match &self.status {
-            Some(written) if seen <= number(written.version.as_ref()) => {
-                (written.status.clone(), Some(written.at))
-            }
-            Some(written) => (app.status.clone().unwrap_or_default(), Some(written.at)),
-            None => (app.status.clone().unwrap_or_default(), None),
+        if let Some(written) = &mut self.status
+            && seen >= number(written.version.as_ref())
+        {
+            written.status = None;
         }
     }
 
@@ -371,11 +382,16 @@ impl Memory {
         at: Timestamp,
     ) {
         self.status = Some(WrittenStatus {
-            status,
+            status: Some(Box::new(status)),
             at,
             version,
         });
     }
+}
+
+/// A resourceVersion as a number; they are comparable.
+fn number(version: Option<&String>) -> Option<u128> {
+    version?.parse().ok()
 }
 
 /// The request for renewal that an app carries.

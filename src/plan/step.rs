@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::corp::Corp;
 use super::desired::{Write, wanted};
 use super::fetch::{Fetch, fetches_of, values_needed};
 use super::place::{carry_over, delete_former, write_target};
@@ -312,7 +311,7 @@ fn settle(
     mut wake: Wake,
     now: Timestamp,
 ) -> Step {
-    let corp = |corp_id: &String| -> Option<&Corp> { memory.corps.get(corp_id) };
+    let corp = |corp_id: &String| memory.corps.get(corp_id);
     let mut settled = Settled::default();
     let mut shown_at: Option<Timestamp> = None;
     let mut is_quiet = memory.credentials_problem.is_none();

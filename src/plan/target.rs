@@ -187,7 +187,7 @@ fn parse_token(entry: &str) -> Option<(String, Lifetime, bool)> {
 }
 
 /// What is kept of a Secret's metadata; its contents are not.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TargetMeta {
     /// Which state of which object this is.
     pub version: ObjectVersion,
@@ -219,6 +219,18 @@ impl TargetMeta {
         }
         let annotations = meta.annotations.take().unwrap_or_default();
         let recorded = Recorded::parse(&annotations);
+        let labels = meta.labels.take().unwrap_or_default();
+        let is_of_this_project =
+            |map: &BTreeMap<String, String>| map.keys().any(|key| key.starts_with(GROUP));
+        if !is_of_this_project(&annotations) && !is_of_this_project(&labels) {
+            // Somebody else's, such as the credentials: its state is all that matters.
+            return Self {
+                version: ObjectVersion::of(&meta),
+                deleting: meta.deletion_timestamp.is_some(),
+                owner_references: meta.owner_references.unwrap_or_default(),
+                ..Self::default()
+            };
+        }
         let managed = Managed::of(meta.managed_fields.as_deref().unwrap_or_default());
         let data_is_ours = recorded.as_ref().is_some_and(|recorded| {
             let recording = recorded.annotations().into_keys();
@@ -234,7 +246,7 @@ impl TargetMeta {
             our_annotations: managed.ours("/f:metadata/f:annotations"),
             recorded,
             deleting: meta.deletion_timestamp.is_some(),
-            labels: meta.labels.unwrap_or_default(),
+            labels,
             annotations,
             owner_references: meta.owner_references.unwrap_or_default(),
         }

@@ -58,10 +58,16 @@ pub enum TemplateError {
 }
 
 /// The templates of an app, parsed and tried.
+#[derive(Default)]
 pub struct Templates {
-    environment: Environment<'static>,
+    /// None where there are no templates: thousands of apps need no engine each.
+    engine: Option<Box<Engine>>,
     keys: Vec<String>,
     signature: String,
+}
+
+struct Engine {
+    environment: Environment<'static>,
     spent: Arc<AtomicUsize>,
 }
 
@@ -77,6 +83,9 @@ impl Templates {
     /// # Errors
     /// The first one that cannot be used, by the order of its key.
     pub fn of(app: &DingTalkApp) -> Result<Self, TemplateError> {
+        if app.spec.target.data.is_empty() {
+            return Ok(Self::default());
+        }
         let (mut environment, spent) = sandbox();
         let layout = app.spec.target.layout;
         let mut hash = Sha256::new();
@@ -95,18 +104,11 @@ impl Templates {
             }
         }
         let keys: Vec<String> = app.spec.target.data.keys().cloned().collect();
-        let signature = match keys.is_empty() {
-            true => String::new(),
-            false => {
-                let digest = hexadecimal(&hash.finalize()[..8]);
-                format!("{}@{digest}", keys.join(","))
-            }
-        };
+        let digest = hexadecimal(&hash.finalize()[..8]);
         let templates = Self {
-            environment,
+            engine: Some(Box::new(Engine { environment, spent })),
+            signature: format!("{}@{digest}", keys.join(",")),
             keys,
-            signature,
-            spent,
         };
         templates.try_out(app)?;
         Ok(templates)
@@ -137,15 +139,15 @@ impl Templates {
         tokens: &[&Held],
         are_examples: bool,
     ) -> Result<Vec<(String, Zeroizing<String>)>, TemplateError> {
-        if self.keys.is_empty() {
+        let Some(engine) = &self.engine else {
             return Ok(Vec::new());
-        }
+        };
         let variables = variables(shape, site, tokens);
         let fuel = FUEL_BASE + FUEL_PER_CORP * tokens.len() as u64;
         let render = |key: &String| {
-            let mut environment = self.environment.clone();
+            let mut environment = engine.environment.clone();
             environment.set_fuel(Some(fuel));
-            self.spent.store(0, Ordering::Relaxed);
+            engine.spent.store(0, Ordering::Relaxed);
             let mut output = Bounded(Zeroizing::new(Vec::new()));
             let template = environment
                 .get_template(key)

@@ -22,6 +22,12 @@ use references::Reference;
 
 /// An app, by namespace and name.
 pub type AppRef = ObjectRef<DingTalkApp>;
+/// The reference of an app: its name without UID and version, which thousands of copies would carry.
+pub fn app_ref(app: &DingTalkApp) -> AppRef {
+    AppRef::new(app.metadata.name.as_deref().unwrap_or_default())
+        .within(app.metadata.namespace.as_deref().unwrap_or_default())
+}
+
 /// A `DingTalkTokenReference`, by namespace and name.
 pub type ReferenceRef = ObjectRef<DingTalkTokenReference>;
 /// A Secret, by namespace and name.
@@ -105,7 +111,7 @@ pub struct Index {
 impl Index {
     /// Takes note of an app; gives the others that name its targets, for a claim may have moved.
     pub fn app_applied(&mut self, app: &DingTalkApp) -> Vec<AppRef> {
-        let key = AppRef::from_obj(app);
+        let key = app_ref(app);
         let mut new = App::of(app);
         for listing in self.listing_apps.values_mut() {
             listing.insert(key.clone());
@@ -339,7 +345,7 @@ impl Index {
 
     /// What is seen for an app; `None` where the app is gone or was recreated.
     pub fn view<'a>(&'a self, app: &'a DingTalkApp, site_known: bool) -> Option<View<'a>> {
-        let key = AppRef::from_obj(app);
+        let key = app_ref(app);
         let uid = app.metadata.uid.as_deref().unwrap_or_default();
         let entry = self.apps.get(&key).filter(|entry| entry.uid == uid)?;
         let namespace = key.namespace.clone().unwrap_or_default();

@@ -71,16 +71,12 @@ fn the_older_app_has_the_target_and_the_younger_gets_it_after() {
     assert_eq!(claim_of(&index, &young), Claim::Ours);
     index.secret_applied(secret("token", "5", Some(("a-young", "u1"))));
     assert!(
-        index.app_applied(&old).contains(&AppRef::from_obj(&young)),
+        index.app_applied(&old).contains(&app_ref(&young)),
         "it is told"
     );
     assert_eq!(claim_of(&index, &young), Claim::Lost { to: "b-old".into() });
     assert_eq!(ownership_of(&index, &old), Some(Ownership::Younger));
-    assert!(
-        index
-            .app_deleted(&AppRef::from_obj(&old))
-            .contains(&AppRef::from_obj(&young))
-    );
+    assert!(index.app_deleted(&app_ref(&old)).contains(&app_ref(&young)));
     assert_eq!(claim_of(&index, &young), Claim::Ours);
 }
 
