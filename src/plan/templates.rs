@@ -35,7 +35,7 @@ const STATEMENTS: [&str; 8] = [
 pub enum TemplateError {
     /// The key is one of the layout's.
     #[error(
-        "spec.target.data: key {key:?} is one that layout {layout:?} writes itself: name it otherwise"
+        "spec.target.data[{key:?}], line 1, column 1: layout {layout:?} writes the key {key:?} itself: name this one otherwise"
     )]
     Overrides {
         /// The key.

@@ -478,6 +478,47 @@ fn a_token_of_the_same_second_is_written_all_the_same() {
 }
 
 #[test]
+fn a_token_that_is_fetched_again_at_once_says_nothing_of_whether_renewals_extend() {
+    let mut world = World::new();
+    let fresh = Outcome::Token {
+        life: 7200,
+        fresh: true,
+    };
+    world.settle(&fresh);
+    for _ in 0..3 {
+        world.now += SignedDuration::from_secs(2);
+        world.credentials += 1;
+        world.settle(&fresh);
+    }
+    assert_eq!(world.attempts.len(), 4);
+    let settled = world.settle(&fresh);
+    let next = only(&settled).next_attempt.expect("planned");
+    let wait = next.duration_since(world.now).as_secs();
+    assert!((4440..=4800).contains(&wait), "an ordinary renewal: {wait}");
+}
+
+#[test]
+fn where_early_renewals_bring_nothing_they_are_not_tried_in_the_next_lifetimes() {
+    let mut world = World::new();
+    let start = world.now;
+    let mut expires_at = start;
+    while world.now.duration_since(start) < SignedDuration::from_hours(24) {
+        if expires_at <= world.now {
+            expires_at = world.now + SignedDuration::from_hours(2);
+        }
+        let left = expires_at.duration_since(world.now).as_secs();
+        let same = Outcome::Token {
+            life: left.unsigned_abs(),
+            fresh: left == 7200,
+        };
+        let settled = world.settle(&same);
+        world.now = only(&settled).next_attempt.expect("planned");
+    }
+    // Twelve lifetimes, and two renewals of the first that brought nothing.
+    assert!(world.attempts.len() <= 14, "{:?}", world.attempts);
+}
+
+#[test]
 fn a_status_says_when_and_why_and_keeps_its_transition_times() {
     let mut world = World::new();
     let empty = crate::api::DingTalkAppStatus::default();

@@ -42,6 +42,8 @@ struct World {
     deletions: Vec<String>,
     reads: usize,
     versions: u64,
+    /// Whether an older app has the targets that there are not yet.
+    is_contended: bool,
 }
 
 impl World {
@@ -58,6 +60,7 @@ impl World {
             deletions: Vec::new(),
             reads: 0,
             versions: 10,
+            is_contended: false,
         }
     }
 
@@ -81,7 +84,10 @@ impl World {
             let names: BTreeSet<String> = wanted(&app).into_iter().map(|it| it.name).collect();
             let seen = |name: &String| TargetSeen {
                 present: secrets.get(name).map(|target| (target, Ownership::Ours)),
-                claim: Claim::Ours,
+                claim: match self.is_contended && !secrets.contains_key(name) {
+                    true => Claim::Lost { to: "older".into() },
+                    false => Claim::Ours,
+                },
             };
             let former = secrets.iter().filter(|(name, _)| !names.contains(*name));
             let view = View {
@@ -275,6 +281,26 @@ fn the_old_secrets_go_after_the_new_one_is_complete() {
     world.change("Shared", &all[..2], "other");
     world.app.metadata.generation = Some(3);
     world.settle();
+    assert_eq!(world.tokens_in("other"), 2);
+}
+
+#[test]
+fn the_old_secret_stays_while_the_new_one_cannot_be() {
+    let all = corps(2);
+    let mut world = World::new("Shared", &all);
+    world.settle();
+    while !world.queued.is_empty() {
+        world.answer(7200);
+        world.settle();
+    }
+    world.is_contended = true;
+    world.change("Shared", &all, "other");
+    world.settle();
+    assert_eq!(world.deletions, [] as [&str; 0]);
+    assert_eq!(world.tokens_in("token"), 2);
+    world.is_contended = false;
+    world.settle();
+    assert_eq!(world.deletions, ["token"]);
     assert_eq!(world.tokens_in("other"), 2);
 }
 

@@ -1,7 +1,7 @@
 //! Secrets and tokens reach nothing but the Secret they belong in.
 
 use dingtalk_stub::{Behaviour, Place, Repeat};
-use dingtalk_token_operator::api::DingTalkApp;
+use dingtalk_token_operator::api::{DingTalkApp, DingTalkTokenReference};
 use k8s_openapi::api::events::v1::Event;
 use serde_json::json;
 
@@ -94,13 +94,30 @@ async fn no_secret_or_token_is_told_whatever_the_endpoint_does() {
     sandbox.credentials("credentials", CLIENT_ID, SECRET).await;
     for corp_id in &corps {
         let reference = json!({"name": "credentials"});
-        sandbox.app_with(corp_id, json!({"corpIds": [corp_id], "credentialsSecretRef": reference, "renewBefore": "45s"})).await;
+        let target = json!({"data": {"token.json": "[{{ access_token|tojson }}]"}});
+        let spec = json!({
+            "corpIds": [corp_id], "credentialsSecretRef": reference, "renewBefore": "45s",
+            "target": target, "referenceGrants": [{"namespace": sandbox.namespace}],
+        });
+        sandbox.app_with(corp_id, spec).await;
     }
+    let copy = json!({
+        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
+        "kind": "DingTalkTokenReference", "metadata": {"name": "copy"},
+        "spec": {"appRef": {"namespace": sandbox.namespace, "name": "ding0"}},
+    });
+    sandbox.apply::<DingTalkTokenReference>("copy", copy).await;
     for corp_id in &corps {
         sandbox.until_ready(corp_id).await;
     }
     let token = sandbox.token("ding0-token").await.expect("a token");
     assert!(token.value.starts_with(TOKEN), "the marks are in use");
+    sandbox
+        .eventually("a copy", async || {
+            let copy = sandbox.token("copy-token").await?;
+            copy.value.starts_with(TOKEN).then_some(())
+        })
+        .await;
     for (corp_id, behaviour) in corps.iter().zip(behaviours) {
         sandbox.stub.next_calls(corp_id, None, behaviour);
     }
@@ -123,6 +140,11 @@ async fn no_secret_or_token_is_told_whatever_the_endpoint_does() {
         .list(&Default::default())
         .await
         .expect("apps");
+    let references = sandbox
+        .api::<DingTalkTokenReference>()
+        .list(&Default::default())
+        .await
+        .expect("references");
     assert!(events.items.len() >= corps.len());
     let (_, metrics) = sandbox
         .operator
@@ -140,6 +162,10 @@ async fn no_secret_or_token_is_told_whatever_the_endpoint_does() {
             serde_json::to_string(&events.items).expect("JSON"),
         ),
         ("apps", serde_json::to_string(&apps.items).expect("JSON")),
+        (
+            "references",
+            serde_json::to_string(&references.items).expect("JSON"),
+        ),
         ("metrics", metrics),
     ];
     for (place, text) in places {
