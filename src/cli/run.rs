@@ -44,6 +44,9 @@ pub struct RunArguments {
     /// Where to serve /healthz, /readyz and /metrics.
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
     health_bind_address: SocketAddr,
+    /// Whether metrics have a series for each corpId, or only one for each app.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    metrics_by_corp: bool,
     /// What to log: a level, or target=level pairs separated by commas.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log_level: String,
@@ -98,7 +101,7 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
     config.read_timeout = Some(READ_TIMEOUT);
     let client =
         kube::Client::try_from(config).map_err(|source| CliError::Kubeconfig(Box::new(source)))?;
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(arguments.metrics_by_corp));
     let (ready, is_ready) = watch::channel(false);
     let address = arguments.health_bind_address;
     operator::serve(address, Arc::clone(&metrics), is_ready, stop.clone()).await?;

@@ -1,7 +1,7 @@
 //! Reads an app's credentials, and queues the fetches that are due with them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -221,6 +221,7 @@ impl Reconciler<'_> {
                 .map(|held| held.record.lifetime.expires_at)
                 .or(recorded),
             known: held.map(|held| held.token.clone()),
+            queued_at: Instant::now(),
             minting,
         };
         drop(memory);

@@ -35,6 +35,8 @@ pub struct Job {
     pub expires_at: Option<Timestamp>,
     /// The token that is held, not to be shown if an answer repeats it.
     pub known: Option<AccessToken>,
+    /// Since when it waits.
+    pub queued_at: Instant,
 }
 
 impl Job {
@@ -58,6 +60,7 @@ struct Finished {
     job: Job,
     answer: Answer,
     requested_at: Timestamp,
+    took: Duration,
 }
 
 /// Fetches what comes through `jobs`, until `stop`; then finishes what is in flight.
@@ -102,23 +105,27 @@ fn start_what_may(
     const IDLE: Duration = Duration::from_secs(30);
     let now = Instant::now();
     let (starting, next) = queue.start(limits, now);
+    context.metrics.queued(queue.len());
     for (slot, job) in starting {
         if !job.is_wanted() || context.credentials_changed(&job.app, &job.minting.credentials) {
             limits.abandoned(&slot);
             context.drop_fetch(&job);
             continue;
         }
+        context.metrics.waited(now.duration_since(job.queued_at));
         let client = Arc::clone(&context.dingtalk);
         in_flight.spawn(async move {
             let requested_at = Timestamp::now();
             let Minting { site, corp_id, .. } = &job.minting;
             let known = job.known.as_ref().map(AccessToken::expose);
+            let started = Instant::now();
             let answer = client.fetch(site, corp_id, &job.credentials, known).await;
             Finished {
                 slot,
                 job,
                 answer,
                 requested_at,
+                took: started.elapsed(),
             }
         });
     }
@@ -131,13 +138,17 @@ fn finish(context: &Context, limits: &mut Limits, done: Result<Finished, tokio::
         job,
         answer,
         requested_at,
+        took,
     }) = done
     else {
         return;
     };
     report_clock(context, &slot.site, &answer);
+    context.metrics.requested(&slot.site, took);
     let result = match answer.result {
         Ok(minted) => {
+            let namespace = job.app.namespace.as_deref().unwrap_or_default();
+            context.metrics.minted(namespace, &job.app.name);
             if limits.succeeded(&slot) {
                 context.hurry(&slot.site);
             }

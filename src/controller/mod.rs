@@ -119,6 +119,8 @@ impl Context {
 
     fn forget(&self, app: &AppRef) {
         self.alarm.set(app, None);
+        let namespace = app.namespace.as_deref().unwrap_or_default();
+        self.metrics.forget(namespace, &app.name);
         let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(memory) = memories.remove(app) {
             memory

@@ -1,6 +1,7 @@
 //! One app: look, decide, act, until there is nothing more to do for now.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::events::v1::Event;
@@ -15,6 +16,7 @@ use super::index::{AppRef, app_ref};
 use super::{Context, Remembered};
 use crate::api::{DingTalkApp, DingTalkAppStatus, MANAGER};
 use crate::dingtalk::Redactor;
+use crate::operator::TokenTimes;
 use crate::plan::{
     Data, Deletion, Notice, NoticeType, ObjectVersion, Settled, Step, TargetMeta, Write, next_step,
     notices, status, write_status_at,
@@ -150,13 +152,15 @@ impl Reconciler<'_> {
     async fn write(&self, write: &Write, repair: bool) -> Result<(), ClusterError> {
         let generation = self.app.metadata.generation;
         let name = write.name.as_str();
-        let now = Timestamp::now();
+        let (now, started) = (Timestamp::now(), Instant::now());
         let written = self
             .context
             .cluster
             .write_secret(&self.namespace, write)
             .await;
-        self.context.metrics.secret_write(written.is_ok());
+        self.context
+            .metrics
+            .secret_write(written.is_ok(), started.elapsed());
         match written {
             Ok(metadata) => {
                 let version = ObjectVersion::of(&metadata);
@@ -242,6 +246,7 @@ impl Reconciler<'_> {
 
     /// (client) Reports; gives the time to look again.
     async fn settle(&self, settled: &Settled, now: Timestamp) -> Option<Timestamp> {
+        self.measure(settled);
         if settled.quiet {
             return settled.wake_at;
         }
@@ -306,6 +311,18 @@ impl Reconciler<'_> {
             .await?;
         self.memory().status_written(current, version, now);
         Ok(())
+    }
+
+    /// The times of the tokens, for the metrics.
+    fn measure(&self, settled: &Settled) {
+        let corps = self.app.spec.corp_ids.iter().zip(&settled.corps);
+        let times = corps.map(|(corp_id, corp)| TokenTimes {
+            corp_id: corp_id.clone(),
+            expires_at: corp.in_secret.map(|lifetime| lifetime.expires_at),
+            next_attempt_at: corp.next_attempt,
+        });
+        let tokens = &self.context.metrics.tokens;
+        tokens.set(&self.namespace, &self.key.name, times);
     }
 
     /// (client) Publishes an event of the app.

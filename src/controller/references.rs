@@ -1,6 +1,7 @@
 //! Copies of tokens in other namespaces: look, decide, act.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -186,8 +187,11 @@ impl Copier<'_> {
                 .writing(name)
                 .is_repair(&write.recorded, generation, present)
         };
+        let started = Instant::now();
         let written = cluster.write_secret(&self.namespace, &write).await;
-        self.context.metrics.secret_write(written.is_ok());
+        self.context
+            .metrics
+            .secret_write(written.is_ok(), started.elapsed());
         match written {
             Ok(metadata) => {
                 let version = ObjectVersion::of(&metadata);

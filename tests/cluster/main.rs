@@ -10,6 +10,7 @@ mod failures;
 mod layouts;
 mod life;
 mod load;
+mod metrics;
 mod model;
 mod network;
 mod order;

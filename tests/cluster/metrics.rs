@@ -1,0 +1,92 @@
+//! What the metrics tell, and that it goes with its app.
+
+use dingtalk_token_operator::api::DingTalkApp;
+use kube::api::DeleteParams;
+use serde_json::json;
+
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox};
+
+impl Sandbox {
+    async fn metrics(&self) -> Option<String> {
+        let (_, text) = self.operator.as_ref()?.health("/metrics").await?;
+        Some(text)
+    }
+
+    /// The value of the first series that begins so.
+    async fn metric(&self, start: &str) -> Option<f64> {
+        let text = self.metrics().await?;
+        let line = text.lines().find(|line| line.starts_with(start))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+}
+
+async fn app(sandbox: &Sandbox) {
+    sandbox
+        .stub
+        .register(CLIENT_ID, CLIENT_SECRET, &["ding1", "ding2"]);
+    sandbox
+        .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
+        .await;
+    let spec = json!({"corpIds": ["ding1", "ding2"], "target": {"layout": "Shared"}});
+    sandbox.app_with("payroll", spec).await;
+    sandbox.until_ready("payroll").await;
+}
+
+#[tokio::test]
+async fn each_token_has_its_times_and_they_go_with_the_app() {
+    let sandbox = Sandbox::new("metrics").await;
+    app(&sandbox).await;
+    let namespace = &sandbox.namespace;
+    let of = |metric: &str, corp: &str| {
+        format!(
+            "dingtalk_token_operator_{metric}{{namespace=\"{namespace}\",app=\"payroll\",corp_id=\"{corp}\"}}"
+        )
+    };
+    let now = jiff::Timestamp::now().as_second();
+    for corp in ["ding1", "ding2"] {
+        let expiry = of("token_expiry_timestamp_seconds", corp);
+        let expiry = sandbox.metric(&expiry).await.expect("an expiry");
+        let left = expiry - f64::from(i32::try_from(now).expect("a time"));
+        assert!((7000.0..=7200.0).contains(&left), "{left}");
+        let next = of("token_next_attempt_timestamp_seconds", corp);
+        assert!(sandbox.metric(&next).await.expect("a time") < expiry);
+    }
+    let least = "dingtalk_token_operator_token_least_validity_seconds ";
+    let least = sandbox.metric(least).await.expect("a validity");
+    assert!((7000.0..=7200.0).contains(&least), "{least}");
+    for (series, value) in [
+        ("tokens_minted_total{", 2.0),
+        ("token_requests_total{outcome=\"success\"", 2.0),
+        ("token_request_duration_seconds_count{site=\"global\"}", 2.0),
+        ("token_request_wait_seconds_count", 2.0),
+        ("token_request_queue_depth", 0.0),
+    ] {
+        let name = format!("dingtalk_token_operator_{series}");
+        assert_eq!(sandbox.metric(&name).await, Some(value), "{series}");
+    }
+    sandbox
+        .api::<DingTalkApp>()
+        .delete("payroll", &DeleteParams::default())
+        .await
+        .expect("deleted");
+    sandbox
+        .eventually("no series of it", async || {
+            let text = sandbox.metrics().await?;
+            (!text.contains("payroll")).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn series_by_organisation_can_be_switched_off() {
+    let plane = crate::support::shared_plane().await;
+    let mut sandbox = Sandbox::without_operator("metrics-app", plane).await;
+    sandbox.start_operator(&["--metrics-by-corp", "false"]);
+    app(&sandbox).await;
+    let text = sandbox.metrics().await.expect("metrics");
+    assert!(!text.contains("corp_id"), "{text}");
+    let expiries = text
+        .lines()
+        .filter(|line| line.starts_with("dingtalk_token_operator_token_expiry_timestamp_seconds{"));
+    assert_eq!(expiries.count(), 1);
+}
