@@ -13,6 +13,7 @@ use super::index::AppRef;
 use super::{Context, Remembered};
 use crate::dingtalk::{
     AccessToken, Answer, Class, Credentials, Failure, Fingerprint, Limits, Queue, Rates, Slot,
+    Started,
 };
 use crate::plan::Minting;
 
@@ -104,14 +105,19 @@ fn start_what_may(
     /// The queue is looked at again when something happens; this is a backstop.
     const IDLE: Duration = Duration::from_secs(30);
     let now = Instant::now();
-    let (starting, next) = queue.start(limits, now);
+    let is_wanted = |job: &Job| {
+        job.is_wanted() && !context.credentials_changed(&job.app, &job.minting.credentials)
+    };
+    let Started {
+        starting,
+        unwanted,
+        next,
+    } = queue.start(limits, is_wanted, now);
     context.metrics.queued(queue.len());
+    for job in unwanted {
+        context.drop_fetch(&job);
+    }
     for (slot, job) in starting {
-        if !job.is_wanted() || context.credentials_changed(&job.app, &job.minting.credentials) {
-            limits.abandoned(&slot);
-            context.drop_fetch(&job);
-            continue;
-        }
         context.metrics.waited(now.duration_since(job.queued_at));
         let client = Arc::clone(&context.dingtalk);
         in_flight.spawn(async move {

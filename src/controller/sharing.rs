@@ -183,8 +183,11 @@ impl Context {
                 .target_of(app, wish.corp_id)
                 .map(|(name, target)| (name.to_owned(), target.clone()))
         };
-        let held = |memory: &crate::plan::Memory| memory.corps.get(wish.corp_id)?.held.clone();
-        if held(&locked()).is_none() && recorded.is_none() {
+        let is_held = locked()
+            .corps
+            .get(wish.corp_id)
+            .is_some_and(|corp| corp.held.is_some());
+        if !is_held && recorded.is_none() {
             return None;
         }
         let known = locked().credentials.clone();
@@ -214,8 +217,10 @@ impl Context {
         if known.fingerprint != fingerprint {
             return None;
         }
-        if let Some(held) = held(&locked()).filter(is_wanted) {
-            return Some(held);
+        if is_held {
+            // A token of its former credentials may be held still, while it waits for a new one.
+            let held = locked().corps.get(wish.corp_id)?.proven(&known);
+            return held.filter(is_wanted);
         }
         let (name, target) = recorded?;
         let token = target.recorded.as_ref()?.token(wish.corp_id)?;
@@ -236,7 +241,8 @@ impl Context {
         let mut memory = locked();
         memory.target_read(&name, &target, data.as_ref(), &corp_ids);
         debug!(%app, secret = name, "its token is shared");
-        held(&memory).filter(is_wanted)
+        let held = memory.corps.get(wish.corp_id)?.proven(&known);
+        held.filter(is_wanted)
     }
 }
 

@@ -143,11 +143,6 @@ impl Limits {
         paused.max(self.sites.get(site).and_then(|site| site.next_free))
     }
 
-    /// Takes note of a call that was not made after all.
-    pub fn abandoned(&mut self, slot: &Slot) {
-        self.release(slot);
-    }
-
     /// Takes note of a success; tells whether the site works again after it did not.
     pub fn succeeded(&mut self, slot: &Slot) -> bool {
         self.release(slot);

@@ -12,6 +12,6 @@ pub use client::{Answer, Client, ClientError, ClientOptions, Site, SiteError};
 pub use credentials::{AccessToken, Credentials, CredentialsError, Fingerprint};
 pub use failure::{Class, Failure, Reason, Row, Scope, Signal, TABLE, UNREACHABLE, look_up};
 pub use limits::{Admission, Limits, Rates, Slot};
-pub use queue::Queue;
+pub use queue::{Queue, Started};
 pub use redact::Redactor;
 pub use wire::Minted;

@@ -43,20 +43,25 @@ impl<J> Queue<J> {
         self.jobs.is_empty()
     }
 
-    /// Takes out the requests that the limits allow now, which count as started, and gives the time
-    /// at which another may be; `None`: when something has finished or arrived.
+    /// Takes out the requests that the limits allow now, which count as started, and those that are
+    /// not `wanted` any more, which cost nothing and hold nothing back.
     pub fn start(
         &mut self,
         limits: &mut Limits,
+        wanted: impl Fn(&J) -> bool,
         now: Instant,
-    ) -> (Vec<(Slot, J)>, Option<Instant>) {
+    ) -> Started<J> {
         let mut next: Option<Instant> = None;
-        let mut starting = Vec::new();
+        let (mut starting, mut unwanted) = (Vec::new(), Vec::new());
         let mut waiting: HashSet<(&str, &str)> = HashSet::new();
-        for (rank, (slot, _)) in &self.jobs {
+        for (rank, (slot, job)) in &self.jobs {
             // What one client_id has to wait for, its later requests wait for, too.
             let client = (slot.site.as_str(), slot.client_id.as_str());
             if waiting.contains(&client) {
+                continue;
+            }
+            if !wanted(job) {
+                unwanted.push(*rank);
                 continue;
             }
             match limits.admit(slot, now) {
@@ -73,12 +78,26 @@ impl<J> Queue<J> {
                 }
             }
         }
-        let started = starting
-            .iter()
-            .filter_map(|rank| self.jobs.remove(rank))
-            .collect();
-        (started, next)
+        let mut take = |ranks: Vec<Rank>| -> Vec<(Slot, J)> {
+            let jobs = ranks.iter().filter_map(|rank| self.jobs.remove(rank));
+            jobs.collect()
+        };
+        Started {
+            starting: take(starting),
+            unwanted: take(unwanted).into_iter().map(|(_, job)| job).collect(),
+            next,
+        }
     }
+}
+
+/// What [`Queue::start`] took out.
+pub struct Started<J> {
+    /// The requests to make now.
+    pub starting: Vec<(Slot, J)>,
+    /// The requests that nobody waits for any more.
+    pub unwanted: Vec<J>,
+    /// When another may be made; `None`: when something has finished or arrived.
+    pub next: Option<Instant>,
 }
 
 #[cfg(test)]
@@ -104,10 +123,24 @@ mod tests {
         let (mut limits, mut now) = (Limits::new(Rates::default()), Instant::now());
         let mut order = Vec::new();
         while !queue.is_empty() {
-            let (started, next) = queue.start(&mut limits, now);
-            order.extend(started.into_iter().map(|(_, job)| job));
-            now = next.unwrap_or(now);
+            let started = queue.start(&mut limits, |_| true, now);
+            order.extend(started.starting.into_iter().map(|(_, job)| job));
+            now = started.next.unwrap_or(now);
         }
         assert_eq!(order, ["first", "sooner", "later"]);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_holds_nothing_back() {
+        let mut queue = Queue::default();
+        for _ in 0..3 {
+            queue.push(None, slot("a"), "stale");
+        }
+        queue.push(None, slot("a"), "wanted");
+        let (mut limits, now) = (Limits::new(Rates::default()), Instant::now());
+        let started = queue.start(&mut limits, |job| *job == "wanted", now);
+        assert_eq!(started.unwanted.len(), 3);
+        assert_eq!(started.starting.len(), 1, "at once");
+        assert!(queue.is_empty());
     }
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::backoff::delay;
 use super::schedule::{Schedule, jitter, next_fetch, renewal_at};
 use super::token::lifetime;
-use super::{Held, Lifetime, ObjectVersion, TokenRecord};
+use super::{Held, KnownCredentials, Lifetime, ObjectVersion, TokenRecord};
 use crate::dingtalk::{Class, Failure, Fingerprint, Minted};
 
 /// Expiries this close are the same expiry, seen through two round trips.
@@ -228,6 +228,16 @@ impl Corp {
         let at = next_fetch(lifetime, minting.renew_before, jitter, unextended, now);
         self.renewal = Some((lifetime, minting.renew_before, Schedule::at(now, at)));
         !same_value
+    }
+
+    /// The token, where it was fetched with these credentials.
+    pub fn proven(&self, known: &KnownCredentials) -> Option<Held> {
+        let held = self.held.as_ref()?;
+        let is_proven = match self.minted_with {
+            Some(fingerprint) => fingerprint == known.fingerprint,
+            None => held.record.credentials == known.version,
+        };
+        is_proven.then(|| held.clone())
     }
 
     /// Takes over a token that another app with the same credentials has.

@@ -519,6 +519,31 @@ fn where_early_renewals_bring_nothing_they_are_not_tried_in_the_next_lifetimes()
 }
 
 #[test]
+fn a_token_of_former_credentials_proves_nothing_for_the_new_ones() {
+    let mut world = World::new();
+    let fresh = Outcome::Token {
+        life: 7200,
+        fresh: true,
+    };
+    world.settle(&fresh);
+    let known = |world: &World| world.memory.credentials.clone().expect("read");
+    let former = known(&world);
+    let corp = |world: &World| world.memory.corps["ding1"].proven(&known(world));
+    assert!(corp(&world).is_some());
+    // They have changed and been read, and the attempt with them failed.
+    world.credentials += 1;
+    world.now += SignedDuration::from_secs(10);
+    world.settle(&Outcome::Failure {
+        row: 0,
+        wait: None,
+        random: 0.0,
+    });
+    assert_ne!(known(&world), former);
+    assert!(world.held().is_some());
+    assert_eq!(corp(&world), None);
+}
+
+#[test]
 fn a_status_says_when_and_why_and_keeps_its_transition_times() {
     let mut world = World::new();
     let empty = crate::api::DingTalkAppStatus::default();

@@ -1,5 +1,6 @@
 //! Changes of the credentials.
 
+use dingtalk_stub::Repeat;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::DeleteParams;
 use serde_json::json;
@@ -189,8 +190,11 @@ async fn apps_that_share_credentials_all_follow_a_change() {
     sandbox
         .credentials("credentials", CLIENT_ID, CLIENT_SECRET)
         .await;
-    let names = ["one", "two", "three", "four", "five"];
-    for name in names {
+    // Enough of them that some look at each other while none has the new token yet: what they hold
+    // of the former credentials is nothing to share.
+    let names: Vec<String> = (0..24).map(|n| format!("app{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for name in &names {
         let reference = json!({"name": "credentials"});
         sandbox
             .app_with(
@@ -199,16 +203,19 @@ async fn apps_that_share_credentials_all_follow_a_change() {
             )
             .await;
     }
-    for name in names {
+    for name in &names {
         sandbox.until_ready(name).await;
     }
     sandbox.stub.set_secrets(CLIENT_ID, &["rotated"]);
+    sandbox
+        .stub
+        .configure(|settings| settings.repeat = Repeat::NewRevoked);
     sandbox
         .credentials("credentials", CLIENT_ID, "rotated")
         .await;
     sandbox
         .eventually("a new token in each Secret", async || {
-            for name in names {
+            for name in &names {
                 let token = sandbox.token(&format!("{name}-token")).await?;
                 let version = sandbox
                     .annotation(&format!("{name}-token"), "credentials-resource-version")
@@ -221,7 +228,7 @@ async fn apps_that_share_credentials_all_follow_a_change() {
             Some(())
         })
         .await;
-    for name in names {
+    for name in &names {
         sandbox.until_renewed(name).await;
     }
     assert_eq!(sandbox.stub.calls("ding1").len(), 2, "one mint for all");

@@ -181,8 +181,8 @@ impl World {
 
     fn start_calls(&mut self, now: Millis) {
         let instant = self.instant(now);
-        let (starting, next) = self.queue.start(&mut self.limits, instant);
-        for (_, app) in starting {
+        let started = self.queue.start(&mut self.limits, |_| true, instant);
+        for (_, app) in started.starting {
             let answer = self.endpoint.call(app, now, &mut self.random);
             if let Some(second) = self
                 .report
@@ -196,7 +196,7 @@ impl World {
             self.events
                 .push(Reverse((now + latency, Event::Finished(app))));
         }
-        let Some(next) = next else { return };
+        let Some(next) = started.next else { return };
         let wait = next.duration_since(instant).as_micros();
         let at = now
             + Millis::try_from(wait.div_ceil(1000))
