@@ -36,7 +36,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Write what is generated: crds/ and docs/reasons.md.
+    /// Write what is generated: crds/, and the README's table of reasons.
     Manifests {
         /// Only say whether they are up to date.
         #[arg(long)]
