@@ -13,6 +13,9 @@ use crate::support::{assets, xtask};
 /// The bound that is promised.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 
+/// Far longer than a process takes to become another program.
+const STARTED_WITHIN: Duration = Duration::from_secs(30);
+
 /// The processes whose command line names `text`.
 fn processes(text: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -90,11 +93,16 @@ fn supervised(parent: &mut Parent) -> (Child, String) {
         .expect("a report");
     let report: Value = serde_json::from_str(&line).expect("JSON");
     let folder = report["Ready"]["folder"].as_str().expect(&line).to_owned();
-    assert_eq!(
-        processes(&folder).len(),
-        3,
-        "etcd, kube-apiserver, kube-controller-manager"
-    );
+    // A process has no command line while it becomes the program that it was started for.
+    let deadline = Instant::now() + STARTED_WITHIN;
+    while processes(&folder).len() != 3 {
+        assert!(
+            Instant::now() < deadline,
+            "not etcd, kube-apiserver and kube-controller-manager: {:#?}",
+            processes(&folder)
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
     (supervisor, folder)
 }
 
