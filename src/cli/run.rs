@@ -7,13 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use kube::client::ClientBuilder;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{CliError, SiteArguments};
 use crate::controller;
 use crate::dingtalk::{Client, Rates};
-use crate::operator::{self, LogFormat, Metrics};
+use crate::operator::{
+    self, Candidate, Leadership, LogFormat, Metrics, Outcome, Pulse, Replica, WatchTimes,
+};
 
 /// A connection that says nothing for longer is given up, so that a list cannot hang. Watches hear
 /// from the API server more often, and are started again after 295 s of silence anyway.
@@ -41,6 +46,15 @@ pub struct RunArguments {
     #[arg(long, value_name = "RATE", default_value_t = Rates::default().per_site,
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     site_rate: u32,
+    /// Whether replicas elect the one that acts. Two that act without it fetch each token twice.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    leader_elect: bool,
+    /// The name of the Lease for the election.
+    #[arg(long, value_name = "NAME", default_value = crate::api::MANAGER)]
+    leader_elect_resource_name: String,
+    /// The namespace of the Lease. Default: the pod's, or the kubeconfig's.
+    #[arg(long, value_name = "NAMESPACE")]
+    leader_elect_resource_namespace: Option<String>,
     /// Where to serve /healthz, /readyz and /metrics.
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
     health_bind_address: SocketAddr,
@@ -99,13 +113,40 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
         .await
         .map_err(|source| CliError::InferConfig(Box::new(source)))?;
     config.read_timeout = Some(READ_TIMEOUT);
-    let client =
-        kube::Client::try_from(config).map_err(|source| CliError::Kubeconfig(Box::new(source)))?;
-    let metrics = Arc::new(Metrics::new(arguments.metrics_by_corp));
+    let own_namespace = config.default_namespace.clone();
+    let watches = WatchTimes::default();
+    let client = ClientBuilder::try_from(config)
+        .map_err(|source| CliError::Kubeconfig(Box::new(source)))?
+        .with_layer(&watches)
+        .build();
+    let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| crate::api::MANAGER.to_owned());
+    let candidate = arguments.leader_elect.then(|| Candidate {
+        namespace: arguments
+            .leader_elect_resource_namespace
+            .unwrap_or(own_namespace),
+        name: arguments.leader_elect_resource_name,
+        // A container that is started again in its pod has the same host name.
+        identity: format!("{instance}_{:016x}", rand::random::<u64>()),
+    });
+    let election = Election::start(&client, candidate, &stop);
+    let replica = Replica {
+        leadership: Arc::clone(&election.leadership),
+        watches,
+    };
+    let metrics = Arc::new(Metrics::new(arguments.metrics_by_corp, replica));
     let (ready, is_ready) = watch::channel(false);
-    let address = arguments.health_bind_address;
-    operator::serve(address, Arc::clone(&metrics), is_ready, stop.clone()).await?;
+    let pulse = Arc::new(Pulse::default());
+    operator::serve(
+        arguments.health_bind_address,
+        Arc::clone(&metrics),
+        is_ready,
+        Arc::clone(&pulse),
+        stop.clone(),
+    )
+    .await?;
     let options = controller::Options {
+        pulse,
+        leadership: Arc::clone(&election.leadership),
         namespaces: arguments.namespaces,
         rates: Rates {
             per_client: arguments.client_rate,
@@ -113,9 +154,65 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
             per_site: arguments.site_rate,
         },
         site_namespaces: site_limits(arguments.site_namespaces, &dingtalk)?,
-        instance: std::env::var("HOSTNAME").unwrap_or_else(|_| crate::api::MANAGER.to_owned()),
+        instance,
     };
     controller::run(client, dingtalk, metrics, options, ready, stop).await;
+    election.end().await?;
     info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The election that goes on beside the controller, and a little longer.
+struct Election {
+    leadership: Arc<Leadership>,
+    done: CancellationToken,
+    task: Option<JoinHandle<Outcome>>,
+}
+
+impl Election {
+    /// Without a candidate there is none, and this process acts. A lost election cancels `stop`.
+    fn start(
+        client: &kube::Client,
+        candidate: Option<Candidate>,
+        stop: &CancellationToken,
+    ) -> Self {
+        let done = CancellationToken::new();
+        let Some(candidate) = candidate else {
+            return Self {
+                leadership: Arc::new(Leadership::alone()),
+                done,
+                task: None,
+            };
+        };
+        let leadership = Arc::new(Leadership::default());
+        let election = operator::elect(
+            client.clone(),
+            candidate,
+            Arc::clone(&leadership),
+            done.clone(),
+        );
+        let stop = stop.clone();
+        let task = tokio::spawn(async move {
+            let outcome = election.await;
+            stop.cancel();
+            outcome
+        });
+        Self {
+            leadership,
+            done,
+            task: Some(task),
+        }
+    }
+
+    /// Releases the Lease, now that all that was in hand is finished.
+    async fn end(self) -> Result<(), CliError> {
+        self.done.cancel();
+        let Some(task) = self.task else {
+            return Ok(());
+        };
+        match task.await {
+            Ok(Outcome::Lost { to }) => Err(CliError::LeaseLost { to }),
+            Ok(Outcome::Released) | Err(_) => Ok(()),
+        }
+    }
 }

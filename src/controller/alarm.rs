@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
+
+use crate::operator::Heartbeat;
 
 /// Timers stand still while a machine sleeps, and do not notice that a clock was set: the wall
 /// clock is looked at again at least this often.
@@ -63,8 +65,9 @@ impl<K: Clone + Eq + std::hash::Hash> Alarm<K> {
     }
 
     /// Wakes each object at its time, for ever.
-    pub async fn run(&self, wake: impl Fn(&K)) {
+    pub async fn run(&self, heartbeat: &Heartbeat, wake: impl Fn(&K)) {
         loop {
+            heartbeat.beat(Instant::now());
             let (due, wait) = self.due(Timestamp::now());
             due.iter().for_each(&wake);
             tokio::select! {

@@ -12,9 +12,10 @@ use tracing::{info, warn};
 use super::index::AppRef;
 use super::{Context, Remembered};
 use crate::dingtalk::{
-    AccessToken, Answer, Class, Credentials, Failure, Fingerprint, Limits, Queue, Rates, Slot,
-    Started,
+    self, AccessToken, Answer, Class, Credentials, Failure, Fingerprint, Limits, Queue, Rates,
+    Slot, Started,
 };
+use crate::operator::Moment;
 use crate::plan::Minting;
 
 /// A site's clock that differs by more is reported: certificates and expiries depend on it.
@@ -75,6 +76,7 @@ pub async fn run(
     let mut limits = Limits::new(rates);
     let mut in_flight = JoinSet::new();
     loop {
+        context.pulse.fetches.beat(Instant::now());
         let wait = start_what_may(&context, &mut queue, &mut limits, &mut in_flight);
         tokio::select! {
             biased;
@@ -104,6 +106,15 @@ fn start_what_may(
 ) -> Duration {
     /// The queue is looked at again when something happens; this is a backstop.
     const IDLE: Duration = Duration::from_secs(30);
+    /// A lease that is too short for a request is renewed within seconds, or lost.
+    const LEASE: Duration = Duration::from_secs(1);
+    // Else another replica might fetch the same token before this one has ended.
+    if !context
+        .leadership
+        .outlasts(dingtalk::REQUEST_TIMEOUT, Moment::now())
+    {
+        return if queue.is_empty() { IDLE } else { LEASE };
+    }
     let now = Instant::now();
     let is_wanted = |job: &Job| {
         job.is_wanted() && !context.credentials_changed(&job.app, &job.minting.credentials)

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::DingTalkApp;
 use crate::dingtalk::{self, Failure, Minted, Rates};
-use crate::operator::Metrics;
+use crate::operator::{Leadership, Metrics, Moment, Pulse};
 use crate::plan::{Memory, ObjectVersion, ReferenceMemory};
 use alarm::Alarm;
 use cluster::Cluster;
@@ -54,6 +54,10 @@ pub struct Options {
     pub rates: Rates,
     /// The name of this process in events.
     pub instance: String,
+    /// Whether this replica may act.
+    pub leadership: Arc<Leadership>,
+    /// The signs of life of the loops.
+    pub pulse: Arc<Pulse>,
     /// The namespaces that may use a site; one that is not named here, all may use.
     pub site_namespaces: HashMap<String, Vec<String>>,
 }
@@ -77,6 +81,8 @@ struct Context {
     ready: channel::Receiver<bool>,
     salt: [u8; 32],
     instance: String,
+    leadership: Arc<Leadership>,
+    pulse: Arc<Pulse>,
     site_namespaces: HashMap<String, Vec<String>>,
     shared: sharing::Tokens,
 }
@@ -93,6 +99,21 @@ impl Context {
         tokio::select! {
             () = self.stop.cancelled() => *self.ready.borrow(),
             ready = ready.wait_for(|ready| *ready) => ready.is_ok(),
+        }
+    }
+
+    /// Whether this replica leads. One that stands by watches, and does nothing.
+    fn leads(&self) -> bool {
+        self.leadership.holds(Moment::now())
+    }
+
+    /// Looks at everything whenever this replica takes the lead: until then all was left alone.
+    async fn follow_leadership(&self) {
+        loop {
+            self.leadership.taken_up().await;
+            let (apps, references) = self.index().all();
+            self.wake_all(apps);
+            self.wake_references(references);
         }
     }
 
@@ -338,6 +359,8 @@ pub async fn run(
         stop: stop.clone(),
         salt: rand::random(),
         instance: options.instance,
+        leadership: options.leadership,
+        pulse: options.pulse,
         site_namespaces: options.site_namespaces,
         shared: sharing::Tokens::default(),
     });
@@ -402,12 +425,17 @@ pub async fn run(
     let alarm = {
         let context = Arc::clone(&context);
         tokio::spawn(async move {
-            let apps = context.alarm.run(|app| context.wake(app));
-            let references = context
-                .reference_alarm
-                .run(|reference| context.wake_references([reference.clone()]));
+            let heartbeat = &context.pulse.alarm;
+            let apps = context.alarm.run(heartbeat, |app| context.wake(app));
+            let references = context.reference_alarm.run(heartbeat, |reference| {
+                context.wake_references([reference.clone()]);
+            });
             join(apps, references).await
         })
+    };
+    let leadership = {
+        let context = Arc::clone(&context);
+        tokio::spawn(async move { context.follow_leadership().await })
     };
     let fetcher = tokio::spawn(async move {
         fetcher::run(context, options.rates, job_queue, stop).await;
@@ -418,5 +446,6 @@ pub async fn run(
     controllers.await;
     secrets.abort();
     alarm.abort();
+    leadership.abort();
     fetcher.abort();
 }

@@ -35,8 +35,13 @@ pub async fn reconcile(
     if !context.ready().await {
         return Ok(Action::await_change());
     }
+    let key = app_ref(&app);
+    // A replica that led may have a token in hand; one that never did has nothing.
+    if !context.leads() && context.remembered(&key).is_none() {
+        return Ok(Action::await_change());
+    }
     let reconciler = Reconciler {
-        key: app_ref(&app),
+        key,
         memory: context.remember(&app),
         namespace: app.namespace().unwrap_or_default(),
         app: &app,
@@ -62,7 +67,11 @@ impl Reconciler<'_> {
         let steps = STEPS_MAX + 4 * self.app.spec.corp_ids.len();
         for _ in 0..steps {
             let now = Timestamp::now();
-            let done = match self.decide(now)? {
+            let step = self.decide(now)?;
+            if !self.context.leads() {
+                return self.write_last(step).await;
+            }
+            let done = match step {
                 Step::ReadTarget { name, corp_ids } => self.read_target(&name, &corp_ids).await,
                 Step::ReadCredentials => self.read_credentials().await,
                 Step::DeleteTarget { name, version, why } => {
@@ -78,6 +87,33 @@ impl Reconciler<'_> {
         }
         warn!(app = %self.key, "the Secret changes faster than it can be followed");
         Some(Timestamp::now() + RETRY)
+    }
+
+    /// (client) After the lead was lost: a token in hand is still written, once, in the state of the
+    /// Secret that is known here, so not where another replica has written.
+    async fn write_last(&self, step: Step) -> Option<Timestamp> {
+        if let Step::Write {
+            write,
+            repair: false,
+        } = step
+        {
+            let written = self.context.cluster.write_secret(&self.namespace, &write);
+            let name = write.name.as_str();
+            match written.await {
+                Ok(metadata) => {
+                    info!(app = %self.key, secret = name, "wrote the token that was in hand when the Lease was lost");
+                    let version = ObjectVersion::of(&metadata);
+                    self.seen(metadata);
+                    let generation = self.app.metadata.generation;
+                    let now = Timestamp::now();
+                    self.memory().wrote(&write, version, generation, false, now);
+                }
+                Err(error) => {
+                    info!(app = %self.key, secret = name, error = self.shown(&error, &write), "left to the replica that leads");
+                }
+            }
+        }
+        None
     }
 
     /// (pure) Looks at what is known and decides; `None` where the app is gone.

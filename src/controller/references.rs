@@ -29,7 +29,8 @@ pub async fn reconcile(
     reference: Arc<DingTalkTokenReference>,
     context: Arc<Context>,
 ) -> Result<Action, std::convert::Infallible> {
-    if reference.metadata.deletion_timestamp.is_some() || !context.ready().await {
+    if reference.metadata.deletion_timestamp.is_some() || !context.ready().await || !context.leads()
+    {
         return Ok(Action::await_change());
     }
     let key = ReferenceRef::from_obj(&*reference);

@@ -162,6 +162,7 @@ pub async fn secrets(
     let mut streams = select_all(streams);
     let mut unlisted: HashSet<Scope> = scopes.iter().cloned().collect();
     while let Some((scope, event)) = streams.next().await {
+        context.leadership.may_learn().await;
         let mut index = context.index();
         let name = match &event {
             Ok(Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret)) => {
@@ -210,9 +211,9 @@ pub fn report(what: &str, error: &watcher::Error) {
         _ => None,
     };
     let advice = match status {
-        Some(status) if status.is_not_found() => "install the CRD: kubectl apply -f crds/",
+        Some(status) if status.is_not_found() => "install the CRDs: kubectl apply -k crds/",
         Some(status) if status.is_forbidden() => {
-            "grant the operator its role: see deploy/rbac.yaml"
+            "grant the operator its role: see deploy/rbac/role.yaml"
         }
         _ => "the watch is started again",
     };

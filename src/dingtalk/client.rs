@@ -20,7 +20,7 @@ use super::{Credentials, Minted};
 /// To connect, DNS and TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// For the whole call, the body included.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// What RFC 3986 leaves unreserved need not be encoded.
 const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')

@@ -8,7 +8,7 @@ mod queue;
 mod redact;
 mod wire;
 
-pub use client::{Answer, Client, ClientError, ClientOptions, Site, SiteError};
+pub use client::{Answer, Client, ClientError, ClientOptions, REQUEST_TIMEOUT, Site, SiteError};
 pub use credentials::{AccessToken, Credentials, CredentialsError, Fingerprint};
 pub use failure::{Class, Failure, Reason, Row, Scope, Signal, TABLE, UNREACHABLE, look_up};
 pub use limits::{Admission, Limits, Rates, Slot};

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State;
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::Metrics;
+use super::{Metrics, Pulse};
 
 /// Why the server cannot run.
 #[derive(Debug, Error)]
@@ -33,6 +34,7 @@ pub enum HealthError {
 struct Served {
     metrics: Arc<Metrics>,
     ready: watch::Receiver<bool>,
+    pulse: Arc<Pulse>,
 }
 
 /// Listens on `address`, then serves `/healthz`, `/readyz` and `/metrics` in a task until `stop`.
@@ -40,6 +42,7 @@ pub async fn serve(
     address: SocketAddr,
     metrics: Arc<Metrics>,
     ready: watch::Receiver<bool>,
+    pulse: Arc<Pulse>,
     stop: CancellationToken,
 ) -> Result<(), HealthError> {
     let listener = TcpListener::bind(address)
@@ -49,16 +52,35 @@ pub async fn serve(
         info!(%address, "serving /healthz, /readyz and /metrics");
     }
     let routes = Router::new()
-        .route("/healthz", get(|| async { "ok" }))
+        .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))
-        .with_state(Served { metrics, ready });
+        .with_state(Served {
+            metrics,
+            ready,
+            pulse,
+        });
     tokio::spawn(async move {
         let _ = axum::serve(listener, routes)
             .with_graceful_shutdown(stop.cancelled_owned())
             .await;
     });
     Ok(())
+}
+
+/// Fails only where a loop stands still, which a restart mends; an API server or a site that is away
+/// is no reason to.
+async fn healthz(State(served): State<Served>) -> impl IntoResponse {
+    match served.pulse.stands_still(Instant::now()) {
+        None => (StatusCode::OK, "ok".to_owned()),
+        Some((name, silence)) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(
+                "the loop {name} has stood still for {} s",
+                silence.as_secs()
+            ),
+        ),
+    }
 }
 
 async fn readyz(State(served): State<Served>) -> impl IntoResponse {

@@ -4,18 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use super::TokenGauges;
+use super::{Leadership, Moment, TokenGauges, WatchTimes};
 
 const PREFIX: &str = "dingtalk_token_operator";
 
@@ -46,6 +48,32 @@ fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.005, 2.0, 12))
 }
 
+/// What is measured of this replica when it is asked for.
+#[derive(Debug)]
+pub struct Replica {
+    /// Whether it leads.
+    pub leadership: Arc<Leadership>,
+    /// Its watches.
+    pub watches: WatchTimes,
+}
+
+impl Collector for Replica {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let help = "Whether this replica leads: 1, or 0";
+        let gauge = MetricType::Gauge;
+        let leads = self.leadership.holds(Moment::now());
+        let leader = encoder.encode_descriptor("leader", help, None, gauge)?;
+        ConstGauge::new(i64::from(leads)).encode(leader)?;
+        let help = "Since when the oldest watch of a resource was not answered anew; above 300 s at most for moments";
+        let mut family = encoder.encode_descriptor("watch_age_seconds", help, None, gauge)?;
+        for (resource, age) in self.watches.ages(Instant::now()) {
+            let labels = [("resource", resource.as_str())];
+            ConstGauge::new(age.as_secs_f64()).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
 /// What the process counts.
 pub struct Metrics {
     /// The times of each app's tokens.
@@ -64,8 +92,9 @@ pub struct Metrics {
 
 impl Metrics {
     /// Nothing counted yet; `by_corp` gives each organisation of an app a series of its own.
-    pub fn new(by_corp: bool) -> Self {
+    pub fn new(by_corp: bool, replica: Replica) -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
+        registry.register_collector(Box::new(replica));
         let tokens = Arc::new(TokenGauges::new(by_corp));
         registry.register_collector(Box::new(Arc::clone(&tokens)));
         let mints = Family::<App, Counter>::default();

@@ -78,7 +78,7 @@ pub fn restart_notice(
     let note = format!(
         "not restarted for a new token, and their programs may still hold the former one: {}; \
          correct spec.rolloutRestartTargets, or grant the operator the role of \
-         deploy/rbac-rollout-restart.yaml in this namespace",
+         deploy/opt-in/rollout-restart.yaml in this namespace",
         said.join(" | ")
     );
     notice(

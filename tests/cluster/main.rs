@@ -8,6 +8,7 @@ mod commands;
 mod credentials;
 mod failures;
 mod layouts;
+mod leader;
 mod life;
 mod load;
 mod metrics;

@@ -313,10 +313,7 @@ async fn workloads_are_restarted_after_a_new_value_and_only_then() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     ask(&sandbox, "1").await;
     let events = sandbox.until_event("RolloutRestartFailed").await;
-    assert!(
-        events[0].contains("rbac-rollout-restart.yaml"),
-        "{events:?}"
-    );
+    assert!(events[0].contains("rollout-restart.yaml"), "{events:?}");
     let restarted = async || {
         let web = sandbox.api::<Deployment>().get("web").await.ok()?;
         let annotations = web.spec?.template.metadata?.annotations?;
@@ -413,7 +410,7 @@ impl Sandbox {
         use kube::Api;
         use kube::api::{Patch, PatchParams};
         let role = crate::support::document(
-            include_str!("../../deploy/rbac-rollout-restart.yaml"),
+            include_str!("../../deploy/opt-in/rollout-restart.yaml"),
             "ClusterRole",
         );
         let name = "dingtalk-token-operator-rollout-restart";

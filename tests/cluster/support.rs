@@ -12,7 +12,7 @@ use dingtalk_token_operator::api::{DingTalkApp, DingTalkTokenReference};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::{conditions, wait::await_condition};
@@ -95,9 +95,9 @@ impl Plane {
     }
 }
 
-/// An object of `deploy/rbac.yaml`.
+/// An object of `deploy/rbac/role.yaml`.
 fn deployed(kind: &str) -> Value {
-    document(include_str!("../../deploy/rbac.yaml"), kind)
+    document(include_str!("../../deploy/rbac/role.yaml"), kind)
 }
 
 /// The first object of a kind in a YAML text.
@@ -156,7 +156,7 @@ impl Sandbox {
         sandbox
     }
 
-    /// The rights of `deploy/rbac.yaml`, in this namespace only.
+    /// The rights of `deploy/rbac/role.yaml`, in this namespace only.
     async fn grant(&self) {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let object = |value: Value| serde_json::from_value(value).expect("an object");
@@ -172,17 +172,14 @@ impl Sandbox {
             .create(&PostParams::default(), &account)
             .await
             .expect("an account");
-        let bindings: Api<RoleBinding> = self.api();
-        let binding = serde_json::from_value(json!({
-            "metadata": {"name": "operator"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "dingtalk-token-operator"},
-            "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": self.namespace}],
-        }))
-        .expect("a binding");
-        bindings
-            .create(&PostParams::default(), &binding)
-            .await
-            .expect("a binding");
+        let election = document(
+            include_str!("../../deploy/base/leader-election.yaml"),
+            "Role",
+        );
+        let election_role = election["metadata"]["name"].as_str().expect("a name");
+        self.apply::<Role>(election_role, election.clone()).await;
+        self.bind("Role", election_role).await;
+        self.bind("ClusterRole", "dingtalk-token-operator").await;
         let request = serde_json::from_value(json!({"metadata": {}, "spec": {"audiences": []}}))
             .expect("a token request");
         let token = accounts
@@ -196,6 +193,17 @@ impl Sandbox {
         let mut kubeconfig: Value = serde_json::from_slice(&admin).expect("JSON");
         kubeconfig["users"] = json!([{"name": "admin", "user": {"token": token}}]);
         fs::write(self.operator_kubeconfig(), kubeconfig.to_string()).expect("written");
+    }
+
+    /// Gives the operator the rights of a role, in this namespace.
+    pub async fn bind(&self, kind: &str, name: &str) {
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": self.namespace}],
+        });
+        self.apply::<RoleBinding>(name, binding).await;
     }
 
     fn operator_kubeconfig(&self) -> PathBuf {
@@ -215,6 +223,18 @@ impl Sandbox {
         arguments: &[&str],
         environment: &[(&str, &str)],
     ) {
+        let arguments = [&["--leader-elect=false"], arguments].concat();
+        self.operator = Some(self.spawn(site, &arguments, environment));
+    }
+
+    /// One of several operators, which elect a leader.
+    pub fn replica(&self, site: &str) -> Operator {
+        let namespace = ["--leader-elect-resource-namespace", &self.namespace];
+        let arguments = [&["--allow-plain-http"], namespace.as_slice()].concat();
+        self.spawn(site, &arguments, &[])
+    }
+
+    fn spawn(&self, site: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Operator {
         let number = fs::read_dir(self.folder.path()).expect("a folder").count();
         let log = self.folder.path().join(format!("operator-{number}.log"));
         let program = Path::new(env!("CARGO_BIN_EXE_dingtalk-token-operator"));
@@ -231,18 +251,13 @@ impl Sandbox {
             .stderr(File::create(&log).expect("a log"))
             .spawn()
             .expect("the operator");
-        self.operator = Some(Operator { child, log });
+        Operator { child, log }
     }
 
     /// Ends the operator as a cluster does, and waits for it.
     pub fn stop_operator(&mut self) {
         let mut operator = self.operator.take().expect("running");
-        let pid = i32::try_from(operator.child.id()).expect("a pid");
-        let status = Command::new("kill")
-            .arg(pid.to_string())
-            .status()
-            .expect("kill");
-        assert!(status.success());
+        operator.signal("TERM");
         let ended = operator.child.wait().expect("ended");
         assert!(ended.success(), "{ended}: {}", operator.log());
     }
@@ -528,6 +543,19 @@ impl Sandbox {
         &self.kubeconfig
     }
 
+    /// Every request to the API server, as JSON lines.
+    pub fn audit_log(&self) -> &Path {
+        &self.audit_log
+    }
+
+    /// Asks for new tokens of an app.
+    pub async fn renew(&self, name: &str) {
+        let at = Timestamp::now().to_string();
+        let annotations = json!({"dingtalk-token-operator.github.io/renew-requested-at": at});
+        self.merge::<DingTalkApp>(name, json!({"metadata": {"annotations": annotations}}))
+            .await;
+    }
+
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -558,6 +586,21 @@ pub struct Operator {
 impl Operator {
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Sends it a signal, by name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill")
+            .args(["-s", name, &pid])
+            .status()
+            .expect("kill");
+        assert!(status.success());
+    }
+
+    /// How it ended, where it has.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().expect("a status")
     }
 
     /// Where it serves probes and metrics.

@@ -1,5 +1,6 @@
 //! The project's commands.
 
+mod chart;
 mod demo;
 mod manifests;
 mod simulate;

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode, Stdio};
 
-use local_control_plane::{Assets, Version};
+use local_control_plane::{Assets, Version, helm};
 
 use crate::{Failure, cargo, cargo_program};
 
@@ -26,6 +26,7 @@ pub(crate) fn run(kubernetes: Version, arguments: &[OsString]) -> Result<ExitCod
             std::env::var("RUST_TEST_THREADS").unwrap_or("8".to_owned()),
         )
         .env("XTASK", &xtask)
+        .env("HELM", helm()?)
         .env(
             "LOCAL_CONTROL_PLANE_ASSETS",
             serde_json::to_string(&assets)?,

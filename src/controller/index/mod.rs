@@ -204,6 +204,12 @@ impl Index {
         sharers.filter(|sharer| *sharer != key).cloned().collect()
     }
 
+    /// Every app and every reference.
+    pub fn all(&self) -> (Vec<AppRef>, Vec<ReferenceRef>) {
+        let apps = self.apps.keys().cloned().collect();
+        (apps, self.references.keys().cloned().collect())
+    }
+
     /// Where an app's credentials are.
     pub fn credentials_ref(&self, key: &AppRef) -> Option<&CredentialsSecretRef> {
         Some(&self.apps.get(key)?.credentials)

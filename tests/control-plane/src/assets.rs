@@ -1,6 +1,7 @@
 //! The programs: from `KUBEBUILDER_ASSETS` where they are there, else built once from Go modules
 //! into a cache that a later clone finds again.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,11 +35,6 @@ impl Version {
         }
     }
 
-    fn module(self) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("go")
-            .join(self.minor())
-    }
 }
 
 impl FromStr for Version {
@@ -97,26 +93,101 @@ pub struct Assets {
     pub kubectl: PathBuf,
 }
 
-/// A program, its Go package, and the module that builds it; the parts that need not be of the
-/// server's version are those of the newest.
-const PROGRAMS: [(&str, &str, Option<Version>); 4] = [
-    ("etcd", "go.etcd.io/etcd/server/v3", Some(Version::V1_37)),
-    (
-        "kube-apiserver",
-        "k8s.io/kubernetes/cmd/kube-apiserver",
-        None,
-    ),
-    (
+/// A program that is built of a Go package.
+struct Program {
+    name: &'static str,
+    package: &'static str,
+    /// Its module, a folder of `go/`; none where that is of the server's version.
+    module: Option<&'static str>,
+}
+
+impl Program {
+    const fn of(module: &'static str, name: &'static str, package: &'static str) -> Self {
+        Self {
+            name,
+            package,
+            module: Some(module),
+        }
+    }
+
+    const fn of_the_server(name: &'static str, package: &'static str) -> Self {
+        Self {
+            name,
+            package,
+            module: None,
+        }
+    }
+}
+
+/// What need not be of the server's version is of the newest.
+const NEWEST: &str = "1.37";
+
+/// The control plane.
+const PROGRAMS: [Program; 4] = [
+    Program::of(NEWEST, "etcd", "go.etcd.io/etcd/server/v3"),
+    Program::of_the_server("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+    Program::of_the_server(
         "kube-controller-manager",
         "k8s.io/kubernetes/cmd/kube-controller-manager",
-        None,
     ),
-    (
-        "kubectl",
-        "k8s.io/kubernetes/cmd/kubectl",
-        Some(Version::V1_37),
+    Program::of(NEWEST, "kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+];
+
+/// What a node has beside it, runc and the kernel's own tools apart.
+const NODE_PROGRAMS: [Program; 10] = [
+    Program::of("node", "kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+    Program::of("node", "kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    Program::of("node", "kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+    Program::of(
+        "runtime",
+        "containerd",
+        "github.com/containerd/containerd/v2/cmd/containerd",
+    ),
+    Program::of(
+        "runtime",
+        "containerd-shim-runc-v2",
+        "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+    ),
+    Program::of("runtime", "ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
+    Program::of(
+        "cni",
+        "bridge",
+        "github.com/containernetworking/plugins/plugins/main/bridge",
+    ),
+    Program::of(
+        "cni",
+        "loopback",
+        "github.com/containernetworking/plugins/plugins/main/loopback",
+    ),
+    Program::of(
+        "cni",
+        "host-local",
+        "github.com/containernetworking/plugins/plugins/ipam/host-local",
+    ),
+    Program::of(
+        "cni",
+        "portmap",
+        "github.com/containernetworking/plugins/plugins/meta/portmap",
     ),
 ];
+const HELM: Program = Program::of("helm", "helm", "helm.sh/helm/v4/cmd/helm");
+/// What containerd is built without: snapshotters that need libraries of C.
+const TAGS: &str = "no_btrfs,no_devmapper,no_zfs,urfave_cli_no_docs";
+
+/// Finds or builds Helm.
+pub fn helm() -> Result<PathBuf, AssetsError> {
+    built(&HELM, "helm")
+}
+
+/// Finds or builds what a node has beside the control plane; gives the folder of each program, by
+/// its name.
+pub fn node_programs() -> Result<Vec<(&'static str, PathBuf)>, AssetsError> {
+    let built = NODE_PROGRAMS.iter().map(|program| {
+        let module = program.module.unwrap_or(NEWEST);
+        Ok((program.name, built(program, module)?))
+    });
+    built.collect()
+}
 
 impl Assets {
     /// Finds or builds the programs. The first build takes minutes, and says so.
@@ -127,11 +198,11 @@ impl Assets {
             .map(PathBuf::from)
             .filter(|_| version == Version::default());
         let mut paths = Vec::with_capacity(PROGRAMS.len());
-        for (program, package, module) in PROGRAMS {
-            let given = given.as_ref().map(|folder| folder.join(program));
+        for program in &PROGRAMS {
+            let given = given.as_ref().map(|folder| folder.join(program.name));
             paths.push(match given.filter(|path| path.is_file()) {
                 Some(path) => path,
-                None => built(program, package, module.unwrap_or(version))?,
+                None => built(program, program.module.unwrap_or(version.minor()))?,
             });
         }
         let [etcd, kube_apiserver, kube_controller_manager, kubectl] =
@@ -145,9 +216,12 @@ impl Assets {
     }
 }
 
-fn built(program: &'static str, package: &str, version: Version) -> Result<PathBuf, AssetsError> {
-    let module = version.module();
-    let folder = cache()?.join(format!("v{}-{}", version.minor(), pins(&module)));
+fn built(program: &Program, module: &str) -> Result<PathBuf, AssetsError> {
+    let is_of_a_version = module.starts_with("1.");
+    let prefix = if is_of_a_version { "v" } else { "" };
+    let (program, package, name) = (program.name, program.package, module);
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("go").join(name);
+    let folder = cache()?.join(format!("{prefix}{name}-{}", pins(&module)));
     let path = folder.join(program);
     if path.is_file() {
         return Ok(path);
@@ -164,23 +238,23 @@ fn built(program: &'static str, package: &str, version: Version) -> Result<PathB
         return Ok(path);
     }
     let progress = Progress::start(format!(
-        "building {program} {} from Go modules, this once (all of them: 5 to 10 minutes)",
-        version.minor()
+        "building {program} ({name}) from Go modules, this once (all of them: 5 to 10 minutes)"
     ));
-    let release = kubernetes_release(&module)?;
-    let component = "k8s.io/component-base/version";
-    let flags = format!(
-        "-s -w -X {component}.gitVersion={release} -X {component}.gitMajor=1 -X {component}.gitMinor={}",
-        version.minor().trim_start_matches("1.")
-    );
+    let mut flags = "-s -w".to_owned();
+    if package.starts_with("k8s.io/kubernetes/") {
+        let release = kubernetes_release(&module)?;
+        let minor = release.split('.').nth(1).unwrap_or_default();
+        let component = "k8s.io/component-base/version";
+        let _ = write!(
+            flags,
+            " -X {component}.gitVersion={release} -X {component}.gitMajor=1 -X {component}.gitMinor={minor}"
+        );
+    }
     let unfinished = folder.join(format!("{program}.unfinished"));
-    let flags = if program == "etcd" {
-        "-s -w"
-    } else {
-        flags.as_str()
-    };
     let status = Command::new("go")
-        .args(["build", "-trimpath", "-ldflags", flags, "-o"])
+        .args(["build", "-trimpath", "-ldflags", &flags, "-tags"])
+        .arg(if name == "runtime" { TAGS } else { "" })
+        .arg("-o")
         .arg(&unfinished)
         .arg(package)
         .current_dir(&module)

@@ -12,6 +12,8 @@ pub struct Call {
     pub method: String,
     /// Its path, as received.
     pub path: String,
+    /// The `Host` that it was sent to.
+    pub host: String,
     /// The client_id in its body.
     pub client_id: Option<String>,
     /// The organisation in its path, decoded.

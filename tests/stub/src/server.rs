@@ -207,6 +207,11 @@ async fn token(
             at: now,
             method: method.to_string(),
             path: path.clone(),
+            host: headers
+                .get(axum::http::header::HOST)
+                .and_then(|host| host.to_str().ok())
+                .unwrap_or_default()
+                .to_owned(),
             client_id: client_id.clone(),
             corp_id: corp_id.clone(),
             concurrency,

@@ -1,0 +1,216 @@
+//! Leader election on a Lease: of several replicas, one acts. The others watch, and are ready.
+
+mod election;
+mod leadership;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use election::{Election, LEASE_DURATION, RETRY_PERIOD, Standing, Turn};
+pub use leadership::{Leadership, Moment};
+
+/// A renewal that is not answered is tried again while the lease lasts.
+const CALL_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Where the Lease is, and who wants it.
+#[derive(Debug)]
+pub struct Candidate {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// This replica, unlike any other.
+    pub identity: String,
+}
+
+/// How an election ended for this replica.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was told to stop, and has left the Lease to the others.
+    Released,
+    /// Another replica has taken the Lease.
+    Lost {
+        /// Which.
+        to: String,
+    },
+}
+
+#[derive(Debug, Error)]
+enum LeaseError {
+    #[error("no answer from the API server within {} s", CALL_TIMEOUT.as_secs())]
+    TimedOut,
+    #[error("{0}; it needs the Role that deploy/ grants for leases")]
+    Forbidden(#[source] kube::Error),
+    #[error(transparent)]
+    Call(kube::Error),
+}
+
+impl LeaseError {
+    fn code(&self) -> Option<u16> {
+        match self {
+            Self::Call(kube::Error::Api(status)) => Some(status.code),
+            _ => None,
+        }
+    }
+}
+
+/// Gets the Lease and keeps it, and `leadership` up to date, until `stop` or until another replica
+/// has it. While the API server is away nothing is lost: the lease lapses, nothing is fetched, and
+/// it goes on where nobody has taken it meanwhile.
+pub async fn elect(
+    client: Client,
+    candidate: Candidate,
+    leadership: Arc<Leadership>,
+    stop: CancellationToken,
+) -> Outcome {
+    let mut elector = Elector {
+        api: Api::namespaced(client, &candidate.namespace),
+        election: Election::new(candidate.identity.clone()),
+        candidate,
+        leadership,
+        was_ours: false,
+        failing: false,
+        waits_for: None,
+    };
+    loop {
+        tokio::select! {
+            lost = elector.round() => if let Some(to) = lost {
+                elector.leadership.lost();
+                info!(leader = to, "stopping: another replica leads; what is in hand is finished");
+                return Outcome::Lost { to };
+            },
+            () = stop.cancelled() => break,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETRY_PERIOD) => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    elector.release().await;
+    Outcome::Released
+}
+
+struct Elector {
+    api: Api<Lease>,
+    election: Election,
+    candidate: Candidate,
+    leadership: Arc<Leadership>,
+    was_ours: bool,
+    failing: bool,
+    waits_for: Option<String>,
+}
+
+impl Elector {
+    /// One try to get or to renew the Lease; gives who has taken it from us.
+    async fn round(&mut self) -> Option<String> {
+        match self.try_once().await {
+            Ok(()) => self.failing = false,
+            Err(error) => {
+                if !self.failing {
+                    let lease = &self.candidate.name;
+                    warn!(lease, %error, "the Lease cannot be read or written; it is tried again");
+                }
+                self.failing = true;
+            }
+        }
+        match self.election.standing() {
+            Standing::Ours => self.was_ours = true,
+            Standing::Theirs(other) if self.was_ours => return Some(other),
+            Standing::Theirs(other) => {
+                if self.waits_for.as_ref() != Some(&other) {
+                    info!(leader = other, "standing by");
+                    self.waits_for = Some(other);
+                }
+            }
+            Standing::Free => {}
+        }
+        None
+    }
+
+    async fn try_once(&mut self) -> Result<(), LeaseError> {
+        let mut read = false;
+        loop {
+            let sent = Moment::now();
+            match self.election.turn(read, sent.wall, sent.monotonic) {
+                None => return Ok(()),
+                Some(Turn::Read) => {
+                    let lease = call(self.api.get_opt(&self.candidate.name)).await?;
+                    self.election.saw(lease, Moment::now().monotonic);
+                    read = true;
+                }
+                Some(Turn::Write(spec)) => match self.write(spec).await {
+                    Ok(lease) => {
+                        let now = Moment::now();
+                        self.election.saw(Some(lease), now.monotonic);
+                        if self.leadership.renewed(sent, LEASE_DURATION, now) {
+                            info!(lease = self.candidate.name, "leading");
+                        }
+                        return Ok(());
+                    }
+                    // Another was first, or it is gone: look.
+                    Err(error) if !read && matches!(error.code(), Some(404 | 409)) => {
+                        let lease = call(self.api.get_opt(&self.candidate.name)).await?;
+                        self.election.saw(lease, Moment::now().monotonic);
+                        read = true;
+                    }
+                    Err(error) if matches!(error.code(), Some(404 | 409)) => return Ok(()),
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        spec: k8s_openapi::api::coordination::v1::LeaseSpec,
+    ) -> Result<Lease, LeaseError> {
+        let lease = self.election.lease(&self.candidate.name, spec);
+        let parameters = PostParams {
+            field_manager: Some(crate::api::MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        match lease.metadata.resource_version {
+            None => call(self.api.create(&parameters, &lease)).await,
+            Some(_) => {
+                let name = &self.candidate.name;
+                call(self.api.replace(name, &parameters, &lease)).await
+            }
+        }
+    }
+
+    /// Leaves the Lease to the others, so that they need not wait for it to run out.
+    async fn release(&mut self) {
+        self.leadership.lost();
+        let Some(spec) = self.election.release(Moment::now().wall) else {
+            return;
+        };
+        match self.write(spec).await {
+            Ok(_) => info!(lease = self.candidate.name, "released the Lease"),
+            Err(error) => {
+                warn!(lease = self.candidate.name, %error, "the Lease was not released; it runs out by itself");
+            }
+        }
+    }
+}
+
+async fn call<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, LeaseError> {
+    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error @ kube::Error::Api(_))) if is_forbidden(&error) => {
+            Err(LeaseError::Forbidden(error))
+        }
+        Ok(Err(error)) => Err(LeaseError::Call(error)),
+        Err(_) => Err(LeaseError::TimedOut),
+    }
+}
+
+fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_forbidden())
+}
