@@ -47,6 +47,8 @@ pub const ANNOTATION_RENEW_REQUESTED_AT: &str =
     "dingtalk-token-operator.github.io/renew-requested-at";
 /// Annotation of a workload's pods that makes it roll out anew, as `kubectl rollout restart` sets it.
 pub const ANNOTATION_RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+/// Annotation of a pod: when a Secret that it mounts was written last; the kubelet looks at once.
+pub const ANNOTATION_TOKEN_WRITTEN_AT: &str = "dingtalk-token-operator.github.io/token-written-at";
 /// Annotation that the owner of an existing Secret sets to hand it to the named `DingTalkApp`.
 pub const ANNOTATION_ADOPT_BY: &str = "dingtalk-token-operator.github.io/adopt-by";
 

@@ -175,6 +175,11 @@ pub struct Target {
     /// What becomes of the Secrets when the app is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+    /// Whether pods of this namespace that mount a Secret as a directory are annotated after a write,
+    /// so that their files follow within a second instead of 90. The operator needs the role of
+    /// deploy/opt-in/refresh-pods.yaml.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refresh_pods: bool,
 }
 
 /// What becomes of the Secrets when the app is deleted.

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions};
+use k8s_openapi::{ByteString, List};
+use kube::api::{
+    DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::core::Request;
 use kube::{Client, Resource};
 use serde::{Deserialize, Serialize};
@@ -20,7 +22,10 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::api::{ANNOTATION_RESTARTED_AT, MANAGER, RolloutRestartTarget, WorkloadKind};
+use crate::api::{
+    ANNOTATION_RESTARTED_AT, ANNOTATION_TOKEN_WRITTEN_AT, MANAGER, RolloutRestartTarget,
+    WorkloadKind,
+};
 use crate::plan::{ObjectVersion, Write, WriteProblem};
 
 /// The client library retries for minutes by itself; an app must not wait for that.
@@ -310,6 +315,42 @@ impl Cluster {
         };
         let request = Request::new(path).patch(&workload.name, &parameters, &Patch::Merge(body));
         self.metadata("restart the workload", request)
+            .await
+            .map(drop)
+    }
+
+    /// Lists the pods of a namespace, from what the API server has in memory.
+    pub async fn list_pods(&self, namespace: &str) -> Result<Vec<Pod>, ClusterError> {
+        let operation = "list the pods";
+        let parameters = ListParams::default().match_any();
+        let request = Request::new(Pod::url_path(&(), Some(namespace))).list(&parameters);
+        let text = self.call(operation, request, false).await?;
+        serde_json::from_str::<List<Pod>>(&text)
+            .map(|list| list.items)
+            .map_err(|_| ClusterError::Malformed { operation })
+    }
+
+    /// Annotates a pod, through its status, which cannot change what it runs.
+    pub async fn touch_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        at: Timestamp,
+    ) -> Result<(), ClusterError> {
+        let annotations = json!({ ANNOTATION_TOKEN_WRITTEN_AT: at.to_string() });
+        let body = json!({"metadata": {"uid": uid, "annotations": annotations}});
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let request = Request::new(Pod::url_path(&(), Some(namespace))).patch_subresource(
+            "status",
+            name,
+            &parameters,
+            &Patch::Merge(body),
+        );
+        self.metadata("tell a pod of a new token", request)
             .await
             .map(drop)
     }

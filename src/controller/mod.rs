@@ -7,6 +7,7 @@ mod fetcher;
 mod index;
 mod reconcile;
 mod references;
+mod refresh;
 mod restart;
 mod sharing;
 mod watch;

@@ -19,7 +19,7 @@ use crate::dingtalk::Redactor;
 use crate::operator::TokenTimes;
 use crate::plan::{
     Data, Deletion, Notice, NoticeType, ObjectVersion, Settled, Step, TargetMeta, Write, next_step,
-    notices, status, write_status_at,
+    notices, refreshes_pods, status, write_status_at,
 };
 
 /// More steps in a row than any way through the plan has: a backstop against going in circles.
@@ -201,7 +201,11 @@ impl Reconciler<'_> {
             Ok(metadata) => {
                 let version = ObjectVersion::of(&metadata);
                 self.seen(metadata);
-                self.memory().wrote(write, version, generation, repair, now);
+                let mut memory = self.memory();
+                memory.wrote(write, version, generation, repair, now);
+                if refreshes_pods(self.app) {
+                    memory.unrefreshed.get_or_insert_default().wrote(name);
+                }
                 Ok(())
             }
             Err(error) if error.is_not_found() && write.replaces.is_some() => {
@@ -287,8 +291,10 @@ impl Reconciler<'_> {
             return settled.wake_at;
         }
         let retry_restart = self.restart_workloads(settled, now).await;
+        let retry_refresh = self.refresh_pods(now).await;
         let (previous, current, notices, written_at) = self.report(settled, now);
-        let mut wake_at = settled.wake_at.into_iter().chain(retry_restart).min();
+        let wake_at = [settled.wake_at, retry_restart, retry_refresh];
+        let mut wake_at = wake_at.into_iter().flatten().min();
         if current != previous {
             let due = written_at
                 .map(|at| write_status_at(&previous, &current, at))

@@ -9,6 +9,7 @@ use super::corp::{Corp, Former, Minting};
 use super::data::{Data, Shape};
 use super::desired::Write;
 use super::problem::RENEWAL_NOT_EXTENDED;
+use super::refresh::Unrefreshed;
 use super::schedule::Schedule;
 use super::target::Recorded;
 use super::templates::{TemplateError, Templates};
@@ -90,6 +91,8 @@ pub struct Memory {
     pub restarted_at: Option<Timestamp>,
     /// When a restart that failed is tried again.
     pub restart_retry: Option<Schedule>,
+    /// The Secrets whose readers are to be told, where the app asks for it.
+    pub unrefreshed: Option<Box<Unrefreshed>>,
     request_at_start: Option<String>,
     trimmed_reported: Option<ObjectVersion>,
     templates: Option<(Option<i64>, Result<Templates, TemplateError>)>,
@@ -178,6 +181,9 @@ impl Memory {
         ];
         for schedule in retries.into_iter().flatten() {
             schedule.notice_clock(now);
+        }
+        if let Some(unrefreshed) = &mut self.unrefreshed {
+            unrefreshed.notice_clock(now);
         }
     }
 

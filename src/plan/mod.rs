@@ -13,6 +13,7 @@ mod ownership;
 mod place;
 mod problem;
 mod reference;
+mod refresh;
 mod restart;
 mod schedule;
 mod step;
@@ -43,6 +44,7 @@ pub use reference::{
     CopySeen, ReferenceMemory, ReferenceStep, ReferenceView, copy_write, reference_notice,
     reference_status, reference_step,
 };
+pub use refresh::{Readers, Refresh, Unrefreshed, readers, refreshes_pods};
 pub use restart::{Restart, restart_notice, restart_step};
 pub use schedule::{Lifetime, Schedule, jitter, renewal_at};
 pub use step::{Blocked, CredentialsSeen, Deletion, Settled, Step, TargetSeen, View, next_step};

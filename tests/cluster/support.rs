@@ -100,11 +100,18 @@ fn deployed(kind: &str) -> Value {
     document(include_str!("../../deploy/rbac/role.yaml"), kind)
 }
 
-/// The first object of a kind in a YAML text.
-pub fn document(text: &str, kind: &str) -> Value {
+/// The objects of a YAML text.
+pub fn documents(text: &str) -> Vec<Value> {
     use serde::Deserialize as _;
     serde_yaml_ng::Deserializer::from_str(text)
         .map(|document| Value::deserialize(document).expect("YAML"))
+        .collect()
+}
+
+/// The first object of a kind in a YAML text.
+pub fn document(text: &str, kind: &str) -> Value {
+    documents(text)
+        .into_iter()
         .find(|object| object["kind"] == kind)
         .expect("deployed")
 }
@@ -523,10 +530,16 @@ impl Sandbox {
             .collect()
     }
 
+    /// Runs kubectl in this test's namespace; gives whether it succeeded and what it said.
     pub fn kubectl(&self, arguments: &[&str]) -> (bool, String) {
+        self.kubectl_plain(&[&["--namespace", &self.namespace], arguments].concat())
+    }
+
+    /// Runs kubectl, in the repository's root.
+    pub fn kubectl_plain(&self, arguments: &[&str]) -> (bool, String) {
         let output = Command::new(assets().kubectl)
-            .args(["--namespace", &self.namespace])
             .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
             .env("KUBECONFIG", &self.kubeconfig)
             .stdin(Stdio::null())
             .output()

@@ -2,6 +2,7 @@
 //! named here, everything else is as it is there.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
@@ -93,7 +94,8 @@ fn template(mut object: Value, opt_in: Option<&str>) -> Result<String, Failure> 
         && !name.ends_with("-edit");
     if per_namespace {
         let granted = kind.trim_start_matches("Cluster").to_owned();
-        let either = |word: &str| json!(format!("@@ if . @@{word}@@ else @@Cluster{word}@@ end @@"));
+        let either =
+            |word: &str| json!(format!("@@ if . @@{word}@@ else @@Cluster{word}@@ end @@"));
         object["kind"] = either(&granted);
         object["metadata"]["namespace"] = json!("@@line if . @@");
         if granted == "RoleBinding" {
@@ -144,11 +146,19 @@ fn deployment(object: &mut Value) -> Result<(), Failure> {
         .and_then(|containers| containers.get_mut(0))
         .and_then(Value::as_object_mut)
         .ok_or("the Deployment has no container")?;
-    container.insert("image".to_owned(), json!(
-        "@@ .Values.image.repository @@:@@ .Values.image.tag | default .Chart.AppVersion @@"
-    ));
-    container.insert("imagePullPolicy".to_owned(), json!("@@line with .Values.image.pullPolicy @@"));
-    for (name, value) in [("env", "env"), ("volumeMounts", "volumeMounts"), ("resources", "resources")] {
+    container.insert(
+        "image".to_owned(),
+        json!("@@ .Values.image.repository @@:@@ .Values.image.tag | default .Chart.AppVersion @@"),
+    );
+    container.insert(
+        "imagePullPolicy".to_owned(),
+        json!("@@line with .Values.image.pullPolicy @@"),
+    );
+    for (name, value) in [
+        ("env", "env"),
+        ("volumeMounts", "volumeMounts"),
+        ("resources", "resources"),
+    ] {
         container.insert(name.to_owned(), with(&format!(".Values.{value}")));
     }
     container
@@ -182,7 +192,8 @@ fn expressions(yaml: &str) -> String {
             lines += line;
         } else if plain.trim() == "- @@arguments@@" {
             let dash = " ".repeat(indent);
-            lines += &format!(
+            let _ = write!(
+                lines,
                 "{{{{- range .Values.watchNamespaces }}}}\n{dash}- --watch-namespace={{{{ . }}}}\n{{{{- end }}}}\n\
                  {{{{- range .Values.args }}}}\n{dash}- {{{{ . | quote }}}}\n{{{{- end }}}}"
             );
@@ -190,13 +201,17 @@ fn expressions(yaml: &str) -> String {
             let value = value.trim_end_matches("@@").trim();
             let key = key.trim_end();
             let below = indent + 2;
-            lines += &format!(
+            let _ = write!(
+                lines,
                 "{{{{- with {value} }}}}\n{key}\n{}{{{{- toYaml . | nindent {below} }}}}\n{{{{- end }}}}",
                 " ".repeat(below)
             );
         } else if let Some((key, condition)) = plain.split_once("@@line ") {
             let condition = condition.trim_end_matches("@@").trim();
-            lines += &format!("{{{{- {condition} }}}}\n{key}{{{{ . }}}}\n{{{{- end }}}}");
+            let _ = write!(
+                lines,
+                "{{{{- {condition} }}}}\n{key}{{{{ . }}}}\n{{{{- end }}}}"
+            );
         } else {
             lines += &marks(&plain);
         }

@@ -13,6 +13,8 @@ use serde_json::Value;
 
 use crate::{Failure, cargo, cargo_program, root};
 
+/// What `deploy/install.yaml` says.
+const OPERATOR_NAMESPACE: &str = "dingtalk-token-operator";
 /// What `deploy/samples` says.
 const NAMESPACE: &str = "default";
 const CLIENT_ID: &str = "dingpayrolldemo";
@@ -84,14 +86,18 @@ impl Demo {
             settings.repeat = Repeat::NewOverlap;
         });
         stub.register(CLIENT_ID, CLIENT_SECRET, &[CORP_ID]);
+        let install = path("deploy/install.yaml");
+        kubectl_shown(&plane, &["apply", "-f", &install])?;
+        // There is no node to run its pods on: the operator is started as a process instead.
+        let operator_deployment = "deployment/dingtalk-token-operator";
         kubectl_shown(
             &plane,
             &[
-                "apply",
-                "-f",
-                &path("crds"),
-                "-f",
-                &path("deploy/rbac.yaml"),
+                "scale",
+                "-n",
+                OPERATOR_NAMESPACE,
+                operator_deployment,
+                "--replicas=0",
             ],
         )?;
         kubectl(
@@ -104,7 +110,7 @@ impl Demo {
             ],
         )?;
         let operator = start_operator(&operator, &plane, &stub)?;
-        println!("   ✓ operator started with the rights of deploy/rbac.yaml");
+        println!("   ✓ operator started, as a process with the rights of its ServiceAccount");
         println!("   ✓ DingTalk stub started: tokens live {LIFETIME} s, so that a renewal is soon");
         Ok(Self {
             plane,
@@ -345,8 +351,11 @@ fn build_operator() -> Result<PathBuf, Failure> {
 }
 
 fn start_operator(program: &Path, plane: &ControlPlane, stub: &Stub) -> Result<Operator, Failure> {
-    let namespace = "dingtalk-token-operator";
-    let token = kubectl(plane, &["create", "token", namespace, "-n", namespace])?;
+    let account = "dingtalk-token-operator";
+    let token = kubectl(
+        plane,
+        &["create", "token", account, "-n", OPERATOR_NAMESPACE],
+    )?;
     let kubeconfig = plane.folder().join("operator.kubeconfig");
     let mut config: Value = serde_json::from_slice(&fs::read(plane.kubeconfig())?)?;
     config["users"] = serde_json::json!([{"name": "admin", "user": {"token": token.trim()}}]);
@@ -357,6 +366,8 @@ fn start_operator(program: &Path, plane: &ControlPlane, stub: &Stub) -> Result<O
             "--allow-plain-http",
             "--health-bind-address",
             "127.0.0.1:0",
+            "--leader-elect-resource-namespace",
+            OPERATOR_NAMESPACE,
         ])
         .args(["--site", &format!("global={}", stub.url())])
         .env("KUBECONFIG", kubeconfig)

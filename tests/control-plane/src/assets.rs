@@ -34,7 +34,6 @@ impl Version {
             Self::V1_37 => "1.37",
         }
     }
-
 }
 
 impl FromStr for Version {
@@ -136,7 +135,11 @@ const PROGRAMS: [Program; 4] = [
 /// What a node has beside it, runc and the kernel's own tools apart.
 const NODE_PROGRAMS: [Program; 10] = [
     Program::of("node", "kubelet", "k8s.io/kubernetes/cmd/kubelet"),
-    Program::of("node", "kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    Program::of(
+        "node",
+        "kube-scheduler",
+        "k8s.io/kubernetes/cmd/kube-scheduler",
+    ),
     Program::of("node", "kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
     Program::of(
         "runtime",
@@ -148,7 +151,11 @@ const NODE_PROGRAMS: [Program; 10] = [
         "containerd-shim-runc-v2",
         "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
     ),
-    Program::of("runtime", "ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
+    Program::of(
+        "runtime",
+        "ctr",
+        "github.com/containerd/containerd/v2/cmd/ctr",
+    ),
     Program::of(
         "cni",
         "bridge",

@@ -1,0 +1,69 @@
+//! Tells the pods that mount a Secret that it was written, so that the kubelet brings it at once.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use tracing::{debug, warn};
+
+use super::cluster::ClusterError;
+use super::reconcile::Reconciler;
+use crate::plan::{Refresh, readers, refreshes_pods};
+
+/// After a call to the API server that failed.
+const RETRY: SignedDuration = SignedDuration::from_secs(5);
+
+impl Reconciler<'_> {
+    /// (client) Tells the pods if they are to be told; gives the time to look again.
+    pub async fn refresh_pods(&self, now: Timestamp) -> Option<Timestamp> {
+        if !refreshes_pods(self.app) {
+            self.memory().unrefreshed = None;
+            return None;
+        }
+        let step = self.memory().unrefreshed.as_ref()?.step(now);
+        let secrets = match step {
+            Refresh::Nothing => return None,
+            Refresh::Later(at) => return Some(at),
+            Refresh::Now(secrets) => secrets,
+        };
+        let told = self.tell_readers(&secrets, now).await;
+        let (retry, notice) = {
+            let mut memory = self.memory();
+            let unrefreshed = memory.unrefreshed.get_or_insert_default();
+            match told {
+                Ok(stuck) => (None, unrefreshed.told(&secrets, stuck, now)),
+                Err(error) if !error.is_forbidden() => {
+                    warn!(app = %self.key, %error, "pods are not told of a new token: tried again in {} s", RETRY.as_secs());
+                    return Some(now + RETRY);
+                }
+                Err(error) => {
+                    warn!(app = %self.key, %error, "pods are not told of a new token");
+                    let (at, notice) = unrefreshed.failed(&error.to_string(), now);
+                    (Some(at), notice)
+                }
+            }
+        };
+        if let Some(notice) = notice {
+            self.publish(&notice).await;
+        }
+        retry
+    }
+
+    /// (client) Annotates the pods that mount one of the Secrets; gives those that never see it.
+    async fn tell_readers(
+        &self,
+        secrets: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> Result<BTreeSet<String>, ClusterError> {
+        let cluster = &self.context.cluster;
+        let readers = readers(&cluster.list_pods(&self.namespace).await?, secrets);
+        for (pod, uid) in &readers.mounting {
+            match cluster.touch_pod(&self.namespace, pod, uid, now).await {
+                Ok(()) => debug!(app = %self.key, pod, "told of a new token"),
+                // It ended, or another has its name: nothing to tell.
+                Err(error) if error.is_not_found() || error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(readers.stuck)
+    }
+}

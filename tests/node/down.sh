@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# down.sh FOLDER: removes what a node that has ended leaves behind.
+set -euo pipefail
+name=$(basename "$1")
+for hierarchy in /sys/fs/cgroup/*/ /sys/fs/cgroup/; do
+  [ -d "$hierarchy$name" ] || continue
+  find "$hierarchy$name" -depth -type d -exec rmdir {} \; 2> /dev/null || true
+done
+rm -rf "$1"

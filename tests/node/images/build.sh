@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# build.sh FOLDER: the images of the end-to-end test, as archives in FOLDER, with buildah.
+#
+# The operator's image is built by the Dockerfile. Nothing is pulled: its base images are stand-ins
+# under their real names, made of this machine's toolchain and certificates.
+set -euo pipefail
+folder=$(mkdir -p "$1" && cd "$1" && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+operator=ghcr.io/dingtalk-token-operator/dingtalk-token-operator
+
+build() { # TAG CONTEXT [ARGUMENT...]
+  local tag=$1 context=$2
+  shift 2
+  buildah bud --isolation chroot --pull=false --quiet "$@" --tag "$tag" "$context" > "$work/log" 2>&1 \
+    || { cat "$work/log" >&2; exit 1; }
+}
+archive() { # NAME TAG
+  rm -f "$folder/$1.tar"
+  buildah push --quiet "$2" "oci-archive:$folder/$1.tar:$2"
+}
+go_image() { # NAME TAG
+  mkdir -p "$work/$1"
+  (cd "$here/$1" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$work/$1/program" .)
+  printf 'FROM scratch\nCOPY program /program\nUSER 65532:65532\nENTRYPOINT ["/program"]\n' > "$work/$1/Dockerfile"
+  build "$2" "$work/$1"
+  archive "$1" "$2"
+}
+
+# rust:1-alpine: the toolchain comes with volumes, and apk finds everything installed.
+rust=$work/rust
+mkdir -p "$rust"/{etc/ssl/certs,etc/alternatives,tmp,root,stand-in}
+mkdir -p "$rust"/usr/{bin,sbin,lib,lib64,include,share,local/cargo/registry,local/rustup}
+for link in bin sbin lib lib64; do ln -s "usr/$link" "$rust/$link"; done
+printf '#!/bin/sh\nexit 0\n' > "$rust/stand-in/apk"
+chmod +x "$rust/stand-in/apk"
+cat > "$rust/Dockerfile" << 'D'
+FROM scratch
+COPY . /
+ENV PATH=/stand-in:/usr/local/rustup/bin:/usr/bin:/bin CARGO_HOME=/usr/local/cargo \
+    CARGO_HTTP_CAINFO=/etc/ssl/certs/ca-certificates.crt
+D
+build docker.io/library/rust:1-alpine "$rust"
+
+# distroless/static: certificates and a user.
+static=$work/static
+mkdir -p "$static/etc/ssl/certs"
+cp /etc/ssl/certs/ca-certificates.crt "$static/etc/ssl/certs/"
+echo 'nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin' > "$static/etc/passwd"
+printf 'FROM scratch\nCOPY etc /etc\nUSER 65532\n' > "$static/Dockerfile"
+build gcr.io/distroless/static-debian12:nonroot "$static"
+
+case $(uname -m) in
+  x86_64) architecture=amd64 ;;
+  aarch64) architecture=arm64 ;;
+  *) echo "the image is made for amd64 and arm64" >&2; exit 1 ;;
+esac
+toolchain=$(rustc --print sysroot)
+volumes=(--volume "$toolchain:/usr/local/rustup:ro")
+for path in /usr/bin /usr/lib /usr/lib64 /usr/include /usr/share /etc/ssl/certs /etc/alternatives; do
+  [ -d "$path" ] && volumes+=(--volume "$path:$path:ro")
+done
+# Two versions, for the upgrade from one to the next.
+for version in v0.1.0 v0.1.1; do
+  build "$operator:$version" "$root" "${volumes[@]}" --layers \
+    --build-arg "VERSION=$version" --build-arg "TARGETARCH=$architecture"
+  archive "operator-$version" "$operator:$version"
+done
+
+go_image pause registry.k8s.io/pause:3.10
+go_image consumer-go consumer-go:e2e
+
+# Python as this machine has it, with the libraries that it loads.
+python=$work/python
+mkdir -p "$python/rootfs/usr/bin" "$python/rootfs/app"
+interpreter=$(readlink -f /usr/bin/python3)
+version=$(basename "$interpreter")
+files=("$interpreter" "/usr/lib/$version"/lib-dynload/_ssl*.so "/usr/lib/$version"/lib-dynload/_hashlib*.so)
+cp "$interpreter" "$python/rootfs/usr/bin/python3"
+mkdir -p "$python/rootfs/usr/lib/$version"
+tar -C "/usr/lib/$version" --exclude=test --exclude=__pycache__ --exclude='config-*' --exclude=idlelib \
+  --exclude=tkinter --exclude=ensurepip --exclude=lib2to3 -cf - . | tar -C "$python/rootfs/usr/lib/$version" -xf -
+ldd "${files[@]}" | grep -o '/[^ :]*\.so[^ :]*' | sort -u | grep -v lib-dynload | while read -r library; do
+  mkdir -p "$python/rootfs$(dirname "$library")"
+  cp -L "$library" "$python/rootfs$library"
+done
+cp "$root/docs/consumers/python/dingtalk_token.py" "$here/consumer-python/main.py" "$python/rootfs/app/"
+cat > "$python/Dockerfile" << 'D'
+FROM scratch
+COPY rootfs /
+USER 65532:65532
+ENV PYTHONDONTWRITEBYTECODE=1
+ENTRYPOINT ["/usr/bin/python3", "/app/main.py"]
+D
+build consumer-python:e2e "$python"
+archive consumer-python consumer-python:e2e

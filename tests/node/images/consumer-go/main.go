@@ -1,0 +1,46 @@
+// The end-to-end test's consumer: calls the API twice a second with the token in the file, and says
+// when it is refused, when it is accepted again, and how often either happened.
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	dingtalktoken "dingtalk-token-operator.github.io/docs/consumers/go"
+)
+
+func main() {
+	authorities := x509.NewCertPool()
+	bundle, err := os.ReadFile(os.Getenv("CA_FILE"))
+	if err != nil || !authorities.AppendCertsFromPEM(bundle) {
+		fmt.Println("no CA:", err)
+		os.Exit(1)
+	}
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: authorities},
+	}}
+	var calls, refusals, gap int
+	var since time.Time
+	for ; ; time.Sleep(500 * time.Millisecond) {
+		// Without patience: each refusal is to be seen.
+		_, err := dingtalktoken.Call(client, os.Getenv("API_URL"), dingtalktoken.File, 0)
+		calls++
+		if refused, ok := err.(*dingtalktoken.Refused); ok && refused.Status == http.StatusUnauthorized {
+			refusals++
+			if gap++; gap == 1 {
+				since = time.Now()
+			}
+		} else if err != nil {
+			fmt.Println("failed:", err)
+			os.Exit(1)
+		} else if gap > 0 {
+			fmt.Printf("gap %.1f\n", time.Since(since).Seconds())
+			gap = 0
+		}
+		fmt.Printf("calls %d refused %d\n", calls, refusals)
+	}
+}

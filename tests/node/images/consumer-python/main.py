@@ -1,0 +1,27 @@
+"""The end-to-end test's consumer, as in Go: see ../consumer-go/main.go."""
+
+import os
+import ssl
+import time
+import urllib.error
+
+import dingtalk_token
+
+context = ssl.create_default_context(cafile=os.environ["CA_FILE"])
+calls = refusals = 0
+since = None
+while True:
+    try:
+        calls += 1
+        # Without patience: each refusal is to be seen.
+        dingtalk_token.call(os.environ["API_URL"], context, patience=0)
+        if since is not None:
+            print(f"gap {time.monotonic() - since:.1f}", flush=True)
+            since = None
+    except urllib.error.HTTPError as error:
+        if error.code != 401:
+            raise
+        refusals += 1
+        since = since or time.monotonic()
+    print(f"calls {calls} refused {refusals}", flush=True)
+    time.sleep(0.5)

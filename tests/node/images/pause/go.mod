@@ -1,0 +1,3 @@
+module dingtalk-token-operator.github.io/tests/node/pause
+
+go 1.24
