@@ -286,13 +286,14 @@ impl Reconciler<'_> {
 
     /// (client) Reports; gives the time to look again.
     async fn settle(&self, settled: &Settled, now: Timestamp) -> Option<Timestamp> {
-        self.measure(settled);
         if settled.quiet {
+            self.measure(settled, None);
             return settled.wake_at;
         }
         let retry_restart = self.restart_workloads(settled, now).await;
         let retry_refresh = self.refresh_pods(now).await;
         let (previous, current, notices, written_at) = self.report(settled, now);
+        self.measure(settled, Some(&current));
         let wake_at = [settled.wake_at, retry_restart, retry_refresh];
         let mut wake_at = wake_at.into_iter().flatten().min();
         if current != previous {
@@ -356,13 +357,22 @@ impl Reconciler<'_> {
     }
 
     /// The times of the tokens, for the metrics.
-    fn measure(&self, settled: &Settled) {
+    fn measure(&self, settled: &Settled, status: Option<&DingTalkAppStatus>) {
+        let reported = status.map(|status| status.corps.as_slice());
+        let failing = |index: usize| {
+            let error = reported?.get(index)?.error.as_ref()?;
+            let since = error.since.as_ref()?.parse().ok()?;
+            Some((since, error.reason.clone()))
+        };
         let corps = self.app.spec.corp_ids.iter().zip(&settled.corps);
-        let times = corps.map(|(corp_id, corp)| TokenTimes {
-            corp_id: corp_id.clone(),
-            expires_at: corp.in_secret.map(|lifetime| lifetime.expires_at),
-            next_attempt_at: corp.next_attempt,
-        });
+        let times = corps
+            .enumerate()
+            .map(|(index, (corp_id, corp))| TokenTimes {
+                corp_id: corp_id.clone(),
+                expires_at: corp.in_secret.map(|lifetime| lifetime.expires_at),
+                next_attempt_at: corp.next_attempt,
+                failing: failing(index),
+            });
         let tokens = &self.context.metrics.tokens;
         tokens.set(&self.namespace, &self.key.name, times);
     }

@@ -18,6 +18,8 @@ pub struct TokenTimes {
     pub expires_at: Option<Timestamp>,
     /// When it is fetched next.
     pub next_attempt_at: Option<Timestamp>,
+    /// Since when it cannot be fetched or written, and the reason.
+    pub failing: Option<(Timestamp, String)>,
 }
 
 /// See the module.
@@ -61,20 +63,21 @@ impl TokenGauges {
         encoder: &mut DescriptorEncoder,
         name: &str,
         help: &str,
-        time: impl Fn(&TokenTimes) -> Option<Timestamp>,
+        time: impl Fn(&TokenTimes) -> Option<(Timestamp, Option<&str>)>,
     ) -> Result<(), std::fmt::Error> {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for ((namespace, app), tokens) in &*self.lock() {
             for token in tokens {
-                let Some(time) = time(token) else { continue };
+                let Some((time, reason)) = time(token) else {
+                    continue;
+                };
                 let gauge = ConstGauge::new(time.as_second());
-                let common = [
-                    ("namespace", namespace.as_str()),
-                    ("app", app.as_str()),
-                    ("corp_id", token.corp_id.as_str()),
-                ];
-                let labels = &common[..if self.by_corp { 3 } else { 2 }];
-                gauge.encode(family.encode_family(&labels)?)?;
+                let mut labels = vec![("namespace", namespace.as_str()), ("app", app.as_str())];
+                if self.by_corp {
+                    labels.push(("corp_id", token.corp_id.as_str()));
+                }
+                labels.extend(reason.map(|reason| ("reason", reason)));
+                gauge.encode(family.encode_family(&labels.as_slice())?)?;
             }
         }
         Ok(())
@@ -87,6 +90,7 @@ impl TokenTimes {
             corp_id: String::new(),
             expires_at: None,
             next_attempt_at: None,
+            failing: None,
         }
     }
 
@@ -94,6 +98,8 @@ impl TokenTimes {
         let min = |one: Option<Timestamp>, two| one.into_iter().chain(two).min();
         self.expires_at = min(self.expires_at, other.expires_at);
         self.next_attempt_at = min(self.next_attempt_at, other.next_attempt_at);
+        let failing = [self.failing.take(), other.failing.clone()];
+        self.failing = failing.into_iter().flatten().min();
         self
     }
 }
@@ -104,13 +110,22 @@ impl Collector for TokenGauges {
             &mut encoder,
             "token_expiry_timestamp_seconds",
             "When the token in the Secret expires",
-            |token| token.expires_at,
+            |token| Some((token.expires_at?, None)),
         )?;
         self.encode_times(
             &mut encoder,
             "token_next_attempt_timestamp_seconds",
             "When the token is fetched next",
-            |token| token.next_attempt_at,
+            |token| Some((token.next_attempt_at?, None)),
+        )?;
+        self.encode_times(
+            &mut encoder,
+            "token_failing_since_timestamp_seconds",
+            "Since when the token cannot be fetched or written, by reason; absent where all is well",
+            |token| {
+                let (since, reason) = token.failing.as_ref()?;
+                Some((*since, Some(reason.as_str())))
+            },
         )?;
         let first = self
             .lock()

@@ -14,6 +14,7 @@ mod load;
 mod manifests;
 mod metrics;
 mod model;
+mod monitoring;
 mod network;
 mod order;
 mod ownership;

@@ -616,14 +616,16 @@ impl Operator {
         self.child.try_wait().expect("a status")
     }
 
-    /// Where it serves probes and metrics.
-    pub async fn health(&self, path: &str) -> Option<(u16, String)> {
+    /// The address of its probes and metrics.
+    pub fn address(&self) -> Option<String> {
         let log = self.log();
-        let address = log
-            .split("/metrics address=")
-            .nth(1)?
-            .split_whitespace()
-            .next()?;
+        let rest = log.split("/metrics address=").nth(1)?;
+        rest.split_whitespace().next().map(str::to_owned)
+    }
+
+    /// Asks it for its probes and metrics.
+    pub async fn health(&self, path: &str) -> Option<(u16, String)> {
+        let address = self.address()?;
         let response = reqwest::get(format!("http://{address}{path}")).await.ok()?;
         Some((response.status().as_u16(), response.text().await.ok()?))
     }

@@ -115,8 +115,10 @@ fn template(mut object: Value, opt_in: Option<&str>) -> Result<String, Failure> 
         _ => {}
     }
     let yaml = serde_yaml_ng::to_string(&object)?;
-    let mut body = if kind == "CustomResourceDefinition" {
-        escaped(&yaml)
+    // Their texts have braces of their own.
+    let is_text = ["CustomResourceDefinition", "PrometheusRule", "ConfigMap"];
+    let mut body = if is_text.contains(&kind.as_str()) {
+        marks(&escaped(&yaml).replace("'@@", OPEN).replace("@@'", OPEN))
     } else {
         expressions(&yaml)
     };

@@ -2,6 +2,7 @@
 
 mod chart;
 mod demo;
+mod e2e;
 mod manifests;
 mod simulate;
 mod test;
@@ -37,6 +38,11 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// The whole of it on a real node: image, install, pods that read tokens, uninstall. Needs root.
+    E2e,
+    /// The part of `e2e` that runs in the node's network.
+    #[command(hide = true)]
+    E2eScenario { folder: std::path::PathBuf },
     /// Write what is generated: crds/, and the README's table of reasons.
     Manifests {
         /// Only say whether they are up to date.
@@ -69,6 +75,8 @@ fn main() -> ExitCode {
         Command::Supervise { order } => return supervise(&order),
         Command::Guard { command } => return guard(&command),
         Command::ExecBound { parent, command } => return exec_bound(parent, &command),
+        Command::E2e => e2e::run(),
+        Command::E2eScenario { folder } => e2e::run_scenario(&folder),
         Command::Demo { keep } => demo::run(keep),
         Command::Test {
             kubernetes,

@@ -70,6 +70,7 @@ fn deployed(check: bool) -> Result<(), Failure> {
     for (value, path) in OPT_IN {
         opt_in.push((value, documents(&fs::read_to_string(root().join(path))?)?));
     }
+    opt_in.push(("monitoring", documents(&kustomized("deploy/monitoring")?)?));
     let files = chart(&documents(&yaml)?, &opt_in, version)?;
     for entry in fs::read_dir(root().join(CHART).join("templates"))
         .into_iter()

@@ -4,6 +4,8 @@
 package dingtalktoken
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,28 +19,25 @@ const File = "/var/run/secrets/dingtalk/access_token"
 // Patience is how long to wait for a renewed token to reach the file before a second try.
 const Patience = 2 * time.Second
 
+// ErrInvalidAuthentication says that DingTalk does not accept the token: it has expired, or another
+// took its place.
+var ErrInvalidAuthentication = errors.New("DingTalk answered InvalidAuthentication")
+
 // Token gives the token to send now. The file has no newline at its end.
 func Token(file string) (string, error) {
 	bytes, err := os.ReadFile(file)
 	return string(bytes), err
 }
 
-// Refused is an answer of the API that is not a success.
-type Refused struct {
-	Status int
-	Body   string
-}
-
-func (r *Refused) Error() string { return fmt.Sprintf("DingTalk answered %d: %s", r.Status, r.Body) }
-
-// Call calls DingTalk's API. A token that is refused is tried once more as soon as the file has another.
+// Call calls DingTalk's API. A token that is refused is tried once more as soon as the file has
+// another.
 func Call(client *http.Client, url, file string, patience time.Duration) ([]byte, error) {
 	used, err := Token(file)
 	if err != nil {
 		return nil, err
 	}
 	body, err := get(client, url, used)
-	if refused, ok := err.(*Refused); !ok || refused.Status != http.StatusUnauthorized {
+	if !errors.Is(err, ErrInvalidAuthentication) {
 		return body, err
 	}
 	deadline := time.Now().Add(patience)
@@ -64,11 +63,13 @@ func get(client *http.Client, url, token string) ([]byte, error) {
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return nil, err
+	if err != nil || response.StatusCode == http.StatusOK {
+		return body, err
 	}
-	if response.StatusCode != http.StatusOK {
-		return nil, &Refused{Status: response.StatusCode, Body: string(body)}
+	var refused struct{ Code string }
+	_ = json.Unmarshal(body, &refused)
+	if response.StatusCode == http.StatusBadRequest && refused.Code == "InvalidAuthentication" {
+		return nil, ErrInvalidAuthentication
 	}
-	return body, nil
+	return nil, fmt.Errorf("DingTalk answered %s: %s", response.Status, body)
 }

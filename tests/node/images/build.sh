@@ -70,7 +70,7 @@ for version in v0.1.0 v0.1.1; do
 done
 
 go_image pause registry.k8s.io/pause:3.10
-go_image consumer-go consumer-go:e2e
+go_image consumer-go docker.io/library/consumer-go:e2e
 
 # Python as this machine has it, with the libraries that it loads.
 python=$work/python
@@ -94,5 +94,5 @@ USER 65532:65532
 ENV PYTHONDONTWRITEBYTECODE=1
 ENTRYPOINT ["/usr/bin/python3", "/app/main.py"]
 D
-build consumer-python:e2e "$python"
-archive consumer-python consumer-python:e2e
+build docker.io/library/consumer-python:e2e "$python"
+archive consumer-python docker.io/library/consumer-python:e2e

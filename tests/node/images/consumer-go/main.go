@@ -5,6 +5,7 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -29,7 +30,7 @@ func main() {
 		// Without patience: each refusal is to be seen.
 		_, err := dingtalktoken.Call(client, os.Getenv("API_URL"), dingtalktoken.File, 0)
 		calls++
-		if refused, ok := err.(*dingtalktoken.Refused); ok && refused.Status == http.StatusUnauthorized {
+		if errors.Is(err, dingtalktoken.ErrInvalidAuthentication) {
 			refusals++
 			if gap++; gap == 1 {
 				since = time.Now()

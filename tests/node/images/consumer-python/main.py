@@ -3,7 +3,6 @@
 import os
 import ssl
 import time
-import urllib.error
 
 import dingtalk_token
 
@@ -18,9 +17,7 @@ while True:
         if since is not None:
             print(f"gap {time.monotonic() - since:.1f}", flush=True)
             since = None
-    except urllib.error.HTTPError as error:
-        if error.code != 401:
-            raise
+    except dingtalk_token.InvalidAuthentication:
         refusals += 1
         since = since or time.monotonic()
     print(f"calls {calls} refused {refusals}", flush=True)

@@ -1,0 +1,99 @@
+//! The node's cluster, by kubectl, as a person has it.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::Failure;
+
+/// kubectl with the administrator's rights.
+#[derive(Clone)]
+pub(super) struct Kubectl {
+    program: PathBuf,
+    kubeconfig: PathBuf,
+}
+
+impl Kubectl {
+    pub(super) fn of(folder: &Path) -> Self {
+        Self {
+            program: folder.join("bin/kubectl"),
+            kubeconfig: folder.join("admin.kubeconfig"),
+        }
+    }
+
+    pub(super) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Runs it; gives what it said.
+    pub(super) fn run(&self, arguments: &[&str]) -> Result<String, Failure> {
+        self.run_with(arguments, "")
+    }
+
+    /// As `run`, and shows both the command and what it said.
+    pub(super) fn show(&self, arguments: &[&str]) -> Result<(), Failure> {
+        println!("   $ kubectl {}", arguments.join(" "));
+        for line in self.run(arguments)?.lines() {
+            println!("   {line}");
+        }
+        Ok(())
+    }
+
+    /// Applies objects.
+    pub(super) fn apply(&self, objects: &[Value]) -> Result<(), Failure> {
+        for object in objects {
+            self.run_with(&["apply", "--server-side", "-f", "-"], &object.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Reads an object, or a list of them.
+    pub(super) fn json(&self, arguments: &[&str]) -> Result<Value, Failure> {
+        let said = self.run(&[arguments, &["-o", "json"]].concat())?;
+        Ok(serde_json::from_str(&said)?)
+    }
+
+    fn run_with(&self, arguments: &[&str], input: &str) -> Result<String, Failure> {
+        let mut child = Command::new(&self.program)
+            .args(arguments)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.as_bytes())?;
+        }
+        let output = child.wait_with_output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(format!("kubectl {}: {said}", arguments.join(" ")).into());
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+/// Looks until there is something.
+pub(super) fn eventually<T>(
+    what: &str,
+    patience: Duration,
+    mut look: impl FnMut() -> Result<Option<T>, Failure>,
+) -> Result<T, Failure> {
+    let started = Instant::now();
+    let mut last = String::new();
+    while started.elapsed() < patience {
+        match look() {
+            Ok(Some(seen)) => {
+                println!("   ✓ {what} ({:.1} s)", started.elapsed().as_secs_f64());
+                return Ok(seen);
+            }
+            Ok(None) => {}
+            Err(error) => last = format!(": {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Err(format!("{what}: not seen within {} s{last}", patience.as_secs()).into())
+}

@@ -1,0 +1,83 @@
+//! The whole of it on a real node: image, install, pods that read tokens, disturbances, uninstall.
+
+mod kubectl;
+mod node;
+mod operator;
+mod scenario;
+mod sites;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use local_control_plane::bound;
+
+use crate::Failure;
+use node::Node;
+
+/// Programs of the machine, and the Debian package of each.
+const NEEDED: [(&str, &str); 7] = [
+    ("runc", "runc"),
+    ("buildah", "buildah"),
+    ("nft", "nftables"),
+    ("conntrack", "conntrack"),
+    ("musl-gcc", "musl-tools"),
+    ("openssl", "openssl"),
+    ("nsenter", "util-linux"),
+];
+
+/// Boots the node, and runs the scenario in its network.
+pub(crate) fn run() -> Result<ExitCode, Failure> {
+    println!("dingtalk-token-operator: end to end on a real node\n");
+    check_machine()?;
+    let node = Node::start()?;
+    let executable = std::env::current_exe()?;
+    // The stubs of DingTalk and this program's client for the API are in the node's network.
+    let status = bound(&executable, Path::new("nsenter"))
+        .args(["--net", "--target", &node.pid().to_string(), "--"])
+        .arg(&executable)
+        .arg("e2e-scenario")
+        .arg(node.folder())
+        .stdin(Stdio::null())
+        .status()?;
+    if !status.success() {
+        node.keep_logs()?;
+        return Err("not all of it was observed: see above".into());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The part that runs in the node's network; `folder` is the node's.
+pub(crate) fn run_scenario(folder: &Path) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let _guard = runtime.enter();
+    scenario::run(&runtime, folder)?;
+    println!("\nAll of it was observed.");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check_machine() -> Result<(), Failure> {
+    let id = Command::new("id").arg("-u").output()?;
+    if String::from_utf8_lossy(&id.stdout).trim() != "0" {
+        return Err("a node needs root: run it as root, on Linux".into());
+    }
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .filter(|(program, _)| found(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    if !missing.is_empty() {
+        let missing = missing.join(" ");
+        return Err(
+            format!("not installed: {missing}; on Debian: apt-get install {missing}").into(),
+        );
+    }
+    Ok(())
+}
+
+fn found(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+}

@@ -1,0 +1,493 @@
+//! What is observed, step by step.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use super::kubectl::{Kubectl, eventually};
+use super::operator::{self, NAME};
+use super::sites::{self, CLIENT_ID, CLIENT_SECRET, CORP_ID, Site};
+use crate::Failure;
+
+/// Where the apps and their consumers are.
+const NAMESPACE: &str = "hr";
+const PATIENCE: Duration = Duration::from_secs(120);
+/// From one disturbance to the next.
+const PAUSE: Duration = Duration::from_secs(45);
+/// A kubelet brings a Secret after 1.5 times its sync period of a minute at the latest, and a little.
+const KUBELET_BOUND_SECONDS: f64 = 95.0;
+/// With the pods told: a write, a patch, the kubelet's look, and a call of the consumer every 0.5 s.
+const REFRESHED_BOUND_SECONDS: f64 = 10.0;
+/// Renewals that each app without a gap is to see.
+const RENEWALS: usize = 3;
+
+/// An app, its site, and what its consumer is.
+struct Case {
+    name: &'static str,
+    site: &'static str,
+    /// Above the kubelet's bound where there is to be no gap.
+    renew_before: Option<&'static str>,
+    refresh_pods: bool,
+    consumer: &'static str,
+    has_gap: bool,
+}
+
+const fn case(name: &'static str, site: &'static str, consumer: &'static str) -> Case {
+    Case {
+        name,
+        site,
+        renew_before: None,
+        refresh_pods: false,
+        consumer,
+        has_gap: true,
+    }
+}
+
+const CASES: [Case; 6] = [
+    Case {
+        renew_before: Some("100s"),
+        has_gap: false,
+        ..case("extended", "same-extended", "go")
+    },
+    Case {
+        renew_before: Some("100s"),
+        has_gap: false,
+        ..case("overlap", "new-overlap", "python")
+    },
+    case("remaining", "same-remaining", "go"),
+    Case {
+        refresh_pods: true,
+        ..case("remaining-refreshed", "same-remaining", "python")
+    },
+    case("revoked", "new-revoked", "python"),
+    Case {
+        refresh_pods: true,
+        ..case("revoked-refreshed", "new-revoked", "go")
+    },
+];
+
+/// Runs all of it.
+pub(super) fn run(runtime: &Runtime, folder: &Path) -> Result<(), Failure> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let sites = runtime.block_on(sites::start(folder))?;
+    let kubectl = Kubectl::of(folder);
+    let world = World {
+        folder,
+        kubectl,
+        sites,
+    };
+    world.main_install()?;
+    world.helm()?;
+    world.namespaced()
+}
+
+struct World<'a> {
+    folder: &'a Path,
+    kubectl: Kubectl,
+    sites: Vec<Site>,
+}
+
+impl World<'_> {
+    fn main_install(&self) -> Result<(), Failure> {
+        let source = "deploy/install.yaml";
+        heading("Installed with kubectl apply, Pod Security restricted enforced");
+        operator::install(&self.kubectl, self.folder, source, &self.sites)?;
+        self.namespace()?;
+        self.bind_refresh()?;
+        for case in &CASES {
+            self.kubectl.apply(&[app(case.name, case.site, case)])?;
+            self.kubectl.apply(&[self.consumer(case)?])?;
+        }
+        self.until_consuming(&CASES)?;
+        self.kubectl
+            .show(&["get", "dta", "-n", NAMESPACE, "-o", "wide"])?;
+        self.kubectl.show(&["get", "pods", "-n", NAME])?;
+
+        heading("The leader is killed");
+        let leader = operator::leader(&self.kubectl)?;
+        kill("dingtalk-token-", |process| {
+            let environment = std::fs::read(process.join("environ")).unwrap_or_default();
+            let host_name = format!("HOSTNAME={leader}");
+            environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == host_name.as_bytes())
+        })?;
+        eventually("another replica leads", PATIENCE, || {
+            Ok((operator::leader(&self.kubectl)? != leader).then_some(()))
+        })?;
+        std::thread::sleep(PAUSE);
+
+        heading("The kubelet is killed, and started again");
+        let here = std::fs::read_link("/proc/self/ns/net")?;
+        kill("kubelet", |process| {
+            std::fs::read_link(process.join("ns/net")).is_ok_and(|network| network == here)
+        })?;
+        std::thread::sleep(PAUSE);
+
+        heading("An upgrade, from one image to the next");
+        operator::upgrade(&self.kubectl, "v0.1.1")?;
+        std::thread::sleep(PAUSE);
+
+        heading("Several renewals later");
+        for site in &self.sites[..2] {
+            let what = format!("{RENEWALS} renewals of {}", site.name);
+            let seen = || site.stub.calls(CORP_ID).len() > RENEWALS;
+            eventually(&what, PATIENCE * 3, || Ok(seen().then_some(())))?;
+        }
+        // Until the last one has reached the files, at the kubelet's pace.
+        std::thread::sleep(Duration::from_secs(95));
+        self.judge()?;
+        self.check_memory()?;
+
+        heading("Uninstalled");
+        let retained = Case {
+            ..case("retained", "same-extended", "go")
+        };
+        let mut retained = app(retained.name, retained.site, &retained);
+        retained["spec"]["target"]["deletionPolicy"] = json!("Retain");
+        self.kubectl.apply(&[retained])?;
+        self.until_ready("retained")?;
+        self.kubectl.run(&[
+            "delete",
+            "pods",
+            "--all",
+            "-n",
+            NAMESPACE,
+            "--grace-period=1",
+        ])?;
+        operator::uninstall(&self.kubectl, self.folder, source)?;
+        let left = "only the Secret of the app with Retain is left";
+        eventually(left, PATIENCE, || {
+            let kinds = "secrets,roles,rolebindings,leases,deployments,clusterroles,clusterrolebindings,crds,namespaces";
+            let all = self.kubectl.run(&["get", kinds, "-A", "-o", "name"])?;
+            let ours: Vec<&str> = all
+                .lines()
+                .filter(|name| {
+                    (name.contains("dingtalk") && !name.contains("refresh-pods"))
+                        || name.ends_with("-token")
+                })
+                .collect();
+            Ok((ours == ["secret/retained-token"]).then_some(()))
+        })?;
+        self.kubectl
+            .run(&["delete", "namespace", NAMESPACE, "--timeout=60s"])?;
+        Ok(())
+    }
+
+    fn helm(&self) -> Result<(), Failure> {
+        heading("Installed with Helm");
+        operator::helm_install(&self.kubectl, self.folder, &self.sites)?;
+        self.core(NAMESPACE)?;
+        operator::helm_uninstall(&self.kubectl)?;
+        let crds = self.kubectl.run(&["get", "crds", "-o", "name"])?;
+        if crds
+            .lines()
+            .filter(|name| name.contains("dingtalk"))
+            .count()
+            != 2
+        {
+            return Err("helm uninstall took the CRDs away, and all apps with them".into());
+        }
+        println!("   ✓ the CRDs and the apps are kept");
+        self.kubectl
+            .run(&["delete", "namespace", NAME, NAMESPACE, "--timeout=60s"])?;
+        // What Helm kept.
+        self.kubectl.run(&[
+            "delete",
+            "crds",
+            "-l",
+            "app.kubernetes.io/part-of=dingtalk-token-operator",
+        ])?;
+        Ok(())
+    }
+
+    fn namespaced(&self) -> Result<(), Failure> {
+        heading("Installed for the namespaces hr and payroll alone");
+        for namespace in [NAMESPACE, "payroll", "other"] {
+            let object =
+                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+            self.kubectl.apply(&[object])?;
+        }
+        let source = "deploy/namespaced";
+        operator::install(&self.kubectl, self.folder, source, &self.sites)?;
+        let mut elsewhere = app("elsewhere", "same-extended", &CASES[0]);
+        elsewhere["metadata"]["namespace"] = json!("other");
+        self.kubectl.apply(&[elsewhere])?;
+        self.core(NAMESPACE)?;
+        let other = self
+            .kubectl
+            .json(&["get", "dta", "elsewhere", "-n", "other"])?;
+        if !other["status"].is_null() {
+            return Err("an app of another namespace was served".into());
+        }
+        println!("   ✓ an app of another namespace is left alone");
+        self.kubectl.run(&[
+            "delete",
+            "pods",
+            "--all",
+            "-n",
+            NAMESPACE,
+            "--grace-period=1",
+        ])?;
+        operator::uninstall(&self.kubectl, self.folder, source)
+    }
+
+    /// One app and its consumer.
+    fn core(&self, namespace: &str) -> Result<(), Failure> {
+        self.namespace()?;
+        let case = &CASES[..1];
+        self.kubectl
+            .apply(&[app(case[0].name, case[0].site, &case[0])])?;
+        self.kubectl.apply(&[self.consumer(&case[0])?])?;
+        self.until_consuming(case)?;
+        self.kubectl.show(&["get", "dta", "-n", namespace])
+    }
+
+    fn namespace(&self) -> Result<(), Failure> {
+        let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+        self.kubectl.apply(&[
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}),
+            operator::authority(self.folder, NAMESPACE)?,
+            json!({
+                "apiVersion": "v1", "kind": "Secret",
+                "metadata": {"name": "credentials", "namespace": NAMESPACE},
+                "stringData": {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET},
+            }),
+        ])?;
+        eventually("the namespace has its service account", PATIENCE, || {
+            self.kubectl
+                .run(&["get", "serviceaccount", "default", "-n", NAMESPACE])?;
+            Ok(Some(()))
+        })
+    }
+
+    fn bind_refresh(&self) -> Result<(), Failure> {
+        let file = crate::root().join("deploy/opt-in/refresh-pods.yaml");
+        let text = std::fs::read_to_string(file)?;
+        let here = text.replace("namespace: default", &format!("namespace: {NAMESPACE}"));
+        let path = self.folder.join("refresh-pods.yaml");
+        std::fs::write(&path, here)?;
+        self.kubectl
+            .run(&["apply", "-f", &path.display().to_string()])?;
+        Ok(())
+    }
+
+    fn consumer(&self, case: &Case) -> Result<Value, Failure> {
+        let site = self.sites.iter().find(|site| site.name == case.site);
+        let site = site.ok_or("no such site")?;
+        Ok(json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": case.name, "namespace": NAMESPACE},
+            "spec": {
+                "automountServiceAccountToken": false,
+                "restartPolicy": "Never",
+                "terminationGracePeriodSeconds": 1,
+                "securityContext": {
+                    "runAsNonRoot": true, "runAsUser": 65532,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "containers": [{
+                    "name": "consumer",
+                    "image": format!("consumer-{}:e2e", case.consumer),
+                    "imagePullPolicy": "Never",
+                    "env": [
+                        {"name": "API_URL", "value": format!("{}/v1.0/whoami", site.url)},
+                        {"name": "CA_FILE", "value": "/ca/ca.crt"},
+                    ],
+                    "securityContext": {
+                        "allowPrivilegeEscalation": false,
+                        "readOnlyRootFilesystem": true,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                    "volumeMounts": [
+                        {"name": "token", "mountPath": "/var/run/secrets/dingtalk", "readOnly": true},
+                        {"name": "ca", "mountPath": "/ca", "readOnly": true},
+                    ],
+                }],
+                "volumes": [
+                    {"name": "token", "secret": {"secretName": format!("{}-token", case.name)}},
+                    {"name": "ca", "configMap": {"name": "site-ca"}},
+                ],
+            },
+        }))
+    }
+
+    fn until_ready(&self, name: &str) -> Result<(), Failure> {
+        eventually(&format!("app {name} is Ready"), PATIENCE, || {
+            let app = self.kubectl.json(&["get", "dta", name, "-n", NAMESPACE])?;
+            let conditions = app["status"]["conditions"].as_array().into_iter().flatten();
+            let mut ready = conditions.filter(|one| one["type"] == "Ready");
+            Ok(ready.any(|one| one["status"] == "True").then_some(()))
+        })
+    }
+
+    fn until_consuming(&self, cases: &[Case]) -> Result<(), Failure> {
+        for case in cases {
+            self.until_ready(case.name)?;
+            let what = format!(
+                "a pod in {} calls the API with the token of {}",
+                case.consumer, case.name
+            );
+            eventually(&what, PATIENCE, || {
+                let seen = self.consumed(case)?;
+                Ok((seen.calls > seen.refused + 2).then_some(()))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn consumed(&self, case: &Case) -> Result<Consumed, Failure> {
+        let log = self.kubectl.run(&["logs", case.name, "-n", NAMESPACE])?;
+        Ok(Consumed::of(&log))
+    }
+
+    /// Prints what each consumer saw, and checks it.
+    fn judge(&self) -> Result<(), Failure> {
+        println!(
+            "\n   {:<20} {:<15} {:<8} {:>6} {:>8} {:>5}  gaps in seconds",
+            "APP", "ENDPOINT", "CONSUMER", "CALLS", "REFUSED", "MINTS"
+        );
+        let mut wrong = Vec::new();
+        for case in &CASES {
+            let seen = self.consumed(case)?;
+            let site = self.sites.iter().find(|site| site.name == case.site);
+            let mints = site.map_or(0, |site| site.stub.calls(CORP_ID).len());
+            let gaps: Vec<String> = seen.gaps.iter().map(|gap| format!("{gap:.1}")).collect();
+            println!(
+                "   {:<20} {:<15} {:<8} {:>6} {:>8} {:>5}  {}",
+                case.name,
+                case.site,
+                case.consumer,
+                seen.calls,
+                seen.refused,
+                mints,
+                gaps.join(" ")
+            );
+            let bound = match (case.has_gap, case.refresh_pods) {
+                (false, _) => 0.0,
+                (true, false) => KUBELET_BOUND_SECONDS,
+                (true, true) => REFRESHED_BOUND_SECONDS,
+            };
+            if !case.has_gap && seen.refused > 0 {
+                wrong.push(format!(
+                    "{}: {} calls were refused",
+                    case.name, seen.refused
+                ));
+            }
+            if case.has_gap && seen.gaps.is_empty() {
+                wrong.push(format!(
+                    "{}: no gap was seen, so nothing was measured",
+                    case.name
+                ));
+            }
+            if let Some(gap) = seen.gaps.iter().find(|gap| case.has_gap && **gap > bound) {
+                wrong.push(format!("{}: a gap of {gap} s, above {bound} s", case.name));
+            }
+        }
+        match wrong.is_empty() {
+            true => Ok(()),
+            false => Err(wrong.join("; ").into()),
+        }
+    }
+
+    /// What the operator takes, beside its limit.
+    fn check_memory(&self) -> Result<(), Failure> {
+        let pods = self.kubectl.json(&["get", "pods", "-n", NAME])?;
+        let restarts: u64 = pods["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|pod| pod["status"]["containerStatuses"][0]["restartCount"].as_u64())
+            .sum();
+        println!("   restarts of the operator's containers: {restarts}");
+        match restarts {
+            0 => Ok(()),
+            _ => Err("the operator's containers were restarted".into()),
+        }
+    }
+}
+
+/// What a consumer said.
+#[derive(Debug, Default, PartialEq)]
+struct Consumed {
+    calls: u64,
+    refused: u64,
+    gaps: Vec<f64>,
+}
+
+impl Consumed {
+    fn of(log: &str) -> Self {
+        let mut consumed = Self::default();
+        for line in log.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[..] {
+                ["calls", calls, "refused", refused] => {
+                    consumed.calls = calls.parse().unwrap_or_default();
+                    consumed.refused = refused.parse().unwrap_or_default();
+                }
+                ["gap", seconds] => consumed.gaps.extend(seconds.parse::<f64>()),
+                _ => {}
+            }
+        }
+        consumed
+    }
+}
+
+fn app(name: &str, site: &str, case: &Case) -> Value {
+    let mut app = json!({
+        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
+        "kind": "DingTalkApp",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "credentialsSecretRef": {"name": "credentials"},
+            "corpIds": [CORP_ID],
+            "site": site,
+            "target": {"refreshPods": case.refresh_pods},
+        },
+    });
+    if let Some(renew_before) = case.renew_before {
+        app["spec"]["renewBefore"] = json!(renew_before);
+    }
+    app
+}
+
+/// Ends the one process of this name (its first 15 characters) that is meant.
+fn kill(name: &str, is_meant: impl Fn(&Path) -> bool) -> Result<(), Failure> {
+    let mut killed = 0;
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let is = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        if is.trim() != name || !is_meant(&entry.path()) {
+            continue;
+        }
+        let pid = entry.file_name();
+        let kill = Command::new("kill").arg("-9").arg(pid).status()?;
+        killed += usize::from(kill.success());
+    }
+    match killed {
+        1 => {
+            println!("   ✓ killed, with SIGKILL");
+            Ok(())
+        }
+        _ => Err(format!("{killed} processes {name} were found").into()),
+    }
+}
+
+fn heading(text: &str) {
+    println!("\n── {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_consumers_last_count_and_all_of_its_gaps_are_read() {
+        let log = "calls 1 refused 0\ncalls 2 refused 1\ngap 3.5\ncalls 3 refused 1\ngap 0.5\n";
+        let consumed = Consumed::of(log);
+        assert_eq!((consumed.calls, consumed.refused), (3, 1));
+        assert_eq!(consumed.gaps, [3.5, 0.5]);
+    }
+}

@@ -1,0 +1,76 @@
+//! Emulations of DingTalk on the node, behind real TLS: one for each way in which the endpoint may
+//! treat a repeated fetch, each a site of its own.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use dingtalk_stub::{Repeat, Stub};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use crate::Failure;
+
+/// The node's address, which its pods reach.
+const NODE: &str = "10.200.0.1";
+pub(super) const CLIENT_ID: &str = "dinge2e";
+pub(super) const CLIENT_SECRET: &str = "end-to-end-secret";
+pub(super) const CORP_ID: &str = "dinge2ecorp";
+
+/// One emulation.
+pub(super) struct Site {
+    pub(super) name: &'static str,
+    pub(super) url: String,
+    pub(super) stub: Stub,
+}
+
+/// The behaviours, the port of each, and the life of its tokens in seconds.
+const SITES: [(&str, Repeat, u16, i64); 4] = [
+    ("same-extended", Repeat::SameExtended, 8441, 180),
+    ("new-overlap", Repeat::NewOverlap, 8442, 180),
+    ("same-remaining", Repeat::SameRemaining, 8443, 120),
+    ("new-revoked", Repeat::NewRevoked, 8444, 120),
+];
+
+/// Starts them all; `folder` is the node's, whose CA signed the certificate.
+pub(super) async fn start(folder: &Path) -> Result<Vec<Site>, Failure> {
+    let pki = folder.join("pki");
+    let chain =
+        CertificateDer::pem_file_iter(pki.join("apiserver.crt"))?.collect::<Result<_, _>>()?;
+    let key = PrivateKeyDer::from_pem_file(pki.join("apiserver.key"))?;
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let mut sites = Vec::new();
+    for (name, repeat, port, life) in SITES {
+        let stub = Stub::start(0).await?;
+        stub.configure(|settings| {
+            settings.repeat = repeat;
+            settings.expires_in = life;
+        });
+        stub.register(CLIENT_ID, CLIENT_SECRET, &[CORP_ID]);
+        let listener = TcpListener::bind((NODE, port)).await?;
+        tokio::spawn(serve(listener, acceptor.clone(), stub.port()));
+        let url = format!("https://{NODE}:{port}");
+        sites.push(Site { name, url, stub });
+    }
+    Ok(sites)
+}
+
+async fn serve(listener: TcpListener, acceptor: TlsAcceptor, stub: u16) {
+    while let Ok((outside, _)) = listener.accept().await {
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            // A connection that fails is the client's to report.
+            let Ok(mut outside) = acceptor.accept(outside).await else {
+                return;
+            };
+            if let Ok(mut inside) = TcpStream::connect(("127.0.0.1", stub)).await {
+                let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+            }
+        });
+    }
+}
