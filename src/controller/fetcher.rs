@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::index::AppRef;
+use super::index::{AppRef, named};
 use super::{Context, Remembered};
 use crate::dingtalk::{
     self, AccessToken, Answer, Class, Credentials, Failure, Fingerprint, Limits, Queue, Rates,
@@ -189,7 +189,7 @@ fn finish(context: &Context, limits: &mut Limits, done: Result<Finished, tokio::
 }
 
 fn log(job: &Job, failure: Option<&Failure>) {
-    let app = &job.app;
+    let app = named(&job.app);
     let corp_id = &job.minting.corp_id;
     match failure {
         None => info!(%app, corp_id, "token fetched"),

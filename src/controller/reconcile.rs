@@ -12,7 +12,7 @@ use kube::runtime::controller::Action;
 use tracing::{info, warn};
 
 use super::cluster::ClusterError;
-use super::index::{AppRef, app_ref};
+use super::index::{AppRef, app_ref, named};
 use super::{Context, Remembered};
 use crate::api::{DingTalkApp, DingTalkAppStatus, MANAGER};
 use crate::dingtalk::Redactor;
@@ -81,11 +81,11 @@ impl Reconciler<'_> {
                 Step::Settle(settled) => return self.settle(&settled, now).await,
             };
             if let Err(error) = done {
-                warn!(app = %self.key, %error, "tried again in {} s", RETRY.as_secs());
+                warn!(app = %named(&self.key), %error, "tried again in {} s", RETRY.as_secs());
                 return Some(now + RETRY);
             }
         }
-        warn!(app = %self.key, "the Secret changes faster than it can be followed");
+        warn!(app = %named(&self.key), "the Secret changes faster than it can be followed");
         Some(Timestamp::now() + RETRY)
     }
 
@@ -101,7 +101,7 @@ impl Reconciler<'_> {
             let name = write.name.as_str();
             match written.await {
                 Ok(metadata) => {
-                    info!(app = %self.key, secret = name, "wrote the token that was in hand when the Lease was lost");
+                    info!(app = %named(&self.key), secret = name, "wrote the token that was in hand when the Lease was lost");
                     let version = ObjectVersion::of(&metadata);
                     self.seen(metadata);
                     let generation = self.app.metadata.generation;
@@ -109,7 +109,7 @@ impl Reconciler<'_> {
                     self.memory().wrote(&write, version, generation, false, now);
                 }
                 Err(error) => {
-                    info!(app = %self.key, secret = name, error = self.shown(&error, &write), "left to the replica that leads");
+                    info!(app = %named(&self.key), secret = name, error = self.shown(&error, &write), "left to the replica that leads");
                 }
             }
         }
@@ -173,7 +173,7 @@ impl Reconciler<'_> {
             .delete_secret(operation, &self.namespace, name, version);
         match deleted.await {
             Ok(()) => {
-                info!(app = %self.key, secret = name, "{done}");
+                info!(app = %named(&self.key), secret = name, "{done}");
                 self.absent(name);
                 Ok(())
             }
@@ -223,7 +223,7 @@ impl Reconciler<'_> {
             Err(error) => {
                 let problem = error.write_problem();
                 let message = self.shown(&error, write);
-                warn!(app = %self.key, secret = name, error = message, "the tokens are kept, the write tried again");
+                warn!(app = %named(&self.key), secret = name, error = message, "the tokens are kept, the write tried again");
                 self.memory().writing(name).failed(
                     problem,
                     message,
@@ -307,7 +307,7 @@ impl Reconciler<'_> {
                 if error.is_not_found() || error.is_conflict() {
                     return None;
                 }
-                warn!(app = %self.key, %error, "tried again in {} s", RETRY.as_secs());
+                warn!(app = %named(&self.key), %error, "tried again in {} s", RETRY.as_secs());
                 wake_at = Some(now + RETRY);
                 return wake_at;
             }
@@ -381,7 +381,7 @@ impl Reconciler<'_> {
     pub async fn publish(&self, notice: &Notice) {
         let event = event(self.app, &self.context.instance, notice);
         if let Err(error) = self.context.cluster.publish(&self.namespace, &event).await {
-            warn!(app = %self.key, reason = notice.reason, %error, "the event is lost");
+            warn!(app = %named(&self.key), reason = notice.reason, %error, "the event is lost");
         }
     }
 

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::Context;
 use super::cluster::ClusterError;
-use super::index::ReferenceRef;
+use super::index::{ReferenceRef, named};
 use super::reconcile::event;
 use crate::api::DingTalkTokenReference;
 use crate::dingtalk::Redactor;
@@ -110,7 +110,7 @@ impl Copier<'_> {
                 return self.later(&error, now);
             }
         }
-        warn!(reference = %self.key, "the Secret changes faster than it can be followed");
+        warn!(reference = %named(&self.key), "the Secret changes faster than it can be followed");
         Some(Timestamp::now() + RETRY)
     }
 
@@ -125,7 +125,7 @@ impl Copier<'_> {
         if error.is_not_found() || error.is_conflict() {
             return None;
         }
-        warn!(reference = %self.key, %error, "tried again in {} s", RETRY.as_secs());
+        warn!(reference = %named(&self.key), %error, "tried again in {} s", RETRY.as_secs());
         Some(now + RETRY)
     }
 
@@ -201,7 +201,7 @@ impl Copier<'_> {
                 self.memory()
                     .writing(name)
                     .wrote(version, write.recorded, generation, repair, now);
-                info!(reference = %self.key, secret = name, "copied");
+                info!(reference = %named(&self.key), secret = name, "copied");
                 Ok(())
             }
             Err(error) if error.is_conflict() || error.is_not_found() => {
@@ -219,7 +219,7 @@ impl Copier<'_> {
                 let message = Redactor::new(sent, [name, &self.namespace, &self.key.name])
                     .clean(&error.to_string())
                     .unwrap_or_else(|| "the API server refused the write".to_owned());
-                warn!(reference = %self.key, secret = name, error = message, "the copy is tried again");
+                warn!(reference = %named(&self.key), secret = name, error = message, "the copy is tried again");
                 let mut memory = self.memory();
                 let writing = memory.writing(name);
                 writing.failed(problem, message, generation, rand::random(), now);
@@ -235,7 +235,7 @@ impl Copier<'_> {
         let deleted = cluster.delete_secret(operation, &self.namespace, name, version);
         match deleted.await {
             Ok(()) => {
-                info!(reference = %self.key, secret = name, "removed a copy");
+                info!(reference = %named(&self.key), secret = name, "removed a copy");
                 let users = self.context.secret_gone(&self.namespace, name);
                 self.context.wake_all(users);
                 Ok(())
@@ -291,7 +291,7 @@ impl Copier<'_> {
         if let Some(notice) = reference_notice(&previous, &current) {
             let event = event(self.reference, &self.context.instance, &notice);
             if let Err(error) = self.context.cluster.publish(&self.namespace, &event).await {
-                warn!(reference = %self.key, reason = notice.reason, %error, "the event is lost");
+                warn!(reference = %named(&self.key), reason = notice.reason, %error, "the event is lost");
             }
         }
         Ok(())

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::{debug, warn};
 
 use super::cluster::ClusterError;
+use super::index::named;
 use super::reconcile::Reconciler;
 use crate::plan::{Refresh, readers, refreshes_pods};
 
@@ -32,11 +33,11 @@ impl Reconciler<'_> {
             match told {
                 Ok(stuck) => (None, unrefreshed.told(&secrets, stuck, now)),
                 Err(error) if !error.is_forbidden() => {
-                    warn!(app = %self.key, %error, "pods are not told of a new token: tried again in {} s", RETRY.as_secs());
+                    warn!(app = %named(&self.key), %error, "pods are not told of a new token: tried again in {} s", RETRY.as_secs());
                     return Some(now + RETRY);
                 }
                 Err(error) => {
-                    warn!(app = %self.key, %error, "pods are not told of a new token");
+                    warn!(app = %named(&self.key), %error, "pods are not told of a new token");
                     let (at, notice) = unrefreshed.failed(&error.to_string(), now);
                     (Some(at), notice)
                 }
@@ -58,7 +59,7 @@ impl Reconciler<'_> {
         let readers = readers(&cluster.list_pods(&self.namespace).await?, secrets);
         for (pod, uid) in &readers.mounting {
             match cluster.touch_pod(&self.namespace, pod, uid, now).await {
-                Ok(()) => debug!(app = %self.key, pod, "told of a new token"),
+                Ok(()) => debug!(app = %named(&self.key), pod, "told of a new token"),
                 // It ended, or another has its name: nothing to tell.
                 Err(error) if error.is_not_found() || error.is_conflict() => {}
                 Err(error) => return Err(error),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
+use super::index::named;
 use super::reconcile::Reconciler;
 use crate::plan::{Restart, Schedule, Settled, restart_notice, restart_step};
 
@@ -29,9 +30,9 @@ impl Reconciler<'_> {
                 .restart(&self.namespace, workload, at)
                 .await;
             match restarted {
-                Ok(()) => info!(app = %self.key, ?kind, name, "restarted for a new token"),
+                Ok(()) => info!(app = %named(&self.key), ?kind, name, "restarted for a new token"),
                 Err(error) => {
-                    warn!(app = %self.key, ?kind, name, %error, "not restarted for a new token");
+                    warn!(app = %named(&self.key), ?kind, name, %error, "not restarted for a new token");
                     let is_gone = error.is_not_found();
                     failed.push((workload, error.to_string(), is_gone));
                 }

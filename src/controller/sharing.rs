@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tracing::debug;
 
 use super::fetcher::Job;
-use super::index::AppRef;
+use super::index::{AppRef, named};
 use super::{Context, life_left};
 use crate::dingtalk::{Credentials, Failure, Fingerprint, Minted};
 use crate::plan::{Data, Held, KnownCredentials, ObjectVersion, TokenRecord, lifetime};
@@ -240,7 +240,7 @@ impl Context {
         let corp_ids = [wish.corp_id.to_owned()];
         let mut memory = locked();
         memory.target_read(&name, &target, data.as_ref(), &corp_ids);
-        debug!(%app, secret = name, "its token is shared");
+        debug!(app = %named(app), secret = name, "its token is shared");
         let held = memory.corps.get(wish.corp_id)?.proven(&known);
         held.filter(is_wanted)
     }

@@ -65,6 +65,11 @@ async fn one_acts_and_a_clean_stop_hands_over_without_a_list_or_a_mint() {
     assert!(first.log().contains("leading") && second.log().contains("standing by"));
     sandbox.ready_app("one").await;
     assert_eq!(sandbox.calls_to("127.0.0.1").len(), 1);
+    for (replica, leads) in [(&first, "leader 1\n"), (&second, "leader 0\n")] {
+        let (_, metrics) = replica.health("/metrics").await.expect("metrics");
+        assert!(metrics.contains(leads), "{metrics}");
+        assert!(metrics.contains(r#"watch_age_seconds{resource="secrets"}"#));
+    }
     let lease = sandbox.api::<Lease>().get(LEASE).await.expect("a Lease");
     let spec = lease.spec.expect("a spec");
     assert_eq!(spec.lease_duration_seconds, Some(15));

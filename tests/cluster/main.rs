@@ -25,5 +25,6 @@ mod redaction;
 mod references;
 mod refresh;
 mod sharing;
+mod silence;
 mod spec;
 mod writes;

@@ -217,6 +217,24 @@ impl Sandbox {
         self.folder.path().join("operator.kubeconfig")
     }
 
+    /// The API server's address and port.
+    pub fn api_server(&self) -> String {
+        let admin = fs::read(&self.kubeconfig).expect("a kubeconfig");
+        let kubeconfig: Value = serde_json::from_slice(&admin).expect("JSON");
+        let server = kubeconfig["clusters"][0]["cluster"]["server"].as_str();
+        let address = server.and_then(|server| server.strip_prefix("https://"));
+        address.expect("a URL").to_owned()
+    }
+
+    /// The operator's way to the API server from now on.
+    pub fn reach_api_server_through(&self, port: u16) {
+        let path = self.operator_kubeconfig();
+        let text = fs::read(&path).expect("a kubeconfig");
+        let mut kubeconfig: Value = serde_json::from_slice(&text).expect("JSON");
+        kubeconfig["clusters"][0]["cluster"]["server"] = format!("https://127.0.0.1:{port}").into();
+        fs::write(&path, kubeconfig.to_string()).expect("written");
+    }
+
     pub fn start_operator(&mut self, arguments: &[&str]) {
         let site = format!("global={}", self.stub.url());
         let arguments = [&["--allow-plain-http"], arguments].concat();

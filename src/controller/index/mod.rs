@@ -28,6 +28,12 @@ pub fn app_ref(app: &DingTalkApp) -> AppRef {
         .within(app.metadata.namespace.as_deref().unwrap_or_default())
 }
 
+/// An object as people name it: `namespace/name`.
+pub fn named<K: kube::runtime::reflector::Lookup>(object: &ObjectRef<K>) -> String {
+    let namespace = object.namespace.as_deref().unwrap_or_default();
+    format!("{namespace}/{}", object.name)
+}
+
 /// A `DingTalkTokenReference`, by namespace and name.
 pub type ReferenceRef = ObjectRef<DingTalkTokenReference>;
 /// A Secret, by namespace and name.

@@ -55,8 +55,9 @@ impl Tokens {
         let (token, life) = match (last, repeat) {
             (Some(token), Repeat::SameExtended) => (token, life),
             (Some(token), Repeat::SameRemaining) => {
+                // What is left is told in whole seconds; the token lives on as it did.
                 let left = self.valid[&token].expires_at.duration_since(now);
-                (token, left.as_secs().max(1))
+                return (token, left.as_secs().max(1));
             }
             (Some(old), Repeat::NewRevoked) => {
                 self.valid.remove(&old);

@@ -71,6 +71,16 @@ fn check_machine() -> Result<(), Failure> {
             format!("not installed: {missing}; on Debian: apt-get install {missing}").into(),
         );
     }
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let sysroot = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .output()?;
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim());
+    if !sysroot.join("lib/rustlib").join(&target).is_dir() {
+        return Err(
+            format!("Rust cannot build a static program: rustup target add {target}").into(),
+        );
+    }
     Ok(())
 }
 

@@ -11,6 +11,8 @@ use crate::{Failure, root};
 
 /// Eleven seconds on an idle machine.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
+/// What is promised of the image.
+const IMAGE_MAX: u64 = 20 << 20;
 /// How the folder of a node begins; the process id that owns it follows.
 const FOLDERS: &str = "/tmp/dingtalk-e2e-";
 /// Where the logs of a failed run are left.
@@ -34,6 +36,14 @@ impl Node {
             Progress::start("building the images: the operator twice, and its consumers");
         script("tests/node/images/build.sh", &folder.join("images"))?;
         progress.done();
+        let image = fs::metadata(folder.join("images/operator-v0.1.0.tar"))?.len();
+        println!(
+            "   the operator's image, as it is pulled: {} KiB",
+            image / 1024
+        );
+        if image > IMAGE_MAX {
+            return Err(format!("the image is larger than {} MiB", IMAGE_MAX >> 20).into());
+        }
         let progress = Progress::start("booting the node: control plane, containerd, kubelet");
         let outer = command
             .arg(&folder)

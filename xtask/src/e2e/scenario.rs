@@ -140,7 +140,7 @@ impl World<'_> {
         // Until the last one has reached the files, at the kubelet's pace.
         std::thread::sleep(Duration::from_secs(95));
         self.judge()?;
-        self.check_memory()?;
+        self.check_restarts()?;
 
         heading("Uninstalled");
         let retained = Case {
@@ -159,16 +159,16 @@ impl World<'_> {
             "--grace-period=1",
         ])?;
         operator::uninstall(&self.kubectl, self.folder, source)?;
+        let refresh = self.folder.join("refresh-pods.yaml");
+        self.kubectl
+            .run(&["delete", "-f", &refresh.display().to_string()])?;
         let left = "only the Secret of the app with Retain is left";
         eventually(left, PATIENCE, || {
             let kinds = "secrets,roles,rolebindings,leases,deployments,clusterroles,clusterrolebindings,crds,namespaces";
             let all = self.kubectl.run(&["get", kinds, "-A", "-o", "name"])?;
             let ours: Vec<&str> = all
                 .lines()
-                .filter(|name| {
-                    (name.contains("dingtalk") && !name.contains("refresh-pods"))
-                        || name.ends_with("-token")
-                })
+                .filter(|name| name.contains("dingtalk") || name.ends_with("-token"))
                 .collect();
             Ok((ours == ["secret/retained-token"]).then_some(()))
         })?;
@@ -393,8 +393,8 @@ impl World<'_> {
         }
     }
 
-    /// What the operator takes, beside its limit.
-    fn check_memory(&self) -> Result<(), Failure> {
+    /// Whether any of the replicas that run now was restarted.
+    fn check_restarts(&self) -> Result<(), Failure> {
         let pods = self.kubectl.json(&["get", "pods", "-n", NAME])?;
         let restarts: u64 = pods["items"]
             .as_array()
