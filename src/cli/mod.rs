@@ -128,14 +128,6 @@ pub enum CliError {
     /// The signals cannot be listened to.
     #[error("listen to signals: {0}")]
     Signals(#[source] std::io::Error),
-    /// Another replica leads.
-    #[error(
-        "the Lease was lost to {to}, which leads now: this replica ends, to be started afresh and stand by"
-    )]
-    LeaseLost {
-        /// The other replica.
-        to: String,
-    },
     /// The app or one of its Secrets cannot be read or changed.
     #[error("{operation}: {source}")]
     Cluster {

@@ -11,7 +11,7 @@ use kube::client::ClientBuilder;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 use super::{CliError, SiteArguments};
 use crate::controller;
@@ -157,9 +157,19 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
         instance,
     };
     controller::run(client, dingtalk, metrics, options, ready, stop).await;
-    election.end().await?;
-    info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    Ok(match election.end().await {
+        Outcome::Released => {
+            info!("stopped");
+            ExitCode::SUCCESS
+        }
+        Outcome::Lost { to } => {
+            error!(
+                leader = to,
+                "the Lease was lost: this replica ends, to be started afresh and to stand by"
+            );
+            ExitCode::FAILURE
+        }
+    })
 }
 
 /// The election that goes on beside the controller, and a little longer.
@@ -205,14 +215,12 @@ impl Election {
     }
 
     /// Releases the Lease, now that all that was in hand is finished.
-    async fn end(self) -> Result<(), CliError> {
+    async fn end(self) -> Outcome {
         self.done.cancel();
-        let Some(task) = self.task else {
-            return Ok(());
-        };
-        match task.await {
-            Ok(Outcome::Lost { to }) => Err(CliError::LeaseLost { to }),
-            Ok(Outcome::Released) | Err(_) => Ok(()),
+        match self.task {
+            // The task ends with an outcome only.
+            Some(task) => task.await.unwrap_or(Outcome::Released),
+            None => Outcome::Released,
         }
     }
 }

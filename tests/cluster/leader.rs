@@ -136,7 +136,9 @@ async fn a_stopped_leader_overlaps_by_the_requests_that_it_had_sent_and_no_more(
     first.signal("CONT");
     assert!(sandbox.until_ended(&mut first).await);
     assert!(
-        first.log().contains("the Lease was lost to"),
+        first
+            .log()
+            .contains("the Lease was lost: this replica ends"),
         "{}",
         first.log()
     );

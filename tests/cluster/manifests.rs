@@ -15,8 +15,16 @@ const CHART: &str = "deploy/helm/dingtalk-token-operator";
 const NAME: &str = "dingtalk-token-operator";
 
 fn helm(arguments: &[&str]) -> String {
+    said(&mut helm_command(arguments))
+}
+
+fn helm_command(arguments: &[&str]) -> Command {
     let program = std::env::var_os("HELM").expect("`cargo xtask test` sets it");
-    said(Command::new(program).args(arguments))
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
 }
 
 fn kustomize(folder: &str) -> String {
@@ -95,7 +103,7 @@ fn the_chart_is_well_formed_and_its_values_do_what_they_say() {
     helm(&["lint", "--strict", CHART]);
     let all = objects(&template(&[
         "--set=watchNamespaces={hr,payroll},args={--log-format=json},replicas=3",
-        "--set=rolloutRestart=true,refreshPods=true,networkPolicy.enabled=false",
+        "--set=rolloutRestart=true,refreshPods=true,monitoring=true,networkPolicy.enabled=false",
         "--set=podDisruptionBudget.enabled=false,image.tag=v9,image.pullPolicy=Never",
         "--set=env[0].name=HTTPS_PROXY,env[0].value=http://proxy:3128",
         "--set=volumes[0].name=ca,volumes[0].secret.secretName=ca",
@@ -121,6 +129,13 @@ fn the_chart_is_well_formed_and_its_values_do_what_they_say() {
     assert_eq!(container["imagePullPolicy"], "Never");
     assert_eq!(container["env"][0]["value"], "http://proxy:3128");
     assert_eq!(container["volumeMounts"][0]["mountPath"], "/ca");
+    let rules = &all["PrometheusRule/dingtalk-token-operator/dingtalk-token-operator"];
+    let source = include_str!("../../deploy/monitoring/prometheus-rule.yaml");
+    assert_eq!(rules["spec"], documents(source)[0]["spec"]);
+    let dashboard = "ConfigMap/dingtalk-token-operator/dingtalk-token-operator-dashboard";
+    let dashboard = all[dashboard]["data"]["dingtalk-token-operator.json"].as_str();
+    let source = include_str!("../../deploy/monitoring/dingtalk-token-operator.json");
+    assert_eq!(dashboard, Some(source));
     let kinds = |kind: &str| all.keys().filter(|key| key.starts_with(kind)).count();
     assert_eq!(kinds("NetworkPolicy/") + kinds("PodDisruptionBudget/"), 0);
     // Three roles in each of the two namespaces, and that for the Lease.
@@ -135,6 +150,24 @@ fn the_chart_is_well_formed_and_its_values_do_what_they_say() {
         "ClusterRole//dingtalk-token-operator-view",
     ];
     assert_eq!(cluster_roles, names);
+}
+
+#[test]
+fn a_value_that_does_not_exist_or_is_of_the_wrong_kind_is_refused() {
+    for (wrong, said) in [
+        ("watchNamespace=hr", "watchNamespace"),
+        ("replicas=0", "replicas"),
+        ("watchNamespaces={HR}", "watchNamespaces"),
+    ] {
+        let set = format!("--set={wrong}");
+        let mut command = helm_command(&["template", NAME, CHART, &set]);
+        let output = command.output().expect("started");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            !output.status.success() && error.contains(said),
+            "{wrong}: {error}"
+        );
+    }
 }
 
 #[test]

@@ -2,35 +2,14 @@
 
 use dingtalk_token_operator::api::DingTalkApp;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::api::rbac::v1::ClusterRole;
-use kube::Api;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::support::{Sandbox, document};
+use crate::support::Sandbox;
 
 const TOLD: &str = "dingtalk-token-operator.github.io/token-written-at";
 
 impl Sandbox {
-    /// Applies and binds the role of `deploy/opt-in/refresh-pods.yaml`.
-    async fn grant_refresh(&self) {
-        let role = document(
-            include_str!("../../deploy/opt-in/refresh-pods.yaml"),
-            "ClusterRole",
-        );
-        let name = "dingtalk-token-operator-refresh-pods";
-        Api::<ClusterRole>::all(self.client.clone())
-            .patch(
-                name,
-                &PatchParams::apply("test").force(),
-                &Patch::Apply(role),
-            )
-            .await
-            .expect("the role");
-        self.bind("ClusterRole", name).await;
-    }
-
     /// A pod that uses `payroll-token` in this way, and is never scheduled.
     pub async fn reader(&self, name: &str, container: Value) {
         let mut container = container;
@@ -90,7 +69,9 @@ async fn pods_that_mount_the_secret_are_told_and_those_that_never_see_it_are_nam
         "{events:?}"
     );
 
-    sandbox.grant_refresh().await;
+    let role = include_str!("../../deploy/opt-in/refresh-pods.yaml");
+    let role = sandbox.install_role(role).await;
+    sandbox.bind("ClusterRole", &role).await;
     // A missing role is looked at again after minutes, or at the next start.
     let mut sandbox = sandbox;
     sandbox.stop_operator();

@@ -322,7 +322,9 @@ async fn workloads_are_restarted_after_a_new_value_and_only_then() {
             .cloned()
     };
     assert_eq!(restarted().await, None, "nor at the first issue");
-    sandbox.install_restart_role().await;
+    sandbox
+        .install_role(include_str!("../../deploy/opt-in/rollout-restart.yaml"))
+        .await;
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
         "metadata": {"name": "restart"},
@@ -402,25 +404,4 @@ async fn what_another_writer_does_to_labels_annotations_and_owner_is_put_right_o
     let events = sandbox.until_event("SecretRestored").await;
     assert_eq!(events.len(), 1);
     assert_eq!(sandbox.stub.calls("ding1").len(), 1);
-}
-
-impl Sandbox {
-    async fn install_restart_role(&self) {
-        use k8s_openapi::api::rbac::v1::ClusterRole;
-        use kube::Api;
-        use kube::api::{Patch, PatchParams};
-        let role = crate::support::document(
-            include_str!("../../deploy/opt-in/rollout-restart.yaml"),
-            "ClusterRole",
-        );
-        let name = "dingtalk-token-operator-rollout-restart";
-        Api::<ClusterRole>::all(self.client.clone())
-            .patch(
-                name,
-                &PatchParams::apply("test").force(),
-                &Patch::Apply(role),
-            )
-            .await
-            .expect("the role");
-    }
 }

@@ -202,6 +202,25 @@ impl Sandbox {
         fs::write(self.operator_kubeconfig(), kubeconfig.to_string()).expect("written");
     }
 
+    /// Applies the ClusterRole of a YAML text, bound to nobody; gives its name.
+    pub async fn install_role(&self, text: &str) -> String {
+        let role = document(text, "ClusterRole");
+        let name = role["metadata"]["name"]
+            .as_str()
+            .expect("a name")
+            .to_owned();
+        let roles: Api<ClusterRole> = Api::all(self.client.clone());
+        roles
+            .patch(
+                &name,
+                &PatchParams::apply("test").force(),
+                &Patch::Apply(role),
+            )
+            .await
+            .expect("the role");
+        name
+    }
+
     /// Gives the operator the rights of a role, in this namespace.
     pub async fn bind(&self, kind: &str, name: &str) {
         let binding = json!({

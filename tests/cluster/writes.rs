@@ -227,7 +227,10 @@ async fn a_terminating_namespace_gets_no_retry_storm() {
         .merge::<dingtalk_token_operator::api::DingTalkApp>("payroll", finalizer.clone())
         .await;
     sandbox
-        .merge::<k8s_openapi::api::rbac::v1::RoleBinding>("operator", finalizer.clone())
+        .merge::<k8s_openapi::api::rbac::v1::RoleBinding>(
+            "dingtalk-token-operator",
+            finalizer.clone(),
+        )
         .await;
     sandbox
         .merge::<k8s_openapi::api::core::v1::ServiceAccount>("operator", finalizer)
@@ -258,7 +261,10 @@ async fn a_terminating_namespace_gets_no_retry_storm() {
         .merge::<dingtalk_token_operator::api::DingTalkApp>("payroll", nothing.clone())
         .await;
     sandbox
-        .merge::<k8s_openapi::api::rbac::v1::RoleBinding>("operator", nothing.clone())
+        .merge::<k8s_openapi::api::rbac::v1::RoleBinding>(
+            "dingtalk-token-operator",
+            nothing.clone(),
+        )
         .await;
     sandbox
         .merge::<k8s_openapi::api::core::v1::ServiceAccount>("operator", nothing)
