@@ -2,6 +2,7 @@
 
 mod support;
 
+mod api_server;
 mod budget;
 mod changes;
 mod commands;
@@ -25,6 +26,5 @@ mod redaction;
 mod references;
 mod refresh;
 mod sharing;
-mod silence;
 mod spec;
 mod writes;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -14,9 +14,13 @@ use serde_json::{Value, json};
 
 use crate::support::{CLIENT_ID, CLIENT_SECRET, Operator, Sandbox, document, shared_plane, xtask};
 
-const INSTALL: &str = "install Prometheus (Debian: apt-get install prometheus)";
 const ALERT_TESTS: &str = include_str!("../monitoring/alerts_test.yaml");
 const DASHBOARD: &str = include_str!("../../deploy/monitoring/dingtalk-token-operator.json");
+
+fn program(variable: &str) -> PathBuf {
+    let path = std::env::var_os(variable);
+    path.expect("`cargo xtask test` sets it").into()
+}
 
 /// The rules as Prometheus itself reads them.
 fn rules() -> Value {
@@ -25,11 +29,11 @@ fn rules() -> Value {
 }
 
 fn promtool(arguments: &[&str], folder: &Path) {
-    let output = Command::new("promtool")
+    let output = Command::new(program("PROMTOOL"))
         .args(arguments)
         .current_dir(folder)
         .output()
-        .expect(INSTALL);
+        .expect("promtool");
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     assert!(output.status.success(), "{said}");
@@ -110,7 +114,7 @@ impl Prometheus {
             .expect("a port")
             .port();
         let log = fs::File::create(folder.join("prometheus.txt")).expect("a log");
-        let child = bound(&xtask(), Path::new("prometheus"))
+        let child = bound(&xtask(), &program("PROMETHEUS"))
             .args(["--config.file", "prometheus.yaml"])
             .args(["--storage.tsdb.path", "prometheus-data"])
             .args(["--web.listen-address", &format!("127.0.0.1:{port}")])
@@ -119,7 +123,7 @@ impl Prometheus {
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .expect(INSTALL);
+            .expect("Prometheus");
         let url = format!("http://127.0.0.1:{port}");
         Self { child, url }
     }

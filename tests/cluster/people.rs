@@ -278,3 +278,23 @@ async fn a_name_of_any_length_is_served() {
     sandbox.until_ready(&name).await;
     sandbox.until_event("TokenIssued").await;
 }
+
+#[tokio::test]
+async fn logs_for_programs_are_objects_that_name_what_they_are_about() {
+    let mut sandbox = Sandbox::without_operator("people-logs", shared_plane().await).await;
+    sandbox.start_operator(&["--log-format", "json"]);
+    sandbox.ready_app("payroll").await;
+    sandbox.stop_operator();
+    let logs = sandbox.logs();
+    let lines: Vec<Value> = logs
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    let fetched = lines
+        .iter()
+        .find(|line| line["message"] == "token fetched")
+        .expect("a line");
+    assert_eq!(fetched["app"], format!("{}/payroll", sandbox.namespace));
+    assert_eq!(fetched["corp_id"], "ding1");
+    assert_eq!(fetched["level"], "INFO");
+}

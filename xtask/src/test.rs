@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode, Stdio};
 
-use local_control_plane::{Assets, Version, helm};
+use local_control_plane::{Assets, Version, helm, prometheus};
 
 use crate::{Failure, cargo, cargo_program};
 
@@ -13,6 +13,7 @@ use crate::{Failure, cargo, cargo_program};
 /// programs that they are told of here.
 pub(crate) fn run(kubernetes: Version, arguments: &[OsString]) -> Result<ExitCode, Failure> {
     let assets = Assets::get(kubernetes)?;
+    let (prometheus, promtool) = prometheus()?;
     let xtask = std::env::current_exe()?;
     // The guard ends cargo and the tests when this process ends, however it ends.
     let mut child = cargo(&mut Command::new(&xtask))
@@ -27,6 +28,8 @@ pub(crate) fn run(kubernetes: Version, arguments: &[OsString]) -> Result<ExitCod
         )
         .env("XTASK", &xtask)
         .env("HELM", helm()?)
+        .env("PROMETHEUS", prometheus)
+        .env("PROMTOOL", promtool)
         .env(
             "LOCAL_CONTROL_PLANE_ASSETS",
             serde_json::to_string(&assets)?,

@@ -178,12 +178,37 @@ const NODE_PROGRAMS: [Program; 10] = [
     ),
 ];
 const HELM: Program = Program::of("helm", "helm", "helm.sh/helm/v4/cmd/helm");
-/// What containerd is built without: snapshotters that need libraries of C.
-const TAGS: &str = "no_btrfs,no_devmapper,no_zfs,urfave_cli_no_docs";
+const PROMETHEUS: Program = Program::of(
+    "prometheus",
+    "prometheus",
+    "github.com/prometheus/prometheus/cmd/prometheus",
+);
+const PROMTOOL: Program = Program::of(
+    "prometheus",
+    "promtool",
+    "github.com/prometheus/prometheus/cmd/promtool",
+);
+
+/// What a module is built without.
+fn tags(module: &str) -> &'static str {
+    match module {
+        // Snapshotters that need libraries of C.
+        "runtime" => "no_btrfs,no_devmapper,no_zfs,urfave_cli_no_docs",
+        // Service discovery in every cloud.
+        "prometheus" => "remove_all_sd",
+        _ => "",
+    }
+}
 
 /// Finds or builds Helm.
 pub fn helm() -> Result<PathBuf, AssetsError> {
     built(&HELM, "helm")
+}
+
+/// Finds or builds Prometheus and its promtool.
+pub fn prometheus() -> Result<(PathBuf, PathBuf), AssetsError> {
+    let module = PROMETHEUS.name;
+    Ok((built(&PROMETHEUS, module)?, built(&PROMTOOL, module)?))
 }
 
 /// Finds or builds what a node has beside the control plane; gives the folder of each program, by
@@ -260,7 +285,7 @@ fn built(program: &Program, module: &str) -> Result<PathBuf, AssetsError> {
     let unfinished = folder.join(format!("{program}.unfinished"));
     let status = Command::new("go")
         .args(["build", "-trimpath", "-ldflags", &flags, "-tags"])
-        .arg(if name == "runtime" { TAGS } else { "" })
+        .arg(tags(name))
         .arg("-o")
         .arg(&unfinished)
         .arg(package)

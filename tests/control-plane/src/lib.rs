@@ -12,7 +12,7 @@ mod pki;
 mod progress;
 mod supervisor;
 
-pub use assets::{Assets, AssetsError, Version, helm, node_programs};
+pub use assets::{Assets, AssetsError, Version, helm, node_programs, prometheus};
 pub use bound::{bound, exec_bound, guard};
 pub use handle::{ControlPlane, ControlPlaneError};
 pub use progress::Progress;

@@ -1,4 +1,4 @@
-//! Watches that fall silent while the API server answers.
+//! An API server that answers, but not on every connection.
 
 use std::sync::Arc;
 use std::time::Duration;
