@@ -104,3 +104,42 @@ async fn metrics_text(State(served): State<Served>) -> impl IntoResponse {
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, kind, String::new()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::operator::{Leadership, Replica, WatchTimes};
+
+    #[tokio::test]
+    async fn liveness_fails_where_a_loop_stands_still_and_nowhere_else() {
+        let replica = Replica {
+            leadership: Arc::new(Leadership::default()),
+            watches: WatchTimes::default(),
+        };
+        // Nothing is listed, nobody leads: no reason to be restarted.
+        let served = Served {
+            metrics: Arc::new(Metrics::new(true, replica)),
+            ready: watch::channel(false).1,
+            pulse: Arc::default(),
+        };
+        let status = async || {
+            healthz(State(served.clone()))
+                .await
+                .into_response()
+                .status()
+        };
+        assert_eq!(status().await, StatusCode::OK);
+        let ready = readyz(State(served.clone())).await.into_response();
+        assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(100));
+        served
+            .pulse
+            .alarm
+            .beat(long_ago.expect("the machine is up for longer"));
+        assert_eq!(status().await, StatusCode::SERVICE_UNAVAILABLE);
+        served.pulse.alarm.beat(Instant::now());
+        assert_eq!(status().await, StatusCode::OK);
+    }
+}

@@ -1,6 +1,7 @@
 //! Which app references which Secret, and what is known of those Secrets. Other people's Secrets
 //! pass by and are not kept.
 
+mod names;
 mod references;
 #[cfg(test)]
 mod tests;
@@ -10,34 +11,15 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use kube::runtime::reflector::ObjectRef;
 
-use crate::api::{CredentialsSecretRef, DingTalkApp, DingTalkTokenReference, Layout};
-
+use crate::api::{CredentialsSecretRef, DingTalkApp, Layout};
 use crate::plan::{
     Claim, CredentialsSeen, ObjectVersion, TargetMeta, TargetSeen, View, ownership, per_corp_name,
     wanted,
 };
+pub use names::{AppRef, ReferenceRef, app_ref, named};
+use names::{SecretRef, secret_ref};
 use references::Reference;
-
-/// An app, by namespace and name.
-pub type AppRef = ObjectRef<DingTalkApp>;
-/// The reference of an app: its name without UID and version, which thousands of copies would carry.
-pub fn app_ref(app: &DingTalkApp) -> AppRef {
-    AppRef::new(app.metadata.name.as_deref().unwrap_or_default())
-        .within(app.metadata.namespace.as_deref().unwrap_or_default())
-}
-
-/// An object as people name it: `namespace/name`.
-pub fn named<K: kube::runtime::reflector::Lookup>(object: &ObjectRef<K>) -> String {
-    let namespace = object.namespace.as_deref().unwrap_or_default();
-    format!("{namespace}/{}", object.name)
-}
-
-/// A `DingTalkTokenReference`, by namespace and name.
-pub type ReferenceRef = ObjectRef<DingTalkTokenReference>;
-/// A Secret, by namespace and name.
-type SecretRef = (String, String);
 
 struct App {
     uid: String,
@@ -478,13 +460,6 @@ impl Index {
 
 fn in_scope(scope: Option<&str>, namespace: Option<&str>) -> bool {
     scope.is_none() || scope == namespace
-}
-
-fn secret_ref(meta: &ObjectMeta) -> SecretRef {
-    (
-        meta.namespace.clone().unwrap_or_default(),
-        meta.name.clone().unwrap_or_default(),
-    )
 }
 
 /// Whether `new` is a later state than `old`. An answer to a write and the watch's event of it
