@@ -228,14 +228,17 @@ async fn what_another_leader_wrote_stays_and_what_nobody_else_has_is_still_writt
 async fn an_outage_of_the_api_server_restarts_nothing() {
     let mut plane = Plane::start().await;
     let sandbox = Sandbox::without_operator("outage", &plane).await;
-    let mut only = sandbox.standing("127.0.0.1").await;
+    let mut leader = sandbox.standing("127.0.0.1").await;
+    let mut standby = sandbox.standing("localhost").await;
     sandbox.ready_app("one").await;
     let holder = sandbox.holder().await.expect("a leader");
     plane.control_plane.stop_api_server().expect("stopped");
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let (status, said) = only.health("/healthz").await.expect("an answer");
-        assert_eq!((status, said.as_str()), (200, "ok"));
+        for replica in [&leader, &standby] {
+            let (status, said) = replica.health("/healthz").await.expect("an answer");
+            assert_eq!((status, said.as_str()), (200, "ok"));
+        }
     }
     plane.control_plane.start_api_server().expect("started");
     sandbox
@@ -246,7 +249,7 @@ async fn an_outage_of_the_api_server_restarts_nothing() {
         .await;
     sandbox.app("two", "ding2").await;
     sandbox.until_ready("two").await;
-    assert_eq!(only.ended(), None);
+    assert_eq!((leader.ended(), standby.ended()), (None, None));
     assert_eq!(sandbox.holder().await, Some(holder));
     let lease = sandbox.api::<Lease>().get(LEASE).await.expect("a Lease");
     assert_eq!(lease.spec.and_then(|spec| spec.lease_transitions), Some(0));

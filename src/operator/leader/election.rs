@@ -11,6 +11,9 @@ pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// How long between two tries to get or to renew it; client-go's default.
 pub const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
+/// So long without a look leaves its holder too little of the lease to renew it.
+const INTERRUPTION: Duration = Duration::from_secs(LEASE_DURATION.as_secs() / 2);
+
 /// A Lease as it was seen last. Its times are of another machine's clock and are not relied on:
 /// it runs out when it has not changed for as long as it lasts.
 #[derive(Clone, Debug)]
@@ -48,6 +51,7 @@ pub enum Standing {
 pub struct Election {
     identity: String,
     seen: Option<Seen>,
+    looked_at: Option<Instant>,
 }
 
 impl Election {
@@ -56,11 +60,18 @@ impl Election {
         Self {
             identity,
             seen: None,
+            looked_at: None,
         }
     }
 
     /// Takes note of the Lease as it is; `None` where there is none.
     pub fn saw(&mut self, lease: Option<Lease>, now: Instant) {
+        // Where it could not be looked at, whoever has it could not renew it either, and has the time
+        // to when that is over: an outage of the API server changes no leader.
+        let interrupted = self
+            .looked_at
+            .replace(now)
+            .is_some_and(|at| now.saturating_duration_since(at) > INTERRUPTION);
         let Some(Lease { metadata, spec }) = lease else {
             self.seen = None;
             return;
@@ -68,7 +79,9 @@ impl Election {
         let spec = spec.unwrap_or_default();
         let seconds = spec.lease_duration_seconds.unwrap_or_default();
         let since = match &self.seen {
-            Some(seen) if seen.resource_version == metadata.resource_version => seen.since,
+            Some(seen) if seen.resource_version == metadata.resource_version && !interrupted => {
+                seen.since
+            }
             _ => now,
         };
         self.seen = Some(Seen {
@@ -183,17 +196,24 @@ mod tests {
         assert_eq!(created.metadata.resource_version, None);
     }
 
+    /// Looks every two seconds, from one second to another, and sees this version.
+    fn looks(election: &mut Election, start: Instant, seconds: (u64, u64), version: &str) {
+        for second in (seconds.0..=seconds.1).step_by(2) {
+            let now = start + Duration::from_secs(second);
+            election.saw(Some(lease("b", version)), now);
+        }
+    }
+
     #[test]
     fn that_of_another_is_taken_when_it_has_not_changed_for_as_long_as_it_lasts() {
         let (mut election, start) = (Election::new("a".into()), Instant::now());
         let wall = Timestamp::UNIX_EPOCH;
         let at = |seconds| start + Duration::from_secs(seconds);
-        election.saw(Some(lease("b", "1")), start);
+        looks(&mut election, start, (0, 14), "1");
         assert_eq!(election.standing(), Standing::Theirs("b".to_owned()));
-        election.saw(Some(lease("b", "1")), at(14));
         assert_eq!(election.turn(true, wall, at(14)), None);
         // It was renewed in the last moment.
-        election.saw(Some(lease("b", "2")), at(15));
+        looks(&mut election, start, (15, 29), "2");
         assert_eq!(election.turn(true, wall, at(29)), None);
         let spec = written(election.turn(true, wall, at(30)));
         assert_eq!(spec.lease_transitions, Some(5));
@@ -201,6 +221,22 @@ mod tests {
         assert_eq!(taken.metadata.resource_version.as_deref(), Some("2"));
         // Never on what was seen long ago.
         assert_eq!(election.turn(false, wall, at(60)), Some(Turn::Read));
+    }
+
+    #[test]
+    fn after_an_outage_its_holder_has_the_time_to_renew_it() {
+        let (mut election, start) = (Election::new("a".into()), Instant::now());
+        let wall = Timestamp::UNIX_EPOCH;
+        let at = |seconds| start + Duration::from_secs(seconds);
+        looks(&mut election, start, (0, 2), "1");
+        looks(&mut election, start, (60, 74), "1");
+        assert_eq!(election.turn(true, wall, at(74)), None);
+        written(election.turn(true, wall, at(75)));
+        // A look that fails now and then puts nothing off.
+        let mut election = Election::new("a".into());
+        looks(&mut election, start, (0, 6), "1");
+        looks(&mut election, start, (12, 15), "1");
+        written(election.turn(true, wall, at(15)));
     }
 
     #[test]
