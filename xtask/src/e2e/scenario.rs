@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 use super::kubectl::{Kubectl, eventually};
 use super::operator::{self, NAME};
-use super::sites::{self, CLIENT_ID, CLIENT_SECRET, CORP_ID, Site};
+use super::sites::{self, CLIENT_SECRET, CORP_ID, Site};
 use crate::Failure;
 
 /// Where the apps and their consumers are.
@@ -100,7 +100,7 @@ impl World<'_> {
         self.namespace()?;
         self.bind_refresh()?;
         for case in &CASES {
-            self.kubectl.apply(&[app(case.name, case.site, case)])?;
+            self.apply_app(case)?;
             self.kubectl.apply(&[self.consumer(case)?])?;
         }
         self.until_consuming(&CASES)?;
@@ -128,9 +128,10 @@ impl World<'_> {
         std::thread::sleep(PAUSE);
 
         heading("Several renewals later");
-        for site in &self.sites[..2] {
+        for case in CASES.iter().filter(|case| !case.has_gap) {
+            let site = self.site(case)?;
             let what = format!("{RENEWALS} renewals of {}", site.name);
-            let seen = || site.stub.calls(CORP_ID).len() > RENEWALS;
+            let seen = || site.mints(case.name) > RENEWALS;
             eventually(&what, PATIENCE * 3, || Ok(seen().then_some(())))?;
         }
         // Until the last one has reached the files, at the kubelet's pace.
@@ -139,13 +140,23 @@ impl World<'_> {
         self.check_restarts()?;
 
         heading("Uninstalled");
-        let retained = Case {
-            ..case("retained", "same-extended", "go")
-        };
-        let mut retained = app(retained.name, retained.site, &retained);
-        retained["spec"]["target"]["deletionPolicy"] = json!("Retain");
-        self.kubectl.apply(&[retained])?;
-        self.until_ready("retained")?;
+        self.apply_app(&case("retained", "same-extended", "go"))?;
+        let policy = r#"{"spec": {"target": {"deletionPolicy": "Retain"}}}"#;
+        self.kubectl.run(&[
+            "patch",
+            "dta",
+            "retained",
+            "-n",
+            NAMESPACE,
+            "--type=merge",
+            "--patch",
+            policy,
+        ])?;
+        eventually("its Secret belongs to nobody", PATIENCE, || {
+            let secret = ["get", "secret", "retained-token", "-n", NAMESPACE];
+            let owners = &self.kubectl.json(&secret)?["metadata"]["ownerReferences"];
+            Ok(owners.is_null().then_some(()))
+        })?;
         self.kubectl.run(&[
             "delete",
             "pods",
@@ -209,7 +220,8 @@ impl World<'_> {
         }
         let source = "deploy/namespaced";
         operator::install(&self.kubectl, self.folder, source, &self.sites)?;
-        let mut elsewhere = app("elsewhere", "same-extended", &CASES[0]);
+        let mut elsewhere = app(&CASES[0]);
+        elsewhere["metadata"]["name"] = json!("elsewhere");
         elsewhere["metadata"]["namespace"] = json!("other");
         self.kubectl.apply(&[elsewhere])?;
         self.core(NAMESPACE)?;
@@ -235,8 +247,7 @@ impl World<'_> {
     fn core(&self, namespace: &str) -> Result<(), Failure> {
         self.namespace()?;
         let case = &CASES[..1];
-        self.kubectl
-            .apply(&[app(case[0].name, case[0].site, &case[0])])?;
+        self.apply_app(&case[0])?;
         self.kubectl.apply(&[self.consumer(&case[0])?])?;
         self.until_consuming(case)?;
         self.kubectl.show(&["get", "dta", "-n", namespace])
@@ -247,11 +258,6 @@ impl World<'_> {
         self.kubectl.apply(&[
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}),
             operator::authority(self.folder, NAMESPACE)?,
-            json!({
-                "apiVersion": "v1", "kind": "Secret",
-                "metadata": {"name": "credentials", "namespace": NAMESPACE},
-                "stringData": {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET},
-            }),
         ])?;
         eventually("the namespace has its service account", PATIENCE, || {
             self.kubectl
@@ -271,9 +277,26 @@ impl World<'_> {
         Ok(())
     }
 
-    fn consumer(&self, case: &Case) -> Result<Value, Failure> {
+    fn site(&self, case: &Case) -> Result<&Site, Failure> {
         let site = self.sites.iter().find(|site| site.name == case.site);
-        let site = site.ok_or("no such site")?;
+        Ok(site.ok_or("no such site")?)
+    }
+
+    /// Applies an app with credentials of its own; its client_id is its name.
+    fn apply_app(&self, case: &Case) -> Result<(), Failure> {
+        let stub = &self.site(case)?.stub;
+        stub.register(case.name, CLIENT_SECRET, &[CORP_ID]);
+        let name = format!("{}-credentials", case.name);
+        let credentials = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "stringData": {"client_id": case.name, "client_secret": CLIENT_SECRET},
+        });
+        self.kubectl.apply(&[credentials, app(case)])
+    }
+
+    fn consumer(&self, case: &Case) -> Result<Value, Failure> {
+        let site = self.site(case)?;
         Ok(json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": case.name, "namespace": NAMESPACE},
@@ -349,8 +372,7 @@ impl World<'_> {
         let mut wrong = Vec::new();
         for case in &CASES {
             let seen = self.consumed(case)?;
-            let site = self.sites.iter().find(|site| site.name == case.site);
-            let mints = site.map_or(0, |site| site.stub.calls(CORP_ID).len());
+            let mints = self.site(case)?.mints(case.name);
             let gaps: Vec<String> = seen.gaps.iter().map(|gap| format!("{gap:.1}")).collect();
             println!(
                 "   {:<20} {:<15} {:<8} {:>6} {:>8} {:>5}  {}",
@@ -446,15 +468,16 @@ impl Consumed {
     }
 }
 
-fn app(name: &str, site: &str, case: &Case) -> Value {
+/// The app of a case; its credentials are in `<name>-credentials`.
+fn app(case: &Case) -> Value {
     let mut app = json!({
         "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
         "kind": "DingTalkApp",
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": case.name, "namespace": NAMESPACE},
         "spec": {
-            "credentialsSecretRef": {"name": "credentials"},
+            "credentialsSecretRef": {"name": format!("{}-credentials", case.name)},
             "corpIds": [CORP_ID],
-            "site": site,
+            "site": case.site,
             "target": {"refreshPods": case.refresh_pods},
         },
     });

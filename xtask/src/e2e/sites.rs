@@ -15,7 +15,6 @@ use crate::Failure;
 
 /// The node's address, which its pods reach.
 const NODE: &str = "10.200.0.1";
-pub(super) const CLIENT_ID: &str = "dinge2e";
 pub(super) const CLIENT_SECRET: &str = "end-to-end-secret";
 pub(super) const CORP_ID: &str = "dinge2ecorp";
 
@@ -24,6 +23,16 @@ pub(super) struct Site {
     pub(super) name: &'static str,
     pub(super) url: String,
     pub(super) stub: Stub,
+}
+
+impl Site {
+    /// How often an app of this client_id has fetched a token.
+    pub(super) fn mints(&self, client_id: &str) -> usize {
+        let calls = self.stub.calls(CORP_ID).into_iter();
+        calls
+            .filter(|call| call.client_id.as_deref() == Some(client_id))
+            .count()
+    }
 }
 
 /// The behaviours, the port of each, and the life of its tokens in seconds.
@@ -51,7 +60,6 @@ pub(super) async fn start(folder: &Path) -> Result<Vec<Site>, Failure> {
             settings.repeat = repeat;
             settings.expires_in = life;
         });
-        stub.register(CLIENT_ID, CLIENT_SECRET, &[CORP_ID]);
         let listener = TcpListener::bind((NODE, port)).await?;
         tokio::spawn(serve(listener, acceptor.clone(), stub.port()));
         let url = format!("https://{NODE}:{port}");
