@@ -41,6 +41,8 @@ use watch::Scope;
 
 /// Apps that are worked on at once. Each waits for the API server only, never for DingTalk.
 const CONCURRENCY: u16 = 32;
+/// How long the last writes may take, of the 30 s that a pod has to end.
+const LAST_WRITES: Duration = Duration::from_secs(10);
 /// From the end of the last fetch to the end of the controller: enough for it to be woken.
 const HANDOVER: Duration = Duration::from_millis(100);
 
@@ -290,6 +292,32 @@ impl Context {
         }
     }
 
+    /// Has every token written that this process holds and no Secret does: one that is lost may have
+    /// revoked the one that is there.
+    async fn write_what_is_held(&self) {
+        let deadline = tokio::time::Instant::now() + LAST_WRITES;
+        let mut woken = false;
+        while tokio::time::Instant::now() < deadline {
+            let unwritten = self.unwritten();
+            if unwritten.is_empty() {
+                return;
+            }
+            if !std::mem::replace(&mut woken, true) {
+                self.wake_all(unwritten);
+            }
+            tokio::time::sleep(HANDOVER).await;
+        }
+    }
+
+    fn unwritten(&self) -> Vec<AppRef> {
+        let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        let unwritten = memories.iter().filter(|(_, memory)| {
+            let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            memory.is_to_be_written()
+        });
+        unwritten.map(|(app, _)| app.clone()).collect()
+    }
+
     fn remembered(&self, app: &AppRef) -> Option<Remembered> {
         let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         memories.get(app).cloned()
@@ -439,7 +467,8 @@ pub async fn run(
         tokio::spawn(async move { context.follow_leadership().await })
     };
     let fetcher = tokio::spawn(async move {
-        fetcher::run(context, options.rates, job_queue, stop).await;
+        fetcher::run(Arc::clone(&context), options.rates, job_queue, stop).await;
+        context.write_what_is_held().await;
         // What was fetched last has been handed over for writing: let the controller pick it up.
         tokio::time::sleep(HANDOVER).await;
         drained.cancel();

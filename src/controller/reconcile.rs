@@ -119,7 +119,8 @@ impl Reconciler<'_> {
     /// (pure) Looks at what is known and decides; `None` where the app is gone.
     fn decide(&self, now: Timestamp) -> Option<Step> {
         let index = self.context.index();
-        let view = index.view(self.app, self.context.site_known(self.app))?;
+        let mut view = index.view(self.app, self.context.site_known(self.app))?;
+        view.is_ending = self.context.stop.is_cancelled() || !self.context.leads();
         Some(next_step(&view, &mut self.memory(), now))
     }
 

@@ -243,6 +243,16 @@ impl Memory {
         (done != Some(request) && !is_answered()).then_some(request)
     }
 
+    /// Whether there is a token that no Secret holds yet, and nothing stands in the way of writing it.
+    pub fn is_to_be_written(&self) -> bool {
+        let mut corps = self.corps.values();
+        corps.any(|corp| corp.unwritten_since.is_some())
+            && self
+                .targets
+                .values()
+                .all(|writing| writing.failure.is_none())
+    }
+
     /// What was queued is not wanted any more.
     pub fn abandon(&mut self) {
         for corp in self.corps.values_mut() {

@@ -205,7 +205,7 @@ fn batch_until(
             .token(view, corp_id)
             .is_some_and(|token| token.lifetime.expires_at > now)
     });
-    if is_first || !corps().any(|corp| corp.minting.is_some()) {
+    if is_first || view.is_ending || !corps().any(|corp| corp.minting.is_some()) {
         return None;
     }
     let since = corps().filter_map(|corp| corp.unwritten_since).min()?;

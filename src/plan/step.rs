@@ -47,6 +47,8 @@ pub struct View<'a> {
     pub former: BTreeMap<&'a str, &'a TargetMeta>,
     /// Whether the app's site is configured for its namespace.
     pub site_known: bool,
+    /// Whether this process is to act no more: it fetches nothing, and writes at once what it has.
+    pub is_ending: bool,
 }
 
 /// Why nothing can be done until somebody changes something.
@@ -189,10 +191,14 @@ pub fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
             return step;
         }
         let decided = fetches_of(view, memory, &targets, now);
-        if decided.iter().any(|(.., fetch)| *fetch == Fetch::Now) {
+        let any = |wanted| {
+            let mut fetches = decided.iter().map(|(.., fetch)| fetch);
+            !view.is_ending && fetches.any(|fetch| *fetch == wanted)
+        };
+        if any(Fetch::Now) {
             return values_needed(memory, &targets, &decided).unwrap_or(Step::ReadCredentials);
         }
-        if decided.iter().any(|(.., fetch)| *fetch == Fetch::Check) {
+        if any(Fetch::Check) {
             return Step::ReadCredentials;
         }
         fetches = decided

@@ -85,6 +85,7 @@ impl World {
                 }],
                 former: BTreeMap::new(),
                 site_known: true,
+                is_ending: false,
             };
             match next_step(&view, &mut self.memory, self.now) {
                 Step::ReadCredentials => {

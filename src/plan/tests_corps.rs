@@ -44,6 +44,8 @@ struct World {
     versions: u64,
     /// Whether an older app has the targets that there are not yet.
     is_contended: bool,
+    /// Whether the process is to act no more.
+    is_ending: bool,
 }
 
 impl World {
@@ -61,6 +63,7 @@ impl World {
             reads: 0,
             versions: 10,
             is_contended: false,
+            is_ending: false,
         }
     }
 
@@ -101,6 +104,7 @@ impl World {
                     .map(|(name, target)| (name.as_str(), target))
                     .collect(),
                 site_known: true,
+                is_ending: self.is_ending,
             };
             match next_step(&view, &mut self.memory, self.now) {
                 Step::ReadCredentials => {
@@ -216,6 +220,28 @@ fn a_minted_token_is_written_within_five_seconds_and_the_first_at_once() {
     assert_eq!(world.tokens_in("token"), 200, "the last is not waited for");
     // 20 s: the first at once, then every 4.8 s, and the last.
     assert!(world.writes.len() <= 6, "{:?}", world.writes);
+}
+
+#[test]
+fn a_process_that_ends_writes_what_it_has_and_fetches_nothing() {
+    let mut world = World::new("Shared", &corps(10));
+    world.settle();
+    world.answer(7200);
+    world.settle();
+    world.now += SignedDuration::from_millis(100);
+    world.answer(7200);
+    world.settle();
+    assert_eq!(world.tokens_in("token"), 1, "it waits for more");
+    assert!(world.memory.is_to_be_written());
+    world.is_ending = true;
+    world.settle();
+    assert_eq!(world.tokens_in("token"), 2);
+    assert!(!world.memory.is_to_be_written());
+    // What becomes due is the next process's.
+    let reads = world.reads;
+    world.now += SignedDuration::from_hours(1);
+    world.settle();
+    assert_eq!(world.reads, reads);
 }
 
 #[test]

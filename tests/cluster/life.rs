@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, PropagationPolicy};
 use serde_json::json;
 
-use crate::support::{CLIENT_ID, CLIENT_SECRET, Plane, Sandbox, condition};
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Plane, Sandbox, condition, shared_plane};
 
 #[tokio::test]
 async fn the_secret_holds_a_working_token_and_its_record() {
@@ -261,4 +261,45 @@ async fn the_api_server_goes_away_and_comes_back() {
         })
         .await;
     sandbox.until_renewed("payroll").await;
+}
+
+/// Where a fetch revokes the former token, a token that is lost at the end of a process leaves a
+/// revoked one in the Secret.
+#[tokio::test]
+async fn a_clean_stop_in_the_middle_of_many_renewals_loses_no_token() {
+    let mut sandbox = Sandbox::without_operator("life-stop", shared_plane().await).await;
+    let corps: Vec<String> = (0..40).map(|n| format!("ding{n:02}")).collect();
+    let names: Vec<&str> = corps.iter().map(String::as_str).collect();
+    sandbox.stub.register(CLIENT_ID, CLIENT_SECRET, &names);
+    sandbox.start_operator(&["--client-rate", "20"]);
+    sandbox
+        .credentials("many-credentials", CLIENT_ID, CLIENT_SECRET)
+        .await;
+    let spec = json!({"corpIds": corps, "target": {"layout": "Shared"}});
+    sandbox.app_with("many", spec).await;
+    sandbox.until_ready("many").await;
+    sandbox
+        .stub
+        .configure(|settings| settings.repeat = Repeat::NewRevoked);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    sandbox.renew("many").await;
+    // The first is written at once, the next wait for more.
+    sandbox
+        .eventually("some renewals", async || {
+            (sandbox.stub.journal().len() >= corps.len() + 10).then_some(())
+        })
+        .await;
+    sandbox.stop_operator();
+    assert!(
+        sandbox.stub.journal().len() < 2 * corps.len(),
+        "in the middle"
+    );
+    let data = sandbox.data("many-token").await.expect("a Secret");
+    for corp in &corps {
+        let token = &data[&format!("{corp}.access_token")];
+        assert!(
+            sandbox.stub.accepts(token),
+            "the token of {corp} is revoked"
+        );
+    }
 }

@@ -380,6 +380,7 @@ impl Index {
                 })
                 .collect(),
             site_known,
+            is_ending: false,
         })
     }
 
