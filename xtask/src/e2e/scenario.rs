@@ -157,15 +157,7 @@ impl World<'_> {
             let owners = &self.kubectl.json(&secret)?["metadata"]["ownerReferences"];
             Ok(owners.is_null().then_some(()))
         })?;
-        self.kubectl.run(&[
-            "delete",
-            "pods",
-            "--all",
-            "-n",
-            NAMESPACE,
-            "--grace-period=1",
-        ])?;
-        operator::uninstall(&self.kubectl, self.folder, source)?;
+        self.uninstall(source)?;
         let refresh = self.folder.join("refresh-pods.yaml");
         self.kubectl
             .run(&["delete", "-f", &refresh.display().to_string()])?;
@@ -232,6 +224,11 @@ impl World<'_> {
             return Err("an app of another namespace was served".into());
         }
         println!("   ✓ an app of another namespace is left alone");
+        self.uninstall(source)
+    }
+
+    /// Ends the consumers, then removes what was applied.
+    fn uninstall(&self, source: &str) -> Result<(), Failure> {
         self.kubectl.run(&[
             "delete",
             "pods",
