@@ -38,7 +38,9 @@ pub struct CheckArguments {
 struct Checked {
     corp_id: String,
     site: String,
-    client_id: String,
+    /// Shown once it has worked: where the keys of the Secret were mixed up, it is the secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in_seconds: Option<u64>,
@@ -129,11 +131,13 @@ async fn check_one(
     let present = token_in_secret(secrets, app, corp_id).await;
     let known = present.as_ref().map(|token| token.as_str());
     let site = app.spec.site.as_str();
-    let answer = dingtalk.fetch(site, corp_id, credentials, known).await;
+    let answer = dingtalk
+        .fetch(site, corp_id, credentials, known, false)
+        .await;
     let checked = Checked {
         corp_id: corp_id.to_owned(),
         site: site.to_owned(),
-        client_id: credentials.client_id.clone(),
+        client_id: None,
         ok: answer.result.is_ok(),
         expires_in_seconds: None,
         same_token_as_in_secret: None,
@@ -148,6 +152,7 @@ async fn check_one(
             Checked {
                 expires_in_seconds: Some(minted.expires_in.as_secs()),
                 same_token_as_in_secret: is_same,
+                client_id: Some(credentials.client_id.clone()),
                 message: succeeded(&minted, is_same),
                 ..checked
             }

@@ -46,6 +46,10 @@ pub struct RunArguments {
     #[arg(long, value_name = "RATE", default_value_t = Rates::default().per_site,
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     site_rate: u32,
+    /// Token requests in flight to one site.
+    #[arg(long, value_name = "COUNT", default_value_t = Rates::default().in_flight_per_site,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    site_in_flight: u32,
     /// Whether replicas elect the one that acts. Two that act without it fetch each token twice.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     leader_elect: bool,
@@ -152,6 +156,7 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
             per_client: arguments.client_rate,
             in_flight_per_client: arguments.client_in_flight,
             per_site: arguments.site_rate,
+            in_flight_per_site: arguments.site_in_flight,
         },
         site_namespaces: site_limits(arguments.site_namespaces, &dingtalk)?,
         instance,

@@ -9,7 +9,7 @@ use super::cluster::ClusterError;
 use super::fetcher::Job;
 use super::reconcile::Reconciler;
 use super::sharing::Wish;
-use crate::dingtalk::Credentials;
+use crate::dingtalk::{Call, Credentials, CredentialsId};
 use crate::plan::{
     CREDENTIALS_KEY_MISSING, CREDENTIALS_NOT_FOUND, CREDENTIALS_UNREADABLE, CredentialsProblem,
     Held, KnownCredentials, Minting, ObjectVersion, Schedule, due, renew_request,
@@ -212,19 +212,38 @@ impl Reconciler<'_> {
         corp.minting = Some(minting.clone());
         corp.tried = Some(known.fingerprint);
         let held = corp.held.as_ref();
+        let expires_at = held
+            .map(|held| held.record.lifetime.expires_at)
+            .or(recorded);
         let job = Job {
             app: self.key.clone(),
             memory: Arc::clone(&self.memory),
+            call: self.call(&minting, known),
+            rank: corp.rank(expires_at, minting.since),
             credentials: Arc::clone(credentials),
-            fingerprint: known.fingerprint,
-            expires_at: held
-                .map(|held| held.record.lifetime.expires_at)
-                .or(recorded),
+            expires_at,
+            failing_since: corp.failing.as_ref().and_then(|failing| {
+                let age = minting.since.duration_since(failing.streak_since);
+                Instant::now().checked_sub(Duration::try_from(age).unwrap_or_default())
+            }),
             known: held.map(|held| held.token.clone()),
             queued_at: Instant::now(),
             minting,
         };
         drop(memory);
         self.context.fetch(job);
+    }
+
+    fn call(&self, minting: &Minting, known: &KnownCredentials) -> Call {
+        Call {
+            site: minting.site.as_str().into(),
+            namespace: self.namespace.as_str().into(),
+            client_id: minting.client_id.as_str().into(),
+            corp_id: minting.corp_id.as_str().into(),
+            credentials: CredentialsId {
+                uid: known.version.uid.as_str().into(),
+                fingerprint: known.fingerprint,
+            },
+        }
     }
 }

@@ -12,8 +12,7 @@ use tracing::{info, warn};
 use super::index::{AppRef, named};
 use super::{Context, Remembered};
 use crate::dingtalk::{
-    self, AccessToken, Answer, Class, Credentials, Failure, Fingerprint, Limits, Queue, Rates,
-    Slot, Started,
+    self, AccessToken, Answer, Call, Credentials, Failure, Heard, Rank, Rates, Scheduler, Started,
 };
 use crate::operator::Moment;
 use crate::plan::Minting;
@@ -23,18 +22,22 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// One token to fetch.
 pub struct Job {
-    /// For whom.
+    /// The app that asks for it.
     pub app: AppRef,
     /// Its memory, where the outcome goes.
     pub memory: Remembered,
     /// What is fetched.
     pub minting: Minting,
-    /// With what.
+    /// What the call counts against.
+    pub call: Call,
+    /// What goes before it.
+    pub rank: Rank,
+    /// The credentials.
     pub credentials: Arc<Credentials>,
-    /// What tells these credentials from others.
-    pub fingerprint: Fingerprint,
-    /// When the token that is held expires; `None` for the very first.
+    /// When the token that is held expires; `None` if there is none.
     pub expires_at: Option<Timestamp>,
+    /// Since when the corp has failed, if it has.
+    pub failing_since: Option<Instant>,
     /// The token that is held, not to be shown if an answer repeats it.
     pub known: Option<AccessToken>,
     /// Since when it waits.
@@ -42,15 +45,7 @@ pub struct Job {
 }
 
 impl Job {
-    fn slot(&self) -> Slot {
-        Slot {
-            site: self.minting.site.clone(),
-            client_id: self.credentials.client_id.clone(),
-            corp_id: self.minting.corp_id.clone(),
-        }
-    }
-
-    /// A job that nobody waits for any more is not worth a call.
+    /// An abandoned job is not worth a call.
     fn is_wanted(&self) -> bool {
         let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.awaits(&self.minting.corp_id, self.minting.id)
@@ -58,7 +53,7 @@ impl Job {
 }
 
 struct Finished {
-    slot: Slot,
+    call: Call,
     job: Job,
     answer: Answer,
     requested_at: Timestamp,
@@ -72,36 +67,37 @@ pub async fn run(
     mut jobs: mpsc::UnboundedReceiver<Job>,
     stop: CancellationToken,
 ) {
-    let mut queue = Queue::default();
-    let mut limits = Limits::new(rates);
+    let mut scheduler = Scheduler::new(rates);
     let mut in_flight = JoinSet::new();
+    let push = |scheduler: &mut Scheduler<Job>, job: Job| {
+        scheduler.push(job.call.clone(), job.rank, job);
+    };
     loop {
         context.pulse.fetches.beat(Instant::now());
-        let wait = start_what_may(&context, &mut queue, &mut limits, &mut in_flight);
+        let wait = start_what_may(&context, &mut scheduler, &mut in_flight);
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
+            Some(done) = in_flight.join_next() => finish(&context, &mut scheduler, done),
             Some(job) = jobs.recv() => {
-                queue.push(job.expires_at, job.slot(), job);
+                push(&mut scheduler, job);
                 // What arrives together is ranked together.
                 while let Ok(job) = jobs.try_recv() {
-                    queue.push(job.expires_at, job.slot(), job);
+                    push(&mut scheduler, job);
                 }
             }
-            Some(done) = in_flight.join_next() => finish(&context, &mut limits, done),
             () = tokio::time::sleep(wait) => {}
         }
     }
     while let Some(done) = in_flight.join_next().await {
-        finish(&context, &mut limits, done);
+        finish(&context, &mut scheduler, done);
     }
 }
 
-/// Starts every job that the limits allow; gives the time after which to look again.
+/// Starts every job that may start; returns the time after which to look again.
 fn start_what_may(
     context: &Arc<Context>,
-    queue: &mut Queue<Job>,
-    limits: &mut Limits,
+    scheduler: &mut Scheduler<Job>,
     in_flight: &mut JoinSet<Finished>,
 ) -> Duration {
     /// The queue is looked at again when something happens; this is a backstop.
@@ -113,7 +109,7 @@ fn start_what_may(
         .leadership
         .outlasts(dingtalk::REQUEST_TIMEOUT, Moment::now())
     {
-        return if queue.is_empty() { IDLE } else { LEASE };
+        return if scheduler.is_empty() { IDLE } else { LEASE };
     }
     let now = Instant::now();
     let is_wanted = |job: &Job| {
@@ -123,22 +119,30 @@ fn start_what_may(
         starting,
         unwanted,
         next,
-    } = queue.start(limits, is_wanted, now);
-    context.metrics.queued(queue.len());
+    } = scheduler.start(is_wanted, now);
+    context.metrics.queued(scheduler.len());
     for job in unwanted {
         context.drop_fetch(&job);
     }
-    for (slot, job) in starting {
+    for (call, job) in starting {
         context.metrics.waited(now.duration_since(job.queued_at));
         let client = Arc::clone(&context.dingtalk);
+        let is_proven = scheduler.is_proven(&call);
         in_flight.spawn(async move {
             let requested_at = Timestamp::now();
-            let Minting { site, corp_id, .. } = &job.minting;
             let known = job.known.as_ref().map(AccessToken::expose);
             let started = Instant::now();
-            let answer = client.fetch(site, corp_id, &job.credentials, known).await;
+            let answer = client
+                .fetch(
+                    &call.site,
+                    &call.corp_id,
+                    &job.credentials,
+                    known,
+                    is_proven,
+                )
+                .await;
             Finished {
-                slot,
+                call,
                 job,
                 answer,
                 requested_at,
@@ -149,9 +153,13 @@ fn start_what_may(
     next.map_or(IDLE, |next| next.duration_since(now).min(IDLE))
 }
 
-fn finish(context: &Context, limits: &mut Limits, done: Result<Finished, tokio::task::JoinError>) {
+fn finish(
+    context: &Context,
+    scheduler: &mut Scheduler<Job>,
+    done: Result<Finished, tokio::task::JoinError>,
+) {
     let Ok(Finished {
-        slot,
+        call,
         job,
         answer,
         requested_at,
@@ -160,32 +168,41 @@ fn finish(context: &Context, limits: &mut Limits, done: Result<Finished, tokio::
     else {
         return;
     };
-    report_clock(context, &slot.site, &answer);
-    context.metrics.requested(&slot.site, took);
-    let result = match answer.result {
+    report_clock(context, &call.site, &answer);
+    context.metrics.requested(&call.site, took);
+    match answer.result {
         Ok(minted) => {
-            let namespace = job.app.namespace.as_deref().unwrap_or_default();
-            context.metrics.minted(namespace, &job.app.name);
-            if limits.succeeded(&slot) {
-                context.hurry(&slot.site);
+            for recovery in scheduler.succeeded(&call, Instant::now()) {
+                context.hurry(&call.site, &recovery);
             }
-            Ok(minted)
+            context.metrics.minted(&call.namespace, &job.app.name);
+            context.metrics.attempt(None);
+            log(&job, None);
+            let result = Ok(minted);
+            context.share(&job, &result, requested_at);
+            if let Ok(minted) = result {
+                context.record_success(&job, minted, requested_at);
+            }
+            context.wake(&job.app);
         }
-        Err(failure) => Err(limits.failed(&slot, failure, Instant::now())),
-    };
-    let failure = result.as_ref().err().cloned();
-    log(&job, failure.as_ref());
-    context
-        .metrics
-        .attempt(failure.as_ref().map(|failure| failure.reason.as_str()));
-    context.share(&job, &result, requested_at);
-    let pause = context.record(&job, result, requested_at);
-    if let (Some(failure), Some(pause)) = (failure, pause)
-        && matches!(failure.class, Class::Throttled { .. } | Class::Banned)
-    {
-        limits.pause(&slot, failure.scope, pause, Instant::now());
+        Err(failure) => {
+            let now = Instant::now();
+            let Heard {
+                failure,
+                rejected_too,
+                is_site_down,
+            } = scheduler.failed(&call, failure, job.failing_since, now);
+            context.metrics.attempt(Some(failure.reason.as_str()));
+            log(&job, Some(&failure));
+            for (_, job) in rejected_too {
+                context.record_failure(&job, failure.clone(), false);
+                context.wake(&job.app);
+            }
+            context.share(&job, &Err(failure.clone()), requested_at);
+            context.record_failure(&job, failure, is_site_down);
+            context.wake(&job.app);
+        }
     }
-    context.wake(&job.app);
 }
 
 fn log(job: &Job, failure: Option<&Failure>) {

@@ -20,7 +20,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::channel::mpsc as triggers;
 use futures::future::{join, join_all};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::runtime::Controller;
@@ -30,9 +30,9 @@ use tokio::sync::{mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::DingTalkApp;
-use crate::dingtalk::{self, Failure, Minted, Rates};
+use crate::dingtalk::{self, Failure, Minted, Rates, Recovery};
 use crate::operator::{Leadership, Metrics, Moment, Pulse};
-use crate::plan::{Memory, ObjectVersion, ReferenceMemory};
+use crate::plan::{FailedAttempt, Memory, ObjectVersion, ReferenceMemory};
 use alarm::Alarm;
 use cluster::Cluster;
 use fetcher::Job;
@@ -240,37 +240,40 @@ impl Context {
         }
     }
 
-    /// Takes note of what came of a fetch; gives the wait after a failure.
-    fn record(
-        &self,
-        job: &Job,
-        result: Result<Minted, Failure>,
-        requested_at: Timestamp,
-    ) -> Option<Duration> {
+    /// Records a token that was fetched.
+    fn record_success(&self, job: &Job, minted: Minted, requested_at: Timestamp) {
         let index = self.index();
         let corp_id = &job.minting.corp_id;
         let target = index.target_of(&job.app, corp_id);
+        let mut memory = job.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.awaits(corp_id, job.minting.id) {
+            memory.corp(corp_id).minting = None;
+        }
+        memory.minted(&job.minting, minted, requested_at, target, Timestamp::now());
+    }
+
+    /// Records a fetch that failed.
+    fn record_failure(&self, job: &Job, failure: Failure, is_site_down: bool) {
+        let corp_id = &job.minting.corp_id;
         let mut memory = job.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Timestamp::now();
         if memory.awaits(corp_id, job.minting.id) {
             memory.corp(corp_id).minting = None;
         }
-        match result {
-            Ok(minted) => {
-                memory.minted(&job.minting, minted, requested_at, target, now);
-                None
-            }
-            Err(failure) => {
-                let left = life_left(job.expires_at, now);
-                let corp = memory.corp(corp_id);
-                Some(corp.failed(&job.minting, failure, left, rand::random(), now))
-            }
-        }
+        let attempt = FailedAttempt {
+            failure,
+            life_left: life_left(job.expires_at, now),
+            is_site_down,
+            random: rand::random(),
+        };
+        memory.corp(corp_id).failed(&job.minting, attempt, now);
     }
 
-    /// A site works again after an outage: apps without a valid token do not wait for their turn.
-    fn hurry(&self, site: &str) {
+    /// An outage is over: the corps that have failed in it do not wait for their own backoff.
+    fn hurry(&self, site: &str, recovery: &Recovery) {
         let now = Timestamp::now();
+        let age = SignedDuration::try_from(recovery.since.elapsed()).unwrap_or_default();
+        let since = now.saturating_sub(age).unwrap_or(now);
         let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         let remembered: Vec<(AppRef, Remembered)> = memories
             .iter()
@@ -278,13 +281,16 @@ impl Context {
             .collect();
         drop(memories);
         for (app, memory) in remembered {
+            let client_id = self.index().client_id(&app).unwrap_or_default().to_owned();
+            let namespace = app.namespace.as_deref().unwrap_or_default();
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-            if memory.site != site {
+            if memory.site != site || !recovery.reach.concerns(namespace, &client_id) {
                 continue;
             }
-            let hurried = memory.corps.values_mut();
-            let hurried = hurried.filter_map(|corp| corp.hurry(now).then_some(()));
-            let hurried = hurried.count();
+            let mut hurried = 0;
+            for corp in memory.corps.values_mut() {
+                hurried += u32::from(corp.hurry(since, now));
+            }
             drop(memory);
             if hurried > 0 {
                 self.wake(&app);

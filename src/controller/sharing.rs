@@ -12,7 +12,9 @@ use super::fetcher::Job;
 use super::index::{AppRef, named};
 use super::{Context, life_left};
 use crate::dingtalk::{Credentials, Failure, Fingerprint, Minted};
-use crate::plan::{Data, Held, KnownCredentials, ObjectVersion, TokenRecord, lifetime};
+use crate::plan::{
+    Data, FailedAttempt, Held, KnownCredentials, ObjectVersion, TokenRecord, lifetime,
+};
 
 /// Site, organisation, and what stands for `client_id` and client secret.
 type TokenKey = (String, String, Fingerprint);
@@ -77,7 +79,11 @@ impl Context {
             },
         });
         if let Some(held) = &held {
-            let key = (minting.site.clone(), corp_id.clone(), job.fingerprint);
+            let key = (
+                minting.site.clone(),
+                corp_id.clone(),
+                job.call.credentials.fingerprint,
+            );
             self.shared.insert(key, held.clone(), now);
         }
         for sharer in sharers {
@@ -88,12 +94,12 @@ impl Context {
             let known = memory.credentials.clone();
             let is_same = known
                 .as_ref()
-                .map(|known| known.fingerprint == job.fingerprint);
+                .map(|known| known.fingerprint == job.call.credentials.fingerprint);
             let corp = memory.corp(corp_id);
             match (known, is_same, result) {
                 (Some(known), Some(true), Ok(_)) => {
                     let Some(held) = held.clone() else { continue };
-                    corp.tried = Some(job.fingerprint);
+                    corp.tried = Some(job.call.credentials.fingerprint);
                     corp.adopt(credited(held, &known.version), now);
                     memory.happened.value_changed = true;
                 }
@@ -104,7 +110,13 @@ impl Context {
                     let expires_at = corp.held.as_ref();
                     let expires_at = expires_at.map(|held| held.record.lifetime.expires_at);
                     let left = life_left(expires_at, now);
-                    corp.failed(&queued, failure.clone(), left, rand::random(), now);
+                    let attempt = FailedAttempt {
+                        failure: failure.clone(),
+                        life_left: left,
+                        is_site_down: false,
+                        random: rand::random(),
+                    };
+                    corp.failed(&queued, attempt, now);
                 }
                 (None, None, Ok(_)) => memory.identify = true,
                 _ => continue,

@@ -173,18 +173,24 @@ impl Client {
 
     /// Asks `site` for a token of `corp_id`. Never takes longer than ten seconds.
     ///
-    /// `known` is the token that is held already: an answer that repeats it is not shown.
+    /// `known` is the token that is held already: an answer that repeats it is not shown. Nor is the
+    /// `client_id` before it `is_proven`: where the keys of the Secret were mixed up, it is the secret.
     pub async fn fetch(
         &self,
         site: &str,
         corp_id: &str,
         credentials: &Credentials,
         known: Option<&str>,
+        is_proven: bool,
     ) -> Answer {
+        let client_id = Some(credentials.client_id.as_str());
         let secrets: Vec<&str> = std::iter::once(credentials.client_secret.expose_secret())
             .chain(known)
+            .chain(client_id.filter(|_| !is_proven))
             .collect();
-        let public = [corp_id, credentials.client_id.as_str()];
+        let public: Vec<&str> = std::iter::once(corp_id)
+            .chain(client_id.filter(|_| is_proven))
+            .collect();
         let received = match self.sites.get(site) {
             Some(url) => self.send(url, corp_id, credentials).await,
             None => Err(format!("no site {site:?} is configured")),

@@ -3,15 +3,13 @@
 mod client;
 mod credentials;
 mod failure;
-mod limits;
-mod queue;
+mod pace;
 mod redact;
 mod wire;
 
 pub use client::{Answer, Client, ClientError, ClientOptions, REQUEST_TIMEOUT, Site, SiteError};
 pub use credentials::{AccessToken, Credentials, CredentialsError, Fingerprint};
 pub use failure::{Class, Failure, Reason, Row, Scope, Signal, TABLE, UNREACHABLE, look_up};
-pub use limits::{Admission, Limits, Rates, Slot};
-pub use queue::{Queue, Started};
+pub use pace::{Call, CredentialsId, Heard, Rank, Rates, Reach, Recovery, Scheduler, Started};
 pub use redact::Redactor;
 pub use wire::Minted;

@@ -8,7 +8,7 @@ use super::backoff::delay;
 use super::schedule::{Schedule, jitter, next_fetch, renewal_at};
 use super::token::lifetime;
 use super::{Held, KnownCredentials, Lifetime, ObjectVersion, TokenRecord};
-use crate::dingtalk::{Class, Failure, Fingerprint, Minted};
+use crate::dingtalk::{Class, Failure, Fingerprint, Minted, Rank};
 
 /// Expiries this close are the same expiry, seen through two round trips.
 const SAME_EXPIRY: SignedDuration = SignedDuration::from_secs(5);
@@ -16,6 +16,23 @@ const SAME_EXPIRY: SignedDuration = SignedDuration::from_secs(5);
 const UNEXTENDED_MAX: u32 = 2;
 /// Only every so many lifetimes, to see whether that has changed: three calls in a hundred.
 const PROBE_EVERY: u32 = 32;
+
+/// While a site is down for all, a corp asks again so soon; the queue probes the site at its own
+/// pace, whoever waits.
+const OUTAGE_RETRY: Duration = Duration::from_secs(2);
+
+/// An attempt that failed.
+#[derive(Clone, Debug)]
+pub struct FailedAttempt {
+    /// Why.
+    pub failure: Failure,
+    /// The life of the token that is held and still valid.
+    pub life_left: Option<Duration>,
+    /// Whether the site is down for all, and not for this corp.
+    pub is_site_down: bool,
+    /// From 0 to 1, for the jitter.
+    pub random: f64,
+}
 
 /// A fetch that is queued or in flight.
 #[derive(Clone, Debug)]
@@ -49,6 +66,8 @@ pub struct Failing {
     pub streak: u32,
     /// Since when, with this reason.
     pub since: Timestamp,
+    /// Since when without a success between, whatever the reasons.
+    pub streak_since: Timestamp,
     generation: Option<i64>,
 }
 
@@ -135,6 +154,17 @@ impl Corp {
             self.renewal = Some((lifetime, renew_before, Schedule::at(now, at)));
         }
         self.renewal.map(|(.., schedule)| schedule.at)
+    }
+
+    /// What goes before its next fetch, if the token that is known expires at `expires_at`. A token
+    /// that could only be renewed after its expiry is as urgent as a renewal can be.
+    pub fn rank(&self, expires_at: Option<Timestamp>, now: Timestamp) -> Rank {
+        let is_new = !self.is_attempted && self.former_failure.is_none();
+        match expires_at {
+            Some(at) if at > now || self.failing.is_none() => Rank::Renewal(at),
+            None if is_new => Rank::First,
+            Some(_) | None => Rank::Retry,
+        }
     }
 
     /// Whether the next fetch is an ordinary renewal, which may be made a little earlier.
@@ -280,33 +310,28 @@ impl Corp {
         }
     }
 
-    /// The site works again after an outage: what has no valid token is tried now. Tells whether it is.
-    pub fn hurry(&mut self, now: Timestamp) -> bool {
-        let is_transient = self
-            .failing
-            .as_ref()
-            .is_some_and(|failing| failing.failure.class == Class::Transient);
-        let is_valid = self
-            .held
-            .as_ref()
-            .is_some_and(|held| held.record.lifetime.expires_at > now);
+    /// An outage that began at `since` is over: a corp that has failed in it, and not before, is
+    /// tried now. Returns whether it is.
+    pub fn hurry(&mut self, since: Timestamp, now: Timestamp) -> bool {
+        let is_by_outage = self.failing.as_ref().is_some_and(|failing| {
+            failing.failure.class == Class::Transient && failing.streak_since >= since
+        });
         let is_waiting = self.minting.is_none() && self.retry.is_some_and(|retry| retry.at > now);
-        let hurries = is_transient && !is_valid && is_waiting;
+        let hurries = is_by_outage && is_waiting;
         if hurries {
             self.retry = Some(Schedule::at(now, now));
         }
         hurries
     }
 
-    /// Takes note of a failed attempt; gives the wait until the next.
-    pub fn failed(
-        &mut self,
-        minting: &Minting,
-        failure: Failure,
-        life_left: Option<Duration>,
-        random: f64,
-        now: Timestamp,
-    ) -> Duration {
+    /// Records a failed attempt.
+    pub fn failed(&mut self, minting: &Minting, attempt: FailedAttempt, now: Timestamp) {
+        let FailedAttempt {
+            failure,
+            life_left,
+            is_site_down,
+            random,
+        } = attempt;
         let same_class = self
             .failing
             .as_ref()
@@ -315,7 +340,9 @@ impl Corp {
             .failing
             .as_ref()
             .filter(|old| old.failure.reason == failure.reason);
-        let streak = same_class.map_or(1, |old| old.streak.saturating_add(1));
+        // What the whole site's outage costs is not counted against the corp.
+        let counted = u32::from(!is_site_down);
+        let streak = same_class.map_or(1, |old| old.streak.saturating_add(counted));
         let former = self.former_failure.take();
         let former = former.filter(|(reason, _)| reason == failure.reason.as_str());
         let since = match (same_reason, former) {
@@ -323,16 +350,20 @@ impl Corp {
             (None, Some((_, since))) => since,
             (None, None) => now,
         };
+        let streak_since = self.failing.as_ref().map_or(now, |old| old.streak_since);
         self.is_attempted = true;
-        let wait = delay(failure.class, streak, random, failure.wait, life_left);
+        let wait = match is_site_down {
+            true => OUTAGE_RETRY,
+            false => delay(failure.class, streak, random, failure.wait, life_left),
+        };
         self.retry = Some(Schedule::after(now, wait));
         self.request_done.clone_from(&minting.request);
         self.failing = Some(Failing {
             failure,
             streak,
             since,
+            streak_since,
             generation: minting.generation,
         });
-        wait
     }
 }

@@ -29,7 +29,7 @@ mod tests_corps;
 
 pub use backoff::{Pace, delay};
 pub use conditions::{status, write_status_at};
-pub use corp::{Corp, Former, Minting};
+pub use corp::{Corp, FailedAttempt, Former, Minting};
 pub use data::{Data, Shape};
 pub use desired::{Wanted, Write, per_corp_name, wanted};
 pub use events::{Notice, NoticeType, notices};

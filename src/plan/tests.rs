@@ -146,13 +146,15 @@ impl World {
                 let held = self.held().map(|held| held.record.lifetime.expires_at);
                 let left = held
                     .and_then(|expires| Duration::try_from(expires.duration_since(self.now)).ok());
-                self.memory.corp("ding1").failed(
-                    &minting,
+                let attempt = FailedAttempt {
                     failure,
-                    left.filter(|left| !left.is_zero()),
-                    *random,
-                    self.now,
-                );
+                    life_left: left.filter(|left| !left.is_zero()),
+                    is_site_down: false,
+                    random: *random,
+                };
+                self.memory
+                    .corp("ding1")
+                    .failed(&minting, attempt, self.now);
             }
         }
     }

@@ -203,6 +203,11 @@ impl Index {
         Some(&self.apps.get(key)?.credentials)
     }
 
+    /// The `client_id` that an app's credentials have, where that is known.
+    pub fn client_id(&self, key: &AppRef) -> Option<&str> {
+        self.apps.get(key)?.client_id.as_deref()
+    }
+
     /// The Secret that holds an organisation's token for an app, where one is known.
     pub fn target_of(&self, key: &AppRef, corp_id: &str) -> Option<(&str, &TargetMeta)> {
         let app = self.apps.get(key)?;

@@ -5,9 +5,9 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use dingtalk_token_operator::dingtalk::{
-    AccessToken, Class, Failure, Limits, Minted, Queue, Rates, Slot,
+    AccessToken, Call, Credentials, CredentialsId, Failure, Minted, Rates, Recovery, Scheduler,
 };
-use dingtalk_token_operator::plan::{Corp, Former, Minting, ObjectVersion};
+use dingtalk_token_operator::plan::{Corp, FailedAttempt, Former, Minting, ObjectVersion};
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -60,6 +60,7 @@ enum Event {
 }
 
 struct App {
+    call: Call,
     corp: Corp,
     uid: String,
     looks: u32,
@@ -74,9 +75,8 @@ struct World {
     endpoint: Endpoint,
     apps: Vec<App>,
     events: BinaryHeap<Reverse<(Millis, Event)>>,
-    queue: Queue<usize>,
+    scheduler: Scheduler<usize>,
     queue_look: Option<Millis>,
-    limits: Limits,
     random: SmallRng,
     start: Timestamp,
     instant: Instant,
@@ -90,9 +90,8 @@ pub fn simulate(plan: &Plan) -> Report {
         endpoint: Endpoint::new(plan.repeat, plan.life, plan.faults.clone()),
         apps: Vec::new(),
         events: BinaryHeap::new(),
-        queue: Queue::default(),
+        scheduler: Scheduler::new(Rates::default()),
         queue_look: None,
-        limits: Limits::new(Rates::default()),
         random: SmallRng::seed_from_u64(plan.seed),
         start: Timestamp::from_second(1_800_000_000).unwrap_or_default(),
         instant: Instant::now(),
@@ -143,6 +142,7 @@ impl World {
     fn create(&mut self, at: Millis) {
         let app = self.apps.len();
         self.apps.push(App {
+            call: call(app),
             corp: Corp::default(),
             uid: format!("uid-{app}"),
             looks: 0,
@@ -173,7 +173,9 @@ impl World {
             None => {
                 one.corp.minting = Some(minting(app, time));
                 let expires_at = record.map(|record| record.lifetime.expires_at);
-                self.queue.push(expires_at, slot(app), app);
+                let rank = one.corp.rank(expires_at, time);
+                let call = one.call.clone();
+                self.scheduler.push(call, rank, app);
                 self.start_calls(now);
             }
         }
@@ -181,7 +183,7 @@ impl World {
 
     fn start_calls(&mut self, now: Millis) {
         let instant = self.instant(now);
-        let started = self.queue.start(&mut self.limits, |_| true, instant);
+        let started = self.scheduler.start(|_| true, instant);
         for (_, app) in started.starting {
             let answer = self.endpoint.call(app, now, &mut self.random);
             if let Some(second) = self
@@ -210,7 +212,7 @@ impl World {
 
     fn finish(&mut self, app: usize, now: Millis) {
         let (time, instant) = (self.time(now), self.instant(now));
-        let slot = slot(app);
+        let call = self.apps[app].call.clone();
         let Some((answer, requested_at)) = self.apps[app].answer.take() else {
             return;
         };
@@ -219,15 +221,18 @@ impl World {
         };
         match answer {
             Answered::Token(value, life) => {
-                if self.limits.succeeded(&slot) {
-                    self.hurry(time, now);
+                for recovery in self.scheduler.succeeded(&call, instant) {
+                    self.hurry(&recovery, time, now);
                 }
                 self.got(app, value, life, &minting, requested_at, now);
             }
             Answered::Failure(failure) => {
                 self.report.failures += 1;
-                let failure = self.limits.failed(&slot, *failure, instant);
-                self.failed(app, &slot, failure, &minting, now);
+                let since = self.apps[app].corp.failing.as_ref();
+                let since = since.map(|failing| failing.streak_since);
+                let since = since.map(|since| self.instant(self.millis(since)));
+                let heard = self.scheduler.failed(&call, *failure, since, instant);
+                self.failed(app, heard.failure, heard.is_site_down, &minting, now);
             }
         }
         self.look(app, now);
@@ -274,8 +279,8 @@ impl World {
     fn failed(
         &mut self,
         app: usize,
-        slot: &Slot,
         failure: Failure,
+        is_site_down: bool,
         minting: &Minting,
         now: Millis,
     ) {
@@ -283,20 +288,26 @@ impl World {
         let one = &mut self.apps[app];
         let left = one.valid_until.map(|until| until - now);
         let left = left.and_then(|left| u64::try_from(left).ok());
-        let left = left.filter(|left| *left > 0).map(Duration::from_millis);
-        let random: f64 = self.random.random();
-        let (class, scope) = (failure.class, failure.scope);
-        let wait = one.corp.failed(minting, failure, left, random, time);
-        if matches!(class, Class::Throttled { .. } | Class::Banned) {
-            self.limits.pause(slot, scope, wait, self.instant(now));
-        }
+        let attempt = FailedAttempt {
+            failure,
+            life_left: left.filter(|left| *left > 0).map(Duration::from_millis),
+            is_site_down,
+            random: self.random.random(),
+        };
+        one.corp.failed(minting, attempt, time);
     }
 
-    fn hurry(&mut self, time: Timestamp, now: Millis) {
+    fn hurry(&mut self, recovery: &Recovery, time: Timestamp, now: Millis) {
+        let since = recovery.since.duration_since(self.instant).as_millis();
+        let since = self.time(Millis::try_from(since).unwrap_or_default());
         for app in 0..self.apps.len() {
-            if self.apps[app].corp.hurry(time) {
-                self.apps[app].looks += 1;
-                let look = Event::Look(app, self.apps[app].looks);
+            let one = &mut self.apps[app];
+            let is_concerned = recovery
+                .reach
+                .concerns(&one.call.namespace, &one.call.client_id);
+            if is_concerned && one.corp.hurry(since, time) {
+                one.looks += 1;
+                let look = Event::Look(app, one.looks);
                 self.events.push(Reverse((now, look)));
             }
         }
@@ -339,11 +350,21 @@ fn clairvoyant(plan: &Plan, endpoint: &Endpoint, first_at: Option<Millis>) -> us
     calls
 }
 
-fn slot(app: usize) -> Slot {
-    Slot {
-        site: "global".to_owned(),
-        client_id: format!("client-{app}"),
-        corp_id: "corp".to_owned(),
+fn call(app: usize) -> Call {
+    let client_id = format!("client-{app}");
+    let value = |_: &str| Some(client_id.clone().into_bytes().into());
+    let fingerprint = Credentials::read("id", "secret", value)
+        .map(|credentials| credentials.fingerprint(&[0; 32]))
+        .expect("a client_id and a secret");
+    Call {
+        site: "global".into(),
+        namespace: "one".into(),
+        client_id: client_id.as_str().into(),
+        corp_id: "corp".into(),
+        credentials: CredentialsId {
+            uid: format!("uid-of-{client_id}").into(),
+            fingerprint,
+        },
     }
 }
 

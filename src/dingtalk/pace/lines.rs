@@ -1,0 +1,488 @@
+//! The requests that wait for one site. Those that share credentials and namespace stand in one
+//! line; a line that has to wait is put aside, so that finding the next request looks at no other's
+//! wait twice.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::call::CLASSES;
+use super::rates::Gate;
+use super::{Call, CredentialsId, Rank};
+use crate::dingtalk::Fingerprint;
+
+/// What the requests of a line have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct LineKey {
+    pub(super) namespace: Arc<str>,
+    pub(super) client_id: Arc<str>,
+    pub(super) credentials: CredentialsId,
+}
+
+impl LineKey {
+    pub(super) fn of(call: &Call) -> Self {
+        Self {
+            namespace: Arc::clone(&call.namespace),
+            client_id: Arc::clone(&call.client_id),
+            credentials: call.credentials.clone(),
+        }
+    }
+}
+
+/// The same token with the same credentials, whoever asks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Twin {
+    client_id: Arc<str>,
+    corp_id: Arc<str>,
+    fingerprint: Fingerprint,
+}
+
+impl Twin {
+    pub(super) fn of(call: &Call) -> Self {
+        Self {
+            client_id: Arc::clone(&call.client_id),
+            corp_id: Arc::clone(&call.corp_id),
+            fingerprint: call.credentials.fingerprint,
+        }
+    }
+}
+
+/// A request that waits.
+pub(super) struct Waiting<J> {
+    pub(super) call: Call,
+    pub(super) rank: Rank,
+    pub(super) job: J,
+    pub(super) is_proven: bool,
+    arrival: u64,
+}
+
+type Order = (Rank, u64);
+type LineId = u64;
+
+#[derive(Clone, Copy)]
+enum Place {
+    /// Its first request may go as soon as its turn comes.
+    Ready(Order),
+    /// It is in an outage; one line at a time is tried.
+    Held(Order),
+    Asleep(Instant),
+    Blocked,
+}
+
+struct Line<J> {
+    key: LineKey,
+    is_proven: bool,
+    waiting: BTreeMap<Order, Waiting<J>>,
+    place: Place,
+}
+
+/// The lines of one namespace, by the order of their first requests.
+#[derive(Default)]
+struct Shelf {
+    proven: BTreeSet<(Order, LineId)>,
+    unproven: BTreeSet<(Order, LineId)>,
+}
+
+impl Shelf {
+    fn of(&mut self, is_proven: bool) -> &mut BTreeSet<(Order, LineId)> {
+        match is_proven {
+            true => &mut self.proven,
+            false => &mut self.unproven,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.proven.is_empty() && self.unproven.is_empty()
+    }
+
+    /// The first line, of those that have room.
+    fn first(&self, has_room: impl Fn(bool) -> bool) -> Option<LineId> {
+        let proven = self.proven.first().filter(|_| has_room(true));
+        let unproven = self.unproven.first().filter(|_| has_room(false));
+        proven.into_iter().chain(unproven).min().map(|(_, id)| *id)
+    }
+}
+
+/// The lines whose turn may come, by class and namespace.
+type Board = [BTreeMap<Arc<str>, Shelf>; CLASSES];
+
+/// See the module.
+pub(super) struct Lines<J> {
+    lines: HashMap<LineId, Line<J>>,
+    ids: HashMap<LineKey, LineId>,
+    of_client: HashMap<Arc<str>, HashSet<LineId>>,
+    ready: Board,
+    held: Board,
+    served_last: [Option<Arc<str>>; CLASSES],
+    asleep: BTreeSet<(Instant, LineId)>,
+    parked: BTreeMap<(Instant, u64), Waiting<J>>,
+    behind: HashMap<Twin, Vec<Waiting<J>>>,
+    next_id: u64,
+    len: usize,
+}
+
+impl<J> Default for Lines<J> {
+    fn default() -> Self {
+        Self {
+            lines: HashMap::new(),
+            ids: HashMap::new(),
+            of_client: HashMap::new(),
+            ready: Default::default(),
+            held: Default::default(),
+            served_last: Default::default(),
+            asleep: BTreeSet::new(),
+            parked: BTreeMap::new(),
+            behind: HashMap::new(),
+            next_id: 0,
+            len: 0,
+        }
+    }
+}
+
+impl<J> Lines<J> {
+    /// How many requests wait.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Adds a request.
+    pub(super) fn push(&mut self, call: Call, rank: Rank, job: J, is_proven: bool) {
+        self.next_id += 1;
+        let waiting = Waiting {
+            call,
+            rank,
+            job,
+            arrival: self.next_id,
+            is_proven,
+        };
+        self.insert(waiting);
+    }
+
+    fn insert(&mut self, waiting: Waiting<J>) {
+        self.len += 1;
+        let key = LineKey::of(&waiting.call);
+        let id = match self.ids.get(&key) {
+            Some(id) => *id,
+            None => self.new_line(key, &waiting),
+        };
+        let Some(line) = self.lines.get_mut(&id) else {
+            return;
+        };
+        line.waiting
+            .insert((waiting.rank, waiting.arrival), waiting);
+        match line.place {
+            Place::Ready(_) => self.put(id, false),
+            Place::Held(_) => self.put(id, true),
+            Place::Asleep(_) | Place::Blocked => {}
+        }
+    }
+
+    fn new_line(&mut self, key: LineKey, first: &Waiting<J>) -> LineId {
+        self.next_id += 1;
+        let id = self.next_id;
+        self.ids.insert(key.clone(), id);
+        let client_id = Arc::clone(&key.client_id);
+        self.of_client.entry(client_id).or_default().insert(id);
+        let line = Line {
+            key,
+            is_proven: first.is_proven,
+            waiting: BTreeMap::new(),
+            // Not on the board yet; taking it off it does no harm.
+            place: Place::Ready((first.rank, first.arrival)),
+        };
+        self.lines.insert(id, line);
+        id
+    }
+
+    /// Whether there is a line that nothing but the site as a whole holds back, as far as known.
+    pub(super) fn has_ready(&self) -> bool {
+        self.ready.iter().any(|namespaces| !namespaces.is_empty())
+    }
+
+    /// Whether there is a line in an outage.
+    pub(super) fn has_held(&self) -> bool {
+        self.held.iter().any(|namespaces| !namespaces.is_empty())
+    }
+
+    /// When a line or a request that was put aside is looked at again.
+    pub(super) fn next_wake(&self) -> Option<Instant> {
+        let asleep = self.asleep.first().map(|(at, _)| *at);
+        let parked = self.parked.first_key_value().map(|((at, _), _)| *at);
+        asleep.into_iter().chain(parked).min()
+    }
+
+    /// Looks again at what was put aside until now.
+    pub(super) fn wake(&mut self, now: Instant) {
+        while let Some((at, id)) = self.asleep.first().copied()
+            && at <= now
+        {
+            self.put(id, false);
+        }
+        while let Some(entry) = self.parked.first_entry()
+            && entry.key().0 <= now
+        {
+            let waiting = entry.remove();
+            self.len -= 1;
+            self.insert(waiting);
+        }
+    }
+
+    /// Looks again at the lines that waited for a call with this `client_id` to end.
+    pub(super) fn unblock(&mut self, client_id: &str) {
+        let ids = self.of_client.get(client_id).into_iter().flatten();
+        let is_blocked = |id: &&LineId| {
+            let line = self.lines.get(id);
+            line.is_some_and(|line| matches!(line.place, Place::Blocked))
+        };
+        for id in ids.filter(is_blocked).copied().collect::<Vec<_>>() {
+            self.put(id, false);
+        }
+    }
+
+    /// The credentials of some lines with this `client_id` have got their first token.
+    pub(super) fn prove(&mut self, client_id: &str, is_proven: impl Fn(&LineKey) -> bool) {
+        let ids = self.of_client.get(client_id).into_iter().flatten();
+        let is_new = |id: &&LineId| {
+            let line = self.lines.get(id);
+            line.is_some_and(|line| !line.is_proven && is_proven(&line.key))
+        };
+        for id in ids.filter(is_new).copied().collect::<Vec<_>>() {
+            self.take_down(id);
+            if let Some(line) = self.lines.get_mut(&id) {
+                line.is_proven = true;
+            }
+            self.put(id, false);
+        }
+    }
+
+    /// The outage is over.
+    pub(super) fn release(&mut self) {
+        let shelves = self.held.iter().flat_map(BTreeMap::values);
+        let lines = shelves.flat_map(|shelf| shelf.proven.iter().chain(&shelf.unproven));
+        for id in lines.map(|(_, id)| *id).collect::<Vec<_>>() {
+            self.put(id, false);
+        }
+    }
+
+    /// The line whose first request goes next, of the first of `classes` that has one: of those in
+    /// an outage, or of the others. Namespaces that have no room (for proven credentials or not)
+    /// are left out; lines whose gate is closed are put aside.
+    pub(super) fn next(
+        &mut self,
+        is_probe: bool,
+        classes: [usize; CLASSES],
+        has_room: impl Fn(&str, bool) -> bool,
+        gate: impl Fn(&LineKey, bool) -> Gate,
+    ) -> Option<(usize, LineId)> {
+        for class in classes {
+            let last = self.served_last[class].clone();
+            let mut after = last.clone();
+            let mut wrapped = last.is_none();
+            loop {
+                let lower = match &after {
+                    Some(after) => Bound::Excluded(Arc::clone(after)),
+                    None => Bound::Unbounded,
+                };
+                let namespaces = &self.board(is_probe)[class];
+                let next = namespaces.range((lower, Bound::Unbounded)).next();
+                let Some((namespace, _)) = next else {
+                    if wrapped {
+                        break;
+                    }
+                    (wrapped, after) = (true, None);
+                    continue;
+                };
+                let namespace = Arc::clone(namespace);
+                let has_room = |is_proven| has_room(&namespace, is_proven);
+                if let Some(id) = self.first_open(is_probe, class, &namespace, has_room, &gate) {
+                    return Some((class, id));
+                }
+                if wrapped && last.as_ref().is_some_and(|last| namespace >= *last) {
+                    break;
+                }
+                after = Some(namespace);
+            }
+        }
+        None
+    }
+
+    fn first_open(
+        &mut self,
+        is_probe: bool,
+        class: usize,
+        namespace: &Arc<str>,
+        has_room: impl Fn(bool) -> bool,
+        gate: impl Fn(&LineKey, bool) -> Gate,
+    ) -> Option<LineId> {
+        loop {
+            let shelf = self.board(is_probe)[class].get(namespace)?;
+            let id = shelf.first(&has_room)?;
+            let line = self.lines.get(&id)?;
+            match gate(&line.key, line.is_proven) {
+                Gate::Open => return Some(id),
+                Gate::Held => self.put(id, true),
+                Gate::Until(at) => self.put_aside(id, Place::Asleep(at)),
+                Gate::Busy => self.put_aside(id, Place::Blocked),
+            }
+        }
+    }
+
+    /// Takes the first request of a line.
+    pub(super) fn take(&mut self, id: LineId) -> Option<Waiting<J>> {
+        self.take_down(id);
+        let line = self.lines.get_mut(&id)?;
+        let (_, mut waiting) = line.waiting.pop_first()?;
+        waiting.is_proven = line.is_proven;
+        self.len -= 1;
+        if line.waiting.is_empty() {
+            self.remove(id);
+        } else {
+            self.put(id, false);
+        }
+        Some(waiting)
+    }
+
+    /// The namespace of `call` has had its turn in this class.
+    pub(super) fn served(&mut self, class: usize, call: &Call) {
+        self.served_last[class] = Some(Arc::clone(&call.namespace));
+    }
+
+    /// Puts a request aside until then.
+    pub(super) fn park(&mut self, waiting: Waiting<J>, until: Instant) {
+        self.len += 1;
+        self.parked.insert((until, waiting.arrival), waiting);
+    }
+
+    /// Puts a request aside until its twin has ended.
+    pub(super) fn put_behind(&mut self, waiting: Waiting<J>) {
+        self.len += 1;
+        let twin = Twin::of(&waiting.call);
+        self.behind.entry(twin).or_default().push(waiting);
+    }
+
+    /// Puts the requests back that waited for this one.
+    pub(super) fn ended(&mut self, twin: &Twin) {
+        for waiting in self.behind.remove(twin).into_iter().flatten() {
+            self.len -= 1;
+            self.insert(waiting);
+        }
+    }
+
+    /// Takes every request that proves itself with the same credentials in the same namespace.
+    pub(super) fn take_line(&mut self, call: &Call) -> Vec<(Call, J)> {
+        let Some(id) = self.ids.get(&LineKey::of(call)).copied() else {
+            return Vec::new();
+        };
+        self.take_down(id);
+        let line = self.lines.get_mut(&id);
+        let waiting = line.map(|line| std::mem::take(&mut line.waiting));
+        self.remove(id);
+        let taken = waiting.into_iter().flatten();
+        let taken: Vec<_> = taken.map(|(_, one)| (one.call, one.job)).collect();
+        self.len -= taken.len();
+        taken
+    }
+
+    /// Takes out what is not wanted any more.
+    pub(super) fn sweep(&mut self, wanted: &impl Fn(&J) -> bool) -> Vec<J> {
+        let former = std::mem::take(self);
+        self.next_id = former.next_id;
+        self.served_last = former.served_last;
+        let lines = former.lines.into_values().flat_map(|line| {
+            let is_proven = line.is_proven;
+            line.waiting.into_values().map(move |waiting| Waiting {
+                is_proven,
+                ..waiting
+            })
+        });
+        let parked = former.parked.into_values();
+        let behind = former.behind.into_values().flatten();
+        let mut unwanted = Vec::new();
+        for waiting in lines.chain(parked).chain(behind) {
+            match wanted(&waiting.job) {
+                true => self.insert(waiting),
+                false => unwanted.push(waiting.job),
+            }
+        }
+        unwanted
+    }
+
+    fn board(&self, is_held: bool) -> &Board {
+        match is_held {
+            true => &self.held,
+            false => &self.ready,
+        }
+    }
+
+    fn put_aside(&mut self, id: LineId, place: Place) {
+        self.take_down(id);
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.place = place;
+        }
+        if let Place::Asleep(at) = place {
+            self.asleep.insert((at, id));
+        }
+    }
+
+    /// Puts a line on a board, wherever it was.
+    fn put(&mut self, id: LineId, is_held: bool) {
+        self.take_down(id);
+        let Some(line) = self.lines.get_mut(&id) else {
+            return;
+        };
+        let Some((order, _)) = line.waiting.first_key_value() else {
+            return;
+        };
+        let order = *order;
+        let board = match is_held {
+            true => &mut self.held,
+            false => &mut self.ready,
+        };
+        line.place = match is_held {
+            true => Place::Held(order),
+            false => Place::Ready(order),
+        };
+        board[order.0.class()]
+            .entry(Arc::clone(&line.key.namespace))
+            .or_default()
+            .of(line.is_proven)
+            .insert((order, id));
+    }
+
+    /// Takes a line out of the set that its place is in.
+    fn take_down(&mut self, id: LineId) {
+        let Some(line) = self.lines.get(&id) else {
+            return;
+        };
+        let (board, order) = match line.place {
+            Place::Ready(order) => (&mut self.ready, order),
+            Place::Held(order) => (&mut self.held, order),
+            Place::Asleep(at) => {
+                self.asleep.remove(&(at, id));
+                return;
+            }
+            Place::Blocked => return,
+        };
+        let namespaces = &mut board[order.0.class()];
+        if let Some(shelf) = namespaces.get_mut(&line.key.namespace) {
+            shelf.of(line.is_proven).remove(&(order, id));
+            if shelf.is_empty() {
+                namespaces.remove(&line.key.namespace);
+            }
+        }
+    }
+
+    fn remove(&mut self, id: LineId) {
+        let Some(line) = self.lines.remove(&id) else {
+            return;
+        };
+        self.ids.remove(&line.key);
+        if let Some(ids) = self.of_client.get_mut(&line.key.client_id) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.of_client.remove(&line.key.client_id);
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Which token request goes next, and when: order, rates, and what a site's answers mean for others.
+//!
+//! Pure: the time is an argument. Whoever waits for one thing (a ban, a rate, a call in flight)
+//! holds back nobody who does not wait for the same.
+
+mod call;
+mod evidence;
+mod health;
+mod lines;
+mod pauses;
+mod proofs;
+mod rates;
+mod scheduler;
+mod site;
+#[cfg(test)]
+mod tests;
+
+pub use call::{Call, CredentialsId, Rank};
+pub use evidence::Reach;
+pub use rates::Rates;
+pub use scheduler::{Heard, Recovery, Scheduler, Started};

@@ -1,0 +1,82 @@
+//! Until when which calls are held back because an answer said so.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Call, Reach};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Scope {
+    Site,
+    Namespace(Arc<str>),
+    Client(Arc<str>),
+    Corp(Arc<str>, Arc<str>),
+}
+
+impl From<&Reach> for Scope {
+    fn from(reach: &Reach) -> Self {
+        match reach {
+            Reach::Corp { client_id, corp_id } => {
+                Self::Corp(Arc::clone(client_id), Arc::clone(corp_id))
+            }
+            Reach::Client(client_id) => Self::Client(Arc::clone(client_id)),
+            Reach::Namespace(namespace) => Self::Namespace(Arc::clone(namespace)),
+            Reach::Site => Self::Site,
+        }
+    }
+}
+
+/// See the module. What unproven credentials were told holds back unproven ones only: anybody can
+/// name a `client_id`.
+#[derive(Debug, Default)]
+pub(super) struct Pauses {
+    for_all: HashMap<Scope, Instant>,
+    for_unproven: HashMap<Scope, Instant>,
+}
+
+impl Pauses {
+    /// Holds back what `reach` says until `until`.
+    pub(super) fn add(&mut self, reach: &Reach, is_proven: bool, until: Instant) {
+        let pauses = match is_proven {
+            true => &mut self.for_all,
+            false => &mut self.for_unproven,
+        };
+        let end = pauses.entry(reach.into()).or_insert(until);
+        *end = (*end).max(until);
+    }
+
+    /// Until when all calls for this namespace with this `client_id` wait.
+    pub(super) fn of_line(
+        &self,
+        namespace: &Arc<str>,
+        client_id: &Arc<str>,
+        is_proven: bool,
+    ) -> Option<Instant> {
+        let scopes = [
+            Scope::Site,
+            Scope::Namespace(Arc::clone(namespace)),
+            Scope::Client(Arc::clone(client_id)),
+        ];
+        let ends = scopes.iter().map(|scope| self.of(scope, is_proven));
+        ends.max().flatten()
+    }
+
+    /// Until when this corp's calls wait.
+    pub(super) fn of_corp(&self, call: &Call, is_proven: bool) -> Option<Instant> {
+        let corp = Scope::Corp(Arc::clone(&call.client_id), Arc::clone(&call.corp_id));
+        self.of(&corp, is_proven)
+    }
+
+    fn of(&self, scope: &Scope, is_proven: bool) -> Option<Instant> {
+        let for_all = self.for_all.get(scope).copied();
+        let for_unproven = self.for_unproven.get(scope).copied();
+        for_all.max(for_unproven.filter(|_| !is_proven))
+    }
+
+    /// Forgets what is over.
+    pub(super) fn prune(&mut self, now: Instant) {
+        self.for_all.retain(|_, until| *until > now);
+        self.for_unproven.retain(|_, until| *until > now);
+    }
+}

@@ -1,0 +1,85 @@
+//! Which credentials have got a token. The others share a small budget, so that nobody uses up a
+//! `client_id`'s or a site's rate by naming it.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use super::CredentialsId;
+use crate::dingtalk::Fingerprint;
+
+/// Proofs that are kept; who loses one proves itself again with its next call.
+const KEPT: usize = 16 * 1024;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Proofs {
+    contents: Recent<Fingerprint>,
+    /// A Secret whose former contents worked: a rotation need not prove itself anew.
+    secrets: Recent<(Arc<str>, Arc<str>)>,
+}
+
+impl Proofs {
+    /// Records that the site gave a token for these credentials.
+    pub(super) fn add(&mut self, client_id: &Arc<str>, credentials: &CredentialsId) {
+        self.contents.add(credentials.fingerprint);
+        self.secrets
+            .add((Arc::clone(client_id), Arc::clone(&credentials.uid)));
+    }
+
+    /// Whether they have succeeded, or the same Secret has with the same `client_id`.
+    pub(super) fn has(&self, client_id: &Arc<str>, credentials: &CredentialsId) -> bool {
+        self.contents.has(&credentials.fingerprint)
+            || self
+                .secrets
+                .has(&(Arc::clone(client_id), Arc::clone(&credentials.uid)))
+    }
+}
+
+#[derive(Debug)]
+struct Recent<K> {
+    known: HashSet<K>,
+    order: VecDeque<K>,
+}
+
+impl<K> Default for Recent<K> {
+    fn default() -> Self {
+        Self {
+            known: HashSet::new(),
+            order: VecDeque::new(),
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Recent<K> {
+    fn add(&mut self, key: K) {
+        if self.known.insert(key.clone()) {
+            self.order.push_back(key);
+        }
+        if self.order.len() > KEPT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+
+    fn has(&self, key: &K) -> bool {
+        self.known.contains(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_are_kept_and_the_oldest_is_forgotten() {
+        let mut recent = Recent::default();
+        for number in 0..=KEPT {
+            recent.add(number);
+            recent.add(number);
+        }
+        assert!(!recent.has(&0) && recent.has(&1) && recent.has(&KEPT));
+        assert_eq!((recent.known.len(), recent.order.len()), (KEPT, KEPT));
+    }
+}
