@@ -21,6 +21,9 @@ const PROBE_EVERY: u32 = 32;
 /// pace, whoever waits.
 const OUTAGE_RETRY: Duration = Duration::from_secs(2);
 
+/// A person's requests for a renewal are obeyed this often.
+const FORCED_PACE: Duration = Duration::from_secs(60);
+
 /// An attempt that failed.
 #[derive(Clone, Debug)]
 pub struct FailedAttempt {
@@ -109,6 +112,8 @@ pub struct Corp {
     barren: Option<u32>,
     renewal: Option<(Lifetime, Option<Duration>, Schedule)>,
     retry: Option<Schedule>,
+    /// A minute after the last attempt.
+    forced_from: Option<Schedule>,
 }
 
 impl Corp {
@@ -129,6 +134,9 @@ impl Corp {
             schedule.notice_clock(now);
         }
         if let Some(schedule) = &mut self.retry {
+            schedule.notice_clock(now);
+        }
+        if let Some(schedule) = &mut self.forced_from {
             schedule.notice_clock(now);
         }
         self.unwritten_since = self.unwritten_since.map(|since| since.min(now));
@@ -154,6 +162,22 @@ impl Corp {
             self.renewal = Some((lifetime, renew_before, Schedule::at(now, at)));
         }
         self.renewal.map(|(.., schedule)| schedule.at)
+    }
+
+    /// From when on a person's request for a renewal is obeyed: a minute after the last attempt, and
+    /// not before a limit that the site has named is over.
+    pub fn forced_at(&self, now: Timestamp) -> Timestamp {
+        let paced = self.forced_from.map_or(now, |schedule| schedule.at);
+        let is_limited = self.failing.as_ref().is_some_and(|failing| {
+            matches!(
+                failing.failure.class,
+                Class::Throttled { .. } | Class::Banned
+            )
+        });
+        match self.retry.filter(|_| is_limited) {
+            Some(retry) => paced.max(retry.at),
+            None => paced,
+        }
     }
 
     /// What goes before its next fetch, if the token that is known expires at `expires_at`. A token
@@ -250,6 +274,7 @@ impl Corp {
             self.unwritten_since.get_or_insert(now);
         }
         self.request_done.clone_from(&minting.request);
+        self.forced_from = Some(Schedule::after(now, FORCED_PACE));
         let jitter = jitter(uid, lifetime.expires_at);
         let unextended = match self.barren {
             Some(lifetimes) if lifetimes < PROBE_EVERY => UNEXTENDED_MAX,
@@ -352,6 +377,7 @@ impl Corp {
         };
         let streak_since = self.failing.as_ref().map_or(now, |old| old.streak_since);
         self.is_attempted = true;
+        self.forced_from = Some(Schedule::after(now, FORCED_PACE));
         let wait = match is_site_down {
             true => OUTAGE_RETRY,
             false => delay(failure.class, streak, random, failure.wait, life_left),

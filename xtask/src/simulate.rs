@@ -31,6 +31,7 @@ pub(crate) fn run(arguments: &Arguments) {
         from,
         until: from + minutes * MINUTE,
         kind,
+        site: "global",
     };
     let days = 0..arguments.hours / 24 + 1;
     let faults: Vec<Fault> = days

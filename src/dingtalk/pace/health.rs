@@ -23,6 +23,8 @@ const BUSY_SHARE: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Health {
     down: Evidence,
+    /// Whether any of those who hear of the outage got an answer at all.
+    down_answers: bool,
     banned: Evidence,
     html: Evidence,
     html_in_a_row: u32,
@@ -70,6 +72,7 @@ impl Health {
     pub(super) fn transient(
         &mut self,
         call: &Call,
+        failure: &Failure,
         failing_since: Option<Instant>,
         succeeded_at: Option<Instant>,
         now: Instant,
@@ -80,13 +83,16 @@ impl Health {
         };
         if is_news {
             self.down.add(call, now);
+            self.down_answers |= failure.http_status.is_some();
         }
     }
 
-    /// How far an outage reaches, and since when.
+    /// How far an outage reaches, and since when. Corps of one `client_id` that get an answer may
+    /// fail for a reason of their own.
     pub(super) fn outage(&self) -> Option<(Reach, Instant)> {
         let (reach, since) = self.down.reach().zip(self.down.since())?;
-        (self.down.corps() >= OUTAGE_CORPS).then_some((reach, since))
+        let is_own = matches!(reach, Reach::Client(_)) && self.down_answers;
+        (self.down.corps() >= OUTAGE_CORPS && !is_own).then_some((reach, since))
     }
 
     /// Whether calls of this namespace with this `client_id` are in an outage.

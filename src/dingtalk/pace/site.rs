@@ -296,7 +296,15 @@ impl<J> Site<J> {
         let healths = [&mut self.of_proven, &mut self.of_unproven];
         let healths = healths.into_iter().map(std::mem::take);
         let outages = healths.filter_map(|health| health.outage());
+        // A success elsewhere says nothing of those whom it concerned.
+        let is_over = |reach: &Reach| match reach {
+            Reach::Site => true,
+            Reach::Namespace(namespace) => *namespace == call.namespace,
+            Reach::Client(client_id) => *client_id == call.client_id,
+            Reach::Corp { .. } => false,
+        };
         outages
+            .filter(|(reach, _)| is_over(reach))
             .map(|(reach, since)| Recovery { reach, since })
             .collect()
     }
@@ -316,7 +324,7 @@ impl<J> Site<J> {
         };
         let failure = health.html(call, failure, now);
         if failure.class == Class::Transient {
-            health.transient(call, failing_since, succeeded_at, now);
+            health.transient(call, &failure, failing_since, succeeded_at, now);
         }
         let is_site_down =
             health.is_site_outage(&failure) && health.is_down_for(&call.namespace, &call.client_id);

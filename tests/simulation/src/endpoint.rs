@@ -30,6 +30,8 @@ pub struct Fault {
     pub until: Millis,
     /// What it does.
     pub kind: FaultKind,
+    /// The site that has it.
+    pub site: &'static str,
 }
 
 /// How it fails.
@@ -84,30 +86,30 @@ impl Endpoint {
         }
     }
 
-    fn fault(&self, now: Millis) -> Option<Fault> {
-        let at = |fault: &&Fault| fault.from <= now && now < fault.until;
+    fn fault(&self, site: &str, now: Millis) -> Option<Fault> {
+        let at = |fault: &&Fault| fault.site == site && fault.from <= now && now < fault.until;
         self.faults.iter().find(at).copied()
     }
 
     /// The time of the faults between two times in which no token is to be had.
-    pub fn down_between(&self, from: Millis, until: Millis) -> Millis {
+    pub fn down_between(&self, site: &str, from: Millis, until: Millis) -> Millis {
         self.faults
             .iter()
-            .filter(|fault| fault.kind != FaultKind::Throttling)
+            .filter(|fault| fault.site == site && fault.kind != FaultKind::Throttling)
             .map(|fault| (fault.until.min(until) - fault.from.max(from)).max(0))
             .sum()
     }
 
     /// When a token is to be had, at `now` or after.
-    pub fn up_from(&self, now: Millis) -> Millis {
-        match self.fault(now) {
+    pub fn up_from(&self, site: &str, now: Millis) -> Millis {
+        match self.fault(site, now) {
             Some(fault) if fault.kind != FaultKind::Throttling => fault.until,
             _ => now,
         }
     }
 
     /// Answers a call of an app.
-    pub fn call(&mut self, app: usize, now: Millis, random: &mut SmallRng) -> Answered {
+    pub fn call(&mut self, site: &str, app: usize, now: Millis, random: &mut SmallRng) -> Answered {
         while self.recent.front().is_some_and(|at| now - at >= SECOND) {
             self.recent.pop_front();
         }
@@ -121,7 +123,7 @@ impl Endpoint {
             };
             Answered::Failure(Box::new(failure))
         };
-        match self.fault(now).map(|fault| fault.kind) {
+        match self.fault(site, now).map(|fault| fault.kind) {
             Some(FaultKind::Outage) if random.random_bool(0.5) => {
                 return Answered::Failure(Box::new(Failure::of(&UNREACHABLE)));
             }

@@ -1,13 +1,15 @@
 //! Days of ten thousand apps in seconds: the operator's pure scheduler and queue over its pure
-//! limits, against an endpoint that has outages, throttles and bans. The same seed gives the same
-//! run.
+//! limits, against sites that have outages, throttles and bans, beside corps that always fail and a
+//! hostile namespace. The same seed gives the same run.
 
 mod endpoint;
+mod group;
 mod report;
 mod world;
 
 pub use endpoint::{Fault, FaultKind, Repeat};
-pub use report::Report;
+pub use group::{Behaviour, Group};
+pub use report::{GroupReport, Report};
 pub use world::{Plan, simulate};
 
 /// Milliseconds of simulated time since the start.

@@ -4,9 +4,35 @@ use std::fmt;
 
 use crate::{HOUR, Millis, SECOND};
 
+/// What a run showed of one group.
+#[derive(Clone, Debug, Default)]
+pub struct GroupReport {
+    /// Its calls.
+    pub calls: usize,
+    /// Its calls that got a token.
+    pub tokens: usize,
+    /// The least life that a token had left when the next one came; negative after an expiry.
+    pub least_life: Option<Millis>,
+    /// Failures that were not a call's own: the credentials had just been rejected.
+    pub rejected_too: usize,
+    /// Calls that came sooner after a failure than its class allows.
+    pub too_early: usize,
+    /// How much later than its class says a call came after a failure.
+    pub latest: Millis,
+}
+
+impl GroupReport {
+    pub(crate) fn renewed(&mut self, life_left: Millis) {
+        let least = self.least_life.unwrap_or(life_left);
+        self.least_life = Some(least.min(life_left));
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
+    /// Each group, in the order of the plan; those that it does not name are the last.
+    pub groups: Vec<GroupReport>,
     /// Calls that got a token.
     pub tokens: usize,
     /// Calls that got none.

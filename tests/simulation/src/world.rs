@@ -5,21 +5,24 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use dingtalk_token_operator::dingtalk::{
-    AccessToken, Call, Credentials, CredentialsId, Failure, Minted, Rates, Recovery, Scheduler,
+    AccessToken, Call, Failure, Minted, Rates, Recovery, Scheduler,
 };
-use dingtalk_token_operator::plan::{Corp, FailedAttempt, Former, Minting, ObjectVersion};
+use dingtalk_token_operator::plan::{Corp, FailedAttempt, Former, Minting, ObjectVersion, Pace};
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::endpoint::{Answered, Endpoint};
-use crate::{Fault, HOUR, Millis, Repeat, Report, SECOND};
+use crate::report::GroupReport;
+use crate::{Behaviour, Fault, Group, HOUR, MINUTE, Millis, Repeat, Report, SECOND};
 
 /// What is simulated.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How many apps there are from the start.
+    /// How many apps there are from the start, all alike, beside the groups.
     pub apps: usize,
+    /// Apps that are there from the start.
+    pub groups: Vec<Group>,
     /// For how long.
     pub duration: Millis,
     /// What a repeated fetch does.
@@ -39,6 +42,7 @@ impl Plan {
     pub fn of(repeat: Repeat, hours: i64) -> Self {
         Self {
             apps: 10_000,
+            groups: Vec::new(),
             duration: hours * HOUR,
             repeat,
             life: 2 * HOUR,
@@ -57,10 +61,22 @@ enum Event {
     Finished(usize),
     /// Look at the queue.
     Queue,
+    /// Ask an app to renew.
+    Force(usize),
+}
+
+/// When the next call may come after a failure.
+#[derive(Clone, Copy)]
+struct Due {
+    earliest: Millis,
+    latest: Millis,
 }
 
 struct App {
     call: Call,
+    group: usize,
+    is_forced: bool,
+    due: Option<Due>,
     corp: Corp,
     uid: String,
     looks: u32,
@@ -72,6 +88,7 @@ struct App {
 }
 
 struct World {
+    groups: Vec<Group>,
     endpoint: Endpoint,
     apps: Vec<App>,
     events: BinaryHeap<Reverse<(Millis, Event)>>,
@@ -86,7 +103,10 @@ struct World {
 /// Runs a plan.
 pub fn simulate(plan: &Plan) -> Report {
     let seconds = usize::try_from(plan.duration / SECOND).unwrap_or_default();
+    let mut groups = plan.groups.clone();
+    groups.push(Group::of("one", "client-", plan.apps));
     let mut world = World {
+        groups,
         endpoint: Endpoint::new(plan.repeat, plan.life, plan.faults.clone()),
         apps: Vec::new(),
         events: BinaryHeap::new(),
@@ -97,14 +117,19 @@ pub fn simulate(plan: &Plan) -> Report {
         instant: Instant::now(),
         report: Report {
             calls: vec![0; seconds + 1],
+            groups: vec![GroupReport::default(); plan.groups.len() + 1],
             ..Report::default()
         },
     };
-    for _ in 0..plan.apps {
-        world.create(0);
+    for (index, group) in world.groups.clone().iter().enumerate() {
+        for number in 0..group.size() {
+            world.create(0, index, group.call(number));
+        }
     }
-    for at in &plan.newcomers {
-        world.create(*at);
+    let last = world.groups.len() - 1;
+    let rest = &world.groups[last].clone();
+    for (number, at) in (plan.apps..).zip(&plan.newcomers) {
+        world.create(*at, last, rest.call(number));
     }
     while let Some(Reverse((now, event))) = world.events.pop() {
         if now >= plan.duration {
@@ -114,6 +139,7 @@ pub fn simulate(plan: &Plan) -> Report {
             Event::Look(app, look) if world.apps[app].looks == look => world.look(app, now),
             Event::Look(..) => {}
             Event::Finished(app) => world.finish(app, now),
+            Event::Force(app) => world.force(app, now),
             Event::Queue => {
                 world.queue_look = None;
                 world.start_calls(now);
@@ -139,10 +165,16 @@ impl World {
             + Millis::from(wait.rem_euclid(1_000_000) > 0)
     }
 
-    fn create(&mut self, at: Millis) {
+    fn create(&mut self, at: Millis, group: usize, call: Call) {
         let app = self.apps.len();
+        if let Some(every) = self.groups[group].forced_every {
+            self.events.push(Reverse((at + every, Event::Force(app))));
+        }
         self.apps.push(App {
-            call: call(app),
+            call,
+            group,
+            is_forced: false,
+            due: None,
             corp: Corp::default(),
             uid: format!("uid-{app}"),
             looks: 0,
@@ -162,7 +194,10 @@ impl World {
             return;
         }
         let record = one.corp.held.as_ref().map(|held| held.record.clone());
-        let next = one.corp.next_fetch(&one.uid, record.as_ref(), None, time);
+        let mut next = one.corp.next_fetch(&one.uid, record.as_ref(), None, time);
+        if one.is_forced {
+            next = next.map(|at| at.min(one.corp.forced_at(time)));
+        }
         match next.filter(|at| *at > time) {
             Some(at) => {
                 one.looks += 1;
@@ -171,7 +206,8 @@ impl World {
                 self.events.push(Reverse((at.max(now + 1), look)));
             }
             None => {
-                one.corp.minting = Some(minting(app, time));
+                one.is_forced = false;
+                one.corp.minting = Some(minting(&one.call, time));
                 let expires_at = record.map(|record| record.lifetime.expires_at);
                 let rank = one.corp.rank(expires_at, time);
                 let call = one.call.clone();
@@ -185,7 +221,17 @@ impl World {
         let instant = self.instant(now);
         let started = self.scheduler.start(|_| true, instant);
         for (_, app) in started.starting {
-            let answer = self.endpoint.call(app, now, &mut self.random);
+            let site = self.apps[app].call.site.clone();
+            let group = &self.groups[self.apps[app].group];
+            let answer = match group.failure() {
+                Some(failure) => Answered::Failure(Box::new(failure)),
+                None => self.endpoint.call(&site, app, now, &mut self.random),
+            };
+            let latency = match group.behaviour {
+                Behaviour::Hangs => 10 * SECOND,
+                _ => self.random.random_range(20..200),
+            };
+            self.called(app, now);
             if let Some(second) = self
                 .report
                 .calls
@@ -193,7 +239,6 @@ impl World {
             {
                 *second += 1;
             }
-            let latency = self.random.random_range(20..200);
             self.apps[app].answer = Some((answer, self.time(now)));
             self.events
                 .push(Reverse((now + latency, Event::Finished(app))));
@@ -207,6 +252,26 @@ impl World {
         if self.queue_look.is_none_or(|look| at < look) {
             self.queue_look = Some(at);
             self.events.push(Reverse((at, Event::Queue)));
+        }
+    }
+
+    fn force(&mut self, app: usize, now: Millis) {
+        self.apps[app].is_forced = true;
+        self.apps[app].looks += 1;
+        if let Some(every) = self.groups[self.apps[app].group].forced_every {
+            self.events.push(Reverse((now + every, Event::Force(app))));
+        }
+        self.look(app, now);
+    }
+
+    /// A call begins: it comes neither too early nor too late after a failure.
+    fn called(&mut self, app: usize, now: Millis) {
+        let one = &mut self.apps[app];
+        let group = &mut self.report.groups[one.group];
+        group.calls += 1;
+        if let Some(due) = one.due.take() {
+            group.too_early += usize::from(now < due.earliest);
+            group.latest = group.latest.max(now - due.latest);
         }
     }
 
@@ -232,6 +297,15 @@ impl World {
                 let since = since.map(|failing| failing.streak_since);
                 let since = since.map(|since| self.instant(self.millis(since)));
                 let heard = self.scheduler.failed(&call, *failure, since, instant);
+                for (_, other) in heard.rejected_too {
+                    let Some(minting) = self.apps[other].corp.minting.take() else {
+                        continue;
+                    };
+                    let group = self.apps[other].group;
+                    self.report.groups[group].rejected_too += 1;
+                    self.failed(other, heard.failure.clone(), false, &minting, now);
+                    self.look(other, now);
+                }
                 self.failed(app, heard.failure, heard.is_site_down, &minting, now);
             }
         }
@@ -256,7 +330,13 @@ impl World {
             Some(until) => until.min(now),
             None => one.created,
         };
-        let waited = now - waited_from - self.endpoint.down_between(waited_from, now);
+        let site = &one.call.site;
+        let waited = now - waited_from - self.endpoint.down_between(site, waited_from, now);
+        let group = &mut self.report.groups[one.group];
+        group.tokens += 1;
+        if let Some(until) = one.valid_until {
+            group.renewed(until - now);
+        }
         match one.first_at {
             Some(_) => self.report.longest_gap = self.report.longest_gap.max(waited),
             None if one.created > 0 => self.report.newcomers.push(waited),
@@ -294,7 +374,21 @@ impl World {
             is_site_down,
             random: self.random.random(),
         };
+        let class = attempt.failure.class;
         one.corp.failed(minting, attempt, time);
+        let is_forced = self.groups[one.group].forced_every.is_some();
+        one.due = one.corp.failing.as_ref().map(|failing| {
+            let pace = Pace::of(class, failing.streak);
+            let millis = |wait: Duration| Millis::try_from(wait.as_millis()).unwrap_or(Millis::MAX);
+            let earliest = match is_forced {
+                true => millis(pace.floor).min(MINUTE),
+                false => millis(pace.floor),
+            };
+            Due {
+                earliest: now + earliest,
+                latest: now + millis(pace.ceiling),
+            }
+        });
     }
 
     fn hurry(&mut self, recovery: &Recovery, time: Timestamp, now: Millis) {
@@ -316,19 +410,25 @@ impl World {
     fn close(mut self, plan: &Plan) -> Report {
         self.report.busiest_second = self.endpoint.busiest_second;
         for app in &self.apps {
+            if self.groups[app.group].behaviour != Behaviour::Served {
+                continue;
+            }
             // One that is without a token at the end has been so since its expiry.
             let Some(until) = app.valid_until else {
                 let waited = plan.duration - app.created;
-                let down = self.endpoint.down_between(app.created, plan.duration);
+                let site = &app.call.site;
+                let down = self.endpoint.down_between(site, app.created, plan.duration);
                 self.report.longest_first = self.report.longest_first.max(waited - down);
                 continue;
             };
             if until < plan.duration {
-                let down = self.endpoint.down_between(until, plan.duration);
+                let site = &app.call.site;
+                let down = self.endpoint.down_between(site, until, plan.duration);
                 let gap = plan.duration - until - down;
                 self.report.longest_gap = self.report.longest_gap.max(gap);
             }
-            self.report.clairvoyant += clairvoyant(plan, &self.endpoint, app.first_at);
+            self.report.clairvoyant +=
+                clairvoyant(plan, &self.endpoint, &app.call.site, app.first_at);
         }
         self.report
     }
@@ -336,7 +436,7 @@ impl World {
 
 /// How many tokens an app needs of a scheduler that knows everything before: a renewal a third of
 /// the life ahead of expiry, or right after expiry where an earlier one brings nothing.
-fn clairvoyant(plan: &Plan, endpoint: &Endpoint, first_at: Option<Millis>) -> usize {
+fn clairvoyant(plan: &Plan, endpoint: &Endpoint, site: &str, first_at: Option<Millis>) -> usize {
     let Some(mut at) = first_at else { return 0 };
     let step = match plan.repeat {
         Repeat::SameRemaining => plan.life,
@@ -345,35 +445,17 @@ fn clairvoyant(plan: &Plan, endpoint: &Endpoint, first_at: Option<Millis>) -> us
     let mut calls = 0;
     while at < plan.duration {
         calls += 1;
-        at = endpoint.up_from(at + step);
+        at = endpoint.up_from(site, at + step);
     }
     calls
 }
 
-fn call(app: usize) -> Call {
-    let client_id = format!("client-{app}");
-    let value = |_: &str| Some(client_id.clone().into_bytes().into());
-    let fingerprint = Credentials::read("id", "secret", value)
-        .map(|credentials| credentials.fingerprint(&[0; 32]))
-        .expect("a client_id and a secret");
-    Call {
-        site: "global".into(),
-        namespace: "one".into(),
-        client_id: client_id.as_str().into(),
-        corp_id: "corp".into(),
-        credentials: CredentialsId {
-            uid: format!("uid-of-{client_id}").into(),
-            fingerprint,
-        },
-    }
-}
-
-fn minting(app: usize, now: Timestamp) -> Minting {
+fn minting(call: &Call, now: Timestamp) -> Minting {
     Minting {
         id: 0,
-        site: "global".to_owned(),
-        corp_id: "corp".to_owned(),
-        client_id: format!("client-{app}"),
+        site: call.site.to_string(),
+        corp_id: call.corp_id.to_string(),
+        client_id: call.client_id.to_string(),
         credentials: ObjectVersion::default(),
         generation: None,
         request: None,

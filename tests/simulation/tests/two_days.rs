@@ -12,6 +12,7 @@ fn faults() -> Vec<Fault> {
         from,
         until: from + minutes * MINUTE,
         kind,
+        site: "global",
     };
     vec![
         fault(FaultKind::Outage, 10 * HOUR, 60),
