@@ -163,11 +163,21 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "annotation_map")]
     pub annotations: BTreeMap<String, String>,
-    /// Keys to add to the Secret, each with a template (Jinja) of its value.
+    /// Keys to add to the Secret, each with a template of its value, in a small part of Jinja.
     ///
-    /// A template knows `access_token`, `expires_at` (RFC 3339), `expires_at_unix` (seconds),
-    /// `corp_id`, `client_id` and `site`; with layout `Shared`, instead of the first four, the list
-    /// `corps` whose items have them. The layout's own keys cannot be overridden.
+    /// Values: `access_token`, `expires_at` (RFC 3339), `expires_at_unix` (seconds), `corp_id`,
+    /// `client_id` and `site`; with layout `Shared`, the first four only as `corp.access_token` and
+    /// so on within `{% for corp in corps %}…{% endfor %}`, which also has `loop.first`, `loop.last`
+    /// and `loop.index` and cannot contain another loop. `corps|tojson` is a list of all corps,
+    /// `corps|length` their number.
+    ///
+    /// Filters, without arguments and up to 4 in a row: `tojson`, `upper`, `lower`, `trim`, `length`.
+    /// Conditions: `if`, `elif` and `else` with `==`, `!=`, `not`, `and`, `or` and parentheses.
+    /// `raw`, comments, text and number constants and `{{- -}}` are as in Jinja. Nothing else is
+    /// available: a template that uses it is refused before a token is fetched.
+    ///
+    /// All templates together have at most 1,000 parts (a text, value, filter or condition each) and
+    /// take at most 200,000 steps. The layout's own keys cannot be overridden.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(length(max = 16), schema_with = "template_map")]
     #[x_kube(validation = Rule::new("self.all(key, key.size() <= 253 && key.matches('^[-._a-zA-Z0-9]+$'))").message("not a key of a Secret: use up to 253 letters, digits, '-', '_' and '.'"))]

@@ -18,8 +18,8 @@ use crate::api::{DingTalkApp, DingTalkAppStatus, MANAGER};
 use crate::dingtalk::Redactor;
 use crate::operator::TokenTimes;
 use crate::plan::{
-    Data, Deletion, Notice, NoticeType, ObjectVersion, Settled, Step, TargetMeta, Write, next_step,
-    notices, refreshes_pods, status, write_status_at,
+    Data, Deletion, Notice, NoticeType, ObjectVersion, Settled, Step, TargetMeta, Templates, Write,
+    next_step, notices, refreshes_pods, status, write_status_at,
 };
 
 /// More steps in a row than any way through the plan has: a backstop against going in circles.
@@ -64,14 +64,26 @@ impl Reconciler<'_> {
     /// Gives the time to look again.
     async fn run(&self) -> Option<Timestamp> {
         // A layout with a Secret for each organisation may have to write or delete each of them.
-        let steps = STEPS_MAX + 4 * self.app.spec.corp_ids.len();
+        let steps = STEPS_MAX + 5 * self.app.spec.corp_ids.len();
         for _ in 0..steps {
             let now = Timestamp::now();
             let step = self.decide(now)?;
-            if !self.context.leads() {
+            let is_local = matches!(step, Step::ParseTemplates | Step::Assemble { .. });
+            if !is_local && !self.context.leads() {
                 return self.write_last(step).await;
             }
             let done = match step {
+                Step::ParseTemplates => {
+                    let templates = Templates::of(self.app);
+                    let generation = self.app.metadata.generation;
+                    self.memory().templates_parsed(generation, templates);
+                    Ok(())
+                }
+                Step::Assemble { name, assembly } => {
+                    let assembled = assembly.assemble();
+                    self.memory().assembled(&name, assembled);
+                    Ok(())
+                }
                 Step::ReadTarget { name, corp_ids } => self.read_target(&name, &corp_ids).await,
                 Step::ReadCredentials => self.read_credentials().await,
                 Step::DeleteTarget { name, version, why } => {

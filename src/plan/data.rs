@@ -128,10 +128,25 @@ impl Data {
         };
         recorded.tokens.iter().map(held).collect()
     }
+}
+
+impl<'a> IntoIterator for &'a Data {
+    type Item = (&'a String, &'a Zeroizing<String>);
+    type IntoIter = std::collections::btree_map::Iter<'a, String, Zeroizing<String>>;
 
     /// Keys and values.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Zeroizing<String>)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+impl IntoIterator for Data {
+    type Item = (String, Zeroizing<String>);
+    type IntoIter = std::collections::btree_map::IntoIter<String, Zeroizing<String>>;
+
+    /// Keys and values.
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

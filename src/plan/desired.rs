@@ -1,15 +1,17 @@
 //! The Secrets that an app is to have, and the writes that make them so.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 use zeroize::Zeroizing;
 
-use super::data::{Data, Shape};
+use super::assembly::{Answer, Assembled, Assembly, Contents, Offered};
+use super::data::Shape;
 use super::target::{Recorded, sort};
-use super::templates::{TemplateError, Templates};
+use super::templates::Templates;
 use super::{Held, ObjectVersion, TargetMeta, TokenRecord};
 use crate::api::{
     ANNOTATION_ADOPT_BY, ANNOTATION_APP, ANNOTATION_CORP_ID, ANNOTATION_REFERENCE,
@@ -102,10 +104,15 @@ pub enum Need {
     Values,
     /// To write it.
     Write(Box<Write>),
-    /// What is to be in it is larger than a Secret may be, in bytes.
-    TooLarge(usize),
-    /// A template fails with these tokens.
-    Template(TemplateError),
+    /// To put its contents together first.
+    Assemble(Box<Assembly>),
+    /// The contents are larger than a Secret can be.
+    TooLarge {
+        /// Their size in bytes.
+        size: usize,
+        /// The organisations whose tokens fit.
+        fitting: Vec<String>,
+    },
 }
 
 /// What a write is decided from.
@@ -117,7 +124,7 @@ pub struct Inputs<'a> {
     /// The tokens that are to be in it, at least one.
     pub tokens: &'a [Known<'a>],
     /// The app's templates.
-    pub templates: &'a Templates,
+    pub templates: &'a Arc<Templates>,
     /// The Secret as it is.
     pub present: Option<&'a TargetMeta>,
     /// What is known to be in it.
@@ -126,8 +133,9 @@ pub struct Inputs<'a> {
     pub value_changed_at: Option<Timestamp>,
 }
 
-/// The write that makes the Secret hold these tokens, if one is needed.
-pub fn need(inputs: &Inputs<'_>) -> Need {
+/// The write that makes the Secret hold these tokens, if one is needed, with contents that were
+/// assembled for them.
+pub fn need(inputs: &Inputs<'_>, assembled: Option<&mut Assembled>) -> Need {
     let Inputs {
         app,
         name,
@@ -171,26 +179,20 @@ pub fn need(inputs: &Inputs<'_>) -> Need {
                 Known::Recorded(_) => return Need::Values,
             }
         }
-        let mut data = Data::of(shape, held.iter().copied());
-        let rendered = match templates.render(shape, &app.spec.site, &held) {
-            Ok(rendered) => rendered,
-            Err(error) => return Need::Template(error),
+        let contents = match contents(inputs, &held, assembled) {
+            Ok(contents) => contents,
+            Err(need) => return need,
         };
-        for (key, value) in rendered {
-            data.insert(key, value);
-        }
-        if data.size() > SECRET_SIZE_MAX {
-            return Need::TooLarge(data.size());
-        }
-        new.digest = data.digest();
+        new.digest = contents.digest;
         // What is in the Secret as it is need not be sent: it is a megabyte with a thousand tokens.
         let unchanged: std::collections::HashSet<String> = tokens
             .iter()
             .filter(|known| as_recorded(known))
             .flat_map(|known| shape.keys(&known.record().corp_id))
             .collect();
-        for (key, value) in data.iter().filter(|(key, _)| !unchanged.contains(*key)) {
-            changes.insert(key.to_owned(), Some(value.clone()));
+        let values = contents.data.into_iter();
+        for (key, value) in values.filter(|(key, _)| !unchanged.contains(key)) {
+            changes.insert(key, Some(value));
         }
         let former = present.and_then(|present| present.recorded.as_ref());
         for key in former.into_iter().flat_map(Recorded::keys) {
@@ -218,6 +220,37 @@ pub fn need(inputs: &Inputs<'_>) -> Need {
     match present {
         Some(present) if keeps_data.is_some() && is_in_order(present, &write) => Need::Nothing,
         _ => Need::Write(Box::new(write)),
+    }
+}
+
+/// The contents for these tokens, or what has to be done to have them.
+fn contents(
+    inputs: &Inputs<'_>,
+    held: &[&Held],
+    assembled: Option<&mut Assembled>,
+) -> Result<Contents, Need> {
+    let shape = Shape::of(inputs.app.spec.target.layout);
+    if !Assembly::is_for(inputs.templates, held.len()) {
+        return Ok(Contents::of(shape, inputs.templates, held));
+    }
+    let generation = inputs.app.metadata.generation;
+    let answer = assembled.map(|it| it.answer(generation, inputs.templates, held));
+    match answer.unwrap_or(Answer::Unknown) {
+        Answer::Contents(contents) => Ok(contents),
+        Answer::TooLarge { size, fitting } => Err(Need::TooLarge { size, fitting }),
+        Answer::Unknown => {
+            let in_secret = |held: &Held| inputs.recorded?.token(&held.record.corp_id);
+            let offered = |held: &&Held| Offered {
+                held: (*held).clone(),
+                is_in_secret: in_secret(held).is_some(),
+            };
+            Err(Need::Assemble(Box::new(Assembly {
+                generation,
+                templates: Arc::clone(inputs.templates),
+                shape,
+                tokens: held.iter().map(offered).collect(),
+            })))
+        }
     }
 }
 

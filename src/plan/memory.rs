@@ -1,10 +1,12 @@
 //! What the operator remembers of an app between two looks at it.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use strum::IntoEnumIterator;
 
+use super::assembly::Assembled;
 use super::corp::{Corp, Former, Minting};
 use super::data::{Data, Shape};
 use super::desired::Write;
@@ -63,6 +65,13 @@ pub struct Happened {
     pub repaired: bool,
 }
 
+/// Templates, and the generation of the spec that they were parsed for.
+#[derive(Debug)]
+struct Parsed {
+    generation: Option<i64>,
+    templates: Result<Arc<Templates>, TemplateError>,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -95,7 +104,7 @@ pub struct Memory {
     pub unrefreshed: Option<Box<Unrefreshed>>,
     request_at_start: Option<String>,
     trimmed_reported: Option<ObjectVersion>,
-    templates: Option<(Option<i64>, Result<Templates, TemplateError>)>,
+    templates: Option<Parsed>,
     pruned_for: Option<i64>,
     status: Option<WrittenStatus>,
 }
@@ -156,6 +165,9 @@ impl Memory {
             self.corps.retain(|corp_id, _| wanted.contains(corp_id));
         }
         self.site.clone_from(&app.spec.site);
+        if app.spec.target.data.is_empty() {
+            self.templates = None;
+        }
         for corp_id in &app.spec.corp_ids {
             if !self.corps.contains_key(corp_id) {
                 self.corps.insert(corp_id.clone(), Box::default());
@@ -187,19 +199,31 @@ impl Memory {
         }
     }
 
-    /// The app's templates, parsed once for each generation of its spec.
-    pub fn templates(&mut self, app: &DingTalkApp) -> &Result<Templates, TemplateError> {
-        let generation = app.metadata.generation;
-        let parsed = self
-            .templates
-            .take_if(|(of, _)| *of == generation && generation.is_some());
-        let parsed = parsed.unwrap_or_else(|| (generation, Templates::of(app)));
-        &self.templates.insert(parsed).1
+    /// The app's templates; `None` if they are not parsed yet.
+    pub fn templates(&self, app: &DingTalkApp) -> Option<&Result<Arc<Templates>, TemplateError>> {
+        if app.spec.target.data.is_empty() {
+            return Some(Templates::none());
+        }
+        let parsed = self.templates.as_ref();
+        let parsed = parsed.filter(|parsed| parsed.generation == app.metadata.generation)?;
+        Some(&parsed.templates)
     }
 
-    /// The templates that [`Memory::templates`] gave last, where they can be used.
-    pub fn parsed_templates(&self) -> Option<&Templates> {
-        self.templates.as_ref()?.1.as_ref().ok()
+    /// Records the templates of a generation of the spec.
+    pub fn templates_parsed(
+        &mut self,
+        generation: Option<i64>,
+        templates: Result<Templates, TemplateError>,
+    ) {
+        self.templates = Some(Parsed {
+            generation,
+            templates: templates.map(Arc::new),
+        });
+    }
+
+    /// Records contents of the Secret `target` for the next decision.
+    pub fn assembled(&mut self, target: &str, assembled: Assembled) {
+        self.writing(target).assembled = Some(Box::new(assembled));
     }
 
     /// What is remembered of an organisation's token.

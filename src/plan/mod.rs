@@ -1,6 +1,7 @@
 //! Pure decisions: what to do now, and when to look again. Nothing here is async, holds a client
 //! or reads a clock; the time is an argument.
 
+mod assembly;
 mod backoff;
 mod conditions;
 mod corp;
@@ -25,8 +26,11 @@ mod writing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_assembly;
+#[cfg(test)]
 mod tests_corps;
 
+pub use assembly::{Assembled, Assembly};
 pub use backoff::{Pace, delay};
 pub use conditions::{status, write_status_at};
 pub use corp::{Corp, FailedAttempt, Former, Minting};
@@ -49,5 +53,6 @@ pub use restart::{Restart, restart_notice, restart_step};
 pub use schedule::{Lifetime, Schedule, jitter, renewal_at};
 pub use step::{Blocked, CredentialsSeen, Deletion, Settled, Step, TargetSeen, View, next_step};
 pub use target::{Recorded, TargetMeta};
+pub use templates::Templates;
 pub use token::{Held, ObjectVersion, TokenRecord, lifetime};
 pub use writing::WriteProblem;

@@ -1,11 +1,9 @@
 //! Brings tokens into the Secrets that are to have them, and takes away the Secrets that are not.
 
-use std::collections::HashSet;
-
 use jiff::{SignedDuration, Timestamp};
 
-use super::data::{Data, Shape};
-use super::desired::{Inputs, Known, Need, SECRET_SIZE_MAX, need};
+use super::assembly::Assembled;
+use super::desired::{Inputs, Known, Need, need};
 use super::step::{Deletion, Step, Target, View, Wake};
 use super::{Memory, TokenRecord};
 
@@ -61,48 +59,42 @@ pub(super) fn write_target(
     if target.blocked.is_some() || is_deleting {
         return None;
     }
-    let mut candidates = target.corp_ids.to_vec();
-    let need = loop {
-        let needed = needed(view, memory, target, &candidates)?;
-        let Need::TooLarge(size) = needed else {
-            break needed;
-        };
-        target.too_large = Some(size);
-        // One token too many does not hold back those that are in the Secret already.
-        let fitting = fitting(memory, target, &candidates);
-        if fitting.is_empty() || fitting.len() == candidates.len() {
-            return None;
-        }
-        let left_out = candidates.into_iter().filter(|id| !fitting.contains(id));
-        target.left_out.extend(left_out);
-        candidates = fitting;
+    let assembled = memory.writing(&target.name).assembled.take();
+    let (need, assembled) = fitting_need(view, memory, target, assembled);
+    let name = target.name.clone();
+    let must_wait = match &need {
+        Some(Need::Assemble(_) | Need::Write(_)) => batch_until(view, memory, target, now),
+        _ => None,
     };
-    let write = match need {
-        Need::Nothing | Need::TooLarge(_) => {
-            let writing = memory.writing(&target.name);
+    let generation = view.app.metadata.generation;
+    let writing = memory.writing(&name);
+    writing.assembled = assembled.and_then(Assembled::noted);
+    if let Some(later) = must_wait {
+        wake.at(later);
+        return None;
+    }
+    let write = match need? {
+        Need::Nothing => {
             writing.failure = None;
             if writing.contested {
                 wake.at(now + SignedDuration::from_secs(60));
             }
             return None;
         }
-        Need::Template(error) => {
-            target.template = Some(error);
-            return None;
-        }
+        Need::TooLarge { .. } => return None,
         Need::Values => {
             let corp_ids = target.corp_ids.to_vec();
-            let name = target.name.clone();
             return Some(Step::ReadTarget { name, corp_ids });
         }
+        Need::Assemble(assembly) => match writing.write_at(generation, now) {
+            Some(later) => {
+                wake.at(later);
+                return None;
+            }
+            None => return Some(Step::Assemble { name, assembly }),
+        },
         Need::Write(write) => write,
     };
-    if let Some(later) = batch_until(view, memory, target, now) {
-        wake.at(later);
-        return None;
-    }
-    let generation = view.app.metadata.generation;
-    let writing = memory.writing(&target.name);
     let repair = writing.is_repair(&write.recorded, generation, target.present);
     let later = match repair {
         true => writing
@@ -117,7 +109,7 @@ pub(super) fn write_target(
         }
         (None, Some(version)) if write.replaces.as_ref() == Some(version) => {
             Some(Step::DeleteTarget {
-                name: target.name.clone(),
+                name,
                 version: version.clone(),
                 why: Deletion::Immutable,
             })
@@ -126,11 +118,43 @@ pub(super) fn write_target(
     }
 }
 
+/// What has to be done so that the target has as many of its tokens as fit.
+fn fitting_need(
+    view: &View<'_>,
+    memory: &Memory,
+    target: &mut Target<'_>,
+    mut assembled: Option<Box<Assembled>>,
+) -> (Option<Need>, Option<Box<Assembled>>) {
+    let all = target.corp_ids;
+    let mut need = needed(view, memory, target, all, assembled.as_deref_mut());
+    match (&need, &assembled) {
+        (Some(Need::TooLarge { size, fitting }), _) => {
+            target.too_large = Some(*size);
+            let left_out = all.iter().filter(|corp_id| !fitting.contains(corp_id));
+            target.left_out.extend(left_out.cloned());
+            if !fitting.is_empty() {
+                let fitting = fitting.clone();
+                need = needed(view, memory, target, &fitting, assembled.as_deref_mut());
+            }
+        }
+        // Until the new contents are there, what did not fit before still does not.
+        (Some(Need::Assemble(_)), Some(former)) => {
+            if let Some((size, left_out)) = former.excess() {
+                target.too_large = Some(size);
+                target.left_out.extend(left_out);
+            }
+        }
+        _ => {}
+    }
+    (need, assembled)
+}
+
 fn needed(
     view: &View<'_>,
     memory: &Memory,
     target: &Target<'_>,
     corp_ids: &[String],
+    assembled: Option<&mut Assembled>,
 ) -> Option<Need> {
     let mut tokens = Vec::with_capacity(corp_ids.len());
     let mut value_changed_at = None;
@@ -149,44 +173,16 @@ fn needed(
     if tokens.is_empty() {
         return None;
     }
-    Some(need(&Inputs {
+    let inputs = Inputs {
         app: view.app,
         name: &target.name,
         tokens: &tokens,
-        templates: memory.parsed_templates()?,
+        templates: memory.templates(view.app)?.as_ref().ok()?,
         present: target.present,
         recorded: target.recorded.as_ref(),
         value_changed_at,
-    }))
-}
-
-/// Those that are in the Secret already, and as many of the others as there is room for.
-fn fitting(memory: &Memory, target: &Target<'_>, corp_ids: &[String]) -> Vec<String> {
-    let size = |corp_id: &String| {
-        let corp = memory.corps.get(corp_id);
-        let held = corp.and_then(|corp| corp.held.as_ref());
-        let shape = target
-            .recorded
-            .as_ref()
-            .map_or(Shape::Many, |recorded| recorded.shape);
-        held.map_or(0, |held| Data::of(shape, [held]).size())
     };
-    let is_in = |corp_id: &&String| {
-        let recorded = target.recorded.as_ref();
-        recorded.is_some_and(|recorded| recorded.token(corp_id).is_some())
-    };
-    let mut room = SECRET_SIZE_MAX;
-    let mut kept: HashSet<&String> = HashSet::new();
-    let (old, new): (Vec<_>, Vec<_>) = corp_ids.iter().partition(is_in);
-    for corp_id in old.into_iter().chain(new) {
-        let size = size(corp_id);
-        if size <= room {
-            room -= size;
-            kept.insert(corp_id);
-        }
-    }
-    let in_order = corp_ids.iter().filter(|id| kept.contains(id));
-    in_order.cloned().collect()
+    Some(need(&inputs, assembled))
 }
 
 /// Until when a write waits for more tokens that are being fetched, if it does.

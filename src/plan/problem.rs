@@ -130,8 +130,8 @@ pub const LOCAL_REASONS: &[LocalReason] = &[
     },
     LocalReason {
         reason: INVALID_TEMPLATE,
-        meaning: "a template of spec.target.data does not parse, fails, or would override a key of the layout",
-        advice: "correct it at the line and column that the message names",
+        meaning: "a template of spec.target.data uses what is not available, is too large or takes too long, or would override a key of the layout",
+        advice: "do what the message says, at the line and column that it names",
     },
     LocalReason {
         reason: SECRET_CONFLICT,
@@ -200,9 +200,6 @@ pub fn problem(
         // What a former process was told holds until this one is told something else.
         let since = error.since.clone();
         return Some(failure_problem(&failure, corp_id, since, &next));
-    }
-    if let Some(error) = &corp.template {
-        return Some(Problem::new(INVALID_TEMPLATE, error.to_string(), None));
     }
     if let Some(size) = corp.too_large {
         let message = format!(

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::assembly::Assembly;
 use super::desired::{Write, wanted};
 use super::fetch::{Fetch, fetches_of, values_needed};
 use super::place::{carry_over, delete_former, write_target};
@@ -75,6 +76,15 @@ pub enum Deletion {
 
 /// What to do next.
 pub enum Step {
+    /// Parse the app's templates. It takes a while, so no lock is to be held.
+    ParseTemplates,
+    /// Put the contents of a target together. It takes a while, so no lock is to be held.
+    Assemble {
+        /// Its name.
+        name: String,
+        /// From what.
+        assembly: Box<Assembly>,
+    },
     /// Read a Secret of ours, for the tokens of these organisations.
     ReadTarget {
         /// Its name.
@@ -117,8 +127,6 @@ pub struct CorpSettled {
     pub blocked: Option<Blocked>,
     /// The size that its Secret would have, where that is too large.
     pub too_large: Option<usize>,
-    /// A template that fails with it.
-    pub template: Option<TemplateError>,
 }
 
 /// An app at rest.
@@ -144,7 +152,6 @@ pub(super) struct Target<'a> {
     pub(super) recorded: Option<Recorded>,
     pub(super) too_large: Option<usize>,
     pub(super) left_out: HashSet<String>,
-    pub(super) template: Option<TemplateError>,
 }
 
 /// Decides the next step. Each step's outcome goes into `memory` or the view, so that asking again
@@ -166,8 +173,9 @@ pub fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
     );
     let blocked = match (view.site_known, memory.templates(app)) {
         (false, _) => Some(Blocked::UnknownSite),
-        (true, Err(error)) => Some(Blocked::Template(error.clone())),
-        (true, Ok(_)) => None,
+        (true, None) => return Step::ParseTemplates,
+        (true, Some(Err(error))) => Some(Blocked::Template(error.clone())),
+        (true, Some(Ok(_))) => None,
     };
     let mut targets = Vec::with_capacity(wanted.len());
     for (wanted, seen) in wanted.into_iter().zip(&view.targets) {
@@ -249,7 +257,6 @@ pub(super) fn look<'a>(
         recorded: None,
         too_large: None,
         left_out: HashSet::new(),
-        template: None,
     };
     if let (Some(present), Some(recorded)) = (present, recorded) {
         let writing = memory.writing(&target.name);
@@ -346,7 +353,6 @@ fn settle(
                 next_attempt,
                 blocked: target.blocked.clone(),
                 too_large: target.too_large.filter(|_| is_left_out),
-                template: target.template.clone(),
             });
         }
         let recorded = target.recorded.as_ref();

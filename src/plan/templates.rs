@@ -1,34 +1,34 @@
-//! Keys that users add to a Secret by templates, in a sandbox that is bounded in time and output.
+//! Keys that users add to a Secret by templates.
 //!
-//! What could make much of little is not there: no `set`, `macro` or other statement that keeps
-//! text, no operators that join text, no filter without a budget. What is left takes time and room
-//! in proportion to fuel and template.
+//! A small part of Jinja, bounded by construction: what the parser lets through takes steps in
+//! proportion to the template and the corps, and its text is measured before any of it is kept.
 
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod parse;
+mod render;
+mod tree;
 
-use minijinja::value::{Value, ViaDeserialize};
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
+use std::sync::{Arc, LazyLock};
+
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use self::render::Scope;
+use self::tree::Node;
 use super::data::{Shape, hexadecimal};
+use super::desired::SECRET_SIZE_MAX;
 use super::{Held, Lifetime, ObjectVersion, TokenRecord};
 use crate::api::{DingTalkApp, KEY_ACCESS_TOKEN, KEY_CORP_ID, KEY_EXPIRES_AT, Layout};
 use crate::dingtalk::AccessToken;
 
-/// A Secret holds no more, so no value can.
-const OUTPUT_MAX: usize = 1024 * 1024;
-/// Instructions of the engine that a template may take: a long one without a loop has some hundreds,
-const FUEL_BASE: u64 = 5_000;
-/// and one round of a loop over the corps some tens.
-const FUEL_PER_CORP: u64 = 60;
-/// The statements that keep no text.
-const STATEMENTS: [&str; 8] = [
-    "if", "elif", "else", "endif", "for", "endfor", "raw", "endraw",
-];
+/// The most steps that all templates of a Secret can take: some milliseconds. With 1,000 corps,
+/// that is 200 values, filters and conditions for each.
+const STEPS_MAX: u64 = 200_000;
+/// The most parts that all templates of a Secret can have. They are kept parsed, and each takes some
+/// 200 bytes.
+const PARTS_MAX: u64 = 1000;
+/// The schema allows no more corps.
+const EXAMPLES_MAX: usize = 1000;
 
 /// Why templates cannot be used. Nothing in it comes from a token.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub enum TemplateError {
         /// The layout.
         layout: Layout,
     },
-    /// It is no template, or uses what is not there.
+    /// It is not a template, or uses what is not available.
     #[error("spec.target.data[{key:?}], line {line}, column {column}: {detail}")]
     Invalid {
         /// The key.
@@ -55,30 +55,60 @@ pub enum TemplateError {
         /// What is wrong.
         detail: String,
     },
+    /// They are too long.
+    #[error(
+        "spec.target.data: the templates have {parts} parts (a text, value, filter or condition each), and {PARTS_MAX} is the most"
+    )]
+    TooManyParts {
+        /// The number of parts.
+        parts: u64,
+    },
+    /// They take too long.
+    #[error(
+        "spec.target.data: for {corps} corpIds the templates take {steps} steps (a text, value, filter or condition each), and {STEPS_MAX} is the most: write less within {{% for %}}, or divide the corpIds among several DingTalkApps"
+    )]
+    TooManySteps {
+        /// The number of corps in a Secret.
+        corps: usize,
+        /// The steps.
+        steps: u64,
+    },
+    /// They write too much.
+    #[error(
+        "spec.target.data: for {corps} corpIds the templates make at least {size} bytes, and {SECRET_SIZE_MAX} is the most that a Secret holds: write less within {{% for %}}, or divide the corpIds among several DingTalkApps"
+    )]
+    TooLarge {
+        /// The number of corps in a Secret.
+        corps: usize,
+        /// The size.
+        size: usize,
+    },
 }
 
 /// The templates of an app, parsed and tried.
 #[derive(Default)]
 pub struct Templates {
-    /// None where there are no templates: thousands of apps need no engine each.
-    engine: Option<Box<Engine>>,
-    keys: Vec<String>,
+    site: String,
+    templates: Vec<(String, Vec<Node>)>,
     signature: String,
-}
-
-struct Engine {
-    environment: Environment<'static>,
-    spent: Arc<AtomicUsize>,
 }
 
 impl std::fmt::Debug for Templates {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_list().entries(&self.keys).finish()
+        let keys = self.templates.iter().map(|(key, _)| key);
+        formatter.debug_list().entries(keys).finish()
     }
 }
 
 impl Templates {
-    /// The templates of `app`, tried with tokens that are none.
+    /// No templates, as most apps have it.
+    pub fn none() -> &'static Result<Arc<Self>, TemplateError> {
+        static NONE: LazyLock<Result<Arc<Templates>, TemplateError>> =
+            LazyLock::new(|| Ok(Arc::default()));
+        &NONE
+    }
+
+    /// The templates of `app`, tried with dummy tokens.
     ///
     /// # Errors
     /// The first one that cannot be used, by the order of its key.
@@ -86,32 +116,43 @@ impl Templates {
         if app.spec.target.data.is_empty() {
             return Ok(Self::default());
         }
-        let (mut environment, spent) = sandbox();
         let layout = app.spec.target.layout;
         let mut hash = Sha256::new();
+        let mut templates = Vec::new();
         for (key, source) in &app.spec.target.data {
             if is_of_layout(layout, key, &app.spec.corp_ids) {
                 let key = key.clone();
                 return Err(TemplateError::Overrides { key, layout });
             }
-            check_statements(key, source)?;
-            environment
-                .add_template_owned(key.clone(), source.clone())
-                .map_err(|error| invalid(key, source, &error, true))?;
+            let nodes = parse::parse(source, Shape::of(layout)).map_err(|refusal| {
+                let (line, column) = position(source, refusal.offset);
+                TemplateError::Invalid {
+                    key: key.clone(),
+                    line,
+                    column,
+                    detail: refusal.detail,
+                }
+            })?;
+            templates.push((key.clone(), nodes));
             for part in [key.as_bytes(), source.as_bytes()] {
                 hash.update((part.len() as u64).to_be_bytes());
                 hash.update(part);
             }
         }
-        let keys: Vec<String> = app.spec.target.data.keys().cloned().collect();
+        let keys: Vec<&str> = app.spec.target.data.keys().map(String::as_str).collect();
         let digest = hexadecimal(&hash.finalize()[..8]);
         let templates = Self {
-            engine: Some(Box::new(Engine { environment, spent })),
+            site: app.spec.site.clone(),
+            templates,
             signature: format!("{}@{digest}", keys.join(",")),
-            keys,
         };
         templates.try_out(app)?;
         Ok(templates)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.templates.is_empty()
     }
 
     /// The keys that they make, and a digest of their texts; empty without templates.
@@ -119,75 +160,95 @@ impl Templates {
         &self.signature
     }
 
-    /// The values for these tokens.
-    ///
-    /// # Errors
-    /// The first template that fails with them.
-    pub fn render(
-        &self,
-        shape: Shape,
-        site: &str,
-        tokens: &[&Held],
-    ) -> Result<Vec<(String, Zeroizing<String>)>, TemplateError> {
-        self.render_each(shape, site, tokens, false)
+    /// The size of all values for these tokens, in bytes.
+    pub fn size(&self, tokens: &[&Held]) -> usize {
+        let mut size = 0;
+        for (_, nodes) in &self.templates {
+            render::write(nodes, self.scope(tokens), &mut size);
+        }
+        size
     }
 
-    fn render_each(
-        &self,
-        shape: Shape,
-        site: &str,
-        tokens: &[&Held],
-        are_examples: bool,
-    ) -> Result<Vec<(String, Zeroizing<String>)>, TemplateError> {
-        let Some(engine) = &self.engine else {
-            return Ok(Vec::new());
+    /// The values for these tokens. Whoever calls it has asked for [`Templates::size`] before.
+    pub fn render(&self, tokens: &[&Held]) -> Vec<(String, Zeroizing<String>)> {
+        let value = |(key, nodes): &(String, Vec<Node>)| {
+            let mut size = 0;
+            render::write(nodes, self.scope(tokens), &mut size);
+            // Of the right size at once, for growing leaves copies of tokens in memory.
+            let mut text = Zeroizing::new(String::with_capacity(size));
+            render::write(nodes, self.scope(tokens), &mut text);
+            (key.clone(), text)
         };
-        let variables = variables(shape, site, tokens);
-        let fuel = FUEL_BASE + FUEL_PER_CORP * tokens.len() as u64;
-        let render = |key: &String| {
-            let mut environment = engine.environment.clone();
-            environment.set_fuel(Some(fuel));
-            engine.spent.store(0, Ordering::Relaxed);
-            let mut output = Bounded(Zeroizing::new(Vec::new()));
-            let template = environment
-                .get_template(key)
-                .map_err(|error| invalid(key, "", &error, are_examples))?;
-            template
-                .render_captured_to(variables.clone(), &mut output)
-                .map_err(|error| invalid(key, template.source(), &error, are_examples))?;
-            let text = String::from_utf8(output.0.to_vec()).unwrap_or_default();
-            Ok((key.clone(), Zeroizing::new(text)))
-        };
-        self.keys.iter().map(render).collect()
+        self.templates.iter().map(value).collect()
     }
 
-    /// What would fail with every token fails here, before anything is fetched.
+    fn scope<'a>(&'a self, tokens: &'a [&'a Held]) -> Scope<'a> {
+        Scope {
+            site: &self.site,
+            tokens,
+            index: 0,
+        }
+    }
+
+    fn steps(&self, corps: usize) -> u64 {
+        let steps = |(_, nodes): &(String, Vec<Node>)| tree::steps(nodes, corps as u64);
+        let steps = self.templates.iter().map(steps);
+        steps.fold(0, u64::saturating_add)
+    }
+
+    /// What would be too much with all tokens is refused here, before anything is fetched.
     fn try_out(&self, app: &DingTalkApp) -> Result<(), TemplateError> {
-        let shape = Shape::of(app.spec.target.layout);
-        let Some(token) = AccessToken::new("0123456789abcdef0123456789abcdef".to_owned()) else {
-            return Ok(());
+        let corp_ids = app.spec.corp_ids.iter();
+        let examples: Vec<Held> = match Shape::of(app.spec.target.layout) {
+            Shape::One => {
+                let longest = corp_ids.max_by_key(|corp_id| corp_id.len());
+                longest
+                    .and_then(|corp_id| example(app, corp_id))
+                    .into_iter()
+                    .collect()
+            }
+            Shape::Many => {
+                let corp_ids = corp_ids.take(EXAMPLES_MAX);
+                corp_ids
+                    .filter_map(|corp_id| example(app, corp_id))
+                    .collect()
+            }
         };
-        let example = |corp_id: &String| Held {
-            token: token.clone(),
-            record: TokenRecord {
-                site: app.spec.site.clone(),
-                client_id: "dingexample".to_owned(),
-                corp_id: corp_id.clone(),
-                lifetime: Lifetime {
-                    minted_at: jiff::Timestamp::UNIX_EPOCH,
-                    expires_at: jiff::Timestamp::UNIX_EPOCH,
-                },
-                credentials: ObjectVersion::default(),
-            },
-        };
-        let examples: Vec<Held> = app.spec.corp_ids.iter().take(2).map(example).collect();
-        let tokens: Vec<&Held> = match shape {
-            Shape::One => examples.iter().take(1).collect(),
-            Shape::Many => examples.iter().collect(),
-        };
-        self.render_each(shape, &app.spec.site, &tokens, true)
-            .map(drop)
+        let tokens: Vec<&Held> = examples.iter().collect();
+        let corps = tokens.len();
+        let parts = self.steps(1);
+        if parts > PARTS_MAX {
+            return Err(TemplateError::TooManyParts { parts });
+        }
+        let steps = self.steps(corps);
+        if steps > STEPS_MAX {
+            return Err(TemplateError::TooManySteps { corps, steps });
+        }
+        let size = self.size(&tokens);
+        if size > SECRET_SIZE_MAX {
+            return Err(TemplateError::TooLarge { corps, size });
+        }
+        Ok(())
     }
+}
+
+/// A dummy token.
+fn example(app: &DingTalkApp, corp_id: &str) -> Option<Held> {
+    let epoch = jiff::Timestamp::UNIX_EPOCH;
+    let lifetime = Lifetime {
+        minted_at: epoch,
+        expires_at: epoch,
+    };
+    Some(Held {
+        token: AccessToken::new("0123456789abcdef0123456789abcdef".to_owned())?,
+        record: TokenRecord {
+            site: app.spec.site.clone(),
+            client_id: "dingexample".to_owned(),
+            corp_id: corp_id.to_owned(),
+            lifetime,
+            credentials: ObjectVersion::default(),
+        },
+    })
 }
 
 fn is_of_layout(layout: Layout, key: &str, corp_ids: &[String]) -> bool {
@@ -203,135 +264,6 @@ fn is_of_layout(layout: Layout, key: &str, corp_ids: &[String]) -> bool {
     }
 }
 
-fn sandbox() -> (Environment<'static>, Arc<AtomicUsize>) {
-    let mut environment = Environment::empty();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_debug(true);
-    environment.set_keep_trailing_newline(true);
-    environment.set_recursion_limit(16);
-    let spent = Arc::new(AtomicUsize::new(0));
-    let budget = {
-        let spent = Arc::clone(&spent);
-        move |text: String| {
-            let total = spent.fetch_add(text.len(), Ordering::Relaxed) + text.len();
-            match total <= 2 * OUTPUT_MAX {
-                true => Ok(text),
-                false => Err(minijinja::Error::new(
-                    ErrorKind::InvalidOperation,
-                    "the filters make too much text",
-                )),
-            }
-        }
-    };
-    let bounded = budget.clone();
-    environment.add_filter("tojson", move |value: ViaDeserialize<serde_json::Value>| {
-        bounded(serde_json::to_string(&value.0).unwrap_or_default())
-    });
-    let bounded = budget.clone();
-    environment.add_filter("upper", move |text: &str| bounded(text.to_uppercase()));
-    let bounded = budget.clone();
-    environment.add_filter("lower", move |text: &str| bounded(text.to_lowercase()));
-    environment.add_filter("trim", move |text: &str| budget(text.trim().to_owned()));
-    environment.add_filter("length", |value: &Value| value.len().unwrap_or_default());
-    (environment, spent)
-}
-
-fn variables(shape: Shape, site: &str, tokens: &[&Held]) -> Value {
-    let one = |held: &&Held| {
-        context! {
-            access_token => held.token.expose(),
-            expires_at => held.record.lifetime.expires_at.to_string(),
-            expires_at_unix => held.record.lifetime.expires_at.as_second(),
-            corp_id => held.record.corp_id,
-        }
-    };
-    let client_id = tokens.first().map(|held| held.record.client_id.as_str());
-    let common = context! { client_id, site };
-    match (shape, tokens.first()) {
-        (Shape::One, Some(held)) => context! { ..common, ..one(held) },
-        _ => {
-            let corps: Vec<Value> = tokens.iter().map(one).collect();
-            context! { corps, ..common }
-        }
-    }
-}
-
-/// Refuses what the module's text says is not there.
-fn check_statements(key: &str, source: &str) -> Result<(), TemplateError> {
-    let refuse = |offset: usize, detail: String| {
-        let (line, column) = position(source, offset);
-        let key = key.to_owned();
-        Err(TemplateError::Invalid {
-            key,
-            line,
-            column,
-            detail,
-        })
-    };
-    let mut from = 0;
-    while let Some(start) = source[from..].find('{').map(|at| from + at) {
-        let rest = &source[start..];
-        from = start + 1;
-        let (is_statement, end) = match rest.as_bytes().get(1) {
-            Some(b'%') => (true, "%}"),
-            Some(b'{') => (false, "}}"),
-            _ => continue,
-        };
-        let inside = &rest[2..rest.find(end).unwrap_or(rest.len()).max(2)];
-        if is_statement {
-            let word: String = inside
-                .trim_start_matches(['-', '+'])
-                .trim_start()
-                .chars()
-                .take_while(|c| c.is_alphanumeric() || *c == '_')
-                .collect();
-            if !STATEMENTS.contains(&word.as_str()) {
-                let detail = format!(
-                    "statement {word:?} is not available: only if, for and raw are, with their ends"
-                );
-                return refuse(start, detail);
-            }
-            if inside.contains("recursive") {
-                return refuse(start, "a loop cannot be recursive".to_owned());
-            }
-        }
-        let is_operator = |c: char| ['~', '*', '+'].contains(&c);
-        let signs = inside.trim_start_matches(['-', '+']).trim_end_matches('+');
-        if let Some(sign) = signs.chars().find(|c| is_operator(*c)) {
-            let at = start + inside.find(sign).unwrap_or_default() + 2;
-            let detail = format!(
-                "operator {sign:?} is not available: write the parts one after the other, as in {{{{ a }}}}{{{{ b }}}}"
-            );
-            return refuse(at, detail);
-        }
-        from = start + 2 + inside.len();
-    }
-    Ok(())
-}
-
-/// `are_examples`: only then what the engine says cannot contain a token.
-fn invalid(key: &str, source: &str, error: &minijinja::Error, are_examples: bool) -> TemplateError {
-    let (line, column) = match error.range() {
-        Some(range) => position(source, range.start),
-        None => (error.line().unwrap_or(1), 1),
-    };
-    let kind = match error.kind() {
-        ErrorKind::OutOfFuel => "the template takes too long".to_owned(),
-        ErrorKind::WriteFailure => format!("the value is larger than {OUTPUT_MAX} bytes"),
-        kind => kind.to_string(),
-    };
-    let detail = match error.detail().filter(|_| are_examples) {
-        Some(detail) if error.kind() != ErrorKind::WriteFailure => format!("{kind}: {detail}"),
-        _ => kind,
-    };
-    TemplateError::Invalid {
-        key: key.to_owned(),
-        line,
-        column,
-        detail,
-    }
-}
-
 /// Line and column of a byte, both from 1 on.
 fn position(source: &str, offset: usize) -> (usize, usize) {
     let before = source.get(..offset).unwrap_or(source);
@@ -342,22 +274,9 @@ fn position(source: &str, offset: usize) -> (usize, usize) {
     )
 }
 
-/// Takes so many bytes and no more.
-struct Bounded(Zeroizing<Vec<u8>>);
-
-impl io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > OUTPUT_MAX {
-            return Err(io::Error::other("too large"));
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_bounds;
+#[cfg(test)]
+mod tests_refused;

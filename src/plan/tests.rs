@@ -98,6 +98,14 @@ impl World {
                         self.attempt(outcome);
                     }
                 }
+                Step::ParseTemplates => {
+                    let generation = app.metadata.generation;
+                    self.memory
+                        .templates_parsed(generation, Templates::of(&app));
+                }
+                Step::Assemble { name, assembly } => {
+                    self.memory.assembled(&name, assembly.assemble());
+                }
                 Step::Write { write, repair } => self.write(&write, repair),
                 Step::Settle(settled) => return settled,
                 Step::ReadTarget { .. } | Step::DeleteTarget { .. } => {

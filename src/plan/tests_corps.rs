@@ -20,7 +20,7 @@ fn app(layout: &str, corps: &[String]) -> DingTalkApp {
     .expect("an app")
 }
 
-fn corps(count: usize) -> Vec<String> {
+pub(super) fn corps(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("ding{n:04}")).collect()
 }
 
@@ -32,13 +32,13 @@ fn fingerprint() -> Fingerprint {
 }
 
 /// A cluster with one app of many organisations.
-struct World {
-    app: DingTalkApp,
-    memory: Memory,
-    secrets: BTreeMap<String, TargetMeta>,
-    now: Timestamp,
-    queued: Vec<String>,
-    writes: Vec<(Timestamp, String)>,
+pub(super) struct World {
+    pub(super) app: DingTalkApp,
+    pub(super) memory: Memory,
+    pub(super) secrets: BTreeMap<String, TargetMeta>,
+    pub(super) now: Timestamp,
+    pub(super) queued: Vec<String>,
+    pub(super) writes: Vec<(Timestamp, String)>,
     deletions: Vec<String>,
     reads: usize,
     versions: u64,
@@ -46,10 +46,13 @@ struct World {
     is_contended: bool,
     /// Whether the process is to act no more.
     is_ending: bool,
+    /// How often templates were parsed, and contents assembled.
+    pub(super) parsed: usize,
+    pub(super) assembled: usize,
 }
 
 impl World {
-    fn new(layout: &str, corps: &[String]) -> Self {
+    pub(super) fn new(layout: &str, corps: &[String]) -> Self {
         let app = app(layout, corps);
         let now = Timestamp::from_second(1_800_000_000).expect("a time");
         Self {
@@ -64,6 +67,8 @@ impl World {
             versions: 10,
             is_contended: false,
             is_ending: false,
+            parsed: 0,
+            assembled: 0,
         }
     }
 
@@ -81,7 +86,7 @@ impl World {
     }
 
     /// Goes on until nothing is to be done; what is due is queued.
-    fn settle(&mut self) -> Settled {
+    pub(super) fn settle(&mut self) -> Settled {
         for _ in 0..5000 {
             let (app, secrets) = (self.app.clone(), self.secrets.clone());
             let names: BTreeSet<String> = wanted(&app).into_iter().map(|it| it.name).collect();
@@ -120,6 +125,16 @@ impl World {
                         self.queued.push(corp_id);
                     }
                 }
+                Step::ParseTemplates => {
+                    self.parsed += 1;
+                    let generation = app.metadata.generation;
+                    self.memory
+                        .templates_parsed(generation, Templates::of(&app));
+                }
+                Step::Assemble { name, assembly } => {
+                    self.assembled += 1;
+                    self.memory.assembled(&name, assembly.assemble());
+                }
                 Step::Write { write, repair } => self.write(&write, repair),
                 Step::DeleteTarget { name, .. } => {
                     self.secrets.remove(&name);
@@ -147,7 +162,7 @@ impl World {
     }
 
     /// The answer to the first that is queued.
-    fn answer(&mut self, life: u64) {
+    pub(super) fn answer(&mut self, life: u64) {
         let corp_id = self.queued.remove(0);
         let minting = self.memory.corp(&corp_id).minting.take().expect("queued");
         let minted = Minted {
@@ -191,7 +206,7 @@ impl World {
         );
     }
 
-    fn tokens_in(&self, secret: &str) -> usize {
+    pub(super) fn tokens_in(&self, secret: &str) -> usize {
         let target = self.secrets.get(secret);
         let recorded = target.and_then(|target| target.recorded.as_ref());
         recorded.map_or(0, |recorded| recorded.tokens.len())

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::assembly::Assembled;
 use super::backoff::delay;
 use super::schedule::Schedule;
 use super::target::Recorded;
@@ -63,6 +64,8 @@ pub struct Writing {
     pub immutable: Option<ObjectVersion>,
     /// Whether another writer keeps changing the Secret.
     pub contested: bool,
+    /// Contents for the next decision, or the note that not all tokens fit.
+    pub assembled: Option<Box<Assembled>>,
     trusted: Option<ObjectVersion>,
     distrusted: Option<ObjectVersion>,
     last: Option<LastWrite>,
