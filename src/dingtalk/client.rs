@@ -232,7 +232,7 @@ impl Client {
         credentials: &Credentials,
     ) -> Result<Received, String> {
         let url = token_url(base, corp_id);
-        let body = serde_json::to_vec(&TokenRequest::new(credentials))
+        let body = super::body::json(&TokenRequest::new(credentials))
             .map_err(|_| "the request could not be written as JSON".to_owned())?;
         let mut response = self
             .http

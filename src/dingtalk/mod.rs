@@ -1,5 +1,6 @@
 //! DingTalk's token endpoint: the request, the answers it can give, what each failure means.
 
+mod body;
 mod client;
 mod credentials;
 mod failure;
