@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::api::{DingTalkApp, DingTalkTokenReference};
 use crate::dingtalk::{Client, ClientError, ClientOptions, Site};
-use crate::operator::{HealthError, LogsError};
+use crate::operator::{CoreDumpError, LogsError, ServerError, forbid_core_dumps};
 
 pub use reasons::reasons_markdown;
 
@@ -122,9 +122,9 @@ pub enum CliError {
     /// The kubeconfig cannot be used.
     #[error("find the cluster: {0}; set KUBECONFIG, or run it in a pod")]
     InferConfig(#[source] Box<kube::config::InferConfigError>),
-    /// The server for probes cannot run.
+    /// The server for probes or that for metrics cannot run.
     #[error(transparent)]
-    Health(#[from] HealthError),
+    Server(#[from] ServerError),
     /// The signals cannot be listened to.
     #[error("listen to signals: {0}")]
     Signals(#[source] std::io::Error),
@@ -157,6 +157,9 @@ pub enum CliError {
     /// Nothing is fetched for the app.
     #[error("DingTalkApp {0} is suspended: set spec.suspend to false first")]
     Suspended(String),
+    /// A core dump could hold secrets.
+    #[error(transparent)]
+    CoreDump(#[from] CoreDumpError),
     /// The result cannot be written as JSON.
     #[error("write the result as JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -171,6 +174,7 @@ impl Cli {
     /// # Errors
     /// The command could not do its job.
     pub async fn execute(self) -> Result<ExitCode, CliError> {
+        forbid_core_dumps()?;
         match self.command {
             Command::Run(arguments) => run::run(*arguments).await,
             Command::Crd => {

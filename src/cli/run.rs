@@ -59,11 +59,14 @@ pub struct RunArguments {
     /// The namespace of the Lease. Default: the pod's, or the kubeconfig's.
     #[arg(long, value_name = "NAMESPACE")]
     leader_elect_resource_namespace: Option<String>,
-    /// Where to serve /healthz, /readyz and /metrics.
+    /// Where to serve /metrics.
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
-    health_bind_address: SocketAddr,
+    metrics_bind_address: SocketAddr,
+    /// Where to serve /healthz and /readyz.
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8081")]
+    health_probe_bind_address: SocketAddr,
     /// Whether metrics have a series for each corpId, or only one for each app.
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set)]
     metrics_by_corp: bool,
     /// What to log: a level, or target=level pairs separated by commas.
     #[arg(long, value_name = "FILTER", default_value = "info")]
@@ -140,9 +143,10 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
     let metrics = Arc::new(Metrics::new(arguments.metrics_by_corp, replica));
     let (ready, is_ready) = watch::channel(false);
     let pulse = Arc::new(Pulse::default());
-    operator::serve(
-        arguments.health_bind_address,
-        Arc::clone(&metrics),
+    let address = arguments.metrics_bind_address;
+    operator::serve_metrics(address, Arc::clone(&metrics), stop.clone()).await?;
+    operator::serve_probes(
+        arguments.health_probe_bind_address,
         is_ready,
         Arc::clone(&pulse),
         stop.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -22,11 +22,44 @@ pub struct TokenTimes {
     pub failing: Option<(Timestamp, String)>,
 }
 
+/// A token that cannot be extended is fetched right after its expiry; that is no reason to warn.
+const GRACE: SignedDuration = SignedDuration::from_secs(60);
+
 /// See the module.
 #[derive(Debug)]
 pub struct TokenGauges {
-    apps: Mutex<BTreeMap<(String, String), Vec<TokenTimes>>>,
+    apps: Mutex<Apps>,
     by_corp: bool,
+}
+
+/// By namespace and name.
+type Apps = BTreeMap<(String, String), AppTimes>;
+
+#[derive(Debug)]
+struct AppTimes {
+    /// What is exported: the times of each token, or one set for all of them.
+    series: Vec<TokenTimes>,
+    /// The expiries of those tokens that expire before their next attempt.
+    too_late: Vec<Timestamp>,
+}
+
+impl AppTimes {
+    fn of(tokens: impl Iterator<Item = TokenTimes>, by_corp: bool) -> Self {
+        let tokens: Vec<TokenTimes> = tokens.collect();
+        // Compared token by token: the earliest times of an app may be those of two tokens.
+        let too_late = tokens.iter().filter_map(TokenTimes::too_late).collect();
+        let earliest = |all: TokenTimes, one: &TokenTimes| all.earliest(one);
+        let series = match by_corp {
+            true => tokens,
+            false => vec![tokens.iter().fold(TokenTimes::none(), earliest)],
+        };
+        Self { series, too_late }
+    }
+
+    /// How many tokens are valid still, but will have expired before their next attempt.
+    fn expiring_before_next_attempt(&self, now: Timestamp) -> usize {
+        self.too_late.iter().filter(|expiry| **expiry > now).count()
+    }
 }
 
 impl TokenGauges {
@@ -40,12 +73,9 @@ impl TokenGauges {
 
     /// Sets the times of an app's tokens.
     pub fn set(&self, namespace: &str, app: &str, tokens: impl Iterator<Item = TokenTimes>) {
-        let tokens = match self.by_corp {
-            true => tokens.collect(),
-            false => vec![tokens.fold(TokenTimes::none(), |all, one| all.earliest(&one))],
-        };
+        let times = AppTimes::of(tokens, self.by_corp);
         let key = (namespace.to_owned(), app.to_owned());
-        self.lock().insert(key, tokens);
+        self.lock().insert(key, times);
     }
 
     /// Forgets an app that is gone.
@@ -54,7 +84,7 @@ impl TokenGauges {
         self.lock().remove(&key);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), Vec<TokenTimes>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Apps> {
         self.apps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -66,8 +96,8 @@ impl TokenGauges {
         time: impl Fn(&TokenTimes) -> Option<(Timestamp, Option<&str>)>,
     ) -> Result<(), std::fmt::Error> {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for ((namespace, app), tokens) in &*self.lock() {
-            for token in tokens {
+        for ((namespace, app), times) in &*self.lock() {
+            for token in &times.series {
                 let Some((time, reason)) = time(token) else {
                     continue;
                 };
@@ -94,6 +124,13 @@ impl TokenTimes {
         }
     }
 
+    /// When it expires, if that is before its next attempt.
+    fn too_late(&self) -> Option<Timestamp> {
+        let expiry = self.expires_at?;
+        let attempt = self.next_attempt_at?;
+        (attempt.duration_since(expiry) > GRACE).then_some(expiry)
+    }
+
     fn earliest(mut self, other: &Self) -> Self {
         let min = |one: Option<Timestamp>, two| one.into_iter().chain(two).min();
         self.expires_at = min(self.expires_at, other.expires_at);
@@ -101,6 +138,28 @@ impl TokenTimes {
         let failing = [self.failing.take(), other.failing.clone()];
         self.failing = failing.into_iter().flatten().min();
         self
+    }
+}
+
+impl TokenGauges {
+    fn encode_expiring(
+        &self,
+        encoder: &mut DescriptorEncoder,
+        now: Timestamp,
+    ) -> Result<(), std::fmt::Error> {
+        let mut family = encoder.encode_descriptor(
+            "tokens_expiring_before_next_attempt",
+            "Tokens that are valid, but expire more than a minute before their next attempt",
+            None,
+            MetricType::Gauge,
+        )?;
+        for ((namespace, app), times) in &*self.lock() {
+            let count = times.expiring_before_next_attempt(now);
+            let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+            let labels = [("namespace", namespace.as_str()), ("app", app.as_str())];
+            gauge.encode(family.encode_family(&labels.as_slice())?)?;
+        }
+        Ok(())
     }
 }
 
@@ -127,10 +186,11 @@ impl Collector for TokenGauges {
                 Some((*since, Some(reason.as_str())))
             },
         )?;
+        self.encode_expiring(&mut encoder, Timestamp::now())?;
         let first = self
             .lock()
             .values()
-            .flatten()
+            .flat_map(|times| &times.series)
             .filter_map(|token| token.expires_at)
             .min();
         let Some(first) = first else { return Ok(()) };
@@ -143,5 +203,38 @@ impl Collector for TokenGauges {
             MetricType::Gauge,
         )?;
         ConstGauge::new(left).encode(family)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    fn token(corp_id: &str, expires_at: i64, next_attempt_at: i64) -> TokenTimes {
+        TokenTimes {
+            corp_id: corp_id.to_owned(),
+            expires_at: Some(at(expires_at)),
+            next_attempt_at: Some(at(next_attempt_at)),
+            failing: None,
+        }
+    }
+
+    #[test]
+    fn a_token_that_expires_before_its_next_attempt_counts_with_or_without_series_by_corp() {
+        // The least expiry is above the least next attempt; only the tokens themselves tell.
+        let tokens = [token("a", 7200, 8400), token("b", 9000, 4800)];
+        for by_corp in [true, false] {
+            let times = AppTimes::of(tokens.iter().cloned(), by_corp);
+            assert_eq!(times.series.len(), if by_corp { 2 } else { 1 });
+            assert_eq!(times.expiring_before_next_attempt(at(0)), 1);
+            assert_eq!(times.expiring_before_next_attempt(at(7200)), 0, "expired");
+        }
+        let fetched_right_after_expiry = [token("a", 7200, 7260)];
+        let times = AppTimes::of(fetched_right_after_expiry.into_iter(), false);
+        assert_eq!(times.expiring_before_next_attempt(at(0)), 0);
     }
 }

@@ -1,77 +1,71 @@
-//! The HTTP server for probes and metrics.
+//! What the two HTTP servers answer: probes to the kubelet, metrics to Prometheus.
+//!
+//! They are apart so that a network policy can tell them apart, and so that neither can hold up the
+//! other.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use thiserror::Error;
-use tokio::net::TcpListener;
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
 
+use super::server::{Bounds, Server, ServerError};
 use super::{Metrics, Pulse};
 
-/// Why the server cannot run.
-#[derive(Debug, Error)]
-pub enum HealthError {
-    /// The address is taken or not ours.
-    #[error("listen on {address} (--health-bind-address): {source}")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
-}
+/// Metrics are written out once in this time, however often they are asked for.
+const METRICS_FRESH: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
-struct Served {
-    metrics: Arc<Metrics>,
+struct Probed {
     ready: watch::Receiver<bool>,
     pulse: Arc<Pulse>,
 }
 
-/// Listens on `address`, then serves `/healthz`, `/readyz` and `/metrics` in a task until `stop`.
-pub async fn serve(
+/// Listens on `address`, then serves `/healthz` and `/readyz` in a task until `stop`.
+pub async fn serve_probes(
     address: SocketAddr,
-    metrics: Arc<Metrics>,
     ready: watch::Receiver<bool>,
     pulse: Arc<Pulse>,
     stop: CancellationToken,
-) -> Result<(), HealthError> {
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| HealthError::Bind { address, source })?;
-    if let Ok(address) = listener.local_addr() {
-        info!(%address, "serving /healthz, /readyz and /metrics");
-    }
+) -> Result<(), ServerError> {
+    let server = Server::bind(address, "--health-probe-bind-address").await?;
     let routes = Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics_text))
-        .with_state(Served {
-            metrics,
-            ready,
-            pulse,
-        });
-    tokio::spawn(async move {
-        let _ = axum::serve(listener, routes)
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await;
+        .with_state(Probed { ready, pulse });
+    server.serve("/healthz and /readyz", routes, Bounds::default(), stop);
+    Ok(())
+}
+
+/// Listens on `address`, then serves `/metrics` in a task until `stop`.
+pub async fn serve_metrics(
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> Result<(), ServerError> {
+    let server = Server::bind(address, "--metrics-bind-address").await?;
+    let scraped = Arc::new(Scraped {
+        metrics,
+        last: Mutex::default(),
     });
+    let routes = Router::new()
+        .route("/metrics", get(metrics_text))
+        .with_state(scraped);
+    server.serve("/metrics", routes, Bounds::default(), stop);
     Ok(())
 }
 
 /// Fails only where a loop stands still, which a restart mends; an API server or a site that is away
 /// is no reason to.
-async fn healthz(State(served): State<Served>) -> impl IntoResponse {
-    match served.pulse.stands_still(Instant::now()) {
+async fn healthz(State(probed): State<Probed>) -> impl IntoResponse {
+    match probed.pulse.stands_still(Instant::now()) {
         None => (StatusCode::OK, "ok".to_owned()),
         Some((name, silence)) => (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -83,8 +77,8 @@ async fn healthz(State(served): State<Served>) -> impl IntoResponse {
     }
 }
 
-async fn readyz(State(served): State<Served>) -> impl IntoResponse {
-    if *served.ready.borrow() {
+async fn readyz(State(probed): State<Probed>) -> impl IntoResponse {
+    if *probed.ready.borrow() {
         (StatusCode::OK, "ok")
     } else {
         (
@@ -94,52 +88,94 @@ async fn readyz(State(served): State<Served>) -> impl IntoResponse {
     }
 }
 
-async fn metrics_text(State(served): State<Served>) -> impl IntoResponse {
+struct Scraped {
+    metrics: Arc<Metrics>,
+    last: Mutex<Option<(Instant, Bytes)>>,
+}
+
+impl Scraped {
+    /// The text of this second. All who ask within it share one copy: however many there are and
+    /// however slowly they read, it costs neither time nor memory of the operator.
+    fn text(&self, now: Instant) -> Result<Bytes, std::fmt::Error> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, text)) = &*last
+            && now.saturating_duration_since(*at) < METRICS_FRESH
+        {
+            return Ok(text.clone());
+        }
+        let text = Bytes::from(self.metrics.text()?);
+        *last = Some((now, text.clone()));
+        Ok(text)
+    }
+}
+
+async fn metrics_text(State(scraped): State<Arc<Scraped>>) -> impl IntoResponse {
     let kind = [(
         header::CONTENT_TYPE,
         "application/openmetrics-text; version=1.0.0; charset=utf-8",
     )];
-    match served.metrics.text() {
+    match scraped.text(Instant::now()) {
         Ok(text) => (StatusCode::OK, kind, text),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, kind, String::new()),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, kind, Bytes::new()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::operator::{Leadership, Replica, WatchTimes};
 
-    #[tokio::test]
-    async fn liveness_fails_where_a_loop_stands_still_and_nowhere_else() {
+    fn metrics() -> Metrics {
         let replica = Replica {
             leadership: Arc::new(Leadership::default()),
             watches: WatchTimes::default(),
         };
+        Metrics::new(true, replica)
+    }
+
+    #[tokio::test]
+    async fn liveness_fails_where_a_loop_stands_still_and_nowhere_else() {
         // Nothing is listed, nobody leads: no reason to be restarted.
-        let served = Served {
-            metrics: Arc::new(Metrics::new(true, replica)),
+        let probed = Probed {
             ready: watch::channel(false).1,
             pulse: Arc::default(),
         };
         let status = async || {
-            healthz(State(served.clone()))
+            healthz(State(probed.clone()))
                 .await
                 .into_response()
                 .status()
         };
         assert_eq!(status().await, StatusCode::OK);
-        let ready = readyz(State(served.clone())).await.into_response();
+        let ready = readyz(State(probed.clone())).await.into_response();
         assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
         let long_ago = Instant::now().checked_sub(Duration::from_secs(100));
-        served
+        probed
             .pulse
             .alarm
             .beat(long_ago.expect("the machine is up for longer"));
         assert_eq!(status().await, StatusCode::SERVICE_UNAVAILABLE);
-        served.pulse.alarm.beat(Instant::now());
+        probed.pulse.alarm.beat(Instant::now());
         assert_eq!(status().await, StatusCode::OK);
+    }
+
+    #[test]
+    fn metrics_are_written_out_once_a_second() {
+        let scraped = Scraped {
+            metrics: Arc::new(metrics()),
+            last: Mutex::default(),
+        };
+        let now = Instant::now();
+        let text = |milliseconds| {
+            let at = now + Duration::from_millis(milliseconds);
+            scraped.text(at).expect("metrics")
+        };
+        let first = text(0);
+        scraped.metrics.queued(7);
+        assert_eq!(text(999), first);
+        let depth = "dingtalk_token_operator_token_request_queue_depth 7";
+        let second = text(1000);
+        let second = std::str::from_utf8(&second).expect("text");
+        assert!(second.contains(depth), "{second}");
     }
 }

@@ -1,19 +1,24 @@
 //! What a good citizen of a cluster needs: leader election, logs, health, metrics, shutdown.
 
+mod connections;
 mod gauges;
 mod health;
 mod heartbeat;
 mod leader;
 mod logs;
+mod memory_dump;
 mod metrics;
+mod server;
 mod shutdown;
 mod watches;
 
 pub use gauges::{TokenGauges, TokenTimes};
-pub use health::{HealthError, serve};
+pub use health::{serve_metrics, serve_probes};
 pub use heartbeat::{Heartbeat, Pulse};
 pub use leader::{Candidate, Leadership, Moment, Outcome, elect};
 pub use logs::{LogFormat, LogsError, init_logs};
+pub use memory_dump::{CoreDumpError, forbid_core_dumps};
 pub use metrics::{Metrics, Replica};
+pub use server::ServerError;
 pub use shutdown::on_signal;
 pub use watches::WatchTimes;

@@ -34,7 +34,9 @@ async fn app(sandbox: &Sandbox) {
 
 #[tokio::test]
 async fn each_token_has_its_times_and_they_go_with_the_app() {
-    let sandbox = Sandbox::new("metrics").await;
+    let plane = crate::support::shared_plane().await;
+    let mut sandbox = Sandbox::without_operator("metrics", plane).await;
+    sandbox.start_operator(&["--metrics-by-corp", "true"]);
     app(&sandbox).await;
     let namespace = &sandbox.namespace;
     let of = |metric: &str, corp: &str| {
@@ -78,10 +80,8 @@ async fn each_token_has_its_times_and_they_go_with_the_app() {
 }
 
 #[tokio::test]
-async fn series_by_organisation_can_be_switched_off() {
-    let plane = crate::support::shared_plane().await;
-    let mut sandbox = Sandbox::without_operator("metrics-app", plane).await;
-    sandbox.start_operator(&["--metrics-by-corp", "false"]);
+async fn without_being_asked_the_metrics_name_no_corp() {
+    let sandbox = Sandbox::new("metrics-app").await;
     app(&sandbox).await;
     let text = sandbox.metrics().await.expect("metrics");
     assert!(!text.contains("corp_id"), "{text}");
@@ -89,4 +89,6 @@ async fn series_by_organisation_can_be_switched_off() {
         .lines()
         .filter(|line| line.starts_with("dingtalk_token_operator_token_expiry_timestamp_seconds{"));
     assert_eq!(expiries.count(), 1);
+    let expiring = "dingtalk_token_operator_tokens_expiring_before_next_attempt{";
+    assert_eq!(sandbox.metric(expiring).await, Some(0.0));
 }

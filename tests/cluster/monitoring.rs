@@ -98,7 +98,7 @@ impl Prometheus {
             serde_yaml_ng::to_string(&rules()).expect("YAML"),
         )
         .expect("written");
-        let target = operator.address().expect("an address");
+        let target = operator.address("/metrics").expect("an address");
         let configuration = json!({
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": ["rules.yaml"],

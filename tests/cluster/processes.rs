@@ -1,4 +1,5 @@
-//! The local control plane leaves nothing behind, however its parent ends.
+//! The local control plane leaves nothing behind, however its parent ends, and the operator no dump
+//! of its memory.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use local_control_plane::ControlPlane;
 use serde_json::{Value, json};
 
-use crate::support::{assets, xtask};
+use crate::support::{Sandbox, assets, xtask};
 
 /// The bound that is promised.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
@@ -205,4 +206,18 @@ fn without_go_and_without_assets_the_error_says_what_to_do() {
         said.contains("`go` is not installed") && said.contains("KUBEBUILDER_ASSETS"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn the_operator_leaves_no_core_dump() {
+    let sandbox = Sandbox::new("core").await;
+    sandbox.until_watching().await;
+    let operator = sandbox.operator.as_ref().expect("running");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", operator.id()));
+    let limits = limits.expect("its limits");
+    let core = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max core file size"));
+    let values: Vec<&str> = core.expect("a limit").split_whitespace().collect();
+    assert_eq!(values, ["0", "0", "bytes"]);
 }

@@ -286,7 +286,8 @@ impl Sandbox {
             .arg("run")
             .args(["--watch-namespace", &self.namespace])
             .args(["--site", site])
-            .args(["--health-bind-address", "127.0.0.1:0"])
+            .args(["--metrics-bind-address", "127.0.0.1:0"])
+            .args(["--health-probe-bind-address", "127.0.0.1:0"])
             .args(arguments)
             .env("KUBECONFIG", self.operator_kubeconfig())
             .envs(environment.iter().copied())
@@ -638,6 +639,11 @@ impl Operator {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Its process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal, by name.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
@@ -653,16 +659,18 @@ impl Operator {
         self.child.try_wait().expect("a status")
     }
 
-    /// The address of its probes and metrics.
-    pub fn address(&self) -> Option<String> {
+    /// The address where it serves a path.
+    pub fn address(&self, path: &str) -> Option<String> {
         let log = self.log();
-        let rest = log.split("/metrics address=").nth(1)?;
+        let mut lines = log.lines().filter(|line| line.contains("serving /"));
+        let line = lines.find(|line| line.contains(path))?;
+        let rest = line.split("address=").nth(1)?;
         rest.split_whitespace().next().map(str::to_owned)
     }
 
     /// Asks it for its probes and metrics.
     pub async fn health(&self, path: &str) -> Option<(u16, String)> {
-        let address = self.address()?;
+        let address = self.address(path)?;
         let response = reqwest::get(format!("http://{address}{path}")).await.ok()?;
         Some((response.status().as_u16(), response.text().await.ok()?))
     }

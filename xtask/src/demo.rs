@@ -364,7 +364,9 @@ fn start_operator(program: &Path, plane: &ControlPlane, stub: &Stub) -> Result<O
         .args([
             "run",
             "--allow-plain-http",
-            "--health-bind-address",
+            "--metrics-bind-address",
+            "127.0.0.1:0",
+            "--health-probe-bind-address",
             "127.0.0.1:0",
             "--leader-elect-resource-namespace",
             OPERATOR_NAMESPACE,
