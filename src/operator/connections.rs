@@ -61,10 +61,13 @@ impl Connections {
             Phase::Silent(since) => Some((*number, since + REQUEST_GRACE)),
             Phase::Answering(_) => None,
         });
-        let slowest = self.open.iter().filter_map(|(number, one)| match one.phase {
-            Phase::Silent(_) => None,
-            Phase::Answering(since) => Some((*number, since + ANSWER_GRACE)),
-        });
+        let slowest = self
+            .open
+            .iter()
+            .filter_map(|(number, one)| match one.phase {
+                Phase::Silent(_) => None,
+                Phase::Answering(since) => Some((*number, since + ANSWER_GRACE)),
+            });
         let (number, at) = silent.or_else(|| slowest.min_by_key(|(_, at)| *at))?;
         if now < at {
             return Some(at);

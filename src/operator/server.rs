@@ -62,10 +62,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Listens on the address that `flag` names.
-    pub(super) async fn bind(
-        address: SocketAddr,
-        flag: &'static str,
-    ) -> Result<Self, ServerError> {
+    pub(super) async fn bind(address: SocketAddr, flag: &'static str) -> Result<Self, ServerError> {
         let listener = TcpListener::bind(address).await;
         let listener = listener.map_err(|source| ServerError {
             address,

@@ -78,10 +78,7 @@ fn open_files() -> usize {
 async fn thousands_of_idle_connections_keep_nobody_out() {
     let count = idle_connections();
     let bounds = patient(Bounds::default().connections);
-    let (probes, metrics) = (
-        server(hello(), bounds).await,
-        server(hello(), bounds).await,
-    );
+    let (probes, metrics) = (server(hello(), bounds).await, server(hello(), bounds).await);
     let (held, also_held) = tokio::join!(hold(probes, count), hold(metrics, count));
     for address in [probes, metrics] {
         for _ in 0..3 {
@@ -137,7 +134,10 @@ async fn silence_and_slowness_are_bounded_in_time() {
         };
         let address = server(hello(), bounds).await;
         let mut stream = TcpStream::connect(address).await.expect("connected");
-        stream.write_all(b"GET / HTTP/1.1\r\nHo").await.expect("sent");
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHo")
+            .await
+            .expect("sent");
         let mut said = Vec::new();
         let closed = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut said)).await;
         assert!(closed.is_ok(), "closed by the server");
