@@ -1,6 +1,11 @@
 # syntax=docker/dockerfile:1
 # docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=$(git describe --tags) .
-FROM rust:1-alpine AS build
+#
+# A release fills in both images with the digests that it was built on, as NAME:TAG@sha256:…; a mirror
+# goes here as well.
+ARG BUILD_IMAGE=rust:1-alpine
+ARG RUNTIME_IMAGE=gcr.io/distroless/static-debian12:nonroot
+FROM ${BUILD_IMAGE} AS build
 RUN apk add --no-cache musl-dev
 WORKDIR /src
 COPY . .
@@ -17,7 +22,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && cp "/target/$target/release/dingtalk-token-operator" /dingtalk-token-operator
 
 # CA certificates, and a user that is not root.
-FROM gcr.io/distroless/static-debian12:nonroot
+FROM ${RUNTIME_IMAGE}
 ARG VERSION=dev
 LABEL org.opencontainers.image.title="dingtalk-token-operator" \
       org.opencontainers.image.description="Keeps DingTalk access tokens in Kubernetes Secrets, valid at all times" \

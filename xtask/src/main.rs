@@ -3,7 +3,9 @@
 mod chart;
 mod demo;
 mod e2e;
+mod image;
 mod manifests;
+mod sbom;
 mod simulate;
 mod test;
 
@@ -49,6 +51,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Write the operator's software bill of materials, CycloneDX in JSON, to target/sbom.
+    Sbom,
     /// Simulate days of many apps: the pure scheduler over the pure limits.
     Simulate(simulate::Arguments),
     /// Own a control plane; started by the other commands.
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
             arguments,
         } => test::run(kubernetes, &arguments),
         Command::Manifests { check } => manifests::run(check),
+        Command::Sbom => sbom::run(),
         Command::Simulate(arguments) => {
             simulate::run(&arguments);
             Ok(ExitCode::SUCCESS)

@@ -9,7 +9,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-operator=ghcr.io/dingtalk-token-operator/dingtalk-token-operator
+# Where the test's overlay looks for it: nothing pulls from localhost.
+operator=localhost/dingtalk-token-operator
 
 build() { # TAG CONTEXT [ARGUMENT...]
   local tag=$1 context=$2

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use local_control_plane::{Assets, Progress, Version, bound, node_programs};
+use local_control_plane::{Assets, Progress, Version, bound, helm, node_programs};
 
 use crate::{Failure, root};
 
@@ -128,7 +128,8 @@ fn remove_leftovers() {
     }
 }
 
-/// Links the programs to where the node looks for them.
+/// Links the programs to where the node and its scenario look for them: neither can build one, for
+/// their network reaches nothing.
 fn provide_programs(folder: &Path) -> Result<(), Failure> {
     let assets = Assets::get(Version::default())?;
     let (bin, cni) = (folder.join("bin"), folder.join("cni"));
@@ -142,7 +143,7 @@ fn provide_programs(folder: &Path) -> Result<(), Failure> {
     ];
     let control_plane = control_plane.into_iter().cloned();
     let others = node_programs()?.into_iter().map(|(_, path)| path);
-    for program in control_plane.chain(others) {
+    for program in control_plane.chain(others).chain([helm()?]) {
         let name = program.file_name().unwrap_or_default();
         let is_plugin = program
             .components()

@@ -14,6 +14,9 @@ use crate::{Failure, root};
 
 /// Its namespace, and the name of all that it consists of.
 pub(super) const NAME: &str = "dingtalk-token-operator";
+/// The image that tests/node/images/build.sh makes, and that which the manifests name.
+const IMAGE: &str = "localhost/dingtalk-token-operator";
+const NAMED_IMAGE: &str = "dingtalk-token-operator.invalid/dingtalk-token-operator";
 /// A pod starts within seconds; its probes add some.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -81,6 +84,7 @@ pub(super) fn install(
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": ["source.yaml", "site-ca.yaml"],
+        "images": [{"name": NAMED_IMAGE, "newName": IMAGE}],
         "patches": [{
             "target": {"kind": "Deployment", "name": NAME},
             "patch": patch(sites).to_string(),
@@ -112,7 +116,7 @@ pub(super) fn helm_install(
     let (volumes, mounts) = volumes();
     let values = json!({
         "args": arguments(sites),
-        "image": {"pullPolicy": "Never"},
+        "image": {"repository": IMAGE, "pullPolicy": "Never"},
         "volumes": volumes,
         "volumeMounts": mounts,
         "refreshPods": true,
@@ -129,6 +133,7 @@ pub(super) fn helm_install(
     println!("   $ helm install {NAME} deploy/helm/{NAME} --namespace {NAME}");
     helm(
         kubectl,
+        folder,
         &[
             "install",
             NAME,
@@ -143,13 +148,17 @@ pub(super) fn helm_install(
 }
 
 /// Removes the chart's release.
-pub(super) fn helm_uninstall(kubectl: &Kubectl) -> Result<(), Failure> {
+pub(super) fn helm_uninstall(kubectl: &Kubectl, folder: &Path) -> Result<(), Failure> {
     println!("   $ helm uninstall {NAME} --namespace {NAME}");
-    helm(kubectl, &["uninstall", NAME, "--namespace", NAME, "--wait"])
+    helm(
+        kubectl,
+        folder,
+        &["uninstall", NAME, "--namespace", NAME, "--wait"],
+    )
 }
 
-fn helm(kubectl: &Kubectl, arguments: &[&str]) -> Result<(), Failure> {
-    let output = Command::new(local_control_plane::helm()?)
+fn helm(kubectl: &Kubectl, folder: &Path, arguments: &[&str]) -> Result<(), Failure> {
+    let output = Command::new(folder.join("bin/helm"))
         .args(arguments)
         .env("KUBECONFIG", kubectl.kubeconfig())
         .stdin(Stdio::null())
@@ -187,7 +196,7 @@ pub(super) fn leader(kubectl: &Kubectl) -> Result<String, Failure> {
 
 /// Brings the other image, by a rolling update.
 pub(super) fn upgrade(kubectl: &Kubectl, version: &str) -> Result<(), Failure> {
-    let image = format!("operator=ghcr.io/{NAME}/{NAME}:{version}");
+    let image = format!("operator={IMAGE}:{version}");
     kubectl.show(&[
         "set",
         "image",

@@ -163,7 +163,7 @@ impl World<'_> {
             .run(&["delete", "-f", &refresh.display().to_string()])?;
         let left = "only the Secret of the app with Retain is left";
         eventually(left, PATIENCE, || {
-            let kinds = "secrets,roles,rolebindings,leases,deployments,clusterroles,clusterrolebindings,crds,namespaces";
+            let kinds = "secrets,roles,rolebindings,leases,deployments,clusterroles,clusterrolebindings,crds,namespaces,validatingadmissionpolicies,validatingadmissionpolicybindings";
             let all = self.kubectl.run(&["get", kinds, "-A", "-o", "name"])?;
             let ours: Vec<&str> = all
                 .lines()
@@ -180,7 +180,7 @@ impl World<'_> {
         heading("Installed with Helm");
         operator::helm_install(&self.kubectl, self.folder, &self.sites)?;
         self.core(NAMESPACE)?;
-        operator::helm_uninstall(&self.kubectl)?;
+        operator::helm_uninstall(&self.kubectl, self.folder)?;
         let crds = self.kubectl.run(&["get", "crds", "-o", "name"])?;
         if crds
             .lines()

@@ -1,0 +1,121 @@
+//! The software bill of materials of the operator's program.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use serde_json::Value;
+
+use crate::{Failure, cargo, cargo_program, root};
+
+/// The version of cargo-cyclonedx that writes it; `.ci/run` installs it.
+const VERSION: &str = "0.5.9";
+/// The image's; that of arm64 has the same crates.
+const TARGET: &str = "x86_64-unknown-linux-musl";
+const NAME: &str = "dingtalk-token-operator.cdx";
+const FOLDER: &str = "target/sbom";
+/// What the program cannot be without.
+const PRESENT: [&str; 3] = ["kube", "reqwest", "rustls"];
+/// What only its tests have.
+const ABSENT: [&str; 4] = ["dingtalk-stub", "local-control-plane", "proptest", "rcgen"];
+
+/// Writes it to `target/sbom`.
+pub(crate) fn run() -> Result<ExitCode, Failure> {
+    let install = format!("cargo install cargo-cyclonedx --locked --version {VERSION}");
+    let status = cargo(&mut Command::new(cargo_program()))
+        .args(["cyclonedx", "--quiet", "--format", "json"])
+        .args(["--spec-version", "1.5", "--target", TARGET])
+        .args(["--override-filename", NAME])
+        .stdin(Stdio::null())
+        .status()?;
+    // It writes one for each member of the workspace, beside its Cargo.toml.
+    let file = format!("{NAME}.json");
+    let text = fs::read_to_string(root().join(&file));
+    for folder in members()? {
+        let _ = fs::remove_file(folder.join(&file));
+    }
+    if !status.success() {
+        return Err(format!("cargo cyclonedx failed: see above; to install it: {install}").into());
+    }
+    // The folder of this clone is nobody's concern.
+    let text = text?.replace(&root().display().to_string(), "");
+    let bill: Value = serde_json::from_str(&text)?;
+    check(&bill, &install)?;
+    let folder = root().join(FOLDER);
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join(&file), text)?;
+    let crates = components(&bill).len();
+    println!("{FOLDER}/{file} written: {crates} crates");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The folders where a member of the workspace may be.
+fn members() -> Result<Vec<PathBuf>, Failure> {
+    let mut folders = vec![root(), root().join("xtask")];
+    for entry in fs::read_dir(root().join("tests"))? {
+        folders.push(entry?.path());
+    }
+    Ok(folders)
+}
+
+fn components(bill: &Value) -> BTreeSet<&str> {
+    let components = bill["components"].as_array().into_iter().flatten();
+    components.filter_map(|one| one["name"].as_str()).collect()
+}
+
+/// Whether it can be the operator's, written by the pinned version.
+fn check(bill: &Value, install: &str) -> Result<(), Failure> {
+    let version = &bill["metadata"]["tools"][0]["version"];
+    if version != VERSION {
+        return Err(format!("cargo-cyclonedx is {version}, and not {VERSION}: {install}").into());
+    }
+    let described = &bill["metadata"]["component"]["name"];
+    if described != "dingtalk-token-operator" {
+        return Err(format!("it describes {described}, and not the operator").into());
+    }
+    let components = components(bill);
+    if let Some(missing) = PRESENT.iter().find(|name| !components.contains(**name)) {
+        return Err(format!("it lacks {missing}, which the operator is made of").into());
+    }
+    if let Some(present) = ABSENT.iter().find(|name| components.contains(**name)) {
+        return Err(format!("it has {present}, which only tests need").into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn bill(names: &[&str]) -> Value {
+        let components: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
+        json!({
+            "metadata": {
+                "tools": [{"name": "cargo-cyclonedx", "version": VERSION}],
+                "component": {"name": "dingtalk-token-operator"},
+            },
+            "components": components,
+        })
+    }
+
+    #[test]
+    fn a_bill_that_cannot_be_the_operators_is_refused() {
+        let refused = |bill: &Value| {
+            check(bill, "install it")
+                .err()
+                .map(|error| error.to_string())
+        };
+        assert_eq!(refused(&bill(&PRESENT)), None);
+        let missing = refused(&bill(&PRESENT[1..])).expect("refused");
+        assert!(missing.contains("lacks kube"), "{missing}");
+        let of_tests = refused(&bill(&[&PRESENT[..], &["proptest"]].concat())).expect("refused");
+        assert!(of_tests.contains("has proptest"), "{of_tests}");
+        let mut other = bill(&PRESENT);
+        other["metadata"]["tools"][0]["version"] = json!("0.1.0");
+        let other = refused(&other).expect("refused");
+        assert!(other.contains("install it"), "{other}");
+    }
+}
