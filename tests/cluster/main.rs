@@ -21,6 +21,7 @@ mod order;
 mod ownership;
 mod people;
 mod permissions;
+mod policy;
 mod processes;
 mod redaction;
 mod references;

@@ -47,6 +47,8 @@ fn template(arguments: &[&str]) -> String {
 }
 
 /// The objects of a YAML text, by kind, namespace and name.
+///
+/// Kustomize gives the policies a namespace, which they do not have: the API server ignores it.
 fn objects(yaml: &str) -> BTreeMap<String, Value> {
     let objects = documents(yaml)
         .into_iter()
@@ -55,8 +57,12 @@ fn objects(yaml: &str) -> BTreeMap<String, Value> {
     objects
         .map(|object| {
             let metadata = &object["metadata"];
-            let key = [&object["kind"], &metadata["namespace"], &metadata["name"]];
-            (key.map(text).join("/"), object)
+            let [kind, mut namespace, name] =
+                [&object["kind"], &metadata["namespace"], &metadata["name"]].map(text);
+            if kind.starts_with("ValidatingAdmissionPolicy") {
+                namespace.clear();
+            }
+            ([kind, namespace, name].join("/"), object)
         })
         .collect()
 }
@@ -140,13 +146,18 @@ fn the_chart_is_well_formed_and_its_values_do_what_they_say() {
     assert_eq!(kinds("NetworkPolicy/") + kinds("PodDisruptionBudget/"), 0);
     // Three roles in each of the two namespaces, and that for the Lease.
     assert_eq!((kinds("Role/"), kinds("RoleBinding/")), (7, 7));
-    assert_eq!(kinds("ClusterRoleBinding/"), 0);
+    let bindings = all
+        .keys()
+        .filter(|key| key.starts_with("ClusterRoleBinding/"));
+    let field_manager = "ClusterRoleBinding//dingtalk-token-operator-field-manager";
+    assert_eq!(bindings.collect::<Vec<_>>(), [field_manager]);
     let cluster_roles: Vec<_> = all
         .keys()
         .filter(|key| key.starts_with("ClusterRole/"))
         .collect();
     let names = [
         "ClusterRole//dingtalk-token-operator-edit",
+        "ClusterRole//dingtalk-token-operator-field-manager",
         "ClusterRole//dingtalk-token-operator-view",
     ];
     assert_eq!(cluster_roles, names);
@@ -158,6 +169,12 @@ fn a_value_that_does_not_exist_or_is_of_the_wrong_kind_is_refused() {
         ("watchNamespace=hr", "watchNamespace"),
         ("replicas=0", "replicas"),
         ("watchNamespaces={HR}", "watchNamespaces"),
+        // An empty list would open the metrics to everybody.
+        (
+            "networkPolicy.metricsFrom=null,networkPolicy.metricsFrom={}",
+            "metricsFrom",
+        ),
+        ("image.digest=latest", "digest"),
     ] {
         let set = format!("--set={wrong}");
         let mut command = helm_command(&["template", NAME, CHART, &set]);
@@ -182,16 +199,129 @@ fn the_namespaced_overlay_grants_nothing_over_secrets_to_all_namespaces() {
     let granting: Vec<_> = overlay.values().filter(over_secrets).collect();
     assert_eq!(granting.len(), 2);
     assert!(granting.iter().all(|object| object["kind"] == "Role"));
-    assert!(
-        !overlay
-            .keys()
-            .any(|key| key.starts_with("ClusterRoleBinding/"))
-    );
+    let bound: Vec<_> = overlay
+        .keys()
+        .filter(|key| key.starts_with("ClusterRoleBinding/"))
+        .collect();
+    // It grants a path that leads nowhere.
+    let field_manager = "ClusterRoleBinding//dingtalk-token-operator-field-manager";
+    assert_eq!(bound, [field_manager]);
     let operator = &overlay["Deployment/dingtalk-token-operator/dingtalk-token-operator"];
     let arguments = &operator["spec"]["template"]["spec"]["containers"][0]["args"];
     assert_eq!(
         *arguments,
         json!(["run", "--watch-namespace=hr", "--watch-namespace=payroll"])
+    );
+}
+
+const POLICIES: [&str; 4] = ["field-manager", "pods", "secrets", "workloads"];
+
+fn policies(objects: &BTreeMap<String, Value>) -> Vec<String> {
+    let prefix = "ValidatingAdmissionPolicy//dingtalk-token-operator-";
+    let policies = objects.keys().filter_map(|key| key.strip_prefix(prefix));
+    let policies: Vec<String> = policies.map(str::to_owned).collect();
+    let bound = |key: &&String| key.starts_with("ValidatingAdmissionPolicyBinding/");
+    assert_eq!(objects.keys().filter(bound).count(), policies.len());
+    let marks = |key: &&String| key.ends_with("-field-manager") && key.starts_with("ClusterRole");
+    let marked = objects.keys().filter(marks).count();
+    assert_eq!(marked, if policies.is_empty() { 0 } else { 2 });
+    policies
+}
+
+/// What kustomize makes of an overlay with these fields, beside those in `deploy/`.
+fn overlay(fields: &Value) -> BTreeMap<String, Value> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir_in(root.join("target")).expect("a folder");
+    std::fs::write(folder.path().join("kustomization.yaml"), fields.to_string()).expect("written");
+    objects(&kustomize(&folder.path().display().to_string()))
+}
+
+#[test]
+fn the_admission_policies_are_there_unless_they_are_taken_out() {
+    assert_eq!(policies(&objects(&template(&[]))), POLICIES);
+    assert_eq!(
+        policies(&objects(&kustomize("deploy/namespaced"))),
+        POLICIES
+    );
+    let off = objects(&template(&["--set=admissionPolicy.enabled=false"]));
+    assert!(policies(&off).is_empty());
+    for base in ["cluster-wide", "namespaced"] {
+        let off = overlay(&json!({
+            "resources": [format!("../../deploy/{base}")],
+            "components": ["../../deploy/without-admission-policy"],
+        }));
+        assert!(policies(&off).is_empty());
+        let deployment = "Deployment/dingtalk-token-operator/dingtalk-token-operator";
+        assert!(off.contains_key(deployment), "the rest stays");
+    }
+}
+
+/// The policies name the operator's account without its namespace, and a binding with it.
+#[test]
+fn in_another_namespace_the_policies_concern_the_same_account() {
+    let elsewhere = ["template", NAME, CHART, "--namespace", "tokens"];
+    let chart = objects(&helm(&elsewhere));
+    // As docs/installing.md has it.
+    let transformer = json!({
+        "apiVersion": "builtin", "kind": "NamespaceTransformer",
+        "metadata": {"name": "tokens", "namespace": "tokens"},
+        "setRoleBindingSubjects": "allServiceAccounts",
+        "fieldSpecs": [
+            {"path": "metadata/namespace", "create": true},
+            {"path": "metadata/name", "kind": "Namespace"},
+        ],
+    });
+    let wide = overlay(&json!({
+        "resources": ["../../deploy/cluster-wide"],
+        "transformers": [transformer.to_string()],
+    }));
+    for all in [chart, wide] {
+        assert_eq!(policies(&all), POLICIES);
+        let account = all.keys().find(|key| key.starts_with("ServiceAccount/"));
+        let account = account.expect("an account");
+        assert_eq!(account, "ServiceAccount/tokens/dingtalk-token-operator");
+        let binding = "ClusterRoleBinding//dingtalk-token-operator-field-manager";
+        assert_eq!(all[binding]["subjects"][0]["namespace"], "tokens");
+        for policy in ["pods", "secrets", "workloads"] {
+            let policy = format!("ValidatingAdmissionPolicy//dingtalk-token-operator-{policy}");
+            let condition = &all[&policy]["spec"]["matchConditions"][0]["expression"];
+            let condition = condition.as_str().expect("CEL");
+            let by_name = "request.userInfo.username.matches('^system:serviceaccount:[^:]+:dingtalk-token-operator$')";
+            assert_eq!(condition, by_name);
+        }
+    }
+}
+
+#[test]
+fn metrics_are_for_prometheus_alone_and_the_image_is_nobodys() {
+    let install = objects(include_str!("../../deploy/install.yaml"));
+    let policy = "NetworkPolicy/dingtalk-token-operator/dingtalk-token-operator";
+    let ingress = |objects: &BTreeMap<String, Value>| objects[policy]["spec"]["ingress"].clone();
+    let from = |labels: Value| {
+        json!([{
+            "from": [{"namespaceSelector": {"matchLabels": labels}}],
+            "ports": [{"port": "metrics", "protocol": "TCP"}],
+        }])
+    };
+    let monitoring = from(json!({"kubernetes.io/metadata.name": "monitoring"}));
+    assert_eq!(ingress(&install), monitoring);
+    let labels = "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.team=sre";
+    let chart = objects(&template(&[&format!("--set={labels}")]));
+    assert_eq!(ingress(&chart), from(json!({"team": "sre"})));
+
+    let image = |objects: &BTreeMap<String, Value>| {
+        let deployment = &objects["Deployment/dingtalk-token-operator/dingtalk-token-operator"];
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"].clone()
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let nobodys = format!("dingtalk-token-operator.invalid/dingtalk-token-operator:v{version}");
+    assert_eq!(image(&install), json!(nobodys));
+    let digest = format!("sha256:{}", "0a".repeat(32));
+    let set = format!("--set=image.repository=registry.example/operator,image.digest={digest}");
+    let chart = objects(&template(&[&set]));
+    assert_eq!(
+        image(&chart),
+        json!(format!("registry.example/operator@{digest}"))
     );
 }
 

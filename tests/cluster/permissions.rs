@@ -209,7 +209,8 @@ async fn try_it(sandbox: &mut Sandbox, right: &Right) {
 }
 
 impl Sandbox {
-    async fn workloads(&self) {
+    /// A Deployment, a StatefulSet and a DaemonSet, each named `web`.
+    pub async fn workloads(&self) {
         let labels = json!({"app": "web"});
         let template = json!({
             "metadata": {"labels": labels},

@@ -12,9 +12,11 @@ use dingtalk_token_operator::api::{DingTalkApp, DingTalkTokenReference};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::api::rbac::v1::{ClusterRole, Role, RoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{
+    ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams, TypeMeta,
+};
 use kube::runtime::{conditions, wait::await_condition};
 use kube::{Api, Client, Config, CustomResourceExt, ResourceExt};
 use local_control_plane::{Assets, ControlPlane, bound};
@@ -66,6 +68,24 @@ impl Plane {
         Client::try_from(config).expect("a client")
     }
 
+    async fn install_policies(&self, client: &Client) {
+        let apply = PatchParams::apply("test").force();
+        for object in policies() {
+            // Each test binds its own account.
+            if object["kind"] == "ClusterRoleBinding" {
+                continue;
+            }
+            let types: TypeMeta = serde_json::from_value(object.clone()).expect("types");
+            let kind = GroupVersionKind::try_from(&types).expect("a kind");
+            let kind = ApiResource::from_gvk(&kind);
+            let name = object["metadata"]["name"].as_str().expect("a name");
+            Api::<DynamicObject>::all_with(client.clone(), &kind)
+                .patch(name, &apply, &Patch::Apply(&object))
+                .await
+                .expect("a policy");
+        }
+    }
+
     async fn install(&self) {
         let client = self.client().await;
         let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
@@ -83,6 +103,7 @@ impl Plane {
             .expect("established in time")
             .expect("established");
         }
+        self.install_policies(&client).await;
         let roles: Api<ClusterRole> = Api::all(client);
         roles
             .patch(
@@ -93,6 +114,14 @@ impl Plane {
             .await
             .expect("the role");
     }
+}
+
+/// What the operator's account may do, with the name that the account has in a [`Sandbox`].
+pub fn policies() -> Vec<Value> {
+    let deployed = include_str!("../../deploy/base/admission-policy.yaml");
+    let account = ":dingtalk-token-operator$";
+    assert!(deployed.contains(account));
+    documents(&deployed.replace(account, ":operator$"))
 }
 
 /// An object of `deploy/rbac/role.yaml`.
@@ -187,19 +216,25 @@ impl Sandbox {
         self.apply::<Role>(election_role, election.clone()).await;
         self.bind("Role", election_role).await;
         self.bind("ClusterRole", "dingtalk-token-operator").await;
-        let request = serde_json::from_value(json!({"metadata": {}, "spec": {"audiences": []}}))
-            .expect("a token request");
-        let token = accounts
-            .create_token_request("operator", &PostParams::default(), &request)
-            .await
-            .expect("a token")
-            .status
-            .expect("a status")
-            .token;
-        let admin = fs::read(&self.kubeconfig).expect("a kubeconfig");
-        let mut kubeconfig: Value = serde_json::from_slice(&admin).expect("JSON");
-        kubeconfig["users"] = json!([{"name": "admin", "user": {"token": token}}]);
+        self.bind_field_manager().await;
+        let kubeconfig = self.kubeconfig_of("operator").await;
         fs::write(self.operator_kubeconfig(), kubeconfig.to_string()).expect("written");
+    }
+
+    /// Lets the operator write in its own name.
+    async fn bind_field_manager(&self) {
+        let mut binding = policies()
+            .into_iter()
+            .find(|object| object["kind"] == "ClusterRoleBinding")
+            .expect("a binding");
+        binding["metadata"]["name"] = json!(self.namespace);
+        binding["subjects"] =
+            json!([{"kind": "ServiceAccount", "name": "operator", "namespace": self.namespace}]);
+        let binding: ClusterRoleBinding = serde_json::from_value(binding).expect("a binding");
+        Api::<ClusterRoleBinding>::all(self.client.clone())
+            .create(&PostParams::default(), &binding)
+            .await
+            .expect("bound");
     }
 
     /// Applies the ClusterRole of a YAML text, bound to nobody; gives its name.
@@ -230,6 +265,33 @@ impl Sandbox {
             "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": self.namespace}],
         });
         self.apply::<RoleBinding>(name, binding).await;
+    }
+
+    /// The API server as a ServiceAccount of this namespace reaches it.
+    pub async fn as_account(&self, name: &str) -> Client {
+        let kubeconfig = self.kubeconfig_of(name).await;
+        let kubeconfig = serde_json::from_value(kubeconfig).expect("a kubeconfig");
+        let config = Config::from_custom_kubeconfig(kubeconfig, &Default::default())
+            .await
+            .expect("a config");
+        Client::try_from(config).expect("a client")
+    }
+
+    async fn kubeconfig_of(&self, account: &str) -> Value {
+        let request = serde_json::from_value(json!({"metadata": {}, "spec": {"audiences": []}}))
+            .expect("a token request");
+        let token = self
+            .api::<ServiceAccount>()
+            .create_token_request(account, &PostParams::default(), &request)
+            .await
+            .expect("a token")
+            .status
+            .expect("a status")
+            .token;
+        let admin = fs::read(&self.kubeconfig).expect("a kubeconfig");
+        let mut kubeconfig: Value = serde_json::from_slice(&admin).expect("JSON");
+        kubeconfig["users"] = json!([{"name": "admin", "user": {"token": token}}]);
+        kubeconfig
     }
 
     fn operator_kubeconfig(&self) -> PathBuf {
