@@ -4,6 +4,7 @@
 //! logs a body that it cannot parse.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,6 +21,7 @@ use kube::{Client, Resource};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::api::{
@@ -30,6 +32,11 @@ use crate::plan::{ObjectVersion, Write, WriteProblem};
 
 /// The client library retries for minutes by itself; an app must not wait for that.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Secrets whose contents are read at once: each may be a megabyte, and takes several times that
+/// while it is parsed.
+const READS_MAX: usize = 4;
+/// How much may be on its way into Secrets at once, in KiB of their values. Small writes do not wait.
+const WRITES_KIB: u32 = 4096;
 /// Asks for the metadata of an object alone: what was just written need not come back.
 const METADATA_ONLY: &str =
     "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
@@ -151,6 +158,11 @@ impl SecretContents {
     pub fn take(&mut self, key: &str) -> Option<Zeroizing<Vec<u8>>> {
         self.data.remove(key)
     }
+
+    /// The metadata alone.
+    pub fn into_metadata(self) -> ObjectMeta {
+        self.metadata
+    }
 }
 
 #[derive(Deserialize)]
@@ -169,12 +181,18 @@ struct WireMetadata {
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
+    reads: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
 }
 
 impl Cluster {
     /// Calls through `client`.
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self {
+            client,
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+            writes: Arc::new(Semaphore::new(WRITES_KIB as usize)),
+        }
     }
 
     /// Reads a Secret with its contents.
@@ -185,6 +203,9 @@ impl Cluster {
         name: &str,
     ) -> Result<SecretContents, ClusterError> {
         let request = secrets(namespace).get(name, &GetParams::default());
+        // Held until the answer is parsed, and never while another is waited for. The semaphore is
+        // never closed, so there is always a permit.
+        let _permit = self.reads.acquire().await;
         let text = self.call(operation, request, false).await?;
         let secret: WireSecret =
             serde_json::from_str(&text).map_err(|_| ClusterError::Malformed { operation })?;
@@ -226,6 +247,8 @@ impl Cluster {
             recorded: _,
         } = write;
         let is_new = replaces.is_none();
+        let size: usize = data.values().flatten().map(|value| value.len()).sum();
+        let _permit = self.writes.acquire_many(share_of_writes(size)).await;
         // In a merge patch null takes a key away; a new object has nothing to take away.
         let map = |map: &BTreeMap<String, Option<String>>| -> Value {
             let kept = map.iter().filter(|(_, value)| value.is_some() || !is_new);
@@ -432,6 +455,12 @@ impl Cluster {
             Err(_) => Err(ClusterError::TimedOut { operation }),
         }
     }
+}
+
+/// What a write of `size` bytes takes of [`WRITES_KIB`].
+fn share_of_writes(size: usize) -> u32 {
+    let size = u32::try_from(size / 1024).unwrap_or(u32::MAX);
+    size.saturating_add(1).min(WRITES_KIB)
 }
 
 fn secrets(namespace: &str) -> Request {

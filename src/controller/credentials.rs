@@ -11,8 +11,9 @@ use super::reconcile::Reconciler;
 use super::sharing::Wish;
 use crate::dingtalk::{Call, Credentials, CredentialsId};
 use crate::plan::{
-    CREDENTIALS_KEY_MISSING, CREDENTIALS_NOT_FOUND, CREDENTIALS_UNREADABLE, CredentialsProblem,
-    Held, KnownCredentials, Minting, ObjectVersion, Schedule, due, renew_request,
+    CREDENTIALS_INVALID, CREDENTIALS_KEY_MISSING, CREDENTIALS_NOT_FOUND, CREDENTIALS_UNREADABLE,
+    CredentialsProblem, Held, KnownCredentials, Minting, ObjectVersion, Schedule, due,
+    renew_request,
 };
 
 /// Credentials that may not be read are tried again this often: a change of RBAC is not seen.
@@ -72,17 +73,18 @@ impl Reconciler<'_> {
             &reference.client_secret_key,
             |key| contents.take(key),
         );
-        self.seen(contents.metadata);
+        // The other keys, up to a megabyte, are not kept while a shared token is looked for.
+        self.seen(contents.into_metadata());
         match credentials {
             Ok(credentials) => self.queue_fetches(credentials, version).await,
             Err(error) => {
                 let message = format!("Secret {name}: {error}: put the app's credentials there");
-                self.memory().credentials_failed(problem(
-                    CREDENTIALS_KEY_MISSING,
-                    message,
-                    Some(version),
-                    None,
-                ));
+                let reason = match error.is_invalid_value() {
+                    true => CREDENTIALS_INVALID,
+                    false => CREDENTIALS_KEY_MISSING,
+                };
+                self.memory()
+                    .credentials_failed(problem(reason, message, Some(version), None));
             }
         }
         Ok(())

@@ -7,6 +7,10 @@ use zeroize::Zeroizing;
 
 /// Longest token that is accepted, in bytes: 32 were seen, the rest is room.
 const TOKEN_MAX: usize = 4096;
+/// Longest `client_id` that is accepted, in bytes: it is copied for every corpId.
+pub const CLIENT_ID_MAX: usize = 128;
+/// Longest `client_secret` that is accepted, in bytes.
+pub const CLIENT_SECRET_MAX: usize = 512;
 
 /// What an app proves itself with, trimmed of what editors and `echo` leave at the end of a file.
 #[derive(Clone, Debug)]
@@ -32,9 +36,42 @@ pub enum CredentialsError {
     /// There is nothing but white space under the key.
     #[error("key {0:?} is empty")]
     KeyEmpty(String),
-    /// The value is not text.
-    #[error("key {0:?} holds bytes that are not text, or control characters")]
-    KeyNotText(String),
+    /// The value is longer than any credential.
+    #[error("key {key:?} has {length} bytes, and {max} is the most that a {what} may have")]
+    TooLong {
+        /// The key.
+        key: String,
+        /// What the key should hold: `client_id` or `client_secret`.
+        what: &'static str,
+        /// The value's length without trailing white space, in bytes.
+        length: usize,
+        /// The most that is accepted.
+        max: usize,
+    },
+    /// The value contains something other than visible ASCII characters.
+    #[error(
+        "key {0:?} holds something other than visible ASCII characters, such as a space, a line \
+         break or binary data"
+    )]
+    NotVisibleAscii(String),
+}
+
+impl CredentialsError {
+    /// Whether there is a value that cannot be a credential, as opposed to no value at all.
+    pub fn is_invalid_value(&self) -> bool {
+        match self {
+            Self::KeyMissing(_) | Self::KeyEmpty(_) => false,
+            Self::TooLong { .. } | Self::NotVisibleAscii(_) => true,
+        }
+    }
+}
+
+/// `bytes` without the white space that editors and `echo` leave at the end.
+fn trimmed(bytes: &[u8]) -> &[u8] {
+    let end = bytes
+        .iter()
+        .rposition(|byte| !matches!(byte, b'\r' | b'\n' | b' ' | b'\t'));
+    &bytes[..end.map_or(0, |last| last + 1)]
 }
 
 impl Credentials {
@@ -45,24 +82,34 @@ impl Credentials {
         mut lookup: impl FnMut(&str) -> Option<Zeroizing<Vec<u8>>>,
     ) -> Result<Self, CredentialsError> {
         let mut trimmed_keys = Vec::new();
-        let mut text = |key: &str| -> Result<Zeroizing<String>, CredentialsError> {
+        let mut text = |key: &str, what, max| -> Result<Zeroizing<String>, CredentialsError> {
             let bytes = lookup(key).ok_or_else(|| CredentialsError::KeyMissing(key.to_owned()))?;
-            let whole = std::str::from_utf8(&bytes)
-                .map_err(|_| CredentialsError::KeyNotText(key.to_owned()))?;
-            let value = whole.trim_end_matches(['\r', '\n', ' ', '\t']);
+            let value = trimmed(&bytes);
             if value.is_empty() {
                 return Err(CredentialsError::KeyEmpty(key.to_owned()));
             }
-            if value.contains(char::is_control) {
-                return Err(CredentialsError::KeyNotText(key.to_owned()));
+            // Before anything is copied: a Secret may hold a megabyte.
+            if value.len() > max {
+                return Err(CredentialsError::TooLong {
+                    key: key.to_owned(),
+                    what,
+                    length: value.len(),
+                    max,
+                });
             }
-            if value.len() != whole.len() {
+            let visible = std::str::from_utf8(value)
+                .ok()
+                .filter(|value| value.bytes().all(|byte| byte.is_ascii_graphic()));
+            let visible =
+                visible.ok_or_else(|| CredentialsError::NotVisibleAscii(key.to_owned()))?;
+            if value.len() != bytes.len() {
                 trimmed_keys.push(key.to_owned());
             }
-            Ok(Zeroizing::new(value.to_owned()))
+            Ok(Zeroizing::new(visible.to_owned()))
         };
-        let client_id = text(client_id_key)?.to_string();
-        let client_secret = SecretString::from(text(client_secret_key)?.as_str());
+        let client_id = text(client_id_key, "client_id", CLIENT_ID_MAX)?.to_string();
+        let client_secret = text(client_secret_key, "client_secret", CLIENT_SECRET_MAX)?;
+        let client_secret = SecretString::from(client_secret.as_str());
         Ok(Self {
             client_id,
             client_secret,
@@ -140,7 +187,42 @@ mod tests {
             error("a", " \n"),
             CredentialsError::KeyEmpty("secret".into())
         );
-        assert_eq!(error("a\0", "b"), CredentialsError::KeyNotText("id".into()));
+        for bad in ["a\0", "a b", "a\nb", "\u{fc}ber", "\u{202e}a", "\u{200b}a"] {
+            assert_eq!(
+                error(bad, "b"),
+                CredentialsError::NotVisibleAscii("id".into())
+            );
+            assert_eq!(
+                error("a", bad),
+                CredentialsError::NotVisibleAscii("secret".into())
+            );
+        }
+    }
+
+    #[test]
+    fn a_value_past_its_bound_is_refused_without_a_byte_of_it() {
+        let of = |length| "q".repeat(length);
+        assert!(read(&of(CLIENT_ID_MAX), &of(CLIENT_SECRET_MAX)).is_ok());
+        assert!(read(&format!("{}\n", of(CLIENT_ID_MAX)), "b").is_ok());
+        let too_long = [
+            (
+                of(CLIENT_ID_MAX + 1),
+                of(1),
+                "\"id\" has 129 bytes, and 128",
+            ),
+            (
+                of(1),
+                of(CLIENT_SECRET_MAX + 1),
+                "\"secret\" has 513 bytes, and 512",
+            ),
+            (of(1 << 20), of(1), "\"id\" has 1048576 bytes, and 128"),
+        ];
+        for (id, secret, said) in too_long {
+            let error = read(&id, &secret).expect_err("too long");
+            assert!(error.is_invalid_value());
+            let shown = error.to_string();
+            assert!(shown.contains(said) && !shown.contains("qq"), "{shown}");
+        }
     }
 
     #[test]

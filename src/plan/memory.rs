@@ -24,7 +24,7 @@ use crate::dingtalk::{Fingerprint, Minted, Reason};
 /// Credentials that cannot be used.
 #[derive(Clone, Debug)]
 pub struct CredentialsProblem {
-    /// `CredentialsNotFound` or `CredentialsKeyMissing`, `CredentialsUnreadable`.
+    /// One of the reasons that begin with `Credentials`.
     pub reason: &'static str,
     /// What is wrong.
     pub message: String,

@@ -41,8 +41,8 @@ pub use fetch::due;
 pub use memory::{CredentialsProblem, Happened, KnownCredentials, Memory, renew_request};
 pub use ownership::{Claim, Ownership, ownership};
 pub use problem::{
-    CREDENTIALS_KEY_MISSING, CREDENTIALS_NOT_FOUND, CREDENTIALS_UNREADABLE, LOCAL_REASONS,
-    LocalReason, explain,
+    CREDENTIALS_INVALID, CREDENTIALS_KEY_MISSING, CREDENTIALS_NOT_FOUND, CREDENTIALS_UNREADABLE,
+    LOCAL_REASONS, LocalReason, explain,
 };
 pub use reference::{
     CopySeen, ReferenceMemory, ReferenceStep, ReferenceView, copy_write, reference_notice,

@@ -69,6 +69,8 @@ pub const SUSPENDED: &str = "Suspended";
 pub const CREDENTIALS_NOT_FOUND: &str = "CredentialsNotFound";
 /// A key of it is missing or empty.
 pub const CREDENTIALS_KEY_MISSING: &str = "CredentialsKeyMissing";
+/// A value in it cannot be a credential.
+pub const CREDENTIALS_INVALID: &str = "CredentialsInvalid";
 /// The operator may not read it.
 pub const CREDENTIALS_UNREADABLE: &str = "CredentialsUnreadable";
 const UNKNOWN_SITE: &str = "UnknownSite";
@@ -115,8 +117,13 @@ pub const LOCAL_REASONS: &[LocalReason] = &[
     },
     LocalReason {
         reason: CREDENTIALS_KEY_MISSING,
-        meaning: "the credentials Secret lacks a key, or the key is empty or not text",
+        meaning: "the credentials Secret lacks a key, or the key is empty",
         advice: "put ClientID and ClientSecret under the keys that spec.credentialsSecretRef names",
+    },
+    LocalReason {
+        reason: CREDENTIALS_INVALID,
+        meaning: "a value in the credentials Secret is too long for a credential, or is not visible ASCII text",
+        advice: "put the ClientID (at most 128 characters) and the ClientSecret (at most 512) there exactly as the developer console shows them",
     },
     LocalReason {
         reason: CREDENTIALS_UNREADABLE,

@@ -133,6 +133,54 @@ async fn a_missing_or_empty_key_is_named() {
 }
 
 #[tokio::test]
+async fn a_value_past_its_bound_is_refused_with_the_bound_and_nothing_of_the_value() {
+    let sandbox = Sandbox::new("credentials-bound").await;
+    let corp_ids: Vec<String> = (0..1000).map(|n| format!("ding{n}")).collect();
+    let spec = json!({"corpIds": corp_ids, "target": {"layout": "Shared"}});
+    let huge = "qz".repeat(350_000);
+    for (id, secret, said) in [
+        (
+            huge.as_str(),
+            CLIENT_SECRET,
+            "\"client_id\" has 700000 bytes, and 128 is the most",
+        ),
+        (
+            CLIENT_ID,
+            huge.as_str(),
+            "\"client_secret\" has 700000 bytes, and 512 is the most",
+        ),
+        (
+            CLIENT_ID,
+            "two words",
+            "\"client_secret\" holds something other than visible ASCII",
+        ),
+    ] {
+        sandbox.credentials("payroll-credentials", id, secret).await;
+        sandbox.app_with("payroll", spec.clone()).await;
+        sandbox
+            .until("the bound", "payroll", |app| {
+                let (reason, message) = condition(app, "Renewed", "False")?;
+                (reason == "CredentialsInvalid" && message.contains(said)).then_some(())
+            })
+            .await;
+        let (_, shown) = sandbox.kubectl(&["get", "dta", "payroll", "-o", "json"]);
+        assert!(!shown.contains("qzqz") && !shown.contains("two words"));
+    }
+    assert_eq!(sandbox.stub.journal().len(), 0, "nothing was fetched");
+    let logs = sandbox.logs();
+    assert!(!logs.contains("qzqz") && !logs.contains("two words"));
+    sandbox
+        .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
+        .await;
+    sandbox
+        .until("no such reason", "payroll", |app| {
+            let (reason, _) = condition(app, "Renewed", "False").unwrap_or_default();
+            (reason != "CredentialsInvalid").then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn white_space_at_the_end_is_cut_off_and_reported_once() {
     let sandbox = Sandbox::new("credentials-trimmed").await;
     let secret = format!("{CLIENT_SECRET}\n");
