@@ -11,18 +11,22 @@ use kube::client::ClientBuilder;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tower::buffer::BufferLayer;
 use tracing::{error, info};
 
 use super::{CliError, SiteArguments};
 use crate::controller;
 use crate::dingtalk::{Client, Rates};
 use crate::operator::{
-    self, Candidate, Leadership, LogFormat, Metrics, Outcome, Pulse, Replica, WatchTimes,
+    self, Candidate, Leadership, LogFormat, Metrics, Outcome, PagesByWeight, Pulse, Replica,
+    WatchTimes,
 };
 
 /// A connection that says nothing for longer is given up, so that a list cannot hang. Watches hear
 /// from the API server more often, and are started again after 295 s of silence anyway.
 const READ_TIMEOUT: Duration = Duration::from_secs(330);
+/// Requests that may wait for the connection, as in the client library.
+const REQUESTS_WAITING: usize = 1024;
 
 #[derive(Debug, Args)]
 pub struct RunArguments {
@@ -125,6 +129,8 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
     let client = ClientBuilder::try_from(config)
         .map_err(|source| CliError::Kubeconfig(Box::new(source)))?
         .with_layer(&watches)
+        .with_layer(&BufferLayer::new(REQUESTS_WAITING))
+        .with_layer(&PagesByWeight::default())
         .build();
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| crate::api::MANAGER.to_owned());
     let candidate = arguments.leader_elect.then(|| Candidate {

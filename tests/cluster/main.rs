@@ -3,6 +3,7 @@
 mod support;
 
 mod api_server;
+mod bounds;
 mod budget;
 mod changes;
 mod commands;
