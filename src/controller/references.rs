@@ -181,13 +181,10 @@ impl Copier<'_> {
         };
         let generation = self.reference.metadata.generation;
         let now = Timestamp::now();
-        let repair = {
-            let index = self.context.index();
-            let present = index.secret_in(&self.namespace, name);
-            self.memory()
-                .writing(name)
-                .is_repair(&write.recorded, generation, present)
-        };
+        let repair = self
+            .memory()
+            .writing(name)
+            .is_repair(&write.recorded, generation);
         let started = Instant::now();
         let written = cluster.write_secret(&self.namespace, &write).await;
         self.context

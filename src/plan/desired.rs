@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::assembly::{Answer, Assembled, Assembly, Contents, Offered};
 use super::data::Shape;
+use super::marks::Marks;
 use super::target::{Recorded, sort};
 use super::templates::Templates;
 use super::{Held, ObjectVersion, TargetMeta, TokenRecord};
@@ -256,10 +257,9 @@ fn contents(
 
 /// Whether metadata is as this write would make it.
 pub fn is_in_order(present: &TargetMeta, write: &Write) -> bool {
-    let agrees = |present: &BTreeMap<String, String>, wanted: &BTreeMap<String, Option<String>>| {
-        wanted
-            .iter()
-            .all(|(key, value)| present.get(key) == value.as_ref())
+    let agrees = |present: &Marks, wanted: &BTreeMap<String, Option<String>>| {
+        let mut wanted = wanted.iter();
+        wanted.all(|(key, value)| present.agrees(key, value.as_deref()))
     };
     agrees(&present.labels, &write.labels)
         && agrees(&present.annotations, &write.annotations)
@@ -335,7 +335,7 @@ impl Owner<'_> {
             ANNOTATION_VALUE_CHANGED_AT,
             ANNOTATION_ADOPT_BY,
         ] {
-            if present.is_some_and(|present| present.annotations.contains_key(key)) {
+            if present.is_some_and(|present| present.annotations.has(key)) {
                 annotations.insert(key.to_owned(), None);
             }
         }

@@ -9,6 +9,8 @@ mod data;
 mod desired;
 mod events;
 mod fetch;
+mod managed;
+mod marks;
 mod memory;
 mod ownership;
 mod place;

@@ -1,7 +1,6 @@
 //! Whose Secret it is.
 
 use super::TargetMeta;
-use crate::api::ANNOTATION_APP;
 
 /// Which of the apps that name one target has it: the older one, on a tie that of the lower UID.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +38,7 @@ pub fn ownership(
     lives: impl Fn(&str) -> bool,
     claimed_by_recorded_app: bool,
 ) -> Ownership {
-    let recorded_name = target.annotations.get(ANNOTATION_APP).map(String::as_str);
+    let recorded_name = target.owner_name.as_deref();
     match target.app_uid().filter(|_| target.is_managed()) {
         Some(recorded) if recorded == uid => Ownership::Ours,
         Some(recorded) if lives(recorded) && claimed_by_recorded_app => Ownership::Younger,

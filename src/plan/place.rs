@@ -95,7 +95,7 @@ pub(super) fn write_target(
         },
         Need::Write(write) => write,
     };
-    let repair = writing.is_repair(&write.recorded, generation, target.present);
+    let repair = writing.is_repair(&write.recorded, generation);
     let later = match repair {
         true => writing
             .repair_at(now)

@@ -243,7 +243,7 @@ fn look(
     if copy.present.is_some_and(|present| present.deleting) {
         return Look::Problem(PENDING, format!("Secret {name} is being deleted"), None);
     }
-    let repair_at = match writing.is_repair(recorded, generation, copy.present) {
+    let repair_at = match writing.is_repair(recorded, generation) {
         true => writing.repair_at(now),
         false => None,
     };

@@ -3,18 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
-    ManagedFieldsEntry, ObjectMeta, OwnerReference,
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::data::Shape;
+use super::managed::Managed;
+use super::marks::Marks;
 use super::{Lifetime, ObjectVersion, TokenRecord};
 use crate::api::{
-    ANNOTATION_ADOPT_BY, ANNOTATION_CLIENT_ID, ANNOTATION_CORP_ID, ANNOTATION_CREDENTIALS_UID,
-    ANNOTATION_CREDENTIALS_VERSION, ANNOTATION_DATA_DIGEST, ANNOTATION_EXPIRES_AT,
-    ANNOTATION_MINTED_AT, ANNOTATION_SITE, ANNOTATION_TEMPLATES, ANNOTATION_TOKENS,
-    ANNOTATION_VALUE_CHANGED_AT, GROUP, LABEL_APP_UID, LABEL_MANAGED_BY, MANAGER,
+    ANNOTATION_ADOPT_BY, ANNOTATION_APP, ANNOTATION_CLIENT_ID, ANNOTATION_CORP_ID,
+    ANNOTATION_CREDENTIALS_UID, ANNOTATION_CREDENTIALS_VERSION, ANNOTATION_DATA_DIGEST,
+    ANNOTATION_EXPIRES_AT, ANNOTATION_MINTED_AT, ANNOTATION_SITE, ANNOTATION_TEMPLATES,
+    ANNOTATION_TOKENS, ANNOTATION_VALUE_CHANGED_AT, GROUP, LABEL_APP_UID, LABEL_MANAGED_BY,
+    MANAGER,
 };
+
+/// The most tokens that one Secret may record: `spec.corpIds` has no more.
+const TOKENS_MAX: usize = 1000;
+/// Longest corpId, as in the schema of `spec.corpIds`.
+const CORP_ID_MAX: usize = 64;
+/// Longest name of an object, a site or a UID that is kept.
+const NAME_MAX: usize = 253;
+/// Longest record of templates: 16 keys of 253 characters, and a digest.
+const TEMPLATES_MAX: usize = 16 * 254 + 128;
 
 /// What the annotations record of a Secret's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +43,11 @@ pub struct Recorded {
 
 impl Recorded {
     fn parse(annotations: &BTreeMap<String, String>) -> Option<Self> {
-        let text = |key: &str| annotations.get(key).cloned();
+        let within = |key: &str, max: usize| {
+            let text = annotations.get(key)?;
+            (text.len() <= max).then(|| text.clone())
+        };
+        let text = |key: &str| within(key, NAME_MAX);
         let time = |key: &str| annotations.get(key)?.parse::<Timestamp>().ok();
         let token = |corp_id: String, lifetime, credentials| {
             Some(TokenRecord {
@@ -48,18 +62,20 @@ impl Recorded {
             uid: text(ANNOTATION_CREDENTIALS_UID)?,
             resource_version: text(ANNOTATION_CREDENTIALS_VERSION)?,
         };
-        let (shape, tokens) = match (text(ANNOTATION_CORP_ID), text(ANNOTATION_TOKENS)) {
-            (Some(corp_id), None) => {
+        let corp_id = annotations.get(ANNOTATION_CORP_ID);
+        let (shape, tokens) = match (corp_id, annotations.get(ANNOTATION_TOKENS)) {
+            (Some(corp_id), None) if corp_id.len() <= CORP_ID_MAX => {
                 let lifetime = Lifetime {
                     minted_at: time(ANNOTATION_MINTED_AT)?,
                     expires_at: time(ANNOTATION_EXPIRES_AT)?,
                 };
-                let token = token(corp_id, lifetime, credentials)?;
+                let token = token(corp_id.clone(), lifetime, credentials)?;
                 (Shape::One, vec![token])
             }
             (None, Some(list)) => {
                 let tokens = list.split(',').filter(|entry| !entry.is_empty());
-                let tokens = tokens.map(|entry| {
+                // One more shows that there are too many.
+                let tokens = tokens.take(TOKENS_MAX + 1).map(|entry| {
                     let (corp_id, lifetime, is_former) = parse_token(entry)?;
                     let credentials = match is_former {
                         true => ObjectVersion::default(),
@@ -68,6 +84,9 @@ impl Recorded {
                     token(corp_id, lifetime, credentials)
                 });
                 let mut tokens: Vec<TokenRecord> = tokens.collect::<Option<_>>()?;
+                if tokens.len() > TOKENS_MAX {
+                    return None;
+                }
                 sort(&mut tokens);
                 (Shape::Many, tokens)
             }
@@ -76,7 +95,7 @@ impl Recorded {
         Some(Self {
             shape,
             tokens,
-            templates: text(ANNOTATION_TEMPLATES).unwrap_or_default(),
+            templates: within(ANNOTATION_TEMPLATES, TEMPLATES_MAX).unwrap_or_default(),
             digest: text(ANNOTATION_DATA_DIGEST)?,
             value_changed_at: time(ANNOTATION_VALUE_CHANGED_AT),
         })
@@ -130,6 +149,24 @@ impl Recorded {
             .collect()
     }
 
+    /// About what it takes in memory, in bytes.
+    fn weight(&self) -> usize {
+        let texts = |token: &TokenRecord| {
+            token.site.len()
+                + token.client_id.len()
+                + token.corp_id.len()
+                + token.credentials.uid.len()
+                + token.credentials.resource_version.len()
+        };
+        let tokens = self.tokens.iter();
+        size_of::<Self>()
+            + self.templates.len()
+            + self.digest.len()
+            + tokens
+                .map(|token| size_of::<TokenRecord>() + texts(token))
+                .sum::<usize>()
+    }
+
     /// Every key that was written.
     pub fn keys(&self) -> impl Iterator<Item = String> {
         let templates = self.templates.rsplit_once('@').map_or("", |(keys, _)| keys);
@@ -174,6 +211,9 @@ fn parse_token(entry: &str) -> Option<(String, Lifetime, bool)> {
         None => (entry, false),
     };
     let (corp_id, life) = entry.split_once('=')?;
+    if corp_id.len() > CORP_ID_MAX {
+        return None;
+    }
     let (minted_at, seconds) = life.split_once('+')?;
     let minted_at = Timestamp::from_second(minted_at.parse().ok()?).ok()?;
     let expires_at = minted_at
@@ -186,15 +226,31 @@ fn parse_token(entry: &str) -> Option<(String, Lifetime, bool)> {
     Some((corp_id.to_owned(), lifetime, is_former))
 }
 
-/// What is kept of a Secret's metadata; its contents are not.
+/// The most labels and annotations that a target may carry, the operator's own included. The spec of
+/// an app may ask for 64, and the operator sets 14.
+pub const MARKS_MAX: usize = 256;
+/// The most owners that a target may have.
+pub const OWNERS_MAX: usize = 16;
+/// The most that the keys which are ours alone may take, in bytes.
+const OUR_KEYS_MAX: usize = 16 * 1024;
+/// The most that one owner reference may take, in bytes.
+const OWNER_MAX: usize = 1024;
+
+/// What is kept of a Secret's metadata, which has a bound; its contents are not.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TargetMeta {
     /// Which state of which object this is.
     pub version: ObjectVersion,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Marks,
     /// Its annotations.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Marks,
+    /// The UID in our label, if it carries our `managed-by` label as well.
+    pub managed_for: Option<Box<str>>,
+    /// The name of the app or reference that our annotations record.
+    pub owner_name: Option<Box<str>>,
+    /// The name of the app that its owner hands it to.
+    pub adopt_by: Option<Box<str>>,
     /// Its owners.
     pub owner_references: Vec<OwnerReference>,
     /// What the annotations record of its keys.
@@ -207,31 +263,50 @@ pub struct TargetMeta {
     pub our_annotations: BTreeSet<String>,
     /// Whether it is on its way out.
     pub deleting: bool,
+    /// Whether its metadata is past a bound, so that nothing else of it is kept.
+    pub is_past_bounds: bool,
 }
 
 impl TargetMeta {
     /// Keeps what matters of an object's metadata.
-    ///
-    /// Kubernetes' own annotations are not kept: `last-applied-configuration` may hold a secret.
-    pub fn of(mut meta: ObjectMeta) -> Self {
-        if let Some(annotations) = &mut meta.annotations {
-            annotations.retain(|key, _| !key.contains("kubernetes.io/"));
-        }
-        let annotations = meta.annotations.take().unwrap_or_default();
-        let recorded = Recorded::parse(&annotations);
-        let labels = meta.labels.take().unwrap_or_default();
+    pub fn of(meta: ObjectMeta) -> Self {
+        let bare = Self {
+            version: ObjectVersion::of(&meta),
+            deleting: meta.deletion_timestamp.is_some(),
+            ..Self::default()
+        };
+        let annotations = meta.annotations.unwrap_or_default();
+        let labels = meta.labels.unwrap_or_default();
         let is_of_this_project =
             |map: &BTreeMap<String, String>| map.keys().any(|key| key.starts_with(GROUP));
         if !is_of_this_project(&annotations) && !is_of_this_project(&labels) {
-            // Somebody else's, such as the credentials: its state is all that matters.
+            // Somebody else's, such as the credentials: its state is all that matters, and its owners
+            // if it is a target that lost all our marks.
+            let owners = meta.owner_references.unwrap_or_default();
             return Self {
-                version: ObjectVersion::of(&meta),
-                deleting: meta.deletion_timestamp.is_some(),
-                owner_references: meta.owner_references.unwrap_or_default(),
-                ..Self::default()
+                owner_references: if are_within_bounds(&owners) {
+                    owners
+                } else {
+                    Vec::new()
+                },
+                ..bare
             };
         }
         let managed = Managed::of(meta.managed_fields.as_deref().unwrap_or_default());
+        let our_labels = managed.ours("/f:metadata/f:labels");
+        let our_annotations = managed.ours("/f:metadata/f:annotations");
+        let owner_references = meta.owner_references.unwrap_or_default();
+        let our_keys = our_labels.iter().chain(&our_annotations);
+        let is_past_bounds = labels.len() + annotations.len() > MARKS_MAX
+            || !are_within_bounds(&owner_references)
+            || our_keys.map(String::len).sum::<usize>() > OUR_KEYS_MAX;
+        if is_past_bounds {
+            return Self {
+                is_past_bounds,
+                ..bare
+            };
+        }
+        let recorded = Recorded::parse(&annotations);
         let data_is_ours = recorded.as_ref().is_some_and(|recorded| {
             let recording = recorded.annotations().into_keys();
             recorded.keys().all(|key| managed.is_ours("/f:data", &key))
@@ -239,93 +314,77 @@ impl TargetMeta {
                     .into_iter()
                     .all(|key| managed.is_ours("/f:metadata/f:annotations", &key))
         });
+        let is_managed = labels
+            .get(LABEL_MANAGED_BY)
+            .is_some_and(|manager| manager == MANAGER);
+        let name = |key: &str| {
+            let name = annotations.get(key)?;
+            (name.len() <= NAME_MAX).then(|| Box::from(name.as_str()))
+        };
         Self {
-            version: ObjectVersion::of(&meta),
             data_is_ours,
-            our_labels: managed.ours("/f:metadata/f:labels"),
-            our_annotations: managed.ours("/f:metadata/f:annotations"),
+            our_labels,
+            our_annotations,
             recorded,
-            deleting: meta.deletion_timestamp.is_some(),
-            labels,
-            annotations,
-            owner_references: meta.owner_references.unwrap_or_default(),
+            managed_for: labels
+                .get(LABEL_APP_UID)
+                .filter(|uid| is_managed && !uid.is_empty())
+                .map(|uid| Box::from(uid.as_str())),
+            owner_name: name(ANNOTATION_APP),
+            adopt_by: name(ANNOTATION_ADOPT_BY),
+            labels: Marks::of(&labels),
+            annotations: Marks::of(&annotations),
+            owner_references,
+            ..bare
         }
+    }
+
+    /// A target past its bounds in the same state: of one that there is no room for, no more is kept.
+    pub fn past_bounds(&self) -> Self {
+        Self {
+            version: self.version.clone(),
+            deleting: self.deleting,
+            is_past_bounds: true,
+            ..Self::default()
+        }
+    }
+
+    /// About what it takes in memory, in bytes.
+    pub fn weight(&self) -> usize {
+        let our_keys = self.our_labels.iter().chain(&self.our_annotations);
+        let owners = self.owner_references.iter().map(owner_size);
+        size_of::<Self>()
+            + our_keys
+                .map(|key| size_of::<String>() + key.len())
+                .sum::<usize>()
+            + 16 * (self.labels.len() + self.annotations.len())
+            + owners.sum::<usize>()
+            + self.recorded.as_ref().map_or(0, Recorded::weight)
     }
 
     /// Whether this operator wrote it.
     pub fn is_managed(&self) -> bool {
-        self.labels
-            .get(LABEL_MANAGED_BY)
-            .is_some_and(|manager| manager == MANAGER)
-            && self.labels.contains_key(LABEL_APP_UID)
+        self.managed_for.is_some()
     }
 
     /// The UID of the app that it was written for.
     pub fn app_uid(&self) -> Option<&str> {
-        self.labels.get(LABEL_APP_UID).map(String::as_str)
+        self.managed_for.as_deref()
     }
 
     /// The name of the app that its owner hands it to.
     pub fn adopt_by(&self) -> Option<&str> {
-        self.annotations
-            .get(ANNOTATION_ADOPT_BY)
-            .map(String::as_str)
-    }
-
-    /// The digest of what was written into it.
-    pub fn digest(&self) -> Option<&str> {
-        self.annotations
-            .get(ANNOTATION_DATA_DIGEST)
-            .map(String::as_str)
+        self.adopt_by.as_deref()
     }
 }
 
-/// Who set which fields.
-struct Managed<'a> {
-    ours: Vec<&'a serde_json::Value>,
-    others: Vec<&'a serde_json::Value>,
+fn are_within_bounds(owners: &[OwnerReference]) -> bool {
+    owners.len() <= OWNERS_MAX && owners.iter().all(|owner| owner_size(owner) <= OWNER_MAX)
 }
 
-impl<'a> Managed<'a> {
-    fn of(entries: &'a [ManagedFieldsEntry]) -> Self {
-        let mut managed = Self {
-            ours: Vec::new(),
-            others: Vec::new(),
-        };
-        for entry in entries {
-            let Some(fields) = &entry.fields_v1 else {
-                continue;
-            };
-            match entry.manager.as_deref() {
-                Some(MANAGER) => managed.ours.push(&fields.0),
-                _ => managed.others.push(&fields.0),
-            }
-        }
-        managed
-    }
-
-    fn is_ours(&self, map: &str, key: &str) -> bool {
-        let field = format!("f:{key}");
-        let set = |fields: &&serde_json::Value| {
-            fields
-                .pointer(map)
-                .is_some_and(|map| map.get(&field).is_some())
-        };
-        self.ours.iter().any(set) && !self.others.iter().any(set)
-    }
-
-    /// The keys of a map that are ours alone; those of this project are known anyway.
-    fn ours(&self, map: &str) -> BTreeSet<String> {
-        self.ours
-            .iter()
-            .filter_map(|fields| fields.pointer(map)?.as_object())
-            .flat_map(|map| map.keys())
-            .filter_map(|field| field.strip_prefix("f:"))
-            .filter(|key| !key.starts_with(GROUP) && *key != LABEL_MANAGED_BY)
-            .filter(|key| self.is_ours(map, key))
-            .map(str::to_owned)
-            .collect()
-    }
+fn owner_size(owner: &OwnerReference) -> usize {
+    let texts = [&owner.api_version, &owner.kind, &owner.name, &owner.uid];
+    size_of::<OwnerReference>() + texts.iter().map(|text| text.len()).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -403,6 +462,85 @@ mod tests {
         let mut annotations = one.annotations();
         annotations.insert(ANNOTATION_TOKENS.into(), "ding1=x".into());
         assert_eq!(Recorded::parse(&annotations), None);
+    }
+
+    #[test]
+    fn a_record_past_its_bounds_is_none() {
+        let tokens = |count: usize| {
+            let tokens = (0..count).map(|n| token(&format!("{n:04}"), 100, 60, ""));
+            recorded(Shape::Many, tokens.collect()).annotations()
+        };
+        assert!(Recorded::parse(&tokens(TOKENS_MAX)).is_some());
+        assert_eq!(Recorded::parse(&tokens(TOKENS_MAX + 1)), None);
+        for (key, max) in [
+            (ANNOTATION_SITE, NAME_MAX),
+            (ANNOTATION_CLIENT_ID, NAME_MAX),
+            (ANNOTATION_CORP_ID, CORP_ID_MAX),
+            (ANNOTATION_CREDENTIALS_UID, NAME_MAX),
+            (ANNOTATION_DATA_DIGEST, NAME_MAX),
+        ] {
+            let one = recorded(Shape::One, vec![token("ding1", 100, 7200, "5")]);
+            let mut annotations = one.annotations();
+            annotations.insert(key.into(), "x".repeat(max));
+            assert!(Recorded::parse(&annotations).is_some(), "{key}");
+            annotations.insert(key.into(), "x".repeat(max + 1));
+            assert_eq!(Recorded::parse(&annotations), None, "{key}");
+        }
+    }
+
+    /// A target of ours, with this many annotations of others.
+    fn meta(others: usize, length: usize) -> ObjectMeta {
+        let one = recorded(Shape::One, vec![token("ding1", 100, 7200, "5")]);
+        let mut annotations = one.annotations();
+        annotations.extend((0..others).map(|n| (format!("other-{n}"), "x".repeat(length))));
+        let labels = [(LABEL_MANAGED_BY, MANAGER), (LABEL_APP_UID, "u1")];
+        ObjectMeta {
+            labels: Some(labels.map(|(key, value)| (key.into(), value.into())).into()),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        }
+    }
+
+    #[test]
+    fn what_others_write_into_a_target_takes_next_to_no_memory() {
+        let plain = TargetMeta::of(meta(0, 0));
+        let heavy = TargetMeta::of(meta(100, 2500));
+        assert_eq!(heavy.weight() - plain.weight(), 1600);
+        assert_eq!(heavy.app_uid(), Some("u1"));
+        assert_eq!(heavy.recorded, plain.recorded);
+        let value = "x".repeat(2500);
+        assert!(heavy.annotations.agrees("other-7", Some(&value)));
+        let past = TargetMeta::of(meta(MARKS_MAX, 1));
+        assert!(past.is_past_bounds && !past.is_managed());
+        assert_eq!(past.weight(), size_of::<TargetMeta>());
+    }
+
+    #[test]
+    fn owners_past_the_bound_are_not_kept() {
+        let owned = |count: usize, name: usize| {
+            let owner = OwnerReference {
+                name: "n".repeat(name),
+                ..OwnerReference::default()
+            };
+            TargetMeta::of(ObjectMeta {
+                owner_references: Some(vec![owner; count]),
+                ..meta(0, 0)
+            })
+        };
+        assert_eq!(owned(OWNERS_MAX, 253).owner_references.len(), OWNERS_MAX);
+        assert!(owned(OWNERS_MAX + 1, 1).is_past_bounds);
+        assert!(owned(1, OWNER_MAX).is_past_bounds);
+    }
+
+    /// Regression: an annotation under `mykubernetes.io/`, which the schema accepts, was taken for one
+    /// of Kubernetes' own and not seen, so it was written again and again.
+    #[test]
+    fn an_annotation_that_only_looks_like_one_of_kubernetes_is_seen() {
+        let mut meta = meta(0, 0);
+        let annotations = meta.annotations.as_mut().expect("annotations");
+        annotations.insert("mykubernetes.io/x".into(), "1".into());
+        let target = TargetMeta::of(meta);
+        assert!(target.annotations.agrees("mykubernetes.io/x", Some("1")));
     }
 
     #[test]

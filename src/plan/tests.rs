@@ -1,6 +1,6 @@
 //! Sequences of outcomes, clock jumps and changes, over the pure plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -48,6 +48,9 @@ struct World {
     now: Timestamp,
     versions: u64,
     attempts: Vec<Timestamp>,
+    writes: Vec<Timestamp>,
+    /// An annotation that a webhook takes off whatever is written.
+    taken_off: Option<&'static str>,
 }
 
 impl World {
@@ -61,6 +64,8 @@ impl World {
             now,
             versions: 10,
             attempts: Vec::new(),
+            writes: Vec::new(),
+            taken_off: None,
         }
     }
 
@@ -173,21 +178,22 @@ impl World {
             uid: "t1".into(),
             resource_version: self.versions.to_string(),
         };
+        self.writes.push(self.now);
         let set = |map: &BTreeMap<String, Option<String>>| -> BTreeMap<String, String> {
             let set = map.iter();
+            let set = set.filter(|(key, _)| self.taken_off != Some(key.as_str()));
             set.filter_map(|(key, value)| Some((key.clone(), value.clone()?)))
                 .collect()
         };
         self.target = Some(TargetMeta {
             version: version.clone(),
-            labels: set(&write.labels),
-            annotations: set(&write.annotations),
+            labels: marks::Marks::of(&set(&write.labels)),
+            annotations: marks::Marks::of(&set(&write.annotations)),
+            managed_for: Some(self.memory.uid.as_str().into()),
             owner_references: write.owner_references.clone(),
             recorded: Some(write.recorded.clone()),
             data_is_ours: true,
-            our_labels: BTreeSet::new(),
-            our_annotations: BTreeSet::new(),
-            deleting: false,
+            ..TargetMeta::default()
         });
         let generation = self.app.metadata.generation;
         self.memory
@@ -268,6 +274,38 @@ fn turns() -> impl Strategy<Value = Turn> {
             outcome,
         }
     })
+}
+
+/// Regression: a write that does not stick was made again at once, without end and without a status.
+#[test]
+fn a_write_that_does_not_stick_is_paced_and_shown() {
+    let mut world = World::new();
+    world.app.spec.target.annotations = [("team".to_owned(), "hr".to_owned())].into();
+    world.taken_off = Some("team");
+    let token = Outcome::Token {
+        life: 7200,
+        fresh: true,
+    };
+    let start = world.now;
+    let mut settled = world.settle(&token);
+    while let Some(at) = settled
+        .wake_at
+        .filter(|at| *at < start + SignedDuration::from_mins(10))
+    {
+        world.now = at;
+        settled = world.settle(&token);
+    }
+    let status = status(
+        &world.app,
+        &settled,
+        &world.memory,
+        &Default::default(),
+        world.now,
+    );
+    let error = status.corps[0].error.as_ref().expect("it is shown");
+    assert_eq!(error.reason, "SecretContested");
+    assert_eq!(world.attempts.len(), 1);
+    assert!((8..=14).contains(&world.writes.len()), "{:?}", world.writes);
 }
 
 proptest! {

@@ -186,14 +186,13 @@ impl World {
         };
         let target = TargetMeta {
             version: version.clone(),
-            labels: set(&write.labels),
-            annotations: set(&write.annotations),
+            labels: marks::Marks::of(&set(&write.labels)),
+            annotations: marks::Marks::of(&set(&write.annotations)),
+            managed_for: Some(self.memory.uid.as_str().into()),
             owner_references: write.owner_references.clone(),
             recorded: Some(write.recorded.clone()),
             data_is_ours: true,
-            our_labels: BTreeSet::new(),
-            our_annotations: BTreeSet::new(),
-            deleting: false,
+            ..TargetMeta::default()
         };
         self.secrets.insert(write.name.clone(), target);
         self.writes.push((self.now, write.name.clone()));

@@ -112,18 +112,12 @@ impl Writing {
         }
     }
 
-    /// Whether a write of `recorded` puts another writer's change right.
-    pub fn is_repair(
-        &self,
-        recorded: &Recorded,
-        generation: Option<i64>,
-        target: Option<&TargetMeta>,
-    ) -> bool {
-        self.last.as_ref().is_some_and(|last| {
-            last.recorded == *recorded
-                && last.generation == generation
-                && target.is_none_or(|target| target.version != last.version)
-        })
+    /// Whether a write of `recorded` puts another writer's change right: the same was written before,
+    /// and either did not last, or did not even come to be (a webhook may change what is written).
+    pub fn is_repair(&self, recorded: &Recorded, generation: Option<i64>) -> bool {
+        self.last
+            .as_ref()
+            .is_some_and(|last| last.recorded == *recorded && last.generation == generation)
     }
 
     /// When the next repair may be made, where not now.

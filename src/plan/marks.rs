@@ -1,0 +1,66 @@
+//! Labels or annotations of a Secret, as far as they are compared: fingerprints of key and value.
+//!
+//! Whoever may edit a Secret can give it 256 KiB of annotations; what they say is not needed.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::LazyLock;
+
+/// Keyed anew in each process, so that nobody can prepare two values of one fingerprint.
+static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Marks(Box<[(u64, u64)]>);
+
+impl Marks {
+    /// The fingerprints of a map.
+    pub fn of(map: &BTreeMap<String, String>) -> Self {
+        let marks = map.iter().map(|(key, value)| (hash(key), hash(value)));
+        let mut marks: Box<[_]> = marks.collect();
+        marks.sort_unstable();
+        Self(marks)
+    }
+
+    /// Whether there is such a key.
+    pub fn has(&self, key: &str) -> bool {
+        self.value_of(key).is_some()
+    }
+
+    /// Whether a key has this value, or is absent if `value` is `None`.
+    pub fn agrees(&self, key: &str, value: Option<&str>) -> bool {
+        self.value_of(key) == value.map(hash)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn value_of(&self, key: &str) -> Option<u64> {
+        let key = hash(key);
+        let found = self.0.binary_search_by_key(&key, |(of, _)| *of).ok()?;
+        Some(self.0[found].1)
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    HASH.hash_one(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_is_told_from_another_by_key_and_value() {
+        let map = [("a", "1"), ("b", ""), ("c", "3")];
+        let map = map.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let marks = Marks::of(&map.into());
+        assert!(marks.agrees("a", Some("1")) && marks.agrees("b", Some("")));
+        assert!(!marks.agrees("a", Some("2")) && !marks.agrees("a", None));
+        assert!(marks.agrees("d", None) && !marks.agrees("d", Some("")));
+        assert!(marks.has("c") && !marks.has("1"));
+        assert_eq!(marks.len(), 3);
+    }
+}
