@@ -15,7 +15,7 @@ use tower::buffer::BufferLayer;
 use tracing::{error, info};
 
 use super::{CliError, SiteArguments};
-use crate::controller;
+use crate::controller::{self, NamespaceLimits};
 use crate::dingtalk::{Client, Rates};
 use crate::operator::{
     self, Candidate, Leadership, LogFormat, Metrics, Outcome, PagesByWeight, Pulse, Replica,
@@ -54,6 +54,12 @@ pub struct RunArguments {
     #[arg(long, value_name = "COUNT", default_value_t = Rates::default().in_flight_per_site,
           value_parser = clap::value_parser!(u32).range(1..))]
     site_in_flight: u32,
+    /// The most DingTalkApps that are served in one namespace, the oldest; 0: no limit.
+    #[arg(long, value_name = "COUNT", default_value_t = 5000)]
+    max_apps_per_namespace: usize,
+    /// The most corpIds that are served in one namespace, of the oldest DingTalkApps; 0: no limit.
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+    max_corps_per_namespace: usize,
     /// Whether replicas elect the one that acts. Two that act without it fetch each token twice.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     leader_elect: bool,
@@ -92,6 +98,10 @@ fn site_namespaces(text: &str) -> Result<(String, Vec<String>), String> {
         true => Err(format()),
         false => Ok((site.to_owned(), namespaces)),
     }
+}
+
+fn or_no_limit(limit: usize) -> usize {
+    if limit == 0 { usize::MAX } else { limit }
 }
 
 /// Several flags for one site add up.
@@ -167,6 +177,10 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
             in_flight_per_client: arguments.client_in_flight,
             per_site: arguments.site_rate,
             in_flight_per_site: arguments.site_in_flight,
+        },
+        limits: NamespaceLimits {
+            apps: or_no_limit(arguments.max_apps_per_namespace),
+            corps: or_no_limit(arguments.max_corps_per_namespace),
         },
         site_namespaces: site_limits(arguments.site_namespaces, &dingtalk)?,
         instance,

@@ -3,7 +3,7 @@
 //! Contents of Secrets pass through here alone. They are parsed by hand, since the client library
 //! logs a body that it cannot parse.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use k8s_openapi::{ByteString, List};
 use kube::api::{
     DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions,
 };
-use kube::core::Request;
+use kube::core::{ObjectList, Request};
 use kube::{Client, Resource};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -25,10 +25,10 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::api::{
-    ANNOTATION_RESTARTED_AT, ANNOTATION_TOKEN_WRITTEN_AT, MANAGER, RolloutRestartTarget,
-    WorkloadKind,
+    ANNOTATION_RESTARTED_AT, ANNOTATION_TOKEN_WRITTEN_AT, DingTalkApp, MANAGER,
+    RolloutRestartTarget, WorkloadKind,
 };
-use crate::plan::{ObjectVersion, Write, WriteProblem};
+use crate::plan::{ObjectVersion, Readers, Write, WriteProblem};
 
 /// The client library retries for minutes by itself; an app must not wait for that.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,6 +37,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const READS_MAX: usize = 4;
 /// How much may be on its way into Secrets at once, in KiB of their values. Small writes do not wait.
 const WRITES_KIB: u32 = 4096;
+/// Pods of one page at most; heavy ones come in smaller pages.
+const PODS_PAGE: u32 = 500;
 /// Asks for the metadata of an object alone: what was just written need not come back.
 const METADATA_ONLY: &str =
     "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
@@ -220,6 +222,21 @@ impl Cluster {
         })
     }
 
+    /// Reads an app, by a list of one: the operator has no right to get one.
+    pub async fn read_app(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<DingTalkApp>, ClusterError> {
+        let operation = "read the app";
+        let parameters = ListParams::default().fields(&format!("metadata.name={name}"));
+        let request = Request::new(DingTalkApp::url_path(&(), Some(namespace))).list(&parameters);
+        let text = self.call(operation, request, false).await?;
+        serde_json::from_str::<ObjectList<DingTalkApp>>(&text)
+            .map(|list| list.items.into_iter().next())
+            .map_err(|_| ClusterError::Malformed { operation })
+    }
+
     /// Reads a Secret's metadata.
     pub async fn read_secret_metadata(
         &self,
@@ -342,15 +359,28 @@ impl Cluster {
             .map(drop)
     }
 
-    /// Lists the pods of a namespace, from what the API server has in memory.
-    pub async fn list_pods(&self, namespace: &str) -> Result<Vec<Pod>, ClusterError> {
+    /// Finds the readers of these Secrets among the pods of a namespace, page by page: no more than
+    /// a page of pods is in memory. (A list from what the API server has in memory, `match_any`, has
+    /// no pages.)
+    pub async fn readers(
+        &self,
+        namespace: &str,
+        secrets: &BTreeSet<String>,
+    ) -> Result<Readers, ClusterError> {
         let operation = "list the pods";
-        let parameters = ListParams::default().match_any();
-        let request = Request::new(Pod::url_path(&(), Some(namespace))).list(&parameters);
-        let text = self.call(operation, request, false).await?;
-        serde_json::from_str::<List<Pod>>(&text)
-            .map(|list| list.items)
-            .map_err(|_| ClusterError::Malformed { operation })
+        let mut parameters = ListParams::default().limit(PODS_PAGE);
+        let mut readers = Readers::default();
+        loop {
+            let request = Request::new(Pod::url_path(&(), Some(namespace))).list(&parameters);
+            let text = self.call(operation, request, false).await?;
+            let page = serde_json::from_str::<List<Pod>>(&text)
+                .map_err(|_| ClusterError::Malformed { operation })?;
+            readers.look_at(&page.items, secrets);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters = parameters.continue_token(&token),
+                None => return Ok(readers),
+            }
+        }
     }
 
     /// Annotates a pod, through its status, which cannot change what it runs.

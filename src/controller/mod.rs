@@ -8,6 +8,7 @@ mod index;
 mod reconcile;
 mod references;
 mod refresh;
+mod refusal;
 mod restart;
 mod sharing;
 mod watch;
@@ -36,6 +37,7 @@ use crate::plan::{FailedAttempt, Memory, ObjectVersion, ReferenceMemory};
 use alarm::Alarm;
 use cluster::Cluster;
 use fetcher::Job;
+pub use index::NamespaceLimits;
 use index::{AppRef, Index, ReferenceRef, app_ref};
 use watch::Scope;
 
@@ -61,6 +63,8 @@ pub struct Options {
     pub leadership: Arc<Leadership>,
     /// The signs of life of the loops.
     pub pulse: Arc<Pulse>,
+    /// The bounds of each namespace.
+    pub limits: NamespaceLimits,
     /// The namespaces that may use a site; one that is not named here, all may use.
     pub site_namespaces: HashMap<String, Vec<String>>,
 }
@@ -78,6 +82,7 @@ struct Context {
     reference_memories: Mutex<HashMap<ReferenceRef, RememberedReference>>,
     triggers: HashMap<Scope, triggers::UnboundedSender<AppRef>>,
     reference_triggers: HashMap<Scope, triggers::UnboundedSender<ReferenceRef>>,
+    restored: HashMap<Scope, triggers::UnboundedSender<DingTalkApp>>,
     fetches: AtomicU64,
     listed: channel::Sender<HashSet<Scope>>,
     stop: CancellationToken,
@@ -376,6 +381,7 @@ pub async fn run(
     let (jobs, job_queue) = mpsc::unbounded_channel();
     let (senders, triggered) = trigger_channels(&scopes);
     let (reference_senders, reference_triggered) = trigger_channels(&scopes);
+    let (restorers, restored) = trigger_channels(&scopes);
     let context = Arc::new(Context {
         cluster: Cluster::new(client.clone()),
         dingtalk: Arc::new(dingtalk),
@@ -384,10 +390,11 @@ pub async fn run(
         reference_alarm: Alarm::default(),
         reference_memories: Mutex::new(HashMap::new()),
         reference_triggers: reference_senders,
-        index: Mutex::new(Index::default()),
+        index: Mutex::new(Index::new(options.limits)),
         memories: Mutex::new(HashMap::new()),
         jobs,
         triggers: senders,
+        restored: restorers,
         fetches: AtomicU64::new(0),
         listed: channel::Sender::new(HashSet::new()),
         ready: ready.subscribe(),
@@ -400,25 +407,30 @@ pub async fn run(
         shared: sharing::Tokens::default(),
     });
     let drained = CancellationToken::new();
-    let controllers = scopes.iter().zip(triggered).map(|(scope, triggered)| {
-        let writer = Writer::new(());
-        let store = writer.as_reader();
-        Controller::for_stream(watch::apps(&client, scope, writer, &context), store)
-            .with_config(controller::Config::default().concurrency(CONCURRENCY))
-            .reconcile_on(triggered)
-            .graceful_shutdown_on(drained.clone().cancelled_owned())
-            .run(
-                reconcile::reconcile,
-                |_, error, _| match *error {},
-                Arc::clone(&context),
-            )
-            .for_each(|result| async move {
-                // An app that was deleted after it was woken is nothing to report.
-                if let Err(controller::Error::QueueError(error)) = result {
-                    watch::report("apps", &error);
-                }
-            })
-    });
+    let channels = triggered.into_iter().zip(restored);
+    let controllers = scopes
+        .iter()
+        .zip(channels)
+        .map(|(scope, (triggered, restored))| {
+            let writer = Writer::new(());
+            let store = writer.as_reader();
+            let apps = watch::apps(&client, scope, writer, restored, &context);
+            Controller::for_stream(apps, store)
+                .with_config(controller::Config::default().concurrency(CONCURRENCY))
+                .reconcile_on(triggered)
+                .graceful_shutdown_on(drained.clone().cancelled_owned())
+                .run(
+                    reconcile::reconcile,
+                    |_, error, _| match *error {},
+                    Arc::clone(&context),
+                )
+                .for_each(|result| async move {
+                    // An app that was deleted after it was woken is nothing to report.
+                    if let Err(controller::Error::QueueError(error)) = result {
+                        watch::report("apps", &error);
+                    }
+                })
+        });
     let references = scopes
         .iter()
         .zip(reference_triggered)

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::cluster::ClusterError;
 use super::index::{AppRef, app_ref, named};
+use super::watch::is_stub;
 use super::{Context, Remembered};
 use crate::api::{DingTalkApp, DingTalkAppStatus, MANAGER};
 use crate::dingtalk::Redactor;
@@ -36,6 +37,19 @@ pub async fn reconcile(
         return Ok(Action::await_change());
     }
     let key = app_ref(&app);
+    let refusal = context.index().refusal(&key);
+    if let Some(refusal) = refusal {
+        let wake_at = super::refusal::refuse(&context, &app, refusal).await;
+        context.alarm.set(&key, wake_at);
+        return Ok(Action::await_change());
+    }
+    if is_stub(&app) {
+        if context.leads() {
+            let wake_at = super::refusal::restore(&context, &app).await;
+            context.alarm.set(&key, wake_at);
+        }
+        return Ok(Action::await_change());
+    }
     // A replica that led may have a token in hand; one that never did has nothing.
     if !context.leads() && context.remembered(&key).is_none() {
         return Ok(Action::await_change());

@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 use super::cluster::ClusterError;
 use super::index::named;
 use super::reconcile::Reconciler;
-use crate::plan::{Refresh, readers, refreshes_pods};
+use crate::plan::{Refresh, refreshes_pods};
 
 /// After a call to the API server that failed.
 const RETRY: SignedDuration = SignedDuration::from_secs(5);
@@ -56,7 +56,7 @@ impl Reconciler<'_> {
         now: Timestamp,
     ) -> Result<BTreeSet<String>, ClusterError> {
         let cluster = &self.context.cluster;
-        let readers = readers(&cluster.list_pods(&self.namespace).await?, secrets);
+        let readers = cluster.readers(&self.namespace, secrets).await?;
         for (pod, uid) in &readers.mounting {
             match cluster.touch_pod(&self.namespace, pod, uid, now).await {
                 Ok(()) => debug!(app = %named(&self.key), pod, "told of a new token"),

@@ -3,30 +3,40 @@
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
-use futures::stream::select_all;
+use futures::channel::mpsc::UnboundedReceiver;
+use futures::stream::{self, select, select_all};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::watch as channel;
 use tracing::{info, warn};
 
 use super::Context;
 use super::index::{ReferenceRef, app_ref};
-use crate::api::{DingTalkApp, DingTalkTokenReference};
+use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp, DingTalkTokenReference, Target};
+
+/// The most of a request for renewal that counts, in bytes.
+const RENEW_REQUEST_MAX: usize = 64;
+/// The most that a status may take, in bytes of JSON, beside its organisations.
+const STATUS_BASE_MAX: usize = 32 << 10;
+/// The most that an organisation may take in a status.
+const STATUS_CORP_MAX: usize = 2 << 10;
 
 /// A namespace, or all of them.
 pub type Scope = Option<String>;
 
 /// The apps of `scope`, whenever what is wanted of them changes. A change of the status does not
-/// count, or the operator would wake itself.
+/// count, or the operator would wake itself. `restored` are apps that were not served, read anew.
 pub fn apps(
     client: &Client,
     scope: &Scope,
     writer: Writer<DingTalkApp>,
+    restored: UnboundedReceiver<DingTalkApp>,
     context: &Arc<Context>,
 ) -> impl Stream<Item = Result<DingTalkApp, watcher::Error>> + Send + 'static {
     let api: Api<DingTalkApp> = match scope {
@@ -34,14 +44,23 @@ pub fn apps(
         None => Api::all(client.clone()),
     };
     let (context, scope) = (Arc::clone(context), scope.clone());
-    watcher(api, watcher::Config::default())
-        .default_backoff()
-        .modify(|app| app.managed_fields_mut().clear())
-        .inspect(move |event| {
-            if let Ok(event) = event {
-                app_event(&context, scope.as_deref(), event);
+    let store = writer.as_reader();
+    let restored = restored.filter_map({
+        let context = Arc::clone(&context);
+        move |app| {
+            let is_stub = |known: Arc<DingTalkApp>| is_stub(&known);
+            let is_wanted = store.get(&app_ref(&app)).is_some_and(is_stub);
+            if is_wanted {
+                context.wake(&app_ref(&app));
             }
-        })
+            std::future::ready(is_wanted.then_some(Ok(Event::Apply(app))))
+        }
+    });
+    let watched = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .modify(lighten);
+    select(watched, restored)
+        .flat_map(move |event| stream::iter(admit(&context, scope.as_deref(), event)))
         .reflect(writer)
         .applied_objects()
         .predicate_filter(
@@ -65,7 +84,7 @@ pub fn references(
     let mut listed = HashSet::new();
     watcher(api, watcher::Config::default())
         .default_backoff()
-        .modify(|reference| reference.managed_fields_mut().clear())
+        .modify(|reference| keep_of_metadata(reference.meta_mut(), &[]))
         .inspect(move |event| {
             let mut index = context.index();
             match event {
@@ -93,6 +112,83 @@ pub fn references(
         .reflect(writer)
         .applied_objects()
         .predicate_filter(predicates::generation, PredicateConfig::default())
+}
+
+/// Keeps of an app's metadata what is used: a tenant can add 256 KiB of annotations, and more labels.
+pub fn lighten(app: &mut DingTalkApp) {
+    keep_of_metadata(&mut app.metadata, &[ANNOTATION_RENEW_REQUESTED_AT]);
+    let annotations = app.metadata.annotations.iter_mut();
+    for request in annotations.flat_map(|annotations| annotations.values_mut()) {
+        // Of a longer one, the beginning counts.
+        let end = request.floor_char_boundary(RENEW_REQUEST_MAX);
+        request.truncate(end);
+        request.shrink_to_fit();
+    }
+    let corps = app.spec.corp_ids.len();
+    // What the operator writes is smaller, so this is somebody else's, to be written over.
+    app.status = app.status.take().filter(|status| {
+        let size = serde_json::to_vec(status).map_or(0, |status| status.len());
+        size <= STATUS_BASE_MAX + corps * STATUS_CORP_MAX
+    });
+}
+
+fn keep_of_metadata(metadata: &mut ObjectMeta, annotations: &[&str]) {
+    metadata.managed_fields = None;
+    metadata.labels = None;
+    metadata.owner_references = None;
+    metadata.finalizers = None;
+    if let Some(kept) = &mut metadata.annotations {
+        kept.retain(|key, _| annotations.contains(&key.as_str()));
+    }
+}
+
+/// Whether an app stands in for one that is not served: the schema allows no empty `corpIds`.
+pub fn is_stub(app: &DingTalkApp) -> bool {
+    app.spec.corp_ids.is_empty()
+}
+
+/// Takes note of an event; gives it on, without what is heavy of an app that is not served, and with
+/// the same for the apps that are not served from now on.
+fn admit(
+    context: &Context,
+    scope: Option<&str>,
+    event: watcher::Result<Event<DingTalkApp>>,
+) -> Vec<watcher::Result<Event<DingTalkApp>>> {
+    let Ok(mut event) = event else {
+        return vec![event];
+    };
+    app_event(context, scope, &event);
+    let mut index = context.index();
+    let refused = index.newly_refused();
+    let is_init = matches!(event, Event::InitApply(_));
+    let mut own = None;
+    if let Event::Apply(app) | Event::InitApply(app) = &mut event {
+        let key = app_ref(app);
+        if index.refusal(&key).is_some() {
+            strip(app);
+        }
+        own = Some(key);
+    }
+    drop(index);
+    let others = refused
+        .into_iter()
+        .filter(|app| own.as_ref() != Some(&app_ref(app)))
+        .map(|app| match is_init {
+            true => Event::InitApply(app),
+            false => Event::Apply(app),
+        });
+    std::iter::once(event).chain(others).map(Ok).collect()
+}
+
+/// Takes away what is heavy of an app that is not served.
+fn strip(app: &mut DingTalkApp) {
+    app.spec.corp_ids = Vec::new();
+    app.spec.target = Target::default();
+    app.spec.reference_grants = Vec::new();
+    app.spec.rollout_restart_targets = Vec::new();
+    if let Some(status) = &mut app.status {
+        status.corps = Vec::new();
+    }
 }
 
 fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>) {
@@ -218,4 +314,50 @@ pub fn report(what: &str, error: &watcher::Error) {
         _ => "the watch is started again",
     };
     warn!(what, %error, "watch failed: {advice}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(more: serde_json::Value) -> DingTalkApp {
+        let mut app = serde_json::json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+            "metadata": {"name": "payroll", "namespace": "hr"},
+            "spec": {"credentialsSecretRef": {"name": "credentials"}, "corpIds": ["ding1"]},
+        });
+        for (field, value) in more.as_object().expect("an object") {
+            app[field] = value.clone();
+        }
+        serde_json::from_value(app).expect("an app")
+    }
+
+    #[test]
+    fn nothing_is_kept_of_an_apps_metadata_but_what_is_used() {
+        let heavy = "\u{e9}".repeat(100_000);
+        let mut app = app(serde_json::json!({"metadata": {
+            "name": "payroll", "namespace": "hr", "uid": "u1",
+            "labels": {"a": "b"}, "finalizers": [heavy],
+            "annotations": {"heavy": heavy, ANNOTATION_RENEW_REQUESTED_AT: heavy},
+            "managedFields": [{"manager": heavy}],
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": heavy, "uid": "x"}],
+        }}));
+        lighten(&mut app);
+        let size = serde_json::to_vec(&app.metadata).expect("JSON").len();
+        assert!(size < 300, "{size}");
+        let request = crate::plan::renew_request(&app).expect("kept");
+        assert_eq!(request, "\u{e9}".repeat(32));
+    }
+
+    #[test]
+    fn a_status_that_is_not_ours_by_its_size_is_not_kept() {
+        let status = |length: usize| {
+            let corp = serde_json::json!({"corpId": "ding1", "secretName": "x".repeat(length)});
+            let mut app = app(serde_json::json!({"status": {"corps": [corp]}}));
+            lighten(&mut app);
+            app.status.is_some()
+        };
+        assert!(status(STATUS_BASE_MAX));
+        assert!(!status(STATUS_BASE_MAX + STATUS_CORP_MAX));
+    }
 }

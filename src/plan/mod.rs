@@ -17,6 +17,7 @@ mod place;
 mod problem;
 mod reference;
 mod refresh;
+mod refusal;
 mod restart;
 mod schedule;
 mod step;
@@ -50,11 +51,12 @@ pub use reference::{
     CopySeen, ReferenceMemory, ReferenceStep, ReferenceView, copy_write, reference_notice,
     reference_status, reference_step,
 };
-pub use refresh::{Readers, Refresh, Unrefreshed, readers, refreshes_pods};
+pub use refresh::{Readers, Refresh, Unrefreshed, refreshes_pods};
+pub use refusal::{Bound, Refusal, refused_previous, refused_status};
 pub use restart::{Restart, restart_notice, restart_step};
 pub use schedule::{Lifetime, Schedule, jitter, renewal_at};
 pub use step::{Blocked, CredentialsSeen, Deletion, Settled, Step, TargetSeen, View, next_step};
-pub use target::{Recorded, TargetMeta};
+pub use target::{Recorded, TARGETS_MAX, TargetMeta};
 pub use templates::Templates;
 pub use token::{Held, ObjectVersion, TokenRecord, lifetime};
 pub use writing::WriteProblem;

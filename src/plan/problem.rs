@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::Memory;
 use super::desired::SECRET_SIZE_MAX;
 use super::step::{Blocked, CorpSettled};
+use super::target::{MARKS_MAX, OWNERS_MAX, TARGETS_MAX};
 use super::token::whole_seconds;
 use super::writing::{WriteFailure, WriteProblem};
 use crate::api::{ANNOTATION_ADOPT_BY, CorpError, CorpStatus, DingTalkApp};
@@ -82,6 +83,9 @@ pub const SECRET_CONTESTED: &str = "SecretContested";
 const SECRET_WRITE_FAILED: &str = "SecretWriteFailed";
 const SECRET_TOO_LARGE: &str = "SecretTooLarge";
 const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
+const TARGET_METADATA_TOO_LARGE: &str = "TargetMetadataTooLarge";
+/// The app is one of those that its namespace has too many of.
+pub const NAMESPACE_LIMIT_EXCEEDED: &str = "NamespaceLimitExceeded";
 
 /// Every reason that the operator gives by itself, for the documentation and `explain`.
 pub const LOCAL_REASONS: &[LocalReason] = &[
@@ -159,6 +163,16 @@ pub const LOCAL_REASONS: &[LocalReason] = &[
         reason: SECRET_TOO_LARGE,
         meaning: "the tokens and templates do not fit into one Secret; what was in it last stays",
         advice: "use layout PerCorp, or divide the corpIds among several DingTalkApps",
+    },
+    LocalReason {
+        reason: TARGET_METADATA_TOO_LARGE,
+        meaning: "the target Secret carries more labels, annotations or owners than the operator keeps",
+        advice: "remove from that Secret what other programs added, or delete the Secret",
+    },
+    LocalReason {
+        reason: NAMESPACE_LIMIT_EXCEEDED,
+        meaning: "the namespace has more apps, corpIds or larger specs than the operator serves; the oldest apps are served",
+        advice: "delete what is not needed, use another namespace, or raise --max-apps-per-namespace or --max-corps-per-namespace",
     },
     LocalReason {
         reason: super::reference::NOT_GRANTED,
@@ -300,6 +314,15 @@ fn blocked_problem(app: &DingTalkApp, secret: &str, blocked: &Blocked) -> Proble
             format!(
                 "Secret {secret} is the target of the older DingTalkApp {older}: give this one \
                  another spec.target.name"
+            ),
+        ),
+        Blocked::TargetPastBounds => (
+            TARGET_METADATA_TOO_LARGE,
+            format!(
+                "Secret {secret} carries more than the operator keeps of a target ({MARKS_MAX} labels and \
+                 annotations, {OWNERS_MAX} owners of 1 KiB each, and in large Secrets {} MiB in the \
+                 namespace): remove from it what other programs added, or delete it",
+                TARGETS_MAX >> 20
             ),
         ),
         Blocked::TargetForeign => (

@@ -134,39 +134,39 @@ pub fn refreshes_pods(app: &DingTalkApp) -> bool {
     app.spec.target.refresh_pods
 }
 
-/// Finds the readers of `secrets` among `pods`; those that have ended do not count.
-pub fn readers(pods: &[Pod], secrets: &BTreeSet<String>) -> Readers {
-    let mut readers = Readers::default();
-    for pod in pods {
-        let phase = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.phase.as_deref());
-        let Some(spec) = pod
-            .spec
-            .as_ref()
-            .filter(|_| !matches!(phase, Some("Succeeded" | "Failed")))
-        else {
-            continue;
-        };
-        let name = pod.metadata.name.clone().unwrap_or_default();
-        let volumes = volumes_of(spec, secrets);
-        let mut containers = spec
-            .containers
-            .iter()
-            .chain(spec.init_containers.iter().flatten());
-        if containers
-            .clone()
-            .any(|container| mounts_directory(container, &volumes))
-        {
-            let uid = pod.metadata.uid.clone().unwrap_or_default();
-            readers.mounting.insert(name.clone(), uid);
-        }
-        if containers.any(|container| is_stuck(container, &volumes, secrets)) {
-            readers.stuck.insert(name);
+impl Readers {
+    /// Adds the readers of `secrets` among `pods`; those that have ended do not count.
+    pub fn look_at(&mut self, pods: &[Pod], secrets: &BTreeSet<String>) {
+        for pod in pods {
+            let phase = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.phase.as_deref());
+            let Some(spec) = pod
+                .spec
+                .as_ref()
+                .filter(|_| !matches!(phase, Some("Succeeded" | "Failed")))
+            else {
+                continue;
+            };
+            let name = pod.metadata.name.clone().unwrap_or_default();
+            let volumes = volumes_of(spec, secrets);
+            let mut containers = spec
+                .containers
+                .iter()
+                .chain(spec.init_containers.iter().flatten());
+            if containers
+                .clone()
+                .any(|container| mounts_directory(container, &volumes))
+            {
+                let uid = pod.metadata.uid.clone().unwrap_or_default();
+                self.mounting.insert(name.clone(), uid);
+            }
+            if containers.any(|container| is_stuck(container, &volumes, secrets)) {
+                self.stuck.insert(name);
+            }
         }
     }
-    readers
 }
 
 /// The volumes of a pod that hold one of the Secrets.
@@ -282,7 +282,10 @@ mod tests {
             ),
             ended,
         ];
-        let found = readers(&pods, &secrets(&["t"]));
+        let mut found = Readers::default();
+        for page in pods.chunks(3) {
+            found.look_at(page, &secrets(&["t"]));
+        }
         let mounting: Vec<&str> = found.mounting.keys().map(String::as_str).collect();
         assert_eq!(mounting, ["directory", "init", "projected"]);
         assert_eq!(found.mounting["init"], "uid-init");

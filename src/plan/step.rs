@@ -61,6 +61,8 @@ pub enum Blocked {
     Template(TemplateError),
     /// The target is an older app's.
     TargetOfOlderApp(String),
+    /// The target's metadata is larger than what is kept of a target.
+    TargetPastBounds,
     /// The target is somebody else's Secret.
     TargetForeign,
 }
@@ -236,13 +238,18 @@ pub(super) fn look<'a>(
 ) -> Result<Target<'a>, Step> {
     let uid = memory.uid.clone();
     let present = seen.present.map(|(target, ownership)| match ownership {
-        Ownership::Foreign if memory.writing(&name).has_written(target, &uid) => {
+        Ownership::Foreign
+            if !target.is_past_bounds && memory.writing(&name).has_written(target, &uid) =>
+        {
             (target, Ownership::Ours)
         }
         _ => (target, ownership),
     });
     let of_target = match (&seen.claim, present) {
         (Claim::Lost { to }, _) => Some(Blocked::TargetOfOlderApp(to.clone())),
+        (Claim::Ours, Some((target, _))) if target.is_past_bounds => {
+            Some(Blocked::TargetPastBounds)
+        }
         (Claim::Ours, Some((_, Ownership::Foreign))) => Some(Blocked::TargetForeign),
         (Claim::Ours, _) => None,
     };

@@ -231,6 +231,8 @@ fn parse_token(entry: &str) -> Option<(String, Lifetime, bool)> {
 pub const MARKS_MAX: usize = 256;
 /// The most owners that a target may have.
 pub const OWNERS_MAX: usize = 16;
+/// The most that is kept of the targets of a namespace, in bytes, beside what small ones take.
+pub const TARGETS_MAX: usize = 16 << 20;
 /// The most that the keys which are ours alone may take, in bytes.
 const OUR_KEYS_MAX: usize = 16 * 1024;
 /// The most that one owner reference may take, in bytes.

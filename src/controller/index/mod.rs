@@ -1,6 +1,7 @@
 //! Which app references which Secret, and what is known of those Secrets. Other people's Secrets
 //! pass by and are not kept.
 
+mod admission;
 mod names;
 mod references;
 #[cfg(test)]
@@ -9,18 +10,21 @@ mod tests;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 
-use crate::api::{CredentialsSecretRef, DingTalkApp, Layout};
+use crate::api::{CredentialsSecretRef, DingTalkApp, DingTalkAppSpec, Layout, Target};
 use crate::plan::{
-    Claim, CredentialsSeen, ObjectVersion, TargetMeta, TargetSeen, View, ownership, per_corp_name,
-    wanted,
+    Claim, CredentialsSeen, ObjectVersion, Refusal, TARGETS_MAX, TargetMeta, TargetSeen, View,
+    ownership, per_corp_name, wanted,
 };
+pub use admission::NamespaceLimits;
+use admission::{Admission, Age, Load, Moved};
 pub use names::{AppRef, ReferenceRef, app_ref, named};
 use names::{SecretRef, secret_ref};
 use references::Reference;
 
+#[derive(Clone)]
 struct App {
     uid: String,
     created: Option<Timestamp>,
@@ -32,6 +36,8 @@ struct App {
     corp_ids: Vec<String>,
     client_id: Option<String>,
     grants: BTreeSet<String>,
+    generation: Option<i64>,
+    resource_version: Option<String>,
 }
 
 impl App {
@@ -52,7 +58,48 @@ impl App {
                 .iter()
                 .map(|grant| grant.namespace.clone())
                 .collect(),
+            generation: app.metadata.generation,
+            resource_version: app.metadata.resource_version.clone(),
         }
+    }
+
+    /// What is kept of an app that is not served.
+    fn refused(self) -> Self {
+        Self {
+            targets: BTreeSet::new(),
+            corp_ids: Vec::new(),
+            client_id: None,
+            grants: BTreeSet::new(),
+            ..self
+        }
+    }
+
+    /// What stands in the store for an app that is not served: its schema allows no empty `corpIds`.
+    fn stub(&self, key: &AppRef) -> DingTalkApp {
+        let spec = DingTalkAppSpec {
+            credentials_secret_ref: self.credentials.clone(),
+            corp_ids: Vec::new(),
+            site: self.site.clone(),
+            target: Target::default(),
+            renew_before: None,
+            reference_grants: Vec::new(),
+            rollout_restart_targets: Vec::new(),
+            suspend: false,
+        };
+        let mut app = DingTalkApp::new(&key.name, spec);
+        app.metadata.namespace.clone_from(&key.namespace);
+        app.metadata.uid = Some(self.uid.clone());
+        app.metadata.generation = self.generation;
+        app.metadata
+            .resource_version
+            .clone_from(&self.resource_version);
+        app.metadata.creation_timestamp = self.created.map(Time);
+        app
+    }
+
+    fn age(&self) -> Age {
+        let (created, uid) = self.seniority();
+        (created, uid.to_owned())
     }
 
     /// The older one has the target; on a tie that of the lower UID.
@@ -73,9 +120,14 @@ impl App {
     }
 }
 
+/// A Secret up to this weight costs nothing of its namespace's budget if an app names it: with the
+/// spec's own labels and annotations, and one token.
+const LIGHT: usize = 4096;
+
 enum Seen {
     Absent,
-    Present(Box<TargetMeta>),
+    /// What is kept of it, and what that takes of its namespace's budget.
+    Present(Box<TargetMeta>, usize),
 }
 
 /// What tells tokens apart, but for the client secret: site, `client_id` and organisation.
@@ -94,17 +146,34 @@ pub struct Index {
     referrers: HashMap<AppRef, HashSet<ReferenceRef>>,
     listing: HashMap<Option<String>, HashSet<SecretRef>>,
     listing_apps: HashMap<Option<String>, HashSet<AppRef>>,
+    admission: Admission,
+    newly_refused: Vec<AppRef>,
+    budgets: HashMap<String, usize>,
 }
 
 impl Index {
-    /// Takes note of an app; gives the others that name its targets, for a claim may have moved.
+    /// With these bounds for each namespace.
+    pub fn new(limits: NamespaceLimits) -> Self {
+        Self {
+            admission: Admission::new(limits),
+            ..Self::default()
+        }
+    }
+
+    /// Takes note of an app; gives the others that this matters to: those that name its targets, for a
+    /// claim may have moved, and those that are served or refused for it.
     pub fn app_applied(&mut self, app: &DingTalkApp) -> Vec<AppRef> {
         let key = app_ref(app);
-        let mut new = App::of(app);
         for listing in self.listing_apps.values_mut() {
             listing.insert(key.clone());
         }
-        if let Some(old) = self.apps.get(&key).filter(|old| old.uid == new.uid) {
+        let mut new = App::of(app);
+        let moved = self.admission.put(&key, new.age(), load(app));
+        let mut others = self.follow(&key, moved);
+        if self.admission.refusal(&key).is_some() {
+            new = new.refused();
+        }
+        if let Some(old) = self.apps.get_mut(&key).filter(|old| old.uid == new.uid) {
             if old.credentials == new.credentials {
                 new.client_id.clone_from(&old.client_id);
             }
@@ -113,49 +182,94 @@ impl Index {
                 && (&old.site, &old.corp_ids) == (&new.site, &new.corp_ids)
                 && old.grants == new.grants
             {
-                return Vec::new();
+                old.generation = new.generation;
+                old.resource_version = new.resource_version;
+                return others;
             }
         }
-        let mut others = self.app_deleted(&key);
-        let namespace = key.namespace.clone().unwrap_or_default();
-        for name in new.secrets() {
-            let users = self
-                .users
-                .entry((namespace.clone(), name.clone()))
-                .or_default();
-            users.push(key.clone());
-        }
-        others.extend(self.rivals(&namespace, &new.targets, &key));
-        self.uids.insert(new.uid.clone(), key.clone());
-        for token in new.tokens() {
-            self.sharers.entry(token).or_default().insert(key.clone());
-        }
-        self.apps.insert(key, new);
+        others.extend(self.replace(&key, Some(new)));
         others
     }
 
-    /// Forgets an app; gives the others that name its targets.
+    /// Forgets an app; gives the others that this matters to.
     pub fn app_deleted(&mut self, key: &AppRef) -> Vec<AppRef> {
-        let Some(app) = self.apps.remove(key) else {
-            return Vec::new();
-        };
-        self.uids.remove(&app.uid);
-        self.unshare(key, &app);
+        let moved = self.admission.remove(key);
+        let mut others = self.follow(key, moved);
+        others.extend(self.replace(key, None));
+        others
+    }
+
+    /// Follows what the namespace's bounds changed by `cause`; gives the other apps that moved.
+    fn follow(&mut self, cause: &AppRef, moved: Moved) -> Vec<AppRef> {
+        let mut others = moved.served;
+        for app in moved.refused {
+            self.newly_refused.push(app.clone());
+            if app == *cause {
+                continue;
+            }
+            if let Some(stripped) = self.apps.get(&app).map(|served| served.clone().refused()) {
+                others.extend(self.replace(&app, Some(stripped)));
+            }
+            others.push(app);
+        }
+        others.retain(|other| other != cause);
+        others
+    }
+
+    /// Puts an app in the place of what was known under its name; gives the others that name a target
+    /// of either.
+    fn replace(&mut self, key: &AppRef, new: Option<App>) -> Vec<AppRef> {
         let namespace = key.namespace.clone().unwrap_or_default();
-        let others = self.rivals(&namespace, &app.targets, key);
-        for name in app.secrets() {
-            let secret = (namespace.clone(), name.clone());
-            if let Some(users) = self.users.get_mut(&secret) {
-                users.retain(|user| user != key);
-                if users.is_empty() {
-                    self.users.remove(&secret);
+        let old = self.apps.remove(key);
+        let mut others = Vec::new();
+        if let Some(old) = &old {
+            self.uids.remove(&old.uid);
+            self.unshare(key, old);
+            others.extend(self.rivals(&namespace, &old.targets, key));
+            for name in old.secrets() {
+                let secret = (namespace.clone(), name.clone());
+                if let Some(users) = self.users.get_mut(&secret) {
+                    users.retain(|user| user != key);
+                    if users.is_empty() {
+                        self.users.remove(&secret);
+                    }
                 }
             }
-            if !self.worth_keeping(&secret) {
-                self.forget_secret(&secret);
+        }
+        if let Some(new) = new {
+            for name in new.secrets() {
+                let secret = (namespace.clone(), name.clone());
+                self.users.entry(secret).or_default().push(key.clone());
+            }
+            others.extend(self.rivals(&namespace, &new.targets, key));
+            self.uids.insert(new.uid.clone(), key.clone());
+            for token in new.tokens() {
+                self.sharers.entry(token).or_default().insert(key.clone());
+            }
+            self.apps.insert(key.clone(), new);
+        }
+        for name in old.iter().flat_map(App::secrets) {
+            let secret = (namespace.clone(), name.clone());
+            if !self.users.contains_key(&secret) {
+                self.weigh_anew(&secret);
             }
         }
         others
+    }
+
+    /// Why an app is not served; `None` if it is, or is not known.
+    pub fn refusal(&self, key: &AppRef) -> Option<Refusal> {
+        self.admission.refusal(key)
+    }
+
+    /// What stands in the store for the apps that are not served since this was asked last.
+    pub fn newly_refused(&mut self) -> Vec<DingTalkApp> {
+        let refused = std::mem::take(&mut self.newly_refused);
+        let refused = refused.iter().filter_map(|key| {
+            self.admission.refusal(key)?;
+            Some(self.apps.get(key)?.stub(key))
+        });
+        refused.collect()
     }
 
     fn unshare(&mut self, key: &AppRef, app: &App) {
@@ -226,7 +340,7 @@ impl Index {
     /// The Secret of this name, where one is known.
     pub fn secret_in(&self, namespace: &str, name: &str) -> Option<&TargetMeta> {
         match self.secrets.get(&(namespace.to_owned(), name.to_owned()))? {
-            Seen::Present(target) => Some(target),
+            Seen::Present(target, _) => Some(target),
             Seen::Absent => None,
         }
     }
@@ -257,30 +371,27 @@ impl Index {
             listing.insert(secret.clone());
         }
         let target = TargetMeta::of(meta);
-        let kept = self.worth_keeping_as(&secret, &target);
-        if !kept {
+        if !self.worth_keeping(&secret, &target) {
             self.forget_secret(&secret);
             return Vec::new();
         }
         match self.secrets.get(&secret) {
-            Some(Seen::Present(old)) if !is_newer(&target.version, &old.version) => Vec::new(),
+            Some(Seen::Present(old, _)) if !is_newer(&target.version, &old.version) => Vec::new(),
             _ => {
                 self.forget_secret(&secret);
                 let mut users = self.users_of(&secret);
-                if target.is_managed()
-                    && let Some(uid) = target.app_uid()
+                if let Some(uid) = target.app_uid()
+                    && let Some(owner) = self.uids.get(uid).filter(|app| !users.contains(app))
                 {
-                    let owned = self.owned.entry(uid.to_owned()).or_default();
-                    owned.insert(secret.clone());
-                    if let Some(owner) = self.uids.get(uid).filter(|app| !users.contains(app)) {
-                        users.push(owner.clone());
-                    }
+                    users.push(owner.clone());
                 }
                 let client_id = target
                     .recorded
                     .as_ref()
                     .and_then(|recorded| Some(recorded.tokens.first()?.client_id.clone()));
-                self.secrets.insert(secret, Seen::Present(Box::new(target)));
+                if !self.keep(secret, target) {
+                    return Vec::new();
+                }
                 for user in client_id.iter().flat_map(|_| &users) {
                     let is_unknown = |app: &App| app.client_id.is_none();
                     if self.apps.get(user).is_some_and(is_unknown) {
@@ -298,7 +409,7 @@ impl Index {
         let secret = secret_ref(meta);
         match self.secrets.get(&secret) {
             // The deletion of a former Secret of that name, told late.
-            Some(Seen::Present(now))
+            Some(Seen::Present(now, _))
                 if now.uid_differs(&gone) && !is_newer(&gone, &now.version) =>
             {
                 Vec::new()
@@ -374,7 +485,7 @@ impl Index {
         Some(View {
             app,
             credentials: match self.secrets.get(&credentials) {
-                Some(Seen::Present(target)) => CredentialsSeen::Present(target.version.clone()),
+                Some(Seen::Present(target, _)) => CredentialsSeen::Present(target.version.clone()),
                 Some(Seen::Absent) => CredentialsSeen::Absent,
                 None => CredentialsSeen::Unknown,
             },
@@ -436,9 +547,15 @@ impl Index {
     }
 
     fn forget_secret(&mut self, secret: &SecretRef) {
-        let Some(Seen::Present(old)) = self.secrets.remove(secret) else {
+        let Some(Seen::Present(old, charge)) = self.secrets.remove(secret) else {
             return;
         };
+        if let Some(used) = self.budgets.get_mut(&secret.0) {
+            *used = used.saturating_sub(charge);
+            if *used == 0 {
+                self.budgets.remove(&secret.0);
+            }
+        }
         if let Some(uid) = old.app_uid()
             && let Some(owned) = self.owned.get_mut(uid)
         {
@@ -449,18 +566,61 @@ impl Index {
         }
     }
 
-    fn worth_keeping(&self, secret: &SecretRef) -> bool {
-        match self.secrets.get(secret) {
-            Some(Seen::Present(target)) => self.worth_keeping_as(secret, target),
-            _ => self.users.contains_key(secret),
+    /// Keeps a Secret that is not known yet, in as far as there is room for it; returns whether it did.
+    ///
+    /// Small Secrets that an app names cost nothing, since the apps of a namespace are counted. All
+    /// others share a budget, so that labels that anybody can set do not fill the memory.
+    fn keep(&mut self, secret: SecretRef, target: TargetMeta) -> bool {
+        let is_named = self.users.contains_key(&secret);
+        let weight = target.weight() + secret.0.len() + secret.1.len();
+        let used = self.budgets.get(&secret.0).copied().unwrap_or_default();
+        let (target, charge) = if is_named && weight <= LIGHT {
+            (target, 0)
+        } else if used + weight <= TARGETS_MAX {
+            (target, weight)
+        } else if is_named || self.is_copy(&secret) {
+            (target.past_bounds(), 0)
+        } else {
+            return false;
+        };
+        if charge > 0 {
+            self.budgets.insert(secret.0.clone(), used + charge);
+        }
+        if let Some(uid) = target.app_uid() {
+            let owned = self.owned.entry(uid.to_owned()).or_default();
+            owned.insert(secret.clone());
+        }
+        self.secrets
+            .insert(secret, Seen::Present(Box::new(target), charge));
+        true
+    }
+
+    /// Decides anew about a Secret that an app no longer names.
+    fn weigh_anew(&mut self, secret: &SecretRef) {
+        let known = match self.secrets.get(secret) {
+            Some(Seen::Present(target, _)) => Some(TargetMeta::clone(target)),
+            _ => None,
+        };
+        self.forget_secret(secret);
+        if let Some(target) = known.filter(|target| self.worth_keeping(secret, target)) {
+            self.keep(secret.clone(), target);
         }
     }
 
-    fn worth_keeping_as(&self, secret: &SecretRef, target: &TargetMeta) -> bool {
+    fn worth_keeping(&self, secret: &SecretRef, target: &TargetMeta) -> bool {
         self.users.contains_key(secret)
             || target.is_managed()
             || target.adopt_by().is_some()
             || self.copiers(&secret.0, &secret.1).next().is_some()
+    }
+}
+
+/// What an app counts for.
+fn load(app: &DingTalkApp) -> Load {
+    let spec = serde_json::to_vec(&app.spec).map_or(0, |spec| spec.len());
+    Load {
+        corps: app.spec.corp_ids.len(),
+        spec,
     }
 }
 

@@ -1,9 +1,10 @@
 //! Which reference copies which app's Secrets.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use kube::ResourceExt;
 
+use super::names::SecretRef;
 use super::{AppRef, Index, ReferenceRef, in_scope};
 use crate::api::{DingTalkTokenReference, Layout};
 use crate::plan::{CopySeen, ReferenceView, per_corp_name};
@@ -75,6 +76,22 @@ impl Index {
             .collect()
     }
 
+    /// Whether a Secret has the very name of a reference's copy.
+    pub(super) fn is_copy(&self, (namespace, name): &SecretRef) -> bool {
+        self.copiers(namespace, name).any(|key| {
+            let Some(reference) = self.references.get(key) else {
+                return false;
+            };
+            let rest = name.strip_prefix(reference.target.as_str());
+            let corp_id = rest.and_then(|rest| rest.strip_prefix('-'));
+            let app = self.apps.get(&reference.app);
+            rest == Some("")
+                || corp_id.is_some_and(|corp_id| {
+                    app.is_some_and(|app| app.corp_ids.iter().any(|id| id == corp_id))
+                })
+        })
+    }
+
     pub(super) fn copiers<'a>(
         &'a self,
         namespace: &'a str,
@@ -96,6 +113,14 @@ impl Index {
         let key = ReferenceRef::from_obj(reference);
         let uid = reference.metadata.uid.as_deref().unwrap_or_default();
         let entry = self.references.get(&key).filter(|entry| entry.uid == uid)?;
+        if self.refusal(&entry.app).is_some() {
+            // Whom the app grants a copy is not kept while it is not served: its copies stay.
+            return Some(ReferenceView {
+                reference,
+                copies: Some(Vec::new()),
+                former: BTreeMap::new(),
+            });
+        }
         let namespace = key.namespace.clone().unwrap_or_default();
         let app = self.apps.get(&entry.app);
         let granted = app.filter(|app| app.grants.contains(&namespace));

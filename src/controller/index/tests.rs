@@ -60,6 +60,83 @@ fn only_what_is_referenced_or_ours_is_kept() {
     assert_eq!(index.secrets.len(), 2);
 }
 
+/// Regression: anything with our label was kept for good, whatever it weighed.
+#[test]
+fn what_carries_our_label_has_a_budget_and_what_an_app_names_comes_outside_it() {
+    let mut index = Index::default();
+    let payroll = app("payroll", "u1", 1, "token");
+    index.app_applied(&payroll);
+    // Each carries as many owners as it may.
+    let heavy = |name: &str, version: &str| {
+        let mut meta = secret(name, version, Some(("gone", "u0")));
+        let owner = k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
+            name: "n".repeat(253),
+            uid: "u".repeat(300),
+            ..Default::default()
+        };
+        meta.owner_references = Some(vec![owner; 16]);
+        meta
+    };
+    for n in 0..5000 {
+        index.secret_applied(heavy(&format!("forged-{n}"), "5"));
+    }
+    let kept = index.secrets.len();
+    assert!((500..2000).contains(&kept), "{kept}");
+    index.secret_applied(secret("token", "6", Some(("payroll", "u1"))));
+    assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Ours));
+    // A heavy target is seen, but not kept.
+    index.secret_applied(heavy("token", "7"));
+    let view = index.view(&payroll, true).expect("known");
+    let (target, ownership) = view.targets[0].present.expect("present");
+    assert!(target.is_past_bounds && ownership == Ownership::Foreign);
+    let used = index.budgets["hr"];
+    assert!(used <= TARGETS_MAX && used > TARGETS_MAX - 32_768, "{used}");
+    for n in 0..5000 {
+        index.secret_deleted(&heavy(&format!("forged-{n}"), "8"));
+    }
+    assert!(index.budgets.is_empty(), "{:?}", index.budgets);
+    index.secret_applied(heavy("token", "9"));
+    assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Foreign));
+    assert!(!index.budgets.is_empty(), "there is room for it");
+    index.app_deleted(&app_ref(&payroll));
+    index.secret_deleted(&heavy("token", "10"));
+    assert!(index.budgets.is_empty() && index.secrets.is_empty());
+}
+
+#[test]
+fn an_app_that_is_refused_names_nothing_and_leaves_a_stub() {
+    let mut index = Index::new(NamespaceLimits {
+        apps: 2,
+        corps: usize::MAX,
+    });
+    let apps = [
+        app("a", "u3", 3, "token-a"),
+        app("b", "u2", 2, "token-b"),
+        app("c", "u1", 1, "token-c"),
+    ];
+    for one in &apps[..2] {
+        assert!(index.app_applied(one).is_empty());
+    }
+    assert!(index.newly_refused().is_empty());
+    assert_eq!(
+        index.app_applied(&apps[2]),
+        [app_ref(&apps[0])],
+        "it is told"
+    );
+    let stubs = index.newly_refused();
+    assert_eq!(stubs.len(), 1);
+    assert_eq!(app_ref(&stubs[0]), app_ref(&apps[0]));
+    assert!(stubs[0].spec.corp_ids.is_empty());
+    assert!(index.refusal(&app_ref(&apps[0])).is_some());
+    assert!(!index.users.contains_key(&("hr".into(), "token-a".into())));
+    assert!(index.app_applied(&apps[0]).is_empty());
+    assert!(index.newly_refused().is_empty(), "it is one already");
+    assert_eq!(index.app_deleted(&app_ref(&apps[1])), [app_ref(&apps[0])]);
+    assert_eq!(index.refusal(&app_ref(&apps[0])), None);
+    index.app_applied(&apps[0]);
+    assert!(index.users.contains_key(&("hr".into(), "token-a".into())));
+}
+
 #[test]
 fn the_older_app_has_the_target_and_the_younger_gets_it_after() {
     let (old, young) = (
