@@ -17,6 +17,7 @@ mod manifests;
 mod metrics;
 mod model;
 mod monitoring;
+mod neighbour;
 mod network;
 mod order;
 mod ownership;

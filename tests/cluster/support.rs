@@ -341,12 +341,25 @@ impl Sandbox {
     }
 
     fn spawn(&self, site: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Operator {
+        let namespace = ["--watch-namespace", &self.namespace];
+        let arguments = [namespace.as_slice(), arguments].concat();
+        self.launch(&[], site, &arguments, environment)
+    }
+
+    /// An operator with these arguments, by a command that becomes the one that follows it.
+    pub fn launch(
+        &self,
+        launcher: &[&str],
+        site: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Operator {
         let number = fs::read_dir(self.folder.path()).expect("a folder").count();
         let log = self.folder.path().join(format!("operator-{number}.log"));
-        let program = Path::new(env!("CARGO_BIN_EXE_dingtalk-token-operator"));
-        let child = bound(&xtask(), program)
-            .arg("run")
-            .args(["--watch-namespace", &self.namespace])
+        let program = [env!("CARGO_BIN_EXE_dingtalk-token-operator"), "run"];
+        let command = [launcher, &program].concat();
+        let child = bound(&xtask(), Path::new(command[0]))
+            .args(&command[1..])
             .args(["--site", site])
             .args(["--metrics-bind-address", "127.0.0.1:0"])
             .args(["--health-probe-bind-address", "127.0.0.1:0"])
@@ -725,9 +738,26 @@ impl Operator {
         peak.and_then(|peak| peak.parse().ok()).expect("a number")
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How it ended, where it has.
     pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
         self.child.try_wait().expect("a status")
+    }
+
+    /// What it serves over HTTP, as its log says, each with its address.
+    pub fn served(&self) -> Vec<(String, String)> {
+        let log = self.log();
+        let lines = log.lines().filter(|line| line.contains("serving /"));
+        let served = lines.filter_map(|line| {
+            let (what, address) = line.split_once(" address=")?;
+            let address = address.split_whitespace().next()?;
+            Some((what.to_owned(), address.to_owned()))
+        });
+        served.collect()
     }
 
     /// The address where it serves a path.

@@ -135,6 +135,11 @@ impl Stub {
         self.state.lock().journal.clone()
     }
 
+    /// The `client_id` and the organisation that a token was valid for at a time.
+    pub fn holder(&self, token: &str, at: Timestamp) -> Option<(String, String)> {
+        self.state.lock().tokens.holder(token, at).cloned()
+    }
+
     /// Whether the API would accept the token.
     pub fn accepts(&self, token: &str) -> bool {
         self.state
@@ -212,7 +217,7 @@ async fn token(
                 .and_then(|host| host.to_str().ok())
                 .unwrap_or_default()
                 .to_owned(),
-            client_id: client_id.clone(),
+            client_id: client_id.as_deref().map(shortened),
             corp_id: corp_id.clone(),
             concurrency,
             status: None,
@@ -292,6 +297,11 @@ async fn token(
         None => Body::from(text),
     };
     (answered.status, headers, body).into_response()
+}
+
+/// What the journal keeps of a text that a caller may have made as long as it liked.
+fn shortened(text: &str) -> String {
+    text.chars().take(256).collect()
 }
 
 fn raw(status: u16, kind: String, headers: Vec<(String, String)>, body: String) -> Response {

@@ -1,0 +1,128 @@
+//! A hostile namespace beside two hundred apps: no token of theirs may expire, or be fetched more
+//! often than its schedule says.
+//!
+//! The operator runs under its container's memory limit, enforced by the kernel, and with the soft
+//! limit of open files that a container may get. One process has to last through each attack, apart
+//! from the restart that an attack may include. `NEIGHBOUR_SEED` repeats a run with its seed.
+
+mod attack;
+mod failing;
+mod forgery;
+mod generator;
+mod ground;
+mod limit;
+mod probes;
+mod report;
+mod secrets;
+mod sockets;
+mod templates;
+mod victims;
+
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until};
+
+use attack::Attack;
+use ground::Ground;
+use probes::Probes;
+use report::{Breach, say};
+use victims::{LIFE, Lookout};
+
+/// How long an attack is kept up after it began: every token that was valid then expires within
+/// this time, unless it is renewed under attack.
+const HOLD: Duration = Duration::from_secs(LIFE.unsigned_abs() + 5);
+/// No attack takes longer to begin.
+const BEGIN: Duration = Duration::from_secs(120);
+/// Control planes of this module that run at once: two cores carry no more in good time.
+static PLANES: Semaphore = Semaphore::const_new(4);
+
+async fn withstands(name: &str, attacks: Vec<Attack>) {
+    let _permit = PLANES.acquire().await.expect("never closed");
+    let ground = Ground::new(name).await;
+    let mut lookout = Lookout::new(&ground).await;
+    let began = Instant::now();
+    let result = tokio::select! {
+        breach = watch(&ground, &mut lookout) => Err(breach),
+        result = assault(&ground, attacks) => result,
+    };
+    let result = match result {
+        Ok(()) => lookout.look(&ground).await,
+        Err(breach) => Err(breach),
+    };
+    let result = result.and_then(|()| lookout.pace(&ground));
+    say(&format!("{name}: {}", ground.summary(&lookout)));
+    if let Err(breach) = result {
+        panic!("{}", report::failure(name, &ground, &breach, began));
+    }
+}
+
+/// Looks at the victims, the process and its probes once a second; returns what is wrong.
+async fn watch(ground: &Ground, lookout: &mut Lookout) -> Breach {
+    let mut probes = Probes::default();
+    let mut next = Instant::now();
+    loop {
+        let looked = async {
+            ground.is_alive()?;
+            probes.probe(ground).await?;
+            lookout.look(ground).await
+        };
+        if let Err(breach) = looked.await {
+            return breach;
+        }
+        next = (next + Duration::from_secs(1)).max(Instant::now());
+        sleep_until(next).await;
+    }
+}
+
+async fn assault(ground: &Ground, mut attacks: Vec<Attack>) -> Result<(), Breach> {
+    let begin = futures::future::join_all(attacks.iter_mut().map(|attack| attack.begin(ground)));
+    tokio::time::timeout(BEGIN, begin)
+        .await
+        .map_err(|_| Breach::of_test("the attack did not begin in time"))?;
+    if attacks.iter().any(Attack::includes_restart) {
+        ground.restart_operator().await?;
+    }
+    let began = Instant::now();
+    for second in 0.. {
+        let round = attacks.iter_mut().map(|attack| attack.round(ground, second));
+        futures::future::join_all(round).await;
+        if began.elapsed() >= HOLD {
+            break;
+        }
+        sleep_until(began + Duration::from_secs(second + 1)).await;
+    }
+    Ok(())
+}
+
+macro_rules! tests {
+    ($($name:ident: $attack:expr;)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                withstands(stringify!($name), vec![$attack]).await;
+            }
+        )*
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn all_at_once() {
+            withstands("all_at_once", vec![$($attack),*]).await;
+        }
+    };
+}
+
+tests! {
+    templates: Attack::Templates;
+    huge_client_id: Attack::HugeClientId;
+    heavy_secrets: Attack::HeavySecrets;
+    borrowed_client_ids: Attack::BorrowedClientIds;
+    failing_corps: Attack::FailingCorps;
+    forged_token: Attack::ForgedToken;
+    idle_sockets: Attack::IdleSockets(Vec::new());
+}
+
+/// What the others are measured against: without an attack, all promises are kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_attacks() {
+    withstands("nobody_attacks", Vec::new()).await;
+}

@@ -1,0 +1,137 @@
+//! Calls that fail, as slowly and as expensively as DingTalk may answer them.
+
+use dingtalk_stub::{Behaviour, Script};
+use dingtalk_token_operator::api::ANNOTATION_RENEW_REQUESTED_AT;
+use serde_json::{Value, json};
+
+use super::ground::{Ground, HOSTILE_SECRET, app, credentials};
+use super::victims::{CLIENTS, LIFE, client_id};
+
+/// Of an app that borrows a victim's `client_id`.
+const BORROWED_CORPS: usize = 1_000;
+/// Of each client that fails.
+const CORPS: usize = 50;
+/// Clients whose calls are never answered.
+const TAR_PITS: usize = 100;
+
+fn borrower(client: usize, renewal: u64) -> Value {
+    // The victims' own organisations are among them.
+    let corp_ids = (0..BORROWED_CORPS).map(|corp| format!("ding{client}x{corp}"));
+    let spec = json!({"corpIds": corp_ids.collect::<Vec<_>>(), "target": {"layout": "Shared"}});
+    let name = format!("borrower-{client}");
+    let mut app = app(&name, &name, &spec);
+    app["metadata"]["annotations"] = json!({ANNOTATION_RENEW_REQUESTED_AT: renewal.to_string()});
+    app
+}
+
+pub async fn borrow_client_ids(ground: &Ground) {
+    let name = |client: usize| format!("borrower-{client}");
+    let guess = |client: usize| credentials(&name(client), &client_id(client), "a-wrong-guess");
+    ground.attempt_all((0..CLIENTS).map(guess)).await;
+    ground
+        .attempt_all((0..CLIENTS).map(|client| borrower(client, 0)))
+        .await;
+}
+
+pub async fn ask_for_renewal(ground: &Ground, second: u64) {
+    let annotations = json!({ANNOTATION_RENEW_REQUESTED_AT: (second + 1).to_string()});
+    let names = (0..CLIENTS).map(|client| format!("borrower-{client}"));
+    ground.annotate_apps(names, &annotations).await;
+}
+
+/// How the calls of one client fail.
+struct Way {
+    name: String,
+    behaviour: Behaviour,
+    /// Of its organisations, those that get a token nevertheless.
+    spared: usize,
+}
+
+impl Way {
+    fn new(name: &str, behaviour: Behaviour) -> Self {
+        Self {
+            name: name.to_owned(),
+            behaviour,
+            spared: 0,
+        }
+    }
+
+    fn corp_id(&self, corp: usize) -> String {
+        format!("{}x{corp}", self.name)
+    }
+}
+
+fn ban_page() -> Behaviour {
+    Behaviour::Raw {
+        status: 403,
+        content_type: "application/json".to_owned(),
+        headers: Vec::new(),
+        body: r#"{"status":1111,"wait":300,"punish":"deny"}"#.to_owned(),
+    }
+}
+
+fn fail(status: u16, code: &str) -> Behaviour {
+    let code = code.to_owned();
+    Behaviour::Fail { status, code }
+}
+
+fn ways() -> Vec<Way> {
+    let legacy = |errcode| Behaviour::FailLegacy { errcode };
+    let mut ways = vec![
+        Way::new("ban-corp", legacy(90005)),
+        Way::new("ban-client", legacy(90010)),
+        Way::new("ban-address", legacy(90017)),
+        Way::new("ban-page", ban_page()),
+        Way::new("throttle-429", Behaviour::retry_after(429, "600")),
+        Way::new("throttle-busy", fail(429, "systemBusy")),
+        Way::new(
+            "throttle-api",
+            fail(403, "Forbidden.AccessDenied.QpsLimitForApi"),
+        ),
+        Way::new("html-forbidden", Behaviour::html(403)),
+        Way::new("html-success", Behaviour::html(200)),
+        Way {
+            spared: CORPS / 10,
+            ..Way::new("error", fail(500, "server.error"))
+        },
+        Way::new("reset", Behaviour::Reset),
+    ];
+    let tar_pit = |number| Way::new(&format!("tarpit-{number}"), Behaviour::NeverAnswer);
+    ways.extend((0..TAR_PITS).map(tar_pit));
+    // To see what one of them does on its own.
+    let only = std::env::var("NEIGHBOUR_WAYS").unwrap_or_default();
+    ways.retain(|way| way.name.starts_with(&only));
+    ways
+}
+
+pub async fn begin(ground: &Ground) {
+    let ways = ways();
+    for way in &ways {
+        let corp_ids: Vec<String> = (0..CORPS).map(|corp| way.corp_id(corp)).collect();
+        let ids: Vec<&str> = corp_ids.iter().map(String::as_str).collect();
+        ground.stub().register(&way.name, HOSTILE_SECRET, &ids);
+        // Earlier scripts come first.
+        for corp_id in &corp_ids[..way.spared] {
+            ground.stub().script(Script {
+                client_id: Some(way.name.clone()),
+                corp_id: Some(corp_id.clone()),
+                calls: None,
+                behaviour: Behaviour::ExpiresIn(json!(LIFE / 6)),
+            });
+        }
+        ground.stub().script(Script {
+            client_id: Some(way.name.clone()),
+            corp_id: None,
+            calls: None,
+            behaviour: way.behaviour.clone(),
+        });
+    }
+    let secret = |way: &Way| credentials(&way.name, &way.name, HOSTILE_SECRET);
+    ground.attempt_all(ways.iter().map(secret)).await;
+    let app = |way: &Way| {
+        let corp_ids: Vec<String> = (0..CORPS).map(|corp| way.corp_id(corp)).collect();
+        let spec = json!({"corpIds": corp_ids, "target": {"layout": "Shared"}});
+        app(&way.name, &way.name, &spec)
+    };
+    ground.attempt_all(ways.iter().map(app)).await;
+}

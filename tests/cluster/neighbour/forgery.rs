@@ -1,0 +1,122 @@
+//! Target Secrets of the hostile namespace's own apps, forged by a team that knows a victim's client
+//! secret, since both use the same app of DingTalk.
+
+use dingtalk_token_operator::api::{
+    ANNOTATION_APP, ANNOTATION_CLIENT_ID, ANNOTATION_CORP_ID, ANNOTATION_CREDENTIALS_UID,
+    ANNOTATION_CREDENTIALS_VERSION, ANNOTATION_DATA_DIGEST, ANNOTATION_EXPIRES_AT,
+    ANNOTATION_MINTED_AT, ANNOTATION_SITE, LABEL_APP_UID, LABEL_MANAGED_BY, MANAGER,
+};
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::ground::{Ground, HOSTILE, app, credentials, version};
+use super::victims::{Victim, client_id, client_secret};
+
+/// The client whose secret is known.
+const CLIENT: usize = 0;
+const CREDENTIALS: &str = "known-credentials";
+const MINTED_AT: &str = "2099-01-01T00:00:00Z";
+const EXPIRES_AT: &str = "2099-12-31T00:00:00Z";
+const TOKEN: &str = "forged0123456789abcdef0123456789";
+
+fn robbed(ground: &Ground) -> impl Iterator<Item = &Victim> {
+    let of_client = |victim: &&Victim| victim.client == CLIENT && victim.corp_ids.len() == 1;
+    ground.victims.iter().filter(of_client)
+}
+
+fn name(victim: &Victim) -> String {
+    format!("forger-of-{}", victim.name)
+}
+
+/// The apps are suspended until the forged Secrets are there, so that no genuine token is.
+pub async fn begin(ground: &Ground) {
+    let known = credentials(CREDENTIALS, &client_id(CLIENT), &client_secret(CLIENT));
+    let Some(known) = ground.attempt(known, "test").await else {
+        return;
+    };
+    for victim in robbed(ground) {
+        let spec = json!({"corpIds": victim.corp_ids, "suspend": true});
+        let suspended = app(&name(victim), CREDENTIALS, &spec);
+        let Some(made) = ground.attempt(suspended, "test").await else {
+            continue;
+        };
+        if let Some(forged) = forged(victim, &made, &known) {
+            ground.attempt(forged, MANAGER).await;
+        }
+        let spec = json!({"corpIds": victim.corp_ids, "suspend": false});
+        ground
+            .attempt(app(&name(victim), CREDENTIALS, &spec), "test")
+            .await;
+    }
+}
+
+/// What the operator puts right is forged again.
+pub async fn round(ground: &Ground) {
+    let secrets = ground.api::<Secret>(HOSTILE);
+    for victim in robbed(ground) {
+        let target = format!("{}-token", name(victim));
+        let Ok(Some(secret)) = secrets.get_opt(&target).await else {
+            continue;
+        };
+        let data = secret.data.unwrap_or_default();
+        let is_forged = data
+            .get("access_token")
+            .is_some_and(|value| value.0 == TOKEN.as_bytes());
+        if !is_forged {
+            let mut patch = json!({"kind": "Secret", "metadata": {"name": target}});
+            forge(&mut patch, victim);
+            ground.attempt(patch, MANAGER).await;
+        }
+    }
+}
+
+fn forged(victim: &Victim, app: &Value, known: &Value) -> Option<Value> {
+    let (app_uid, _) = version(app)?;
+    let (credentials_uid, credentials_version) = version(known)?;
+    let mut secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {
+            "name": format!("{}-token", name(victim)), "namespace": HOSTILE,
+            "labels": {LABEL_MANAGED_BY: MANAGER, LABEL_APP_UID: app_uid},
+            "annotations": {
+                ANNOTATION_APP: name(victim), ANNOTATION_SITE: "global",
+                ANNOTATION_CLIENT_ID: victim.client_id, ANNOTATION_CORP_ID: victim.corp_ids[0],
+                ANNOTATION_CREDENTIALS_UID: credentials_uid,
+                ANNOTATION_CREDENTIALS_VERSION: credentials_version,
+            },
+            "ownerReferences": [{
+                "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
+                "kind": "DingTalkApp", "name": name(victim), "uid": app_uid, "controller": true,
+            }],
+        },
+    });
+    forge(&mut secret, victim);
+    Some(secret)
+}
+
+/// Token, times and digest.
+fn forge(secret: &mut Value, victim: &Victim) {
+    let data = [
+        ("access_token", TOKEN),
+        ("corp_id", victim.corp_ids[0].as_str()),
+        ("expires_at", EXPIRES_AT),
+    ];
+    let mut hash = Sha256::new();
+    for (key, value) in data {
+        for part in [key, value] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        secret["stringData"][key] = value.into();
+    }
+    let digest: String = hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let annotations = &mut secret["metadata"]["annotations"];
+    annotations[ANNOTATION_DATA_DIGEST] = digest.into();
+    annotations[ANNOTATION_MINTED_AT] = MINTED_AT.into();
+    annotations[ANNOTATION_EXPIRES_AT] = EXPIRES_AT.into();
+}
