@@ -751,7 +751,7 @@ impl Operator {
     /// What it serves over HTTP, as its log says, each with its address.
     pub fn served(&self) -> Vec<(String, String)> {
         let log = self.log();
-        let lines = log.lines().filter(|line| line.contains("serving /"));
+        let lines = log.lines().filter(|line| line.contains("serving "));
         let served = lines.filter_map(|line| {
             let (what, address) = line.split_once(" address=")?;
             let address = address.split_whitespace().next()?;

@@ -5,6 +5,7 @@ use dingtalk_token_operator::api::ANNOTATION_RENEW_REQUESTED_AT;
 use serde_json::{Value, json};
 
 use super::ground::{Ground, HOSTILE_SECRET, app, credentials};
+use super::is_chosen;
 use super::victims::{CLIENTS, LIFE, client_id};
 
 /// Of an app that borrows a victim's `client_id`.
@@ -98,9 +99,7 @@ fn ways() -> Vec<Way> {
     ];
     let tar_pit = |number| Way::new(&format!("tarpit-{number}"), Behaviour::NeverAnswer);
     ways.extend((0..TAR_PITS).map(tar_pit));
-    // To see what one of them does on its own.
-    let only = std::env::var("NEIGHBOUR_WAYS").unwrap_or_default();
-    ways.retain(|way| way.name.starts_with(&only));
+    ways.retain(|way| is_chosen(&way.name));
     ways
 }
 

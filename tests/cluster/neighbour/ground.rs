@@ -10,8 +10,8 @@ use dingtalk_token_operator::api::DingTalkApp;
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
-use kube::api::{Patch, PatchParams, PostParams};
 use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -47,7 +47,9 @@ impl Ground {
     pub async fn new(name: &str) -> Self {
         let plane = Plane::start().await;
         let sandbox = Sandbox::without_operator("operator", &plane).await;
-        sandbox.stub.configure(|settings| settings.expires_in = LIFE);
+        sandbox
+            .stub
+            .configure(|settings| settings.expires_in = LIFE);
         let seed = std::env::var("NEIGHBOUR_SEED").ok();
         let seed = seed.map_or_else(rand::random, |seed| seed.parse().expect("a number"));
         say(&format!("{name}: NEIGHBOUR_SEED={seed}"));
@@ -149,9 +151,9 @@ impl Ground {
     pub fn probe_address(&self) -> Option<(u32, String)> {
         let process = self.process();
         let operator = &process.as_ref()?.operator;
-        let served = operator.served();
-        let probes = served.into_iter().find(|(what, _)| what.contains("/healthz"));
-        Some((operator.id(), probes?.1))
+        let mut served = operator.served().into_iter();
+        let (_, address) = served.find(|(what, _)| what.contains("/healthz"))?;
+        Some((operator.id(), address))
     }
 
     /// The addresses of all that it serves.
@@ -188,7 +190,9 @@ impl Ground {
 
     /// Writes that the hostile namespace tries; the API server may refuse them.
     pub async fn attempt_all(&self, objects: impl IntoIterator<Item = Value>) {
-        let attempts = objects.into_iter().map(|object| self.attempt(object, "test"));
+        let attempts = objects
+            .into_iter()
+            .map(|object| self.attempt(object, "test"));
         let attempts = futures::stream::iter(attempts).buffer_unordered(16);
         attempts.for_each(|_| async {}).await;
     }
@@ -199,7 +203,10 @@ impl Ground {
         let apps = self.api::<DingTalkApp>(HOSTILE);
         let annotate = |name: String| {
             let (apps, patch) = (apps.clone(), Patch::Merge(patch.clone()));
-            async move { apps.patch_metadata(&name, &Default::default(), &patch).await }
+            async move {
+                apps.patch_metadata(&name, &Default::default(), &patch)
+                    .await
+            }
         };
         let annotating = futures::stream::iter(names.map(annotate)).buffer_unordered(16);
         let annotated = annotating.filter(|result| std::future::ready(result.is_ok()));
@@ -259,7 +266,9 @@ impl Ground {
         };
         let mut writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner);
         *writes.entry(outcome).or_default() += 1;
-        written.ok().and_then(|object| serde_json::to_value(object).ok())
+        written
+            .ok()
+            .and_then(|object| serde_json::to_value(object).ok())
     }
 
     /// Memory, calls and writes of a run.
@@ -281,7 +290,9 @@ impl Ground {
                 call.client_id.as_deref() == Some(victim.client_id.as_str())
                     && victim.corp_ids.contains(&call.corp_id)
             });
-            let status = call.status.map_or("none".to_owned(), |status| status.to_string());
+            let status = call
+                .status
+                .map_or("none".to_owned(), |status| status.to_string());
             *counts.entry((is_victims, status)).or_default() += 1;
         }
         let shown = counts.into_iter().map(|((is_victims, status), count)| {
@@ -298,7 +309,11 @@ impl Ground {
             if let Some(seen) = look().await {
                 return seen;
             }
-            assert!(Instant::now() < deadline, "not seen: {what}\n{}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "not seen: {what}\n{}",
+                self.log()
+            );
             sleep(Duration::from_millis(200)).await;
         }
     }

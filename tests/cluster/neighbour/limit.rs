@@ -30,7 +30,10 @@ impl MemoryLimit {
         let two = Path::new("/sys/fs/cgroup");
         let limits = [("memory.limit_in_bytes", MEMORY)];
         if let Some(group) = group(one, &limits) {
-            let _ = fs::write(group.join("memory.memsw.limit_in_bytes"), MEMORY.to_string());
+            let _ = fs::write(
+                group.join("memory.memsw.limit_in_bytes"),
+                MEMORY.to_string(),
+            );
             return Self::One(group);
         }
         let limits = [("memory.max", MEMORY), ("memory.swap.max", 0)];
@@ -46,7 +49,10 @@ impl MemoryLimit {
         let (script, argument) = match self {
             Self::One(group) | Self::Two(group) => {
                 let processes = group.join("cgroup.procs").display().to_string();
-                (format!("{files}; echo $$ > \"$0\" && exec \"$@\""), processes)
+                (
+                    format!("{files}; echo $$ > \"$0\" && exec \"$@\""),
+                    processes,
+                )
             }
             Self::Data => {
                 let kilobytes = DATA >> 10;

@@ -8,6 +8,7 @@ use dingtalk_token_operator::api::{
 use serde_json::{Value, json};
 
 use super::ground::{Ground, HOSTILE, HOSTILE_SECRET, app, credentials};
+use super::is_chosen;
 
 /// What a Secret of 1 MiB holds beside the other keys.
 const CLIENT_ID: usize = 1_000_000;
@@ -27,12 +28,22 @@ pub async fn huge_client_id(ground: &Ground) {
 }
 
 pub async fn heavy(ground: &Ground) {
-    let heavy = (0..SECRETS).map(|number| match number % 4 {
-        0 => with_record("forged", number, 1_000),
-        1 => with_record("wide", number, ANNOTATIONS / 2),
-        2 => with_label(number),
-        _ => without_label(number),
-    });
+    let kinds: [(&str, fn(&str, usize) -> Value); 4] = [
+        ("forged", |kind, number| with_record(kind, number, 1_000)),
+        ("wide", |kind, number| {
+            with_record(kind, number, ANNOTATIONS / 2)
+        }),
+        ("labelled", with_label),
+        ("plain", without_label),
+    ];
+    let chosen: Vec<_> = kinds
+        .into_iter()
+        .filter(|(kind, _)| is_chosen(kind))
+        .collect();
+    let of_each = SECRETS.checked_div(chosen.len()).unwrap_or_default();
+    let heavy = chosen
+        .into_iter()
+        .flat_map(|(kind, make)| (0..of_each).map(move |number| make(kind, number)));
     ground.attempt_all(heavy).await;
 }
 
@@ -70,12 +81,12 @@ fn with_record(kind: &str, number: usize, client_id: usize) -> Value {
     secret(kind, number, &our_labels(number), &annotations)
 }
 
-fn with_label(number: usize) -> Value {
+fn with_label(kind: &str, number: usize) -> Value {
     let annotations = json!({"example.com/heavy": "x".repeat(ANNOTATIONS)});
-    secret("labelled", number, &our_labels(number), &annotations)
+    secret(kind, number, &our_labels(number), &annotations)
 }
 
-fn without_label(number: usize) -> Value {
+fn without_label(kind: &str, number: usize) -> Value {
     let annotations = json!({"example.com/heavy": "x".repeat(ANNOTATIONS)});
-    secret("plain", number, &json!({}), &annotations)
+    secret(kind, number, &json!({}), &annotations)
 }

@@ -29,7 +29,12 @@ pub async fn fill(ground: &Ground, held: &mut Vec<TcpStream>) {
         for batch in 0..missing.div_ceil(BATCH) {
             let size = BATCH.min(missing - batch * BATCH);
             let opened = (0..size).map(|number| open(address, number % 2 == 0));
-            held.extend(futures::future::join_all(opened).await.into_iter().flatten());
+            held.extend(
+                futures::future::join_all(opened)
+                    .await
+                    .into_iter()
+                    .flatten(),
+            );
         }
     }
     ground.note("idle sockets, most at once", held.len().min(wanted));
@@ -42,7 +47,10 @@ async fn open(address: &str, begins: bool) -> Option<TcpStream> {
     let connected = tokio::time::timeout(patience, connect).await;
     let mut socket = connected.ok()?.ok()?;
     if begins {
-        socket.write_all(b"GET /metrics HTTP/1.1\r\nHo").await.ok()?;
+        socket
+            .write_all(b"GET /metrics HTTP/1.1\r\nHo")
+            .await
+            .ok()?;
     }
     Some(socket)
 }

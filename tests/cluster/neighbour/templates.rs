@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::generator::{Generator, TEMPLATE_MAX};
 use super::ground::{Ground, HOSTILE_SECRET, app, credentials};
+use super::is_chosen;
 
 const CREDENTIALS: &str = "templates";
 /// Organisations that the generated templates loop over.
@@ -54,17 +55,35 @@ fn known() -> Vec<(&'static str, String)> {
         ("less", tree(9, "{{TREE < TREE}}")),
         ("times", far.clone()),
         ("times-text", "{{('}}' * 4000000000)|upper}}".to_owned()),
-        ("joined", format!("{{{{ '}}}}' ~ {} }}}}", "'x' ~ ".repeat(500) + "'x'")),
-        ("hidden-set", hidden("{% set a = ['x'] * 1000000000 %}{{ a }}")),
-        ("hidden-macro", hidden("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}")),
+        (
+            "joined",
+            format!("{{{{ '}}}}' ~ {} }}}}", "'x' ~ ".repeat(500) + "'x'"),
+        ),
+        (
+            "hidden-set",
+            hidden("{% set a = ['x'] * 1000000000 %}{{ a }}"),
+        ),
+        (
+            "hidden-macro",
+            hidden("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"),
+        ),
         ("comment", format!("{{# {{{{ #}}{far}")),
         ("corps", corps),
         ("loops", loops(8, "{{c0.access_token|upper|lower|tojson}}")),
-        ("deep", format!("{{{{ {}{} }}}}", "[".repeat(1500), "]".repeat(1500))),
-        ("parentheses", format!("{{{{ {}site{} }}}}", "(".repeat(1500), ")".repeat(1500))),
+        (
+            "deep",
+            format!("{{{{ {}{} }}}}", "[".repeat(1500), "]".repeat(1500)),
+        ),
+        (
+            "parentheses",
+            format!("{{{{ {}site{} }}}}", "(".repeat(1500), ")".repeat(1500)),
+        ),
         ("not", format!("{{{{ {}site }}}}", "not ".repeat(1000))),
         ("filters", format!("{{{{ site{} }}}}", "|trim".repeat(800))),
-        ("range", "{% for a in range(4000000000) %}x{% endfor %}".to_owned()),
+        (
+            "range",
+            "{% for a in range(4000000000) %}x{% endfor %}".to_owned(),
+        ),
     ]
 }
 
@@ -75,9 +94,7 @@ pub async fn begin(ground: &Ground) {
     ground
         .attempt_all([credentials(CREDENTIALS, CREDENTIALS, HOSTILE_SECRET)])
         .await;
-    let spec = |layout: &str, corp_ids: &[String], data: &Value| {
-        json!({"corpIds": corp_ids, "target": {"layout": layout, "data": data}})
-    };
+    let spec = |layout: &str, corp_ids: &[String], data: &Value| json!({"corpIds": corp_ids, "target": {"layout": layout, "data": data}});
     let mut generator = Generator::new(ground.seed);
     let generated = (0..GENERATED_APPS).map(|number| {
         let templates = (0..TEMPLATES_OF_AN_APP)
@@ -86,18 +103,25 @@ pub async fn begin(ground: &Ground) {
         let spec = spec("Shared", &corp_ids, &templates.into());
         app(&format!("generated-{number}"), CREDENTIALS, &spec)
     });
+    let generated = generated.filter(is_chosen_app);
     ground.attempt_all(generated.collect::<Vec<_>>()).await;
     // Without credentials: nothing has to be fetched first.
     let alone = known().into_iter().map(|(name, template)| {
         let spec = spec("Single", &corp_ids[..1], &json!({"key": template}));
         app(&format!("known-{name}"), "there-are-none", &spec)
     });
+    let alone = alone.filter(is_chosen_app);
     ground.attempt_all(alone).await;
     let with_tokens = known().into_iter().map(|(name, template)| {
         let spec = spec("Shared", &corp_ids, &json!({"key": template}));
         app(&format!("rendered-{name}"), CREDENTIALS, &spec)
     });
+    let with_tokens = with_tokens.filter(is_chosen_app);
     ground.attempt_all(with_tokens).await;
+}
+
+fn is_chosen_app(app: &Value) -> bool {
+    app["metadata"]["name"].as_str().is_some_and(is_chosen)
 }
 
 pub async fn round(ground: &Ground, second: u64) {

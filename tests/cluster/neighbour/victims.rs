@@ -72,7 +72,10 @@ impl Victim {
     /// Makes them known to the stub and to the cluster.
     pub async fn register(ground: &Ground) {
         for client in 0..CLIENTS {
-            let of_client = ground.victims.iter().filter(|victim| victim.client == client);
+            let of_client = ground
+                .victims
+                .iter()
+                .filter(|victim| victim.client == client);
             let corp_ids: Vec<&str> = of_client
                 .flat_map(|victim| victim.corp_ids.iter().map(String::as_str))
                 .collect();
@@ -222,7 +225,11 @@ impl Lookout {
                 return Err(Breach {
                     promise: "no token is fetched more often than its schedule says",
                     whom: format!("{}, {}", key.0, key.1),
-                    how: format!("{} ms after the fetch before, at {}", gap.as_millis(), call.at),
+                    how: format!(
+                        "{} ms after the fetch before, at {}",
+                        gap.as_millis(),
+                        call.at
+                    ),
                 });
             }
         }
@@ -254,7 +261,10 @@ async fn secrets(ground: &Ground) -> kube::Result<Secrets> {
 }
 
 fn found(secrets: &Secrets, victim: &Victim, corp_id: &str) -> Option<Found> {
-    let name = (victim.namespace.to_owned(), format!("{}-token", victim.name));
+    let name = (
+        victim.namespace.to_owned(),
+        format!("{}-token", victim.name),
+    );
     let data = secrets.get(&name)?.data.as_ref()?;
     let prefix = match victim.corp_ids.len() {
         1 => String::new(),
