@@ -59,7 +59,7 @@ async fn withstands(name: &str, attacks: Vec<Attack>) {
         Ok(()) => lookout.look(&ground).await,
         Err(breach) => Err(breach),
     };
-    let result = result.and_then(|()| lookout.pace(&ground));
+    let result = result.and_then(|()| victims::pace(&ground));
     say(&format!("{name}: {}", ground.summary(&lookout)));
     if let Err(breach) = result {
         panic!("{}", report::failure(name, &ground, &breach, began));
@@ -73,7 +73,10 @@ async fn watch(ground: &Ground, lookout: &mut Lookout) -> Breach {
         lookout.look(ground).await
     });
     let mut probes = Probes::default();
-    let probing = every_second(async || probes.probe(ground).await);
+    let probing = every_second(async || {
+        ground.is_alive()?;
+        probes.probe(ground).await
+    });
     tokio::select! {
         breach = looking => breach,
         breach = probing => breach,

@@ -6,12 +6,14 @@ use serde_json::{Value, json};
 
 use super::ground::{Ground, HOSTILE_SECRET, app, credentials};
 use super::is_chosen;
-use super::victims::{CLIENTS, LIFE, client_id};
+use super::victims::{CLIENTS, LIFE, Victim, client_id, client_secret};
 
 /// Of an app that borrows a victim's `client_id`.
 const BORROWED_CORPS: usize = 1_000;
 /// Of each client that fails.
 const CORPS: usize = 50;
+/// A client whose secret the hostile namespace knows.
+const SHARED_CLIENT: usize = 1;
 /// Clients whose calls are never answered.
 const TAR_PITS: usize = 100;
 
@@ -43,22 +45,40 @@ pub async fn ask_for_renewal(ground: &Ground, second: u64) {
 /// How the calls of one client fail.
 struct Way {
     name: String,
+    client_id: String,
+    client_secret: String,
+    corp_ids: Vec<String>,
     behaviour: Behaviour,
     /// Of its organisations, those that get a token nevertheless.
     spared: usize,
 }
 
 impl Way {
+    /// For a client and organisations of its own.
     fn new(name: &str, behaviour: Behaviour) -> Self {
         Self {
             name: name.to_owned(),
+            client_id: name.to_owned(),
+            client_secret: HOSTILE_SECRET.to_owned(),
+            corp_ids: (0..CORPS).map(|corp| format!("{name}x{corp}")).collect(),
             behaviour,
             spared: 0,
         }
     }
 
-    fn corp_id(&self, corp: usize) -> String {
-        format!("{}x{corp}", self.name)
+    fn scripts(&self) -> impl Iterator<Item = Script> {
+        self.corp_ids
+            .iter()
+            .enumerate()
+            .map(|(number, corp_id)| Script {
+                client_id: Some(self.client_id.clone()),
+                corp_id: Some(corp_id.clone()),
+                calls: None,
+                behaviour: match number < self.spared {
+                    true => Behaviour::ExpiresIn(json!(LIFE / 6)),
+                    false => self.behaviour.clone(),
+                },
+            })
     }
 }
 
@@ -76,10 +96,15 @@ fn fail(status: u16, code: &str) -> Behaviour {
     Behaviour::Fail { status, code }
 }
 
-fn ways() -> Vec<Way> {
+fn ways(victims: &[Victim]) -> Vec<Way> {
     let legacy = |errcode| Behaviour::FailLegacy { errcode };
+    let victims = victims.iter().flat_map(|victim| &victim.corp_ids);
     let mut ways = vec![
-        Way::new("ban-corp", legacy(90005)),
+        // Organisations have several apps: theirs may be banned for one of them only.
+        Way {
+            corp_ids: victims.cloned().collect(),
+            ..Way::new("ban-corp", legacy(90005))
+        },
         Way::new("ban-client", legacy(90010)),
         Way::new("ban-address", legacy(90017)),
         Way::new("ban-page", ban_page()),
@@ -93,7 +118,13 @@ fn ways() -> Vec<Way> {
         Way::new("html-success", Behaviour::html(200)),
         Way {
             spared: CORPS / 10,
-            ..Way::new("error", fail(500, "server.error"))
+            ..Way::new("error-own", fail(500, "server.error"))
+        },
+        // Two teams share an app: its client secret is known, and its rate is used by both.
+        Way {
+            client_id: client_id(SHARED_CLIENT),
+            client_secret: client_secret(SHARED_CLIENT),
+            ..Way::new("error-shared", fail(500, "server.error"))
         },
         Way::new("reset", Behaviour::Reset),
     ];
@@ -104,32 +135,19 @@ fn ways() -> Vec<Way> {
 }
 
 pub async fn begin(ground: &Ground) {
-    let ways = ways();
+    let ways = ways(&ground.victims);
     for way in &ways {
-        let corp_ids: Vec<String> = (0..CORPS).map(|corp| way.corp_id(corp)).collect();
-        let ids: Vec<&str> = corp_ids.iter().map(String::as_str).collect();
-        ground.stub().register(&way.name, HOSTILE_SECRET, &ids);
-        // Earlier scripts come first.
-        for corp_id in &corp_ids[..way.spared] {
-            ground.stub().script(Script {
-                client_id: Some(way.name.clone()),
-                corp_id: Some(corp_id.clone()),
-                calls: None,
-                behaviour: Behaviour::ExpiresIn(json!(LIFE / 6)),
-            });
+        let ids: Vec<&str> = way.corp_ids.iter().map(String::as_str).collect();
+        if way.client_id == way.name {
+            ground.stub().register(&way.client_id, HOSTILE_SECRET, &ids);
         }
-        ground.stub().script(Script {
-            client_id: Some(way.name.clone()),
-            corp_id: None,
-            calls: None,
-            behaviour: way.behaviour.clone(),
-        });
+        way.scripts()
+            .for_each(|script| ground.stub().script(script));
     }
-    let secret = |way: &Way| credentials(&way.name, &way.name, HOSTILE_SECRET);
+    let secret = |way: &Way| credentials(&way.name, &way.client_id, &way.client_secret);
     ground.attempt_all(ways.iter().map(secret)).await;
     let app = |way: &Way| {
-        let corp_ids: Vec<String> = (0..CORPS).map(|corp| way.corp_id(corp)).collect();
-        let spec = json!({"corpIds": corp_ids, "target": {"layout": "Shared"}});
+        let spec = json!({"corpIds": way.corp_ids, "target": {"layout": "Shared"}});
         app(&way.name, &way.name, &spec)
     };
     ground.attempt_all(ways.iter().map(app)).await;

@@ -1,6 +1,8 @@
 //! Target Secrets of the hostile namespace's own apps, forged by a team that knows a victim's client
 //! secret, since both use the same app of DingTalk.
 
+use std::fmt::Write as _;
+
 use dingtalk_token_operator::api::{
     ANNOTATION_APP, ANNOTATION_CLIENT_ID, ANNOTATION_CORP_ID, ANNOTATION_CREDENTIALS_UID,
     ANNOTATION_CREDENTIALS_VERSION, ANNOTATION_DATA_DIGEST, ANNOTATION_EXPIRES_AT,
@@ -110,11 +112,10 @@ fn forge(secret: &mut Value, victim: &Victim) {
         }
         secret["stringData"][key] = value.into();
     }
-    let digest: String = hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut digest = String::new();
+    for byte in hash.finalize() {
+        let _ = write!(digest, "{byte:02x}");
+    }
     let annotations = &mut secret["metadata"]["annotations"];
     annotations[ANNOTATION_DATA_DIGEST] = digest.into();
     annotations[ANNOTATION_MINTED_AT] = MINTED_AT.into();

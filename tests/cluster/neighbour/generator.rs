@@ -61,7 +61,7 @@ impl Generator {
         let one = |_| *b"abc \n\"{}%#<>=".choose(&mut self.0).unwrap_or(&b'x') as char;
         let text: String = (0..length).map(one).collect();
         // What would open a tag is none of the grammar's text.
-        text.replace("{", "{ ")
+        text.replace('{', "{ ")
     }
 
     fn variable(&mut self, within: Option<u32>) -> String {

@@ -193,7 +193,7 @@ impl Ground {
         let attempts = objects
             .into_iter()
             .map(|object| self.attempt(object, "test"));
-        let attempts = futures::stream::iter(attempts).buffer_unordered(16);
+        let attempts = futures::stream::iter(attempts).buffer_unordered(4);
         attempts.for_each(|_| async {}).await;
     }
 

@@ -28,65 +28,73 @@ pub async fn huge_client_id(ground: &Ground) {
 }
 
 pub async fn heavy(ground: &Ground) {
-    let kinds: [(&str, fn(&str, usize) -> Value); 4] = [
-        ("forged", |kind, number| with_record(kind, number, 1_000)),
-        ("wide", |kind, number| {
-            with_record(kind, number, ANNOTATIONS / 2)
-        }),
-        ("labelled", with_label),
-        ("plain", without_label),
-    ];
-    let chosen: Vec<_> = kinds
+    let chosen: Vec<_> = Kind::ALL
         .into_iter()
-        .filter(|(kind, _)| is_chosen(kind))
+        .filter(|kind| is_chosen(kind.name()))
         .collect();
     let of_each = SECRETS.checked_div(chosen.len()).unwrap_or_default();
-    let heavy = chosen
-        .into_iter()
-        .flat_map(|(kind, make)| (0..of_each).map(move |number| make(kind, number)));
+    let heavy = (0..of_each).flat_map(|number| chosen.iter().map(move |kind| kind.secret(number)));
     ground.attempt_all(heavy).await;
 }
 
-fn secret(kind: &str, number: usize, labels: &Value, annotations: &Value) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": format!("{kind}-{number}"), "namespace": HOSTILE,
-            "labels": labels, "annotations": annotations},
-        "stringData": {"access_token": "forged"},
-    })
+#[derive(Clone, Copy)]
+enum Kind {
+    /// With a record of many tokens.
+    Forged,
+    /// With a record of tokens whose `client_id` is long.
+    Wide,
+    /// With our label and others' annotations.
+    Labelled,
+    Plain,
 }
 
-fn our_labels(number: usize) -> Value {
-    json!({LABEL_MANAGED_BY: MANAGER, LABEL_APP_UID: format!("uid-{number}")})
+impl Kind {
+    const ALL: [Self; 4] = [Self::Forged, Self::Wide, Self::Labelled, Self::Plain];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Forged => "forged",
+            Self::Wide => "wide",
+            Self::Labelled => "labelled",
+            Self::Plain => "plain",
+        }
+    }
+
+    fn secret(self, number: usize) -> Value {
+        let name = format!("{}-{number}", self.name());
+        let labels = match self {
+            Self::Plain => json!({}),
+            _ => json!({LABEL_MANAGED_BY: MANAGER, LABEL_APP_UID: format!("uid-{number}")}),
+        };
+        let annotations = match self {
+            Self::Forged => record(&name, 1_000),
+            Self::Wide => record(&name, ANNOTATIONS / 2),
+            Self::Labelled | Self::Plain => json!({"example.com/heavy": "x".repeat(ANNOTATIONS)}),
+        };
+        json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": name, "namespace": HOSTILE,
+                "labels": labels, "annotations": annotations},
+            "stringData": {"access_token": "forged"},
+        })
+    }
 }
 
 /// A record of as many tokens as fit beside a `client_id` of this length, which each token has.
-fn with_record(kind: &str, number: usize, client_id: usize) -> Value {
-    let entry = |corp: usize| format!("c{corp:x}=1800000000+7200,");
+fn record(app: &str, client_id: usize) -> Value {
     let room = ANNOTATIONS.saturating_sub(client_id + 1_000);
     let mut tokens = String::new();
     for corp in 0.. {
-        let entry = entry(corp);
+        let entry = format!("c{corp:x}=1800000000+7200,");
         if tokens.len() + entry.len() > room {
             break;
         }
         tokens.push_str(&entry);
     }
-    let annotations = json!({
-        ANNOTATION_APP: format!("{kind}-{number}"), ANNOTATION_SITE: "global",
+    json!({
+        ANNOTATION_APP: app, ANNOTATION_SITE: "global",
         ANNOTATION_CLIENT_ID: "x".repeat(client_id), ANNOTATION_TOKENS: tokens,
         ANNOTATION_CREDENTIALS_UID: "uid", ANNOTATION_CREDENTIALS_VERSION: "1",
         ANNOTATION_DATA_DIGEST: "0".repeat(64),
-    });
-    secret(kind, number, &our_labels(number), &annotations)
-}
-
-fn with_label(kind: &str, number: usize) -> Value {
-    let annotations = json!({"example.com/heavy": "x".repeat(ANNOTATIONS)});
-    secret(kind, number, &our_labels(number), &annotations)
-}
-
-fn without_label(kind: &str, number: usize) -> Value {
-    let annotations = json!({"example.com/heavy": "x".repeat(ANNOTATIONS)});
-    secret(kind, number, &json!({}), &annotations)
+    })
 }

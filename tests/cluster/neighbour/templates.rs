@@ -20,39 +20,53 @@ const AGAIN: u64 = 5;
 /// `for` over a list of one list is an assignment: each level is ten times the one before, by the
 /// names `a`, `b`, `c` and so on.
 fn tree(levels: u8, inside: &str) -> String {
-    let name = |level: u8| char::from(b'a' + level);
+    nested(levels, 10, 1, inside)
+}
+
+/// Two such trees that are equal and have no node in common, `TREE` and `OTHER`.
+fn trees(inside: &str) -> String {
+    nested(6, 100, 2, inside)
+}
+
+fn nested(levels: u8, width: usize, count: usize, inside: &str) -> String {
+    let roots = [b'a', b'A'];
+    let mut elements = ["1".to_owned(), "1".to_owned()];
     let mut template = String::new();
-    let mut element = "1".to_owned();
     for level in 0..levels {
-        let list = vec![element.as_str(); 10].join(",");
-        let _ = write!(template, "{{%for {} in [[{list}]]%}}", name(level));
-        element = name(level).to_string();
+        for (root, element) in roots.iter().zip(&mut elements).take(count) {
+            let list = vec![element.as_str(); width].join(",");
+            *element = char::from(root + level).to_string();
+            let _ = write!(template, "{{%for {element} in [[{list}]]%}}");
+        }
     }
-    let inside = inside.replace("TREE", &element);
-    template + &inside + &"{%endfor%}".repeat(levels.into())
+    let inside = inside.replace("TREE", &elements[0]);
+    let inside = inside.replace("OTHER", &elements[1]);
+    template + &inside + &"{%endfor%}".repeat(usize::from(levels) * count)
+}
+
+/// A loop over the corps within another, so many times.
+fn loops(levels: usize, inside: &str) -> String {
+    let mut template = String::new();
+    for level in 0..levels {
+        let _ = write!(template, "{{%for c{level} in corps%}}");
+    }
+    template + inside + &"{%endfor%}".repeat(levels)
 }
 
 /// Every template that ended the operator, held it up, or got past what should refuse it.
 fn known() -> Vec<(&'static str, String)> {
-    let two_trees = tree(9, "{%if [TREE]==[TREE]%}x{%endif%}");
     let far = "{{(['}}'] * 4000000000)|tojson}}".to_owned();
     let hidden = |what: &str| format!("{{% raw %}}{{{{{{% endraw %}}{what}");
     let corps = "{{corps|tojson}}".repeat(TEMPLATE_MAX / "{{corps|tojson}}".len());
-    let loops = |levels: usize, inside: &str| {
-        let open: String = (0..levels)
-            .map(|level| format!("{{%for c{level} in corps%}}"))
-            .collect();
-        open + inside + &"{%endfor%}".repeat(levels)
-    };
     vec![
         ("tojson", tree(9, "{{TREE|tojson}}")),
         ("shorter", tree(7, "{{TREE|tojson}}")),
         ("print", tree(9, "{{TREE}}")),
         ("length", tree(9, "{{TREE|length}}")),
         ("upper", tree(9, "{{TREE|upper}}")),
-        ("equal", two_trees),
-        ("in", tree(9, "{%if 2 in TREE%}x{%endif%}")),
-        ("less", tree(9, "{{TREE < TREE}}")),
+        ("equal", trees("{%if TREE==OTHER%}x{%endif%}")),
+        ("in", trees("{%if TREE in [OTHER]%}x{%endif%}")),
+        ("less", trees("{{TREE < OTHER}}")),
         ("times", far.clone()),
         ("times-text", "{{('}}' * 4000000000)|upper}}".to_owned()),
         (

@@ -128,7 +128,8 @@ pub struct Lookout {
     /// What was seen last, by `client_id` and organisation.
     expiries: HashMap<(String, String), Timestamp>,
     since: Timestamp,
-    least: SignedDuration,
+    /// The least life that was left of a token.
+    least: Option<SignedDuration>,
 }
 
 impl Lookout {
@@ -148,7 +149,7 @@ impl Lookout {
         Self {
             expiries: HashMap::new(),
             since: Timestamp::now(),
-            least: SignedDuration::MAX,
+            least: None,
         }
     }
 
@@ -196,7 +197,8 @@ impl Lookout {
             let how = format!("it expired at {before:?} and was renewed later only");
             return Err((VALID, how));
         }
-        self.least = self.least.min(expires_at.duration_since(asked_at));
+        let left = expires_at.duration_since(asked_at);
+        self.least = Some(self.least.map_or(left, |least| least.min(left)));
         if expires_at <= asked_at {
             let how = format!("it expired at {expires_at}, and is there at {asked_at}");
             return Err((VALID, how));
@@ -208,42 +210,43 @@ impl Lookout {
         }
     }
 
-    /// None was fetched more often than its schedule allows.
-    pub fn pace(&self, ground: &Ground) -> Result<(), Breach> {
-        let mut fetched: HashMap<(String, String), Timestamp> = HashMap::new();
-        for call in ground.stub().journal() {
-            let Some(client_id) = call.client_id.filter(|_| call.status == Some(200)) else {
-                continue;
-            };
-            let is_victims = ground.victims.iter().any(|victim| {
-                victim.client_id == client_id && victim.corp_ids.contains(&call.corp_id)
-            });
-            let key = (client_id, call.corp_id);
-            let before = fetched.insert(key.clone(), call.at);
-            let gap = before.map(|before| call.at.duration_since(before));
-            if let Some(gap) = gap.filter(|gap| is_victims && *gap < BETWEEN_FETCHES) {
-                return Err(Breach {
-                    promise: "no token is fetched more often than its schedule says",
-                    whom: format!("{}, {}", key.0, key.1),
-                    how: format!(
-                        "{} ms after the fetch before, at {}",
-                        gap.as_millis(),
-                        call.at
-                    ),
-                });
-            }
-        }
-        Ok(())
-    }
-
     pub fn summary(&self) -> String {
-        format!(
-            "{} tokens watched for {} s, the least life left in a Secret was {} s",
-            self.expiries.len(),
-            Timestamp::now().duration_since(self.since).as_secs(),
-            self.least.as_secs(),
-        )
+        let seconds = Timestamp::now().duration_since(self.since).as_secs();
+        let tokens = self.expiries.len();
+        let least = self.least.map_or("not seen".to_owned(), |least| {
+            format!("{} s", least.as_secs())
+        });
+        format!("{tokens} tokens watched for {seconds} s, the least life left in a Secret {least}")
     }
+}
+
+/// No token was fetched more often than its schedule allows.
+pub fn pace(ground: &Ground) -> Result<(), Breach> {
+    let mut fetched: HashMap<(String, String), Timestamp> = HashMap::new();
+    for call in ground.stub().journal() {
+        let Some(client_id) = call.client_id.filter(|_| call.status == Some(200)) else {
+            continue;
+        };
+        let is_victims = ground
+            .victims
+            .iter()
+            .any(|victim| victim.client_id == client_id && victim.corp_ids.contains(&call.corp_id));
+        let key = (client_id, call.corp_id);
+        let before = fetched.insert(key.clone(), call.at);
+        let gap = before.map(|before| call.at.duration_since(before));
+        if let Some(gap) = gap.filter(|gap| is_victims && *gap < BETWEEN_FETCHES) {
+            return Err(Breach {
+                promise: "no token is fetched more often than its schedule says",
+                whom: format!("{}, {}", key.0, key.1),
+                how: format!(
+                    "{} ms after the fetch before, at {}",
+                    gap.as_millis(),
+                    call.at
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 type Secrets = BTreeMap<(String, String), Secret>;
