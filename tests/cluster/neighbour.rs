@@ -36,10 +36,12 @@ use victims::{LIFE, Lookout};
 /// How long an attack is kept up after it began: every token that was valid then expires within
 /// this time, unless it is renewed under attack.
 const HOLD: Duration = Duration::from_secs(LIFE.unsigned_abs() + 5);
+/// Between two looks at all Secrets. What expired in between and was renewed is seen all the same.
+const LOOK: Duration = Duration::from_secs(3);
 /// No attack takes longer to begin.
 const BEGIN: Duration = Duration::from_secs(120);
 /// Control planes of this module that run at once: two cores carry no more in good time.
-static PLANES: Semaphore = Semaphore::const_new(4);
+static PLANES: Semaphore = Semaphore::const_new(3);
 
 /// Whether this part of an attack is carried out.
 fn is_chosen(part: &str) -> bool {
@@ -68,12 +70,12 @@ async fn withstands(name: &str, attacks: Vec<Attack>) {
 
 /// Watches the victims, the process and its probes; returns what is wrong.
 async fn watch(ground: &Ground, lookout: &mut Lookout) -> Breach {
-    let looking = every_second(async || {
+    let looking = every(LOOK, async || {
         ground.is_alive()?;
         lookout.look(ground).await
     });
     let mut probes = Probes::default();
-    let probing = every_second(async || {
+    let probing = every(Duration::from_secs(1), async || {
         ground.is_alive()?;
         probes.probe(ground).await
     });
@@ -84,9 +86,9 @@ async fn watch(ground: &Ground, lookout: &mut Lookout) -> Breach {
 }
 
 /// Until it fails.
-async fn every_second(mut look: impl AsyncFnMut() -> Result<(), Breach>) -> Breach {
+async fn every(period: Duration, mut look: impl AsyncFnMut() -> Result<(), Breach>) -> Breach {
     loop {
-        let next = Instant::now() + Duration::from_secs(1);
+        let next = Instant::now() + period;
         if let Err(breach) = look().await {
             return breach;
         }

@@ -66,19 +66,28 @@ impl Way {
         }
     }
 
-    fn scripts(&self) -> impl Iterator<Item = Script> {
-        self.corp_ids
-            .iter()
-            .enumerate()
-            .map(|(number, corp_id)| Script {
-                client_id: Some(self.client_id.clone()),
-                corp_id: Some(corp_id.clone()),
-                calls: None,
-                behaviour: match number < self.spared {
-                    true => Behaviour::ExpiresIn(json!(LIFE / 6)),
-                    false => self.behaviour.clone(),
-                },
-            })
+    /// Of a client of its own, all calls are meant but for those that are spared; the first script
+    /// that fits a call has it.
+    fn scripts(&self) -> Vec<Script> {
+        let script = |corp_id: Option<&String>, behaviour: &Behaviour| Script {
+            client_id: Some(self.client_id.clone()),
+            corp_id: corp_id.cloned(),
+            calls: None,
+            behaviour: behaviour.clone(),
+        };
+        if self.client_id != self.name {
+            let corp_ids = self.corp_ids.iter();
+            return corp_ids
+                .map(|corp_id| script(Some(corp_id), &self.behaviour))
+                .collect();
+        }
+        let short = Behaviour::ExpiresIn(json!(LIFE / 6));
+        let spared = self.corp_ids[..self.spared].iter();
+        let mut scripts: Vec<Script> = spared
+            .map(|corp_id| script(Some(corp_id), &short))
+            .collect();
+        scripts.push(script(None, &self.behaviour));
+        scripts
     }
 }
 

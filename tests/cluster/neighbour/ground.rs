@@ -314,7 +314,7 @@ impl Ground {
                 "not seen: {what}\n{}",
                 self.log()
             );
-            sleep(Duration::from_millis(200)).await;
+            sleep(Duration::from_secs(1)).await;
         }
     }
 }

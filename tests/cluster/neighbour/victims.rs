@@ -25,6 +25,9 @@ const CORPS_OF_SEVERAL: usize = 3;
 /// that was long on its way to the stub.
 const BETWEEN_FETCHES: SignedDuration = SignedDuration::from_secs(30);
 
+/// What is left of each token when an attack begins: a renewal is due by then.
+const LEFT: SignedDuration = SignedDuration::from_secs(15);
+
 pub struct Victim {
     pub namespace: &'static str,
     pub name: String,
@@ -133,7 +136,7 @@ pub struct Lookout {
 }
 
 impl Lookout {
-    /// Waits until every victim has its tokens.
+    /// Waits until every victim is served.
     pub async fn new(ground: &Ground) -> Self {
         ground
             .eventually("the victims' tokens", async || {
@@ -141,7 +144,10 @@ impl Lookout {
                 let secrets = secrets(ground).await.ok()?;
                 let all = ground.victims.iter().all(|victim| {
                     let mut corp_ids = victim.corp_ids.iter();
-                    corp_ids.all(|corp_id| found(&secrets, victim, corp_id).is_some())
+                    corp_ids.all(|corp_id| {
+                        found(&secrets, victim, corp_id)
+                            .is_some_and(|found| found.expires_at > Timestamp::now() + LEFT)
+                    })
                 });
                 all.then_some(())
             })
