@@ -150,8 +150,9 @@ pub async fn begin(ground: &Ground) {
         if way.client_id == way.name {
             ground.stub().register(&way.client_id, HOSTILE_SECRET, &ids);
         }
-        way.scripts()
-            .for_each(|script| ground.stub().script(script));
+        for script in way.scripts() {
+            ground.stub().script(script);
+        }
     }
     let secret = |way: &Way| credentials(&way.name, &way.client_id, &way.client_secret);
     ground.attempt_all(ways.iter().map(secret)).await;
