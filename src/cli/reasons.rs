@@ -1,6 +1,5 @@
 //! Every reason with its meaning, from the tables that classify by it.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -38,7 +37,7 @@ impl Explained {
             class: Some(class),
             pace,
             holds_back: match row.scope {
-                Scope::Corp => "this token only",
+                Scope::Corp => "this corpId with this client_id only",
                 Scope::Client => "every token of this client_id",
                 Scope::Site => "every token of this site",
             },
@@ -114,6 +113,7 @@ fn shown(signal: Signal) -> String {
     match signal {
         Signal::Code(code) => code.to_owned(),
         Signal::CodeContains(part) => format!("…{part}…"),
+        Signal::LimitNames(family, name) => format!("…{family}…{name}…"),
         Signal::CodePrefix(start) => format!("{start}…"),
         Signal::CodeRange(first, last) => format!("{first} to {last}"),
         Signal::Status(0, _) => "a success without a usable token".to_owned(),
@@ -122,22 +122,30 @@ fn shown(signal: Signal) -> String {
     }
 }
 
-/// The table of reasons, for the documentation.
+/// The table of reasons, for the documentation: one line for all that have the same advice.
 pub fn reasons_markdown() -> String {
-    let mut text = String::from("| reason | what it means | what to do |\n|---|---|---|\n");
-    let mut told = BTreeSet::new();
+    let mut lines: Vec<Explained> = Vec::new();
     for explained in all() {
-        if told.insert((explained.reason, explained.advice)) {
-            let signals = match explained.signals.is_empty() {
-                true => String::new(),
-                false => format!(" ({})", explained.signals.join(", ")),
-            };
-            let _ = writeln!(
-                text,
-                "| `{}` | {}{signals} | {} |",
-                explained.reason, explained.meaning, explained.advice
-            );
+        let key = (explained.reason, explained.advice);
+        match lines
+            .iter_mut()
+            .find(|line| (line.reason, line.advice) == key)
+        {
+            Some(line) => line.signals.extend(explained.signals),
+            None => lines.push(explained),
         }
+    }
+    let mut text = String::from("| reason | what it means | what to do |\n|---|---|---|\n");
+    for line in lines {
+        let signals = match line.signals.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", line.signals.join(", ")),
+        };
+        let _ = writeln!(
+            text,
+            "| `{}` | {}{signals} | {} |",
+            line.reason, line.meaning, line.advice
+        );
     }
     text
 }
@@ -164,7 +172,20 @@ mod tests {
             find("Forbidden.AccessDenied.QpmLimitForApi")[0].reason,
             "Throttled"
         );
+        let suite = &find("Forbidden.AccessDenied.QpsLimitForSuitekeyAndOrgAndApi")[0];
+        assert_eq!(
+            (suite.reason, suite.holds_back),
+            ("Throttled", "this corpId with this client_id only")
+        );
         assert_eq!(find("90010")[0].holds_back, "every token of this client_id");
         assert!(find("never.heard.of.it").is_empty());
+    }
+
+    #[test]
+    fn the_documentation_names_every_signal() {
+        let text = reasons_markdown();
+        for signal in TABLE.iter().flat_map(|row| row.signals) {
+            assert!(text.contains(&shown(*signal)), "{signal:?}");
+        }
     }
 }

@@ -13,6 +13,7 @@ fn every_row_of_the_documented_table() {
         (
             &[
                 "invalid.client",
+                "invalid_client",
                 "invalidClientIdOrSecret",
                 "40001",
                 "40089",
@@ -75,6 +76,8 @@ fn every_row_of_the_documented_table() {
         (
             &[
                 "Forbidden.AccessDenied.QpsLimitForAppkeyAndApi",
+                "Forbidden.AccessDenied.QpsLimitForSuitekeyAndApi",
+                "Forbidden.AccessDenied.QpsLimitForNobodyHasSeenIt",
                 "90018",
                 "90019",
             ],
@@ -97,7 +100,34 @@ fn every_row_of_the_documented_table() {
             Scope::Site,
         ),
         (
-            &["Forbidden.AccessDenied.QpmLimitForAppkeyAndApi", "QpmLimit"],
+            &[
+                "Forbidden.AccessDenied.QpsLimitForSuitekeyAndOrgAndApi",
+                "Forbidden.AccessDenied.QpsLimitForAppkeyAndOrg",
+                "Forbidden.AccessDenied.QpsLimitForOrg",
+                "Forbidden.AccessDenied.QpsLimitForOrgAndApi",
+            ],
+            403,
+            Throttled,
+            throttled(false),
+            Scope::Corp,
+        ),
+        (
+            &[
+                "Forbidden.AccessDenied.QpmLimitForSuitekeyAndOrgAndApi",
+                "Forbidden.AccessDenied.QpmLimitForOrg",
+            ],
+            403,
+            Throttled,
+            throttled(true),
+            Scope::Corp,
+        ),
+        (
+            &[
+                "Forbidden.AccessDenied.QpmLimitForAppkeyAndApi",
+                "Forbidden.AccessDenied.QpmLimitForSuitekeyAndApi",
+                "Forbidden.AccessDenied.QpmLimitForApi",
+                "QpmLimit",
+            ],
             403,
             Throttled,
             throttled(true),

@@ -1,0 +1,196 @@
+//! The table of failures.
+
+use super::Signal::{Code, CodeContains, CodePrefix, CodeRange, LimitNames, Status};
+use super::{Class, Reason, Row, Scope};
+
+/// Every known failure, the more specific signals first.
+///
+/// Sources: DingTalk's documentation of the endpoint and its global error codes.
+pub const TABLE: &[Row] = &[
+    Row {
+        signals: &[
+            Code("invalid.client"),
+            Code("invalid_client"),
+            Code("invalidClientIdOrSecret"),
+            Code("40001"),
+            Code("40089"),
+            Code("40096"),
+        ],
+        reason: Reason::InvalidCredentials,
+        class: Class::User,
+        scope: Scope::Corp,
+        advice: "put the ClientID and ClientSecret of the app's page in the developer console into the credentials Secret; check that spec.site is the site the app was made on",
+    },
+    Row {
+        signals: &[
+            Code("unauthorized.client"),
+            Code("invalidAuthInfo"),
+            Code("41030"),
+            Code("48004"),
+            Code("50003"),
+        ],
+        reason: Reason::AppNotAuthorized,
+        class: Class::User,
+        scope: Scope::Corp,
+        advice: "authorise, enable or publish the app in this organisation, with permission qyapi_base",
+    },
+    Row {
+        signals: &[
+            Code("invalidCorpId"),
+            Code("33001"),
+            Code("40013"),
+            Code("50005"),
+            Code("70001"),
+        ],
+        reason: Reason::InvalidCorpId,
+        class: Class::User,
+        scope: Scope::Corp,
+        advice: "correct spec.corpIds: the organisation's CorpId is on the home page of the developer console",
+    },
+    Row {
+        signals: &[CodeContains("IpNotInWhiteList"), Code("60020")],
+        reason: Reason::IpNotAllowed,
+        class: Class::User,
+        scope: Scope::Corp,
+        advice: "add the cluster's egress address to the app's server IP allow-list",
+    },
+    Row {
+        signals: &[CodeContains("ApiCountLimitForOrg"), Code("90020")],
+        reason: Reason::QuotaExceeded,
+        class: Class::Hourly,
+        scope: Scope::Corp,
+        advice: "the organisation's quota of API calls is used up: wait for its reset or buy more",
+    },
+    Row {
+        signals: &[
+            Code("unsupported.grant.type"),
+            CodePrefix("Missing"),
+            Code("Invalidbody"),
+            Code("InvalidAction.NotFound"),
+            Code("404"),
+            Code("405"),
+            Status(405, 405),
+            Status(300, 399),
+        ],
+        reason: Reason::RequestRejected,
+        class: Class::Hourly,
+        scope: Scope::Corp,
+        advice: "check the site's URL in the operator's --site flag; if it is right, report a bug of the operator",
+    },
+    Row {
+        signals: &[LimitNames("QpsLimitFor", "Org")],
+        reason: Reason::Throttled,
+        class: Class::Throttled { per_minute: false },
+        scope: Scope::Corp,
+        advice: "find out who else calls DingTalk for this organisation with this client_id; the operator slows down by itself",
+    },
+    Row {
+        signals: &[LimitNames("QpmLimitFor", "Org")],
+        reason: Reason::Throttled,
+        class: Class::Throttled { per_minute: true },
+        scope: Scope::Corp,
+        advice: "find out who else calls DingTalk for this organisation with this client_id; the operator slows down by itself",
+    },
+    Row {
+        signals: &[CodeContains("QpmLimit")],
+        reason: Reason::Throttled,
+        class: Class::Throttled { per_minute: true },
+        scope: Scope::Client,
+        advice: "find out who else calls DingTalk with this client_id; the operator slows down by itself",
+    },
+    Row {
+        signals: &[
+            CodeContains("QpsLimitForApi"),
+            Code("90002"),
+            Code("systemBusy"),
+            Code("system.busy"),
+            Code("systemError.busy"),
+            Status(429, 429),
+        ],
+        reason: Reason::Throttled,
+        class: Class::Throttled { per_minute: false },
+        scope: Scope::Site,
+        advice: "nothing: the site is busy, and the operator slows down by itself",
+    },
+    // An app, a suite, or what nobody has seen yet: a client_id's pause is the middle between a
+    // corp's, which may be too little, and a site's, which would hold back everybody.
+    Row {
+        signals: &[CodeContains("QpsLimitFor"), CodeRange(90018, 90019)],
+        reason: Reason::Throttled,
+        class: Class::Throttled { per_minute: false },
+        scope: Scope::Client,
+        advice: "find out who else calls DingTalk with this client_id; the operator slows down by itself",
+    },
+    Row {
+        signals: &[CodeRange(90003, 90008)],
+        reason: Reason::Banned,
+        class: Class::Banned,
+        scope: Scope::Corp,
+        advice: "find out what else calls DingTalk for this organisation; the operator waits until the ban ends",
+    },
+    Row {
+        signals: &[CodeRange(90009, 90014)],
+        reason: Reason::Banned,
+        class: Class::Banned,
+        scope: Scope::Client,
+        advice: "find out what else calls DingTalk with this client_id; the operator waits until the ban ends",
+    },
+    Row {
+        signals: &[Code("90017")],
+        reason: Reason::Banned,
+        class: Class::Banned,
+        scope: Scope::Site,
+        advice: "calls for too many corpIds come from this address: take those off that do not exist, and find out what else calls DingTalk from here; the operator waits until the ban ends",
+    },
+    Row {
+        signals: &[Code("90001"), Code("1111")],
+        reason: Reason::Banned,
+        class: Class::Banned,
+        scope: Scope::Site,
+        advice: "find out what else calls DingTalk from this address; the operator waits until the ban ends",
+    },
+    Row {
+        signals: &[Code("unknownError")],
+        reason: Reason::UnknownError,
+        class: Class::Unknown,
+        scope: Scope::Corp,
+        advice: "check spec.corpIds, the app and spec.site: DingTalk gives unknownError for an unknown corpId, too",
+    },
+    Row {
+        signals: &[
+            Code("server.error"),
+            Code("serviceBusy"),
+            Code("service.timeout"),
+            Code("-1"),
+            Status(500, 599),
+        ],
+        reason: Reason::ServerError,
+        class: Class::Transient,
+        scope: Scope::Corp,
+        advice: "nothing: the operator tries again; if it lasts, look at DingTalk's status page",
+    },
+    Row {
+        signals: &[Status(400, 499)],
+        reason: Reason::RequestRejected,
+        class: Class::User,
+        scope: Scope::Corp,
+        advice: "look the code up in DingTalk's list of error codes; check credentials, corpId and site",
+    },
+    // What is left is a success without a usable token.
+    Row {
+        signals: &[Status(0, 999)],
+        reason: Reason::InvalidResponse,
+        class: Class::Garbled,
+        scope: Scope::Corp,
+        advice: "check the site's URL in the operator's --site flag, and any proxy in between",
+    },
+];
+
+/// What no answer at all means; it has no signal that an answer could carry.
+pub const UNREACHABLE: Row = Row {
+    signals: &[],
+    reason: Reason::EndpointUnreachable,
+    class: Class::Transient,
+    scope: Scope::Corp,
+    advice: "check DNS, egress rules, proxy and CA bundle between the operator and the site",
+};
