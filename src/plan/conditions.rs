@@ -9,6 +9,7 @@ use super::memory::renew_request;
 use super::problem::{
     PENDING, Problem, RENEWAL_NOT_EXTENDED, SUSPENDED, TOKEN_EXPIRED, TOKENS_VALID, problem, shown,
 };
+use super::renewals::Renewals;
 use super::schedule::is_clamped;
 use super::step::{CorpSettled, Settled};
 use super::token::whole_seconds;
@@ -285,11 +286,7 @@ fn renewed(
     let next = next
         .map(|next| format!("next renewal at {next}"))
         .unwrap_or_default();
-    if memory.corps.values().any(|corp| corp.is_unextended()) {
-        let message = format!(
-            "DingTalk gives no more life than a token has before it expires, the first at {}; {next}",
-            shown(first.expires_at)
-        );
+    if let Some(message) = not_extended(memory, *first, &next) {
         return ("True", RENEWAL_NOT_EXTENDED, message);
     }
     let clamped = if is_clamped(*first, app.spec.renew_before()) {
@@ -302,6 +299,23 @@ fn renewed(
         TOKENS_VALID,
         format!("the last renewal succeeded; {next}{clamped}"),
     )
+}
+
+/// What there is to say of corps whose tokens are not renewed at the usual time.
+fn not_extended(memory: &Memory, first: Lifetime, next: &str) -> Option<String> {
+    let has = |of: fn(&Renewals) -> bool| memory.corps.values().any(|corp| of(&corp.renewals()));
+    if has(|renewals| matches!(renewals, Renewals::AfterExpiry { .. })) {
+        return Some(format!(
+            "DingTalk returns no token with more life before the present one expires, the first at {}: expect a gap of some seconds then; {next}",
+            shown(first.expires_at)
+        ));
+    }
+    has(|renewals| matches!(renewals, Renewals::Late { .. })).then(|| {
+        format!(
+            "a renewal at the usual time brought no more life than the token had, so the next comes closer to its expiry, the first at {}; {next}",
+            shown(first.expires_at)
+        )
+    })
 }
 
 /// The most frequent reason, and what there is to say of all.

@@ -5,17 +5,14 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::backoff::delay;
-use super::schedule::{Schedule, jitter, next_fetch, renewal_at};
+use super::renewals::{Renewals, Repeated};
+use super::schedule::{FETCH_FLOOR, Schedule, jitter};
 use super::token::lifetime;
 use super::{Held, KnownCredentials, Lifetime, ObjectVersion, TokenRecord};
 use crate::dingtalk::{Class, Failure, Fingerprint, Minted, Rank};
 
 /// Expiries this close are the same expiry, seen through two round trips.
 const SAME_EXPIRY: SignedDuration = SignedDuration::from_secs(5);
-/// After so many renewals ahead of expiry that brought no more life, none is tried any more.
-const UNEXTENDED_MAX: u32 = 2;
-/// Only every so many lifetimes, to see whether that has changed: three calls in a hundred.
-const PROBE_EVERY: u32 = 32;
 
 /// While a site is down for all, a corp asks again so soon; the queue probes the site at its own
 /// pace, whoever waits.
@@ -106,10 +103,8 @@ pub struct Corp {
     pub is_attempted: bool,
     /// The failure of a former process, and since when it lasts.
     pub former_failure: Option<(String, Timestamp)>,
-    /// How many renewals in a row, ahead of expiry, brought no more life.
-    unextended: u32,
-    /// Where renewals ahead of expiry bring no more life: for how many lifetimes none was tried.
-    barren: Option<u32>,
+    /// When a token is renewed, as earlier renewals taught.
+    renewals: Renewals,
     renewal: Option<(Lifetime, Option<Duration>, Schedule)>,
     retry: Option<Schedule>,
     /// A minute after the last attempt.
@@ -117,15 +112,15 @@ pub struct Corp {
 }
 
 impl Corp {
-    /// Not before `at`, as a former process decided.
-    pub fn resume(&mut self, at: Timestamp, is_barren: bool, now: Timestamp) {
+    /// Not before `at`, as a former process decided, and what it had learnt.
+    pub fn resume(&mut self, at: Timestamp, renewals: Renewals, now: Timestamp) {
         self.retry = Some(Schedule::at(now, at));
-        self.barren = is_barren.then_some(0);
+        self.renewals = renewals;
     }
 
-    /// Whether renewals ahead of expiry bring no more life.
-    pub fn is_unextended(&self) -> bool {
-        self.unextended > 0 || self.barren.is_some()
+    /// When a token is renewed, as earlier renewals taught.
+    pub fn renewals(&self) -> Renewals {
+        self.renewals
     }
 
     /// To be called before anything is decided.
@@ -158,7 +153,8 @@ impl Corp {
             *of == lifetime && *before == renew_before
         };
         if self.renewal.as_ref().is_none_or(|renewal| !fits(renewal)) {
-            let at = renewal_at(lifetime, renew_before, jitter(uid, lifetime.expires_at));
+            let jitter = jitter(uid, lifetime.expires_at);
+            let at = self.renewals.at(lifetime, renew_before, jitter);
             self.renewal = Some((lifetime, renew_before, Schedule::at(now, at)));
         }
         self.renewal.map(|(.., schedule)| schedule.at)
@@ -193,7 +189,7 @@ impl Corp {
 
     /// Whether the next fetch is an ordinary renewal, which may be made a little earlier.
     pub fn is_renewal(&self) -> bool {
-        self.retry.is_none() && !self.is_unextended()
+        self.retry.is_none() && self.renewals == Renewals::Usual
     }
 
     /// Whether a change of the spec makes a failed attempt worth repeating.
@@ -234,19 +230,8 @@ impl Corp {
             let old = old.lifetime.expires_at;
             record.lifetime.expires_at.duration_since(old)
         });
-        let early = previous
-            .as_ref()
-            .is_some_and(|old| now < old.lifetime.expires_at);
-        let is_telling = previous.as_ref().is_some_and(|old| {
-            let elapsed = record
-                .lifetime
-                .minted_at
-                .duration_since(old.lifetime.minted_at);
-            elapsed.abs() > SAME_EXPIRY * 2
-        });
-        if is_telling || !early {
-            let unextended = early && gained.is_some_and(|gained| gained <= SAME_EXPIRY);
-            self.learn(early, unextended);
+        if let Some(old) = &previous {
+            self.learn(uid, old, &record, minting.renew_before, now);
         }
         if !same_value && previous.is_some() {
             self.value_changed_at = Some(record.lifetime.minted_at);
@@ -276,11 +261,8 @@ impl Corp {
         self.request_done.clone_from(&minting.request);
         self.forced_from = Some(Schedule::after(now, FORCED_PACE));
         let jitter = jitter(uid, lifetime.expires_at);
-        let unextended = match self.barren {
-            Some(lifetimes) if lifetimes < PROBE_EVERY => UNEXTENDED_MAX,
-            _ => self.unextended,
-        };
-        let at = next_fetch(lifetime, minting.renew_before, jitter, unextended, now);
+        let at = self.renewals.at(lifetime, minting.renew_before, jitter);
+        let at = at.max(now + FETCH_FLOOR);
         self.renewal = Some((lifetime, minting.renew_before, Schedule::at(now, at)));
         !same_value
     }
@@ -317,22 +299,38 @@ impl Corp {
         self.retry = None;
     }
 
-    /// Learns from a success whether a renewal ahead of expiry brings more life.
-    fn learn(&mut self, early: bool, unextended: bool) {
-        match (early, unextended) {
-            (true, false) => (self.unextended, self.barren) = (0, None),
-            (true, true) if self.barren.is_some() => {
-                (self.unextended, self.barren) = (UNEXTENDED_MAX, Some(0));
-            }
-            (true, true) => {
-                self.unextended += 1;
-                self.barren = (self.unextended >= UNEXTENDED_MAX).then_some(0);
-            }
-            (false, _) => {
-                self.unextended = 0;
-                self.barren = self.barren.map(|lifetimes| lifetimes.saturating_add(1));
-            }
+    /// Learns from a fetch that replaced the token `old` whether renewals bring more life.
+    fn learn(
+        &mut self,
+        uid: &str,
+        old: &TokenRecord,
+        new: &TokenRecord,
+        renew_before: Option<Duration>,
+        now: Timestamp,
+    ) {
+        if old.lifetime.expires_at <= now {
+            self.renewals = self.renewals.expired();
+            return;
         }
+        // A token of another app is no repetition, and one that was just fetched has no life to gain.
+        let elapsed = new
+            .lifetime
+            .minted_at
+            .duration_since(old.lifetime.minted_at);
+        if old.client_id != new.client_id || elapsed.abs() <= SAME_EXPIRY * 2 {
+            return;
+        }
+        let gained = new
+            .lifetime
+            .expires_at
+            .duration_since(old.lifetime.expires_at);
+        self.renewals = self.renewals.repeated(&Repeated {
+            lifetime: old.lifetime,
+            renew_before,
+            jitter: jitter(uid, old.lifetime.expires_at),
+            at: now,
+            is_extended: gained > SAME_EXPIRY,
+        });
     }
 
     /// An outage that began at `since` is over: a corp that has failed in it, and not before, is

@@ -12,7 +12,8 @@ use super::data::{Data, Shape};
 use super::desired::Write;
 use super::problem::RENEWAL_NOT_EXTENDED;
 use super::refresh::Unrefreshed;
-use super::schedule::Schedule;
+use super::renewals::Renewals;
+use super::schedule::{Lifetime, Schedule};
 use super::target::Recorded;
 use super::templates::{TemplateError, Templates};
 use super::token::whole_seconds;
@@ -145,13 +146,22 @@ impl Memory {
             let failed = Reason::iter().any(|one| Some(one.as_str()) == reason);
             let keeps_time = paced || unextended || (failed && seen.expires_at.is_some());
             let next = time(&seen.next_attempt_at);
-            let is_barren = unextended && !failed && next >= time(&seen.expires_at);
+            let renewals = match (time(&seen.renewed_at), time(&seen.expires_at), next) {
+                (Some(minted_at), Some(expires_at), Some(next)) if unextended && !failed => {
+                    let lifetime = Lifetime {
+                        minted_at,
+                        expires_at,
+                    };
+                    Renewals::resumed(lifetime, app.spec.renew_before(), next)
+                }
+                _ => Renewals::Usual,
+            };
             if let Some(next) = next.filter(|next| keeps_time && *next > now) {
                 let latest = match failed {
                     true => now + SignedDuration::from_hours(1),
                     false => Timestamp::MAX,
                 };
-                corp.resume(next.min(latest), is_barren, now);
+                corp.resume(next.min(latest), renewals, now);
             }
         }
         memory

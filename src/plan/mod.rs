@@ -18,6 +18,7 @@ mod problem;
 mod reference;
 mod refresh;
 mod refusal;
+mod renewals;
 mod restart;
 mod schedule;
 mod step;
@@ -32,6 +33,8 @@ mod tests;
 mod tests_assembly;
 #[cfg(test)]
 mod tests_corps;
+#[cfg(test)]
+mod tests_renewals;
 
 pub use assembly::{Assembled, Assembly};
 pub use backoff::{Pace, delay};

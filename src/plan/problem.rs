@@ -60,7 +60,7 @@ pub struct LocalReason {
 pub const TOKENS_VALID: &str = "TokensValid";
 /// Reason of `Ready` once a token in a Secret has expired.
 pub const TOKEN_EXPIRED: &str = "TokenExpired";
-/// Reason of `Renewed` where the endpoint gives no more life before the token expires.
+/// Reason of `Renewed` if renewals at the usual time bring no more life.
 pub const RENEWAL_NOT_EXTENDED: &str = "RenewalNotExtended";
 /// Reason before the first outcome.
 pub const PENDING: &str = "Pending";
@@ -101,8 +101,8 @@ pub const LOCAL_REASONS: &[LocalReason] = &[
     },
     LocalReason {
         reason: RENEWAL_NOT_EXTENDED,
-        meaning: "a fetch ahead of expiry gives no more life than the token has, so the next comes right after expiry",
-        advice: "nothing; programs must expect a gap of some seconds at each expiry",
+        meaning: "a renewal at the usual time brought no more life than the token had, so the next comes closer to its expiry or, if that does not help either, right after it",
+        advice: "nothing; if the message says so, programs must expect a gap of some seconds at each expiry",
     },
     LocalReason {
         reason: PENDING,

@@ -94,20 +94,3 @@ pub fn jitter(uid: &str, expires_at: Timestamp) -> f64 {
     let number = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
     f64::from(number) / f64::from(u32::MAX)
 }
-
-/// When to fetch after a success at `now`; `unextended` counts the renewals in a row that brought
-/// no more life.
-pub fn next_fetch(
-    lifetime: Lifetime,
-    renew_before: Option<Duration>,
-    jitter: f64,
-    unextended: u32,
-    now: Timestamp,
-) -> Timestamp {
-    let at = match unextended {
-        0 => renewal_at(lifetime, renew_before, jitter),
-        1 => now + lifetime.expires_at.duration_since(now) / 2,
-        _ => lifetime.expires_at + SignedDuration::from_secs(1),
-    };
-    at.max(now + FETCH_FLOOR)
-}

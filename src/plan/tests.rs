@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use super::backoff::Pace;
-use super::schedule::{FETCH_FLOOR, Lifetime, is_clamped, jitter, next_fetch, renewal_at};
+use super::schedule::{FETCH_FLOOR, Lifetime, is_clamped, jitter, renewal_at};
 use super::*;
 use crate::api::DingTalkApp;
 use crate::dingtalk::{AccessToken, Class, Credentials, Failure, Fingerprint, Minted, TABLE};
@@ -457,18 +457,6 @@ fn a_token_of_two_hours_is_renewed_after_eighty_minutes_and_a_little_earlier_by_
 }
 
 #[test]
-fn a_renewal_without_more_life_comes_again_after_half_of_it_and_then_after_expiry() {
-    let lifetime = Lifetime {
-        minted_at: at(0),
-        expires_at: at(7200),
-    };
-    let next = |unextended, now| next_fetch(lifetime, None, 0.0, unextended, at(now));
-    assert_eq!(next(1, 4800), at(6000));
-    assert_eq!(next(2, 6000), at(7201));
-    assert_eq!(next(1, 7199), at(7204), "never twice within 5 s");
-}
-
-#[test]
 fn a_clock_that_is_set_back_does_not_put_a_renewal_off_by_as_much() {
     let mut world = World::new();
     let outcome = Outcome::Token {
@@ -544,27 +532,6 @@ fn a_token_that_is_fetched_again_at_once_says_nothing_of_whether_renewals_extend
     let next = only(&settled).next_attempt.expect("planned");
     let wait = next.duration_since(world.now).as_secs();
     assert!((4440..=4800).contains(&wait), "an ordinary renewal: {wait}");
-}
-
-#[test]
-fn where_early_renewals_bring_nothing_they_are_not_tried_in_the_next_lifetimes() {
-    let mut world = World::new();
-    let start = world.now;
-    let mut expires_at = start;
-    while world.now.duration_since(start) < SignedDuration::from_hours(24) {
-        if expires_at <= world.now {
-            expires_at = world.now + SignedDuration::from_hours(2);
-        }
-        let left = expires_at.duration_since(world.now).as_secs();
-        let same = Outcome::Token {
-            life: left.unsigned_abs(),
-            fresh: left == 7200,
-        };
-        let settled = world.settle(&same);
-        world.now = only(&settled).next_attempt.expect("planned");
-    }
-    // Twelve lifetimes, and two renewals of the first that brought nothing.
-    assert!(world.attempts.len() <= 14, "{:?}", world.attempts);
 }
 
 #[test]
