@@ -19,7 +19,7 @@ const SAME_EXPIRY: SignedDuration = SignedDuration::from_secs(5);
 const OUTAGE_RETRY: Duration = Duration::from_secs(2);
 
 /// A person's requests for a renewal are obeyed this often.
-const FORCED_PACE: Duration = Duration::from_secs(60);
+const FORCED_PACE: SignedDuration = SignedDuration::from_secs(60);
 
 /// An attempt that failed.
 #[derive(Clone, Debug)]
@@ -107,8 +107,7 @@ pub struct Corp {
     renewals: Renewals,
     renewal: Option<(Lifetime, Option<Duration>, Schedule)>,
     retry: Option<Schedule>,
-    /// A minute after the last attempt.
-    forced_from: Option<Schedule>,
+    attempted_at: Option<Timestamp>,
 }
 
 impl Corp {
@@ -131,9 +130,7 @@ impl Corp {
         if let Some(schedule) = &mut self.retry {
             schedule.notice_clock(now);
         }
-        if let Some(schedule) = &mut self.forced_from {
-            schedule.notice_clock(now);
-        }
+        self.attempted_at = self.attempted_at.map(|at| at.min(now));
         self.unwritten_since = self.unwritten_since.map(|since| since.min(now));
     }
 
@@ -163,7 +160,7 @@ impl Corp {
     /// From when on a person's request for a renewal is obeyed: a minute after the last attempt, and
     /// not before a limit that the site has named is over.
     pub fn forced_at(&self, now: Timestamp) -> Timestamp {
-        let paced = self.forced_from.map_or(now, |schedule| schedule.at);
+        let paced = self.attempted_at.map_or(now, |at| at + FORCED_PACE);
         let is_limited = self.failing.as_ref().is_some_and(|failing| {
             matches!(
                 failing.failure.class,
@@ -192,11 +189,12 @@ impl Corp {
         self.retry.is_none() && self.renewals == Renewals::Usual
     }
 
-    /// Whether a change of the spec makes a failed attempt worth repeating.
-    pub fn spec_changed_since_failure(&self, generation: Option<i64>) -> bool {
-        self.failing.as_ref().is_some_and(|failing| {
+    /// From when on a failed attempt is worth repeating because the spec has changed since.
+    pub fn spec_retry_at(&self, generation: Option<i64>) -> Option<Timestamp> {
+        self.failing.as_ref().filter(|failing| {
             failing.generation != generation && failing.failure.class.needs_a_person()
-        })
+        })?;
+        Some(self.attempted_at? + FETCH_FLOOR)
     }
 
     /// Takes note of a token that was minted by the request that started at `requested_at`; tells
@@ -259,7 +257,7 @@ impl Corp {
             self.unwritten_since.get_or_insert(now);
         }
         self.request_done.clone_from(&minting.request);
-        self.forced_from = Some(Schedule::after(now, FORCED_PACE));
+        self.attempted_at = Some(now);
         let jitter = jitter(uid, lifetime.expires_at);
         let at = self.renewals.at(lifetime, minting.renew_before, jitter);
         let at = at.max(now + FETCH_FLOOR);
@@ -375,7 +373,7 @@ impl Corp {
         };
         let streak_since = self.failing.as_ref().map_or(now, |old| old.streak_since);
         self.is_attempted = true;
-        self.forced_from = Some(Schedule::after(now, FORCED_PACE));
+        self.attempted_at = Some(now);
         let wait = match is_site_down {
             true => OUTAGE_RETRY,
             false => delay(failure.class, streak, random, failure.wait, life_left),

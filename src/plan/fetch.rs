@@ -94,11 +94,17 @@ fn fetch(
         corp.tried = Some(known.fingerprint);
         corp.minted_with = corp.tried;
     }
-    let is_changed_spec = corp.spec_changed_since_failure(generation);
+    let (forced_at, spec_retry_at) = (corp.forced_at(now), corp.spec_retry_at(generation));
     let tried = corp.tried;
-    let is_due = next.is_none_or(|at| at <= now)
-        || memory.open_request(app, corp_id, token).is_some()
-        || is_changed_spec;
+    // What people do to an app has a pace, however often they do it.
+    let request = memory.open_request(app, corp_id, token);
+    let asked_at = request
+        .map(|_| forced_at)
+        .into_iter()
+        .chain(spec_retry_at)
+        .min();
+    let next = next.map(|next| asked_at.map_or(next, |at| at.min(next)));
+    let is_due = next.is_none_or(|at| at <= now);
     if let Some(problem) = &memory.credentials_problem {
         let changed = match &view.credentials {
             CredentialsSeen::Unknown => false,

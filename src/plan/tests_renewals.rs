@@ -275,7 +275,13 @@ fn an_outage_during_the_learnt_minutes_does_not_start_another_search() {
     world.now = next;
     let minting = world.minting();
     let failure = Failure::of(&UNREACHABLE);
-    world.corp.failed(&minting, failure, None, 0.5, next);
+    let attempt = FailedAttempt {
+        failure,
+        life_left: None,
+        is_site_down: false,
+        random: 0.5,
+    };
+    world.corp.failed(&minting, attempt, next);
     world.now = world.expires_at().expect("held") + SignedDuration::from_mins(1);
     world.fetch();
     let left = |renewals| match renewals {

@@ -738,11 +738,6 @@ impl Operator {
         peak.and_then(|peak| peak.parse().ok()).expect("a number")
     }
 
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// How it ended, where it has.
     pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
         self.child.try_wait().expect("a status")
