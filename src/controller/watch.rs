@@ -120,8 +120,9 @@ pub fn lighten(app: &mut DingTalkApp) {
     let annotations = app.metadata.annotations.iter_mut();
     for request in annotations.flat_map(|annotations| annotations.values_mut()) {
         // Of a longer one, the beginning counts.
-        let end = request.floor_char_boundary(RENEW_REQUEST_MAX);
-        request.truncate(end);
+        let ends = (0..=RENEW_REQUEST_MAX.min(request.len())).rev();
+        let end = ends.into_iter().find(|end| request.is_char_boundary(*end));
+        request.truncate(end.unwrap_or_default());
         request.shrink_to_fit();
     }
     let corps = app.spec.corp_ids.len();
@@ -320,7 +321,7 @@ pub fn report(what: &str, error: &watcher::Error) {
 mod tests {
     use super::*;
 
-    fn app(more: serde_json::Value) -> DingTalkApp {
+    fn app(more: &serde_json::Value) -> DingTalkApp {
         let mut app = serde_json::json!({
             "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
             "metadata": {"name": "payroll", "namespace": "hr"},
@@ -335,7 +336,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_an_apps_metadata_but_what_is_used() {
         let heavy = "\u{e9}".repeat(100_000);
-        let mut app = app(serde_json::json!({"metadata": {
+        let mut app = app(&serde_json::json!({"metadata": {
             "name": "payroll", "namespace": "hr", "uid": "u1",
             "labels": {"a": "b"}, "finalizers": [heavy],
             "annotations": {"heavy": heavy, ANNOTATION_RENEW_REQUESTED_AT: heavy},
@@ -353,7 +354,7 @@ mod tests {
     fn a_status_that_is_not_ours_by_its_size_is_not_kept() {
         let status = |length: usize| {
             let corp = serde_json::json!({"corpId": "ding1", "secretName": "x".repeat(length)});
-            let mut app = app(serde_json::json!({"status": {"corps": [corp]}}));
+            let mut app = app(&serde_json::json!({"status": {"corps": [corp]}}));
             lighten(&mut app);
             app.status.is_some()
         };

@@ -342,6 +342,7 @@ impl TargetMeta {
     }
 
     /// A target past its bounds in the same state: of one that there is no room for, no more is kept.
+    #[must_use]
     pub fn past_bounds(&self) -> Self {
         Self {
             version: self.version.clone(),

@@ -133,20 +133,20 @@ impl Admission {
 
     /// Counts an app, in place of what it counted for before; returns the others that this moves, and
     /// itself if it moves.
-    pub fn put(&mut self, app: &AppRef, age: Age, load: Load) -> Moved {
+    pub fn put(&mut self, app: &AppRef, age: &Age, load: Load) -> Moved {
         let mut moved = Moved::default();
         let was_served = self.take(app);
         let name = app.namespace.clone().unwrap_or_default();
         let namespace = self.namespaces.entry(name).or_default();
         self.ages.insert(app.clone(), age.clone());
         let oldest_refused = namespace.refused.first_key_value();
-        if oldest_refused.is_some_and(|(oldest, _)| *oldest < age) {
+        if oldest_refused.is_some_and(|(oldest, _)| oldest < age) {
             namespace.refused.insert(age.clone(), (app.clone(), load));
         } else {
             namespace.serve(age.clone(), app.clone(), load);
         }
         namespace.balance(&self.limits, &mut moved);
-        let is_served = namespace.served.contains_key(&age);
+        let is_served = namespace.served.contains_key(age);
         // It may have been moved back and forth here.
         moved.served.retain(|other| other != app);
         moved.refused.retain(|other| other != app);
@@ -227,7 +227,7 @@ mod tests {
         for order in [[1, 2, 3, 4, 5], [5, 4, 3, 2, 1], [3, 5, 1, 4, 2]] {
             let mut admission = with(3, usize::MAX);
             for n in order {
-                admission.put(&app(n), age(n), load(1));
+                admission.put(&app(n), &age(n), load(1));
             }
             assert_eq!(refused(&admission, 1..6), [4, 5], "{order:?}");
             let bound = admission.refusal(&app(5)).map(|refusal| refusal.bound);
@@ -239,7 +239,7 @@ mod tests {
     fn room_serves_the_oldest_that_waits() {
         let mut admission = with(2, usize::MAX);
         for n in 1..5 {
-            admission.put(&app(n), age(n), load(1));
+            admission.put(&app(n), &age(n), load(1));
         }
         let moved = admission.remove(&app(1));
         assert_eq!((moved.served, moved.refused), (vec![app(3)], vec![]));
@@ -255,34 +255,34 @@ mod tests {
     fn corps_and_specs_count_and_an_older_app_that_grows_pushes_the_youngest_out() {
         let mut admission = with(usize::MAX, 10);
         for n in 1..4 {
-            admission.put(&app(n), age(n), load(3));
+            admission.put(&app(n), &age(n), load(3));
         }
         assert!(refused(&admission, 1..4).is_empty());
-        let moved = admission.put(&app(1), age(1), load(6));
+        let moved = admission.put(&app(1), &age(1), load(6));
         assert_eq!((moved.served, moved.refused), (vec![], vec![app(3)]));
         let bound = admission.refusal(&app(3)).map(|refusal| refusal.bound);
         assert_eq!(bound, Some(Bound::Corps(10)));
-        let moved = admission.put(&app(1), age(1), load(4));
+        let moved = admission.put(&app(1), &age(1), load(4));
         assert_eq!((moved.served, moved.refused), (vec![app(3)], vec![]));
         let heavy = Load {
             corps: 0,
             spec: SPECS_MAX,
         };
-        let moved = admission.put(&app(9), age(9), heavy);
+        let moved = admission.put(&app(9), &age(9), heavy);
         assert_eq!(moved.refused, [app(9)]);
         let bound = admission.refusal(&app(9)).map(|refusal| refusal.bound);
         assert_eq!(bound, Some(Bound::Specs(SPECS_MAX)));
-        assert_eq!(admission.put(&app(9), age(9), load(0)).served, [app(9)]);
+        assert_eq!(admission.put(&app(9), &age(9), load(0)).served, [app(9)]);
     }
 
     #[test]
     fn an_update_that_changes_nothing_moves_nobody() {
         let mut admission = with(2, usize::MAX);
         for n in 1..4 {
-            admission.put(&app(n), age(n), load(1));
+            admission.put(&app(n), &age(n), load(1));
         }
         for n in 1..4 {
-            assert_eq!(admission.put(&app(n), age(n), load(1)), Moved::default());
+            assert_eq!(admission.put(&app(n), &age(n), load(1)), Moved::default());
         }
         assert_eq!(refused(&admission, 1..4), [3]);
     }
@@ -291,8 +291,8 @@ mod tests {
     fn namespaces_do_not_count_for_each_other() {
         let mut admission = with(1, usize::MAX);
         let other = AppRef::new("app").within("web");
-        admission.put(&app(1), age(1), load(1));
-        admission.put(&other, age(2), load(1));
+        admission.put(&app(1), &age(1), load(1));
+        admission.put(&other, &age(2), load(1));
         assert_eq!(admission.refusal(&other), None);
     }
 
@@ -316,7 +316,7 @@ mod tests {
                 admission.remove(&app(n))
             } else {
                 apps.insert(age(n), (n, corps));
-                admission.put(&app(n), age(n), load(corps))
+                admission.put(&app(n), &age(n), load(corps))
             };
             let (mut count, mut total, mut expected) = (0, 0, Vec::new());
             for (n, corps) in apps.values() {

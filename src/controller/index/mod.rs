@@ -168,7 +168,7 @@ impl Index {
             listing.insert(key.clone());
         }
         let mut new = App::of(app);
-        let moved = self.admission.put(&key, new.age(), load(app));
+        let moved = self.admission.put(&key, &new.age(), load(app));
         let mut others = self.follow(&key, moved);
         if self.admission.refusal(&key).is_some() {
             new = new.refused();
