@@ -195,11 +195,11 @@ fn finish(
             context.metrics.attempt(Some(failure.reason.as_str()));
             log(&job, Some(&failure));
             for (_, job) in rejected_too {
-                context.record_failure(&job, failure.clone(), false);
+                Context::record_failure(&job, failure.clone(), false);
                 context.wake(&job.app);
             }
             context.share(&job, &Err(failure.clone()), requested_at);
-            context.record_failure(&job, failure, is_site_down);
+            Context::record_failure(&job, failure, is_site_down);
             context.wake(&job.app);
         }
     }

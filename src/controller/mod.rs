@@ -258,7 +258,7 @@ impl Context {
     }
 
     /// Records a fetch that failed.
-    fn record_failure(&self, job: &Job, failure: Failure, is_site_down: bool) {
+    fn record_failure(job: &Job, failure: Failure, is_site_down: bool) {
         let corp_id = &job.minting.corp_id;
         let mut memory = job.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Timestamp::now();

@@ -109,7 +109,7 @@ type Board = [BTreeMap<Arc<str>, Shelf>; CLASSES];
 
 /// See the module.
 pub(super) struct Lines<J> {
-    lines: HashMap<LineId, Line<J>>,
+    by_id: HashMap<LineId, Line<J>>,
     ids: HashMap<LineKey, LineId>,
     of_client: HashMap<Arc<str>, HashSet<LineId>>,
     ready: Board,
@@ -125,7 +125,7 @@ pub(super) struct Lines<J> {
 impl<J> Default for Lines<J> {
     fn default() -> Self {
         Self {
-            lines: HashMap::new(),
+            by_id: HashMap::new(),
             ids: HashMap::new(),
             of_client: HashMap::new(),
             ready: Default::default(),
@@ -166,7 +166,7 @@ impl<J> Lines<J> {
             Some(id) => *id,
             None => self.new_line(key, &waiting),
         };
-        let Some(line) = self.lines.get_mut(&id) else {
+        let Some(line) = self.by_id.get_mut(&id) else {
             return;
         };
         line.waiting
@@ -191,7 +191,7 @@ impl<J> Lines<J> {
             // Not on the board yet; taking it off it does no harm.
             place: Place::Ready((first.rank, first.arrival)),
         };
-        self.lines.insert(id, line);
+        self.by_id.insert(id, line);
         id
     }
 
@@ -232,7 +232,7 @@ impl<J> Lines<J> {
     pub(super) fn unblock(&mut self, client_id: &str) {
         let ids = self.of_client.get(client_id).into_iter().flatten();
         let is_blocked = |id: &&LineId| {
-            let line = self.lines.get(id);
+            let line = self.by_id.get(id);
             line.is_some_and(|line| matches!(line.place, Place::Blocked))
         };
         for id in ids.filter(is_blocked).copied().collect::<Vec<_>>() {
@@ -244,12 +244,12 @@ impl<J> Lines<J> {
     pub(super) fn prove(&mut self, client_id: &str, is_proven: impl Fn(&LineKey) -> bool) {
         let ids = self.of_client.get(client_id).into_iter().flatten();
         let is_new = |id: &&LineId| {
-            let line = self.lines.get(id);
+            let line = self.by_id.get(id);
             line.is_some_and(|line| !line.is_proven && is_proven(&line.key))
         };
         for id in ids.filter(is_new).copied().collect::<Vec<_>>() {
             self.take_down(id);
-            if let Some(line) = self.lines.get_mut(&id) {
+            if let Some(line) = self.by_id.get_mut(&id) {
                 line.is_proven = true;
             }
             self.put(id, false);
@@ -316,9 +316,9 @@ impl<J> Lines<J> {
         gate: impl Fn(&LineKey, bool) -> Gate,
     ) -> Option<LineId> {
         loop {
-            let shelf = self.board(is_probe)[class].get(namespace)?;
-            let id = shelf.first(&has_room)?;
-            let line = self.lines.get(&id)?;
+            let waiting = self.board(is_probe)[class].get(namespace)?;
+            let id = waiting.first(&has_room)?;
+            let line = self.by_id.get(&id)?;
             match gate(&line.key, line.is_proven) {
                 Gate::Open => return Some(id),
                 Gate::Held => self.put(id, true),
@@ -331,7 +331,7 @@ impl<J> Lines<J> {
     /// Takes the first request of a line.
     pub(super) fn take(&mut self, id: LineId) -> Option<Waiting<J>> {
         self.take_down(id);
-        let line = self.lines.get_mut(&id)?;
+        let line = self.by_id.get_mut(&id)?;
         let (_, mut waiting) = line.waiting.pop_first()?;
         waiting.is_proven = line.is_proven;
         self.len -= 1;
@@ -375,7 +375,7 @@ impl<J> Lines<J> {
             return Vec::new();
         };
         self.take_down(id);
-        let line = self.lines.get_mut(&id);
+        let line = self.by_id.get_mut(&id);
         let waiting = line.map(|line| std::mem::take(&mut line.waiting));
         self.remove(id);
         let taken = waiting.into_iter().flatten();
@@ -389,7 +389,7 @@ impl<J> Lines<J> {
         let former = std::mem::take(self);
         self.next_id = former.next_id;
         self.served_last = former.served_last;
-        let lines = former.lines.into_values().flat_map(|line| {
+        let lines = former.by_id.into_values().flat_map(|line| {
             let is_proven = line.is_proven;
             line.waiting.into_values().map(move |waiting| Waiting {
                 is_proven,
@@ -417,7 +417,7 @@ impl<J> Lines<J> {
 
     fn put_aside(&mut self, id: LineId, place: Place) {
         self.take_down(id);
-        if let Some(line) = self.lines.get_mut(&id) {
+        if let Some(line) = self.by_id.get_mut(&id) {
             line.place = place;
         }
         if let Place::Asleep(at) = place {
@@ -428,7 +428,7 @@ impl<J> Lines<J> {
     /// Puts a line on a board, wherever it was.
     fn put(&mut self, id: LineId, is_held: bool) {
         self.take_down(id);
-        let Some(line) = self.lines.get_mut(&id) else {
+        let Some(line) = self.by_id.get_mut(&id) else {
             return;
         };
         let Some((order, _)) = line.waiting.first_key_value() else {
@@ -452,7 +452,7 @@ impl<J> Lines<J> {
 
     /// Takes a line out of the set that its place is in.
     fn take_down(&mut self, id: LineId) {
-        let Some(line) = self.lines.get(&id) else {
+        let Some(line) = self.by_id.get(&id) else {
             return;
         };
         let (board, order) = match line.place {
@@ -474,7 +474,7 @@ impl<J> Lines<J> {
     }
 
     fn remove(&mut self, id: LineId) {
-        let Some(line) = self.lines.remove(&id) else {
+        let Some(line) = self.by_id.remove(&id) else {
             return;
         };
         self.ids.remove(&line.key);
