@@ -147,9 +147,8 @@ impl World {
 }
 
 /// How many calls a hundred lifetimes take.
-fn calls(way: Way, renew_before: Option<u64>) -> usize {
+fn calls(way: Way) -> usize {
     let mut world = World::new(way, TWO_HOURS);
-    world.renew_before = renew_before.map(|minutes| Duration::from_secs(minutes * 60));
     let calls = world.run(100);
     assert!(world.is_never_hasty(), "{way:?}");
     match way {
@@ -162,7 +161,7 @@ fn calls(way: Way, renew_before: Option<u64>) -> usize {
 #[test]
 fn each_way_is_served_without_a_gap_that_it_does_not_force_and_with_few_calls() {
     let usual = |way| {
-        let calls = calls(way, None);
+        let calls = calls(way);
         // From 1.50 for each lifetime, without jitter, to 1.62.
         assert!((150..=163).contains(&calls), "{way:?}: {calls}");
     };
@@ -171,7 +170,7 @@ fn each_way_is_served_without_a_gap_that_it_does_not_force_and_with_few_calls() 
     usual(Way::NewRevoked);
     usual(Way::SameThenOverlap(60 * MINUTE));
     // Six that bring nothing in the first lifetime, and a probe in each 32 of the others.
-    let remaining = calls(Way::SameRemaining, None);
+    let remaining = calls(Way::SameRemaining);
     assert!((106..=110).contains(&remaining), "{remaining}");
 }
 
@@ -353,5 +352,37 @@ proptest! {
         let interval = life - before.min(life * 9 / 10) - life / 20 - 1;
         let most = 60 * life / interval.max(5) + 10 + 6;
         prop_assert!(i64::try_from(calls).unwrap_or(i64::MAX) <= most, "{calls} of {most}");
+    }
+}
+
+/// The table of docs/operating.md: calls in a month of 360 lifetimes, once what is to be learnt is.
+#[test]
+fn calls_a_month_are_what_the_documentation_says() {
+    let last = |minutes| Way::SameThenOverlap(minutes * MINUTE);
+    for (way, renew_before, documented) in [
+        (Way::SameExtended, None, 560),
+        (Way::NewOverlap, None, 560),
+        (Way::NewRevoked, None, 560),
+        (Way::SameRemaining, None, 370),
+        (last(30), None, 450),
+        (last(5), None, 380),
+        (last(2), None, 380),
+        (Way::SameExtended, Some(10), 400),
+        (Way::SameExtended, Some(60), 760),
+        (Way::SameExtended, Some(108), 4800),
+        (Way::SameRemaining, Some(10), 370),
+        (Way::SameRemaining, Some(60), 370),
+        (last(5), Some(10), 380),
+        (last(5), Some(60), 380),
+    ] {
+        let mut world = World::new(way, TWO_HOURS);
+        world.renew_before = renew_before.map(|minutes: u64| Duration::from_secs(minutes * 60));
+        let first = world.run(360);
+        let calls = world.run(360);
+        assert!(
+            calls.abs_diff(documented) * 50 <= documented,
+            "{way:?}, {renew_before:?}: {calls}"
+        );
+        assert!(first <= calls + 10, "{way:?}, {renew_before:?}: {first}");
     }
 }

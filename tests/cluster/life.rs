@@ -120,6 +120,39 @@ async fn where_a_renewal_brings_no_life_there_is_no_hot_loop_and_a_new_token_aft
 }
 
 #[tokio::test]
+async fn a_new_token_that_comes_only_late_in_a_life_is_fetched_before_its_end() {
+    let sandbox = Sandbox::new("life-late").await;
+    sandbox.stub.configure(|settings| {
+        settings.expires_in = 48;
+        settings.repeat = Repeat::SameThenOverlap;
+        settings.overlap = 14;
+    });
+    sandbox.ready_app("payroll").await;
+    let first = sandbox.token("payroll-token").await.expect("a token");
+    sandbox
+        .until("RenewalNotExtended", "payroll", |app| {
+            condition(app, "Renewed", "True").filter(|(reason, message)| {
+                reason == "RenewalNotExtended" && message.contains("closer to its expiry")
+            })
+        })
+        .await;
+    let second = sandbox
+        .eventually("the next token", async || {
+            sandbox
+                .token("payroll-token")
+                .await
+                .filter(|token| token.value != first.value)
+        })
+        .await;
+    assert!(sandbox.stub.accepts(&second.value));
+    // The first, the one that brought nothing, and the one in the last seconds.
+    let calls = sandbox.stub.calls("ding1");
+    assert_eq!(calls.len(), 3, "{calls:#?}");
+    let age = calls[2].at.duration_since(calls[0].at);
+    assert!(age.as_secs_f64() < 48.0, "before the first expired: {age}");
+}
+
+#[tokio::test]
 async fn a_lifetime_of_a_second_is_no_hot_loop() {
     let sandbox = Sandbox::new("life-second").await;
     sandbox.stub.configure(|settings| settings.expires_in = 1);

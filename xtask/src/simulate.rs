@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
     /// The seed of the random numbers.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// What a repeated fetch does. Default: each of the four, one after the other.
+    /// What a repeated fetch does. Default: each of the five, one after the other.
     #[arg(long, value_enum)]
     repeat: Option<Repeat>,
 }

@@ -6,7 +6,10 @@ use dingtalk_token_operator::dingtalk::{Failure, UNREACHABLE, look_up};
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-use crate::{Millis, SECOND};
+use crate::{MINUTE, Millis, SECOND};
+
+/// With `SameThenOverlap`: in how much of the end of a token's life a fetch returns a new one.
+pub const OVERLAP: Millis = 5 * MINUTE;
 
 /// What a fetch within the validity of an earlier token does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -19,6 +22,9 @@ pub enum Repeat {
     NewOverlap,
     /// A new token; the old one is revoked.
     NewRevoked,
+    /// The same token, its life counting down, until its last five minutes; then a new token, while
+    /// the old one lives on.
+    SameThenOverlap,
 }
 
 /// A time at which the endpoint does not answer as it should.
@@ -145,6 +151,7 @@ impl Endpoint {
         let valid = self.tokens[app].filter(|issued| issued.expires_at > now);
         let issued = match (valid, self.repeat) {
             (Some(issued), Repeat::SameRemaining) => issued,
+            (Some(issued), Repeat::SameThenOverlap) if issued.expires_at - now > OVERLAP => issued,
             (Some(issued), Repeat::SameExtended) => Issued {
                 expires_at: now + self.life,
                 ..issued

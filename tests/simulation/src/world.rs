@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use crate::endpoint::{Answered, Endpoint};
+use crate::endpoint::{Answered, Endpoint, OVERLAP};
 use crate::report::GroupReport;
 use crate::{Behaviour, Fault, Group, HOUR, MINUTE, Millis, Repeat, Report, SECOND};
 
@@ -435,11 +435,12 @@ impl World {
 }
 
 /// How many tokens an app needs of a scheduler that knows everything before: a renewal a third of
-/// the life ahead of expiry, or right after expiry where an earlier one brings nothing.
+/// the life ahead of expiry, or as early as one brings something.
 fn clairvoyant(plan: &Plan, endpoint: &Endpoint, site: &str, first_at: Option<Millis>) -> usize {
     let Some(mut at) = first_at else { return 0 };
     let step = match plan.repeat {
         Repeat::SameRemaining => plan.life,
+        Repeat::SameThenOverlap => plan.life - OVERLAP.min(plan.life / 3),
         _ => plan.life - plan.life / 3,
     };
     let mut calls = 0;

@@ -92,9 +92,8 @@ pub(crate) fn by_the_rules(
         return failure(401, "unauthorized.client");
     }
     let holder = (client_id.to_owned(), asked.corp_id.to_owned());
-    let (life, repeat) = (state.settings.expires_in, state.settings.repeat);
     let fresh = fresh(&state.settings.token_prefix, state.settings.token_length);
-    let (token, life) = state.tokens.issue(holder, repeat, life, fresh, now);
+    let (token, life) = state.tokens.issue(holder, &state.settings, fresh, now);
     let mut body = json!({"access_token": token, "expires_in": expires_in.unwrap_or(json!(life))});
     if let Some(fields) = body
         .as_object_mut()
@@ -236,8 +235,9 @@ mod tests {
     }
 
     #[test]
-    fn the_four_ways_of_a_repeated_fetch() {
+    fn the_five_ways_of_a_repeated_fetch() {
         for (repeat, same, expires_in, old_lives) in [
+            (Repeat::SameThenOverlap, true, 6200, true),
             (Repeat::SameExtended, true, 7200, true),
             (Repeat::SameRemaining, true, 6200, true),
             (Repeat::NewOverlap, false, 7200, true),
@@ -273,6 +273,30 @@ mod tests {
             assert!(valid(&second));
             assert_eq!(valid(&first), old_lives, "{repeat:?}");
         }
+    }
+
+    #[test]
+    fn the_same_token_until_its_last_seconds_then_a_new_one_while_it_lives_on() {
+        let mut state = state();
+        state.settings.repeat = Repeat::SameThenOverlap;
+        state.settings.overlap = 600;
+        let mut fetch = |second| {
+            let kind = "application/json";
+            let body = ask(&mut state, &Method::POST, kind, "corp", &good(), second).body;
+            let token = body["access_token"].as_str().expect("a token").to_owned();
+            (token, body["expires_in"].as_i64().expect("a life"))
+        };
+        let (first, _) = fetch(0);
+        assert_eq!(fetch(6599), (first.clone(), 601));
+        let (second, life) = fetch(6600);
+        assert_eq!(life, 7200);
+        assert_ne!(first, second);
+        assert_eq!(fetch(6700), (second, 7100));
+        let is_valid = |second| {
+            let now = Timestamp::from_second(second).expect("a time");
+            state.tokens.holder(&first, now).is_some()
+        };
+        assert!(is_valid(7199) && !is_valid(7200));
     }
 
     #[test]

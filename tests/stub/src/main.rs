@@ -15,6 +15,10 @@ struct Arguments {
     /// What a repeated fetch does.
     #[arg(long, value_enum, default_value_t)]
     repeat: Repeat,
+    /// With `same-then-overlap`: in how many of the last seconds of a token's life a fetch returns a
+    /// new one.
+    #[arg(long, default_value_t = 300)]
+    overlap: i64,
 }
 
 #[tokio::main]
@@ -24,6 +28,7 @@ async fn main() -> std::io::Result<()> {
     stub.configure(|settings| {
         settings.expires_in = arguments.expires_in;
         settings.repeat = arguments.repeat;
+        settings.overlap = arguments.overlap;
     });
     println!("{}", stub.url());
     tokio::signal::ctrl_c().await

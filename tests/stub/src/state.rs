@@ -25,6 +25,10 @@ pub struct App {
 pub struct Settings {
     /// What a repeated fetch does.
     pub repeat: Repeat,
+    /// With `same-then-overlap`: in how many of the last seconds of a token's life a fetch returns a
+    /// new one.
+    #[serde(default = "five_minutes")]
+    pub overlap: i64,
     /// The life of a token in seconds.
     pub expires_in: i64,
     /// Calls per second that one client_id may make.
@@ -39,10 +43,15 @@ pub struct Settings {
     pub clock_offset: i64,
 }
 
+fn five_minutes() -> i64 {
+    300
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             repeat: Repeat::default(),
+            overlap: five_minutes(),
             expires_in: 7200,
             client_rate: 20,
             token_prefix: String::new(),

@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::Settings;
+
 /// What a fetch within the validity of an earlier token does. The real endpoint's way is not
 /// documented.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -20,6 +22,9 @@ pub enum Repeat {
     NewOverlap,
     /// A new token; the old one is revoked.
     NewRevoked,
+    /// The same token, its life counting down, until the last seconds of its life (the setting
+    /// `overlap`); then a new token, while the old one lives on.
+    SameThenOverlap,
 }
 
 #[derive(Clone, Debug)]
@@ -41,8 +46,7 @@ impl Tokens {
     pub(crate) fn issue(
         &mut self,
         holder: (String, String),
-        repeat: Repeat,
-        life: i64,
+        settings: &Settings,
         fresh: String,
         now: Timestamp,
     ) -> (String, i64) {
@@ -52,18 +56,28 @@ impl Tokens {
             .get(&holder)
             .filter(|token| self.valid.contains_key(*token))
             .cloned();
-        let (token, life) = match (last, repeat) {
-            (Some(token), Repeat::SameExtended) => (token, life),
+        // What is left is told in whole seconds.
+        let left = |token: &String| {
+            let left = self.valid[token].expires_at.duration_since(now);
+            left.as_secs().max(1)
+        };
+        let life = settings.expires_in;
+        let token = match (last, settings.repeat) {
+            (Some(token), Repeat::SameExtended) => token,
+            // The token lives on as it did.
             (Some(token), Repeat::SameRemaining) => {
-                // What is left is told in whole seconds; the token lives on as it did.
-                let left = self.valid[&token].expires_at.duration_since(now);
-                return (token, left.as_secs().max(1));
+                let left = left(&token);
+                return (token, left);
+            }
+            (Some(token), Repeat::SameThenOverlap) if left(&token) > settings.overlap => {
+                let left = left(&token);
+                return (token, left);
             }
             (Some(old), Repeat::NewRevoked) => {
                 self.valid.remove(&old);
-                (fresh, life)
+                fresh
             }
-            (_, _) => (fresh, life),
+            (_, _) => fresh,
         };
         let expires_at = now
             .saturating_add(SignedDuration::from_secs(life))
