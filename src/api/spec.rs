@@ -124,7 +124,7 @@ pub enum WorkloadKind {
 }
 
 /// Names the Secret with the app's credentials, and its keys.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsSecretRef {
     /// The Secret's name, in the namespace of this `DingTalkApp`.

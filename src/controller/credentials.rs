@@ -94,6 +94,8 @@ impl Reconciler<'_> {
     async fn queue_fetches(&self, credentials: Credentials, version: ObjectVersion) {
         let fingerprint = credentials.fingerprint(&self.context.salt);
         let known = KnownCredentials {
+            reference: self.app.spec.credentials_secret_ref.clone(),
+            client_id: credentials.client_id.clone(),
             version,
             fingerprint,
         };
@@ -179,7 +181,7 @@ impl Reconciler<'_> {
         let record = held.or(recorded)?;
         let is_same = match corp.tried {
             Some(tried) => tried == known.fingerprint,
-            None => record.credentials == known.version,
+            None => known.fetched(record),
         };
         is_same.then_some(record.lifetime.minted_at)
     }
@@ -203,6 +205,8 @@ impl Reconciler<'_> {
             site: self.app.spec.site.clone(),
             client_id: credentials.client_id.clone(),
             credentials: known.version.clone(),
+            reference: known.reference.clone(),
+            fingerprint: known.fingerprint,
             generation: self.app.metadata.generation,
             request: renew_request(self.app).map(str::to_owned),
             renew_before: self.app.spec.renew_before(),

@@ -112,9 +112,8 @@ fn start_what_may(
         return if scheduler.is_empty() { IDLE } else { LEASE };
     }
     let now = Instant::now();
-    let is_wanted = |job: &Job| {
-        job.is_wanted() && !context.credentials_changed(&job.app, &job.minting.credentials)
-    };
+    let is_wanted =
+        |job: &Job| job.is_wanted() && !context.credentials_changed(&job.app, &job.minting);
     let Started {
         starting,
         unwanted,

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::DingTalkApp;
 use crate::dingtalk::{self, Failure, Minted, Rates, Recovery};
 use crate::operator::{Leadership, Metrics, Moment, Pulse};
-use crate::plan::{FailedAttempt, Memory, ObjectVersion, ReferenceMemory};
+use crate::plan::{FailedAttempt, Memory, Minting, ReferenceMemory};
 use alarm::Alarm;
 use cluster::Cluster;
 use fetcher::Job;
@@ -228,10 +228,13 @@ impl Context {
         }
     }
 
-    fn credentials_changed(&self, app: &AppRef, version: &ObjectVersion) -> bool {
-        self.index()
-            .credentials_version(app)
-            .is_some_and(|now| now != version)
+    /// Whether an app names other credentials by now than a fetch was queued with, or changed ones.
+    fn credentials_changed(&self, app: &AppRef, minting: &Minting) -> bool {
+        let index = self.index();
+        let reference = index.credentials_ref(app);
+        let version = index.credentials_version(app);
+        reference.is_some_and(|now| *now != minting.reference)
+            || version.is_some_and(|now| *now != minting.credentials)
     }
 
     /// A queued fetch that is not made: the app decides anew.
@@ -264,6 +267,10 @@ impl Context {
         let now = Timestamp::now();
         if memory.awaits(corp_id, job.minting.id) {
             memory.corp(corp_id).minting = None;
+        }
+        if memory.is_superseded(&job.minting) {
+            // What former credentials were answered says nothing of the present ones.
+            return;
         }
         let attempt = FailedAttempt {
             failure,

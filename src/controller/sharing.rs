@@ -219,6 +219,8 @@ impl Context {
                 )
                 .ok()?;
                 let known = KnownCredentials {
+                    client_id: credentials.client_id.clone(),
+                    reference,
                     version: ObjectVersion::of(&contents.metadata),
                     fingerprint: credentials.fingerprint(&self.salt),
                 };

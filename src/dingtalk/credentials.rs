@@ -24,7 +24,7 @@ pub struct Credentials {
 }
 
 /// Stands for credentials without holding them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
 /// Why a Secret's content cannot be used as credentials.

@@ -1,6 +1,6 @@
 //! What the status says.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -201,13 +201,16 @@ fn ready(
 ) -> Told {
     let total = settled.corps.len();
     if let [corp] = settled.corps.as_slice() {
-        return ready_alone(corp, problems.first().map(|(_, problem)| problem), now);
+        let problem = problems.first().map(|(_, problem)| problem);
+        return ready_alone(corp, problem, &former(settled), now);
     }
     let lives = || settled.corps.iter().filter_map(|corp| corp.in_secret);
     let first = lives().map(|lifetime| lifetime.expires_at).min();
     let first = first.map(shown).unwrap_or_default();
     if valid == total {
-        let message = format!("all {total} corpIds have a valid token, the first until {first}");
+        let former = former(settled);
+        let message =
+            format!("all {total} corpIds have a valid token, the first until {first}{former}");
         return ("True", TOKENS_VALID, message);
     }
     let without = app
@@ -230,13 +233,44 @@ fn ready(
         summary(problems, total).0
     };
     let message = format!(
-        "{valid} of {total} corpIds have a valid token; without: {}{more}, see status.corps",
-        names.join(", ")
+        "{valid} of {total} corpIds have a valid token; without: {}{more}, see status.corps{}",
+        names.join(", "),
+        former(settled)
     );
     ("False", reason, message)
 }
 
-fn ready_alone(corp: &CorpSettled, problem: Option<&Problem>, now: Timestamp) -> Told {
+/// Says which tokens are of credentials that the app does not name any more.
+fn former(settled: &Settled) -> String {
+    let client_ids = settled
+        .corps
+        .iter()
+        .filter_map(|corp| corp.former_client_id.as_deref());
+    let count = client_ids.clone().count();
+    let distinct: BTreeSet<&str> = client_ids.filter(|id| !id.is_empty()).collect();
+    let named: Vec<&str> = distinct.iter().take(NAMED_MAX).copied().collect();
+    let more = if distinct.len() > named.len() {
+        " and others"
+    } else {
+        ""
+    };
+    let of = match named.is_empty() {
+        true => String::new(),
+        false => format!(" (client_id {}{more})", named.join(", ")),
+    };
+    match (count, settled.corps.len()) {
+        (0, _) => String::new(),
+        (_, 1) => format!("; it was fetched with former credentials{of}"),
+        (count, _) => format!("; {count} of the tokens were fetched with former credentials{of}"),
+    }
+}
+
+fn ready_alone(
+    corp: &CorpSettled,
+    problem: Option<&Problem>,
+    former: &str,
+    now: Timestamp,
+) -> Told {
     let secret = &corp.secret;
     let because = problem
         .map(|problem| format!(": {}", problem.message))
@@ -244,7 +278,8 @@ fn ready_alone(corp: &CorpSettled, problem: Option<&Problem>, now: Timestamp) ->
     match (corp.in_secret, problem) {
         (Some(lifetime), _) if lifetime.expires_at > now => {
             let expires_at = shown(lifetime.expires_at);
-            let message = format!("Secret {secret} holds a token that is valid until {expires_at}");
+            let message =
+                format!("Secret {secret} holds a token that is valid until {expires_at}{former}");
             ("True", TOKENS_VALID, message)
         }
         (Some(lifetime), _) => {
@@ -281,6 +316,14 @@ fn renewed(
     if lives.len() < settled.corps.len() {
         let missing = settled.corps.len() - lives.len();
         let message = format!("the first token of {missing} corpIds is being fetched");
+        return ("Unknown", PENDING, message);
+    }
+    if settled
+        .corps
+        .iter()
+        .any(|corp| corp.former_client_id.is_some())
+    {
+        let message = "a token is being fetched with the present credentials".to_owned();
         return ("Unknown", PENDING, message);
     }
     let next = next

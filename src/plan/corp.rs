@@ -9,6 +9,7 @@ use super::renewals::{Renewals, Repeated};
 use super::schedule::{FETCH_FLOOR, Schedule, jitter};
 use super::token::lifetime;
 use super::{Held, KnownCredentials, Lifetime, ObjectVersion, TokenRecord};
+use crate::api::CredentialsSecretRef;
 use crate::dingtalk::{Class, Failure, Fingerprint, Minted, Rank};
 
 /// Expiries this close are the same expiry, seen through two round trips.
@@ -47,6 +48,10 @@ pub struct Minting {
     pub client_id: String,
     /// With which state of the credentials.
     pub credentials: ObjectVersion,
+    /// The reference they were read through.
+    pub reference: CredentialsSecretRef,
+    /// What tells them from others.
+    pub fingerprint: Fingerprint,
     /// The generation of the spec that asked for it.
     pub generation: Option<i64>,
     /// The request for renewal that it answers.
@@ -69,6 +74,13 @@ pub struct Failing {
     /// Since when without a success between, whatever the reasons.
     pub streak_since: Timestamp,
     generation: Option<i64>,
+}
+
+/// How the attempts with the present credentials stand.
+pub struct Attempt {
+    failing: Option<Failing>,
+    retry: Option<Schedule>,
+    request_done: Option<String>,
 }
 
 /// What is known of the token that a new one replaces.
@@ -249,10 +261,11 @@ impl Corp {
             _ => record,
         };
         let lifetime = record.lifetime;
-        self.hold(Held {
+        let held = Held {
             token: minted.token,
             record,
-        });
+        };
+        self.hold(held, Some(minting.fingerprint));
         if !is_kept {
             self.unwritten_since.get_or_insert(now);
         }
@@ -265,12 +278,64 @@ impl Corp {
         !same_value
     }
 
+    /// Takes note of the credentials that the token was fetched with, where its record tells. A
+    /// predecessor's token counts as theirs by its `client_id`, or a restored backup would mint.
+    pub fn credit(
+        &mut self,
+        in_secret: Option<&TokenRecord>,
+        known: &KnownCredentials,
+        is_predecessors: bool,
+    ) {
+        let token = self.held.as_ref().map(|held| &held.record).or(in_secret);
+        let Some(token) = token.filter(|_| self.tried.is_none()) else {
+            return;
+        };
+        if !known.fetched(token) && !(is_predecessors && token.client_id == known.client_id) {
+            return;
+        }
+        self.tried = Some(known.fingerprint);
+        self.minted_with = self.tried;
+        if let Some(held) = &mut self.held {
+            held.record.credentials = known.version.clone();
+        }
+    }
+
+    /// How the attempts stand.
+    pub fn attempt(&self) -> Attempt {
+        Attempt {
+            failing: self.failing.clone(),
+            retry: self.retry,
+            request_done: self.request_done.clone(),
+        }
+    }
+
+    /// Undoes what the outcome of former credentials did to the attempts with the present ones.
+    pub fn restore(&mut self, attempt: Attempt) {
+        self.failing = attempt.failing;
+        self.retry = attempt.retry;
+        self.request_done = attempt.request_done;
+    }
+
+    /// Whether a token that a Secret holds was fetched with these credentials.
+    pub fn is_proven(&self, token: &TokenRecord, known: &KnownCredentials) -> bool {
+        let is_latest = self
+            .held
+            .as_ref()
+            .is_none_or(|held| held.record.is_same_token(token));
+        match self.minted_with {
+            Some(fingerprint) if is_latest => fingerprint == known.fingerprint,
+            // A newer one waits to be written; of this one only the annotations are known.
+            Some(_) => token.client_id().is_some_and(|id| id == known.client_id),
+            None => known.fetched(token),
+        }
+    }
+
     /// The token, where it was fetched with these credentials.
     pub fn proven(&self, known: &KnownCredentials) -> Option<Held> {
         let held = self.held.as_ref()?;
         let is_proven = match self.minted_with {
             Some(fingerprint) => fingerprint == known.fingerprint,
-            None => held.record.credentials == known.version,
+            None => known.fetched(&held.record),
         };
         is_proven.then(|| held.clone())
     }
@@ -283,14 +348,14 @@ impl Corp {
             .filter(|old| old.token != held.token)
             .map(|_| held.record.lifetime.minted_at)
             .or(self.value_changed_at);
-        self.hold(held);
+        self.hold(held, self.tried);
         self.minting = None;
         self.unwritten_since.get_or_insert(now);
     }
 
-    fn hold(&mut self, held: Held) {
+    fn hold(&mut self, held: Held, minted_with: Option<Fingerprint>) {
         self.held = Some(held);
-        self.minted_with = self.tried;
+        self.minted_with = minted_with;
         self.is_attempted = true;
         self.former_failure = None;
         self.failing = None;

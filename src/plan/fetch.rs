@@ -6,7 +6,7 @@ use super::data::Shape;
 use super::desired::wanted;
 use super::schedule::together;
 use super::step::{CredentialsSeen, Step, Target, View, look};
-use super::{Memory, TokenRecord};
+use super::{Memory, Minting, ObjectVersion, TokenRecord};
 
 /// When a token is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +44,7 @@ pub(super) fn fetches_of<'a>(
             continue;
         }
         for corp_id in target.corp_ids {
-            let token = target.token(view, corp_id);
-            let fetch = fetch(view, memory, corp_id, token, now);
+            let fetch = fetch(view, memory, corp_id, target, now);
             fetches.push((index, corp_id.as_str(), fetch));
         }
     }
@@ -68,31 +67,36 @@ fn fetch(
     view: &View<'_>,
     memory: &mut Memory,
     corp_id: &str,
-    in_secret: Option<&TokenRecord>,
+    target: &Target<'_>,
     now: Timestamp,
 ) -> Fetch {
     let app = view.app;
+    let in_secret = target.token(view, corp_id);
     let generation = app.metadata.generation;
-    if app.spec.suspend {
-        return Fetch::Waiting(None);
-    }
     let uid = memory.uid.clone();
     let renew_before = app.spec.renew_before();
-    let known = memory.credentials.clone();
+    let known = memory.credentials_of(app).cloned();
     let corp = memory.corp(corp_id);
+    if let Some(known) = &known {
+        corp.credit(in_secret, known, target.only_client_id.is_some());
+    }
     let held = corp.held.as_ref().map(|held| held.record.clone());
     let token = held.as_ref().or(in_secret);
+    if app.spec.suspend {
+        // Nothing is fetched, but whose token it is has to be known.
+        let is_unread = token.is_some() && is_unread(view, memory, token);
+        return match is_unread && memory.credentials_problem.is_none() {
+            true => Fetch::Check,
+            false => Fetch::Waiting(None),
+        };
+    }
+    // A fetch with what a former reference names is not waited for.
+    let is_former = |minting: &Minting| minting.reference != app.spec.credentials_secret_ref;
+    corp.minting = corp.minting.take().filter(|minting| !is_former(minting));
     let next = corp.next_fetch(&uid, token, renew_before, now);
     if corp.minting.is_some() {
         // The attempt under way is not in the future; one that waits in the queue may be.
         return Fetch::UnderWay(next.filter(|at| *at > now));
-    }
-    // What a token was fetched with is known where the credentials are as they were then.
-    if let (None, Some(known), Some(token)) = (corp.tried, &known, token)
-        && token.credentials == known.version
-    {
-        corp.tried = Some(known.fingerprint);
-        corp.minted_with = corp.tried;
     }
     let (forced_at, spec_retry_at) = (corp.forced_at(now), corp.spec_retry_at(generation));
     let tried = corp.tried;
@@ -123,30 +127,43 @@ fn fetch(
         CredentialsSeen::Present(version) => Some(version),
         CredentialsSeen::Unknown => None,
     };
-    let read = known.filter(|known| version.is_none_or(|version| *version == known.version));
-    let is_changed = match (&read, tried, token) {
+    let read = known
+        .as_ref()
+        .filter(|known| version.is_none_or(|version| *version == known.version));
+    let is_changed = match (read, tried, token) {
         (Some(read), Some(tried), _) => tried != read.fingerprint,
-        (Some(read), None, Some(token)) => token.credentials != read.version,
+        (Some(read), None, Some(token)) => !read.fetched(token),
         _ => false,
     };
     if is_due || is_changed {
         return Fetch::Now;
     }
-    let is_unread = read.is_none()
-        && match (&memory.credentials, token, version) {
-            (Some(known), _, Some(version)) => known.version != *version,
-            (None, Some(token), Some(version)) => token.credentials != *version,
-            _ => false,
-        };
     match next {
-        _ if is_unread || memory.identify => Fetch::Check,
+        _ if is_unread(view, memory, token) || memory.identify => Fetch::Check,
         Some(at) => Fetch::At(at),
         None => Fetch::Waiting(None),
     }
 }
 
+/// Whether the credentials have to be read to know whether they are those of `token`.
+fn is_unread(view: &View<'_>, memory: &Memory, token: Option<&TokenRecord>) -> bool {
+    let is_another = |version: &ObjectVersion| match (memory.credentials_of(view.app), token) {
+        (Some(known), _) => known.version != *version,
+        // What was read through another reference says nothing of this one.
+        (None, _) if memory.credentials.is_some() => true,
+        (None, Some(token)) => token.credentials != *version,
+        (None, None) => false,
+    };
+    match &view.credentials {
+        CredentialsSeen::Present(version) => is_another(version),
+        CredentialsSeen::Absent => true,
+        CredentialsSeen::Unknown => memory.credentials_of(view.app).is_none(),
+    }
+}
+
 /// A Secret that has to be rewritten as a whole once a token in it is renewed is read before.
 pub(super) fn values_needed(
+    view: &View<'_>,
     memory: &Memory,
     targets: &[Target<'_>],
     fetches: &[(usize, &str, Fetch)],
@@ -163,6 +180,7 @@ pub(super) fn values_needed(
         let is_whole = recorded.shape == Shape::Many || !recorded.templates.is_empty();
         if *fetch == Fetch::Now && is_whole && !is_known(corp_id) {
             let tokens = recorded.tokens.iter().map(|token| &token.corp_id);
+            let tokens = tokens.filter(|id| target.token(view, id).is_some());
             let corp_ids: Vec<String> = tokens.filter(|id| !is_known(id)).cloned().collect();
             if corp_ids.iter().any(|unknown| unknown == corp_id) {
                 let name = target.name.clone();

@@ -19,7 +19,9 @@ use super::templates::{TemplateError, Templates};
 use super::token::whole_seconds;
 use super::writing::Writing;
 use super::{Held, ObjectVersion, TargetMeta, TokenRecord};
-use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp, DingTalkAppStatus};
+use crate::api::{
+    ANNOTATION_RENEW_REQUESTED_AT, CredentialsSecretRef, DingTalkApp, DingTalkAppStatus,
+};
 use crate::dingtalk::{Fingerprint, Minted, Reason};
 
 /// Credentials that cannot be used.
@@ -42,10 +44,21 @@ pub struct CredentialsProblem {
 /// Credentials that were read, without what is secret of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownCredentials {
+    /// The reference they were read through: another one means other credentials.
+    pub reference: CredentialsSecretRef,
+    /// Their `client_id`.
+    pub client_id: String,
     /// In which state of the Secret.
     pub version: ObjectVersion,
     /// What tells them from others.
     pub fingerprint: Fingerprint,
+}
+
+impl KnownCredentials {
+    /// Whether a record says that its token was fetched with these.
+    pub fn fetched(&self, token: &TokenRecord) -> bool {
+        token.credentials == self.version && token.client_id == self.client_id
+    }
 }
 
 /// The status as it was written last.
@@ -130,6 +143,10 @@ impl Memory {
         let request = renew_request(app);
         let is_handled = request == status.last_handled_renew_request.as_deref();
         memory.request_at_start = request.map(str::to_owned);
+        // The reference may have changed since a process last looked, and only its keys: the Secret's
+        // version does not tell.
+        memory.identify =
+            app.status.is_some() && status.observed_generation != app.metadata.generation;
         for seen in &status.corps {
             let corp = memory.corps.entry(seen.corp_id.clone()).or_default();
             if is_handled {
@@ -362,6 +379,18 @@ impl Memory {
         self.credentials = Some(known);
     }
 
+    /// The credentials that were read last, if they were read through the app's present reference.
+    pub fn credentials_of(&self, app: &DingTalkApp) -> Option<&KnownCredentials> {
+        let known = self.credentials.as_ref();
+        known.filter(|known| known.reference == app.spec.credentials_secret_ref)
+    }
+
+    /// Whether a fetch used credentials that others have replaced since.
+    pub fn is_superseded(&self, minting: &Minting) -> bool {
+        let known = self.credentials.as_ref();
+        known.is_some_and(|known| known.fingerprint != minting.fingerprint)
+    }
+
     /// Takes note of credentials that cannot be used.
     pub fn credentials_failed(&mut self, problem: CredentialsProblem) {
         let since = match &self.credentials_problem {
@@ -381,6 +410,13 @@ impl Memory {
         target: Option<(&str, &TargetMeta)>,
         now: Timestamp,
     ) {
+        let is_superseded = self.is_superseded(minting);
+        let current = self.credentials.as_ref().map(|known| known.fingerprint);
+        let proven = self.corp(&minting.corp_id).minted_with;
+        if is_superseded && proven.is_some() && proven == current {
+            // A token of the present credentials is there already.
+            return;
+        }
         let recorded = target.and_then(|(name, target)| {
             let is_trusted = match self.targets.get(name) {
                 Some(writing) => writing.trusts(target),
@@ -395,7 +431,11 @@ impl Memory {
         };
         let uid = self.uid.clone();
         let corp = self.corp(&minting.corp_id);
+        let attempt = is_superseded.then(|| corp.attempt());
         let is_new = corp.minted(&uid, minting, minted, requested_at, former, now);
+        if let Some(attempt) = attempt {
+            corp.restore(attempt);
+        }
         self.happened.value_changed |= is_new;
     }
 

@@ -83,7 +83,9 @@ pub(super) fn write_target(
         }
         Need::TooLarge { .. } => return None,
         Need::Values => {
-            let corp_ids = target.corp_ids.to_vec();
+            let corp_ids = target.corp_ids.iter();
+            let corp_ids = corp_ids.filter(|id| target.token(view, id).is_some());
+            let corp_ids = corp_ids.cloned().collect();
             return Some(Step::ReadTarget { name, corp_ids });
         }
         Need::Assemble(assembly) => match writing.write_at(generation, now) {

@@ -8,9 +8,10 @@ use super::assembly::Assembly;
 use super::desired::{Write, wanted};
 use super::fetch::{Fetch, fetches_of, values_needed};
 use super::place::{carry_over, delete_former, write_target};
+use super::problem::CREDENTIALS_UNREADABLE;
 use super::target::Recorded;
 use super::templates::TemplateError;
-use super::{Claim, Lifetime, Memory, ObjectVersion, Ownership, TargetMeta, TokenRecord};
+use super::{Claim, Corp, Lifetime, Memory, ObjectVersion, Ownership, TargetMeta, TokenRecord};
 use crate::api::DingTalkApp;
 
 /// A fetch that takes longer than this is shown as pending.
@@ -19,7 +20,7 @@ const PENDING_SHOWN_AFTER: SignedDuration = SignedDuration::from_secs(3);
 /// What is known of the credentials Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialsSeen {
-    /// Nothing: it was there before anything referenced it.
+    /// Nothing: it was there before anything referenced it, and has to be read.
     Unknown,
     /// There is none.
     Absent,
@@ -123,6 +124,9 @@ pub struct CorpSettled {
     pub secret: String,
     /// The life of the token that the Secret holds.
     pub in_secret: Option<Lifetime>,
+    /// The `client_id` of a token in the Secret that was fetched with former credentials; empty if
+    /// it is not known.
+    pub former_client_id: Option<String>,
     /// When it is fetched next.
     pub next_attempt: Option<Timestamp>,
     /// Why nothing can be done for it.
@@ -152,6 +156,9 @@ pub(super) struct Target<'a> {
     pub(super) blocked: Option<Blocked>,
     /// What is in it, where that is known.
     pub(super) recorded: Option<Recorded>,
+    /// The only `client_id` whose tokens count, if it was written for an app of this name that is
+    /// gone.
+    pub(super) only_client_id: Option<String>,
     pub(super) too_large: Option<usize>,
     pub(super) left_out: HashSet<String>,
 }
@@ -206,7 +213,8 @@ pub fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
             !view.is_ending && fetches.any(|fetch| *fetch == wanted)
         };
         if any(Fetch::Now) {
-            return values_needed(memory, &targets, &decided).unwrap_or(Step::ReadCredentials);
+            return values_needed(view, memory, &targets, &decided)
+                .unwrap_or(Step::ReadCredentials);
         }
         if any(Fetch::Check) {
             return Step::ReadCredentials;
@@ -254,7 +262,11 @@ pub(super) fn look<'a>(
         (Claim::Ours, _) => None,
     };
     let blocked = blocked.cloned().or(of_target);
-    let recorded = recorded(view, present, corp_ids);
+    let recorded = recorded(view, memory, present, corp_ids);
+    let known = memory.credentials_of(view.app);
+    let only_client_id = present
+        .filter(|(_, ownership)| *ownership == Ownership::Predecessor)
+        .map(|_| known.map_or_else(String::new, |known| known.client_id.clone()));
     let present = present.map(|(target, _)| target);
     let mut target = Target {
         name,
@@ -262,6 +274,7 @@ pub(super) fn look<'a>(
         present,
         blocked,
         recorded: None,
+        only_client_id,
         too_large: None,
         left_out: HashSet::new(),
     };
@@ -270,7 +283,10 @@ pub(super) fn look<'a>(
         let (trusts, distrusts) = (writing.trusts(present), writing.distrusts(present));
         let unknown = |corp_id: &&String| {
             let corp = memory.corps.get(*corp_id);
-            recorded.token(corp_id).is_some() && corp.is_none_or(|corp| corp.held.is_none())
+            recorded
+                .token(corp_id)
+                .is_some_and(|token| target.counts(token))
+                && corp.is_none_or(|corp| corp.held.is_none())
         };
         let unknown: Vec<String> = corp_ids.iter().filter(unknown).cloned().collect();
         if !trusts && !distrusts && !unknown.is_empty() && target.blocked.is_none() {
@@ -285,10 +301,10 @@ pub(super) fn look<'a>(
 }
 
 /// What the target records of the tokens that are wanted from this site. What another app's token
-/// was fetched with is not known; a predecessor's credentials count as ours, or a restored backup
-/// would mint.
+/// was fetched with is not known; a predecessor's counts if it is of the `client_id` that was read.
 fn recorded(
     view: &View<'_>,
+    memory: &Memory,
     present: Option<(&TargetMeta, Ownership)>,
     corp_ids: &[String],
 ) -> Option<Recorded> {
@@ -301,11 +317,13 @@ fn recorded(
     match ownership {
         Ownership::Ours => Some(recorded.clone()),
         Ownership::Predecessor => {
+            let known = memory.credentials_of(view.app)?;
             let mut recorded = recorded.clone();
-            if let CredentialsSeen::Present(version) = &view.credentials {
-                for token in &mut recorded.tokens {
-                    token.credentials = version.clone();
-                }
+            for token in &mut recorded.tokens {
+                token.credentials = match token.client_id == known.client_id {
+                    true => known.version.clone(),
+                    false => ObjectVersion::default(),
+                };
             }
             Some(recorded)
         }
@@ -319,7 +337,12 @@ impl Target<'_> {
         self.recorded
             .as_ref()?
             .token(corp_id)
-            .filter(|token| token.site == view.app.spec.site)
+            .filter(|token| token.site == view.app.spec.site && self.counts(token))
+    }
+
+    fn counts(&self, token: &TokenRecord) -> bool {
+        let only = self.only_client_id.as_ref();
+        only.is_none_or(|only| *only == token.client_id)
     }
 }
 
@@ -337,7 +360,11 @@ fn settle(
     let mut is_quiet = memory.credentials_problem.is_none();
     for target in targets {
         for corp_id in target.corp_ids {
-            let in_secret = target.token(view, corp_id).map(|token| token.lifetime);
+            let token = target.token(view, corp_id);
+            let in_secret = token.map(|token| token.lifetime);
+            let former_client_id = token
+                .filter(|token| is_former(view, memory, token))
+                .map(|token| fetched_as(corp(corp_id), token));
             let fetch = fetches.get(corp_id.as_str()).copied();
             let next_attempt = fetch.and_then(Fetch::at);
             for at in [in_secret.map(|life| life.expires_at), next_attempt] {
@@ -348,15 +375,17 @@ fn settle(
             let is_left_out = target.left_out.contains(corp_id) || target.left_out.is_empty();
             let minting = corp(corp_id).and_then(|corp| corp.minting.as_ref());
             let pending = minting.map(|minting| minting.since + PENDING_SHOWN_AFTER);
-            let is_first = in_secret.is_none()
+            let is_new = |corp: &Corp| corp.held.is_none() || former_client_id.is_some();
+            let is_first = (in_secret.is_none() || former_client_id.is_some())
                 && target.blocked.is_none()
-                && corp(corp_id).is_some_and(|corp| corp.failing.is_none() && corp.held.is_none())
+                && corp(corp_id).is_some_and(|corp| corp.failing.is_none() && is_new(corp))
                 && pending.is_some_and(|at| at > now);
             is_quiet &= is_first;
             shown_at = pending.into_iter().chain(shown_at).min();
             settled.corps.push(CorpSettled {
                 secret: target.name.clone(),
                 in_secret,
+                former_client_id,
                 next_attempt,
                 blocked: target.blocked.clone(),
                 too_large: target.too_large.filter(|_| is_left_out),
@@ -372,6 +401,35 @@ fn settle(
     }
     settled.wake_at = wake.0;
     Step::Settle(settled)
+}
+
+/// The `client_id` that a token was fetched with. A Secret records one for all its tokens.
+fn fetched_as(corp: Option<&Box<Corp>>, token: &TokenRecord) -> String {
+    let held = corp.and_then(|corp| corp.held.as_ref());
+    match held.filter(|held| held.record.is_same_token(token)) {
+        Some(held) => held.record.client_id.clone(),
+        None => token.client_id().unwrap_or_default().to_owned(),
+    }
+}
+
+/// Whether the app's credentials are known not to be those that a token was fetched with.
+fn is_former(view: &View<'_>, memory: &Memory, token: &TokenRecord) -> bool {
+    if let Some(problem) = &memory.credentials_problem {
+        // Those that may not be read may be the same as before.
+        let is_same = problem.version.as_ref() == Some(&token.credentials);
+        return problem.reason != CREDENTIALS_UNREADABLE || !is_same;
+    }
+    if let Some(known) = memory.credentials_of(view.app) {
+        let corp = memory.corps.get(&token.corp_id);
+        return corp.is_some_and(|corp| !corp.is_proven(token, known));
+    }
+    match &view.credentials {
+        CredentialsSeen::Present(now) => {
+            memory.credentials.is_some() || now.uid != token.credentials.uid
+        }
+        CredentialsSeen::Absent => true,
+        CredentialsSeen::Unknown => memory.credentials.is_some(),
+    }
 }
 
 /// The earliest of several times.

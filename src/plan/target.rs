@@ -101,17 +101,19 @@ impl Recorded {
         })
     }
 
-    /// The annotations that say so. The credentials are those of the newest token that has any.
+    /// The annotations that say so. Credentials and `client_id` are those of the newest token that
+    /// has any.
     pub fn annotations(&self) -> BTreeMap<String, String> {
         let Some(first) = self.tokens.first() else {
             return BTreeMap::new();
         };
-        let current = self
+        let newest = self
             .tokens
             .iter()
             .filter(|token| token.credentials != ObjectVersion::default())
             .max_by_key(|token| token.lifetime.minted_at)
-            .map_or(&first.credentials, |token| &token.credentials);
+            .unwrap_or(first);
+        let current = &newest.credentials;
         let lifetimes = || self.tokens.iter().map(|token| token.lifetime);
         let expires_at = lifetimes().map(|lifetime| lifetime.expires_at).min();
         let minted_at = lifetimes().map(|lifetime| lifetime.minted_at).max();
@@ -123,7 +125,7 @@ impl Recorded {
         };
         let recorded = [
             (ANNOTATION_SITE, Some(first.site.clone())),
-            (ANNOTATION_CLIENT_ID, Some(first.client_id.clone())),
+            (ANNOTATION_CLIENT_ID, Some(newest.client_id.clone())),
             (
                 ANNOTATION_CORP_ID,
                 (self.shape == Shape::One).then(|| first.corp_id.clone()),

@@ -13,6 +13,8 @@ use super::*;
 use crate::api::DingTalkApp;
 use crate::dingtalk::{AccessToken, Class, Credentials, Failure, Fingerprint, Minted, TABLE};
 
+mod credentials;
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn at(second: i64) -> Timestamp {
@@ -44,6 +46,11 @@ struct World {
     app: DingTalkApp,
     memory: Memory,
     credentials: u64,
+    client_id: String,
+    /// What is seen of the credentials, if not what is there.
+    seen: Option<CredentialsSeen>,
+    ownership: Ownership,
+    reads: usize,
     target: Option<TargetMeta>,
     now: Timestamp,
     versions: u64,
@@ -60,6 +67,10 @@ impl World {
             memory: Memory::new(&app, now),
             app,
             credentials: 1,
+            client_id: "a".into(),
+            seen: None,
+            ownership: Ownership::Ours,
+            reads: 0,
             target: None,
             now,
             versions: 10,
@@ -71,7 +82,7 @@ impl World {
 
     fn version(&self) -> ObjectVersion {
         ObjectVersion {
-            uid: "c1".into(),
+            uid: self.app.spec.credentials_secret_ref.name.clone(),
             resource_version: self.credentials.to_string(),
         }
     }
@@ -83,9 +94,12 @@ impl World {
             let app = self.app.clone();
             let view = View {
                 app: &app,
-                credentials: CredentialsSeen::Present(self.version()),
+                credentials: self
+                    .seen
+                    .clone()
+                    .unwrap_or_else(|| CredentialsSeen::Present(self.version())),
                 targets: vec![TargetSeen {
-                    present: target.as_ref().map(|target| (target, Ownership::Ours)),
+                    present: target.as_ref().map(|target| (target, self.ownership)),
                     claim: Claim::Ours,
                 }],
                 former: BTreeMap::new(),
@@ -93,8 +107,15 @@ impl World {
                 is_ending: false,
             };
             match next_step(&view, &mut self.memory, self.now) {
+                Step::ReadCredentials if self.seen == Some(CredentialsSeen::Absent) => {
+                    self.memory.credentials_failed(self.absent());
+                }
                 Step::ReadCredentials => {
+                    self.reads += 1;
+                    self.seen = None;
                     let known = KnownCredentials {
+                        reference: app.spec.credentials_secret_ref.clone(),
+                        client_id: self.client_id.clone(),
                         version: self.version(),
                         fingerprint: fingerprint(&self.credentials.to_string()),
                     };
@@ -121,19 +142,36 @@ impl World {
         panic!("it goes in circles");
     }
 
-    fn attempt(&mut self, outcome: &Outcome) {
-        self.attempts.push(self.now);
-        let minting = Minting {
+    fn absent(&self) -> CredentialsProblem {
+        CredentialsProblem {
+            reason: CREDENTIALS_NOT_FOUND,
+            message: "there is none".into(),
+            since: self.now,
+            version: None,
+            generation: self.app.metadata.generation,
+            retry: None,
+        }
+    }
+
+    fn minting(&self) -> Minting {
+        Minting {
             id: 1,
             site: "global".into(),
             corp_id: "ding1".into(),
-            client_id: "a".into(),
+            client_id: self.client_id.clone(),
             credentials: self.version(),
+            reference: self.app.spec.credentials_secret_ref.clone(),
+            fingerprint: fingerprint(&self.credentials.to_string()),
             generation: self.app.metadata.generation,
             request: None,
             renew_before: None,
             since: self.now,
-        };
+        }
+    }
+
+    fn attempt(&mut self, outcome: &Outcome) {
+        self.attempts.push(self.now);
+        let minting = self.minting();
         let known = self.memory.credentials.as_ref().map(|it| it.fingerprint);
         self.memory.corp("ding1").tried = known;
         match outcome {
@@ -198,6 +236,16 @@ impl World {
         let generation = self.app.metadata.generation;
         self.memory
             .wrote(write, version, generation, repair, self.now);
+    }
+
+    /// The process ends, and another one starts.
+    fn restart(&mut self) {
+        self.memory = Memory::new(&self.app, self.now);
+    }
+
+    fn status(&self, settled: &Settled) -> crate::api::DingTalkAppStatus {
+        let empty = crate::api::DingTalkAppStatus::default();
+        status(&self.app, settled, &self.memory, &empty, self.now)
     }
 
     fn held(&self) -> Option<Held> {

@@ -115,6 +115,8 @@ impl World {
                 Step::ReadCredentials => {
                     self.reads += 1;
                     let known = KnownCredentials {
+                        reference: app.spec.credentials_secret_ref.clone(),
+                        client_id: "a".into(),
                         version: Self::version(),
                         fingerprint: fingerprint(),
                     };
@@ -154,6 +156,8 @@ impl World {
             corp_id: corp_id.into(),
             client_id: "a".into(),
             credentials: Self::version(),
+            reference: self.app.spec.credentials_secret_ref.clone(),
+            fingerprint: fingerprint(),
             generation: self.app.metadata.generation,
             request: None,
             renew_before: None,

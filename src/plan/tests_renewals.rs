@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::renewals::Renewals;
 use super::*;
-use crate::dingtalk::{AccessToken, Failure, Minted, UNREACHABLE};
+use crate::dingtalk::{AccessToken, Failure, Fingerprint, Minted, UNREACHABLE};
 
 const MINUTE: i64 = 60;
 const TWO_HOURS: i64 = 7200;
@@ -89,6 +89,12 @@ impl World {
             corp_id: "ding1".into(),
             client_id: "a".into(),
             credentials: ObjectVersion::default(),
+            reference: crate::api::CredentialsSecretRef {
+                name: "credentials".into(),
+                client_id_key: "client_id".into(),
+                client_secret_key: "client_secret".into(),
+            },
+            fingerprint: Fingerprint::default(),
             generation: None,
             request: None,
             renew_before: self.renew_before,

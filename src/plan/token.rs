@@ -41,6 +41,12 @@ pub struct TokenRecord {
 }
 
 impl TokenRecord {
+    /// The `client_id` it was fetched with, unless it is only known to be a former one.
+    pub fn client_id(&self) -> Option<&str> {
+        let is_known = self.credentials != ObjectVersion::default();
+        is_known.then_some(self.client_id.as_str())
+    }
+
     /// Whether it is the same token with the same life, whatever it was fetched with.
     pub fn is_same_token(&self, other: &Self) -> bool {
         (&self.site, &self.corp_id, self.lifetime) == (&other.site, &other.corp_id, other.lifetime)

@@ -1,9 +1,12 @@
 //! Changes of the credentials.
 
+use std::time::Instant;
+
 use dingtalk_stub::Repeat;
+use dingtalk_token_operator::api::DingTalkApp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::DeleteParams;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, condition};
 
@@ -280,4 +283,117 @@ async fn apps_that_share_credentials_all_follow_a_change() {
         sandbox.until_renewed(name).await;
     }
     assert_eq!(sandbox.stub.calls("ding1").len(), 2, "one mint for all");
+}
+
+/// Names other credentials; gives when that was done.
+async fn refer_to(sandbox: &Sandbox, reference: Value) -> Instant {
+    let spec = json!({"spec": {"credentialsSecretRef": reference}});
+    sandbox.merge::<DingTalkApp>("payroll", spec).await;
+    Instant::now()
+}
+
+#[tokio::test]
+async fn a_reference_to_another_app_is_obeyed_at_once() {
+    let sandbox = Sandbox::new("reference-moved").await;
+    sandbox
+        .stub
+        .set_secrets("dingotherapp", &["other-secret-1"]);
+    // It is there before anything names it.
+    sandbox
+        .credentials("other", "dingotherapp", "other-secret-1")
+        .await;
+    sandbox.ready_app("payroll").await;
+    let old = sandbox.token("payroll-token").await;
+    let moved = refer_to(&sandbox, json!({"name": "other"})).await;
+    sandbox
+        .eventually("another app's token", async || {
+            let client_id = sandbox.annotation("payroll-token", "client-id").await?;
+            (client_id == "dingotherapp").then_some(())
+        })
+        .await;
+    println!("obeyed after {:?}", moved.elapsed());
+    assert_ne!(sandbox.token("payroll-token").await, old);
+    sandbox.until_renewed("payroll").await;
+    assert_eq!(sandbox.stub.calls("ding1").len(), 2);
+}
+
+#[tokio::test]
+async fn a_reference_to_rejected_credentials_leaves_the_token_and_says_whose_it_is() {
+    let sandbox = Sandbox::new("reference-rejected").await;
+    sandbox.credentials("wrong", CLIENT_ID, "guessed").await;
+    sandbox.ready_app("payroll").await;
+    let old = sandbox.token("payroll-token").await;
+    refer_to(&sandbox, json!({"name": "wrong"})).await;
+    sandbox.until_failing("payroll", "InvalidCredentials").await;
+    until_former(&sandbox).await;
+    assert_eq!(sandbox.token("payroll-token").await, old);
+    // Back again: as it was.
+    refer_to(&sandbox, json!({"name": "payroll-credentials"})).await;
+    sandbox.until_renewed("payroll").await;
+    sandbox
+        .until("a token of its own", "payroll", |app| {
+            let (_, message) = condition(app, "Ready", "True")?;
+            (!message.contains("former")).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_reference_to_nothing_leaves_the_token_and_says_whose_it_is() {
+    let sandbox = Sandbox::new("reference-missing").await;
+    sandbox.ready_app("payroll").await;
+    let old = sandbox.token("payroll-token").await;
+    refer_to(&sandbox, json!({"name": "missing"})).await;
+    let message = sandbox
+        .until_failing("payroll", "CredentialsNotFound")
+        .await;
+    assert!(message.contains("missing"), "{message}");
+    until_former(&sandbox).await;
+    assert_eq!(sandbox.token("payroll-token").await, old);
+    assert_eq!(sandbox.stub.calls("ding1").len(), 1);
+    sandbox
+        .credentials("missing", CLIENT_ID, CLIENT_SECRET)
+        .await;
+    sandbox.until_renewed("payroll").await;
+    assert_eq!(
+        sandbox.stub.calls("ding1").len(),
+        1,
+        "equal credentials under another name"
+    );
+}
+
+#[tokio::test]
+async fn another_key_of_the_same_secret_is_obeyed_at_once() {
+    let sandbox = Sandbox::new("reference-key").await;
+    let keys = json!({"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "next": "guessed"});
+    sandbox
+        .apply::<Secret>(
+            "payroll-credentials",
+            json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "payroll-credentials"},
+                "stringData": keys,
+            }),
+        )
+        .await;
+    sandbox.app("payroll", "ding1").await;
+    sandbox.until_ready("payroll").await;
+    refer_to(&sandbox, json!({"clientSecretKey": "next"})).await;
+    sandbox.until_failing("payroll", "InvalidCredentials").await;
+    until_former(&sandbox).await;
+    refer_to(&sandbox, json!({"clientSecretKey": "absent"})).await;
+    sandbox
+        .until_failing("payroll", "CredentialsKeyMissing")
+        .await;
+    until_former(&sandbox).await;
+    assert_eq!(sandbox.stub.calls("ding1").len(), 2);
+}
+
+async fn until_former(sandbox: &Sandbox) {
+    sandbox
+        .until("whose token it is", "payroll", |app| {
+            let (_, message) = condition(app, "Ready", "True")?;
+            let said = format!("fetched with former credentials (client_id {CLIENT_ID})");
+            message.contains(&said).then_some(())
+        })
+        .await;
 }

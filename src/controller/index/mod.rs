@@ -459,7 +459,8 @@ impl Index {
         let uid = app.metadata.uid.as_deref().unwrap_or_default();
         let entry = self.apps.get(&key).filter(|entry| entry.uid == uid)?;
         let namespace = key.namespace.clone().unwrap_or_default();
-        let credentials = (namespace.clone(), entry.credentials.name.clone());
+        let credentials = app.spec.credentials_secret_ref.name.clone();
+        let credentials = (namespace.clone(), credentials);
         let targets = wanted(app).into_iter().map(|wanted| {
             let target_ref = (namespace.clone(), wanted.name);
             let present = match self.secret_in(&target_ref.0, &target_ref.1) {

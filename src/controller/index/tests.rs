@@ -229,7 +229,11 @@ fn after_a_list_what_is_not_in_it_is_absent() {
     let mut index = Index::default();
     index.app_applied(&payroll);
     let credentials = |index: &Index| index.view(&payroll, true).expect("known").credentials;
-    assert_eq!(credentials(&index), CredentialsSeen::Unknown);
+    assert_eq!(
+        credentials(&index),
+        CredentialsSeen::Unknown,
+        "before the first list"
+    );
     index.secrets_listing(None);
     index.secret_applied(secret("credentials", "3", None));
     index.secrets_listed(None);
@@ -237,4 +241,30 @@ fn after_a_list_what_is_not_in_it_is_absent() {
     index.secrets_listing(None);
     assert!(!index.secrets_listed(None).is_empty());
     assert_eq!(credentials(&index), CredentialsSeen::Absent);
+}
+
+#[test]
+fn a_secret_that_was_there_before_it_was_referenced_is_unknown_until_it_is_read() {
+    let mut payroll = app("payroll", "u1", 1, "token");
+    let mut index = Index::default();
+    index.app_applied(&payroll);
+    index.secret_applied(secret("credentials", "3", None));
+    index.secret_applied(secret("other", "4", None));
+    let seen = |index: &Index, app: &DingTalkApp| index.view(app, true).expect("known").credentials;
+    assert!(matches!(
+        seen(&index, &payroll),
+        CredentialsSeen::Present(_)
+    ));
+    payroll.spec.credentials_secret_ref.name = "other".into();
+    index.app_applied(&payroll);
+    // Not what is known of the former one, and not absent either: the plan has it read.
+    assert_eq!(seen(&index, &payroll), CredentialsSeen::Unknown);
+    index.secret_applied(secret("other", "4", None));
+    assert!(matches!(
+        seen(&index, &payroll),
+        CredentialsSeen::Present(_)
+    ));
+    // A look that began before the change still asks for what its own state names.
+    payroll.spec.credentials_secret_ref.name = "credentials".into();
+    assert_eq!(seen(&index, &payroll), CredentialsSeen::Unknown);
 }

@@ -4,8 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
+use dingtalk_token_operator::api::CredentialsSecretRef;
 use dingtalk_token_operator::dingtalk::{
-    AccessToken, Call, Failure, Minted, Rates, Recovery, Scheduler,
+    AccessToken, Call, Failure, Fingerprint, Minted, Rates, Recovery, Scheduler,
 };
 use dingtalk_token_operator::plan::{Corp, FailedAttempt, Former, Minting, ObjectVersion, Pace};
 use jiff::{SignedDuration, Timestamp};
@@ -458,6 +459,12 @@ fn minting(call: &Call, now: Timestamp) -> Minting {
         corp_id: call.corp_id.to_string(),
         client_id: call.client_id.to_string(),
         credentials: ObjectVersion::default(),
+        reference: CredentialsSecretRef {
+            name: String::new(),
+            client_id_key: String::new(),
+            client_secret_key: String::new(),
+        },
+        fingerprint: Fingerprint::default(),
         generation: None,
         request: None,
         renew_before: None,

@@ -1,0 +1,240 @@
+//! What the spec names as credentials, and whose token the Secret holds.
+
+use super::*;
+use crate::api::{CONDITION_READY, CONDITION_RENEWED};
+
+const FRESH: Outcome = Outcome::Token {
+    life: 7200,
+    fresh: true,
+};
+/// `invalid.client`.
+const REJECTED: Outcome = Outcome::Failure {
+    row: 0,
+    wait: None,
+    random: 0.0,
+};
+
+impl World {
+    /// The spec names another Secret, which was there before.
+    fn refer_to(&mut self, name: &str, credentials: u64, client_id: &str) {
+        self.app.spec.credentials_secret_ref.name = name.into();
+        self.app.metadata.generation = self.app.metadata.generation.map(|it| it + 1);
+        self.credentials = credentials;
+        self.client_id = client_id.into();
+        self.seen = Some(CredentialsSeen::Unknown);
+    }
+
+    fn said(&self, settled: &Settled, type_: &str) -> (String, String, String) {
+        let conditions = self.status(settled).conditions;
+        let found = conditions.into_iter().find(|one| one.type_ == type_);
+        let found = found.expect("the condition");
+        (found.status, found.reason, found.message)
+    }
+}
+
+fn with_token() -> World {
+    let mut world = World::new();
+    world.settle(&FRESH);
+    assert_eq!(world.attempts.len(), 1);
+    world
+}
+
+#[test]
+fn another_reference_is_read_and_fetched_with_at_once() {
+    let mut world = with_token();
+    world.refer_to("other", 2, "b");
+    let settled = world.settle(&FRESH);
+    assert_eq!(world.attempts.len(), 2);
+    assert_eq!(world.held().expect("a token").record.client_id, "b");
+    assert_eq!(only(&settled).former_client_id, None);
+    let reads = world.reads;
+    world.settle(&FRESH);
+    assert_eq!((world.attempts.len(), world.reads), (2, reads), "once");
+}
+
+#[test]
+fn equal_credentials_under_another_name_fetch_nothing() {
+    let mut world = with_token();
+    let credentials = world.credentials;
+    world.refer_to("other", credentials, "a");
+    let reads = world.reads;
+    let settled = world.settle(&FRESH);
+    assert_eq!((world.attempts.len(), world.reads), (1, reads + 1));
+    assert_eq!(only(&settled).former_client_id, None);
+}
+
+#[test]
+fn another_key_of_the_same_secret_is_read() {
+    let mut world = with_token();
+    world.app.spec.credentials_secret_ref.client_secret_key = "next".into();
+    world.app.metadata.generation = Some(2);
+    let reads = world.reads;
+    world.settle(&FRESH);
+    assert_eq!(world.reads, reads + 1);
+}
+
+#[test]
+fn a_reference_that_changed_between_two_processes_is_read() {
+    let mut world = with_token();
+    world.app.status = Some(world.status(&Settled::default()));
+    world.restart();
+    let reads = world.reads;
+    world.settle(&FRESH);
+    assert_eq!(world.reads, reads, "nothing has changed");
+    // Only the keys: the state of the Secret is as recorded.
+    world.client_id = "b".into();
+    world.app.metadata.generation = Some(2);
+    world.restart();
+    world.settle(&FRESH);
+    assert_eq!((world.reads, world.attempts.len()), (reads + 1, 2));
+}
+
+#[test]
+fn a_secret_that_holds_a_former_token_says_so() {
+    let mut world = with_token();
+    world.refer_to("other", 2, "b");
+    let settled = world.settle(&REJECTED);
+    let (status, reason, message) = world.said(&settled, CONDITION_READY);
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "TokensValid"));
+    assert!(
+        message.ends_with("it was fetched with former credentials (client_id a)"),
+        "{message}"
+    );
+    let (status, reason, _) = world.said(&settled, CONDITION_RENEWED);
+    assert_eq!(
+        (status.as_str(), reason.as_str()),
+        ("False", "InvalidCredentials")
+    );
+    // The same while a retry is waited for.
+    world.now += SignedDuration::from_secs(10);
+    let settled = world.settle(&REJECTED);
+    assert_eq!(only(&settled).former_client_id.as_deref(), Some("a"));
+    world.refer_to("third", 3, "c");
+    let settled = world.settle(&FRESH);
+    let (.., message) = world.said(&settled, CONDITION_READY);
+    assert!(!message.contains("former"), "{message}");
+}
+
+#[test]
+fn a_secret_that_is_not_there_leaves_a_former_token_that_says_so() {
+    let mut world = with_token();
+    world.refer_to("missing", 2, "b");
+    world.seen = Some(CredentialsSeen::Absent);
+    let settled = world.settle(&FRESH);
+    let (status, _, message) = world.said(&settled, CONDITION_READY);
+    assert_eq!(status, "True");
+    assert!(message.contains("(client_id a)"), "{message}");
+    let (status, reason, _) = world.said(&settled, CONDITION_RENEWED);
+    assert_eq!(
+        (status.as_str(), reason.as_str()),
+        ("False", CREDENTIALS_NOT_FOUND)
+    );
+}
+
+#[test]
+fn a_fetch_with_the_new_credentials_that_lasts_is_shown() {
+    let mut world = with_token();
+    world.refer_to("other", 2, "b");
+    world.seen = None;
+    let known = KnownCredentials {
+        reference: world.app.spec.credentials_secret_ref.clone(),
+        client_id: "b".into(),
+        version: world.version(),
+        fingerprint: fingerprint("2"),
+    };
+    world.memory.credentials_read(known, &[]);
+    let minting = world.minting();
+    let corp = world.memory.corp("ding1");
+    corp.tried = Some(minting.fingerprint);
+    corp.minting = Some(minting);
+    assert!(world.settle(&FRESH).quiet, "it may come within a second");
+    world.now += SignedDuration::from_secs(5);
+    let settled = world.settle(&FRESH);
+    assert!(!settled.quiet);
+    let (status, ..) = world.said(&settled, CONDITION_RENEWED);
+    assert_eq!(status, "Unknown");
+    assert_eq!(world.attempts.len(), 1, "it is waited for");
+}
+
+#[test]
+fn a_suspended_app_fetches_nothing_and_says_that_its_token_is_a_former_one() {
+    let mut world = with_token();
+    world.app.spec.suspend = true;
+    world.refer_to("other", 2, "b");
+    let settled = world.settle(&FRESH);
+    assert_eq!(world.attempts.len(), 1);
+    let (.., message) = world.said(&settled, CONDITION_READY);
+    assert!(message.contains("(client_id a)"), "{message}");
+    let (status, ..) = world.said(&settled, CONDITION_RENEWED);
+    assert_eq!(status, "Unknown");
+}
+
+#[test]
+fn what_a_former_reference_queued_is_not_waited_for() {
+    let mut world = with_token();
+    let minting = world.minting();
+    world.memory.corp("ding1").minting = Some(minting);
+    world.refer_to("other", 2, "b");
+    world.settle(&FRESH);
+    assert_eq!(world.attempts.len(), 2);
+    assert_eq!(world.held().expect("a token").record.client_id, "b");
+}
+
+#[test]
+fn the_outcome_of_former_credentials_does_not_count_as_that_of_the_present_ones() {
+    let mut world = with_token();
+    let former = world.minting();
+    world.refer_to("other", 2, "b");
+    world.settle(&REJECTED);
+    let token = |value: &str| Minted {
+        token: AccessToken::new(value.into()).expect("a token"),
+        expires_in: HOUR,
+    };
+    // A call that was in flight: it may have revoked the token in the Secret, so its own is kept.
+    let now = world.now + SignedDuration::from_secs(1);
+    world.memory.minted(&former, token("late"), now, None, now);
+    world.now = now;
+    let settled = world.settle(&REJECTED);
+    assert_eq!(world.attempts.len(), 2, "the failure keeps its pace");
+    assert!(world.failing().is_some());
+    assert_eq!(world.held().expect("a token").token.expose(), "late");
+    assert_eq!(only(&settled).former_client_id.as_deref(), Some("a"));
+    // Once there is a token of the present ones, a former one is worth nothing.
+    world.refer_to("third", 3, "c");
+    world.settle(&FRESH);
+    let present = world.held();
+    let now = world.now + SignedDuration::from_secs(1);
+    world.memory.minted(&former, token("later"), now, None, now);
+    assert_eq!(world.held(), present);
+}
+
+#[test]
+fn a_predecessors_token_is_taken_over_if_it_is_of_the_same_client_id() {
+    let restored = |client_id: &str| {
+        let mut world = with_token();
+        world.app.metadata.uid = Some("u2".into());
+        world.ownership = Ownership::Predecessor;
+        world.restart();
+        (world.credentials, world.client_id) = (2, client_id.into());
+        world.reads = 0;
+        world
+    };
+    let mut world = restored("a");
+    let settled = world.settle(&FRESH);
+    assert_eq!((world.attempts.len(), world.reads), (1, 1));
+    assert!(only(&settled).in_secret.is_some());
+    let recorded = world.target.and_then(|target| target.recorded);
+    let recorded = recorded.expect("recorded");
+    assert_eq!(recorded.tokens[0].credentials.resource_version, "2");
+
+    let mut world = restored("b");
+    let settled = world.settle(&REJECTED);
+    assert_eq!(world.attempts.len(), 2);
+    assert_eq!(only(&settled).in_secret, None, "it is not this app's");
+    let settled = {
+        world.now += SignedDuration::from_hours(1);
+        world.settle(&FRESH)
+    };
+    assert!(only(&settled).in_secret.is_some());
+    assert_eq!(world.held().expect("a token").record.client_id, "b");
+}
