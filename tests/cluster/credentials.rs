@@ -297,7 +297,7 @@ async fn a_reference_to_another_app_is_obeyed_at_once() {
     let sandbox = Sandbox::new("reference-moved").await;
     sandbox
         .stub
-        .set_secrets("dingotherapp", &["other-secret-1"]);
+        .register("dingotherapp", "other-secret-1", &["ding1"]);
     // It is there before anything names it.
     sandbox
         .credentials("other", "dingotherapp", "other-secret-1")
