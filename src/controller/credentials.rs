@@ -8,12 +8,11 @@ use jiff::Timestamp;
 use super::cluster::ClusterError;
 use super::fetcher::Job;
 use super::reconcile::Reconciler;
-use super::sharing::Wish;
+use super::sharing::{Shared, Wish};
 use crate::dingtalk::{Call, Credentials, CredentialsId};
 use crate::plan::{
     CREDENTIALS_INVALID, CREDENTIALS_KEY_MISSING, CREDENTIALS_NOT_FOUND, CREDENTIALS_UNREADABLE,
-    CredentialsProblem, Held, KnownCredentials, Minting, ObjectVersion, Schedule, due,
-    renew_request,
+    CredentialsProblem, KnownCredentials, Minting, ObjectVersion, Schedule, due, renew_request,
 };
 
 /// Credentials that may not be read are tried again this often: a change of RBAC is not seen.
@@ -114,8 +113,8 @@ impl Reconciler<'_> {
         };
         for corp_id in &self.app.spec.corp_ids {
             let since = self.minted_at(corp_id);
-            if let Some(held) = self.context.token_minted_for_another(&wish(corp_id), since) {
-                self.adopt(corp_id, held, &known);
+            if let Some(shared) = self.context.token_minted_for_another(&wish(corp_id), since) {
+                self.adopt(corp_id, shared, &known);
             }
         }
         let due = {
@@ -129,16 +128,17 @@ impl Reconciler<'_> {
         for corp_id in &due {
             let since = self.minted_at(corp_id);
             if !self.is_asked_to_renew(corp_id)
-                && let Some(held) = self.context.shared_token(&wish(corp_id), since).await
+                && let Some(shared) = self.context.shared_token(&wish(corp_id), since).await
             {
-                self.adopt(corp_id, held, &known);
+                self.adopt(corp_id, shared, &known);
                 continue;
             }
             self.queue_fetch(corp_id.clone(), &credentials, &known);
         }
     }
 
-    fn adopt(&self, corp_id: &str, held: Held, known: &KnownCredentials) {
+    fn adopt(&self, corp_id: &str, shared: Shared, known: &KnownCredentials) {
+        let Shared { held, is_fetched } = shared;
         let mut memory = self.memory();
         let corp = memory.corp(corp_id);
         let is_held = corp
@@ -151,7 +151,7 @@ impl Reconciler<'_> {
         memory.happened.value_changed |= !is_held;
         let corp = memory.corp(corp_id);
         corp.tried = Some(known.fingerprint);
-        corp.adopt(held, Timestamp::now());
+        corp.adopt(held, is_fetched, Timestamp::now());
     }
 
     fn is_asked_to_renew(&self, corp_id: &str) -> bool {

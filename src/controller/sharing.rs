@@ -9,17 +9,21 @@ use jiff::Timestamp;
 use tracing::debug;
 
 use super::fetcher::Job;
-use super::index::{AppRef, named};
-use super::{Context, life_left};
+use super::index::{AppRef, Candidate, named};
+use super::{Context, Remembered, life_left};
 use crate::dingtalk::{Credentials, Failure, Fingerprint, Minted};
 use crate::plan::{
-    Data, FailedAttempt, Held, KnownCredentials, ObjectVersion, TokenRecord, lifetime,
+    Data, FailedAttempt, Held, KnownCredentials, Lifetime, ObjectVersion, TargetMeta, TokenRecord,
+    lifetime,
 };
+
+/// So many Secrets of other apps are read for one token that is wanted.
+const READS_MAX: usize = 16;
 
 /// Site, organisation, and what stands for `client_id` and client secret.
 type TokenKey = (String, String, Fingerprint);
 
-/// The tokens of this process that more than one app may want, the newest of each.
+/// The tokens that this process fetched and more than one app may want, the newest of each.
 #[derive(Default)]
 pub struct Tokens(Mutex<HashMap<TokenKey, Held>>);
 
@@ -30,9 +34,9 @@ impl Tokens {
         tokens.insert(key, held);
     }
 
-    fn is_empty(&self) -> bool {
-        let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.is_empty()
+    fn remove(&self, key: &TokenKey) {
+        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.remove(key);
     }
 
     fn get(&self, key: &TokenKey) -> Option<Held> {
@@ -55,6 +59,37 @@ pub struct Wish<'a> {
     pub known: &'a KnownCredentials,
 }
 
+impl Wish<'_> {
+    fn key(&self) -> TokenKey {
+        let (site, corp_id) = (self.site.to_owned(), self.corp_id.to_owned());
+        (site, corp_id, self.known.fingerprint)
+    }
+}
+
+/// A token of another app, credited to the app that wants it.
+pub struct Shared {
+    /// The token.
+    pub held: Held,
+    /// Whether this process fetched it; else it was read from a Secret.
+    pub is_fetched: bool,
+}
+
+impl Shared {
+    fn fetched(held: Held, wish: &Wish<'_>) -> Self {
+        Self {
+            held: credited(held, &wish.known.version),
+            is_fetched: true,
+        }
+    }
+
+    fn read(held: Held, wish: &Wish<'_>) -> Self {
+        Self {
+            held: credited(held, &wish.known.version),
+            is_fetched: false,
+        }
+    }
+}
+
 impl Context {
     /// Hands what came of a fetch to the other apps that share the token. A failure goes to those
     /// that are about to make the same call.
@@ -64,7 +99,16 @@ impl Context {
         let sharers = self
             .index()
             .sharers(&job.app, &minting.site, &minting.client_id, corp_id);
+        let key = (
+            minting.site.clone(),
+            corp_id.clone(),
+            job.call.credentials.fingerprint,
+        );
         if sharers.is_empty() {
+            // What was shared before may be revoked by now.
+            if result.is_ok() {
+                self.shared.remove(&key);
+            }
             return;
         }
         let now = Timestamp::now();
@@ -79,11 +123,6 @@ impl Context {
             },
         });
         if let Some(held) = &held {
-            let key = (
-                minting.site.clone(),
-                corp_id.clone(),
-                job.call.credentials.fingerprint,
-            );
             self.shared.insert(key, held.clone(), now);
         }
         for sharer in sharers {
@@ -100,7 +139,7 @@ impl Context {
                 (Some(known), Some(true), Ok(_)) => {
                     let Some(held) = held.clone() else { continue };
                     corp.tried = Some(job.call.credentials.fingerprint);
-                    corp.adopt(credited(held, &known.version), now);
+                    corp.adopt(credited(held, &known.version), true, now);
                     memory.happened.value_changed = true;
                 }
                 (Some(_), Some(true), Err(failure)) => {
@@ -126,137 +165,169 @@ impl Context {
         }
     }
 
-    /// A token that this process minted for another app with the same credentials, not older than
-    /// `since`: of two that were minted within a second, the one that is in no Secret yet is newer.
+    /// A token that this process fetched for another app with the same credentials, not older than
+    /// `since`: of two that were fetched within a second, the one that is in no Secret yet is newer.
     pub fn token_minted_for_another(
         &self,
         wish: &Wish<'_>,
         since: Option<Timestamp>,
-    ) -> Option<Held> {
-        if self.shared.is_empty() {
-            return None;
-        }
-        let key = (
-            wish.site.to_owned(),
-            wish.corp_id.to_owned(),
-            wish.known.fingerprint,
-        );
-        let held = self.shared.get(&key)?;
+    ) -> Option<Shared> {
+        let held = self.shared.get(&wish.key())?;
         let lifetime = held.record.lifetime;
         let is_newer = since.is_none_or(|since| lifetime.minted_at >= since);
-        (is_newer && lifetime.expires_at > Timestamp::now())
-            .then(|| credited(held, &wish.known.version))
+        (is_newer && lifetime.expires_at > Timestamp::now()).then(|| Shared::fetched(held, wish))
     }
 
-    /// A token that another app with the same credentials holds and that is newer than `since`.
-    pub async fn shared_token(&self, wish: &Wish<'_>, since: Option<Timestamp>) -> Option<Held> {
-        let fingerprint = wish.known.fingerprint;
+    /// A token that another app with the same credentials holds and that is newer than `since`: one
+    /// that this process fetched, or one in a Secret of the same namespace. Whoever may write Secrets
+    /// of another namespace could have made up what is in them, by whichever manager.
+    pub async fn shared_token(&self, wish: &Wish<'_>, since: Option<Timestamp>) -> Option<Shared> {
         let sharers = self
             .index()
             .sharers(wish.app, wish.site, wish.client_id, wish.corp_id);
         if sharers.is_empty() {
             return None;
         }
-        let key = (wish.site.to_owned(), wish.corp_id.to_owned(), fingerprint);
-        let mut newest = self.shared.get(&key);
-        for sharer in &sharers {
-            if let Some(held) = self.token_of(sharer, wish, fingerprint).await
-                && newest.as_ref().is_none_or(|newest| {
-                    newest.record.lifetime.minted_at < held.record.lifetime.minted_at
-                })
-            {
-                newest = Some(held);
+        let now = Timestamp::now();
+        let is_newer = |lifetime: Lifetime| {
+            lifetime.expires_at > now && since.is_none_or(|since| lifetime.minted_at > since)
+        };
+        let fetched = sharers
+            .iter()
+            .filter_map(|sharer| self.fetched_for(sharer, wish))
+            .chain(self.shared.get(&wish.key()))
+            .filter(|held| is_newer(held.record.lifetime))
+            .max_by_key(|held| held.record.lifetime.minted_at);
+        let newest = fetched.as_ref().map(|held| held.record.lifetime.minted_at);
+        let mut candidates = self.index().candidates(wish, &sharers, now);
+        candidates.retain(|candidate| {
+            is_newer(candidate.lifetime)
+                && newest.is_none_or(|at| candidate.lifetime.minted_at > at)
+        });
+        for candidate in candidates.iter().take(READS_MAX) {
+            if let Some(held) = self.token_in(candidate, wish).await {
+                return Some(Shared::read(held, wish));
             }
         }
-        let now = Timestamp::now();
-        let held = newest.filter(|held| {
-            let lifetime = held.record.lifetime;
-            lifetime.expires_at > now && since.is_none_or(|since| lifetime.minted_at > since)
-        })?;
-        self.shared.insert(key, held.clone(), now);
-        Some(credited(held, &wish.known.version))
+        fetched.map(|held| Shared::fetched(held, wish))
     }
 
-    /// (client) The token that `app` holds of the wish, if its credentials are the same. What it
-    /// does not know of itself since the process started is read.
-    async fn token_of(
-        &self,
-        app: &AppRef,
-        wish: &Wish<'_>,
-        fingerprint: Fingerprint,
-    ) -> Option<Held> {
+    /// The token that this process fetched for `app`, if its credentials are those of the wish.
+    fn fetched_for(&self, app: &AppRef, wish: &Wish<'_>) -> Option<Held> {
+        let memory = self.remembered(app)?;
+        let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let corp = memory.corps.get(wish.corp_id)?;
+        // A token of former credentials may be held still, while the app waits for a new one.
+        let is_same = corp.is_fetched && corp.minted_with == Some(wish.known.fingerprint);
+        let held = corp.held.as_ref().filter(|_| is_same)?;
+        (held.record.site == wish.site).then(|| held.clone())
+    }
+
+    /// (client) The token in an app's own Secret, if the app's credentials are those of the wish.
+    async fn token_in(&self, candidate: &Candidate, wish: &Wish<'_>) -> Option<Held> {
+        let app = &candidate.app;
         let memory = self.remembered(app)?;
         let locked = || memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let namespace = app.namespace.as_deref().unwrap_or_default();
-        let is_wanted = |held: &Held| held.record.site == wish.site;
-        let recorded = {
-            let index = self.index();
-            index
-                .target_of(app, wish.corp_id)
-                .map(|(name, target)| (name.to_owned(), target.clone()))
-        };
-        let is_held = locked()
-            .corps
-            .get(wish.corp_id)
-            .is_some_and(|corp| corp.held.is_some());
-        if !is_held && recorded.is_none() {
-            return None;
-        }
-        let known = locked().credentials.clone();
-        let known = match known {
-            Some(known) => known,
-            None => {
-                let reference = self.index().credentials_ref(app)?.clone();
-                let operation = "read the credentials of an app that may share a token";
-                let read = self
-                    .cluster
-                    .read_secret(operation, namespace, &reference.name);
-                let mut contents = read.await.ok()?;
-                let credentials = Credentials::read(
-                    &reference.client_id_key,
-                    &reference.client_secret_key,
-                    |key| contents.take(key),
-                )
-                .ok()?;
-                let known = KnownCredentials {
-                    client_id: credentials.client_id.clone(),
-                    reference,
-                    version: ObjectVersion::of(&contents.metadata),
-                    fingerprint: credentials.fingerprint(&self.salt),
-                };
-                locked().credentials.get_or_insert(known.clone());
-                known
-            }
-        };
-        if known.fingerprint != fingerprint {
-            return None;
-        }
-        if is_held {
-            // A token of its former credentials may be held still, while it waits for a new one.
-            let held = locked().corps.get(wish.corp_id)?.proven(&known);
-            return held.filter(is_wanted);
-        }
-        let (name, target) = recorded?;
-        let token = target.recorded.as_ref()?.token(wish.corp_id)?;
+        let known = self.credentials_of_another(app, &memory).await?;
         // What it was fetched with must be what the app has now, or its value proves nothing.
-        if token.credentials != known.version {
+        if known.fingerprint != wish.known.fingerprint || candidate.credentials != known.version {
             return None;
         }
+        {
+            let mut memory = locked();
+            if memory
+                .writing(&candidate.secret)
+                .has_distrusted(&candidate.version)
+            {
+                return None;
+            }
+            let corp = memory.corps.get(wish.corp_id);
+            let held = corp.and_then(|corp| corp.held.as_ref());
+            if let Some(held) = held.filter(|held| held.record.lifetime == candidate.lifetime) {
+                return Some(held.clone());
+            }
+        }
+        let namespace = app.namespace.as_deref().unwrap_or_default();
         let operation = "read the Secret of an app that shares a token";
-        let mut contents = self
+        let read = self
             .cluster
-            .read_secret(operation, namespace, &name)
-            .await
-            .ok()?;
-        let target = crate::plan::TargetMeta::of(contents.metadata.clone());
-        let keys = target.recorded.as_ref()?.keys().collect::<Vec<_>>();
+            .read_secret(operation, namespace, &candidate.secret);
+        let mut contents = read.await.ok()?;
+        let target = TargetMeta::of(contents.metadata.clone());
+        let recorded = target.recorded.as_ref()?;
+        let keys = recorded.keys().collect::<Vec<_>>();
         let data = Data::found(keys, |key| contents.take(key));
+        if target.version != candidate.version {
+            // The watch tells of the change, and the app looks again.
+            return None;
+        }
         let corp_ids = [wish.corp_id.to_owned()];
+        locked().target_read(&candidate.secret, &target, data.as_ref(), &corp_ids);
+        let mut tokens = data?.tokens_recorded(recorded)?.into_iter();
+        let held = tokens.find(|held| held.record.corp_id == wish.corp_id)?;
+        debug!(app = %named(app), secret = candidate.secret, "its token is shared");
+        Some(held)
+    }
+
+    /// (client) The credentials of an app that may share a token. Those that cannot be used are read
+    /// once for each change.
+    async fn credentials_of_another(
+        &self,
+        app: &AppRef,
+        memory: &Remembered,
+    ) -> Option<KnownCredentials> {
+        let locked = || memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let (reference, seen) = {
+            let index = self.index();
+            let seen = index.credentials_version(app).cloned();
+            (index.credentials_ref(app)?.clone(), seen)
+        };
+        let tried = (reference, seen);
+        {
+            let memory = locked();
+            let known = memory.credentials.as_ref();
+            if let Some(known) = known.filter(|known| known.reference == tried.0) {
+                return Some(known.clone());
+            }
+            if memory.credentials_problem.is_some()
+                || memory.unusable_to_others.as_ref() == Some(&tried)
+            {
+                return None;
+            }
+        }
+        let reference = tried.0.clone();
+        let namespace = app.namespace.as_deref().unwrap_or_default();
+        let operation = "read the credentials of an app that may share a token";
+        let read = self
+            .cluster
+            .read_secret(operation, namespace, &reference.name);
+        let read = match read.await {
+            Ok(contents) => Some(contents),
+            Err(error) if error.is_not_found() || error.is_forbidden() => None,
+            Err(_) => return None,
+        };
+        let usable = read.and_then(|mut contents| {
+            let take = |key: &str| contents.take(key);
+            let (id, secret) = (&reference.client_id_key, &reference.client_secret_key);
+            let credentials = Credentials::read(id, secret, take).ok()?;
+            Some(KnownCredentials {
+                client_id: credentials.client_id.clone(),
+                version: ObjectVersion::of(&contents.metadata),
+                fingerprint: credentials.fingerprint(&self.salt),
+                reference: reference.clone(),
+            })
+        });
         let mut memory = locked();
-        memory.target_read(&name, &target, data.as_ref(), &corp_ids);
-        debug!(app = %named(app), secret = name, "its token is shared");
-        let held = memory.corps.get(wish.corp_id)?.proven(&known);
-        held.filter(is_wanted)
+        match usable {
+            Some(known) => {
+                memory.credentials.get_or_insert(known.clone());
+                Some(known)
+            }
+            None => {
+                memory.unusable_to_others = Some(tried);
+                None
+            }
+        }
     }
 }
 

@@ -13,4 +13,4 @@ pub use credentials::{AccessToken, Credentials, CredentialsError, Fingerprint};
 pub use failure::{Class, Failure, Reason, Row, Scope, Signal, TABLE, UNREACHABLE, look_up};
 pub use pace::{Call, CredentialsId, Heard, Rank, Rates, Reach, Recovery, Scheduler, Started};
 pub use redact::Redactor;
-pub use wire::Minted;
+pub use wire::{LIFETIME_MAX, Minted};

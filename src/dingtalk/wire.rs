@@ -12,7 +12,7 @@ use super::{AccessToken, Class, Credentials, Reason, Redactor};
 /// More of a body is not read: a token's answer has some hundred bytes.
 pub const BODY_MAX: usize = 64 * 1024;
 /// A longer lifetime is not believed: the token is asked for again after 30 days.
-const LIFETIME_MAX: f64 = 30.0 * 24.0 * 3600.0;
+pub const LIFETIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A longer `Retry-After` is not obeyed.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 /// A longer ban is not believed.
@@ -137,7 +137,7 @@ fn minted(
     }
     Ok(Minted {
         token,
-        expires_in: Duration::from_secs_f64(expires_in.min(LIFETIME_MAX).floor()),
+        expires_in: Duration::from_secs_f64(expires_in.min(LIFETIME_MAX.as_secs_f64()).floor()),
     })
 }
 

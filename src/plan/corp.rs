@@ -97,6 +97,8 @@ pub struct Former<'a> {
 pub struct Corp {
     /// The token, where its value is known.
     pub held: Option<Held>,
+    /// Whether this process fetched it, for whichever app; else it was read from a Secret.
+    pub is_fetched: bool,
     /// The fetch under way.
     pub minting: Option<Minting>,
     /// Attempts that fail.
@@ -266,6 +268,7 @@ impl Corp {
             record,
         };
         self.hold(held, Some(minting.fingerprint));
+        self.is_fetched = true;
         if !is_kept {
             self.unwritten_since.get_or_insert(now);
         }
@@ -330,6 +333,14 @@ impl Corp {
         }
     }
 
+    /// Whether the times of a recorded token can be true. What this process has believed before, it
+    /// believes after the clock was set back.
+    pub fn believes(&self, token: &TokenRecord, now: Timestamp) -> bool {
+        let held = self.held.as_ref().map(|held| held.record.lifetime);
+        let scheduled = self.renewal.as_ref().map(|(lifetime, ..)| *lifetime);
+        token.lifetime.is_plausible(now) || [held, scheduled].contains(&Some(token.lifetime))
+    }
+
     /// The token, where it was fetched with these credentials.
     pub fn proven(&self, known: &KnownCredentials) -> Option<Held> {
         let held = self.held.as_ref()?;
@@ -340,8 +351,9 @@ impl Corp {
         is_proven.then(|| held.clone())
     }
 
-    /// Takes over a token that another app with the same credentials has.
-    pub fn adopt(&mut self, held: Held, now: Timestamp) {
+    /// Takes over a token that another app with the same credentials has; `is_fetched` says whether
+    /// this process fetched it.
+    pub fn adopt(&mut self, held: Held, is_fetched: bool, now: Timestamp) {
         self.value_changed_at = self
             .held
             .as_ref()
@@ -349,6 +361,7 @@ impl Corp {
             .map(|_| held.record.lifetime.minted_at)
             .or(self.value_changed_at);
         self.hold(held, self.tried);
+        self.is_fetched = is_fetched;
         self.minting = None;
         self.unwritten_since.get_or_insert(now);
     }

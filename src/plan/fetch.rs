@@ -196,7 +196,7 @@ pub fn due(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<String> 
     let wanted = wanted(view.app);
     let mut targets = Vec::new();
     for (wanted, seen) in wanted.into_iter().zip(&view.targets) {
-        if let Ok(target) = look(view, memory, wanted.name, wanted.corp_ids, seen, None) {
+        if let Ok(target) = look(view, memory, wanted.name, wanted.corp_ids, seen, None, now) {
             targets.push(target);
         }
     }

@@ -99,6 +99,9 @@ pub struct Memory {
     pub targets: BTreeMap<String, Box<Writing>>,
     /// The credentials that were read last.
     pub credentials: Option<KnownCredentials>,
+    /// The reference and the state of the Secret through which another app looked for credentials to
+    /// share, and found none that can be used.
+    pub unusable_to_others: Option<(CredentialsSecretRef, Option<ObjectVersion>)>,
     /// Credentials that cannot be used.
     pub credentials_problem: Option<CredentialsProblem>,
     /// Whether the credentials are to be read to see who shares them.
@@ -263,6 +266,14 @@ impl Memory {
         self.targets.entry(target.to_owned()).or_default()
     }
 
+    /// Whether the times of a recorded token can be true.
+    pub fn believes(&self, token: &TokenRecord, now: Timestamp) -> bool {
+        match self.corps.get(&token.corp_id) {
+            Some(corp) => corp.believes(token, now),
+            None => token.lifetime.is_plausible(now),
+        }
+    }
+
     /// Whether this fetch is the one that is awaited.
     pub fn awaits(&self, corp_id: &str, fetch: u64) -> bool {
         self.corps
@@ -331,6 +342,7 @@ impl Memory {
                 && corp.held.is_none()
             {
                 corp.held = Some(held);
+                corp.is_fetched = false;
             }
         }
     }
@@ -424,7 +436,9 @@ impl Memory {
             };
             target.recorded.as_ref().filter(|_| is_trusted)
         });
-        let record = recorded.and_then(|recorded| recorded.token(&minting.corp_id));
+        let record = recorded
+            .and_then(|recorded| recorded.token(&minting.corp_id))
+            .filter(|record| self.believes(record, now));
         let former = Former {
             record,
             has_same_value: has_value(recorded, record, &minted),

@@ -31,6 +31,7 @@ pub(super) fn carry_over(
                 .find(|target| target.corp_ids.contains(corp_id));
             token.site == view.app.spec.site
                 && token.lifetime.expires_at > now
+                && memory.believes(token, now)
                 && memory
                     .corps
                     .get(corp_id)
@@ -231,7 +232,9 @@ pub(super) fn delete_former(
                 .iter()
                 .find(|target| target.corp_ids.contains(&token.corp_id));
             let Some(target) = target else { return true };
-            let is_dead = token.lifetime.expires_at <= now || token.site != view.app.spec.site;
+            let is_dead = token.lifetime.expires_at <= now
+                || token.site != view.app.spec.site
+                || !memory.believes(token, now);
             is_dead && target.blocked.is_none()
                 || target.token(view, &token.corp_id).is_some_and(|now| {
                     now.lifetime.expires_at >= token.lifetime.expires_at

@@ -5,6 +5,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
+use crate::dingtalk::LIFETIME_MAX;
+
+/// A record from further in the future is not believed.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
 /// Two fetches of one token that both bring nothing are at least this far apart.
 pub const FETCH_FLOOR: SignedDuration = SignedDuration::from_secs(5);
 /// Renewals that are due together are spread over this part of the lifetime.
@@ -56,6 +60,15 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
+    /// Whether such a token can have been fetched by `now`: a record may be forged, or of a clock
+    /// that was wrong.
+    pub fn is_plausible(&self, now: Timestamp) -> bool {
+        let length = self.expires_at.duration_since(self.minted_at);
+        self.minted_at.duration_since(now) <= CLOCK_TOLERANCE
+            && length.is_positive()
+            && length.unsigned_abs() <= LIFETIME_MAX
+    }
+
     /// Its length; never negative.
     pub fn length(&self) -> SignedDuration {
         self.expires_at

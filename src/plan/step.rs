@@ -159,6 +159,8 @@ pub(super) struct Target<'a> {
     /// The only `client_id` whose tokens count, if it was written for an app of this name that is
     /// gone.
     pub(super) only_client_id: Option<String>,
+    /// The organisations whose recorded times cannot be true.
+    pub(super) disbelieved: HashSet<String>,
     pub(super) too_large: Option<usize>,
     pub(super) left_out: HashSet<String>,
 }
@@ -195,6 +197,7 @@ pub fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
             wanted.corp_ids,
             seen,
             blocked.as_ref(),
+            now,
         );
         match target {
             Ok(target) => targets.push(target),
@@ -243,6 +246,7 @@ pub(super) fn look<'a>(
     corp_ids: &'a [String],
     seen: &TargetSeen<'a>,
     blocked: Option<&Blocked>,
+    now: Timestamp,
 ) -> Result<Target<'a>, Step> {
     let uid = memory.uid.clone();
     let present = seen.present.map(|(target, ownership)| match ownership {
@@ -275,10 +279,14 @@ pub(super) fn look<'a>(
         blocked,
         recorded: None,
         only_client_id,
+        disbelieved: HashSet::new(),
         too_large: None,
         left_out: HashSet::new(),
     };
     if let (Some(present), Some(recorded)) = (present, recorded) {
+        let tokens = recorded.tokens.iter();
+        let disbelieved = tokens.filter(|token| !memory.believes(token, now));
+        target.disbelieved = disbelieved.map(|token| token.corp_id.clone()).collect();
         let writing = memory.writing(&target.name);
         let (trusts, distrusts) = (writing.trusts(present), writing.distrusts(present));
         let unknown = |corp_id: &&String| {
@@ -343,6 +351,7 @@ impl Target<'_> {
     fn counts(&self, token: &TokenRecord) -> bool {
         let only = self.only_client_id.as_ref();
         only.is_none_or(|only| *only == token.client_id)
+            && !self.disbelieved.contains(&token.corp_id)
     }
 }
 

@@ -92,7 +92,12 @@ impl Writing {
 
     /// Whether the contents of `target` were read and are not what its metadata says.
     pub fn distrusts(&self, target: &TargetMeta) -> bool {
-        self.distrusted.as_ref() == Some(&target.version)
+        self.has_distrusted(&target.version)
+    }
+
+    /// The same, for a state whose metadata is not at hand.
+    pub fn has_distrusted(&self, version: &ObjectVersion) -> bool {
+        self.distrusted.as_ref() == Some(version)
     }
 
     /// Whether `target` is the very Secret that this process wrote for the app with `uid`, whatever

@@ -210,7 +210,7 @@ async fn every_layout_is_copied() {
 
 impl Sandbox {
     /// Gives the operator of `other` its rights in this namespace, too.
-    async fn grant_to(&self, other: &Sandbox) {
+    pub async fn grant_to(&self, other: &Sandbox) {
         use k8s_openapi::api::rbac::v1::RoleBinding;
         let binding = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",

@@ -1,12 +1,17 @@
 //! One mint for many: apps with the same credentials share a token.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dingtalk_stub::Repeat;
 use dingtalk_token_operator::api::DingTalkApp;
+use dingtalk_token_operator::plan::Data;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::PostParams;
 use serde_json::json;
 
-use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox};
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, shared_plane};
 
 const RENEW: &str = "dingtalk-token-operator.github.io/renew-requested-at";
 
@@ -99,4 +104,85 @@ async fn an_app_with_a_wrong_secret_gets_nothing() {
     assert_eq!(sandbox.token("wrong-token").await, None);
     let token = sandbox.token("right-token").await.expect("a token");
     assert!(sandbox.stub.accepts(&token.value));
+}
+
+/// An app that fetches nothing, and a Secret that pretends to hold its token.
+async fn forge(sandbox: &Sandbox, manager: &str, minted_at: Timestamp) {
+    sandbox
+        .credentials("bait-credentials", CLIENT_ID, CLIENT_SECRET)
+        .await;
+    sandbox
+        .app_with("bait", json!({"corpIds": ["ding1"], "suspend": true}))
+        .await;
+    let bait = sandbox.api::<DingTalkApp>().get("bait").await.expect("it");
+    let credentials = sandbox.api::<Secret>().get("bait-credentials").await;
+    let credentials = credentials.expect("it").metadata;
+    let expires_at = minted_at + jiff::SignedDuration::from_hours(2);
+    let data = BTreeMap::from([
+        ("access_token", "forged".to_owned()),
+        ("corp_id", "ding1".to_owned()),
+        ("expires_at", expires_at.to_string()),
+    ]);
+    let group = "dingtalk-token-operator.github.io";
+    let annotations = json!({
+        format!("{group}/app"): "bait",
+        format!("{group}/site"): "global",
+        format!("{group}/client-id"): CLIENT_ID,
+        format!("{group}/corp-id"): "ding1",
+        format!("{group}/minted-at"): minted_at.to_string(),
+        format!("{group}/expires-at"): expires_at.to_string(),
+        format!("{group}/credentials-uid"): credentials.uid,
+        format!("{group}/credentials-resource-version"): credentials.resource_version,
+        format!("{group}/data-digest"): digest(&data),
+    });
+    let labels = json!({
+        "app.kubernetes.io/managed-by": "dingtalk-token-operator",
+        format!("{group}/app-uid"): bait.metadata.uid,
+    });
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "bait-token", "labels": labels, "annotations": annotations},
+        "stringData": data,
+    });
+    let parameters = PostParams {
+        field_manager: Some(manager.to_owned()),
+        ..PostParams::default()
+    };
+    let secret = serde_json::from_value(secret).expect("a Secret");
+    let created = sandbox.api::<Secret>().create(&parameters, &secret).await;
+    created.expect("created");
+}
+
+/// The digest that the operator records of keys and values.
+fn digest(data: &BTreeMap<&str, String>) -> String {
+    let mut digested = Data::default();
+    for (key, value) in data {
+        digested.insert((*key).to_owned(), value.clone().into());
+    }
+    digested.digest()
+}
+
+#[tokio::test]
+async fn a_forged_secret_is_never_believed_as_a_shared_token() {
+    let plausible = Timestamp::now();
+    let future: Timestamp = "2099-01-01T00:00:00Z".parse().expect("a time");
+    for (name, elsewhere, manager, minted_at) in [
+        ("forged-afar", true, "dingtalk-token-operator", plausible),
+        ("forged-2099", false, "dingtalk-token-operator", future),
+        ("forged-hand", false, "kubectl", plausible),
+    ] {
+        let mut a = Sandbox::without_operator(name, shared_plane().await).await;
+        let b = Sandbox::without_operator(&format!("{name}-b"), shared_plane().await).await;
+        b.grant_to(&a).await;
+        forge(if elsewhere { &b } else { &a }, manager, minted_at).await;
+        a.start_operator(&["--watch-namespace", &b.namespace]);
+        a.until_watching().await;
+        let of = if elsewhere { &b } else { &a };
+        of.until("the bait seen", "bait", |app| app.status.clone())
+            .await;
+        a.ready_app("payroll").await;
+        let token = a.token("payroll-token").await.expect("a token");
+        assert!(a.stub.accepts(&token.value), "{name}: {}", token.value);
+        assert_eq!(a.stub.calls("ding1").len(), 1, "{name}");
+    }
 }

@@ -4,6 +4,7 @@
 mod admission;
 mod names;
 mod references;
+mod sharers;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use admission::{Admission, Age, Load, Moved};
 pub use names::{AppRef, ReferenceRef, app_ref, named};
 use names::{SecretRef, secret_ref};
 use references::Reference;
+pub use sharers::Candidate;
 
 #[derive(Clone)]
 struct App {

@@ -268,3 +268,105 @@ fn a_secret_that_was_there_before_it_was_referenced_is_unknown_until_it_is_read(
     payroll.spec.credentials_secret_ref.name = "credentials".into();
     assert_eq!(seen(&index, &payroll), CredentialsSeen::Unknown);
 }
+
+/// A Secret as this operator writes it for an app, in namespace `hr`.
+fn written(name: &str, app: &str, uid: &str, manager: &str, minted_at: &str) -> ObjectMeta {
+    let mut meta = secret(name, "20", Some((app, uid)));
+    let prefix = crate::api::GROUP;
+    let recorded = [
+        ("site", "global"),
+        ("client-id", "dingapp"),
+        ("corp-id", "ding1"),
+        ("minted-at", minted_at),
+        ("expires-at", "2099-01-01T02:00:00Z"),
+        ("credentials-uid", "c1"),
+        ("credentials-resource-version", "3"),
+        ("data-digest", "0"),
+    ];
+    let annotations = meta.annotations.get_or_insert_default();
+    for (key, value) in recorded {
+        annotations.insert(format!("{prefix}/{key}"), value.to_owned());
+    }
+    let fields = |keys: Vec<&str>| -> serde_json::Map<String, serde_json::Value> {
+        let field = |key: &str| (format!("f:{key}"), serde_json::json!({}));
+        keys.into_iter().map(field).collect()
+    };
+    let annotations = annotations.keys().map(String::as_str).collect();
+    let fields = serde_json::json!({
+        "f:data": fields(vec!["access_token", "expires_at", "corp_id"]),
+        "f:metadata": {"f:annotations": fields(annotations)},
+    });
+    let entry = serde_json::json!({"manager": manager, "operation": "Update", "fieldsV1": fields});
+    meta.managed_fields = serde_json::from_value(serde_json::json!([entry])).expect("fields");
+    meta
+}
+
+#[test]
+fn only_an_apps_own_secret_with_plausible_times_is_a_candidate_to_share() {
+    let now: Timestamp = "2099-01-01T00:30:00Z".parse().expect("a time");
+    let at = "2099-01-01T00:00:00Z";
+    let known = crate::plan::KnownCredentials {
+        reference: app("one", "u1", 1, "t").spec.credentials_secret_ref,
+        client_id: "dingapp".into(),
+        version: ObjectVersion::default(),
+        fingerprint: crate::dingtalk::Fingerprint::default(),
+    };
+    let mut index = Index::default();
+    let (one, two) = (
+        app("one", "u1", 2, "token-1"),
+        app("two", "u2", 3, "token-2"),
+    );
+    index.app_applied(&one);
+    index.app_applied(&two);
+    let found = |index: &Index, namespace: &str, client_id: &str, at: Timestamp| {
+        let wanting = AppRef::new("new").within(namespace);
+        let wish = crate::controller::sharing::Wish {
+            app: &wanting,
+            site: "global",
+            corp_id: "ding1",
+            client_id,
+            known: &known,
+        };
+        let sharers = [app_ref(&one), app_ref(&two)];
+        let candidates = index.candidates(&wish, &sharers, at);
+        let names = candidates.into_iter().map(|candidate| candidate.secret);
+        names.collect::<Vec<_>>()
+    };
+    let mut version = 20;
+    let mut see = |index: &mut Index, mut meta: ObjectMeta| {
+        version += 1;
+        meta.resource_version = Some(version.to_string());
+        index.secret_applied(meta);
+    };
+    see(&mut index, written("token-1", "one", "u1", MANAGER, at));
+    let newer = "2099-01-01T00:10:00Z";
+    see(&mut index, written("token-2", "two", "u2", MANAGER, newer));
+    assert_eq!(
+        found(&index, "hr", "dingapp", now),
+        ["token-2", "token-1"],
+        "the newest first"
+    );
+    assert!(found(&index, "elsewhere", "dingapp", now).is_empty());
+    assert!(found(&index, "hr", "dingother", now).is_empty());
+    // Before it can have been fetched, and with a life that nothing has.
+    let early = "2098-12-31T23:58:00Z".parse().expect("a time");
+    assert!(found(&index, "hr", "dingapp", early).is_empty());
+    see(
+        &mut index,
+        written("token-2", "two", "u2", MANAGER, "2098-01-01T00:00:00Z"),
+    );
+    assert_eq!(found(&index, "hr", "dingapp", now), ["token-1"]);
+    for forged in [
+        written("token-1", "one", "u1", "kubectl", at),
+        written("token-1", "two", "u1", MANAGER, at),
+        written("token-1", "two", "u2", MANAGER, at),
+    ] {
+        see(&mut index, forged);
+        assert!(found(&index, "hr", "dingapp", now).is_empty());
+    }
+    see(&mut index, written("token-1", "one", "u1", MANAGER, at));
+    assert_eq!(found(&index, "hr", "dingapp", now), ["token-1"]);
+    // An older app claims the Secret.
+    index.app_applied(&app("oldest", "u0", 1, "token-1"));
+    assert!(found(&index, "hr", "dingapp", now).is_empty());
+}

@@ -238,3 +238,35 @@ fn a_predecessors_token_is_taken_over_if_it_is_of_the_same_client_id() {
     assert!(only(&settled).in_secret.is_some());
     assert_eq!(world.held().expect("a token").record.client_id, "b");
 }
+
+#[test]
+fn a_recorded_time_in_the_future_is_not_believed_after_a_restart() {
+    let restarted = |later: i64| {
+        let mut world = with_token();
+        let target = world.target.as_mut().expect("written");
+        let recorded = target.recorded.as_mut().expect("recorded");
+        let lifetime = &mut recorded.tokens[0].lifetime;
+        lifetime.minted_at += SignedDuration::from_secs(later);
+        lifetime.expires_at += SignedDuration::from_secs(later);
+        world.restart();
+        let settled = world.settle(&FRESH);
+        let minted_at = only(&settled).in_secret.expect("a token").minted_at;
+        assert!(minted_at.duration_since(world.now).as_secs() <= 60);
+        world.attempts.len()
+    };
+    assert_eq!(restarted(60), 1, "within the tolerance");
+    assert_eq!(restarted(61), 2);
+    assert_eq!(restarted(3_000_000_000), 2);
+}
+
+#[test]
+fn a_clock_that_is_set_back_takes_no_token_away_that_was_believed() {
+    let mut world = with_token();
+    world.restart();
+    world.settle(&FRESH);
+    assert_eq!(world.held(), None, "only its record is known");
+    world.now -= SignedDuration::from_hours(24);
+    let settled = world.settle(&FRESH);
+    assert_eq!(world.attempts.len(), 1);
+    assert!(only(&settled).in_secret.is_some());
+}
