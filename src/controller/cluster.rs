@@ -28,6 +28,7 @@ use crate::api::{
     ANNOTATION_RESTARTED_AT, ANNOTATION_TOKEN_WRITTEN_AT, DingTalkApp, MANAGER,
     RolloutRestartTarget, WorkloadKind,
 };
+use crate::dingtalk::visible;
 use crate::plan::{ObjectVersion, Readers, Write, WriteProblem};
 
 /// The client library retries for minutes by itself; an app must not wait for that.
@@ -71,7 +72,8 @@ pub enum ClusterError {
 /// The API server's own words, without the library's repetitions.
 fn said(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) => status.message.clone(),
+        // A webhook's words are among them.
+        kube::Error::Api(status) => visible(&status.message),
         other => other.to_string(),
     }
 }

@@ -37,10 +37,7 @@ impl Redactor {
         if self.tells(text) {
             return None;
         }
-        let line: String = text
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+        let line = visible(text);
         let line = line.trim();
         let cut = (0..=TEXT_MAX.min(line.len()))
             .rev()
@@ -50,11 +47,18 @@ impl Redactor {
     }
 
     fn tells(&self, text: &str) -> bool {
-        let folded = text.to_lowercase();
+        // Whatever nobody sees may stand between the parts of a secret.
+        let is_seen = |c: &char| !is_invisible(*c) && !c.is_control();
+        let folded: String = text.chars().filter(is_seen).collect();
+        let folded = folded.to_lowercase();
+        let words: String = text
+            .chars()
+            .filter(|c| is_seen(c) || c.is_whitespace())
+            .collect();
         self.secrets
             .iter()
             .any(|secret| gives_away(&folded, secret.expose_secret()))
-            || self.looks_like_a_token(text)
+            || self.looks_like_a_token(&words)
     }
 
     fn looks_like_a_token(&self, text: &str) -> bool {
@@ -62,6 +66,47 @@ impl Redactor {
             .filter(|run| run.len() >= OPAQUE && run.contains(|c: char| c.is_ascii_digit()))
             .any(|run| !self.public.iter().any(|public| public.contains(run)))
     }
+}
+
+/// One line without characters that nobody sees: they could turn a message around, or hide in it.
+pub fn visible(text: &str) -> String {
+    text.chars()
+        .filter(|c| !is_invisible(*c))
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
+/// Unicode's format characters (Cf), line and paragraph separators (Zl, Zp), and what else is
+/// ignorable by default: variation selectors, tags, fillers.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{600}'..='\u{605}'
+            | '\u{61c}'
+            | '\u{6dd}'
+            | '\u{70f}'
+            | '\u{890}'..='\u{891}'
+            | '\u{8e2}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{110bd}'
+            | '\u{110cd}'
+            | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 /// Whether `folded` contains `secret`, or a telling part of it; both in lower case.
@@ -147,6 +192,52 @@ mod tests {
         let long = redactor().clean(&"\u{4e2d}".repeat(200)).expect("shown");
         assert_eq!(long.len(), 255);
         assert_eq!(redactor().clean("  "), None);
+    }
+
+    const UNSEEN: [char; 16] = [
+        '\u{ad}',
+        '\u{61c}',
+        '\u{180e}',
+        '\u{200b}',
+        '\u{200d}',
+        '\u{200e}',
+        '\u{2028}',
+        '\u{2029}',
+        '\u{202e}',
+        '\u{2060}',
+        '\u{2066}',
+        '\u{fe0f}',
+        '\u{feff}',
+        '\u{fffb}',
+        '\u{e0041}',
+        '\u{e0100}',
+    ];
+
+    #[test]
+    fn what_nobody_sees_is_not_shown() {
+        for unseen in UNSEEN {
+            let text = format!("{unseen}in{unseen}valid client{unseen}");
+            let shown = redactor().clean(&text);
+            assert_eq!(shown.as_deref(), Some("invalid client"), "{unseen:?}");
+            assert_eq!(redactor().clean(&unseen.to_string()), None);
+        }
+    }
+
+    #[test]
+    fn what_nobody_sees_hides_no_secret() {
+        let split = |text: &str, unseen: char| -> String {
+            text.chars().flat_map(|c| [c, unseen]).collect()
+        };
+        for unseen in UNSEEN
+            .into_iter()
+            .chain(['\u{0}', '\u{7}', '\u{1b}', '\u{7f}', '\u{9b}'])
+        {
+            let text = format!("wrong: {}", split(SECRET, unseen));
+            assert_eq!(redactor().clean(&text), None, "{unseen:?}");
+            let unknown = split("0123456789abcdef0123456789abcdef", unseen);
+            assert_eq!(redactor().clean(&unknown), None, "{unseen:?}");
+        }
+        assert_eq!(redactor().clean(&split(SECRET, '\n')), None);
     }
 
     #[test]

@@ -234,6 +234,37 @@ mod tests {
         interpret(&raw, &[SECRET], &[], Timestamp::UNIX_EPOCH)
     }
 
+    #[test]
+    fn no_field_of_an_answer_shows_or_hides_what_nobody_sees() {
+        let unseen = "\u{202e}\u{200b}\u{e0041}";
+        let hidden: String = SECRET.chars().flat_map(|c| [c, '\u{200b}']).collect();
+        let codes = ["code", "errcode", "sub_code"];
+        let texts = [
+            "requestid",
+            "requestId",
+            "request_id",
+            "message",
+            "errmsg",
+            "sub_msg",
+        ];
+        for name in codes.into_iter().chain(texts) {
+            let body = |value: &str| serde_json::json!({"code": "x", name: value}).to_string();
+            let shown = format!("{:?}", failure(400, &body(&format!("a{unseen}b"))));
+            assert!(
+                shown.contains("ab") || name == "errcode" || name == "sub_code",
+                "{shown}"
+            );
+            assert!(!shown.contains("\\u{"), "{name}: {shown}");
+            let shown = format!("{:?}", failure(400, &body(&hidden)));
+            assert!(
+                !shown.contains("\\u{200b}") && !shown.contains("v\u{200b}"),
+                "{shown}"
+            );
+        }
+        let headers = with_headers(503, "<p>", Some("\u{202e}1")).expect_err("an answer");
+        assert_eq!((headers.wait, headers.code), (None, None));
+    }
+
     fn failure(status: u16, body: &str) -> Failure {
         answer(status, body).expect_err(body)
     }
