@@ -60,11 +60,13 @@ pub struct ReferenceTarget {
     #[schemars(length(min = 1, max = 188))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("not a Secret's name: use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
     pub name: Option<String>,
-    /// Labels to set on the Secret.
+    /// Labels to set on the Secret. The operator's flag `--target-metadata-prefix` says with what
+    /// their keys may begin; by default, none may be set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "label_map")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations to set on the Secret.
+    /// Annotations to set on the Secret. The operator's flag `--target-metadata-prefix` says with what
+    /// their keys may begin; by default, none may be set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "annotation_map")]
     pub annotations: BTreeMap<String, String>,

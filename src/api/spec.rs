@@ -155,11 +155,13 @@ pub struct Target {
     /// How the tokens are laid out in Secrets.
     #[serde(default)]
     pub layout: Layout,
-    /// Labels to set on the Secret.
+    /// Labels to set on the Secret. The operator's flag `--target-metadata-prefix` says with what
+    /// their keys may begin; by default, none may be set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "label_map")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations to set on the Secret.
+    /// Annotations to set on the Secret. The operator's flag `--target-metadata-prefix` says with what
+    /// their keys may begin; by default, none may be set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "annotation_map")]
     pub annotations: BTreeMap<String, String>,

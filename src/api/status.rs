@@ -42,10 +42,25 @@ pub struct DingTalkAppStatus {
     /// last, RFC 3339; before the first restart, of the token that they started with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workloads_restarted_for: Option<String>,
+    /// The namespaces of `spec.referenceGrants` that have made use of their grant. A namespace that is
+    /// created anew under the same name is another one, and is granted nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["namespace".into()]))]
+    pub granted_namespaces: Vec<GrantedNamespace>,
     /// The tokens, one entry for each corpId.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub corps: Vec<CorpStatus>,
+}
+
+/// A namespace that a grant was given to.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantedNamespace {
+    /// Its name.
+    pub namespace: String,
+    /// Its UID.
+    pub uid: String,
 }
 
 /// The token of one organisation.

@@ -35,6 +35,11 @@ pub struct RunArguments {
     /// Leaves a site to some namespaces, as SITE=NAMESPACE[,NAMESPACE]; the others may not use it.
     #[arg(long = "site-namespaces", value_name = "SITE=NAMESPACES", value_parser = site_namespaces)]
     site_namespaces: Vec<(String, Vec<String>)>,
+    /// What the keys of a target's labels and annotations may begin with, such as example.com/; repeat
+    /// it for several. Default: no key is allowed, since other controllers act on them.
+    #[arg(long = "target-metadata-prefix", value_name = "PREFIX",
+        value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    metadata_prefixes: Vec<String>,
     /// A namespace to serve, with a Role there; repeat it for several. Default: all.
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     namespaces: Vec<String>,
@@ -183,6 +188,7 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
             corps: or_no_limit(arguments.max_corps_per_namespace),
         },
         site_namespaces: site_limits(arguments.site_namespaces, &dingtalk)?,
+        metadata_prefixes: arguments.metadata_prefixes,
         instance,
     };
     controller::run(client, dingtalk, metrics, options, ready, stop).await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{ByteString, List};
@@ -237,6 +237,15 @@ impl Cluster {
         serde_json::from_str::<ObjectList<DingTalkApp>>(&text)
             .map(|list| list.items.into_iter().next())
             .map_err(|_| ClusterError::Malformed { operation })
+    }
+
+    /// Reads a namespace's UID. A Role in the namespace suffices for it.
+    pub async fn read_namespace_uid(&self, namespace: &str) -> Result<String, ClusterError> {
+        let operation = "read the namespace's UID";
+        let request = Request::new(Namespace::url_path(&(), None));
+        let request = request.get_metadata(namespace, &GetParams::default());
+        let metadata = self.metadata(operation, request).await?;
+        metadata.uid.ok_or(ClusterError::Malformed { operation })
     }
 
     /// Reads a Secret's metadata.

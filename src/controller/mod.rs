@@ -67,6 +67,8 @@ pub struct Options {
     pub limits: NamespaceLimits,
     /// The namespaces that may use a site; one that is not named here, all may use.
     pub site_namespaces: HashMap<String, Vec<String>>,
+    /// What the keys of a target's labels and annotations may begin with.
+    pub metadata_prefixes: Vec<String>,
 }
 
 /// What every reconciliation shares.
@@ -92,6 +94,7 @@ struct Context {
     leadership: Arc<Leadership>,
     pulse: Arc<Pulse>,
     site_namespaces: HashMap<String, Vec<String>>,
+    metadata_prefixes: Vec<String>,
     shared: sharing::Tokens,
 }
 
@@ -411,6 +414,7 @@ pub async fn run(
         leadership: options.leadership,
         pulse: options.pulse,
         site_namespaces: options.site_namespaces,
+        metadata_prefixes: options.metadata_prefixes,
         shared: sharing::Tokens::default(),
     });
     let drained = CancellationToken::new();

@@ -20,7 +20,7 @@ use crate::dingtalk::Redactor;
 use crate::operator::TokenTimes;
 use crate::plan::{
     Data, Deletion, Notice, NoticeType, ObjectVersion, Settled, Step, TargetMeta, Templates, Write,
-    next_step, notices, refreshes_pods, status, write_status_at,
+    granted_namespaces, next_step, notices, refreshes_pods, status, write_status_at,
 };
 
 /// More steps in a row than any way through the plan has: a backstop against going in circles.
@@ -146,6 +146,7 @@ impl Reconciler<'_> {
     fn decide(&self, now: Timestamp) -> Option<Step> {
         let index = self.context.index();
         let mut view = index.view(self.app, self.context.site_known(self.app))?;
+        view.metadata_prefixes = &self.context.metadata_prefixes;
         view.is_ending = self.context.stop.is_cancelled() || !self.context.leads();
         Some(next_step(&view, &mut self.memory(), now))
     }
@@ -361,9 +362,12 @@ impl Reconciler<'_> {
         Vec<Notice>,
         Option<Timestamp>,
     ) {
+        let asking = self.context.index().referring_namespaces(&self.key);
         let memory = self.memory();
         let (previous, written_at) = memory.previous_status(self.app);
-        let current = status(self.app, settled, &memory, &previous, now);
+        let mut current = status(self.app, settled, &memory, &previous, now);
+        current.granted_namespaces =
+            granted_namespaces(self.app, &previous.granted_namespaces, &asking);
         let notices = notices(&previous, &current, memory.happened, &memory.trimmed_keys);
         (previous, current, notices, written_at)
     }

@@ -89,10 +89,12 @@ impl Copier<'_> {
             let now = Timestamp::now();
             let step = {
                 let index = self.context.index();
-                let view = index.reference_view(self.reference)?;
+                let mut view = index.reference_view(self.reference)?;
+                view.metadata_prefixes = &self.context.metadata_prefixes;
                 reference_step(&view, &mut self.memory(), now)
             };
             let done = match step {
+                ReferenceStep::ReadNamespace => self.read_namespace().await,
                 ReferenceStep::Copy { name, source_name } => self.copy(&name, &source_name).await,
                 ReferenceStep::Delete { name, version } => self.delete(&name, &version).await,
                 ReferenceStep::Settle {
@@ -127,6 +129,21 @@ impl Copier<'_> {
         }
         warn!(reference = %named(&self.key), %error, "tried again in {} s", RETRY.as_secs());
         Some(now + RETRY)
+    }
+
+    /// (client) Reads which namespace of its name this is. It stays the same as long as the reference.
+    async fn read_namespace(&self) -> Result<(), ClusterError> {
+        let uid = self.context.cluster.read_namespace_uid(&self.namespace);
+        let uid = uid.await?;
+        let reference_uid = self.reference.metadata.uid.as_deref().unwrap_or_default();
+        let app = self
+            .context
+            .index()
+            .namespace_read(&self.key, reference_uid, uid);
+        if let Some(app) = app {
+            self.context.wake(&app);
+        }
+        Ok(())
     }
 
     /// (client) Reads the app's Secret and writes the copy.

@@ -110,6 +110,7 @@ pub fn status(
         next_attempt_at: next,
         last_handled_renew_request: handled_request(app, memory, previous),
         workloads_restarted_for: memory.restarted_for.map(shown),
+        granted_namespaces: previous.granted_namespaces.clone(),
         corps,
     }
 }
@@ -157,6 +158,7 @@ pub fn write_status_at(
     } else if current.corps.len() < 2
         || previous.observed_generation != current.observed_generation
         || previous.last_handled_renew_request != current.last_handled_renew_request
+        || previous.granted_namespaces != current.granted_namespaces
         || flips(CONDITION_READY)
         || flips(CONDITION_RENEWED)
     {

@@ -12,6 +12,7 @@ mod fetch;
 mod managed;
 mod marks;
 mod memory;
+mod metadata;
 mod ownership;
 mod place;
 mod problem;
@@ -51,8 +52,8 @@ pub use problem::{
     LOCAL_REASONS, LocalReason, explain,
 };
 pub use reference::{
-    CopySeen, ReferenceMemory, ReferenceStep, ReferenceView, copy_write, reference_notice,
-    reference_status, reference_step,
+    CopySeen, Grant, ReferenceMemory, ReferenceStep, ReferenceView, copy_write, granted_namespaces,
+    reference_notice, reference_status, reference_step,
 };
 pub use refresh::{Readers, Refresh, Unrefreshed, refreshes_pods};
 pub use refusal::{Bound, Refusal, refused_previous, refused_status};

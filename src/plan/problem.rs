@@ -75,6 +75,8 @@ pub const CREDENTIALS_INVALID: &str = "CredentialsInvalid";
 /// The operator may not read it.
 pub const CREDENTIALS_UNREADABLE: &str = "CredentialsUnreadable";
 const UNKNOWN_SITE: &str = "UnknownSite";
+/// A label or annotation for the target begins with none of the allowed prefixes.
+pub const METADATA_NOT_ALLOWED: &str = "MetadataNotAllowed";
 const INVALID_TEMPLATE: &str = "InvalidTemplate";
 /// The target is somebody else's Secret.
 pub const SECRET_CONFLICT: &str = "SecretConflict";
@@ -138,6 +140,11 @@ pub const LOCAL_REASONS: &[LocalReason] = &[
         reason: UNKNOWN_SITE,
         meaning: "spec.site is none of the operator's sites, or not for this namespace",
         advice: "use a name from the operator's --site flags that --site-namespaces leaves to this namespace",
+    },
+    LocalReason {
+        reason: METADATA_NOT_ALLOWED,
+        meaning: "spec.target sets a label or annotation whose key begins with none of the prefixes that the operator allows",
+        advice: "remove it, or have its prefix allowed by the operator's flag --target-metadata-prefix",
     },
     LocalReason {
         reason: INVALID_TEMPLATE,
@@ -308,6 +315,7 @@ fn blocked_problem(app: &DingTalkApp, secret: &str, blocked: &Blocked) -> Proble
                 app.spec.site
             ),
         ),
+        Blocked::Metadata(message) => (METADATA_NOT_ALLOWED, message.clone()),
         Blocked::Template(error) => (INVALID_TEMPLATE, error.to_string()),
         Blocked::TargetOfOlderApp(older) => (
             SECRET_CONFLICT,

@@ -9,16 +9,18 @@ use kube::Resource;
 use super::data::Data;
 use super::desired::{Owner, Write, is_in_order, owner_reference};
 use super::events::{Notice, NoticeType, notice};
+use super::metadata::{forbidden_key, forbidden_message};
 use super::problem::{
-    PENDING, SECRET_CONFLICT, SECRET_CONTESTED, TOKEN_EXPIRED, TOKENS_VALID, shown, write_problem,
+    METADATA_NOT_ALLOWED, PENDING, SECRET_CONFLICT, SECRET_CONTESTED, TOKEN_EXPIRED, TOKENS_VALID,
+    shown, write_problem,
 };
 use super::target::Recorded;
 use super::token::whole_seconds;
 use super::writing::Writing;
 use super::{ObjectVersion, TargetMeta};
 use crate::api::{
-    ANNOTATION_ADOPT_BY, ANNOTATION_REFERENCE, CONDITION_READY, DingTalkTokenReference,
-    DingTalkTokenReferenceStatus,
+    ANNOTATION_ADOPT_BY, ANNOTATION_REFERENCE, CONDITION_READY, DingTalkApp,
+    DingTalkTokenReference, DingTalkTokenReferenceStatus, GrantedNamespace,
 };
 
 /// Reason of `Ready` where the app does not allow the copy.
@@ -36,13 +38,54 @@ pub struct CopySeen<'a> {
     pub present: Option<&'a TargetMeta>,
 }
 
+/// Whether the app allows a reference's namespace the copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// It does not name the namespace, or there is no app.
+    Absent,
+    /// It names the namespace, whose UID has to be read.
+    Unread,
+    /// The app's status does not say yet to which namespace of that name the grant was given.
+    Unrecorded,
+    /// It was given to a former namespace of that name.
+    Former,
+    /// It was given to this namespace.
+    Given,
+}
+
+/// The record of the grants that were made use of: what it says of those that are in the spec, and
+/// those of `asking`, namespaces with their UIDs, that it does not name.
+pub fn granted_namespaces(
+    app: &DingTalkApp,
+    recorded: &[GrantedNamespace],
+    asking: &BTreeMap<String, String>,
+) -> Vec<GrantedNamespace> {
+    let grants = app.spec.reference_grants.iter();
+    let record = |namespace: &str| {
+        let old = recorded.iter().find(|old| old.namespace == namespace);
+        old.cloned().or_else(|| {
+            Some(GrantedNamespace {
+                namespace: namespace.to_owned(),
+                uid: asking.get(namespace)?.clone(),
+            })
+        })
+    };
+    grants
+        .filter_map(|grant| record(&grant.namespace))
+        .collect()
+}
+
 /// What is seen for a reference.
 pub struct ReferenceView<'a> {
     /// The reference.
     pub reference: &'a DingTalkTokenReference,
+    /// Whether the app allows the copies.
+    pub grant: Grant,
     /// The copies that there are to be; `None` where the app is not there or does not grant them.
     /// Both look the same from here: whoever may not have the copy does not learn what exists.
     pub copies: Option<Vec<CopySeen<'a>>>,
+    /// What the keys of the copies' labels and annotations may begin with.
+    pub metadata_prefixes: &'a [String],
     /// Secrets that were written for this reference and are no copies any more, by name.
     pub former: BTreeMap<&'a str, &'a TargetMeta>,
 }
@@ -59,6 +102,8 @@ pub struct ReferenceMemory {
 
 /// What to do next for a reference.
 pub enum ReferenceStep {
+    /// Read the UID of the reference's namespace.
+    ReadNamespace,
     /// Read the app's Secret and write the copy.
     Copy {
         /// The copy's name.
@@ -102,6 +147,16 @@ pub fn reference_step(
         expires_at,
         wake_at,
     };
+    match view.grant {
+        Grant::Unread => return ReferenceStep::ReadNamespace,
+        // Copies that are there stay: an earlier version recorded nothing.
+        Grant::Unrecorded => {
+            let message = "the DingTalkApp has no token yet, or has not recorded this namespace in \
+                           its status.grantedNamespaces";
+            return settle(("False", PENDING, message.to_owned()), None, None);
+        }
+        Grant::Absent | Grant::Former | Grant::Given => {}
+    }
     let copies = view.copies.as_deref().unwrap_or_default();
     let names: HashSet<&str> = copies.iter().map(|copy| copy.name.as_str()).collect();
     let is_known =
@@ -125,6 +180,15 @@ pub fn reference_step(
         let reference = view.reference;
         let app = &reference.spec.app_ref;
         let namespace = reference.metadata.namespace.as_deref().unwrap_or_default();
+        if view.grant == Grant::Former {
+            let message = format!(
+                "DingTalkApp {}/{} allowed it to a former namespace {namespace}, which was deleted \
+                 since: have its owner take {namespace} off spec.referenceGrants, wait until \
+                 status.grantedNamespaces does not name it, and add it again",
+                app.namespace, app.name
+            );
+            return settle(("False", NOT_GRANTED, message), None, None);
+        }
         let message = format!(
             "DingTalkApp {}/{} does not allow it: there is none of this name that this operator \
              serves, or its spec.referenceGrants does not name namespace {namespace}",
@@ -132,6 +196,11 @@ pub fn reference_step(
         );
         return settle(("False", NOT_GRANTED, message), None, None);
     };
+    let target = &view.reference.spec.target;
+    if let Some(key) = forbidden_key(&target.labels, &target.annotations, view.metadata_prefixes) {
+        let message = forbidden_message(key, view.metadata_prefixes);
+        return settle(("False", METADATA_NOT_ALLOWED, message), None, None);
+    }
     let mut expires_at: Option<Timestamp> = None;
     let mut wake_at: Option<Timestamp> = None;
     let mut wake = |at: Timestamp| wake_at = Some(wake_at.map_or(at, |earlier| earlier.min(at)));

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::assembly::Assembly;
 use super::desired::{Write, wanted};
 use super::fetch::{Fetch, fetches_of, values_needed};
+use super::metadata::{forbidden_key, forbidden_message};
 use super::place::{carry_over, delete_former, write_target};
 use super::problem::CREDENTIALS_UNREADABLE;
 use super::target::Recorded;
@@ -49,6 +50,8 @@ pub struct View<'a> {
     pub former: BTreeMap<&'a str, &'a TargetMeta>,
     /// Whether the app's site is configured for its namespace.
     pub site_known: bool,
+    /// What the keys of the target's labels and annotations may begin with.
+    pub metadata_prefixes: &'a [String],
     /// Whether this process is to act no more: it fetches nothing, and writes at once what it has.
     pub is_ending: bool,
 }
@@ -58,6 +61,8 @@ pub struct View<'a> {
 pub enum Blocked {
     /// The site is not configured, or not for this namespace.
     UnknownSite,
+    /// A label or annotation for the target is not allowed, for this reason.
+    Metadata(String),
     /// A template cannot be used.
     Template(TemplateError),
     /// The target is an older app's.
@@ -182,11 +187,17 @@ pub fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
         &names.chain(view.former.keys().copied()).collect(),
         now,
     );
-    let blocked = match (view.site_known, memory.templates(app)) {
-        (false, _) => Some(Blocked::UnknownSite),
-        (true, None) => return Step::ParseTemplates,
-        (true, Some(Err(error))) => Some(Blocked::Template(error.clone())),
-        (true, Some(Ok(_))) => None,
+    let target = &app.spec.target;
+    let key = forbidden_key(&target.labels, &target.annotations, view.metadata_prefixes);
+    let blocked = match (view.site_known, key, memory.templates(app)) {
+        (false, ..) => Some(Blocked::UnknownSite),
+        (true, Some(key), _) => Some(Blocked::Metadata(forbidden_message(
+            key,
+            view.metadata_prefixes,
+        ))),
+        (true, None, None) => return Step::ParseTemplates,
+        (true, None, Some(Err(error))) => Some(Blocked::Template(error.clone())),
+        (true, None, Some(Ok(_))) => None,
     };
     let mut targets = Vec::with_capacity(wanted.len());
     for (wanted, seen) in wanted.into_iter().zip(&view.targets) {

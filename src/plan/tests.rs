@@ -50,6 +50,7 @@ struct World {
     /// What is seen of the credentials, if not what is there.
     seen: Option<CredentialsSeen>,
     ownership: Ownership,
+    metadata_prefixes: Vec<String>,
     reads: usize,
     target: Option<TargetMeta>,
     now: Timestamp,
@@ -70,6 +71,7 @@ impl World {
             client_id: "a".into(),
             seen: None,
             ownership: Ownership::Ours,
+            metadata_prefixes: Vec::new(),
             reads: 0,
             target: None,
             now,
@@ -104,6 +106,7 @@ impl World {
                 }],
                 former: BTreeMap::new(),
                 site_known: true,
+                metadata_prefixes: &self.metadata_prefixes.clone(),
                 is_ending: false,
             };
             match next_step(&view, &mut self.memory, self.now) {
@@ -655,4 +658,29 @@ fn a_status_says_when_and_why_and_keeps_its_transition_times() {
         write_status_at(&failing, &again, world.now) > world.now,
         "only the next attempt has moved"
     );
+}
+
+#[test]
+fn a_label_that_is_not_allowed_blocks_the_app_and_leaves_what_is_there() {
+    let mut world = World::new();
+    let fresh = Outcome::Token {
+        life: 7200,
+        fresh: true,
+    };
+    world.settle(&fresh);
+    let before = world.target.clone();
+    let key = "replicator.v1.mittwald.de/replicate-to".to_owned();
+    let annotations = &mut world.app.spec.target.annotations;
+    annotations.insert(key.clone(), "*".into());
+    world.now += SignedDuration::from_hours(1);
+    let settled = world.settle(&fresh);
+    assert_eq!((world.attempts.len(), &world.target), (1, &before));
+    let conditions = world.status(&settled).conditions;
+    assert_eq!(conditions[1].reason, "MetadataNotAllowed");
+    assert!(conditions[1].message.contains(&key));
+    assert_eq!(conditions[2].type_, "Stalled");
+    world.metadata_prefixes = vec!["replicator.".into()];
+    world.settle(&fresh);
+    let annotations = world.target.expect("written").annotations;
+    assert!(annotations.agrees(&key, Some("*")));
 }

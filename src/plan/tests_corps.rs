@@ -109,6 +109,7 @@ impl World {
                     .map(|(name, target)| (name.as_str(), target))
                     .collect(),
                 site_known: true,
+                metadata_prefixes: &[],
                 is_ending: self.is_ending,
             };
             match next_step(&view, &mut self.memory, self.now) {

@@ -5,12 +5,12 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, PropagationPolicy};
 use serde_json::{Value, json};
 
-use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox};
+use crate::support::{ALLOW_METADATA, CLIENT_ID, CLIENT_SECRET, Sandbox};
 
 const CORPS: [&str; 2] = ["ding1", "ding2"];
 
 async fn sandbox(name: &str) -> Sandbox {
-    let sandbox = Sandbox::new(name).await;
+    let sandbox = Sandbox::with_flags(name, &ALLOW_METADATA).await;
     sandbox.stub.register(CLIENT_ID, CLIENT_SECRET, &CORPS);
     sandbox
         .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)

@@ -9,11 +9,13 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, PropagationPolicy};
 use serde_json::json;
 
-use crate::support::{CLIENT_ID, CLIENT_SECRET, Plane, Sandbox, condition, shared_plane};
+use crate::support::{
+    ALLOW_METADATA, CLIENT_ID, CLIENT_SECRET, Plane, Sandbox, condition, shared_plane,
+};
 
 #[tokio::test]
 async fn the_secret_holds_a_working_token_and_its_record() {
-    let sandbox = Sandbox::new("life-first").await;
+    let sandbox = Sandbox::with_flags("life-first", &ALLOW_METADATA).await;
     sandbox
         .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
         .await;
@@ -71,7 +73,7 @@ async fn the_secret_holds_a_working_token_and_its_record() {
 
 #[tokio::test]
 async fn labels_of_the_target_follow_the_spec_without_a_mint() {
-    let sandbox = Sandbox::new("life-labels").await;
+    let sandbox = Sandbox::with_flags("life-labels", &ALLOW_METADATA).await;
     sandbox.ready_app("payroll").await;
     sandbox
         .app_with(

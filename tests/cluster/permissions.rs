@@ -109,6 +109,7 @@ async fn happens(sandbox: &Sandbox, right: &Right) -> bool {
             calls.len() > 1 && minted.is_some_and(|at| at >= calls[0].at + second)
         }
         ("secrets", "delete") => sandbox.token("payroll-token").await.is_none(),
+        ("namespaces", _) => sandbox.token("copy-token").await.is_some(),
         ("events", _) => !sandbox.events("TokenIssued").await.is_empty(),
         ("leases", "update") => {
             let leases = sandbox.api::<Lease>();
@@ -173,6 +174,18 @@ async fn try_it(sandbox: &mut Sandbox, right: &Right) {
                 "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
                 "kind": "DingTalkTokenReference", "metadata": {"name": "copy"},
                 "spec": {"appRef": {"namespace": "elsewhere", "name": "none"}},
+            });
+            sandbox
+                .apply::<DingTalkTokenReference>("copy", reference)
+                .await;
+        }
+        "namespaces" => {
+            let namespace = &sandbox.namespace;
+            spec["referenceGrants"] = json!([{"namespace": namespace}]);
+            let reference = json!({
+                "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
+                "kind": "DingTalkTokenReference", "metadata": {"name": "copy"},
+                "spec": {"appRef": {"namespace": namespace, "name": "payroll"}},
             });
             sandbox
                 .apply::<DingTalkTokenReference>("copy", reference)

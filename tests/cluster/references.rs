@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dingtalk_token_operator::api::{DingTalkApp, DingTalkTokenReference};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
@@ -135,6 +135,47 @@ async fn a_copy_goes_with_its_app_and_the_refusal_tells_nothing_of_what_exists()
 }
 
 #[tokio::test]
+async fn a_namespace_that_is_created_anew_does_not_inherit_a_grant() {
+    let (a, b) = two_namespaces("refer-anew").await;
+    grant(&a, &[&b.namespace]).await;
+    refer(&a, &b, "payroll").await;
+    until_reason(&b, "payroll", "TokensValid").await;
+    let namespaces: Api<Namespace> = Api::all(a.client.clone());
+    let former = namespaces.get(&b.namespace).await.expect("it");
+    namespaces
+        .delete(&b.namespace, &DeleteParams::default())
+        .await
+        .expect("deleted");
+    b.eventually("the end of the namespace", async || {
+        let found = namespaces.get_opt(&b.namespace).await.ok()?;
+        found.is_none().then_some(())
+    })
+    .await;
+    let anew = serde_json::from_value(json!({"metadata": {"name": b.namespace}})).expect("it");
+    let anew = namespaces.create(&Default::default(), &anew).await;
+    assert_ne!(anew.expect("created").metadata.uid, former.metadata.uid);
+    b.grant_to(&a).await;
+    refer(&a, &b, "payroll").await;
+    let message = until_reason(&b, "payroll", "NotGranted").await;
+    assert!(message.contains("former namespace"), "{message}");
+    assert!(b.managed_secrets().await.is_empty());
+    // As the message says.
+    let recorded = async |count: usize| {
+        a.until("the record", "payroll", |app| {
+            let recorded = &app.status.as_ref()?.granted_namespaces;
+            (recorded.len() == count).then_some(())
+        })
+        .await;
+    };
+    recorded(1).await;
+    grant(&a, &[]).await;
+    recorded(0).await;
+    grant(&a, &[&b.namespace]).await;
+    until_reason(&b, "payroll", "TokensValid").await;
+    recorded(1).await;
+}
+
+#[tokio::test]
 async fn a_secret_of_others_is_not_overwritten_by_a_copy() {
     let (a, b) = two_namespaces("refer-foreign").await;
     grant(&a, &[&b.namespace]).await;
@@ -206,6 +247,32 @@ async fn every_layout_is_copied() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn labels_that_replicators_act_on_are_not_set_unless_the_operator_allows_them() {
+    let (a, b) = two_namespaces("refer-labels").await;
+    let key = "replicator.v1.mittwald.de/replicate-to";
+    let target = json!({"spec": {"target": {"annotations": {key: "*"}}}});
+    let before = a.version_of("payroll-token").await;
+    a.merge::<DingTalkApp>("payroll", target.clone()).await;
+    let message = a.until_failing("payroll", "MetadataNotAllowed").await;
+    for part in [key, "--target-metadata-prefix", "allows none"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(a.version_of("payroll-token").await, before);
+    let none = json!({"spec": {"target": {"annotations": null}}});
+    a.merge::<DingTalkApp>("payroll", none).await;
+    a.until_renewed("payroll").await;
+    grant(&a, &[&b.namespace]).await;
+    refer(&a, &b, "payroll").await;
+    until_reason(&b, "payroll", "TokensValid").await;
+    b.merge::<DingTalkTokenReference>("payroll", target).await;
+    let message = until_reason(&b, "payroll", "MetadataNotAllowed").await;
+    assert!(message.contains(key), "{message}");
+    let copy = b.api::<Secret>().get("payroll-token").await.expect("it");
+    let annotations = copy.metadata.annotations.expect("annotations");
+    assert!(!annotations.contains_key(key));
 }
 
 impl Sandbox {

@@ -7,12 +7,12 @@ use dingtalk_token_operator::api::DingTalkApp;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::json;
 
-use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, condition, shared_plane};
+use crate::support::{ALLOW_METADATA, CLIENT_ID, CLIENT_SECRET, Sandbox, condition, shared_plane};
 
 const RENEW: &str = "dingtalk-token-operator.github.io/renew-requested-at";
 
 async fn sandbox(name: &str) -> Sandbox {
-    let sandbox = Sandbox::new(name).await;
+    let sandbox = Sandbox::with_flags(name, &ALLOW_METADATA).await;
     sandbox
         .stub
         .register(CLIENT_ID, CLIENT_SECRET, &["ding1", "ding2"]);

@@ -41,6 +41,16 @@ pub fn assets() -> Assets {
     serde_json::from_str(&assets).expect("written by xtask")
 }
 
+/// Allows the labels and annotations that these tests set on targets.
+pub const ALLOW_METADATA: [&str; 6] = [
+    "--target-metadata-prefix",
+    "team",
+    "--target-metadata-prefix",
+    "note",
+    "--target-metadata-prefix",
+    "example.com/",
+];
+
 /// A control plane with the CRD and the operator's role.
 pub struct Plane {
     pub control_plane: ControlPlane,
@@ -168,8 +178,13 @@ pub struct Sandbox {
 impl Sandbox {
     /// A namespace with a running operator; the stub knows one app, of the organisation `ding1`.
     pub async fn new(name: &str) -> Self {
+        Self::with_flags(name, &[]).await
+    }
+
+    /// The same, with these flags for the operator.
+    pub async fn with_flags(name: &str, flags: &[&str]) -> Self {
         let mut sandbox = Self::without_operator(name, shared_plane().await).await;
-        sandbox.start_operator(&[]);
+        sandbox.start_operator(flags);
         sandbox
     }
 

@@ -8,7 +8,7 @@ mod sharers;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -38,6 +38,8 @@ struct App {
     corp_ids: Vec<String>,
     client_id: Option<String>,
     grants: BTreeSet<String>,
+    /// The UIDs of the namespaces that the grants were given to.
+    granted: BTreeMap<String, String>,
     generation: Option<i64>,
     resource_version: Option<String>,
 }
@@ -60,6 +62,7 @@ impl App {
                 .iter()
                 .map(|grant| grant.namespace.clone())
                 .collect(),
+            granted: granted(app),
             generation: app.metadata.generation,
             resource_version: app.metadata.resource_version.clone(),
         }
@@ -72,6 +75,7 @@ impl App {
             corp_ids: Vec::new(),
             client_id: None,
             grants: BTreeSet::new(),
+            granted: BTreeMap::new(),
             ..self
         }
     }
@@ -176,6 +180,7 @@ impl Index {
             new = new.refused();
         }
         if let Some(old) = self.apps.get_mut(&key).filter(|old| old.uid == new.uid) {
+            old.granted.clone_from(&new.granted);
             if old.credentials == new.credentials {
                 new.client_id.clone_from(&old.client_id);
             }
@@ -499,6 +504,7 @@ impl Index {
                 })
                 .collect(),
             site_known,
+            metadata_prefixes: &[],
             is_ending: false,
         })
     }
@@ -625,6 +631,18 @@ fn load(app: &DingTalkApp) -> Load {
         corps: app.spec.corp_ids.len(),
         spec,
     }
+}
+
+/// The UIDs of the namespaces that the grants of an app were given to, as its status records.
+fn granted(app: &DingTalkApp) -> BTreeMap<String, String> {
+    let grants = &app.spec.reference_grants;
+    let is_granted = |namespace: &str| grants.iter().any(|grant| grant.namespace == namespace);
+    let recorded = app.status.iter();
+    recorded
+        .flat_map(|status| &status.granted_namespaces)
+        .filter(|granted| is_granted(&granted.namespace))
+        .map(|granted| (granted.namespace.clone(), granted.uid.clone()))
+        .collect()
 }
 
 fn in_scope(scope: Option<&str>, namespace: Option<&str>) -> bool {

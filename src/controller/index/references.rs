@@ -5,31 +5,61 @@ use std::collections::{BTreeMap, HashSet};
 use kube::ResourceExt;
 
 use super::names::SecretRef;
-use super::{AppRef, Index, ReferenceRef, in_scope};
+use super::{App, AppRef, Index, ReferenceRef, in_scope};
 use crate::api::{DingTalkTokenReference, Layout};
-use crate::plan::{CopySeen, ReferenceView, per_corp_name};
+use crate::plan::{CopySeen, Grant, ReferenceView, per_corp_name};
 
 /// What is kept of a reference.
 pub(super) struct Reference {
     uid: String,
     app: AppRef,
     target: String,
+    namespace_uid: Option<String>,
 }
 
 impl Index {
     /// Takes note of a reference.
     pub fn reference_applied(&mut self, reference: &DingTalkTokenReference) {
         let key = ReferenceRef::from_obj(reference);
+        let uid = reference.uid().unwrap_or_default();
+        let old = self.references.get(&key).filter(|old| old.uid == uid);
+        let namespace_uid = old.and_then(|old| old.namespace_uid.clone());
         self.reference_deleted(&key);
         let named = &reference.spec.app_ref;
         let app = AppRef::new(&named.name).within(&named.namespace);
         let new = Reference {
-            uid: reference.uid().unwrap_or_default(),
+            uid,
             app: app.clone(),
             target: reference.target_name(),
+            namespace_uid,
         };
         self.referrers.entry(app).or_default().insert(key.clone());
         self.references.insert(key, new);
+    }
+
+    /// Takes note of the UID of a reference's namespace; gives the app that is to record it.
+    pub fn namespace_read(
+        &mut self,
+        key: &ReferenceRef,
+        uid: &str,
+        namespace_uid: String,
+    ) -> Option<AppRef> {
+        let reference = self.references.get_mut(key)?;
+        if reference.uid == uid {
+            reference.namespace_uid = Some(namespace_uid);
+        }
+        Some(reference.app.clone())
+    }
+
+    /// The namespaces with references to an app, and their UIDs where they are known.
+    pub fn referring_namespaces(&self, app: &AppRef) -> BTreeMap<String, String> {
+        let referrers = self.referrers.get(app).into_iter().flatten();
+        referrers
+            .filter_map(|key| {
+                let uid = self.references.get(key)?.namespace_uid.clone()?;
+                Some((key.namespace.clone()?, uid))
+            })
+            .collect()
     }
 
     /// Forgets a reference.
@@ -117,13 +147,16 @@ impl Index {
             // Whom the app grants a copy is not kept while it is not served: its copies stay.
             return Some(ReferenceView {
                 reference,
+                grant: Grant::Given,
                 copies: Some(Vec::new()),
+                metadata_prefixes: &[],
                 former: BTreeMap::new(),
             });
         }
         let namespace = key.namespace.clone().unwrap_or_default();
         let app = self.apps.get(&entry.app);
-        let granted = app.filter(|app| app.grants.contains(&namespace));
+        let grant = grant(app, &namespace, entry.namespace_uid.as_deref());
+        let granted = app.filter(|_| grant == Grant::Given);
         let copies = granted.map(|app| {
             let names = match app.layout {
                 Layout::Single | Layout::Shared => {
@@ -162,8 +195,22 @@ impl Index {
             .collect();
         Some(ReferenceView {
             reference,
+            grant,
             copies,
+            metadata_prefixes: &[],
             former,
         })
+    }
+}
+
+fn grant(app: Option<&App>, namespace: &str, uid: Option<&str>) -> Grant {
+    let granted = app.filter(|app| app.grants.contains(namespace));
+    let recorded = granted.map(|app| app.granted.get(namespace));
+    match (recorded, uid) {
+        (None, _) => Grant::Absent,
+        (Some(_), None) => Grant::Unread,
+        (Some(None), Some(_)) => Grant::Unrecorded,
+        (Some(Some(recorded)), Some(uid)) if recorded == uid => Grant::Given,
+        (Some(Some(_)), Some(_)) => Grant::Former,
     }
 }

@@ -370,3 +370,67 @@ fn only_an_apps_own_secret_with_plausible_times_is_a_candidate_to_share() {
     index.app_applied(&app("oldest", "u0", 1, "token-1"));
     assert!(found(&index, "hr", "dingapp", now).is_empty());
 }
+
+#[test]
+fn a_grant_is_given_to_a_namespace_of_one_uid() {
+    use crate::api::{DingTalkTokenReference, GrantedNamespace, ReferenceGrant};
+    use crate::plan::{Grant, granted_namespaces};
+    let reference: DingTalkTokenReference = serde_json::from_value(serde_json::json!({
+        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
+        "metadata": {"name": "copy", "namespace": "web", "uid": "r1"},
+        "spec": {"appRef": {"namespace": "hr", "name": "payroll"}},
+    }))
+    .expect("a reference");
+    let key = ReferenceRef::from_obj(&reference);
+    let mut payroll = app("payroll", "u1", 1, "token");
+    let mut index = Index::default();
+    index.app_applied(&payroll);
+    index.reference_applied(&reference);
+    let grant = |index: &Index, reference| index.reference_view(reference).expect("known").grant;
+    let copies = |index: &Index| {
+        let view = index.reference_view(&reference).expect("known");
+        view.copies.map_or(0, |copies| copies.len())
+    };
+    assert_eq!(grant(&index, &reference), Grant::Absent);
+    payroll.spec.reference_grants = vec![ReferenceGrant {
+        namespace: "web".into(),
+    }];
+    index.app_applied(&payroll);
+    assert_eq!(grant(&index, &reference), Grant::Unread);
+    let woken = index.namespace_read(&key, "r1", "n1".into());
+    assert_eq!(woken, Some(app_ref(&payroll)));
+    assert_eq!(grant(&index, &reference), Grant::Unrecorded);
+    assert_eq!(copies(&index), 0);
+    // The app records who asks, and keeps that.
+    let asking = index.referring_namespaces(&app_ref(&payroll));
+    let recorded = granted_namespaces(&payroll, &[], &asking);
+    let of = |uid: &str| GrantedNamespace {
+        namespace: "web".into(),
+        uid: uid.into(),
+    };
+    assert_eq!(recorded, [of("n1")]);
+    payroll.status.get_or_insert_default().granted_namespaces = recorded.clone();
+    index.app_applied(&payroll);
+    assert_eq!(grant(&index, &reference), Grant::Given);
+    assert_eq!(copies(&index), 1);
+    index.reference_applied(&reference);
+    assert_eq!(grant(&index, &reference), Grant::Given, "read once");
+    // The namespace is created anew, and so is the reference.
+    let mut anew = reference.clone();
+    anew.metadata.uid = Some("r2".into());
+    index.reference_applied(&anew);
+    assert_eq!(grant(&index, &anew), Grant::Unread);
+    index.namespace_read(&key, "r2", "n2".into());
+    assert_eq!(grant(&index, &anew), Grant::Former);
+    assert!(index.reference_view(&anew).expect("known").copies.is_none());
+    let asking = index.referring_namespaces(&app_ref(&payroll));
+    assert_eq!(granted_namespaces(&payroll, &recorded, &asking), [of("n1")]);
+    // Withdrawn, and given again.
+    payroll.spec.reference_grants.clear();
+    let pruned = granted_namespaces(&payroll, &recorded, &asking);
+    assert_eq!(pruned, []);
+    payroll.spec.reference_grants = vec![ReferenceGrant {
+        namespace: "web".into(),
+    }];
+    assert_eq!(granted_namespaces(&payroll, &pruned, &asking), [of("n2")]);
+}
