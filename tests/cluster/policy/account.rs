@@ -155,7 +155,7 @@ async fn of_pods_the_operator_changes_its_annotation_alone() {
     refused("evicting a pod", NOT_BY_STATUS, evicted);
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "other"},
-        "spec": {"containers": [{"name": "c", "image": "i"}]},
+        "spec": {"serviceAccountName": "operator", "containers": [{"name": "c", "image": "i"}]},
     });
     refused(
         "creating a pod",
