@@ -107,6 +107,11 @@ impl Data {
         self.0.values().map(|value| value.len()).sum()
     }
 
+    /// Keys and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Zeroizing<String>)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
     /// The tokens, where these keys are what was recorded of them.
     pub fn tokens_recorded(&self, recorded: &Recorded) -> Option<Vec<Held>> {
         if recorded.digest != self.digest() {
@@ -127,16 +132,6 @@ impl Data {
             genuine.then_some(held)
         };
         recorded.tokens.iter().map(held).collect()
-    }
-}
-
-impl<'a> IntoIterator for &'a Data {
-    type Item = (&'a String, &'a Zeroizing<String>);
-    type IntoIter = std::collections::btree_map::Iter<'a, String, Zeroizing<String>>;
-
-    /// Keys and values.
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
     }
 }
 

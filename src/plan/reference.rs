@@ -359,7 +359,7 @@ pub fn copy_write(
         for key in former.into_iter().flat_map(Recorded::keys) {
             changes.insert(key, None);
         }
-        for (key, value) in data {
+        for (key, value) in data.iter() {
             changes.insert(key.to_owned(), Some(value.clone()));
         }
     }

@@ -4,6 +4,7 @@
 //! proportion to the template and the corps, and its text is measured before any of it is kept.
 
 mod parse;
+mod refusal;
 mod render;
 mod tree;
 
@@ -89,13 +90,13 @@ pub enum TemplateError {
 #[derive(Default)]
 pub struct Templates {
     site: String,
-    templates: Vec<(String, Vec<Node>)>,
+    nodes: Vec<(String, Vec<Node>)>,
     signature: String,
 }
 
 impl std::fmt::Debug for Templates {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let keys = self.templates.iter().map(|(key, _)| key);
+        let keys = self.nodes.iter().map(|(key, _)| key);
         formatter.debug_list().entries(keys).finish()
     }
 }
@@ -118,7 +119,7 @@ impl Templates {
         }
         let layout = app.spec.target.layout;
         let mut hash = Sha256::new();
-        let mut templates = Vec::new();
+        let mut nodes_by_key = Vec::new();
         for (key, source) in &app.spec.target.data {
             if is_of_layout(layout, key, &app.spec.corp_ids) {
                 let key = key.clone();
@@ -133,7 +134,7 @@ impl Templates {
                     detail: refusal.detail,
                 }
             })?;
-            templates.push((key.clone(), nodes));
+            nodes_by_key.push((key.clone(), nodes));
             for part in [key.as_bytes(), source.as_bytes()] {
                 hash.update((part.len() as u64).to_be_bytes());
                 hash.update(part);
@@ -143,7 +144,7 @@ impl Templates {
         let digest = hexadecimal(&hash.finalize()[..8]);
         let templates = Self {
             site: app.spec.site.clone(),
-            templates,
+            nodes: nodes_by_key,
             signature: format!("{}@{digest}", keys.join(",")),
         };
         templates.try_out(app)?;
@@ -152,7 +153,7 @@ impl Templates {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.templates.is_empty()
+        self.nodes.is_empty()
     }
 
     /// The keys that they make, and a digest of their texts; empty without templates.
@@ -163,7 +164,7 @@ impl Templates {
     /// The size of all values for these tokens, in bytes.
     pub fn size(&self, tokens: &[&Held]) -> usize {
         let mut size = 0;
-        for (_, nodes) in &self.templates {
+        for (_, nodes) in &self.nodes {
             render::write(nodes, self.scope(tokens), &mut size);
         }
         size
@@ -179,7 +180,7 @@ impl Templates {
             render::write(nodes, self.scope(tokens), &mut text);
             (key.clone(), text)
         };
-        self.templates.iter().map(value).collect()
+        self.nodes.iter().map(value).collect()
     }
 
     fn scope<'a>(&'a self, tokens: &'a [&'a Held]) -> Scope<'a> {
@@ -192,7 +193,7 @@ impl Templates {
 
     fn steps(&self, corps: usize) -> u64 {
         let steps = |(_, nodes): &(String, Vec<Node>)| tree::steps(nodes, corps as u64);
-        let steps = self.templates.iter().map(steps);
+        let steps = self.nodes.iter().map(steps);
         steps.fold(0, u64::saturating_add)
     }
 

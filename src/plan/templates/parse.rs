@@ -3,11 +3,14 @@
 //! Only the tokenizer is minijinja's. Its parser allows far more, and recurses as deep as it is told
 //! to: four thousand minus signs overflow a thread's stack.
 
-use std::borrow::Cow;
 use std::iter::Peekable;
 
 use minijinja::machinery::{Span, Token, WhitespaceConfig, tokenize};
 
+use super::refusal::{
+    CORPS_FORMS, NO_CORPS, Parsed, Refusal, refuse, refused_statement, refused_token, shown,
+    unknown,
+};
 use super::tree::{Attribute, Condition, Filter, Node, Operand, Position, Variable};
 use crate::plan::Shape;
 
@@ -15,15 +18,11 @@ use crate::plan::Shape;
 const DEPTH_MAX: usize = 8;
 /// The longest chain of filters.
 const FILTERS_MAX: usize = 4;
-/// Names that a loop variable cannot have.
-const RESERVED: [&str; 15] = [
-    "access_token",
+/// Names that a loop variable cannot have, besides those of attributes.
+const RESERVED: [&str; 11] = [
     "and",
     "client_id",
-    "corp_id",
     "corps",
-    "expires_at",
-    "expires_at_unix",
     "false",
     "in",
     "loop",
@@ -37,17 +36,6 @@ const RESERVED: [&str; 15] = [
 const ALL_AS_JSON: &str = "[{% for corp in corps %}{\"access_token\":{{ corp.access_token|tojson }},\
     \"corp_id\":{{ corp.corp_id|tojson }},\"expires_at\":{{ corp.expires_at|tojson }},\
     \"expires_at_unix\":{{ corp.expires_at_unix }}}{% if not loop.last %},{% endif %}{% endfor %}]";
-
-/// Why a template is refused.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    /// Where, in bytes.
-    pub(super) offset: usize,
-    /// What is not available, and what to write instead.
-    pub(super) detail: String,
-}
-
-type Parsed<T> = Result<T, Refusal>;
 
 /// Reads a template of a Secret of this shape.
 pub(super) fn parse(source: &str, shape: Shape) -> Parsed<Vec<Node>> {
@@ -71,19 +59,6 @@ struct Parser<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>
     shape: Shape,
     /// The variable of the loop, within one.
     corp: Option<&'s str>,
-}
-
-fn refuse<T>(offset: usize, detail: impl Into<String>) -> Parsed<T> {
-    let detail = detail.into();
-    Err(Refusal { offset, detail })
-}
-
-/// A name as it can be shown.
-fn shown(name: &str) -> Cow<'_, str> {
-    match name.char_indices().nth(40) {
-        Some((at, _)) => format!("{}…", &name[..at]).into(),
-        None => name.into(),
-    }
 }
 
 impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser<'s, T> {
@@ -142,7 +117,7 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
             return refuse(at, "a loop within a loop is not available");
         }
         let (name, at) = self.name("a name for the loop's corp")?;
-        if RESERVED.contains(&name) {
+        if RESERVED.contains(&name) || Attribute::named(name).is_some() {
             return refuse(at, format!("the loop's corp cannot be called {name:?}"));
         }
         let form = "{% for corp in corps %} is the only form of a loop";
@@ -331,10 +306,10 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
             ("corps", Shape::Many) => Variable::CorpCount,
             ("loop", _) if self.corp.is_some() => self.position()?,
             (name, _) if self.corp == Some(name) => self.attribute(name)?,
-            (name, Shape::One) if attribute(name).is_some() => {
-                attribute(name).map_or(Variable::Site, Variable::Corp)
-            }
-            (name, shape) => return refuse(at, unknown(name, shape, self.corp)),
+            (name, shape) => match Attribute::named(name).filter(|_| shape == Shape::One) {
+                Some(attribute) => Variable::Corp(attribute),
+                None => return refuse(at, unknown(name, shape, self.corp)),
+            },
         };
         Ok(Operand::Variable(variable))
     }
@@ -358,7 +333,7 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
         );
         self.expect_dot(&available)?;
         let (name, at) = self.name(&available)?;
-        match attribute(name) {
+        match Attribute::named(name) {
             Some(attribute) => Ok(Variable::Corp(attribute)),
             None => refuse(at, available),
         }
@@ -419,85 +394,4 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
             _ => self.end,
         }
     }
-}
-
-const NO_CORPS: &str = "the list corps is available with layout Shared only: use access_token, expires_at, expires_at_unix and corp_id";
-const CORPS_FORMS: &str =
-    "the list corps is available in {% for corp in corps %}, and outside of it as corps|tojson";
-
-fn attribute(name: &str) -> Option<Attribute> {
-    Some(match name {
-        "access_token" => Attribute::AccessToken,
-        "expires_at" => Attribute::ExpiresAt,
-        "expires_at_unix" => Attribute::ExpiresAtUnix,
-        "corp_id" => Attribute::CorpId,
-        _ => return None,
-    })
-}
-
-fn unknown(name: &str, shape: Shape, corp: Option<&str>) -> String {
-    let name = shown(name);
-    match (shape, corp) {
-        (Shape::One, _) if name == "corps" => NO_CORPS.to_owned(),
-        (Shape::One, _) => format!(
-            "{name:?} is not available: only access_token, expires_at, expires_at_unix, corp_id, client_id and site are"
-        ),
-        (Shape::Many, Some(corp)) if attribute(&name).is_some() => {
-            format!(
-                "{name:?} is an attribute of a corp here: write {}.{name}",
-                shown(corp)
-            )
-        }
-        (Shape::Many, None) if attribute(&name).is_some() => format!(
-            "{name:?} is an attribute of a corp with layout Shared: write {{% for corp in corps %}}{{{{ corp.{name} }}}}{{% endfor %}}"
-        ),
-        (Shape::Many, _) => format!(
-            "{name:?} is not available: only corps, client_id and site are, and the loop's corp within a loop"
-        ),
-    }
-}
-
-fn refused_statement(word: &str, ends: &[&str]) -> String {
-    match (word, ends.last()) {
-        ("else" | "elif", Some(&"endfor")) => "a loop has no else here".to_owned(),
-        ("else" | "elif" | "endif" | "endfor", Some(end)) => {
-            format!("statement {word:?} where {{% {end} %}} was expected")
-        }
-        ("else" | "elif" | "endif" | "endfor", None) => {
-            format!("statement {word:?} without its beginning")
-        }
-        _ => format!(
-            "statement {:?} is not available: only if, for and raw are, with their ends",
-            shown(word)
-        ),
-    }
-}
-
-fn refused_token(token: &Token<'_>, expected: &str) -> String {
-    let instead = match token {
-        Token::Tilde | Token::Plus | Token::Minus | Token::Mul | Token::Pow => {
-            "operators are not available: write the parts one after the other, as in {{ a }}{{ b }}"
-        }
-        Token::Div | Token::FloorDiv | Token::Mod => "operators are not available",
-        Token::Gt | Token::Gte | Token::Lt | Token::Lte => {
-            "of comparisons, only == and != are available"
-        }
-        Token::Eq | Token::Ne => "a comparison is available once in each part of {% if … %} only",
-        Token::Ident("in") => "of comparisons, only == and != are available",
-        Token::Ident("is") => "tests are not available: compare with ==",
-        Token::Ident("if" | "else") => {
-            "if within an expression is not available: write {% if … %}…{% else %}…{% endif %}"
-        }
-        Token::Ident("and" | "or" | "not") => "conditions are available in {% if … %} only",
-        Token::BracketOpen | Token::BracketClose => {
-            "lists, items and slices are not available: write {% for corp in corps %}"
-        }
-        Token::BraceOpen | Token::BraceClose => "maps are not available",
-        Token::ParenOpen | Token::ParenClose | Token::Comma | Token::Colon | Token::Assign => {
-            "calls, tuples, arguments and assignments are not available"
-        }
-        Token::Dot => "only the loop's corp and loop have attributes",
-        _ => return format!("{token} where {expected} was expected"),
-    };
-    format!("{token}: {instead}")
 }

@@ -169,12 +169,13 @@ fn refused_by(layout: &str, template: &str) -> String {
 #[test]
 fn what_could_grow_is_refused() {
     let lists = |levels: usize| {
-        let mut text = "{% for a0 in [[1,1,1,1,1,1,1,1,1,1]] %}".to_owned();
-        for level in 1..levels {
+        let first = "{% for a0 in [[1,1,1,1,1,1,1,1,1,1]] %}".to_owned();
+        let further = (1..levels).map(|level| {
             let former = vec![format!("a{}", level - 1); 10].join(",");
-            text += &format!("{{% for a{level} in [[{former}]] %}}");
-        }
-        text + "{{ a0|tojson }}" + &"{% endfor %}".repeat(levels)
+            format!("{{% for a{level} in [[{former}]] %}}")
+        });
+        let text: Vec<String> = std::iter::once(first).chain(further).collect();
+        text.concat() + "{{ a0|tojson }}" + &"{% endfor %}".repeat(levels)
     };
     for template in [
         lists(3),

@@ -35,6 +35,18 @@ pub(super) enum Attribute {
     CorpId,
 }
 
+impl Attribute {
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "access_token" => Self::AccessToken,
+            "expires_at" => Self::ExpiresAt,
+            "expires_at_unix" => Self::ExpiresAtUnix,
+            "corp_id" => Self::CorpId,
+            _ => return None,
+        })
+    }
+}
+
 /// Where a loop is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Position {
