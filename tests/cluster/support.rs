@@ -758,18 +758,6 @@ impl Operator {
         self.child.try_wait().expect("a status")
     }
 
-    /// What it serves over HTTP, as its log says, each with its address.
-    pub fn served(&self) -> Vec<(String, String)> {
-        let log = self.log();
-        let lines = log.lines().filter(|line| line.contains("serving "));
-        let served = lines.filter_map(|line| {
-            let (what, address) = line.split_once(" address=")?;
-            let address = address.split_whitespace().next()?;
-            Some((what.to_owned(), address.to_owned()))
-        });
-        served.collect()
-    }
-
     /// The address where it serves a path.
     pub fn address(&self, path: &str) -> Option<String> {
         let log = self.log();

@@ -151,22 +151,18 @@ impl Ground {
     pub fn probe_address(&self) -> Option<(u32, String)> {
         let process = self.process();
         let operator = &process.as_ref()?.operator;
-        let mut served = operator.served().into_iter();
-        let (_, address) = served.find(|(what, _)| what.contains("/healthz"))?;
-        Some((operator.id(), address))
+        Some((operator.id(), operator.address("/healthz")?))
     }
 
     /// The addresses of all that it serves.
     pub fn addresses(&self) -> Vec<String> {
         let process = self.process();
-        let served = process.as_ref().map(|process| process.operator.served());
-        let mut addresses: Vec<String> = served
-            .into_iter()
-            .flatten()
-            .map(|(_, address)| address)
-            .collect();
-        addresses.dedup();
-        addresses
+        let Some(Process { operator, .. }) = process.as_ref() else {
+            return Vec::new();
+        };
+        let served = ["/healthz", "/metrics"];
+        let served = served.into_iter().filter_map(|path| operator.address(path));
+        served.collect()
     }
 
     fn memory(&self) -> String {
