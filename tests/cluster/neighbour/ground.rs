@@ -204,7 +204,8 @@ impl Ground {
                     .await
             }
         };
-        let annotating = futures::stream::iter(names.map(annotate)).buffer_unordered(16);
+        // A few at a time: it is the operator that is to be kept busy, not the API server.
+        let annotating = futures::stream::iter(names.map(annotate)).buffer_unordered(4);
         let annotated = annotating.filter(|result| std::future::ready(result.is_ok()));
         self.note("apps annotated in a round", annotated.count().await);
     }
