@@ -293,7 +293,8 @@ impl Corp {
         let Some(token) = token.filter(|_| self.tried.is_none()) else {
             return;
         };
-        if !known.fetched(token) && !(is_predecessors && token.client_id == known.client_id) {
+        let is_theirs = is_predecessors && token.client_id == known.client_id;
+        if !known.fetched(token) && !is_theirs {
             return;
         }
         self.tried = Some(known.fingerprint);

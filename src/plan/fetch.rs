@@ -85,7 +85,8 @@ fn fetch(
     if app.spec.suspend {
         // Nothing is fetched, but whose token it is has to be known.
         let is_unread = token.is_some() && is_unread(view, memory, token);
-        return match is_unread && memory.credentials_problem.is_none() {
+        let problem = memory.credentials_problem.as_ref();
+        return match is_unread && problem.is_none_or(|it| it.generation != generation) {
             true => Fetch::Check,
             false => Fetch::Waiting(None),
         };

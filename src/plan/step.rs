@@ -384,7 +384,7 @@ fn settle(
             let in_secret = token.map(|token| token.lifetime);
             let former_client_id = token
                 .filter(|token| is_former(view, memory, token))
-                .map(|token| fetched_as(corp(corp_id), token));
+                .map(|token| fetched_as(corp(corp_id).map(Box::as_ref), token));
             let fetch = fetches.get(corp_id.as_str()).copied();
             let next_attempt = fetch.and_then(Fetch::at);
             for at in [in_secret.map(|life| life.expires_at), next_attempt] {
@@ -424,7 +424,7 @@ fn settle(
 }
 
 /// The `client_id` that a token was fetched with. A Secret records one for all its tokens.
-fn fetched_as(corp: Option<&Box<Corp>>, token: &TokenRecord) -> String {
+fn fetched_as(corp: Option<&Corp>, token: &TokenRecord) -> String {
     let held = corp.and_then(|corp| corp.held.as_ref());
     match held.filter(|held| held.record.is_same_token(token)) {
         Some(held) => held.record.client_id.clone(),

@@ -332,6 +332,7 @@ fn turns() -> impl Strategy<Value = Turn> {
 fn a_write_that_does_not_stick_is_paced_and_shown() {
     let mut world = World::new();
     world.app.spec.target.annotations = [("team".to_owned(), "hr".to_owned())].into();
+    world.metadata_prefixes = vec!["team".into()];
     world.taken_off = Some("team");
     let token = Outcome::Token {
         life: 7200,

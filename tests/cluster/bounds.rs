@@ -81,7 +81,8 @@ async fn heavy_secrets_with_our_label_take_no_memory() {
 /// Regression: it was taken for an annotation of Kubernetes' own, and written without end.
 #[tokio::test]
 async fn an_annotation_that_only_looks_like_one_of_kubernetes_is_written_once() {
-    let sandbox = Sandbox::new("bounds-annotation").await;
+    let flag = ["--target-metadata-prefix", "mykubernetes.io/"];
+    let sandbox = Sandbox::with_flags("bounds-annotation", &flag).await;
     sandbox
         .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
         .await;
