@@ -58,8 +58,6 @@ pub enum Answer {
     Unknown,
     /// They do not fit.
     TooLarge {
-        /// The size of the contents with all of them.
-        size: usize,
         /// The organisations whose tokens fit.
         fitting: Vec<String>,
     },
@@ -186,7 +184,6 @@ impl Assembled {
             return Answer::Unknown;
         }
         Answer::TooLarge {
-            size: self.size,
             fitting: kept
                 .iter()
                 .map(|held| held.record.corp_id.clone())

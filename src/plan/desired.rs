@@ -109,8 +109,6 @@ pub enum Need {
     Assemble(Box<Assembly>),
     /// The contents are larger than a Secret can be.
     TooLarge {
-        /// Their size in bytes.
-        size: usize,
         /// The organisations whose tokens fit.
         fitting: Vec<String>,
     },
@@ -238,7 +236,7 @@ fn contents(
     let answer = assembled.map(|it| it.answer(generation, inputs.templates, held));
     match answer.unwrap_or(Answer::Unknown) {
         Answer::Contents(contents) => Ok(contents),
-        Answer::TooLarge { size, fitting } => Err(Need::TooLarge { size, fitting }),
+        Answer::TooLarge { fitting } => Err(Need::TooLarge { fitting }),
         Answer::Unknown => {
             let in_secret = |held: &Held| inputs.recorded?.token(&held.record.corp_id);
             let offered = |held: &&Held| Offered {

@@ -128,26 +128,25 @@ fn fitting_need(
     target: &mut Target<'_>,
     mut assembled: Option<Box<Assembled>>,
 ) -> (Option<Need>, Option<Box<Assembled>>) {
-    let all = target.corp_ids;
-    let mut need = needed(view, memory, target, all, assembled.as_deref_mut());
-    match (&need, &assembled) {
-        (Some(Need::TooLarge { size, fitting }), _) => {
-            target.too_large = Some(*size);
-            let left_out = all.iter().filter(|corp_id| !fitting.contains(corp_id));
-            target.left_out.extend(left_out.cloned());
-            if !fitting.is_empty() {
-                let fitting = fitting.clone();
-                need = needed(view, memory, target, &fitting, assembled.as_deref_mut());
-            }
-        }
-        // Until the new contents are there, what did not fit before still does not.
-        (Some(Need::Assemble(_)), Some(former)) => {
-            if let Some((size, left_out)) = former.excess() {
-                target.too_large = Some(size);
-                target.left_out.extend(left_out);
-            }
-        }
-        _ => {}
+    let mut need = needed(
+        view,
+        memory,
+        target,
+        target.corp_ids,
+        assembled.as_deref_mut(),
+    );
+    // Until new contents are assembled, what did not fit before still does not.
+    if let Some(Need::TooLarge { .. } | Need::Assemble(_)) = &need
+        && let Some((size, left_out)) = assembled.as_ref().and_then(|it| it.excess())
+    {
+        target.too_large = Some(size);
+        target.left_out.extend(left_out);
+    }
+    if let Some(Need::TooLarge { fitting }) = &mut need
+        && !fitting.is_empty()
+    {
+        let fitting = std::mem::take(fitting);
+        need = needed(view, memory, target, &fitting, assembled.as_deref_mut());
     }
     (need, assembled)
 }
