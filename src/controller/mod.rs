@@ -12,6 +12,7 @@ mod refusal;
 mod restart;
 mod sharing;
 mod watch;
+mod workers;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,9 +41,8 @@ use fetcher::Job;
 pub use index::NamespaceLimits;
 use index::{AppRef, Index, ReferenceRef, app_ref};
 use watch::Scope;
+use workers::{CONCURRENCY, Workers};
 
-/// Apps that are worked on at once. Each waits for the API server only, never for DingTalk.
-const CONCURRENCY: u16 = 32;
 /// How long the last writes may take, of the 30 s that a pod has to end.
 const LAST_WRITES: Duration = Duration::from_secs(10);
 /// From the end of the last fetch to the end of the controller: enough for it to be woken.
@@ -77,6 +77,7 @@ struct Context {
     dingtalk: Arc<dingtalk::Client>,
     metrics: Arc<Metrics>,
     alarm: Alarm<AppRef>,
+    workers: Workers<AppRef>,
     reference_alarm: Alarm<ReferenceRef>,
     index: Mutex<Index>,
     memories: Mutex<HashMap<AppRef, Remembered>>,
@@ -397,6 +398,7 @@ pub async fn run(
         dingtalk: Arc::new(dingtalk),
         metrics,
         alarm: Alarm::default(),
+        workers: Workers::default(),
         reference_alarm: Alarm::default(),
         reference_memories: Mutex::new(HashMap::new()),
         reference_triggers: reference_senders,
@@ -495,6 +497,7 @@ pub async fn run(
         let context = Arc::clone(&context);
         tokio::spawn(async move { context.follow_leadership().await })
     };
+    let ended = drained.clone();
     let fetcher = tokio::spawn(async move {
         fetcher::run(Arc::clone(&context), options.rates, job_queue, stop).await;
         context.write_what_is_held().await;
@@ -502,7 +505,15 @@ pub async fn run(
         tokio::time::sleep(HANDOVER).await;
         drained.cancel();
     });
-    controllers.await;
+    // A controller whose first list has not come yet does not end by itself.
+    let overdue = async {
+        ended.cancelled().await;
+        tokio::time::sleep(LAST_WRITES).await;
+    };
+    tokio::select! {
+        _ = controllers => {}
+        () = overdue => {}
+    }
     secrets.abort();
     alarm.abort();
     leadership.abort();

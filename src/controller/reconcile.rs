@@ -54,15 +54,24 @@ pub async fn reconcile(
     if !context.leads() && context.remembered(&key).is_none() {
         return Ok(Action::await_change());
     }
+    let namespace = app.namespace().unwrap_or_default();
+    if !context.workers.begin(&namespace, &key) {
+        // It is woken in its turn; the time is a backstop, in case the one before it is deleted.
+        context.alarm.set(&key, Some(Timestamp::now() + RETRY));
+        return Ok(Action::await_change());
+    }
     let reconciler = Reconciler {
         key,
         memory: context.remember(&app),
-        namespace: app.namespace().unwrap_or_default(),
+        namespace,
         app: &app,
         context: &context,
     };
     let wake_at = reconciler.run().await;
     context.alarm.set(&reconciler.key, wake_at);
+    if let Some(next) = context.workers.end(&reconciler.namespace) {
+        context.wake(&next);
+    }
     Ok(Action::await_change())
 }
 
