@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use super::Context;
 use super::index::{ReferenceRef, app_ref};
 use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp, DingTalkTokenReference, Target};
+use crate::plan::forget_forbidden;
 
 /// The most of a request for renewal that counts, in bytes.
 const RENEW_REQUEST_MAX: usize = 64;
@@ -44,6 +45,7 @@ pub fn apps(
         None => Api::all(client.clone()),
     };
     let (context, scope) = (Arc::clone(context), scope.clone());
+    let allowed = context.metadata_prefixes.clone();
     let store = writer.as_reader();
     let restored = restored.filter_map({
         let context = Arc::clone(&context);
@@ -58,7 +60,11 @@ pub fn apps(
     });
     let watched = watcher(api, watcher::Config::default())
         .default_backoff()
-        .modify(lighten);
+        .modify(move |app| {
+            lighten(app);
+            let target = &mut app.spec.target;
+            forget_forbidden(&mut target.labels, &mut target.annotations, &allowed);
+        });
     select(watched, restored)
         .flat_map(move |event| stream::iter(admit(&context, scope.as_deref(), event)))
         .reflect(writer)
@@ -81,10 +87,15 @@ pub fn references(
         None => Api::all(client.clone()),
     };
     let (context, scope) = (Arc::clone(context), scope.clone());
+    let allowed = context.metadata_prefixes.clone();
     let mut listed = HashSet::new();
     watcher(api, watcher::Config::default())
         .default_backoff()
-        .modify(|reference| keep_of_metadata(reference.meta_mut(), &[]))
+        .modify(move |reference| {
+            keep_of_metadata(reference.meta_mut(), &[]);
+            let target = &mut reference.spec.target;
+            forget_forbidden(&mut target.labels, &mut target.annotations, &allowed);
+        })
         .inspect(move |event| {
             let mut index = context.index();
             match event {

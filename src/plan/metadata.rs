@@ -19,6 +19,22 @@ pub fn forbidden_key<'a>(
     keys.find(|key| !is_allowed(key)).map(String::as_str)
 }
 
+/// Forgets the labels and annotations of a spec that is refused for one of them: its key is enough to
+/// say so, and a spec may carry 128 KiB of others.
+pub fn forget_forbidden(
+    labels: &mut BTreeMap<String, String>,
+    annotations: &mut BTreeMap<String, String>,
+    allowed: &[String],
+) {
+    let Some(forbidden) = forbidden_key(labels, annotations, allowed).map(str::to_owned) else {
+        return;
+    };
+    for map in [labels, annotations] {
+        map.retain(|key, _| *key == forbidden);
+        map.values_mut().for_each(|value| *value = String::new());
+    }
+}
+
 /// What to do about a key that is not allowed.
 pub fn forbidden_message(key: &str, allowed: &[String]) -> String {
     let allowed = match allowed {
@@ -57,5 +73,26 @@ mod tests {
             assert!(message.contains(part), "{message}");
         }
         assert!(forbidden_message(key, &[]).contains("allows none"));
+    }
+
+    #[test]
+    fn of_metadata_that_is_refused_only_the_key_that_is_named_is_kept() {
+        let large = |count: usize| -> BTreeMap<String, String> {
+            let keys = (0..count).map(|number| format!("example.com/{number}"));
+            keys.map(|key| (key, "x".repeat(4096))).collect()
+        };
+        let (mut labels, mut annotations) = (BTreeMap::new(), large(32));
+        forget_forbidden(&mut labels, &mut annotations, &["example.com/".to_owned()]);
+        assert_eq!(
+            (&labels, &annotations),
+            (&BTreeMap::new(), &large(32)),
+            "allowed"
+        );
+        let named = forbidden_key(&labels, &annotations, &[]).map(str::to_owned);
+        forget_forbidden(&mut labels, &mut annotations, &[]);
+        let kept: Vec<_> = annotations.iter().collect();
+        assert_eq!(kept.len(), 1);
+        assert_eq!((Some(kept[0].0), kept[0].1.as_str()), (named.as_ref(), ""));
+        assert_eq!(forbidden_key(&labels, &annotations, &[]), named.as_deref());
     }
 }

@@ -46,6 +46,7 @@ pub use desired::{Wanted, Write, per_corp_name, wanted};
 pub use events::{Notice, NoticeType, notices};
 pub use fetch::due;
 pub use memory::{CredentialsProblem, Happened, KnownCredentials, Memory, renew_request};
+pub use metadata::forget_forbidden;
 pub use ownership::{Claim, Ownership, ownership};
 pub use problem::{
     CREDENTIALS_INVALID, CREDENTIALS_KEY_MISSING, CREDENTIALS_NOT_FOUND, CREDENTIALS_UNREADABLE,

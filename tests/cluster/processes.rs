@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use local_control_plane::ControlPlane;
 use serde_json::{Value, json};
 
-use crate::support::{Sandbox, assets, xtask};
+use crate::support::{Sandbox, assets, shared_plane, xtask};
 
 /// The bound that is promised.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
@@ -220,4 +220,18 @@ async fn the_operator_leaves_no_core_dump() {
         .find_map(|line| line.strip_prefix("Max core file size"));
     let values: Vec<&str> = core.expect("a limit").split_whitespace().collect();
     assert_eq!(values, ["0", "0", "bytes"]);
+}
+
+#[tokio::test]
+async fn the_operator_ends_when_told_to_while_it_has_never_reached_the_api_server() {
+    let mut sandbox = Sandbox::without_operator("unreached", shared_plane().await).await;
+    // Nothing listens there.
+    sandbox.reach_api_server_through(1);
+    sandbox.start_operator(&[]);
+    sandbox
+        .eventually("a watch that fails", async || {
+            sandbox.logs().contains("watch failed").then_some(())
+        })
+        .await;
+    sandbox.stop_operator();
 }

@@ -175,3 +175,40 @@ async fn no_secret_or_token_is_told_whatever_the_endpoint_does() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_secret_under_the_wrong_key_is_not_told_either() {
+    let mut sandbox = Sandbox::new("redaction-swapped").await;
+    sandbox.kill_operator();
+    sandbox.start_operator(&["--log-level", "trace"]);
+    // The two keys are mixed up, and the answer tells which client_id it does not know.
+    sandbox.credentials("credentials", SECRET, CLIENT_ID).await;
+    let body = json!({
+        "code": "invalid.client", "message": format!("no app has the client_id {SECRET}"),
+        "requestid": SECRET,
+    });
+    let echo = Behaviour::Raw {
+        status: 400,
+        content_type: "application/json".into(),
+        headers: vec![],
+        body: body.to_string(),
+    };
+    sandbox.stub.next_calls("ding1", None, echo);
+    let reference = json!({"name": "credentials"});
+    let spec = json!({"corpIds": ["ding1"], "credentialsSecretRef": reference});
+    sandbox.app_with("payroll", spec).await;
+    sandbox.until_failing("payroll", "InvalidCredentials").await;
+    let told = sandbox
+        .eventually("the failure's event", async || {
+            let events = sandbox.api::<Event>().list(&Default::default()).await;
+            let text = serde_json::to_string(&events.expect("events").items).expect("JSON");
+            text.contains("InvalidCredentials").then_some(text)
+        })
+        .await;
+    let app = sandbox.api::<DingTalkApp>().get("payroll").await;
+    let app = serde_json::to_string(&app.expect("the app").status).expect("JSON");
+    for (place, text) in [("logs", sandbox.logs()), ("events", told), ("status", app)] {
+        let line = text.lines().find(|line| line.contains(MARKS[0]));
+        assert_eq!(line, None, "the secret is in the {place}");
+    }
+}
