@@ -173,7 +173,9 @@ impl Reconciler<'_> {
         let index = self.context.index();
         let recorded = index
             .target_of(&self.key, corp_id)
-            .and_then(|(_, target)| target.recorded.as_ref()?.token(corp_id));
+            .and_then(|(_, target)| target.recorded.as_ref()?.token(corp_id))
+            // A time to come, as somebody may write it, would be newer than any token.
+            .filter(|token| token.lifetime.is_plausible(Timestamp::now()));
         let memory = self.memory();
         let corp = memory.corps.get(corp_id)?;
         let known = memory.credentials.as_ref()?;

@@ -31,7 +31,9 @@ pub fn forget_forbidden(
     };
     for map in [labels, annotations] {
         map.retain(|key, _| *key == forbidden);
-        map.values_mut().for_each(|value| *value = String::new());
+        for value in map.values_mut() {
+            *value = String::new();
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Account, MANAGER, Object, allowed, change, labelled, refused, sandbo
 
 const NOT_OPAQUE: &str = "Secrets of type Opaque only";
 const NO_LABEL: &str = "writes Secrets with the label";
-const NOT_OURS: &str = "changes and deletes only Secrets with the label";
+const NOT_OURS: &str = "changes and deletes only Secrets that carry its labels";
 const KUBE_SYSTEM: &str = "no Secret of kube-system";
 const NOT_BY_STATUS: &str = "changes pods by their status only";
 const OTHER_OF_POD: &str = "changes a pod's annotation";

@@ -20,7 +20,7 @@ pub enum Behaviour {
 }
 
 /// See the module. Each of its apps wants the token of one corp.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Group {
     /// The namespace.
     pub namespace: &'static str,

@@ -128,7 +128,7 @@ pub fn simulate(plan: &Plan) -> Report {
         }
     }
     let last = world.groups.len() - 1;
-    let rest = &world.groups[last].clone();
+    let rest = world.groups[last];
     for (number, at) in (plan.apps..).zip(&plan.newcomers) {
         world.create(*at, last, rest.call(number));
     }
