@@ -43,6 +43,30 @@ fn what_takes_too_long_or_writes_too_much_is_refused_with_all_corps() {
     assert!(Templates::of(&both).is_err());
 }
 
+#[test]
+fn parts_and_nesting_are_bounded() {
+    let single = |texts: [String; 2]| {
+        let [one, other] = texts;
+        Templates::of(&app("Single", &serde_json::json!({"a": one, "b": other})))
+            .map_err(|error| error.to_string())
+    };
+    let parts = |count: usize| "{{1}}".repeat(count);
+    assert!(single([parts(500), parts(500)]).is_ok());
+    let said = single([parts(501), parts(500)]).expect_err("too many parts");
+    assert!(said.contains("1001 parts"), "{said}");
+    let nested = |depth: usize| "{% if site %}".repeat(depth) + &"{% endif %}".repeat(depth);
+    let in_parentheses = |depth: usize| {
+        format!(
+            "{{% if {}1{} %}}{{% endif %}}",
+            "(".repeat(depth),
+            ")".repeat(depth)
+        )
+    };
+    assert!(single([nested(8), in_parentheses(8)]).is_ok());
+    assert!(single([nested(9), String::new()]).is_err());
+    assert!(single([String::new(), in_parentheses(9)]).is_err());
+}
+
 /// Counts what rendering does.
 #[derive(Default)]
 struct Counted {
