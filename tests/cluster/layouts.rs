@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dingtalk_stub::Behaviour;
-use dingtalk_token_operator::api::DingTalkApp;
+use dingtalk_token_operator::api::{CorpStatus, DingTalkApp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::ListParams;
@@ -263,15 +263,19 @@ async fn a_thousand_organisations_with_a_secret_each() {
 #[tokio::test]
 async fn a_thousand_failing_organisations_write_the_status_once_in_ten_seconds() {
     let sandbox = Sandbox::new("layout-failing").await;
-    let corps: Vec<String> = (0..1000).map(|n| format!("ding{n}")).collect();
-    let ids: Vec<&str> = corps.iter().map(String::as_str).collect();
-    sandbox.stub.register(CLIENT_ID, CLIENT_SECRET, &ids);
+    // The credentials work, but only one of a thousand organisations has authorised the app.
+    sandbox.ready_app("proven").await;
     sandbox
-        .credentials("payroll-credentials", CLIENT_ID, "wrong")
+        .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
         .await;
+    let corps: Vec<String> = (0..1000).map(|n| format!("other{n}")).collect();
     let spec = json!({"corpIds": corps, "target": {"layout": "Shared"}});
     sandbox.app_with("payroll", spec).await;
-    sandbox.until_failing("payroll", "InvalidCredentials").await;
+    sandbox
+        .until("a failure", "payroll", |app| {
+            condition(app, "Renewed", "False")
+        })
+        .await;
     let started = sandbox.stub.journal()[0].at;
     sandbox
         .eventually("three hundred failures", async || {
@@ -289,6 +293,32 @@ async fn a_thousand_failing_organisations_write_the_status_once_in_ten_seconds()
         f64::from(u32::try_from(writes).expect("few")) <= 2.0 + took / 10.0,
         "{writes} in {took} s"
     );
+}
+
+#[tokio::test]
+async fn a_wrong_secret_of_a_thousand_organisations_costs_one_call() {
+    let sandbox = Sandbox::new("layout-wrong").await;
+    let corps: Vec<String> = (0..1000).map(|n| format!("ding{n}")).collect();
+    let ids: Vec<&str> = corps.iter().map(String::as_str).collect();
+    sandbox.stub.register(CLIENT_ID, CLIENT_SECRET, &ids);
+    sandbox
+        .credentials("payroll-credentials", CLIENT_ID, "wrong")
+        .await;
+    let spec = json!({"corpIds": corps, "target": {"layout": "Shared"}});
+    sandbox.app_with("payroll", spec).await;
+    sandbox
+        .until("all thousand told", "payroll", |app| {
+            let corps = &app.status.as_ref()?.corps;
+            let is_told = |corp: &CorpStatus| {
+                let error = corp.error.as_ref();
+                error.is_some_and(|error| error.reason == "InvalidCredentials")
+            };
+            (corps.len() == 1000 && corps.iter().all(is_told)).then_some(())
+        })
+        .await;
+    // Up to four are in flight before the first is answered.
+    let calls = sandbox.stub.journal().len();
+    assert!(calls <= 4, "{calls}");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use super::ground::{Ground, HOSTILE, app, credentials, version};
 use super::victims::{Victim, client_id, client_secret};
 
 /// The client whose secret is known.
-const CLIENT: usize = 0;
+pub const CLIENT: usize = 0;
 const CREDENTIALS: &str = "known-credentials";
 const MINTED_AT: &str = "2099-01-01T00:00:00Z";
 const EXPIRES_AT: &str = "2099-12-31T00:00:00Z";

@@ -8,6 +8,7 @@ use std::time::Duration;
 use dingtalk_stub::Stub;
 use dingtalk_token_operator::api::DingTalkApp;
 use futures::StreamExt as _;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::Api;
@@ -37,6 +38,7 @@ pub struct Ground {
     pub victims: Vec<Victim>,
     pub seed: u64,
     /// What the API server took of the hostile namespace's writes, and what it did not.
+    restarted_at: Mutex<Option<Timestamp>>,
     writes: Mutex<BTreeMap<String, u32>>,
     sandbox: Sandbox,
     /// Last: it ends after all that needs it.
@@ -57,6 +59,7 @@ impl Ground {
             process: Mutex::new(None),
             victims: Victim::all(),
             seed,
+            restarted_at: Mutex::default(),
             writes: Mutex::default(),
             sandbox,
             _plane: plane,
@@ -129,8 +132,14 @@ impl Ground {
             sleep(Duration::from_millis(50)).await;
         }
         drop(process);
+        *self.restarted_at.lock().expect("no panic") = Some(Timestamp::now());
         self.start_operator();
         Ok(())
+    }
+
+    /// When the test restarted the operator, if it has.
+    pub fn restarted_at(&self) -> Option<Timestamp> {
+        *self.restarted_at.lock().expect("no panic")
     }
 
     pub fn is_alive(&self) -> Result<(), Breach> {

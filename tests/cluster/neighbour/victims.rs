@@ -1,6 +1,6 @@
 //! Two hundred apps, and what is promised to them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use dingtalk_token_operator::api::DingTalkApp;
 use futures::StreamExt as _;
@@ -10,6 +10,7 @@ use kube::ResourceExt as _;
 use kube::api::{ListParams, PostParams};
 use serde_json::json;
 
+use super::forgery;
 use super::ground::Ground;
 use super::report::Breach;
 
@@ -228,9 +229,13 @@ impl Lookout {
     }
 }
 
-/// No token was fetched more often than its schedule allows.
+/// No token was fetched more often than its schedule allows. After a restart the operator believes no
+/// Secret of another namespace, so the app of a team that knows a victim's client secret has the token
+/// fetched once more.
 pub fn pace(ground: &Ground) -> Result<(), Breach> {
     let mut fetched: HashMap<(String, String), Timestamp> = HashMap::new();
+    let shared = client_id(forgery::CLIENT);
+    let mut fetched_for_the_other_team: HashSet<String> = HashSet::new();
     for call in ground.stub().journal() {
         let Some(client_id) = call.client_id.filter(|_| call.status == Some(200)) else {
             continue;
@@ -242,6 +247,15 @@ pub fn pace(ground: &Ground) -> Result<(), Breach> {
         let key = (client_id, call.corp_id);
         let before = fetched.insert(key.clone(), call.at);
         let gap = before.map(|before| call.at.duration_since(before));
+        let is_early = gap.is_some_and(|gap| gap < BETWEEN_FETCHES);
+        let is_restarted = ground.restarted_at().is_some_and(|at| call.at > at);
+        if is_early
+            && is_restarted
+            && key.0 == shared
+            && fetched_for_the_other_team.insert(key.1.clone())
+        {
+            continue;
+        }
         if let Some(gap) = gap.filter(|gap| is_victims && *gap < BETWEEN_FETCHES) {
             return Err(Breach {
                 promise: "no token is fetched more often than its schedule says",
