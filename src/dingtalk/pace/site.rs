@@ -14,8 +14,9 @@ use super::scheduler::{Heard, Recovery, Started};
 use super::{Call, Rank, Rates, Reach};
 use crate::dingtalk::{Class, Failure, Reason, Scope};
 
-/// An outage is probed by one call in this time, whoever waits.
-const PROBE: Duration = Duration::from_secs(1);
+/// An outage is probed by one call in this time, whoever waits: a thousand that wait take four seconds
+/// at the site's rate, and are to be served within five of its return.
+const PROBE: Duration = Duration::from_millis(600);
 /// A ban lasts at least this long: five minutes are documented for that of an address.
 const BAN: Duration = Duration::from_secs(300);
 /// A `client_id` that calls too often waits so long, and twice as long each time.
