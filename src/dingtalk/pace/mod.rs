@@ -7,6 +7,7 @@ mod call;
 mod evidence;
 mod health;
 mod lines;
+mod outcome;
 mod pauses;
 mod proofs;
 mod rates;
@@ -14,8 +15,10 @@ mod scheduler;
 mod site;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 pub use call::{Call, CredentialsId, Rank};
 pub use evidence::Reach;
+pub use outcome::{Heard, Recovery, Started};
 pub use rates::Rates;
-pub use scheduler::{Heard, Recovery, Scheduler, Started};
+pub use scheduler::Scheduler;

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::call::CLASSES;
 use super::health::{Busyness, Health};
-use super::lines::{LineKey, Lines, Twin};
+use super::lines::Lines;
+use super::outcome::{Heard, Recovery, Started};
 use super::pauses::Pauses;
 use super::proofs::Proofs;
 use super::rates::{Budget, Gate, SiteRate, Spacing, interval};
-use super::scheduler::{Heard, Recovery, Started};
+use super::waiting::{LineKey, Twin};
 use super::{Call, Rank, Rates, Reach};
 use crate::dingtalk::{Class, Failure, Reason, Scope};
 
