@@ -1,10 +1,12 @@
 //! The resources: what users write and what the operator reports.
 
+mod definitions;
 mod names;
 mod reference;
 mod spec;
 mod status;
 
+pub use definitions::definitions;
 pub use names::*;
 pub use reference::*;
 pub use spec::*;

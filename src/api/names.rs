@@ -30,7 +30,7 @@ pub const ANNOTATION_CREDENTIALS_VERSION: &str =
     "dingtalk-token-operator.github.io/credentials-resource-version";
 /// Annotation of a target Secret: SHA-256 of the keys that the operator wrote.
 pub const ANNOTATION_DATA_DIGEST: &str = "dingtalk-token-operator.github.io/data-digest";
-/// Annotation of a target Secret of layout `Shared`: its tokens, separated by commas, each as
+/// Annotation of a target Secret of layout `Combined`: its tokens, separated by commas, each as
 /// `<corpId>=<requested at>+<lifetime>` in unix seconds and seconds; a `~` at the end says that it
 /// was fetched with former credentials.
 pub const ANNOTATION_TOKENS: &str = "dingtalk-token-operator.github.io/tokens";

@@ -20,18 +20,20 @@ use super::spec::{annotation_map, label_map};
     doc = "DingTalkTokenReference keeps a copy of the tokens of a DingTalkApp of another namespace in a Secret of its own, as long as that app names this namespace in its spec.referenceGrants.",
     namespaced,
     status = "DingTalkTokenReferenceStatus",
+    selectable = ".spec.appRef.namespace",
+    selectable = ".spec.appRef.name",
     validation = Rule::new("has(self.spec.target.name) || self.metadata.name.size() <= 182").message("metadata.name is too long for the default target names <name>-token and <name>-token-<corpId>: set spec.target.name"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the Secret holds valid tokens"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "Why it is so"),
-    printcolumn(name = "App", type_ = "string", json_path = ".spec.appRef.name", description = "The DingTalkApp"),
-    printcolumn(name = "App-Namespace", type_ = "string", json_path = ".spec.appRef.namespace", description = "The namespace of the DingTalkApp"),
-    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt", description = "When the first token expires"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "The reason of the condition Ready"),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expirationTime", description = "When the first token expires"),
+    printcolumn(name = "App-Namespace", type_ = "string", json_path = ".spec.appRef.namespace", description = "The namespace of the DingTalkApp", priority = 1),
+    printcolumn(name = "App", type_ = "string", json_path = ".spec.appRef.name", description = "The DingTalkApp", priority = 1),
+    printcolumn(name = "Secret", type_ = "string", json_path = ".status.secret", description = "The Secret that holds the tokens", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DingTalkTokenReferenceSpec {
     /// The app whose tokens are copied.
-    #[x_kube(validation = Rule::new("self == oldSelf").message("appRef cannot be changed: create another DingTalkTokenReference"))]
     pub app_ref: AppReference,
     /// The Secret to write.
     #[serde(default)]
@@ -44,9 +46,17 @@ pub struct DingTalkTokenReferenceSpec {
 pub struct AppReference {
     /// The app's namespace.
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("not a namespace: use lower-case letters, digits and '-', beginning and ending with a letter or digit"),
+        validation = Rule::new("self == oldSelf").message("appRef.namespace cannot be changed: create another DingTalkTokenReference")
+    )]
     pub namespace: String,
     /// The app's name.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("not a DingTalkApp's name: use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"),
+        validation = Rule::new("self == oldSelf").message("appRef.name cannot be changed: create another DingTalkTokenReference")
+    )]
     pub name: String,
 }
 
@@ -79,13 +89,19 @@ pub struct DingTalkTokenReferenceStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: True while the Secret holds a copy of tokens that are valid now.
+    /// `Ready`: True while the Secret holds a copy of tokens that are valid now; `Stalled` where a
+    /// person has to act.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// When the first of the tokens expires, RFC 3339.
+    /// When the first of the tokens expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<String>,
+    #[schemars(extend("format" = "date-time"))]
+    pub expiration_time: Option<String>,
+    /// The Secret that holds the copy; where the app has layout `PerCorp`, what the names of the
+    /// Secrets begin with, and `-*`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
     /// The Secrets that hold the copy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

@@ -22,25 +22,30 @@ use super::DingTalkAppStatus;
     doc = "DingTalkApp keeps a valid DingTalk access token in a Secret: the operator fetches the token with the app's credentials, writes it to the target Secret, and renews it ahead of its expiry.",
     namespaced,
     status = "DingTalkAppStatus",
+    selectable = ".spec.site",
+    selectable = ".spec.credentialsSecretRef.name",
     validation = Rule::new("(has(self.spec.target) && has(self.spec.target.name)) || self.metadata.name.size() <= 247").message("metadata.name is too long for the default target name <name>-token (253 characters at most): set spec.target.name"),
     validation = Rule::new("self.spec.target.layout != 'PerCorp' || has(self.spec.target.name) || self.metadata.name.size() <= 182").message("metadata.name is too long for the default targets <name>-token-<corpId> (253 characters at most): set spec.target.name"),
     validation = Rule::new("(has(self.spec.target) && has(self.spec.target.name)) || self.spec.target.layout == 'PerCorp' || self.metadata.name + '-token' != self.spec.credentialsSecretRef.name").message("the default target <metadata.name>-token is the credentials Secret, which the operator never writes: set spec.target.name to another name"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the Secret holds a valid token"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the Secret holds valid tokens"),
     printcolumn(name = "Tokens", type_ = "string", json_path = ".status.tokens", description = "Valid tokens of those wanted"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Renewed\")].reason", description = "How the last attempt went"),
-    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt", description = "When the token expires"),
-    printcolumn(name = "Next", type_ = "string", json_path = ".status.nextAttemptAt", description = "When the token is fetched next", priority = 1),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "The reason of the condition Ready"),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expirationTime", description = "When the first token expires"),
+    printcolumn(name = "Renewal", type_ = "string", json_path = ".status.conditions[?(@.type==\"Renewed\")].reason", description = "The reason of the condition Renewed: how the last attempt went", priority = 1),
+    printcolumn(name = "Next", type_ = "string", json_path = ".status.nextAttemptTime", description = "When the next token is fetched", priority = 1),
     printcolumn(name = "Site", type_ = "string", json_path = ".spec.site", description = "The DingTalk site", priority = 1),
-    printcolumn(name = "Secret", type_ = "string", json_path = ".status.corps[0].secretName", description = "The Secret that holds the token", priority = 1),
+    printcolumn(name = "Secret", type_ = "string", json_path = ".status.secret", description = "The Secret that holds the tokens", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.target.name) || self.target.layout == 'PerCorp' || self.target.name != self.credentialsSecretRef.name").message("target.name is the credentials Secret, which the operator never writes: choose another name"),
     validation = Rule::new("self.target.layout != 'PerCorp' || !has(self.target.name) || self.corpIds.all(id, self.target.name + '-' + id != self.credentialsSecretRef.name)").message("a target <target.name>-<corpId> is the credentials Secret, which the operator never writes: choose another target.name"),
-    validation = Rule::new("self.target.layout != 'Single' || self.corpIds.size() == 1").message("layout Single holds the token of exactly one corpId: write one corpId here, or set target.layout to Shared (one Secret) or PerCorp (a Secret each)"),
-    validation = Rule::new("self.target.layout != 'PerCorp' || self.corpIds.all(id, id.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))").message("layout PerCorp puts each corpId into a Secret's name: lower-case letters, digits and '-' only, beginning and ending with a letter or digit; use layout Shared for other corpIds"),
-    validation = Rule::new("self.target.layout != 'PerCorp' || !has(self.target.name) || self.target.name.size() <= 188").message("target.name is too long for targets <target.name>-<corpId>: 188 characters at most with layout PerCorp")
+    validation = Rule::new("self.target.layout != 'Single' || self.corpIds.size() == 1").message("layout Single holds the token of exactly one corpId: write one corpId here, or set target.layout to Combined (one Secret) or PerCorp (a Secret each)"),
+    validation = Rule::new("self.target.layout != 'PerCorp' || self.corpIds.all(id, id.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))").message("layout PerCorp puts each corpId into a Secret's name: lower-case letters, digits and '-' only, beginning and ending with a letter or digit; use layout Combined for other corpIds"),
+    validation = Rule::new("self.target.layout != 'PerCorp' || !has(self.target.name) || self.target.name.size() <= 188").message("target.name is too long for targets <target.name>-<corpId>: 188 characters at most with layout PerCorp"),
+    validation = Rule::new("self.target.layout == 'Combined' || !has(self.target.template) || !has(self.target.template.data) || !self.target.template.data.exists(key, key in ['access_token', 'expires_at', 'corp_id'])").message("target.template.data cannot set access_token, expires_at or corp_id, which are the layout's own keys: choose another key"),
+    validation = Rule::new("self.target.layout != 'Combined' || !has(self.target.template) || !has(self.target.template.data) || self.corpIds.all(id, !((id + '.access_token') in self.target.template.data) && !((id + '.expires_at') in self.target.template.data))").message("target.template.data cannot set <corpId>.access_token or <corpId>.expires_at, which are the layout's own keys: choose another key")
 )]
 pub struct DingTalkAppSpec {
     /// The Secret of this namespace with the app's credentials.
@@ -55,17 +60,19 @@ pub struct DingTalkAppSpec {
         validation = Rule::new("self.all(id, id.matches('^[A-Za-z0-9_-]+$'))").message("a corpId has 1 to 64 letters, digits, '-' or '_'; copy it from the DingTalk developer console, it looks like ding9f50b15bccd16741")
     )]
     pub corp_ids: Vec<String>,
-    /// The DingTalk site that the app belongs to, a name from the operator's `--site` flags.
+    /// The DingTalk site that the app belongs to.
     ///
-    /// `global` is `https://api.dingtalk.io`, `china` is `https://api.dingtalk.com`; their accounts
-    /// are separate.
-    #[serde(default = "default_site")]
+    /// `china` is `https://api.dingtalk.com`, `global` is `https://api.dingtalk.io`; their accounts
+    /// are separate. The operator's `--site` flags can name others. There is no default, since a
+    /// secret that was sent to the wrong site cannot be called back.
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("not a site's name: write china, global or another name from the operator's --site flags, in lower-case letters, digits and '-'"))]
     pub site: String,
     /// The Secret to write.
     #[serde(default)]
     pub target: Target,
-    /// How long before its expiry a token is renewed, such as `40m`.
+    /// How long before its expiry a token is renewed, such as `40m` or `1h30m`: a duration as Gateway
+    /// API writes them (GEP-2257), of a second at least.
     ///
     /// Default: a third of the lifetime that the endpoint gave. More than nine tenths of the
     /// lifetime counts as nine tenths.
@@ -104,7 +111,7 @@ pub struct ReferenceGrant {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutRestartTarget {
-    /// The workload's kind.
+    /// The workload's kind, of `apps/v1`.
     pub kind: WorkloadKind,
     /// The workload's name.
     #[schemars(length(min = 1, max = 253))]
@@ -129,7 +136,7 @@ pub enum WorkloadKind {
 pub struct CredentialsSecretRef {
     /// The Secret's name, in the namespace of this `DingTalkApp`.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("not a Secret's name: use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("not a Secret's name: use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
     pub name: String,
     /// The key with the app's ClientID.
     #[serde(default = "default_client_id_key")]
@@ -150,9 +157,14 @@ pub struct Target {
     /// The Secret's name. Default: `<metadata.name>-token`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("not a Secret's name: use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("not a Secret's name: use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
     pub name: Option<String>,
     /// How the tokens are laid out in Secrets.
+    ///
+    /// `Single` (default): one corpId in one Secret, with the keys `access_token`, `expires_at` and
+    /// `corp_id`. `Combined`: all corpIds in one Secret, with the keys `<corpId>.access_token` and
+    /// `<corpId>.expires_at` for each. `PerCorp`: a Secret for each corpId, named
+    /// `<target.name>-<corpId>`, with the keys of `Single`.
     #[serde(default)]
     pub layout: Layout,
     /// Labels to set on the Secret. The operator's flag `--target-metadata-prefix` says with what
@@ -165,10 +177,31 @@ pub struct Target {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "annotation_map")]
     pub annotations: BTreeMap<String, String>,
+    /// What templates add to the Secret.
+    #[serde(default, skip_serializing_if = "Template::is_empty")]
+    pub template: Template,
+    /// How soon the files of pods that mount a Secret as a directory follow a write.
+    ///
+    /// `Periodic` (default): at the kubelet's pace, 90 seconds at most. `Immediate`: within a second;
+    /// the operator annotates these pods and needs the role of deploy/opt-in/refresh-pods.yaml.
+    #[serde(default)]
+    pub propagation: Propagation,
+    /// What becomes of the Secrets when the app is deleted.
+    ///
+    /// `Delete` (default): they go with it. `Retain`: they stay, with tokens that nobody renews any
+    /// more.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// What templates add to the Secret.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Template {
     /// Keys to add to the Secret, each with a template of its value, in a small part of Jinja.
     ///
     /// Values: `access_token`, `expires_at` (RFC 3339), `expires_at_unix` (seconds), `corp_id`,
-    /// `client_id` and `site`; with layout `Shared`, the first four only as `corp.access_token` and
+    /// `client_id` and `site`; with layout `Combined`, the first four only as `corp.access_token` and
     /// so on within `{% for corp in corps %}…{% endfor %}`, which also has `loop.first`, `loop.last`
     /// and `loop.index` and cannot contain another loop. `corps|tojson` is a list of all corps,
     /// `corps|length` their number.
@@ -184,14 +217,24 @@ pub struct Target {
     #[schemars(length(max = 16), schema_with = "template_map")]
     #[x_kube(validation = Rule::new("self.all(key, key.size() <= 253 && key.matches('^[-._a-zA-Z0-9]+$'))").message("not a key of a Secret: use up to 253 letters, digits, '-', '_' and '.'"))]
     pub data: BTreeMap<String, String>,
-    /// What becomes of the Secrets when the app is deleted.
-    #[serde(default)]
-    pub deletion_policy: DeletionPolicy,
-    /// Whether pods of this namespace that mount a Secret as a directory are annotated after a write,
-    /// so that their files follow within a second instead of 90. The operator needs the role of
-    /// deploy/opt-in/refresh-pods.yaml.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub refresh_pods: bool,
+}
+
+impl Template {
+    fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+}
+
+/// How soon the files of pods that mount a Secret follow a write.
+#[derive(
+    schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq,
+)]
+pub enum Propagation {
+    /// At the kubelet's pace.
+    #[default]
+    Periodic,
+    /// Within a second: the pods are annotated.
+    Immediate,
 }
 
 /// What becomes of the Secrets when the app is deleted.
@@ -216,13 +259,9 @@ pub enum Layout {
     Single,
     /// One Secret, named `target.name`, with the keys `<corpId>.access_token` and
     /// `<corpId>.expires_at` for each corpId.
-    Shared,
+    Combined,
     /// A Secret for each corpId, named `<target.name>-<corpId>`, with the keys of `Single`.
     PerCorp,
-}
-
-fn default_site() -> String {
-    "global".to_owned()
 }
 
 fn default_client_id_key() -> String {
@@ -237,7 +276,7 @@ fn default_client_secret_key() -> String {
 pub(super) fn label_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     metadata_map(
         63,
-        "labels of kubernetes.io, k8s.io and dingtalk-token-operator.github.io are reserved: use a prefix of your own",
+        "app.kubernetes.io/managed-by and labels of other kubernetes.io, k8s.io and dingtalk-token-operator.github.io prefixes are reserved: use a prefix of your own",
         "self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))",
         "not a label: a key is [prefix/]name, and name and value have at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
     )
@@ -247,7 +286,7 @@ pub(super) fn label_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 pub(super) fn annotation_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     metadata_map(
         4096,
-        "annotations of kubernetes.io, k8s.io and dingtalk-token-operator.github.io are reserved: use a prefix of your own",
+        "app.kubernetes.io/managed-by and annotations of other kubernetes.io, k8s.io and dingtalk-token-operator.github.io prefixes are reserved: use a prefix of your own",
         "self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
         "not an annotation: a key is [prefix/]name, and name has at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
     )
@@ -262,7 +301,7 @@ fn template_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 fn metadata_map(max_length: u32, reserved: &str, rule: &str, message: &str) -> schemars::Schema {
-    const UNRESERVED: &str = "self.all(key, !key.matches('(^|[.])(kubernetes[.]io|k8s[.]io)/|^dingtalk-token-operator[.]github[.]io/'))";
+    const UNRESERVED: &str = "self.all(key, key != 'app.kubernetes.io/managed-by' && (key.startsWith('app.kubernetes.io/') || !key.matches('(^|[.])(kubernetes[.]io|k8s[.]io)/|^dingtalk-token-operator[.]github[.]io/')))";
     schemars::json_schema!({
         "type": "object",
         "maxProperties": 32,
@@ -274,7 +313,7 @@ fn metadata_map(max_length: u32, reserved: &str, rule: &str, message: &str) -> s
     })
 }
 
-/// The schema of `renewBefore`: Go's duration format, as everywhere in Kubernetes.
+/// The schema of `renewBefore`: a duration by GEP-2257.
 struct RenewBeforeSchema;
 
 impl schemars::JsonSchema for RenewBeforeSchema {
@@ -291,8 +330,8 @@ impl schemars::JsonSchema for RenewBeforeSchema {
             "type": "string",
             "maxLength": 32,
             "x-kubernetes-validations": [{
-                "rule": "self.matches('^([0-9]{1,9}([.][0-9]{1,9})?(ms|s|m|h))+$') && self.matches('[1-9]')",
-                "message": "renewBefore is a positive duration such as 40m or 1h30m",
+                "rule": "self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') && duration(self) >= duration('1s')",
+                "message": "renewBefore is a duration of a second at least, such as 40m or 1h30m",
             }],
         })
     }
@@ -313,13 +352,11 @@ impl DingTalkApp {
 }
 
 impl DingTalkAppSpec {
-    /// `renewBefore` where it is a positive duration; `None` means the default.
-    ///
-    /// Parsed here and not with the object: one app that does not parse would end the watch of all.
+    /// `renewBefore` where it is a duration of a second at least; `None` means the default.
     pub fn renew_before(&self) -> Option<Duration> {
         let duration: GoDuration = self.renew_before.as_deref()?.parse().ok()?;
         (!duration.is_negative())
             .then(|| Duration::from(duration))
-            .filter(|duration| !duration.is_zero())
+            .filter(|duration| *duration >= Duration::from_secs(1))
     }
 }

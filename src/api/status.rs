@@ -29,19 +29,26 @@ pub struct DingTalkAppStatus {
     /// How many corpIds are wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_corps: Option<i32>,
-    /// When the first of the tokens expires, RFC 3339.
+    /// The Secret that holds the tokens; with layout `PerCorp`, what the names of the Secrets begin
+    /// with, and `-*`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<String>,
-    /// When the next token is fetched, RFC 3339.
+    pub secret: Option<String>,
+    /// When the first of the tokens expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_attempt_at: Option<String>,
+    #[schemars(extend("format" = "date-time"))]
+    pub expiration_time: Option<String>,
+    /// When the next token is fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    pub next_attempt_time: Option<String>,
     /// The last value of the annotation `renew-requested-at` that was acted upon for every corpId.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_renew_request: Option<String>,
-    /// The time of the change of a token's value that the `rolloutRestartTargets` were restarted for
-    /// last, RFC 3339; before the first restart, of the token that they started with.
+    /// When the token's value changed that the `rolloutRestartTargets` were restarted for last; before
+    /// the first restart, that of the token that they started with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workloads_restarted_for: Option<String>,
+    #[schemars(extend("format" = "date-time"))]
+    pub rollout_restarted_for_time: Option<String>,
     /// The namespaces of `spec.referenceGrants` that have made use of their grant. A namespace that is
     /// created anew under the same name is another one, and is granted nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -71,15 +78,18 @@ pub struct CorpStatus {
     pub corp_id: String,
     /// The Secret that holds its token, or is to hold it.
     pub secret_name: String,
-    /// When the token in the Secret expires, RFC 3339.
+    /// When the token in the Secret expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<String>,
-    /// When the token in the Secret was requested, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
+    pub expiration_time: Option<String>,
+    /// When the token in the Secret was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub renewed_at: Option<String>,
-    /// When the token is fetched next, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
+    pub last_renewal_time: Option<String>,
+    /// When the token is fetched next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_attempt_at: Option<String>,
+    #[schemars(extend("format" = "date-time"))]
+    pub next_attempt_time: Option<String>,
     /// What stands in the way, if anything does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<CorpError>,
@@ -91,6 +101,10 @@ pub struct CorpStatus {
 pub struct CorpError {
     /// The operator's stable name of the failure, such as `InvalidCredentials`.
     pub reason: String,
+    /// Whom a throttle or a ban concerns: `Corp`, this organisation; `ClientId`, all organisations of
+    /// the app; `Site`, everybody at the site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
     /// DingTalk's code, verbatim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -103,7 +117,7 @@ pub struct CorpError {
     /// What DingTalk or the API server said, where it can be shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Since when this failure lasts, RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<String>,
+    /// Since when this failure lasts.
+    #[schemars(extend("format" = "date-time"))]
+    pub since_time: String,
 }

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use kube::{CustomResourceExt, ResourceExt};
+use kube::ResourceExt;
 use thiserror::Error;
 
-use crate::api::{DingTalkApp, DingTalkTokenReference};
+use crate::api::definitions;
 use crate::dingtalk::{Client, ClientError, ClientOptions, Site};
 use crate::operator::{CoreDumpError, LogsError, ServerError, forbid_core_dumps};
 
@@ -213,7 +213,7 @@ fn failed(operation: impl Into<String>) -> impl FnOnce(kube::Error) -> CliError 
 
 /// The CustomResourceDefinitions with their names, as `crds/` holds them.
 pub fn crds() -> Result<Vec<(String, String)>, serde_yaml_ng::Error> {
-    [DingTalkApp::crd(), DingTalkTokenReference::crd()]
+    definitions()
         .iter()
         .map(|crd| Ok((crd.name_any(), serde_yaml_ng::to_string(crd)?)))
         .collect()

@@ -38,7 +38,7 @@ impl Explained {
             pace,
             holds_back: match row.scope {
                 Scope::Corp => "this corpId with this client_id only",
-                Scope::Client => "every token of this client_id",
+                Scope::ClientId => "every token of this client_id",
                 Scope::Site => "every token of this site",
             },
             advice: row.advice,

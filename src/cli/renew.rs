@@ -115,7 +115,10 @@ async fn wait(apps: &Api<DingTalkApp>, name: &str, request: &str) -> Result<Ding
             return Ok(app);
         }
         let after = |at: &Option<String>| at.as_deref().is_some_and(|at| at >= &request[..19]);
-        let done = status.corps.iter().filter(|corp| after(&corp.renewed_at));
+        let done = status
+            .corps
+            .iter()
+            .filter(|corp| after(&corp.last_renewal_time));
         let progress = (done.count(), status.corps.len());
         if progress.1 > 1 && told != Some(progress) {
             eprintln!("{} of {} have a new token", progress.0, progress.1);
@@ -131,7 +134,7 @@ fn results(app: &DingTalkApp) -> Vec<Renewed> {
             corp_id: corp.corp_id.clone(),
             ok: corp.error.is_none(),
             secret_name: corp.secret_name.clone(),
-            expires_at: corp.expires_at.clone(),
+            expires_at: corp.expiration_time.clone(),
             error: corp.error.clone(),
         })
         .collect()

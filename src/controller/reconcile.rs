@@ -401,7 +401,7 @@ impl Reconciler<'_> {
         let reported = status.map(|status| status.corps.as_slice());
         let failing = |index: usize| {
             let error = reported?.get(index)?.error.as_ref()?;
-            let since = error.since.as_ref()?.parse().ok()?;
+            let since = error.since_time.parse().ok()?;
             Some((since, error.reason.clone()))
         };
         let corps = self.app.spec.corp_ids.iter().zip(&settled.corps);

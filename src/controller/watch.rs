@@ -336,7 +336,7 @@ mod tests {
         let mut app = serde_json::json!({
             "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
             "metadata": {"name": "payroll", "namespace": "hr"},
-            "spec": {"credentialsSecretRef": {"name": "credentials"}, "corpIds": ["ding1"]},
+            "spec": {"credentialsSecretRef": {"name": "credentials"}, "site": "global", "corpIds": ["ding1"]},
         });
         for (field, value) in more.as_object().expect("an object") {
             app[field] = value.clone();

@@ -96,14 +96,21 @@ impl Class {
 }
 
 /// How much of the traffic a throttle or ban holds back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 pub enum Scope {
     /// Calls for this corpId with this client_id only.
     Corp,
     /// Every call with this client_id.
-    Client,
+    ClientId,
     /// Every call to this site.
     Site,
+}
+
+impl Scope {
+    /// The name as it is shown.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// What a row of the table is recognised by.
@@ -222,6 +229,11 @@ impl Failure {
             wait: None,
             html: false,
         }
+    }
+
+    /// Whom it holds back, where it is a throttle or a ban.
+    pub fn held_back(&self) -> Option<Scope> {
+        matches!(self.class, Class::Throttled { .. } | Class::Banned).then_some(self.scope)
     }
 
     /// The same answer, understood as the site's ban.

@@ -7,7 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::memory::renew_request;
 use super::problem::{
-    PENDING, Problem, RENEWAL_NOT_EXTENDED, SUSPENDED, TOKEN_EXPIRED, TOKENS_VALID, problem, shown,
+    CORPS_FAILING, PENDING, Problem, RENEWAL_FAILING, RENEWAL_NOT_EXTENDED, RENEWAL_SUCCEEDED,
+    SUSPENDED, TOKEN_EXPIRED, TOKENS_VALID, problem, shown,
 };
 use super::renewals::Renewals;
 use super::schedule::is_clamped;
@@ -16,7 +17,7 @@ use super::token::whole_seconds;
 use super::{Lifetime, Memory};
 use crate::api::{
     CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, CorpStatus, DingTalkApp,
-    DingTalkAppStatus,
+    DingTalkAppStatus, Layout,
 };
 use crate::dingtalk::Reason;
 
@@ -50,17 +51,17 @@ pub fn status(
             None => corp.next_attempt.map(shown).or_else(|| {
                 // An attempt that is under way keeps the time it was announced for.
                 remembered?.minting.as_ref()?;
-                announced?.next_attempt_at.clone()
+                announced?.next_attempt_time.clone()
             }),
         };
         let announced = announced.copied();
-        let problem = problem(app, memory, corp_id, corp, announced, next.as_deref());
+        let problem = problem(app, memory, corp_id, corp, announced, next.as_deref(), now);
         corps.push(CorpStatus {
             corp_id: corp_id.clone(),
             secret_name: corp.secret.clone(),
-            expires_at: corp.in_secret.map(|lifetime| shown(lifetime.expires_at)),
-            renewed_at: corp.in_secret.map(|lifetime| shown(lifetime.minted_at)),
-            next_attempt_at: next,
+            expiration_time: corp.in_secret.map(|lifetime| shown(lifetime.expires_at)),
+            last_renewal_time: corp.in_secret.map(|lifetime| shown(lifetime.minted_at)),
+            next_attempt_time: next,
             error: problem.as_ref().map(|problem| problem.error.clone()),
         });
         problems.extend(problem.map(|problem| (corp_id.as_str(), problem)));
@@ -72,7 +73,7 @@ pub fn status(
     let expires_at = expires_at.map(|lifetime| lifetime.expires_at).min();
     let next = corps
         .iter()
-        .filter_map(|corp| corp.next_attempt_at.clone())
+        .filter_map(|corp| corp.next_attempt_time.clone())
         .min();
 
     let condition = |type_: &str, (status, reason, message): Told| {
@@ -106,12 +107,22 @@ pub fn status(
         tokens: Some(format!("{valid}/{total}")),
         valid_corps: i32::try_from(valid).ok(),
         total_corps: i32::try_from(total).ok(),
-        expires_at: expires_at.map(shown),
-        next_attempt_at: next,
+        secret: Some(secret_shown(app)),
+        expiration_time: expires_at.map(shown),
+        next_attempt_time: next,
         last_handled_renew_request: handled_request(app, memory, previous),
-        workloads_restarted_for: memory.restarted_for.map(shown),
+        rollout_restarted_for_time: memory.restarted_for.map(shown),
         granted_namespaces: previous.granted_namespaces.clone(),
         corps,
+    }
+}
+
+/// The Secret as `kubectl get` shows it.
+fn secret_shown(app: &DingTalkApp) -> String {
+    let name = app.target_name();
+    match app.spec.target.layout {
+        Layout::Single | Layout::Combined => name,
+        Layout::PerCorp => format!("{name}-*"),
     }
 }
 
@@ -173,12 +184,12 @@ pub fn write_status_at(
 pub fn same_meaning(one: &DingTalkAppStatus, other: &DingTalkAppStatus) -> bool {
     let bare = |status: &DingTalkAppStatus| {
         let mut status = status.clone();
-        status.next_attempt_at = None;
+        status.next_attempt_time = None;
         for condition in &mut status.conditions {
             condition.message.clear();
         }
         for corp in &mut status.corps {
-            corp.next_attempt_at = None;
+            corp.next_attempt_time = None;
             if let Some(error) = &mut corp.error {
                 error.request_id = None;
                 // The endpoint's words vary from call to call; our own say something new.
@@ -213,7 +224,7 @@ fn ready(
         let former = former(settled);
         let message =
             format!("all {total} corpIds have a valid token, the first until {first}{former}");
-        return ("True", TOKENS_VALID, message);
+        return valid_told(message, !problems.is_empty());
     }
     let without = app
         .spec
@@ -239,7 +250,23 @@ fn ready(
         names.join(", "),
         former(settled)
     );
-    ("False", reason, message)
+    let status = if reason == PENDING {
+        "Unknown"
+    } else {
+        "False"
+    };
+    (status, reason, message)
+}
+
+/// What `Ready` says while all tokens are valid.
+fn valid_told(message: String, is_failing: bool) -> Told {
+    match is_failing {
+        false => ("True", TOKENS_VALID, message),
+        true => {
+            let message = format!("{message}; the last renewal failed: see the condition Renewed");
+            ("True", RENEWAL_FAILING, message)
+        }
+    }
 }
 
 /// Says which tokens are of credentials that the app does not name any more.
@@ -282,7 +309,7 @@ fn ready_alone(
             let expires_at = shown(lifetime.expires_at);
             let message =
                 format!("Secret {secret} holds a token that is valid until {expires_at}{former}");
-            ("True", TOKENS_VALID, message)
+            valid_told(message, problem.is_some())
         }
         (Some(lifetime), _) => {
             let expired_at = shown(lifetime.expires_at);
@@ -290,7 +317,7 @@ fn ready_alone(
             ("False", TOKEN_EXPIRED, message)
         }
         (None, Some(problem)) => ("False", problem.reason, problem.message.clone()),
-        (None, None) => ("False", PENDING, FIRST.to_owned()),
+        (None, None) => ("Unknown", PENDING, FIRST.to_owned()),
     }
 }
 
@@ -341,7 +368,7 @@ fn renewed(
     };
     (
         "True",
-        TOKENS_VALID,
+        RENEWAL_SUCCEEDED,
         format!("the last renewal succeeded; {next}{clamped}"),
     )
 }
@@ -363,16 +390,14 @@ fn not_extended(memory: &Memory, first: Lifetime, next: &str) -> Option<String> 
     })
 }
 
-/// The most frequent reason, and what there is to say of all.
+/// The reason that all have in common, and what there is to say of all.
 fn summary(problems: &[(&str, Problem)], total: usize) -> (&'static str, String) {
-    let mut counts: HashMap<&'static str, usize> = HashMap::new();
-    for (_, problem) in problems {
-        *counts.entry(problem.reason).or_default() += 1;
-    }
-    let reason = counts
-        .iter()
-        .max_by_key(|(reason, count)| (**count, std::cmp::Reverse(**reason)))
-        .map_or(PENDING, |(reason, _)| *reason);
+    let mut reasons = problems.iter().map(|(_, problem)| problem.reason);
+    let reason = reasons.next().unwrap_or(PENDING);
+    let reason = match reasons.all(|other| other == reason) {
+        true => reason,
+        false => CORPS_FAILING,
+    };
     if let (1, [(_, problem)]) = (total, problems) {
         return (reason, problem.message.clone());
     }

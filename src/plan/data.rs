@@ -15,7 +15,7 @@ use crate::dingtalk::AccessToken;
 pub enum Shape {
     /// One token: layouts `Single` and `PerCorp`.
     One,
-    /// A token for each of several organisations: layout `Shared`.
+    /// A token for each of several organisations: layout `Combined`.
     Many,
 }
 
@@ -24,7 +24,7 @@ impl Shape {
     pub fn of(layout: Layout) -> Self {
         match layout {
             Layout::Single | Layout::PerCorp => Self::One,
-            Layout::Shared => Self::Many,
+            Layout::Combined => Self::Many,
         }
     }
 

@@ -41,7 +41,7 @@ pub fn wanted(app: &DingTalkApp) -> Vec<Wanted<'_>> {
             name,
             corp_ids: &corp_ids[..corp_ids.len().min(1)],
         }],
-        Layout::Shared => vec![Wanted { name, corp_ids }],
+        Layout::Combined => vec![Wanted { name, corp_ids }],
         Layout::PerCorp => corp_ids
             .chunks(1)
             .map(|corp_ids| Wanted {

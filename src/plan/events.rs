@@ -141,9 +141,9 @@ impl<'a> Changes<'a> {
                 (Some(old), None) => changes.ended.push(old),
                 _ => {}
             }
-            let had = old.and_then(|old| old.renewed_at.as_ref());
-            if corp.renewed_at.is_some() && corp.error.is_none() && had != corp.renewed_at.as_ref()
-            {
+            let had = old.and_then(|old| old.last_renewal_time.as_ref());
+            let has = corp.last_renewal_time.as_ref();
+            if has.is_some() && corp.error.is_none() && had != has {
                 changes.written.push(corp);
                 changes.are_first &= had.is_none();
             }
@@ -191,7 +191,7 @@ fn written(
     let until = changes
         .written
         .iter()
-        .filter_map(|it| it.expires_at.as_deref());
+        .filter_map(|it| it.expiration_time.as_deref());
     let until = until.min().unwrap_or_default();
     let after = match changes.ended.is_empty() || previous.corps.is_empty() {
         true => String::new(),

@@ -138,7 +138,7 @@ impl Memory {
         let empty = DingTalkAppStatus::default();
         let status = app.status.as_ref().unwrap_or(&empty);
         let time = |text: &Option<String>| text.as_ref()?.parse::<Timestamp>().ok();
-        memory.restarted_for = time(&status.workloads_restarted_for);
+        memory.restarted_for = time(&status.rollout_restarted_for_time);
         let unextended = status
             .conditions
             .iter()
@@ -158,15 +158,19 @@ impl Memory {
             corp.former_failure = seen
                 .error
                 .as_ref()
-                .and_then(|error| Some((error.reason.clone(), time(&error.since)?)));
+                .and_then(|error| Some((error.reason.clone(), error.since_time.parse().ok()?)));
             let reason = seen.error.as_ref().map(|error| error.reason.as_str());
             let is_of = |reasons: &[Reason]| reasons.iter().any(|one| Some(one.as_str()) == reason);
             let paced = is_of(&[Reason::Throttled, Reason::Banned, Reason::QuotaExceeded]);
             // Without a token, whatever was mended meanwhile is tried at once.
             let failed = Reason::iter().any(|one| Some(one.as_str()) == reason);
-            let keeps_time = paced || unextended || (failed && seen.expires_at.is_some());
-            let next = time(&seen.next_attempt_at);
-            let renewals = match (time(&seen.renewed_at), time(&seen.expires_at), next) {
+            let keeps_time = paced || unextended || (failed && seen.expiration_time.is_some());
+            let next = time(&seen.next_attempt_time);
+            let renewals = match (
+                time(&seen.last_renewal_time),
+                time(&seen.expiration_time),
+                next,
+            ) {
                 (Some(minted_at), Some(expires_at), Some(next)) if unextended && !failed => {
                     let lifetime = Lifetime {
                         minted_at,
@@ -195,7 +199,7 @@ impl Memory {
             self.corps.retain(|corp_id, _| wanted.contains(corp_id));
         }
         self.site.clone_from(&app.spec.site);
-        if app.spec.target.data.is_empty() {
+        if app.spec.target.template.data.is_empty() {
             self.templates = None;
         }
         for corp_id in &app.spec.corp_ids {
@@ -231,7 +235,7 @@ impl Memory {
 
     /// The app's templates; `None` if they are not parsed yet.
     pub fn templates(&self, app: &DingTalkApp) -> Option<&Result<Arc<Templates>, TemplateError>> {
-        if app.spec.target.data.is_empty() {
+        if app.spec.target.template.data.is_empty() {
             return Some(Templates::none());
         }
         let parsed = self.templates.as_ref();

@@ -25,11 +25,11 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(reason: &'static str, message: String, since: Option<Timestamp>) -> Self {
+    fn new(reason: &'static str, message: String, since: Timestamp) -> Self {
         let error = CorpError {
             reason: reason.to_owned(),
             message: Some(message.clone()),
-            since: since.map(shown),
+            since_time: shown(since),
             ..CorpError::default()
         };
         Self {
@@ -56,8 +56,14 @@ pub struct LocalReason {
     pub advice: &'static str,
 }
 
-/// Reason of `Ready` and `Renewed` where all is well.
+/// Reason of `Ready` where all is well.
 pub const TOKENS_VALID: &str = "TokensValid";
+/// Reason of `Ready` while all tokens are valid and the last renewal failed.
+pub const RENEWAL_FAILING: &str = "RenewalFailing";
+/// Reason of `Renewed` where all is well.
+pub const RENEWAL_SUCCEEDED: &str = "RenewalSucceeded";
+/// Reason where organisations fail for different reasons.
+pub const CORPS_FAILING: &str = "CorpsFailing";
 /// Reason of `Ready` once a token in a Secret has expired.
 pub const TOKEN_EXPIRED: &str = "TokenExpired";
 /// Reason of `Renewed` if renewals at the usual time bring no more life.
@@ -93,8 +99,23 @@ pub const NAMESPACE_LIMIT_EXCEEDED: &str = "NamespaceLimitExceeded";
 pub const LOCAL_REASONS: &[LocalReason] = &[
     LocalReason {
         reason: TOKENS_VALID,
-        meaning: "every Secret holds a valid token, and the last renewals succeeded",
+        meaning: "every Secret holds a valid token",
         advice: "nothing",
+    },
+    LocalReason {
+        reason: RENEWAL_FAILING,
+        meaning: "every Secret holds a valid token, but the last renewal failed",
+        advice: "see the condition Renewed for what stands in the way, before the token expires",
+    },
+    LocalReason {
+        reason: RENEWAL_SUCCEEDED,
+        meaning: "the last attempt for every corpId succeeded",
+        advice: "nothing",
+    },
+    LocalReason {
+        reason: CORPS_FAILING,
+        meaning: "several corpIds fail, for different reasons",
+        advice: "see status.corps for the reason of each",
     },
     LocalReason {
         reason: TOKEN_EXPIRED,
@@ -109,7 +130,7 @@ pub const LOCAL_REASONS: &[LocalReason] = &[
     LocalReason {
         reason: PENDING,
         meaning: "the first token is being fetched",
-        advice: "wait; if it lasts, see nextAttemptAt and the operator's log",
+        advice: "wait; if it lasts, see nextAttemptTime and the operator's log",
     },
     LocalReason {
         reason: SUSPENDED,
@@ -148,7 +169,7 @@ pub const LOCAL_REASONS: &[LocalReason] = &[
     },
     LocalReason {
         reason: INVALID_TEMPLATE,
-        meaning: "a template of spec.target.data uses what is not available, is too large or takes too long, or would override a key of the layout",
+        meaning: "a template of spec.target.template.data uses what is not available, is too large or takes too long, or would override a key of the layout",
         advice: "do what the message says, at the line and column that it names",
     },
     LocalReason {
@@ -182,8 +203,13 @@ pub const LOCAL_REASONS: &[LocalReason] = &[
         advice: "delete what is not needed, use another namespace, or raise --max-apps-per-namespace or --max-corps-per-namespace",
     },
     LocalReason {
+        reason: super::reference::APP_NOT_FOUND,
+        meaning: "the DingTalkApp that a DingTalkTokenReference names does not exist, or is in a namespace that this operator does not watch",
+        advice: "check spec.appRef, or have the app created; the copy is written at once",
+    },
+    LocalReason {
         reason: super::reference::NOT_GRANTED,
-        meaning: "the DingTalkApp that a DingTalkTokenReference names does not exist, or does not allow that namespace a copy",
+        meaning: "the DingTalkApp that a DingTalkTokenReference names does not allow that namespace a copy",
         advice: "have the app's owner add the namespace to spec.referenceGrants",
     },
     LocalReason {
@@ -201,9 +227,18 @@ pub fn problem(
     corp: &CorpSettled,
     announced: Option<&CorpStatus>,
     next: Option<&str>,
+    now: Timestamp,
 ) -> Option<Problem> {
+    // What began before this process, or says by itself no time, is as old as the status says.
+    let since = |reason: &str| {
+        let error = announced.and_then(|announced| announced.error.as_ref());
+        let error = error.filter(|error| error.reason == reason);
+        let since = error.and_then(|error| error.since_time.parse().ok());
+        since.unwrap_or(now)
+    };
     if let Some(blocked) = &corp.blocked {
-        return Some(blocked_problem(app, &corp.secret, blocked));
+        let (reason, message) = blocked_problem(app, &corp.secret, blocked);
+        return Some(Problem::new(reason, message, since(reason)));
     }
     let next = next.map_or_else(
         || "the next attempt is under way".to_owned(),
@@ -213,12 +248,12 @@ pub fn problem(
         return Some(Problem::new(
             problem.reason,
             format!("{}; tried again as soon as it changes", problem.message),
-            Some(problem.since),
+            problem.since,
         ));
     }
     let remembered = memory.corps.get(corp_id);
     if let Some(failing) = remembered.and_then(|corp| corp.failing.as_ref()) {
-        let since = Some(shown(failing.since));
+        let since = shown(failing.since);
         return Some(failure_problem(&failing.failure, corp_id, since, &next));
     }
     if remembered.is_some_and(|corp| !corp.is_attempted)
@@ -226,7 +261,7 @@ pub fn problem(
         && let Some(failure) = former_failure(error)
     {
         // What a former process was told holds until this one is told something else.
-        let since = error.since.clone();
+        let since = error.since_time.clone();
         return Some(failure_problem(&failure, corp_id, since, &next));
     }
     if let Some(size) = corp.too_large {
@@ -235,7 +270,11 @@ pub fn problem(
              is the most; use layout PerCorp, or divide the corpIds among several DingTalkApps",
             corp.secret
         );
-        return Some(Problem::new(SECRET_TOO_LARGE, message, None));
+        return Some(Problem::new(
+            SECRET_TOO_LARGE,
+            message,
+            since(SECRET_TOO_LARGE),
+        ));
     }
     let writing = memory.targets.get(&corp.secret)?;
     if let Some(failure) = &writing.failure {
@@ -247,11 +286,11 @@ pub fn problem(
              right once a minute",
             corp.secret
         );
-        Problem::new(SECRET_CONTESTED, message, None).that_may_pass()
+        Problem::new(SECRET_CONTESTED, message, since(SECRET_CONTESTED)).that_may_pass()
     })
 }
 
-fn failure_problem(failure: &Failure, corp_id: &str, since: Option<String>, next: &str) -> Problem {
+fn failure_problem(failure: &Failure, corp_id: &str, since: String, next: &str) -> Problem {
     Problem {
         reason: failure.reason.as_str(),
         message: format!("{}; {next}", explain(failure, corp_id)),
@@ -261,7 +300,8 @@ fn failure_problem(failure: &Failure, corp_id: &str, since: Option<String>, next
             http_status: failure.http_status.map(i32::from),
             request_id: failure.request_id.clone(),
             message: failure.message.clone(),
-            since,
+            scope: failure.held_back().map(|scope| scope.as_str().to_owned()),
+            since_time: since,
         },
         needs_a_person: failure.class.needs_a_person(),
     }
@@ -299,14 +339,14 @@ pub fn write_problem(secret: &str, failure: &WriteFailure) -> Problem {
         failure.message,
         shown(failure.retry.at),
     );
-    let mut problem = Problem::new(reason, message, Some(failure.since)).that_may_pass();
+    let mut problem = Problem::new(reason, message, failure.since).that_may_pass();
     problem.error.message = Some(failure.message.clone());
     problem
 }
 
-fn blocked_problem(app: &DingTalkApp, secret: &str, blocked: &Blocked) -> Problem {
+fn blocked_problem(app: &DingTalkApp, secret: &str, blocked: &Blocked) -> (&'static str, String) {
     let name = app.metadata.name.as_deref().unwrap_or_default();
-    let (reason, message) = match blocked {
+    match blocked {
         Blocked::UnknownSite => (
             UNKNOWN_SITE,
             format!(
@@ -341,8 +381,7 @@ fn blocked_problem(app: &DingTalkApp, secret: &str, blocked: &Blocked) -> Proble
                  with {ANNOTATION_ADOPT_BY}={name}"
             ),
         ),
-    };
-    Problem::new(reason, message, None)
+    }
 }
 
 /// One sentence with all that is known: code, HTTP status, request id, corpId, message, advice.

@@ -19,10 +19,12 @@ use super::token::whole_seconds;
 use super::writing::Writing;
 use super::{ObjectVersion, TargetMeta};
 use crate::api::{
-    ANNOTATION_ADOPT_BY, ANNOTATION_REFERENCE, CONDITION_READY, DingTalkApp,
+    ANNOTATION_ADOPT_BY, ANNOTATION_REFERENCE, CONDITION_READY, CONDITION_STALLED, DingTalkApp,
     DingTalkTokenReference, DingTalkTokenReferenceStatus, GrantedNamespace,
 };
 
+/// Reason of `Ready` where there is no such app.
+pub const APP_NOT_FOUND: &str = "AppNotFound";
 /// Reason of `Ready` where the app does not allow the copy.
 pub const NOT_GRANTED: &str = "NotGranted";
 
@@ -41,7 +43,9 @@ pub struct CopySeen<'a> {
 /// Whether the app allows a reference's namespace the copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
-    /// It does not name the namespace, or there is no app.
+    /// There is no app of that name.
+    NoApp,
+    /// It does not name the namespace.
     Absent,
     /// It names the namespace, whose UID has to be read.
     Unread,
@@ -82,7 +86,6 @@ pub struct ReferenceView<'a> {
     /// Whether the app allows the copies.
     pub grant: Grant,
     /// The copies that there are to be; `None` where the app is not there or does not grant them.
-    /// Both look the same from here: whoever may not have the copy does not learn what exists.
     pub copies: Option<Vec<CopySeen<'a>>>,
     /// What the keys of the copies' labels and annotations may begin with.
     pub metadata_prefixes: &'a [String],
@@ -153,9 +156,9 @@ pub fn reference_step(
         Grant::Unrecorded => {
             let message = "the DingTalkApp has no token yet, or has not recorded this namespace in \
                            its status.grantedNamespaces";
-            return settle(("False", PENDING, message.to_owned()), None, None);
+            return settle(("Unknown", PENDING, message.to_owned()), None, None);
         }
-        Grant::Absent | Grant::Former | Grant::Given => {}
+        Grant::NoApp | Grant::Absent | Grant::Former | Grant::Given => {}
     }
     let copies = view.copies.as_deref().unwrap_or_default();
     let names: HashSet<&str> = copies.iter().map(|copy| copy.name.as_str()).collect();
@@ -189,9 +192,17 @@ pub fn reference_step(
             );
             return settle(("False", NOT_GRANTED, message), None, None);
         }
+        if view.grant == Grant::NoApp {
+            let message = format!(
+                "there is no DingTalkApp {}/{} in the namespaces that this operator watches: check \
+                 spec.appRef, or have it created",
+                app.namespace, app.name
+            );
+            return settle(("False", APP_NOT_FOUND, message), None, None);
+        }
         let message = format!(
-            "DingTalkApp {}/{} does not allow it: there is none of this name that this operator \
-             serves, or its spec.referenceGrants does not name namespace {namespace}",
+            "DingTalkApp {}/{} does not allow it: have its owner add namespace {namespace} to \
+             spec.referenceGrants",
             app.namespace, app.name
         );
         return settle(("False", NOT_GRANTED, message), None, None);
@@ -228,6 +239,7 @@ pub fn reference_step(
         }
     }
     let told = match (problem, expires_at) {
+        (Some((PENDING, message)), _) => ("Unknown", PENDING, message),
         (Some((reason, message)), _) => ("False", reason, message),
         (None, Some(at)) if at > now => {
             let message = format!("the copy holds valid tokens, the first until {}", shown(at));
@@ -241,7 +253,7 @@ pub fn reference_step(
             ("False", TOKEN_EXPIRED, message)
         }
         (None, None) => (
-            "False",
+            "Unknown",
             PENDING,
             "the app has no token yet: see its status".to_owned(),
         ),
@@ -366,6 +378,24 @@ pub fn copy_write(
     owner.write(name, recorded, changes, present)
 }
 
+/// Reasons with which nothing but a person's act will help.
+const NEED_A_PERSON: [&str; 4] = [
+    APP_NOT_FOUND,
+    NOT_GRANTED,
+    METADATA_NOT_ALLOWED,
+    SECRET_CONFLICT,
+];
+
+/// The copy as `kubectl get` shows it.
+fn secret_shown(view: &ReferenceView<'_>) -> String {
+    let name = view.reference.target_name();
+    let copies = view.copies.iter().flatten();
+    match copies.into_iter().any(|copy| copy.name != name) {
+        true => format!("{name}-*"),
+        false => name,
+    }
+}
+
 /// The status of a reference at rest.
 pub fn reference_status(
     view: &ReferenceView<'_>,
@@ -375,23 +405,31 @@ pub fn reference_status(
     now: Timestamp,
 ) -> DingTalkTokenReferenceStatus {
     let (status, reason, message) = told;
-    let before = previous.conditions.iter();
-    let since = before
-        .filter(|old| old.type_ == CONDITION_READY && old.status == *status)
-        .map(|old| old.last_transition_time.clone())
-        .next();
-    let copies = view.copies.iter().flatten();
-    DingTalkTokenReferenceStatus {
-        observed_generation: view.reference.metadata.generation,
-        conditions: vec![Condition {
-            type_: CONDITION_READY.to_owned(),
-            status: (*status).to_owned(),
+    let condition = |type_: &str, status: &str| {
+        let mut before = previous.conditions.iter();
+        let since = before.find(|old| old.type_ == type_ && old.status == status);
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
             reason: (*reason).to_owned(),
             message: message.clone(),
             observed_generation: view.reference.metadata.generation,
-            last_transition_time: since.unwrap_or_else(|| Time(whole_seconds(now))),
-        }],
-        expires_at: expires_at.map(shown),
+            last_transition_time: since.map_or_else(
+                || Time(whole_seconds(now)),
+                |old| old.last_transition_time.clone(),
+            ),
+        }
+    };
+    let mut conditions = vec![condition(CONDITION_READY, status)];
+    if NEED_A_PERSON.contains(reason) {
+        conditions.push(condition(CONDITION_STALLED, "True"));
+    }
+    let copies = view.copies.iter().flatten();
+    DingTalkTokenReferenceStatus {
+        observed_generation: view.reference.metadata.generation,
+        conditions,
+        expiration_time: expires_at.map(shown),
+        secret: Some(secret_shown(view)),
         secret_names: copies.map(|copy| copy.name.clone()).collect(),
     }
 }

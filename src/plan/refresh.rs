@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use super::events::{Notice, NoticeType, notice};
 use super::schedule::Schedule;
-use crate::api::DingTalkApp;
+use crate::api::{DingTalkApp, Propagation};
 
 /// The pods of one app are told at most this often: a thousand organisations renew one after the
 /// other, and what was written meanwhile comes with the next.
@@ -87,8 +87,8 @@ impl Unrefreshed {
         let is_news = self.retry.replace(retry).is_none();
         let note = format!(
             "pods are not told of the new token, which reaches their files after up to 90 s: {said}; \
-             grant the operator the role of deploy/opt-in/refresh-pods.yaml in this namespace, or unset \
-             spec.target.refreshPods"
+             grant the operator the role of deploy/opt-in/refresh-pods.yaml in this namespace, or set \
+             spec.target.propagation to Periodic"
         );
         let failed = || {
             notice(
@@ -131,7 +131,7 @@ pub struct Readers {
 
 /// Whether the app's pods are to be told at all.
 pub fn refreshes_pods(app: &DingTalkApp) -> bool {
-    app.spec.target.refresh_pods
+    app.spec.target.propagation == Propagation::Immediate
 }
 
 impl Readers {

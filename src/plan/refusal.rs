@@ -66,8 +66,9 @@ pub fn refused_previous() -> DingTalkAppStatus {
         valid_corps: Some(0),
         total_corps: Some(0),
         tokens: gone(),
-        expires_at: gone(),
-        next_attempt_at: gone(),
+        secret: gone(),
+        expiration_time: gone(),
+        next_attempt_time: gone(),
         corps: vec![CorpStatus::default()],
         ..DingTalkAppStatus::default()
     }
@@ -127,7 +128,7 @@ mod tests {
         let mut app: DingTalkApp = serde_json::from_value(serde_json::json!({
             "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
             "metadata": {"name": "payroll", "namespace": "hr", "generation": 3},
-            "spec": {"credentialsSecretRef": {"name": "credentials"}, "corpIds": []},
+            "spec": {"credentialsSecretRef": {"name": "credentials"}, "site": "global", "corpIds": []},
         }))
         .expect("an app");
         let now = Timestamp::from_second(1_800_000_000).expect("a time");

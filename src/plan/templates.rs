@@ -36,7 +36,7 @@ const EXAMPLES_MAX: usize = 1000;
 pub enum TemplateError {
     /// The key is one of the layout's.
     #[error(
-        "spec.target.data[{key:?}], line 1, column 1: layout {layout:?} writes the key {key:?} itself: name this one otherwise"
+        "spec.target.template.data[{key:?}], line 1, column 1: layout {layout:?} writes the key {key:?} itself: name this one otherwise"
     )]
     Overrides {
         /// The key.
@@ -45,7 +45,7 @@ pub enum TemplateError {
         layout: Layout,
     },
     /// It is not a template, or uses what is not available.
-    #[error("spec.target.data[{key:?}], line {line}, column {column}: {detail}")]
+    #[error("spec.target.template.data[{key:?}], line {line}, column {column}: {detail}")]
     Invalid {
         /// The key.
         key: String,
@@ -58,7 +58,7 @@ pub enum TemplateError {
     },
     /// They are too long.
     #[error(
-        "spec.target.data: the templates have {parts} parts (a text, value, filter or condition each), and {PARTS_MAX} is the most"
+        "spec.target.template.data: the templates have {parts} parts (a text, value, filter or condition each), and {PARTS_MAX} is the most"
     )]
     TooManyParts {
         /// The number of parts.
@@ -66,7 +66,7 @@ pub enum TemplateError {
     },
     /// They take too long.
     #[error(
-        "spec.target.data: for {corps} corpIds the templates take {steps} steps (a text, value, filter or condition each), and {STEPS_MAX} is the most: write less within {{% for %}}, or divide the corpIds among several DingTalkApps"
+        "spec.target.template.data: for {corps} corpIds the templates take {steps} steps (a text, value, filter or condition each), and {STEPS_MAX} is the most: write less within {{% for %}}, or divide the corpIds among several DingTalkApps"
     )]
     TooManySteps {
         /// The number of corps in a Secret.
@@ -76,7 +76,7 @@ pub enum TemplateError {
     },
     /// They write too much.
     #[error(
-        "spec.target.data: for {corps} corpIds the templates make at least {size} bytes, and {SECRET_SIZE_MAX} is the most that a Secret holds: write less within {{% for %}}, or divide the corpIds among several DingTalkApps"
+        "spec.target.template.data: for {corps} corpIds the templates make at least {size} bytes, and {SECRET_SIZE_MAX} is the most that a Secret holds: write less within {{% for %}}, or divide the corpIds among several DingTalkApps"
     )]
     TooLarge {
         /// The number of corps in a Secret.
@@ -114,13 +114,13 @@ impl Templates {
     /// # Errors
     /// The first one that cannot be used, by the order of its key.
     pub fn of(app: &DingTalkApp) -> Result<Self, TemplateError> {
-        if app.spec.target.data.is_empty() {
+        if app.spec.target.template.data.is_empty() {
             return Ok(Self::default());
         }
         let layout = app.spec.target.layout;
         let mut hash = Sha256::new();
         let mut nodes_by_key = Vec::new();
-        for (key, source) in &app.spec.target.data {
+        for (key, source) in &app.spec.target.template.data {
             if is_of_layout(layout, key, &app.spec.corp_ids) {
                 let key = key.clone();
                 return Err(TemplateError::Overrides { key, layout });
@@ -140,7 +140,14 @@ impl Templates {
                 hash.update(part);
             }
         }
-        let keys: Vec<&str> = app.spec.target.data.keys().map(String::as_str).collect();
+        let keys: Vec<&str> = app
+            .spec
+            .target
+            .template
+            .data
+            .keys()
+            .map(String::as_str)
+            .collect();
         let digest = hexadecimal(&hash.finalize()[..8]);
         let templates = Self {
             site: app.spec.site.clone(),
@@ -257,7 +264,7 @@ fn is_of_layout(layout: Layout, key: &str, corp_ids: &[String]) -> bool {
         Layout::Single | Layout::PerCorp => {
             [KEY_ACCESS_TOKEN, KEY_CORP_ID, KEY_EXPIRES_AT].contains(&key)
         }
-        Layout::Shared => [KEY_ACCESS_TOKEN, KEY_EXPIRES_AT].iter().any(|end| {
+        Layout::Combined => [KEY_ACCESS_TOKEN, KEY_EXPIRES_AT].iter().any(|end| {
             key.strip_suffix(end)
                 .and_then(|start| start.strip_suffix('.'))
                 .is_some_and(|corp_id| corp_ids.iter().any(|wanted| wanted == corp_id))

@@ -25,7 +25,7 @@ fn app(generation: i64) -> DingTalkApp {
     serde_json::from_value(serde_json::json!({
         "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
         "metadata": {"name": "payroll", "namespace": "hr", "uid": "u1", "generation": generation},
-        "spec": {"credentialsSecretRef": {"name": "credentials"}, "corpIds": ["ding1"]},
+        "spec": {"credentialsSecretRef": {"name": "credentials"}, "site": "global", "corpIds": ["ding1"]},
     }))
     .expect("an app")
 }
@@ -637,10 +637,12 @@ fn a_status_says_when_and_why_and_keeps_its_transition_times() {
         random: 0.0,
     });
     let failing = status(&world.app, &settled, &world.memory, &first, world.now);
+    let (ready, before) = (&failing.conditions[0], &first.conditions[0]);
     assert_eq!(
-        failing.conditions[0], first.conditions[0],
-        "Ready, and as long as before"
+        (ready.status.as_str(), ready.reason.as_str()),
+        ("True", "RenewalFailing")
     );
+    assert_eq!(ready.last_transition_time, before.last_transition_time);
     let renewed = &failing.conditions[1];
     assert_eq!(
         (renewed.status.as_str(), renewed.reason.as_str()),

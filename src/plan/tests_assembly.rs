@@ -16,7 +16,7 @@ fn template(bytes: usize) -> String {
 }
 
 fn with_template(world: &mut World, template: &str, generation: i64) {
-    let data = &mut world.app.spec.target.data;
+    let data = &mut world.app.spec.target.template.data;
     data.insert("key".to_owned(), template.to_owned());
     world.app.metadata.generation = Some(generation);
 }
@@ -33,7 +33,7 @@ fn answer_all(world: &mut World) {
 fn without_templates_there_is_nothing_to_assemble() {
     let mut world = World::new("PerCorp", &corps(30));
     answer_all(&mut world);
-    let mut world = World::new("Shared", &corps(30));
+    let mut world = World::new("Combined", &corps(30));
     answer_all(&mut world);
     assert_eq!(world.tokens_in("token"), 30);
     assert_eq!((world.parsed, world.assembled), (0, 0));
@@ -42,7 +42,7 @@ fn without_templates_there_is_nothing_to_assemble() {
 #[test]
 fn many_tokens_and_templates_are_assembled_once_for_each_write() {
     for (count, template_size) in [(150, 0), (30, 100)] {
-        let mut world = World::new("Shared", &corps(count));
+        let mut world = World::new("Combined", &corps(count));
         if template_size > 0 {
             with_template(&mut world, &template(template_size), 1);
         }
@@ -69,7 +69,7 @@ fn many_tokens_and_templates_are_assembled_once_for_each_write() {
 
 #[test]
 fn a_changed_template_is_parsed_and_written_again() {
-    let mut world = World::new("Shared", &corps(3));
+    let mut world = World::new("Combined", &corps(3));
     with_template(&mut world, "{{ site }}", 1);
     answer_all(&mut world);
     with_template(&mut world, "{{ client_id }}", 2);
@@ -89,7 +89,7 @@ fn a_changed_template_is_parsed_and_written_again() {
 
 #[test]
 fn tokens_that_do_not_fit_with_the_templates_do_not_hold_back_the_others() {
-    let mut world = World::new("Shared", &corps(300));
+    let mut world = World::new("Combined", &corps(300));
     with_template(&mut world, &template(3400), 1);
     answer_all(&mut world);
     assert_eq!(world.tokens_in("token"), 300);
@@ -138,7 +138,7 @@ fn tokens_that_do_not_fit_with_the_templates_do_not_hold_back_the_others() {
 
 #[test]
 fn contents_are_good_for_what_they_were_made_from_only() {
-    let mut world = World::new("Shared", &corps(2));
+    let mut world = World::new("Combined", &corps(2));
     with_template(&mut world, "{{ site }}", 1);
     let templates = std::sync::Arc::new(Templates::of(&world.app).expect("templates"));
     let others = std::sync::Arc::new(Templates::of(&world.app).expect("templates"));

@@ -14,7 +14,7 @@ fn app(layout: &str, corps: &[String]) -> DingTalkApp {
     serde_json::from_value(serde_json::json!({
         "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
         "metadata": {"name": "payroll", "namespace": "hr", "uid": "u1", "generation": 1},
-        "spec": {"credentialsSecretRef": {"name": "credentials"}, "corpIds": corps,
+        "spec": {"credentialsSecretRef": {"name": "credentials"}, "site": "global", "corpIds": corps,
             "target": {"layout": layout, "name": "token"}},
     }))
     .expect("an app")
@@ -219,7 +219,7 @@ impl World {
 
 #[test]
 fn a_minted_token_is_written_within_five_seconds_and_the_first_at_once() {
-    let mut world = World::new("Shared", &corps(200));
+    let mut world = World::new("Combined", &corps(200));
     world.settle();
     assert_eq!(world.queued.len(), 200);
     assert_eq!(world.reads, 1);
@@ -243,7 +243,7 @@ fn a_minted_token_is_written_within_five_seconds_and_the_first_at_once() {
 
 #[test]
 fn a_process_that_ends_writes_what_it_has_and_fetches_nothing() {
-    let mut world = World::new("Shared", &corps(10));
+    let mut world = World::new("Combined", &corps(10));
     world.settle();
     world.answer(7200);
     world.settle();
@@ -265,7 +265,7 @@ fn a_process_that_ends_writes_what_it_has_and_fetches_nothing() {
 
 #[test]
 fn what_is_due_close_together_is_renewed_together() {
-    let mut world = World::new("Shared", &corps(30));
+    let mut world = World::new("Combined", &corps(30));
     world.settle();
     while !world.queued.is_empty() {
         world.now += SignedDuration::from_secs(3);
@@ -316,14 +316,14 @@ fn the_old_secrets_go_after_the_new_one_is_complete() {
     }
     // One more organisation, which is never answered, does not keep the old ones.
     let more = corps(4);
-    world.change("Shared", &more, "other");
+    world.change("Combined", &more, "other");
     world.settle();
     assert_eq!(world.tokens_in("other"), 3);
     assert_eq!(world.deletions.len(), 3);
     assert_eq!(world.queued, ["ding0003"], "nothing else is fetched");
     assert_eq!(world.secrets.keys().collect::<Vec<_>>(), ["other"]);
     // An organisation that is taken off the list goes from the Secret.
-    world.change("Shared", &all[..2], "other");
+    world.change("Combined", &all[..2], "other");
     world.app.metadata.generation = Some(3);
     world.settle();
     assert_eq!(world.tokens_in("other"), 2);
@@ -332,14 +332,14 @@ fn the_old_secrets_go_after_the_new_one_is_complete() {
 #[test]
 fn the_old_secret_stays_while_the_new_one_cannot_be() {
     let all = corps(2);
-    let mut world = World::new("Shared", &all);
+    let mut world = World::new("Combined", &all);
     world.settle();
     while !world.queued.is_empty() {
         world.answer(7200);
         world.settle();
     }
     world.is_contended = true;
-    world.change("Shared", &all, "other");
+    world.change("Combined", &all, "other");
     world.settle();
     assert_eq!(world.deletions, [] as [&str; 0]);
     assert_eq!(world.tokens_in("token"), 2);
@@ -351,7 +351,7 @@ fn the_old_secret_stays_while_the_new_one_cannot_be() {
 
 #[test]
 fn workloads_are_restarted_for_a_new_value_once_and_paced() {
-    let mut world = World::new("Shared", &corps(1));
+    let mut world = World::new("Combined", &corps(1));
     world.app.spec.rollout_restart_targets = vec![crate::api::RolloutRestartTarget {
         kind: crate::api::WorkloadKind::Deployment,
         name: "web".into(),

@@ -136,7 +136,7 @@ async fn the_youngest_apps_of_a_namespace_wait_for_room() {
     );
     let app = async |sandbox: &Sandbox, name: &str, corp_ids: &[&str]| {
         let reference = json!({"name": "credentials"});
-        let target = json!({"layout": "Shared"});
+        let target = json!({"layout": "Combined"});
         let spec =
             json!({"credentialsSecretRef": reference, "corpIds": corp_ids, "target": target});
         sandbox.app_with(name, spec).await;
@@ -177,7 +177,7 @@ async fn the_youngest_apps_of_a_namespace_wait_for_room() {
     let (_, app_x) = sandbox.kubectl(&["get", "dta", "x", "-o", "json"]);
     let app_x: Value = serde_json::from_str(&app_x).expect("JSON");
     assert_eq!(app_x["status"]["corps"], Value::Null);
-    assert_eq!(app_x["status"]["expiresAt"], Value::Null);
+    assert_eq!(app_x["status"]["expirationTime"], Value::Null);
     assert_eq!(sandbox.data("x-token").await, token);
     app(&sandbox, "z", &["ding1"]).await;
     sandbox.until_ready("x").await;

@@ -49,7 +49,7 @@ async fn a_renamed_target_and_a_changed_layout_carry_the_tokens_over_without_a_m
     // A new process has only the Secrets to go by.
     sandbox.stop_operator();
     sandbox.start_operator(&[]);
-    let shared = json!({"name": "b", "layout": "Shared"});
+    let shared = json!({"name": "b", "layout": "Combined"});
     change(&sandbox, &single, shared, &["b"]).await;
     let data = sandbox.data("b").await.expect("a Secret");
     assert_eq!(data.len(), 2, "{data:?}");
@@ -59,7 +59,7 @@ async fn a_renamed_target_and_a_changed_layout_carry_the_tokens_over_without_a_m
     let each = json!({"name": "b", "layout": "PerCorp"});
     change(&sandbox, &CORPS, each, &["b-ding1", "b-ding2"]).await;
     assert_eq!(sandbox.token("b-ding1").await, Some(first.clone()));
-    let shared = json!({"name": "c", "layout": "Shared"});
+    let shared = json!({"name": "c", "layout": "Combined"});
     change(&sandbox, &CORPS, shared, &["c"]).await;
     change(&sandbox, &single, json!({"name": "a"}), &["a"]).await;
     assert_eq!(sandbox.token("a").await, Some(first));

@@ -86,7 +86,7 @@ async fn renew_asks_waits_and_tells_what_came_of_it() {
     sandbox
         .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
         .await;
-    let spec = json!({"corpIds": ["ding1", "ding2"], "target": {"layout": "Shared"}});
+    let spec = json!({"corpIds": ["ding1", "ding2"], "target": {"layout": "Combined"}});
     sandbox.app_with("payroll", spec).await;
     sandbox.until_ready("payroll").await;
     let namespace = sandbox.namespace.clone();

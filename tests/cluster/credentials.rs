@@ -139,7 +139,7 @@ async fn a_missing_or_empty_key_is_named() {
 async fn a_value_past_its_bound_is_refused_with_the_bound_and_nothing_of_the_value() {
     let sandbox = Sandbox::new("credentials-bound").await;
     let corp_ids: Vec<String> = (0..1000).map(|n| format!("ding{n}")).collect();
-    let spec = json!({"corpIds": corp_ids, "target": {"layout": "Shared"}});
+    let spec = json!({"corpIds": corp_ids, "target": {"layout": "Combined"}});
     let huge = "qz".repeat(350_000);
     for (id, secret, said) in [
         (

@@ -1,4 +1,4 @@
-//! Many organisations of one app: layouts `Shared` and `PerCorp`.
+//! Many organisations of one app: layouts `Combined` and `PerCorp`.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ async fn three_corps(name: &str) -> Sandbox {
 #[tokio::test]
 async fn a_shared_secret_holds_the_token_of_each() {
     let mut sandbox = three_corps("layout-shared").await;
-    let target = json!({"layout": "Shared"});
+    let target = json!({"layout": "Combined"});
     sandbox
         .app_with(
             "payroll",
@@ -94,7 +94,7 @@ async fn one_secret_for_each_organisation() {
 
 #[tokio::test]
 async fn one_bad_organisation_holds_nothing_back() {
-    for layout in ["Shared", "PerCorp"] {
+    for layout in ["Combined", "PerCorp"] {
         let sandbox = three_corps(&format!("layout-bad-{}", layout.to_lowercase())).await;
         sandbox
             .stub
@@ -150,7 +150,7 @@ async fn one_bad_organisation_holds_nothing_back() {
 
 #[tokio::test]
 async fn an_organisation_that_is_added_is_the_only_one_fetched() {
-    for layout in ["Shared", "PerCorp"] {
+    for layout in ["Combined", "PerCorp"] {
         let mut sandbox = three_corps(&format!("layout-add-{}", layout.to_lowercase())).await;
         let spec = |corps: &[&str]| json!({"corpIds": corps, "target": {"layout": layout}});
         sandbox.app_with("payroll", spec(&["ding1", "ding2"])).await;
@@ -173,7 +173,7 @@ async fn an_organisation_that_is_added_is_the_only_one_fetched() {
             .eventually("what was removed is gone", async || {
                 let secrets = sandbox.managed_secrets().await;
                 let keys: usize = match layout {
-                    "Shared" => sandbox.data("payroll-token").await?.len(),
+                    "Combined" => sandbox.data("payroll-token").await?.len(),
                     _ => 2 * secrets.len(),
                 };
                 (keys == 4).then_some(())
@@ -241,7 +241,7 @@ async fn a_thousand(name: &str, layout: &str) -> (Sandbox, usize, usize) {
 
 #[tokio::test]
 async fn a_thousand_organisations_in_one_secret() {
-    let (sandbox, writes, allowed) = a_thousand("layout-thousand", "Shared").await;
+    let (sandbox, writes, allowed) = a_thousand("layout-thousand", "Combined").await;
     assert!(writes <= allowed, "{writes} Secret writes");
     let data = sandbox.data("payroll-token").await.expect("a Secret");
     assert_eq!(data.len(), 2000);
@@ -269,7 +269,7 @@ async fn a_thousand_failing_organisations_write_the_status_once_in_ten_seconds()
         .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
         .await;
     let corps: Vec<String> = (0..1000).map(|n| format!("other{n}")).collect();
-    let spec = json!({"corpIds": corps, "target": {"layout": "Shared"}});
+    let spec = json!({"corpIds": corps, "target": {"layout": "Combined"}});
     sandbox.app_with("payroll", spec).await;
     sandbox
         .until("a failure", "payroll", |app| {
@@ -304,7 +304,7 @@ async fn a_wrong_secret_of_a_thousand_organisations_costs_one_call() {
     sandbox
         .credentials("payroll-credentials", CLIENT_ID, "wrong")
         .await;
-    let spec = json!({"corpIds": corps, "target": {"layout": "Shared"}});
+    let spec = json!({"corpIds": corps, "target": {"layout": "Combined"}});
     sandbox.app_with("payroll", spec).await;
     sandbox
         .until("all thousand told", "payroll", |app| {
@@ -336,7 +336,7 @@ async fn what_does_not_fit_is_told_and_the_last_good_secret_stays() {
     sandbox
         .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
         .await;
-    let spec = |corps: &[&str]| json!({"corpIds": corps, "target": {"layout": "Shared"}});
+    let spec = |corps: &[&str]| json!({"corpIds": corps, "target": {"layout": "Combined"}});
     sandbox.app_with("payroll", spec(&ids[..200])).await;
     sandbox.until_ready("payroll").await;
     sandbox.app_with("payroll", spec(&ids)).await;

@@ -122,7 +122,7 @@ async fn a_stopped_leader_overlaps_by_the_requests_that_it_had_sent_and_no_more(
     sandbox
         .app_with(
             "many",
-            json!({"corpIds": corps, "target": {"layout": "Shared"}}),
+            json!({"corpIds": corps, "target": {"layout": "Combined"}}),
         )
         .await;
     sandbox

@@ -61,8 +61,8 @@ async fn the_secret_holds_a_working_token_and_its_record() {
     let status = app.status.expect("a status");
     assert_eq!(status.tokens.as_deref(), Some("1/1"));
     assert_eq!(status.observed_generation, Some(1));
-    assert_eq!(status.expires_at, Some(token.expires_at.to_string()));
-    assert!(status.next_attempt_at.is_some());
+    assert_eq!(status.expiration_time, Some(token.expires_at.to_string()));
+    assert!(status.next_attempt_time.is_some());
     assert!(
         !status
             .conditions
@@ -310,7 +310,7 @@ async fn a_clean_stop_in_the_middle_of_many_renewals_loses_no_token() {
     sandbox
         .credentials("many-credentials", CLIENT_ID, CLIENT_SECRET)
         .await;
-    let spec = json!({"corpIds": corps, "target": {"layout": "Shared"}});
+    let spec = json!({"corpIds": corps, "target": {"layout": "Combined"}});
     sandbox.app_with("many", spec).await;
     sandbox.until_ready("many").await;
     sandbox

@@ -34,7 +34,7 @@ async fn two_thousand_apps_are_served_in_order_and_a_restart_mints_nothing() {
                 "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
                 "metadata": {"name": format!("app{n}")},
                 "spec": {
-                    "credentialsSecretRef": {"name": format!("credentials{client}")},
+                    "credentialsSecretRef": {"name": format!("credentials{client}")}, "site": "global",
                     "corpIds": [format!("ding{client}x{corp}")],
                 },
             }))

@@ -27,7 +27,7 @@ async fn app(sandbox: &Sandbox) {
     sandbox
         .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
         .await;
-    let spec = json!({"corpIds": ["ding1", "ding2"], "target": {"layout": "Shared"}});
+    let spec = json!({"corpIds": ["ding1", "ding2"], "target": {"layout": "Combined"}});
     sandbox.app_with("payroll", spec).await;
     sandbox.until_ready("payroll").await;
 }

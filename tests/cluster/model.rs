@@ -170,7 +170,7 @@ impl Model {
 
     async fn create(&mut self, name: &'static str, end: &str) {
         let app = App {
-            layout: "Shared",
+            layout: "Combined",
             corps: BTreeSet::from(["ding1", "ding2"]),
             target: format!("{name}-{end}"),
             tokens: self.ghosts.remove(name).unwrap_or_default(),
@@ -191,7 +191,7 @@ impl Model {
                 app.corps = chosen.copied().collect();
             }
             Action::ChangeLayout => {
-                let layouts = ["Single", "Shared", "PerCorp"];
+                let layouts = ["Single", "Combined", "PerCorp"];
                 app.layout = layouts.choose(&mut self.random).expect("some");
                 if app.layout == "Single" {
                     app.corps = app.corps.iter().take(1).copied().collect();
@@ -251,7 +251,7 @@ impl Model {
         match action {
             Action::EditSecret => {
                 let key = match app.layout {
-                    "Shared" => format!("{corp}.access_token"),
+                    "Combined" => format!("{corp}.access_token"),
                     _ => "access_token".to_owned(),
                 };
                 let edit = json!({
@@ -433,7 +433,7 @@ impl Sandbox {
     /// Whether a Secret holds a token that works and has not expired.
     async fn has_token(&self, secret: &str, layout: &str, corp: &str) -> bool {
         let prefix = match layout {
-            "Shared" => format!("{corp}."),
+            "Combined" => format!("{corp}."),
             _ => String::new(),
         };
         let Some(data) = self.data(secret).await else {
@@ -447,7 +447,7 @@ impl Sandbox {
 
     async fn expires_at(&self, secret: &str, layout: &str, corp: &str) -> Option<Timestamp> {
         let key = match layout {
-            "Shared" => format!("{corp}.expires_at"),
+            "Combined" => format!("{corp}.expires_at"),
             _ => "expires_at".to_owned(),
         };
         self.data(secret).await?.get(&key)?.parse().ok()

@@ -40,7 +40,15 @@ async fn kubectl_waits_gets_describes_and_explains() {
     assert_eq!(lines[2][..4], ["payroll", "True", "1/1", "TokensValid"]);
     assert!(lines[2][4].ends_with('Z'), "{table}");
     let (_, wide) = sandbox.kubectl(&["get", "dta", "payroll", "-o", "wide"]);
-    for part in ["NEXT", "SITE", "SECRET", "global", "payroll-token"] {
+    for part in [
+        "RENEWAL",
+        "RenewalSucceeded",
+        "NEXT",
+        "SITE",
+        "SECRET",
+        "global",
+        "payroll-token",
+    ] {
         assert!(wide.contains(part), "{wide}");
     }
     let (_, category) = sandbox.kubectl(&["get", "dingtalk", "-o", "name"]);
@@ -93,8 +101,7 @@ async fn what_cannot_work_is_refused_with_what_to_write_instead() {
         }
     };
     let spec = |change: Value| {
-        let mut spec =
-            json!({"credentialsSecretRef": {"name": "credentials"}, "corpIds": ["ding1"]});
+        let mut spec = json!({"credentialsSecretRef": {"name": "credentials"}, "site": "global", "corpIds": ["ding1"]});
         for (field, value) in change.as_object().expect("an object") {
             spec[field] = value.clone();
         }
@@ -108,7 +115,7 @@ async fn what_cannot_work_is_refused_with_what_to_write_instead() {
         (
             "a",
             spec(json!({"corpIds": ["a", "b"]})),
-            "or set target.layout to Shared",
+            "or set target.layout to Combined",
         ),
         (
             "a",
@@ -125,19 +132,71 @@ async fn what_cannot_work_is_refused_with_what_to_write_instead() {
         (
             "a",
             spec(json!({"renewBefore": "soon"})),
-            "a positive duration such as 40m",
+            "a duration of a second at least, such as 40m",
         ),
         (
             "a",
             spec(json!({"renewBefore": "-5m"})),
-            "a positive duration such as 40m",
+            "a duration of a second at least, such as 40m",
         ),
         (
             "a",
             spec(json!({"renewBefore": "0s"})),
-            "a positive duration such as 40m",
+            "a duration of a second at least, such as 40m",
+        ),
+        (
+            "a",
+            spec(json!({"renewBefore": "900ms"})),
+            "a duration of a second at least, such as 40m",
+        ),
+        (
+            "a",
+            spec(json!({"renewBefore": "1.5h"})),
+            "a duration of a second at least, such as 40m",
         ),
         ("a", spec(json!({"renewBefore": "1h30m"})), ""),
+        (
+            "a",
+            spec(json!({"site": null})),
+            "spec.site: Required value",
+        ),
+        ("a", spec(json!({"site": "China"})), "not a site's name"),
+        (
+            "a",
+            spec(json!({"target": {"template": {"data": {"expires_at": "x"}}}})),
+            "cannot set access_token, expires_at or corp_id",
+        ),
+        (
+            "a",
+            spec(json!({"target": {"layout": "PerCorp", "template": {"data": {"corp_id": "x"}}}})),
+            "cannot set access_token, expires_at or corp_id",
+        ),
+        (
+            "a",
+            spec(json!({
+                "corpIds": ["a", "b"],
+                "target": {"layout": "Combined", "template": {"data": {"b.access_token": "x"}}},
+            })),
+            "cannot set <corpId>.access_token",
+        ),
+        (
+            "a",
+            spec(json!({
+                "corpIds": ["a", "b"],
+                "target": {"layout": "Combined", "template": {"data": {"c.access_token": "x", "access_token": "x"}}},
+            })),
+            "",
+        ),
+        (
+            "a",
+            spec(json!({"target": {"labels": {"app.kubernetes.io/managed-by": "x"}}})),
+            "are reserved",
+        ),
+        (
+            "a",
+            spec(json!({"target": {"labels": {"app.kubernetes.io/part-of": "hr"}}})),
+            "",
+        ),
         (
             "a",
             spec(json!({"target": {"name": "credentials"}})),
@@ -160,7 +219,7 @@ async fn what_cannot_work_is_refused_with_what_to_write_instead() {
         ),
         (
             "a",
-            spec(json!({"target": {"labels": {"app.kubernetes.io/x": "y"}}})),
+            spec(json!({"target": {"labels": {"kubernetes.io/x": "y"}}})),
             "are reserved",
         ),
         (
@@ -198,7 +257,7 @@ async fn what_cannot_work_is_refused_with_what_to_write_instead() {
         (
             "a",
             spec(json!({"corpIds": ["a", "B"], "target": {"layout": "PerCorp"}})),
-            "use layout Shared for other corpIds",
+            "use layout Combined for other corpIds",
         ),
         (
             "a",
@@ -215,12 +274,12 @@ async fn what_cannot_work_is_refused_with_what_to_write_instead() {
         ),
         (
             "a",
-            spec(json!({"corpIds": ["a", "B"], "target": {"layout": "Shared"}})),
+            spec(json!({"corpIds": ["a", "B"], "target": {"layout": "Combined"}})),
             "",
         ),
         (
             "a",
-            spec(json!({"target": {"data": {"a/b": "x"}}})),
+            spec(json!({"target": {"template": {"data": {"a/b": "x"}}}})),
             "not a key of a Secret",
         ),
         (
@@ -251,7 +310,7 @@ async fn a_duration_beyond_measure_hurts_no_other_app() {
     sandbox
         .app_with(
             "odd",
-            json!({"corpIds": ["ding1"], "renewBefore": "999999999h999999999h"}),
+            json!({"corpIds": ["ding1"], "renewBefore": "99999h99999h99999h99999h"}),
         )
         .await;
     sandbox.ready_app("payroll").await;
@@ -267,7 +326,7 @@ async fn a_name_of_any_length_is_served() {
     let app = serde_json::from_value(json!({
         "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
         "metadata": {"name": name},
-        "spec": {"credentialsSecretRef": {"name": "credentials"}, "corpIds": ["ding1"], "target": {"name": "t"}},
+        "spec": {"credentialsSecretRef": {"name": "credentials"}, "site": "global", "corpIds": ["ding1"], "target": {"name": "t"}},
     }))
     .expect("an app");
     sandbox

@@ -165,7 +165,7 @@ async fn try_it(sandbox: &mut Sandbox, right: &Right) {
             sandbox.workloads().await;
         }
         "pods" | "pods/status" => {
-            spec["target"] = json!({"refreshPods": true});
+            spec["target"] = json!({"propagation": "Immediate"});
             let mounts = json!({"volumeMounts": [{"name": "token", "mountPath": "/token"}]});
             sandbox.reader("reader", mounts).await;
         }

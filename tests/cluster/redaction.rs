@@ -94,7 +94,7 @@ async fn no_secret_or_token_is_told_whatever_the_endpoint_does() {
     sandbox.credentials("credentials", CLIENT_ID, SECRET).await;
     for corp_id in &corps {
         let reference = json!({"name": "credentials"});
-        let target = json!({"data": {"token.json": "[{{ access_token|tojson }}]"}});
+        let target = json!({"template": {"data": {"token.json": "[{{ access_token|tojson }}]"}}});
         let spec = json!({
             "corpIds": [corp_id], "credentialsSecretRef": reference, "renewBefore": "45s",
             "target": target, "referenceGrants": [{"namespace": sandbox.namespace}],

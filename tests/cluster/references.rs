@@ -1,6 +1,5 @@
 //! A token for other namespaces: only where both sides say so.
 
-use std::time::Duration;
 
 use dingtalk_token_operator::api::{DingTalkApp, DingTalkTokenReference};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -116,7 +115,7 @@ async fn a_copy_needs_both_sides_and_follows_the_token() {
 }
 
 #[tokio::test]
-async fn a_copy_goes_with_its_app_and_the_refusal_tells_nothing_of_what_exists() {
+async fn a_copy_goes_with_its_app_and_the_refusal_says_which_side_is_missing() {
     let (a, b) = two_namespaces("refer-gone").await;
     grant(&a, &[&b.namespace]).await;
     refer(&a, &b, "payroll").await;
@@ -126,12 +125,20 @@ async fn a_copy_goes_with_its_app_and_the_refusal_tells_nothing_of_what_exists()
         .await
         .expect("deleted");
     until_gone(&b, "payroll-token").await;
-    let of_absent = until_reason(&b, "payroll", "NotGranted").await;
+    until_reason(&b, "payroll", "AppNotFound").await;
+    let stalled = async || {
+        let reference = b.api::<DingTalkTokenReference>().get("payroll").await;
+        let conditions = reference.ok()?.status?.conditions;
+        conditions.into_iter().find(|it| it.type_ == "Stalled")
+    };
+    let missing = stalled().await.expect("nothing but a person helps");
+    assert_eq!(missing.reason, "AppNotFound");
     a.app("payroll", "ding1").await;
     a.until_ready("payroll").await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let of_present = until_reason(&b, "payroll", "NotGranted").await;
-    assert_eq!(of_absent, of_present);
+    until_reason(&b, "payroll", "NotGranted").await;
+    grant(&a, &[&b.namespace]).await;
+    until_reason(&b, "payroll", "TokensValid").await;
+    assert_eq!(stalled().await, None);
 }
 
 #[tokio::test]
@@ -224,7 +231,7 @@ async fn every_layout_is_copied() {
     refer(&a, &b, "payroll").await;
     until_reason(&b, "payroll", "TokensValid").await;
     for (layout, expected) in [
-        ("Shared", vec!["payroll-token"]),
+        ("Combined", vec!["payroll-token"]),
         (
             "PerCorp",
             vec!["payroll-token-ding1", "payroll-token-ding2"],

@@ -59,7 +59,7 @@ async fn pods_that_mount_the_secret_are_told_and_those_that_never_see_it_are_nam
     sandbox
         .merge::<DingTalkApp>(
             "payroll",
-            json!({"spec": {"target": {"refreshPods": true}}}),
+            json!({"spec": {"target": {"propagation": "Immediate"}}}),
         )
         .await;
     sandbox.renew("payroll").await;

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use dingtalk_stub::Stub;
-use dingtalk_token_operator::api::{DingTalkApp, DingTalkTokenReference};
+use dingtalk_token_operator::api::{DingTalkApp, definitions};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
@@ -18,7 +18,7 @@ use kube::api::{
     ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams, TypeMeta,
 };
 use kube::runtime::{conditions, wait::await_condition};
-use kube::{Api, Client, Config, CustomResourceExt, ResourceExt};
+use kube::{Api, Client, Config, ResourceExt};
 use local_control_plane::{Assets, ControlPlane, bound};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -100,7 +100,7 @@ impl Plane {
         let client = self.client().await;
         let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
         let apply = PatchParams::apply("test").force();
-        for crd in [DingTalkApp::crd(), DingTalkTokenReference::crd()] {
+        for crd in definitions() {
             crds.patch(&crd.name_any(), &apply, &Patch::Apply(&crd))
                 .await
                 .expect("the CRD");
@@ -448,7 +448,7 @@ impl Sandbox {
         let mut app = json!({
             "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
             "metadata": {"name": name},
-            "spec": {"credentialsSecretRef": {"name": format!("{name}-credentials")}},
+            "spec": {"credentialsSecretRef": {"name": format!("{name}-credentials")}, "site": "global"},
         });
         for (field, value) in spec.as_object().expect("an object") {
             app["spec"][field] = value.clone();

@@ -333,7 +333,7 @@ impl Index {
     pub fn target_of(&self, key: &AppRef, corp_id: &str) -> Option<(&str, &TargetMeta)> {
         let app = self.apps.get(key)?;
         let name = match app.layout {
-            Layout::Single | Layout::Shared => app.targets.first(),
+            Layout::Single | Layout::Combined => app.targets.first(),
             Layout::PerCorp => app.targets.get(&per_corp_name(&app.target, corp_id)),
         }?;
         Some((name, self.secret(key, name)?))

@@ -159,7 +159,7 @@ impl Index {
         let granted = app.filter(|_| grant == Grant::Given);
         let copies = granted.map(|app| {
             let names = match app.layout {
-                Layout::Single | Layout::Shared => {
+                Layout::Single | Layout::Combined => {
                     vec![(app.target.clone(), entry.target.clone())]
                 }
                 Layout::PerCorp => app
@@ -204,7 +204,10 @@ impl Index {
 }
 
 fn grant(app: Option<&App>, namespace: &str, uid: Option<&str>) -> Grant {
-    let granted = app.filter(|app| app.grants.contains(namespace));
+    let Some(app) = app else {
+        return Grant::NoApp;
+    };
+    let granted = Some(app).filter(|app| app.grants.contains(namespace));
     let recorded = granted.map(|app| app.granted.get(namespace));
     match (recorded, uid) {
         (None, _) => Grant::Absent,

@@ -6,7 +6,7 @@ fn app(name: &str, uid: &str, created: i64, target: &str) -> DingTalkApp {
     let mut app: DingTalkApp = serde_json::from_value(serde_json::json!({
         "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
         "metadata": {"name": name, "namespace": "hr", "uid": uid},
-        "spec": {"credentialsSecretRef": {"name": "credentials"}, "corpIds": ["ding1"],
+        "spec": {"credentialsSecretRef": {"name": "credentials"}, "site": "global", "corpIds": ["ding1"],
             "target": {"name": target}},
     }))
     .expect("an app");

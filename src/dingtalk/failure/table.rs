@@ -95,7 +95,7 @@ pub const TABLE: &[Row] = &[
         signals: &[CodeContains("QpmLimit")],
         reason: Reason::Throttled,
         class: Class::Throttled { per_minute: true },
-        scope: Scope::Client,
+        scope: Scope::ClientId,
         advice: "find out who else calls DingTalk with this client_id; the operator slows down by itself",
     },
     Row {
@@ -118,7 +118,7 @@ pub const TABLE: &[Row] = &[
         signals: &[CodeContains("QpsLimitFor"), CodeRange(90018, 90019)],
         reason: Reason::Throttled,
         class: Class::Throttled { per_minute: false },
-        scope: Scope::Client,
+        scope: Scope::ClientId,
         advice: "find out who else calls DingTalk with this client_id; the operator slows down by itself",
     },
     Row {
@@ -132,7 +132,7 @@ pub const TABLE: &[Row] = &[
         signals: &[CodeRange(90009, 90014)],
         reason: Reason::Banned,
         class: Class::Banned,
-        scope: Scope::Client,
+        scope: Scope::ClientId,
         advice: "find out what else calls DingTalk with this client_id; the operator waits until the ban ends",
     },
     Row {

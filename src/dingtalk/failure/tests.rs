@@ -84,7 +84,7 @@ fn every_row_of_the_documented_table() {
             403,
             Throttled,
             throttled(false),
-            Scope::Client,
+            Scope::ClientId,
         ),
         (
             &[
@@ -131,7 +131,7 @@ fn every_row_of_the_documented_table() {
             403,
             Throttled,
             throttled(true),
-            Scope::Client,
+            Scope::ClientId,
         ),
         (
             &["90003", "90004", "90005", "90006", "90007", "90008"],
@@ -145,7 +145,7 @@ fn every_row_of_the_documented_table() {
             200,
             Banned,
             Class::Banned,
-            Scope::Client,
+            Scope::ClientId,
         ),
         (
             &["90017", "90001", "1111"],

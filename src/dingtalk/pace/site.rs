@@ -334,7 +334,7 @@ impl<J> Site<J> {
             Class::Banned => {
                 let reach = match failure.scope {
                     Scope::Corp => Reach::of_corp(call),
-                    Scope::Client => Reach::Client(Arc::clone(&call.client_id)),
+                    Scope::ClientId => Reach::Client(Arc::clone(&call.client_id)),
                     Scope::Site => health.ban(call, failure.html, succeeded_at, now),
                 };
                 let wait = failure.wait.unwrap_or_default().max(BAN);
@@ -378,7 +378,7 @@ impl<J> Site<J> {
                 let until = now + asked.max(THROTTLE);
                 self.pauses.add(&Reach::of_corp(call), is_proven, until);
             }
-            Scope::Client => {
+            Scope::ClientId => {
                 let client_id = Arc::clone(&call.client_id);
                 let is_paused = self
                     .pauses

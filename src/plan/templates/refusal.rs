@@ -19,7 +19,7 @@ pub(super) struct Refusal {
 /// The outcome of reading a part of a template.
 pub(super) type Parsed<T> = Result<T, Refusal>;
 
-pub(super) const NO_CORPS: &str = "the list corps is available with layout Shared only: use access_token, expires_at, expires_at_unix and corp_id";
+pub(super) const NO_CORPS: &str = "the list corps is available with layout Combined only: use access_token, expires_at, expires_at_unix and corp_id";
 pub(super) const CORPS_FORMS: &str =
     "the list corps is available in {% for corp in corps %}, and outside of it as corps|tojson";
 
@@ -52,7 +52,7 @@ pub(super) fn unknown(name: &str, shape: Shape, corp: Option<&str>) -> String {
             )
         }
         (Shape::Many, None) if Attribute::named(&name).is_some() => format!(
-            "{name:?} is an attribute of a corp with layout Shared: write {{% for corp in corps %}}{{{{ corp.{name} }}}}{{% endfor %}}"
+            "{name:?} is an attribute of a corp with layout Combined: write {{% for corp in corps %}}{{{{ corp.{name} }}}}{{% endfor %}}"
         ),
         (Shape::Many, _) => format!(
             "{name:?} is not available: only corps, client_id and site are, and the loop's corp within a loop"

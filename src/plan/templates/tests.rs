@@ -1,7 +1,7 @@
 use super::*;
 
 pub(super) fn app(layout: &str, data: &serde_json::Value) -> DingTalkApp {
-    let corps = if layout == "Shared" {
+    let corps = if layout == "Combined" {
         vec!["ding1", "ding2"]
     } else {
         vec!["ding1"]
@@ -9,8 +9,8 @@ pub(super) fn app(layout: &str, data: &serde_json::Value) -> DingTalkApp {
     serde_json::from_value(serde_json::json!({
         "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
         "metadata": {"name": "payroll", "namespace": "hr"},
-        "spec": {"credentialsSecretRef": {"name": "credentials"}, "corpIds": corps,
-            "target": {"layout": layout, "data": data}},
+        "spec": {"credentialsSecretRef": {"name": "credentials"}, "site": "global", "corpIds": corps,
+            "target": {"layout": layout, "template": {"data": data}}},
     }))
     .expect("an app")
 }
@@ -36,7 +36,7 @@ fn rendered(layout: &str, template: &str) -> String {
     let templates =
         Templates::of(&app(layout, &serde_json::json!({"key": template}))).expect("usable");
     let (one, two) = (held("ding1"), held("ding2"));
-    let tokens: &[&Held] = if layout == "Shared" {
+    let tokens: &[&Held] = if layout == "Combined" {
         &[&one, &two]
     } else {
         &[&one]
@@ -70,12 +70,12 @@ fn json_dotenv_and_a_header() {
     );
     assert_eq!(
         rendered(
-            "Shared",
+            "Combined",
             "{% for corp in corps %}{{ corp.corp_id }}={{ corp.access_token }} until {{ corp.expires_at }}\n{% endfor %}"
         ),
         "ding1=token-of-ding1 until 1970-01-01T02:00:00Z\nding2=token-of-ding2 until 1970-01-01T02:00:00Z\n"
     );
-    let json = rendered("Shared", "{{ corps|tojson }}");
+    let json = rendered("Combined", "{{ corps|tojson }}");
     let corps: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(corps[1]["access_token"], "token-of-ding2");
 }
@@ -106,17 +106,17 @@ fn whatever_the_list_has_is_rendered() {
             "n",
         ),
         (
-            "Shared",
+            "Combined",
             "{% for c in corps %}{{ loop.index }}{% if not loop.last %},{% endif %}{% endfor %}",
             "1,2",
         ),
         (
-            "Shared",
+            "Combined",
             "{% for c in corps %}{% if loop.first %}{{ corps|length }}{% endif %}{% endfor %}",
             "2",
         ),
         (
-            "Shared",
+            "Combined",
             "{% if corps == 2 %}{{ site }}{{ client_id }}{% endif %}",
             "globaldingapp",
         ),
@@ -130,7 +130,7 @@ fn a_key_of_the_layout_is_refused() {
     let said = Templates::of(&app("Single", &serde_json::json!({"access_token": "x"})));
     let said = said.expect_err("refused").to_string();
     assert!(said.contains("\"access_token\""), "{said}");
-    let shared = |key: &str| Templates::of(&app("Shared", &serde_json::json!({key: "x"})));
+    let shared = |key: &str| Templates::of(&app("Combined", &serde_json::json!({key: "x"})));
     assert!(shared("ding1.access_token").is_err());
     assert!(shared("ding3.access_token").is_ok());
     assert!(shared("access_token").is_ok());

@@ -20,7 +20,7 @@ const LENGTH_MAX: usize = 4096;
 #[test]
 fn what_takes_too_long_or_writes_too_much_is_refused_with_all_corps() {
     let shared = |corps: usize, template: &str| {
-        let mut app = app("Shared", &serde_json::json!({"k": template}));
+        let mut app = app("Combined", &serde_json::json!({"k": template}));
         app.spec.corp_ids = (0..corps).map(|n| format!("ding{n}")).collect();
         Templates::of(&app).map_err(|error| error.to_string())
     };
@@ -38,7 +38,7 @@ fn what_takes_too_long_or_writes_too_much_is_refused_with_all_corps() {
     let said = shared(1000, &every(&"x".repeat(1049))).expect_err("too much");
     assert!(said.contains("1049000 bytes"), "{said}");
     // All templates of a Secret together.
-    let mut both = app("Shared", &serde_json::json!({"a": large, "b": large}));
+    let mut both = app("Combined", &serde_json::json!({"a": large, "b": large}));
     both.spec.corp_ids = (0..600).map(|n| format!("ding{n}")).collect();
     assert!(Templates::of(&both).is_err());
 }
@@ -198,7 +198,7 @@ proptest! {
         static ACCEPTED: Mutex<(u32, Duration)> = Mutex::new((0, Duration::ZERO));
         let keys = templates.iter().enumerate().map(|(n, text)| (format!("k{n}"), text.as_str().into()));
         let data: serde_json::Map<String, serde_json::Value> = keys.collect();
-        let mut app = app("Shared", &data.into());
+        let mut app = app("Combined", &data.into());
         app.spec.corp_ids = (0..1000).map(|n| format!("{n:0>64}")).collect();
         let templates = match Templates::of(&app) {
             Ok(templates) => std::sync::Arc::new(templates),

@@ -69,9 +69,9 @@ fn what_cannot_be_used_is_refused_with_line_and_column() {
         (
             "{% for c in corps %}{% endfor %}",
             "line 1, column 13",
-            "Shared only",
+            "Combined only",
         ),
-        ("{{ corps|tojson }}", "line 1, column 4", "Shared only"),
+        ("{{ corps|tojson }}", "line 1, column 4", "Combined only"),
         ("{{ loop.index }}", "line 1, column 4", "\"loop\""),
         ("{{ 99999999999999999999 }}", "line 1, column 4", "integer"),
         ("{{ 1.5 }}", "line 1, column 4", "float"),
@@ -130,7 +130,7 @@ fn what_cannot_be_used_is_refused_with_line_and_column() {
         ("{{ corps|tojson|tojson }}", "corps|tojson"),
         ("{{ c.corp_id }}", "\"c\" is not available"),
     ] {
-        let said = refused_by("Shared", template);
+        let said = refused_by("Combined", template);
         assert!(said.contains(why), "{template}: {said}");
     }
     for statement in [
@@ -154,7 +154,7 @@ fn what_cannot_be_used_is_refused_with_line_and_column() {
         "",
     ] {
         refused_by("Single", &format!("{{% {statement} %}}"));
-        refused_by("Shared", &format!("{{%- {statement} -%}}"));
+        refused_by("Combined", &format!("{{%- {statement} -%}}"));
     }
 }
 
@@ -202,7 +202,7 @@ fn what_could_grow_is_refused() {
         format!("{{{{ access_token{} }}}}", "|tojson".repeat(60)),
         "{% for a in access_token %}".repeat(5) + "x" + &"{% endfor %}".repeat(5),
     ] {
-        for layout in ["Single", "Shared"] {
+        for layout in ["Single", "Combined"] {
             let said = refused_by(layout, &template);
             assert!(said.len() < 500, "{said}");
         }

@@ -20,7 +20,7 @@ const TAR_PITS: usize = 100;
 fn borrower(client: usize, renewal: u64) -> Value {
     // The victims' own organisations are among them.
     let corp_ids = (0..BORROWED_CORPS).map(|corp| format!("ding{client}x{corp}"));
-    let spec = json!({"corpIds": corp_ids.collect::<Vec<_>>(), "target": {"layout": "Shared"}});
+    let spec = json!({"corpIds": corp_ids.collect::<Vec<_>>(), "target": {"layout": "Combined"}});
     let name = format!("borrower-{client}");
     let mut app = app(&name, &name, &spec);
     app["metadata"]["annotations"] = json!({ANNOTATION_RENEW_REQUESTED_AT: renewal.to_string()});
@@ -157,7 +157,7 @@ pub async fn begin(ground: &Ground) {
     let secret = |way: &Way| credentials(&way.name, &way.client_id, &way.client_secret);
     ground.attempt_all(ways.iter().map(secret)).await;
     let app = |way: &Way| {
-        let spec = json!({"corpIds": way.corp_ids, "target": {"layout": "Shared"}});
+        let spec = json!({"corpIds": way.corp_ids, "target": {"layout": "Combined"}});
         app(&way.name, &way.name, &spec)
     };
     ground.attempt_all(ways.iter().map(app)).await;

@@ -344,7 +344,7 @@ pub fn app(name: &str, credentials: &str, spec: &Value) -> Value {
     let mut app = json!({
         "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
         "metadata": {"name": name, "namespace": HOSTILE},
-        "spec": {"credentialsSecretRef": {"name": credentials}},
+        "spec": {"credentialsSecretRef": {"name": credentials}, "site": "global"},
     });
     for (field, value) in spec.as_object().expect("an object") {
         app["spec"][field] = value.clone();

@@ -20,7 +20,7 @@ const ANNOTATIONS: usize = 255_000;
 pub async fn huge_client_id(ground: &Ground) {
     let client_id = "x".repeat(CLIENT_ID);
     let corp_ids: Vec<String> = (0..CORPS).map(|number| format!("huge{number}")).collect();
-    let spec = json!({"corpIds": corp_ids, "target": {"layout": "Shared"}});
+    let spec = json!({"corpIds": corp_ids, "target": {"layout": "Combined"}});
     ground
         .attempt_all([credentials("huge", &client_id, HOSTILE_SECRET)])
         .await;

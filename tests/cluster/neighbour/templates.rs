@@ -108,13 +108,13 @@ pub async fn begin(ground: &Ground) {
     ground
         .attempt_all([credentials(CREDENTIALS, CREDENTIALS, HOSTILE_SECRET)])
         .await;
-    let spec = |layout: &str, corp_ids: &[String], data: &Value| json!({"corpIds": corp_ids, "target": {"layout": layout, "data": data}});
+    let spec = |layout: &str, corp_ids: &[String], data: &Value| json!({"corpIds": corp_ids, "target": {"layout": layout, "template": {"data": data}}});
     let mut generator = Generator::new(ground.seed);
     let generated = (0..GENERATED_APPS).map(|number| {
         let templates = (0..TEMPLATES_OF_AN_APP)
             .map(|key| (format!("key{key}"), Value::from(generator.template())))
             .collect::<Map<_, _>>();
-        let spec = spec("Shared", &corp_ids, &templates.into());
+        let spec = spec("Combined", &corp_ids, &templates.into());
         app(&format!("generated-{number}"), CREDENTIALS, &spec)
     });
     let generated = generated.filter(is_chosen_app);
@@ -127,7 +127,7 @@ pub async fn begin(ground: &Ground) {
     let alone = alone.filter(is_chosen_app);
     ground.attempt_all(alone).await;
     let with_tokens = known().into_iter().map(|(name, template)| {
-        let spec = spec("Shared", &corp_ids, &json!({"key": template}));
+        let spec = spec("Combined", &corp_ids, &json!({"key": template}));
         app(&format!("rendered-{name}"), CREDENTIALS, &spec)
     });
     let with_tokens = with_tokens.filter(is_chosen_app);

@@ -60,13 +60,13 @@ impl Victim {
     fn app(&self) -> DingTalkApp {
         let layout = match self.corp_ids.len() {
             1 => "Single",
-            _ => "Shared",
+            _ => "Combined",
         };
         serde_json::from_value(json!({
             "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
             "metadata": {"name": self.name, "namespace": self.namespace},
             "spec": {
-                "credentialsSecretRef": {"name": format!("credentials-{}", self.client)},
+                "credentialsSecretRef": {"name": format!("credentials-{}", self.client)}, "site": "global",
                 "corpIds": self.corp_ids, "target": {"layout": layout},
             },
         }))

@@ -472,10 +472,10 @@ fn app(case: &Case) -> Value {
         "kind": "DingTalkApp",
         "metadata": {"name": case.name, "namespace": NAMESPACE},
         "spec": {
-            "credentialsSecretRef": {"name": format!("{}-credentials", case.name)},
+            "credentialsSecretRef": {"name": format!("{}-credentials", case.name)}, "site": "global",
             "corpIds": [CORP_ID],
             "site": case.site,
-            "target": {"refreshPods": case.refresh_pods},
+            "target": {"propagation": if case.refresh_pods { "Immediate" } else { "Periodic" }},
         },
     });
     if let Some(renew_before) = case.renew_before {
