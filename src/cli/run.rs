@@ -65,6 +65,9 @@ pub struct RunArguments {
     /// The most corpIds that are served in one namespace, of the oldest DingTalkApps; 0: no limit.
     #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     max_corps_per_namespace: usize,
+    /// The most DingTalkTokenReferences that are served in one namespace, the oldest; 0: no limit.
+    #[arg(long, value_name = "COUNT", default_value_t = 5000)]
+    max_references_per_namespace: usize,
     /// Whether replicas elect the one that acts. Two that act without it fetch each token twice.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     leader_elect: bool,
@@ -186,6 +189,7 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
         limits: NamespaceLimits {
             apps: or_no_limit(arguments.max_apps_per_namespace),
             corps: or_no_limit(arguments.max_corps_per_namespace),
+            references: or_no_limit(arguments.max_references_per_namespace),
         },
         site_namespaces: site_limits(arguments.site_namespaces, &dingtalk)?,
         metadata_prefixes: arguments.metadata_prefixes,

@@ -18,15 +18,17 @@ use kube::api::{
 };
 use kube::core::{ObjectList, Request};
 use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use super::decoded::Decoded;
 use crate::api::{
-    ANNOTATION_RESTARTED_AT, ANNOTATION_TOKEN_WRITTEN_AT, DingTalkApp, MANAGER,
-    RolloutRestartTarget, WorkloadKind,
+    ANNOTATION_RESTARTED_AT, ANNOTATION_TOKEN_WRITTEN_AT, MANAGER, RolloutRestartTarget,
+    WorkloadKind,
 };
 use crate::dingtalk::visible;
 use crate::plan::{ObjectVersion, Readers, Write, WriteProblem};
@@ -224,19 +226,26 @@ impl Cluster {
         })
     }
 
-    /// Reads an app, by a list of one: the operator has no right to get one.
-    pub async fn read_app(
+    /// Reads an object of ours, by a list of one: the operator has no right to get one. `None` if it
+    /// is gone, or cannot be decoded, which the watch tells as well.
+    pub async fn read_object<K>(
         &self,
+        operation: &'static str,
         namespace: &str,
         name: &str,
-    ) -> Result<Option<DingTalkApp>, ClusterError> {
-        let operation = "read the app";
+    ) -> Result<Option<K>, ClusterError>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
+    {
         let parameters = ListParams::default().fields(&format!("metadata.name={name}"));
-        let request = Request::new(DingTalkApp::url_path(&(), Some(namespace))).list(&parameters);
+        let request = Request::new(K::url_path(&(), Some(namespace))).list(&parameters);
         let text = self.call(operation, request, false).await?;
-        serde_json::from_str::<ObjectList<DingTalkApp>>(&text)
-            .map(|list| list.items.into_iter().next())
-            .map_err(|_| ClusterError::Malformed { operation })
+        let list = serde_json::from_str::<ObjectList<Decoded<K>>>(&text)
+            .map_err(|_| ClusterError::Malformed { operation })?;
+        Ok(match list.items.into_iter().next() {
+            Some(Decoded::Object(object)) => Some(object),
+            Some(Decoded::Unsupported(_)) | None => None,
+        })
     }
 
     /// Reads a namespace's UID. A Role in the namespace suffices for it.

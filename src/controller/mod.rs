@@ -3,6 +3,7 @@
 mod alarm;
 mod cluster;
 mod credentials;
+mod decoded;
 mod fetcher;
 mod index;
 mod reconcile;
@@ -11,6 +12,7 @@ mod refresh;
 mod refusal;
 mod restart;
 mod sharing;
+mod stub;
 mod watch;
 mod workers;
 
@@ -31,7 +33,7 @@ use kube::runtime::reflector::store::Writer;
 use tokio::sync::{mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::DingTalkApp;
+use crate::api::{DingTalkApp, DingTalkTokenReference};
 use crate::dingtalk::{self, Failure, Minted, Rates, Recovery};
 use crate::operator::{Leadership, Metrics, Moment, Pulse};
 use crate::plan::{FailedAttempt, Memory, Minting, ReferenceMemory};
@@ -86,6 +88,7 @@ struct Context {
     triggers: HashMap<Scope, triggers::UnboundedSender<AppRef>>,
     reference_triggers: HashMap<Scope, triggers::UnboundedSender<ReferenceRef>>,
     restored: HashMap<Scope, triggers::UnboundedSender<DingTalkApp>>,
+    restored_references: HashMap<Scope, triggers::UnboundedSender<DingTalkTokenReference>>,
     fetches: AtomicU64,
     listed: channel::Sender<HashSet<Scope>>,
     stop: CancellationToken,
@@ -393,6 +396,7 @@ pub async fn run(
     let (senders, triggered) = trigger_channels(&scopes);
     let (reference_senders, reference_triggered) = trigger_channels(&scopes);
     let (restorers, restored) = trigger_channels(&scopes);
+    let (reference_restorers, restored_references) = trigger_channels(&scopes);
     let context = Arc::new(Context {
         cluster: Cluster::new(client.clone()),
         dingtalk: Arc::new(dingtalk),
@@ -407,6 +411,7 @@ pub async fn run(
         jobs,
         triggers: senders,
         restored: restorers,
+        restored_references: reference_restorers,
         fetches: AtomicU64::new(0),
         listed: channel::Sender::new(HashSet::new()),
         ready: ready.subscribe(),
@@ -446,11 +451,12 @@ pub async fn run(
         });
     let references = scopes
         .iter()
-        .zip(reference_triggered)
-        .map(|(scope, triggered)| {
+        .zip(reference_triggered.into_iter().zip(restored_references))
+        .map(|(scope, (triggered, restored))| {
             let writer = Writer::new(());
             let store = writer.as_reader();
-            Controller::for_stream(watch::references(&client, scope, writer, &context), store)
+            let references = watch::references(&client, scope, writer, restored, &context);
+            Controller::for_stream(references, store)
                 .with_config(controller::Config::default().concurrency(CONCURRENCY))
                 .reconcile_on(triggered)
                 .graceful_shutdown_on(drained.clone().cancelled_owned())

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::cluster::ClusterError;
 use super::index::{AppRef, app_ref, named};
-use super::watch::is_stub;
+use super::stub::Stub;
 use super::{Context, Remembered};
 use crate::api::{DingTalkApp, DingTalkAppStatus, MANAGER};
 use crate::dingtalk::Redactor;
@@ -39,11 +39,11 @@ pub async fn reconcile(
     let key = app_ref(&app);
     let refusal = context.index().refusal(&key);
     if let Some(refusal) = refusal {
-        let wake_at = super::refusal::refuse(&context, &app, refusal).await;
+        let wake_at = super::refusal::refuse(&context, &app, &refusal).await;
         context.alarm.set(&key, wake_at);
         return Ok(Action::await_change());
     }
-    if is_stub(&app) {
+    if app.is_stub() {
         if context.leads() {
             let wake_at = super::refusal::restore(&context, &app).await;
             context.alarm.set(&key, wake_at);

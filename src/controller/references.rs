@@ -10,8 +10,10 @@ use tracing::{info, warn};
 
 use super::Context;
 use super::cluster::ClusterError;
-use super::index::{ReferenceRef, named};
+use super::index::{ReferenceRef, named, reference_ref};
 use super::reconcile::event;
+use super::refusal::{refuse_reference, restore_reference};
+use super::stub::Stub;
 use crate::api::DingTalkTokenReference;
 use crate::dingtalk::Redactor;
 use crate::plan::{
@@ -33,7 +35,17 @@ pub async fn reconcile(
     {
         return Ok(Action::await_change());
     }
-    let key = ReferenceRef::from_obj(&*reference);
+    let key = reference_ref(&reference);
+    let refusal = context.index().reference_refusal(&key);
+    let wake_at = match refusal {
+        Some(refusal) => Some(refuse_reference(&context, &reference, &refusal).await),
+        None if reference.is_stub() => Some(restore_reference(&context, &reference).await),
+        None => None,
+    };
+    if let Some(wake_at) = wake_at {
+        context.reference_alarm.set(&key, wake_at);
+        return Ok(Action::await_change());
+    }
     let copier = Copier {
         memory: remember(&context, &key, &reference),
         namespace: reference.namespace().unwrap_or_default(),

@@ -1,16 +1,22 @@
-//! Apps that are not served, since their namespace is past one of its bounds; and those that are again.
+//! Objects that are not served, and those that are again.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use kube::Resource;
+use kube::runtime::reflector::ObjectRef;
+use serde::Serialize;
 use tracing::{info, warn};
 
 use super::Context;
 use super::cluster::ClusterError;
-use super::index::{AppRef, app_ref, named};
+use super::index::{AppRef, ReferenceRef, app_ref, named, reference_ref};
 use super::watch::lighten;
-use crate::api::DingTalkApp;
-use crate::plan::{Refusal, refused_previous, refused_status, wanted};
+use crate::api::{DingTalkApp, DingTalkTokenReference, DingTalkTokenReferenceStatus};
+use crate::plan::{
+    Refusal, forget_forbidden, refused_previous, refused_reference_status, refused_status, wanted,
+};
 
 /// After a call to the API server that failed.
 const RETRY: SignedDuration = SignedDuration::from_secs(5);
@@ -19,28 +25,120 @@ const RETRY: SignedDuration = SignedDuration::from_secs(5);
 pub async fn refuse(
     context: &Arc<Context>,
     app: &DingTalkApp,
-    refusal: Refusal,
+    refusal: &Refusal,
 ) -> Option<Timestamp> {
     let key = app_ref(app);
     // What is queued for it is not fetched, and what it took in memory is given back.
     context.forget(&key);
-    if !context.leads() || app.metadata.deletion_timestamp.is_some() {
+    let status = refused_status(app, refusal, Timestamp::now())?;
+    say(
+        context,
+        app,
+        &key,
+        refusal,
+        (&refused_previous(refusal), &status),
+    )
+    .await
+}
+
+/// (client) The same for a reference.
+pub async fn refuse_reference(
+    context: &Arc<Context>,
+    reference: &DingTalkTokenReference,
+    refusal: &Refusal,
+) -> Option<Timestamp> {
+    let key = reference_ref(reference);
+    context.forget_reference(&key);
+    let status = refused_reference_status(reference, refusal, Timestamp::now())?;
+    let previous = DingTalkTokenReferenceStatus::default();
+    say(context, reference, &key, refusal, (&previous, &status)).await
+}
+
+/// Writes the second status over the first.
+async fn say<K, S>(
+    context: &Arc<Context>,
+    object: &K,
+    key: &ObjectRef<K>,
+    refusal: &Refusal,
+    (previous, status): (&S, &S),
+) -> Option<Timestamp>
+where
+    K: Resource<DynamicType = ()> + Debug,
+    S: Serialize,
+{
+    if !context.leads() || object.meta().deletion_timestamp.is_some() {
         return None;
     }
-    let now = Timestamp::now();
-    let status = refused_status(app, refusal, now)?;
-    info!(app = %named(&key), ?refusal, "not served: the namespace is past a bound");
-    let cluster = &context.cluster;
-    match cluster
-        .write_status(app, &refused_previous(), &status)
-        .await
-    {
+    info!(kind = %K::kind(&()), object = %named(key), ?refusal, "not served");
+    match context.cluster.write_status(object, previous, status).await {
         Err(error) if !error.is_not_found() && !error.is_conflict() => {
-            warn!(app = %named(&key), %error, "status write failed; will retry");
-            Some(now + RETRY)
+            warn!(object = %named(key), %error, "status write failed; will retry");
+            Some(Timestamp::now() + RETRY)
         }
         _ => None,
     }
+}
+
+/// (client) Reads a reference that is served again, and its copies; gives the time to try again.
+pub async fn restore_reference(
+    context: &Arc<Context>,
+    stub: &DingTalkTokenReference,
+) -> Option<Timestamp> {
+    let key = reference_ref(stub);
+    match read_reference(context, &key).await {
+        Ok(None) => None,
+        Ok(Some(reference)) => {
+            let sender = context.restored_references.get(&key.namespace);
+            if let Some(sender) = sender.or_else(|| context.restored_references.get(&None)) {
+                // The controller is gone only when the process ends.
+                let _ = sender.unbounded_send(reference);
+            }
+            None
+        }
+        Err(error) => {
+            warn!(reference = %named(&key), %error, "reading a reference that is served again failed; will retry");
+            Some(Timestamp::now() + RETRY)
+        }
+    }
+}
+
+/// A reference, with its copies seen: they were not followed while it was not served.
+async fn read_reference(
+    context: &Arc<Context>,
+    key: &ReferenceRef,
+) -> Result<Option<DingTalkTokenReference>, ClusterError> {
+    let namespace = key.namespace.as_deref().unwrap_or_default();
+    let read = context
+        .cluster
+        .read_object("read the reference", namespace, &key.name);
+    let read: Option<DingTalkTokenReference> = read.await?;
+    let Some(mut reference) = read else {
+        return Ok(None);
+    };
+    reference.metadata.managed_fields = None;
+    let target = &mut reference.spec.target;
+    forget_forbidden(
+        &mut target.labels,
+        &mut target.annotations,
+        &context.metadata_prefixes,
+    );
+    let names = {
+        let mut index = context.index();
+        let others = index.reference_applied(&reference);
+        let names = index.copies_of(&reference);
+        drop(index);
+        context.wake_references(others);
+        names
+    };
+    for name in names {
+        let users = match context.cluster.read_secret_metadata(namespace, &name).await {
+            Ok(metadata) => context.secret_seen(metadata),
+            Err(error) if error.is_not_found() => context.secret_gone(namespace, &name),
+            Err(error) => return Err(error),
+        };
+        context.wake_all(users);
+    }
+    Ok(Some(reference))
 }
 
 /// (client) Reads an app that is served again, and what it needs; gives the time to try again.
@@ -67,7 +165,11 @@ pub async fn restore(context: &Arc<Context>, stub: &DingTalkApp) -> Option<Times
 /// known to be there would be fetched anew.
 async fn read(context: &Arc<Context>, key: &AppRef) -> Result<Option<DingTalkApp>, ClusterError> {
     let namespace = key.namespace.as_deref().unwrap_or_default();
-    let Some(mut app) = context.cluster.read_app(namespace, &key.name).await? else {
+    let read = context
+        .cluster
+        .read_object("read the app", namespace, &key.name);
+    let read: Option<DingTalkApp> = read.await?;
+    let Some(mut app) = read else {
         return Ok(None);
     };
     lighten(&mut app);

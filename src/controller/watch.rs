@@ -1,24 +1,30 @@
 //! The two watches: apps as a whole, Secrets by their metadata.
 
 use std::collections::HashSet;
+use std::fmt::Debug;
 use std::sync::{Arc, PoisonError};
 
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::stream::{self, select, select_all};
 use futures::{Stream, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates};
 use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use tokio::sync::watch as channel;
 use tracing::{info, warn};
 
 use super::Context;
-use super::index::{ReferenceRef, app_ref};
-use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp, DingTalkTokenReference, Target};
+use super::decoded::{Decoded, map_object};
+use super::index::{ReferenceRef, app_ref, reference_ref};
+use super::stub::Stub;
+use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp, DingTalkTokenReference};
 use crate::plan::forget_forbidden;
 
 /// The most of a request for renewal that counts, in bytes.
@@ -40,30 +46,29 @@ pub fn apps(
     restored: UnboundedReceiver<DingTalkApp>,
     context: &Arc<Context>,
 ) -> impl Stream<Item = Result<DingTalkApp, watcher::Error>> + Send + 'static {
-    let api: Api<DingTalkApp> = match scope {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
     let (context, scope) = (Arc::clone(context), scope.clone());
     let allowed = context.metadata_prefixes.clone();
     let store = writer.as_reader();
     let restored = restored.filter_map({
         let context = Arc::clone(&context);
         move |app| {
-            let is_stub = |known: Arc<DingTalkApp>| is_stub(&known);
-            let is_wanted = store.get(&app_ref(&app)).is_some_and(is_stub);
+            let is_wanted = store
+                .get(&app_ref(&app))
+                .is_some_and(|known| known.is_stub());
             if is_wanted {
                 context.wake(&app_ref(&app));
             }
-            std::future::ready(is_wanted.then_some(Ok(Event::Apply(app))))
+            let event = Event::Apply(Decoded::Object(app));
+            std::future::ready(is_wanted.then_some(Ok(event)))
         }
     });
-    let watched = watcher(api, watcher::Config::default())
-        .default_backoff()
-        .modify(move |app| {
-            lighten(app);
-            let target = &mut app.spec.target;
-            forget_forbidden(&mut target.labels, &mut target.annotations, &allowed);
+    let watched =
+        watched(client, scope.as_ref()).modify(move |decoded: &mut Decoded<DingTalkApp>| {
+            decoded.modify(|app| {
+                lighten(app);
+                let target = &mut app.spec.target;
+                forget_forbidden(&mut target.labels, &mut target.annotations, &allowed);
+            });
         });
     select(watched, restored)
         .flat_map(move |event| stream::iter(admit(&context, scope.as_deref(), event)))
@@ -75,54 +80,66 @@ pub fn apps(
         )
 }
 
-/// The references of `scope`, whenever what is wanted of them changes.
+/// The references of `scope`, whenever what is wanted of them changes; the same for `restored`.
 pub fn references(
     client: &Client,
     scope: &Scope,
     writer: Writer<DingTalkTokenReference>,
+    restored: UnboundedReceiver<DingTalkTokenReference>,
     context: &Arc<Context>,
 ) -> impl Stream<Item = Result<DingTalkTokenReference, watcher::Error>> + Send + 'static {
-    let api: Api<DingTalkTokenReference> = match scope {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
     let (context, scope) = (Arc::clone(context), scope.clone());
     let allowed = context.metadata_prefixes.clone();
     let mut listed = HashSet::new();
-    watcher(api, watcher::Config::default())
-        .default_backoff()
-        .modify(move |reference| {
-            keep_of_metadata(reference.meta_mut(), &[]);
-            let target = &mut reference.spec.target;
-            forget_forbidden(&mut target.labels, &mut target.annotations, &allowed);
-        })
-        .inspect(move |event| {
-            let mut index = context.index();
-            match event {
-                Ok(Event::Apply(reference)) => index.reference_applied(reference),
-                Ok(Event::InitApply(reference)) => {
-                    index.reference_applied(reference);
-                    listed.insert(ReferenceRef::from_obj(reference));
-                }
-                Ok(Event::Delete(reference)) => {
-                    let key = ReferenceRef::from_obj(reference);
-                    index.reference_deleted(&key);
-                    context.forget_reference(&key);
-                }
-                Ok(Event::Init) => listed.clear(),
-                Ok(Event::InitDone) => {
-                    for key in index.references_gone(scope.as_deref(), &listed) {
-                        index.reference_deleted(&key);
-                        context.forget_reference(&key);
-                    }
-                    listed = HashSet::new();
-                }
-                Err(_) => {}
+    let store = writer.as_reader();
+    let restored = restored.filter_map({
+        let context = Arc::clone(&context);
+        move |reference| {
+            let key = reference_ref(&reference);
+            let is_wanted = store.get(&key).is_some_and(|known| known.is_stub());
+            if is_wanted {
+                context.wake_references([key]);
             }
+            let event = Event::Apply(Decoded::Object(reference));
+            std::future::ready(is_wanted.then_some(Ok(event)))
+        }
+    });
+    let watched = watched(client, scope.as_ref()).modify(
+        move |decoded: &mut Decoded<DingTalkTokenReference>| {
+            keep_of_metadata(decoded.meta_mut(), &[]);
+            decoded.modify(|reference| {
+                let target = &mut reference.spec.target;
+                forget_forbidden(&mut target.labels, &mut target.annotations, &allowed);
+            });
+        },
+    );
+    select(watched, restored)
+        .flat_map(move |event| {
+            let admitted = admit_references(&context, scope.as_deref(), &mut listed, event);
+            stream::iter(admitted)
         })
         .reflect(writer)
         .applied_objects()
         .predicate_filter(predicates::generation, PredicateConfig::default())
+}
+
+fn watched<K>(
+    client: &Client,
+    scope: Option<&String>,
+) -> impl Stream<Item = watcher::Result<Event<Decoded<K>>>> + Send + use<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
+{
+    let api: Api<Decoded<K>> = match scope {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    watcher(api, watcher::Config::default()).default_backoff()
 }
 
 /// Keeps of an app's metadata what is used: a tenant can add 256 KiB of annotations, and more labels.
@@ -154,9 +171,27 @@ fn keep_of_metadata(metadata: &mut ObjectMeta, annotations: &[&str]) {
     }
 }
 
-/// Whether an app stands in for one that is not served: the schema allows no empty `corpIds`.
-pub fn is_stub(app: &DingTalkApp) -> bool {
-    app.spec.corp_ids.is_empty()
+/// The event with objects as they are to be handled: a stub in the place of one that cannot be
+/// decoded, or could not be until now and has to be read with its Secrets.
+fn supported<K: Stub>(
+    event: Event<Decoded<K>>,
+    decoded: impl FnOnce(&ObjectMeta, Option<&str>) -> bool,
+) -> Event<K>
+where
+    K: Resource,
+{
+    map_object(event, |object| match object {
+        Decoded::Object(mut object) => {
+            if decoded(object.meta(), None) {
+                object.strip();
+            }
+            object
+        }
+        Decoded::Unsupported(unsupported) => {
+            decoded(&unsupported.metadata, Some(&unsupported.error));
+            K::of_unsupported(*unsupported)
+        }
+    })
 }
 
 /// Takes note of an event; gives it on, without what is heavy of an app that is not served, and with
@@ -164,43 +199,101 @@ pub fn is_stub(app: &DingTalkApp) -> bool {
 fn admit(
     context: &Context,
     scope: Option<&str>,
-    event: watcher::Result<Event<DingTalkApp>>,
+    event: watcher::Result<Event<Decoded<DingTalkApp>>>,
 ) -> Vec<watcher::Result<Event<DingTalkApp>>> {
-    let Ok(mut event) = event else {
-        return vec![event];
+    let event = match event {
+        Ok(event) => event,
+        Err(error) => return vec![Err(error)],
     };
+    let mut event = supported(event, |metadata, error| {
+        context.index().app_decoded(&key_of(metadata), error)
+    });
     app_event(context, scope, &event);
     let mut index = context.index();
     let refused = index.newly_refused();
-    let is_init = matches!(event, Event::InitApply(_));
     let mut own = None;
     if let Event::Apply(app) | Event::InitApply(app) = &mut event {
         let key = app_ref(app);
         if index.refusal(&key).is_some() {
-            strip(app);
+            app.strip();
         }
         own = Some(key);
     }
     drop(index);
-    let others = refused
-        .into_iter()
-        .filter(|app| own.as_ref() != Some(&app_ref(app)))
-        .map(|app| match is_init {
-            true => Event::InitApply(app),
-            false => Event::Apply(app),
-        });
+    let others = refused.into_iter();
+    with_others(
+        event,
+        others.filter(|app| own.as_ref() != Some(&app_ref(app))),
+    )
+}
+
+/// The same for references; `listed` are those of a list that is under way.
+fn admit_references(
+    context: &Context,
+    scope: Option<&str>,
+    listed: &mut HashSet<ReferenceRef>,
+    event: watcher::Result<Event<Decoded<DingTalkTokenReference>>>,
+) -> Vec<watcher::Result<Event<DingTalkTokenReference>>> {
+    let event = match event {
+        Ok(event) => event,
+        Err(error) => return vec![Err(error)],
+    };
+    let mut index = context.index();
+    let mut event = supported(event, |metadata, error| {
+        index.reference_decoded(&key_of(metadata), error)
+    });
+    let mut forgotten = Vec::new();
+    let others = match &event {
+        Event::Apply(reference) => index.reference_applied(reference),
+        Event::InitApply(reference) => {
+            listed.insert(reference_ref(reference));
+            index.reference_applied(reference)
+        }
+        Event::Delete(reference) => {
+            forgotten.push(reference_ref(reference));
+            index.reference_deleted(&reference_ref(reference))
+        }
+        Event::Init => {
+            listed.clear();
+            Vec::new()
+        }
+        Event::InitDone => {
+            forgotten = index.references_gone(scope, listed);
+            *listed = HashSet::new();
+            let gone = forgotten.iter();
+            gone.flat_map(|key| index.reference_deleted(key)).collect()
+        }
+    };
+    if let Event::Apply(reference) | Event::InitApply(reference) = &mut event
+        && index.reference_refusal(&reference_ref(reference)).is_some()
+    {
+        reference.strip();
+    }
+    let refused = index.newly_refused_references();
+    drop(index);
+    for key in &forgotten {
+        context.forget_reference(key);
+    }
+    context.wake_references(others);
+    with_others(event, refused.into_iter())
+}
+
+/// An event, and the same for objects that it concerns, too.
+fn with_others<K>(
+    event: Event<K>,
+    others: impl Iterator<Item = K>,
+) -> Vec<watcher::Result<Event<K>>> {
+    let is_init = matches!(event, Event::InitApply(_));
+    let others = others.map(|object| match is_init {
+        true => Event::InitApply(object),
+        false => Event::Apply(object),
+    });
     std::iter::once(event).chain(others).map(Ok).collect()
 }
 
-/// Takes away what is heavy of an app that is not served.
-fn strip(app: &mut DingTalkApp) {
-    app.spec.corp_ids = Vec::new();
-    app.spec.target = Target::default();
-    app.spec.reference_grants = Vec::new();
-    app.spec.rollout_restart_targets = Vec::new();
-    if let Some(status) = &mut app.status {
-        status.corps = Vec::new();
-    }
+fn key_of<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectRef<K> {
+    ObjectRef::new(metadata.name.as_deref().unwrap_or_default())
+        .within(metadata.namespace.as_deref().unwrap_or_default())
 }
 
 fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>) {

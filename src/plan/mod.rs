@@ -57,7 +57,7 @@ pub use reference::{
     reference_notice, reference_status, reference_step,
 };
 pub use refresh::{Readers, Refresh, Unrefreshed, refreshes_pods};
-pub use refusal::{Bound, Refusal, refused_previous, refused_status};
+pub use refusal::{Bound, Refusal, refused_previous, refused_reference_status, refused_status};
 pub use restart::{Restart, restart_notice, restart_step};
 pub use schedule::{Lifetime, Schedule, jitter, renewal_at};
 pub use step::{Blocked, CredentialsSeen, Deletion, Settled, Step, TargetSeen, View, next_step};

@@ -92,7 +92,9 @@ const SECRET_WRITE_FAILED: &str = "SecretWriteFailed";
 const SECRET_TOO_LARGE: &str = "SecretTooLarge";
 const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
 const TARGET_METADATA_TOO_LARGE: &str = "TargetMetadataTooLarge";
-/// The app is one of those that its namespace has too many of.
+/// The object has a value that this version does not know.
+pub const UNSUPPORTED_SPEC: &str = "UnsupportedSpec";
+/// The object is one of those that its namespace has too many of.
 pub const NAMESPACE_LIMIT_EXCEEDED: &str = "NamespaceLimitExceeded";
 
 /// Every reason that the operator gives by itself, for the documentation and `explain`.
@@ -199,8 +201,13 @@ pub const LOCAL_REASONS: &[LocalReason] = &[
     },
     LocalReason {
         reason: NAMESPACE_LIMIT_EXCEEDED,
-        meaning: "the namespace has more apps, corpIds or larger specs than the operator serves; the oldest apps are served",
-        advice: "delete what is not needed, use another namespace, or raise --max-apps-per-namespace or --max-corps-per-namespace",
+        meaning: "the namespace has more apps, corpIds, references or larger specs than the operator serves; the oldest objects are served",
+        advice: "delete what is not needed, use another namespace, or raise --max-apps-per-namespace, --max-corps-per-namespace or --max-references-per-namespace",
+    },
+    LocalReason {
+        reason: UNSUPPORTED_SPEC,
+        meaning: "the object has a value that this version of the operator does not know, such as one of a newer version's; its Secrets stay as they are",
+        advice: "upgrade the operator, or write only what this version knows: see kubectl explain",
     },
     LocalReason {
         reason: super::reference::APP_NOT_FOUND,

@@ -22,7 +22,7 @@ impl Sandbox {
     }
 
     /// Starts a replica whose calls the stub knows by this host; waits until it leads or stands by.
-    async fn standing(&self, host: &str) -> Operator {
+    pub async fn standing(&self, host: &str) -> Operator {
         let replica = self.replica(&format!("global=http://{host}:{}", self.stub.port()));
         self.eventually("a replica that is ready", async || {
             let (status, _) = replica.health("/readyz").await?;
@@ -44,7 +44,7 @@ impl Sandbox {
     }
 
     /// Waits for the process to end by itself; gives whether it failed.
-    async fn until_ended(&self, replica: &mut Operator) -> bool {
+    pub async fn until_ended(&self, replica: &mut Operator) -> bool {
         let status = self
             .eventually("the end of the replica", async || replica.ended())
             .await;

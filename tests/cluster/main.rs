@@ -19,6 +19,7 @@ mod model;
 mod monitoring;
 mod neighbour;
 mod network;
+mod newer;
 mod order;
 mod ownership;
 mod people;

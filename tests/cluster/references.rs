@@ -1,6 +1,5 @@
 //! A token for other namespaces: only where both sides say so.
 
-
 use dingtalk_token_operator::api::{DingTalkApp, DingTalkTokenReference};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
@@ -13,10 +12,15 @@ const RENEW: &str = "dingtalk-token-operator.github.io/renew-requested-at";
 
 /// Namespace A with a ready app, and a namespace B; the operator serves both.
 async fn two_namespaces(name: &str) -> (Sandbox, Sandbox) {
+    two_namespaces_with(name, &[]).await
+}
+
+async fn two_namespaces_with(name: &str, flags: &[&str]) -> (Sandbox, Sandbox) {
     let mut a = Sandbox::without_operator(&format!("{name}-a"), shared_plane().await).await;
     let b = Sandbox::without_operator(&format!("{name}-b"), shared_plane().await).await;
     b.grant_to(&a).await;
-    a.start_operator(&["--watch-namespace", &b.namespace]);
+    let flags = [&["--watch-namespace", &b.namespace], flags].concat();
+    a.start_operator(&flags);
     a.ready_app("payroll").await;
     (a, b)
 }
@@ -294,4 +298,33 @@ impl Sandbox {
         });
         self.apply::<RoleBinding>("other-operator", binding).await;
     }
+}
+
+#[tokio::test]
+async fn the_youngest_references_of_a_namespace_wait_for_room_and_their_copies_stay() {
+    let (a, b) = two_namespaces_with("refer-room", &["--max-references-per-namespace=1"]).await;
+    grant(&a, &[&b.namespace]).await;
+    // By name, the youngest come first, and times have whole seconds.
+    refer(&a, &b, "z").await;
+    until_reason(&b, "z", "TokensValid").await;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    refer(&a, &b, "y").await;
+    let message = until_reason(&b, "y", "NamespaceLimitExceeded").await;
+    assert!(
+        message.contains("1 DingTalkTokenReferences (--max-references-per-namespace)"),
+        "{message}"
+    );
+    assert_eq!(b.token("y-token").await, None);
+    b.api::<DingTalkTokenReference>()
+        .delete("z", &DeleteParams::default())
+        .await
+        .expect("deleted");
+    until_reason(&b, "y", "TokensValid").await;
+    let copy = b.token("y-token").await;
+    assert!(copy.is_some());
+    a.renew("payroll").await;
+    b.eventually("a copy that follows", async || {
+        (b.token("y-token").await != copy).then_some(())
+    })
+    .await;
 }

@@ -1,13 +1,16 @@
-//! Which apps of a namespace are served: the oldest, as far as the namespace's bounds allow.
+//! Which objects of a namespace are served: the oldest that this version can decode, as far as the
+//! namespace's bounds allow.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use kube::runtime::reflector::{Lookup, ObjectRef};
 
-use super::AppRef;
 use crate::plan::{Bound, Refusal};
 
-/// The most that the specs of a namespace's apps may take, in bytes of JSON.
+/// The most that the specs of a namespace's objects of one kind may take, in bytes of JSON.
 pub const SPECS_MAX: usize = 8 << 20;
 
 /// The bounds of each namespace.
@@ -17,6 +20,8 @@ pub struct NamespaceLimits {
     pub apps: usize,
     /// The most organisations of all apps together.
     pub corps: usize,
+    /// The most references.
+    pub references: usize,
 }
 
 impl Default for NamespaceLimits {
@@ -24,11 +29,20 @@ impl Default for NamespaceLimits {
         Self {
             apps: usize::MAX,
             corps: usize::MAX,
+            references: usize::MAX,
         }
     }
 }
 
-/// What an app counts for.
+/// The bounds on the objects of one kind.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    objects: usize,
+    corps: usize,
+    too_many: fn(usize) -> Bound,
+}
+
+/// What an object counts for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
     /// Its organisations.
@@ -40,17 +54,26 @@ pub struct Load {
 /// The older goes first, on a tie that of the lower UID: the same after a restart, which lists by name.
 pub type Age = (Timestamp, String);
 
-#[derive(Default)]
-struct Namespace {
-    served: BTreeMap<Age, (AppRef, Load)>,
-    refused: BTreeMap<Age, (AppRef, Load)>,
+struct Namespace<Key> {
+    served: BTreeMap<Age, (Key, Load)>,
+    refused: BTreeMap<Age, (Key, Load)>,
     total: Load,
 }
 
-impl Namespace {
-    fn bound_past(&self, load: Load, limits: &NamespaceLimits) -> Option<Bound> {
-        if self.served.len() >= limits.apps {
-            Some(Bound::Apps(limits.apps))
+impl<Key> Default for Namespace<Key> {
+    fn default() -> Self {
+        Self {
+            served: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            total: Load::default(),
+        }
+    }
+}
+
+impl<Key: Clone> Namespace<Key> {
+    fn bound_past(&self, load: Load, limits: &Limits) -> Option<Bound> {
+        if self.served.len() >= limits.objects {
+            Some((limits.too_many)(limits.objects))
         } else if self.total.corps + load.corps > limits.corps {
             Some(Bound::Corps(limits.corps))
         } else if self.total.spec + load.spec > SPECS_MAX {
@@ -60,36 +83,36 @@ impl Namespace {
         }
     }
 
-    fn is_past(&self, limits: &NamespaceLimits) -> bool {
-        self.served.len() > limits.apps
+    fn is_past(&self, limits: &Limits) -> bool {
+        self.served.len() > limits.objects
             || self.total.corps > limits.corps
             || self.total.spec > SPECS_MAX
     }
 
-    fn serve(&mut self, age: Age, app: AppRef, load: Load) {
+    fn serve(&mut self, age: Age, key: Key, load: Load) {
         self.total.corps += load.corps;
         self.total.spec += load.spec;
-        self.served.insert(age, (app, load));
+        self.served.insert(age, (key, load));
     }
 
-    fn unserve(&mut self, age: &Age) -> Option<(AppRef, Load)> {
-        let (app, load) = self.served.remove(age)?;
+    fn unserve(&mut self, age: &Age) -> Option<(Key, Load)> {
+        let (key, load) = self.served.remove(age)?;
         self.total.corps -= load.corps;
         self.total.spec -= load.spec;
-        Some((app, load))
+        Some((key, load))
     }
 
-    /// Serves as many as there is room for; every app that is served is older than every one that is
-    /// not.
-    fn balance(&mut self, limits: &NamespaceLimits, moved: &mut Moved) {
+    /// Serves as many as there is room for; every object that is served is older than every one that
+    /// is not.
+    fn balance(&mut self, limits: &Limits, moved: &mut Moved<Key>) {
         while self.is_past(limits) {
             let Some((age, _)) = self.served.last_key_value() else {
                 break;
             };
             let age = age.clone();
-            if let Some((app, load)) = self.unserve(&age) {
-                moved.refused.push(app.clone());
-                self.refused.insert(age, (app, load));
+            if let Some((key, load)) = self.unserve(&age) {
+                moved.refused.push(key.clone());
+                self.refused.insert(age, (key, load));
             }
         }
         while let Some(entry) = self.refused.first_entry() {
@@ -97,73 +120,126 @@ impl Namespace {
             if self.bound_past(load, limits).is_some() {
                 break;
             }
-            if let Some((age, (app, load))) = self.refused.pop_first() {
-                moved.served.push(app.clone());
-                self.serve(age, app, load);
+            if let Some((age, (key, load))) = self.refused.pop_first() {
+                moved.served.push(key.clone());
+                self.serve(age, key, load);
             }
         }
     }
 }
 
-/// Apps that are served from now on, or no longer.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Moved {
+/// Objects that are served from now on, or no longer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Moved<Key> {
     /// Served from now on.
-    pub served: Vec<AppRef>,
+    pub served: Vec<Key>,
     /// No longer served.
-    pub refused: Vec<AppRef>,
+    pub refused: Vec<Key>,
+}
+
+impl<Key> Default for Moved<Key> {
+    fn default() -> Self {
+        Self {
+            served: Vec::new(),
+            refused: Vec::new(),
+        }
+    }
+}
+
+/// What an object is known by: its namespace counts it.
+pub trait Namespaced: Clone + Eq + Hash {
+    /// Its namespace.
+    fn namespace(&self) -> &str;
+}
+
+impl<K: Lookup<DynamicType = ()> + Clone> Namespaced for ObjectRef<K> {
+    fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or_default()
+    }
 }
 
 /// See the module.
-#[derive(Default)]
-pub struct Admission {
-    limits: NamespaceLimits,
-    namespaces: HashMap<String, Namespace>,
-    ages: HashMap<AppRef, Age>,
+pub struct Admission<Key> {
+    limits: Limits,
+    namespaces: HashMap<String, Namespace<Key>>,
+    ages: HashMap<Key, Age>,
+    unsupported: HashMap<Key, Arc<str>>,
 }
 
-impl Admission {
-    /// With these bounds.
-    pub fn new(limits: NamespaceLimits) -> Self {
+impl<Key: Namespaced> Admission<Key> {
+    /// Of apps.
+    pub fn of_apps(limits: NamespaceLimits) -> Self {
+        Self::new(Limits {
+            objects: limits.apps,
+            corps: limits.corps,
+            too_many: Bound::Apps,
+        })
+    }
+
+    /// Of references.
+    pub fn of_references(limits: NamespaceLimits) -> Self {
+        Self::new(Limits {
+            objects: limits.references,
+            corps: usize::MAX,
+            too_many: Bound::References,
+        })
+    }
+
+    fn new(limits: Limits) -> Self {
         Self {
             limits,
-            ..Self::default()
+            namespaces: HashMap::new(),
+            ages: HashMap::new(),
+            unsupported: HashMap::new(),
         }
     }
 
-    /// Counts an app, in place of what it counted for before; returns the others that this moves, and
-    /// itself if it moves.
-    pub fn put(&mut self, app: &AppRef, age: &Age, load: Load) -> Moved {
+    /// Takes note of whether an object can be decoded, or why not; returns whether it can be from now
+    /// on.
+    pub fn decoded(&mut self, key: &Key, error: Option<&str>) -> bool {
+        match error {
+            Some(error) => {
+                self.unsupported.insert(key.clone(), error.into());
+                false
+            }
+            None => self.unsupported.remove(key).is_some(),
+        }
+    }
+
+    /// Counts an object, in place of what it counted for before; returns the others that this moves,
+    /// and itself if it moves.
+    pub fn put(&mut self, key: &Key, age: &Age, load: Load) -> Moved<Key> {
         let mut moved = Moved::default();
-        let was_served = self.take(app);
-        let name = app.namespace.clone().unwrap_or_default();
+        let was_served = self.take(key);
+        let name = key.namespace().to_owned();
         let namespace = self.namespaces.entry(name).or_default();
-        self.ages.insert(app.clone(), age.clone());
+        self.ages.insert(key.clone(), age.clone());
         let oldest_refused = namespace.refused.first_key_value();
         if oldest_refused.is_some_and(|(oldest, _)| oldest < age) {
-            namespace.refused.insert(age.clone(), (app.clone(), load));
+            namespace.refused.insert(age.clone(), (key.clone(), load));
         } else {
-            namespace.serve(age.clone(), app.clone(), load);
+            namespace.serve(age.clone(), key.clone(), load);
         }
         namespace.balance(&self.limits, &mut moved);
         let is_served = namespace.served.contains_key(age);
         // It may have been moved back and forth here.
-        moved.served.retain(|other| other != app);
-        moved.refused.retain(|other| other != app);
+        moved.served.retain(|other| other != key);
+        moved.refused.retain(|other| other != key);
         match (was_served, is_served) {
-            (Some(false), true) => moved.served.push(app.clone()),
-            (Some(true) | None, false) => moved.refused.push(app.clone()),
+            (Some(false), true) => moved.served.push(key.clone()),
+            (Some(true) | None, false) => moved.refused.push(key.clone()),
             _ => {}
         }
         moved
     }
 
-    /// Forgets an app; returns the others that there is room for now.
-    pub fn remove(&mut self, app: &AppRef) -> Moved {
+    /// Forgets an object; returns the others that there is room for now.
+    pub fn remove(&mut self, key: &Key) -> Moved<Key> {
         let mut moved = Moved::default();
-        self.take(app);
-        self.ages.remove(app);
-        let name = app.namespace.as_deref().unwrap_or_default();
+        self.take(key);
+        self.ages.remove(key);
+        self.unsupported.remove(key);
+        let name = key.namespace();
         if let Some(namespace) = self.namespaces.get_mut(name) {
             namespace.balance(&self.limits, &mut moved);
             if namespace.served.is_empty() && namespace.refused.is_empty() {
@@ -173,22 +249,28 @@ impl Admission {
         moved
     }
 
-    /// Why an app is not served; `None` if it is, or is not known.
-    pub fn refusal(&self, app: &AppRef) -> Option<Refusal> {
-        let age = self.ages.get(app)?;
-        let name = app.namespace.as_deref().unwrap_or_default();
-        let namespace = self.namespaces.get(name)?;
+    /// Every object that is known, served or not.
+    pub fn known(&self) -> impl Iterator<Item = &Key> {
+        self.ages.keys()
+    }
+
+    /// Why an object is not served; `None` if it is, or is not known.
+    pub fn refusal(&self, key: &Key) -> Option<Refusal> {
+        if let Some(error) = self.unsupported.get(key) {
+            return Some(Refusal::UnsupportedSpec(Arc::clone(error)));
+        }
+        let age = self.ages.get(key)?;
+        let namespace = self.namespaces.get(key.namespace())?;
         namespace.refused.get(age)?;
         let (_, (_, first)) = namespace.refused.first_key_value()?;
         let bound = namespace.bound_past(*first, &self.limits)?;
-        Some(Refusal { bound })
+        Some(Refusal::PastBound(bound))
     }
 
-    /// Takes an app out without looking at the others; returns whether it was served.
-    fn take(&mut self, app: &AppRef) -> Option<bool> {
-        let age = self.ages.get(app)?;
-        let name = app.namespace.as_deref().unwrap_or_default();
-        let namespace = self.namespaces.get_mut(name)?;
+    /// Takes an object out without looking at the others; returns whether it was served.
+    fn take(&mut self, key: &Key) -> Option<bool> {
+        let age = self.ages.get(key)?;
+        let namespace = self.namespaces.get_mut(key.namespace())?;
         if namespace.unserve(age).is_some() {
             return Some(true);
         }
@@ -199,6 +281,7 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controller::index::AppRef;
 
     fn app(n: i64) -> AppRef {
         AppRef::new(&format!("app{n}")).within("hr")
@@ -213,13 +296,17 @@ mod tests {
         Load { corps, spec: 100 }
     }
 
-    fn refused(admission: &Admission, apps: impl Iterator<Item = i64>) -> Vec<i64> {
+    fn refused(admission: &Admission<AppRef>, apps: impl Iterator<Item = i64>) -> Vec<i64> {
         apps.filter(|n| admission.refusal(&app(*n)).is_some())
             .collect()
     }
 
-    fn with(apps: usize, corps: usize) -> Admission {
-        Admission::new(NamespaceLimits { apps, corps })
+    fn with(apps: usize, corps: usize) -> Admission<AppRef> {
+        Admission::of_apps(NamespaceLimits {
+            apps,
+            corps,
+            references: 0,
+        })
     }
 
     #[test]
@@ -230,8 +317,8 @@ mod tests {
                 admission.put(&app(n), &age(n), load(1));
             }
             assert_eq!(refused(&admission, 1..6), [4, 5], "{order:?}");
-            let bound = admission.refusal(&app(5)).map(|refusal| refusal.bound);
-            assert_eq!(bound, Some(Bound::Apps(3)));
+            let bound = admission.refusal(&app(5));
+            assert_eq!(bound, Some(Refusal::PastBound(Bound::Apps(3))));
         }
     }
 
@@ -260,8 +347,8 @@ mod tests {
         assert!(refused(&admission, 1..4).is_empty());
         let moved = admission.put(&app(1), &age(1), load(6));
         assert_eq!((moved.served, moved.refused), (vec![], vec![app(3)]));
-        let bound = admission.refusal(&app(3)).map(|refusal| refusal.bound);
-        assert_eq!(bound, Some(Bound::Corps(10)));
+        let bound = admission.refusal(&app(3));
+        assert_eq!(bound, Some(Refusal::PastBound(Bound::Corps(10))));
         let moved = admission.put(&app(1), &age(1), load(4));
         assert_eq!((moved.served, moved.refused), (vec![app(3)], vec![]));
         let heavy = Load {
@@ -270,8 +357,8 @@ mod tests {
         };
         let moved = admission.put(&app(9), &age(9), heavy);
         assert_eq!(moved.refused, [app(9)]);
-        let bound = admission.refusal(&app(9)).map(|refusal| refusal.bound);
-        assert_eq!(bound, Some(Bound::Specs(SPECS_MAX)));
+        let bound = admission.refusal(&app(9));
+        assert_eq!(bound, Some(Refusal::PastBound(Bound::Specs(SPECS_MAX))));
         assert_eq!(admission.put(&app(9), &age(9), load(0)).served, [app(9)]);
     }
 
@@ -299,8 +386,12 @@ mod tests {
     /// The same as counting a namespace anew after each change.
     #[test]
     fn it_is_what_a_recount_gives() {
-        let limits = NamespaceLimits { apps: 6, corps: 12 };
-        let mut admission = Admission::new(limits);
+        let limits = NamespaceLimits {
+            apps: 6,
+            corps: 12,
+            references: 0,
+        };
+        let mut admission = Admission::of_apps(limits);
         let mut apps: BTreeMap<Age, (i64, usize)> = BTreeMap::new();
         let mut state: u64 = 7;
         for _ in 0..3000 {

@@ -14,14 +14,15 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 
-use crate::api::{CredentialsSecretRef, DingTalkApp, DingTalkAppSpec, Layout, Target};
+use super::stub::Stub;
+use crate::api::{CredentialsSecretRef, DingTalkApp, DingTalkTokenReference, Layout};
 use crate::plan::{
     Claim, CredentialsSeen, ObjectVersion, Refusal, TARGETS_MAX, TargetMeta, TargetSeen, View,
     ownership, per_corp_name, wanted,
 };
 pub use admission::NamespaceLimits;
 use admission::{Admission, Age, Load, Moved};
-pub use names::{AppRef, ReferenceRef, app_ref, named};
+pub use names::{AppRef, ReferenceRef, app_ref, named, reference_ref};
 use names::{SecretRef, secret_ref};
 use references::Reference;
 pub use sharers::Candidate;
@@ -80,27 +81,17 @@ impl App {
         }
     }
 
-    /// What stands in the store for an app that is not served: its schema allows no empty `corpIds`.
+    /// What stands in the store for it while it is not served.
     fn stub(&self, key: &AppRef) -> DingTalkApp {
-        let spec = DingTalkAppSpec {
-            credentials_secret_ref: self.credentials.clone(),
-            corp_ids: Vec::new(),
-            site: self.site.clone(),
-            target: Target::default(),
-            renew_before: None,
-            reference_grants: Vec::new(),
-            rollout_restart_targets: Vec::new(),
-            suspend: false,
-        };
-        let mut app = DingTalkApp::new(&key.name, spec);
-        app.metadata.namespace.clone_from(&key.namespace);
-        app.metadata.uid = Some(self.uid.clone());
-        app.metadata.generation = self.generation;
-        app.metadata
-            .resource_version
-            .clone_from(&self.resource_version);
-        app.metadata.creation_timestamp = self.created.map(Time);
-        app
+        DingTalkApp::stub(ObjectMeta {
+            name: Some(key.name.clone()),
+            namespace: key.namespace.clone(),
+            uid: Some(self.uid.clone()),
+            generation: self.generation,
+            resource_version: self.resource_version.clone(),
+            creation_timestamp: self.created.map(Time),
+            ..ObjectMeta::default()
+        })
     }
 
     fn age(&self) -> Age {
@@ -140,7 +131,6 @@ enum Seen {
 type TokenName = (String, String, String);
 
 /// See the module.
-#[derive(Default)]
 pub struct Index {
     apps: HashMap<AppRef, App>,
     users: HashMap<SecretRef, Vec<AppRef>>,
@@ -150,20 +140,50 @@ pub struct Index {
     sharers: HashMap<TokenName, HashSet<AppRef>>,
     references: HashMap<ReferenceRef, Reference>,
     referrers: HashMap<AppRef, HashSet<ReferenceRef>>,
+    /// The references whose copies have this name, or one that begins with it and `-`.
+    copiers: HashMap<SecretRef, HashSet<ReferenceRef>>,
     listing: HashMap<Option<String>, HashSet<SecretRef>>,
     listing_apps: HashMap<Option<String>, HashSet<AppRef>>,
-    admission: Admission,
+    admission: Admission<AppRef>,
+    reference_admission: Admission<ReferenceRef>,
     newly_refused: Vec<AppRef>,
+    newly_refused_references: Vec<DingTalkTokenReference>,
     budgets: HashMap<String, usize>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self::new(NamespaceLimits::default())
+    }
 }
 
 impl Index {
     /// With these bounds for each namespace.
     pub fn new(limits: NamespaceLimits) -> Self {
         Self {
-            admission: Admission::new(limits),
-            ..Self::default()
+            apps: HashMap::new(),
+            users: HashMap::new(),
+            secrets: HashMap::new(),
+            uids: HashMap::new(),
+            owned: HashMap::new(),
+            sharers: HashMap::new(),
+            references: HashMap::new(),
+            referrers: HashMap::new(),
+            copiers: HashMap::new(),
+            listing: HashMap::new(),
+            listing_apps: HashMap::new(),
+            admission: Admission::of_apps(limits),
+            reference_admission: Admission::of_references(limits),
+            newly_refused: Vec::new(),
+            newly_refused_references: Vec::new(),
+            budgets: HashMap::new(),
         }
+    }
+
+    /// Takes note of whether an app can be decoded, or why not; returns whether it can be from now on,
+    /// and has to be read with its Secrets, which were not followed.
+    pub fn app_decoded(&mut self, key: &AppRef, error: Option<&str>) -> bool {
+        self.admission.decoded(key, error)
     }
 
     /// Takes note of an app; gives the others that this matters to: those that name its targets, for a
@@ -207,7 +227,7 @@ impl Index {
     }
 
     /// Follows what the namespace's bounds changed by `cause`; gives the other apps that moved.
-    fn follow(&mut self, cause: &AppRef, moved: Moved) -> Vec<AppRef> {
+    fn follow(&mut self, cause: &AppRef, moved: Moved<AppRef>) -> Vec<AppRef> {
         let mut others = moved.served;
         for app in moved.refused {
             self.newly_refused.push(app.clone());
@@ -316,7 +336,7 @@ impl Index {
     /// Every app and every reference.
     pub fn all(&self) -> (Vec<AppRef>, Vec<ReferenceRef>) {
         let apps = self.apps.keys().cloned().collect();
-        (apps, self.references.keys().cloned().collect())
+        (apps, self.reference_admission.known().cloned().collect())
     }
 
     /// Where an app's credentials are.

@@ -18,6 +18,12 @@ pub fn app_ref(app: &DingTalkApp) -> AppRef {
         .within(app.metadata.namespace.as_deref().unwrap_or_default())
 }
 
+/// The same for a `DingTalkTokenReference`.
+pub fn reference_ref(reference: &DingTalkTokenReference) -> ReferenceRef {
+    ReferenceRef::new(reference.metadata.name.as_deref().unwrap_or_default())
+        .within(reference.metadata.namespace.as_deref().unwrap_or_default())
+}
+
 /// The reference of a Secret.
 pub fn secret_ref(meta: &ObjectMeta) -> SecretRef {
     (

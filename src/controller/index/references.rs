@@ -2,12 +2,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
-use super::names::SecretRef;
+use super::admission::{Load, Moved};
+use super::names::{SecretRef, reference_ref};
 use super::{App, AppRef, Index, ReferenceRef, in_scope};
 use crate::api::{DingTalkTokenReference, Layout};
-use crate::plan::{CopySeen, Grant, ReferenceView, per_corp_name};
+use crate::controller::stub::Stub;
+use crate::plan::{CopySeen, Grant, ReferenceView, Refusal, per_corp_name};
 
 /// What is kept of a reference.
 pub(super) struct Reference {
@@ -15,16 +19,36 @@ pub(super) struct Reference {
     app: AppRef,
     target: String,
     namespace_uid: Option<String>,
+    /// What the stub that stands in for it while it is not served has of its metadata.
+    metadata: ObjectMeta,
 }
 
 impl Index {
-    /// Takes note of a reference.
-    pub fn reference_applied(&mut self, reference: &DingTalkTokenReference) {
-        let key = ReferenceRef::from_obj(reference);
+    /// Takes note of whether a reference can be decoded, or why not; returns whether it can be from now
+    /// on, and has to be read with its Secrets, which were not followed.
+    pub fn reference_decoded(&mut self, key: &ReferenceRef, error: Option<&str>) -> bool {
+        self.reference_admission.decoded(key, error)
+    }
+
+    /// Takes note of a reference; gives the others that are served or refused for it.
+    pub fn reference_applied(&mut self, reference: &DingTalkTokenReference) -> Vec<ReferenceRef> {
+        let key = reference_ref(reference);
         let uid = reference.uid().unwrap_or_default();
+        let metadata = &reference.metadata;
+        let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let age = (created.unwrap_or(Timestamp::MAX), uid.clone());
+        let load = Load {
+            corps: 0,
+            spec: serde_json::to_vec(&reference.spec).map_or(0, |spec| spec.len()),
+        };
+        let moved = self.reference_admission.put(&key, &age, load);
+        let others = self.follow_references(&key, moved);
         let old = self.references.get(&key).filter(|old| old.uid == uid);
         let namespace_uid = old.and_then(|old| old.namespace_uid.clone());
-        self.reference_deleted(&key);
+        self.unlink(&key);
+        if self.reference_refusal(&key).is_some() {
+            return others;
+        }
         let named = &reference.spec.app_ref;
         let app = AppRef::new(&named.name).within(&named.namespace);
         let new = Reference {
@@ -32,9 +56,72 @@ impl Index {
             app: app.clone(),
             target: reference.target_name(),
             namespace_uid,
+            metadata: ObjectMeta {
+                name: metadata.name.clone(),
+                namespace: metadata.namespace.clone(),
+                uid: metadata.uid.clone(),
+                resource_version: metadata.resource_version.clone(),
+                generation: metadata.generation,
+                creation_timestamp: metadata.creation_timestamp.clone(),
+                ..ObjectMeta::default()
+            },
         };
         self.referrers.entry(app).or_default().insert(key.clone());
+        let copies = (
+            key.namespace.clone().unwrap_or_default(),
+            new.target.clone(),
+        );
+        self.copiers.entry(copies).or_default().insert(key.clone());
         self.references.insert(key, new);
+        others
+    }
+
+    /// The names that a reference's copies have, or would have if the app grants them.
+    pub fn copies_of(&self, reference: &DingTalkTokenReference) -> Vec<String> {
+        let Some(entry) = self.references.get(&reference_ref(reference)) else {
+            return Vec::new();
+        };
+        match self.apps.get(&entry.app) {
+            Some(app) if app.layout == Layout::PerCorp => {
+                let corp_ids = app.corp_ids.iter();
+                corp_ids
+                    .map(|id| per_corp_name(&entry.target, id))
+                    .collect()
+            }
+            Some(_) => vec![entry.target.clone()],
+            None => Vec::new(),
+        }
+    }
+
+    /// Why a reference is not served; `None` if it is, or is not known.
+    pub fn reference_refusal(&self, key: &ReferenceRef) -> Option<Refusal> {
+        self.reference_admission.refusal(key)
+    }
+
+    /// What stands in the store for the references that are not served since this was asked last.
+    pub fn newly_refused_references(&mut self) -> Vec<DingTalkTokenReference> {
+        std::mem::take(&mut self.newly_refused_references)
+    }
+
+    /// Follows what the namespace's bounds changed by `cause`; gives the other references that moved.
+    fn follow_references(
+        &mut self,
+        cause: &ReferenceRef,
+        moved: Moved<ReferenceRef>,
+    ) -> Vec<ReferenceRef> {
+        let mut others = moved.served;
+        for key in moved.refused {
+            if key == *cause {
+                continue;
+            }
+            if let Some(reference) = self.unlink(&key) {
+                let stub = DingTalkTokenReference::stub(reference.metadata);
+                self.newly_refused_references.push(stub);
+            }
+            others.push(key);
+        }
+        others.retain(|other| other != cause);
+        others
     }
 
     /// Takes note of the UID of a reference's namespace; gives the app that is to record it.
@@ -62,17 +149,33 @@ impl Index {
             .collect()
     }
 
-    /// Forgets a reference.
-    pub fn reference_deleted(&mut self, key: &ReferenceRef) {
-        let Some(reference) = self.references.remove(key) else {
-            return;
-        };
+    /// Forgets a reference; gives the others that there is room for now.
+    pub fn reference_deleted(&mut self, key: &ReferenceRef) -> Vec<ReferenceRef> {
+        let moved = self.reference_admission.remove(key);
+        let others = self.follow_references(key, moved);
+        self.unlink(key);
+        others
+    }
+
+    fn unlink(&mut self, key: &ReferenceRef) -> Option<Reference> {
+        let reference = self.references.remove(key)?;
         if let Some(referrers) = self.referrers.get_mut(&reference.app) {
             referrers.remove(key);
             if referrers.is_empty() {
                 self.referrers.remove(&reference.app);
             }
         }
+        let copies = (
+            key.namespace.clone().unwrap_or_default(),
+            reference.target.clone(),
+        );
+        if let Some(copiers) = self.copiers.get_mut(&copies) {
+            copiers.remove(key);
+            if copiers.is_empty() {
+                self.copiers.remove(&copies);
+            }
+        }
+        Some(reference)
     }
 
     /// The references of `scope` that are not in `listed`.
@@ -81,7 +184,7 @@ impl Index {
         scope: Option<&str>,
         listed: &HashSet<ReferenceRef>,
     ) -> Vec<ReferenceRef> {
-        let known = self.references.keys();
+        let known = self.reference_admission.known();
         known
             .filter(|key| in_scope(scope, key.namespace.as_deref()) && !listed.contains(key))
             .cloned()
@@ -127,12 +230,11 @@ impl Index {
         namespace: &'a str,
         name: &'a str,
     ) -> impl Iterator<Item = &'a ReferenceRef> {
-        let is_copy = move |(key, reference): &(&ReferenceRef, &Reference)| {
-            let rest = name.strip_prefix(reference.target.as_str());
-            key.namespace.as_deref() == Some(namespace)
-                && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-        };
-        self.references.iter().filter(is_copy).map(|(key, _)| key)
+        let ends = name.match_indices('-').map(|(end, _)| end);
+        let targets = ends.chain([name.len()]).map(|end| &name[..end]);
+        targets
+            .filter_map(move |target| self.copiers.get(&(namespace.to_owned(), target.to_owned())))
+            .flatten()
     }
 
     /// What is seen for a reference; `None` where it is gone or was recreated.
@@ -140,7 +242,7 @@ impl Index {
         &'a self,
         reference: &'a DingTalkTokenReference,
     ) -> Option<ReferenceView<'a>> {
-        let key = ReferenceRef::from_obj(reference);
+        let key = reference_ref(reference);
         let uid = reference.metadata.uid.as_deref().unwrap_or_default();
         let entry = self.references.get(&key).filter(|entry| entry.uid == uid)?;
         if self.refusal(&entry.app).is_some() {

@@ -107,7 +107,7 @@ fn what_carries_our_label_has_a_budget_and_what_an_app_names_comes_outside_it() 
 fn an_app_that_is_refused_names_nothing_and_leaves_a_stub() {
     let mut index = Index::new(NamespaceLimits {
         apps: 2,
-        corps: usize::MAX,
+        ..NamespaceLimits::default()
     });
     let apps = [
         app("a", "u3", 3, "token-a"),
@@ -381,7 +381,7 @@ fn a_grant_is_given_to_a_namespace_of_one_uid() {
         "spec": {"appRef": {"namespace": "hr", "name": "payroll"}},
     }))
     .expect("a reference");
-    let key = ReferenceRef::from_obj(&reference);
+    let key = reference_ref(&reference);
     let mut payroll = app("payroll", "u1", 1, "token");
     let mut index = Index::default();
     index.app_applied(&payroll);
@@ -433,4 +433,64 @@ fn a_grant_is_given_to_a_namespace_of_one_uid() {
         namespace: "web".into(),
     }];
     assert_eq!(granted_namespaces(&payroll, &pruned, &asking), [of("n2")]);
+}
+
+#[test]
+fn references_past_the_bound_name_nothing_and_leave_a_stub() {
+    use crate::api::DingTalkTokenReference;
+    use crate::controller::stub::Stub;
+    let mut index = Index::new(NamespaceLimits {
+        references: 1,
+        ..NamespaceLimits::default()
+    });
+    let reference = |name: &str, created: i64| -> DingTalkTokenReference {
+        let mut reference: DingTalkTokenReference = serde_json::from_value(serde_json::json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
+            "kind": "DingTalkTokenReference",
+            "metadata": {"name": name, "namespace": "web", "uid": name},
+            "spec": {"appRef": {"namespace": "hr", "name": "payroll"}, "target": {"name": format!("copy-{name}")}},
+        }))
+        .expect("a reference");
+        let created = Timestamp::from_second(created).expect("a time");
+        reference.metadata.creation_timestamp = Some(Time(created));
+        reference
+    };
+    let (older, younger) = (reference("a", 1), reference("b", 2));
+    let (older_key, younger_key) = (reference_ref(&older), reference_ref(&younger));
+    let copies = |index: &Index, name: &str| index.copiers("web", name).count();
+    assert!(index.reference_applied(&younger).is_empty());
+    assert_eq!(copies(&index, "copy-b"), 1);
+    assert_eq!(copies(&index, "copy-b-ding1"), 1, "of layout PerCorp");
+    assert_eq!(copies(&index, "copy-bb"), 0);
+    assert_eq!(index.reference_applied(&older), [younger_key.clone()]);
+    let stubs = index.newly_refused_references();
+    assert!(stubs.len() == 1 && stubs[0].is_stub());
+    assert!(index.reference_refusal(&younger_key).is_some());
+    assert_eq!((copies(&index, "copy-a"), copies(&index, "copy-b")), (1, 0));
+    let gone = index.references_gone(None, &HashSet::from([older_key.clone()]));
+    assert_eq!(gone, [younger_key.clone()], "refused ones are known");
+    assert_eq!(index.reference_deleted(&older_key), [younger_key.clone()]);
+    assert!(index.reference_refusal(&younger_key).is_none());
+    index.reference_deleted(&younger_key);
+    assert!(index.references.is_empty() && index.copiers.is_empty() && index.referrers.is_empty());
+}
+
+#[test]
+fn an_object_that_cannot_be_decoded_is_not_served_until_it_can() {
+    let mut index = Index::default();
+    let app = app("payroll", "u1", 1, "token");
+    let key = app_ref(&app);
+    assert!(!index.app_decoded(&key, None));
+    index.app_applied(&app);
+    assert_eq!(index.refusal(&key), None);
+    assert!(!index.app_decoded(&key, Some("spec: no")));
+    index.app_applied(&app);
+    let refusal = index.refusal(&key);
+    assert_eq!(refusal, Some(Refusal::UnsupportedSpec("spec: no".into())));
+    assert!(index.apps[&key].targets.is_empty(), "it names nothing");
+    assert!(index.app_decoded(&key, None), "it is to be read anew");
+    assert_eq!(index.refusal(&key), None);
+    index.app_decoded(&key, Some("spec: no"));
+    index.app_deleted(&key);
+    assert!(!index.app_decoded(&key, None), "forgotten with its object");
 }

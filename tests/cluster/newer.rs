@@ -1,0 +1,159 @@
+//! Objects that a newer version of the CRDs let in: this version cannot decode them.
+
+use dingtalk_token_operator::api::DingTalkApp;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Plane, Sandbox, condition};
+
+/// How many apps go on beside the one that cannot be decoded.
+const OTHERS: usize = 50;
+
+/// The CRD of a version that knows one more deletion policy.
+async fn newer_crd(sandbox: &Sandbox) {
+    let crds: Api<CustomResourceDefinition> = Api::all(sandbox.client.clone());
+    let name = "dingtalkapps.dingtalk-token-operator.github.io";
+    let policy = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/target\
+                  /properties/deletionPolicy/enum/-";
+    let newer = json!([{"op": "add", "path": policy, "value": "Archive"}]);
+    let newer: Patch<()> = Patch::Json(serde_json::from_value(newer).expect("a patch"));
+    crds.patch(name, &PatchParams::default(), &newer)
+        .await
+        .expect("a newer CRD");
+}
+
+/// Not by our types, which do not know the value.
+async fn patch_app(sandbox: &Sandbox, name: &str, patch: &Value) -> Option<Value> {
+    let path = format!(
+        "/apis/dingtalk-token-operator.github.io/v1alpha1/namespaces/{}/dingtalkapps/{name}",
+        sandbox.namespace
+    );
+    let request = http::Request::patch(path)
+        .header("content-type", "application/merge-patch+json")
+        .body(patch.to_string().into_bytes())
+        .expect("a request");
+    sandbox.client.request::<Value>(request).await.ok()
+}
+
+async fn read_app(sandbox: &Sandbox, name: &str) -> Value {
+    patch_app(sandbox, name, &json!({})).await.expect("an app")
+}
+
+async fn until_unsupported(sandbox: &Sandbox) -> Value {
+    sandbox
+        .eventually("UnsupportedSpec", async || {
+            let app = read_app(sandbox, "odd").await;
+            let conditions = app["status"]["conditions"].as_array()?;
+            let says_so = |it: &Value| it["reason"] == "UnsupportedSpec";
+            conditions.iter().all(says_so).then_some(app)
+        })
+        .await
+}
+
+async fn renew_all(sandbox: &Sandbox, request: &str) {
+    let asked = json!({"metadata": {"annotations":
+        {"dingtalk-token-operator.github.io/renew-requested-at": request}}});
+    for n in 0..OTHERS {
+        sandbox
+            .merge::<DingTalkApp>(&format!("other{n}"), asked.clone())
+            .await;
+    }
+    for n in 0..OTHERS {
+        sandbox
+            .until("renewed", &format!("other{n}"), |app| {
+                let handled = app.status.as_ref()?.last_handled_renew_request.as_deref();
+                (handled == Some(request)).then_some(())
+            })
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn one_object_that_cannot_be_decoded_keeps_its_secret_and_holds_up_nobody() {
+    let plane = Plane::start().await;
+    let sandbox = Sandbox::without_operator("newer", &plane).await;
+    newer_crd(&sandbox).await;
+    let corps: Vec<String> = (0..OTHERS).map(|n| format!("other{n}")).collect();
+    let mut names: Vec<&str> = corps.iter().map(String::as_str).collect();
+    names.push("ding1");
+    sandbox.stub.register(CLIENT_ID, CLIENT_SECRET, &names);
+    let mut first = sandbox.standing("127.0.0.1").await;
+    sandbox.ready_app("odd").await;
+    let credentials = json!({"name": "odd-credentials"});
+    for corp_id in &corps {
+        let spec = json!({"corpIds": [corp_id], "credentialsSecretRef": credentials});
+        sandbox.app_with(corp_id, spec).await;
+    }
+    for corp_id in &corps {
+        sandbox.until_ready(corp_id).await;
+    }
+    let before = sandbox.data("odd-token").await.expect("a token");
+
+    // By watch.
+    let archive = json!({"spec": {"target": {"deletionPolicy": "Archive"}}});
+    sandbox
+        .eventually("the newer value", async || {
+            patch_app(&sandbox, "odd", &archive).await
+        })
+        .await;
+    let odd = until_unsupported(&sandbox).await;
+    let message = odd["status"]["conditions"][0]["message"].as_str();
+    let message = message.expect("a message");
+    for part in [
+        "spec.target.deletionPolicy",
+        "Archive",
+        "upgrade the operator",
+    ] {
+        assert!(message.contains(part), "{part} in {message}");
+    }
+    assert_eq!(
+        odd["status"]["corps"][0]["corpId"], "ding1",
+        "what the other version wrote stays"
+    );
+    renew_all(&sandbox, "by watch").await;
+
+    // By list, as a standby that takes over, and told once.
+    let standby = sandbox.standing("localhost").await;
+    first.signal("TERM");
+    sandbox.until_ended(&mut first).await;
+    sandbox
+        .eventually("a leader", async || {
+            standby.log().contains("leading").then_some(())
+        })
+        .await;
+    renew_all(&sandbox, "by list").await;
+    assert!(!standby.log().contains("watch failed"), "{}", standby.log());
+    let again = read_app(&sandbox, "odd").await;
+    assert_eq!(again["status"], odd["status"]);
+    assert_eq!(
+        again["metadata"]["resourceVersion"], odd["metadata"]["resourceVersion"],
+        "no write without a change"
+    );
+    assert_eq!(sandbox.data("odd-token").await, Some(before.clone()));
+    let calls = sandbox.stub.calls("ding1").len();
+    assert_eq!(calls, 1, "nothing was fetched for it");
+
+    // Rolled back, it goes on where it was.
+    let delete = json!({"spec": {"target": {"deletionPolicy": "Delete"}}});
+    patch_app(&sandbox, "odd", &delete).await.expect("patched");
+    sandbox.until_renewed("odd").await;
+    sandbox
+        .until("no Stalled", "odd", |app| {
+            condition(app, "Stalled", "True").is_none().then_some(())
+        })
+        .await;
+    assert_eq!(sandbox.data("odd-token").await, Some(before));
+    assert_eq!(sandbox.stub.calls("ding1").len(), calls);
+    sandbox.renew("odd").await;
+    sandbox
+        .eventually("a renewal", async || {
+            (sandbox.stub.calls("ding1").len() > calls).then_some(())
+        })
+        .await;
+    let secret: Secret = sandbox.api().get("odd-token").await.expect("a Secret");
+    assert_eq!(secret.owner_references().len(), 1);
+    standby.signal("TERM");
+}
