@@ -7,6 +7,7 @@ mod image;
 mod manifests;
 mod sbom;
 mod simulate;
+mod surface;
 mod test;
 
 use std::ffi::OsString;
@@ -45,7 +46,7 @@ enum Command {
     /// The part of `e2e` that runs in the node's network.
     #[command(hide = true)]
     E2eScenario { folder: std::path::PathBuf },
-    /// Write what is generated: crds/, and the README's table of reasons.
+    /// Write what is generated: crds/, deploy/, the README's table of reasons, and the lists in api/.
     Manifests {
         /// Only say whether they are up to date.
         #[arg(long)]

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::chart::{CHART, chart};
 use crate::image::check_images;
+use crate::surface::{Difference, Line, difference, lists, text};
 use crate::{Failure, root};
 
 const README: &str = "README.md";
@@ -112,7 +113,35 @@ pub(crate) fn run(check: bool) -> Result<ExitCode, Failure> {
     let table = reasons_markdown();
     let generated = format!("{before}{BEGIN}\n\n{table}\n{END}{after}");
     update(README, &generated, "the tables of reasons", check)?;
+    for (name, lines) in lists()? {
+        record(name, &lines, check)?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The release line in which names may still be taken away.
+const UNSETTLED: &str = "0.1.";
+
+/// Records a list of names that others rely on, unless that breaks a promise.
+fn record(name: &str, lines: &[Line], check: bool) -> Result<(), Failure> {
+    let path = format!("api/{name}");
+    let recorded = fs::read_to_string(root().join(&path)).unwrap_or_default();
+    let Difference { additions, breaks } = difference(&recorded, lines);
+    if !breaks.is_empty() && (check || !env!("CARGO_PKG_VERSION").starts_with(UNSETTLED)) {
+        return Err(format!(
+            "{path}: breaks what others rely on, which no release after 0.1 may do (docs/compatibility.md):\n{}",
+            breaks.join("\n")
+        )
+        .into());
+    }
+    if check && !additions.is_empty() {
+        return Err(format!(
+            "{path} lacks additions: run `cargo xtask manifests` and commit it:\n{}",
+            additions.join("\n")
+        )
+        .into());
+    }
+    update(&path, &text(lines), "the code", check)
 }
 
 fn update(name: &str, generated: &str, source: &str, check: bool) -> Result<(), Failure> {

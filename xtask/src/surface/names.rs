@@ -1,0 +1,51 @@
+//! Names that are constants or variants in the code.
+
+use std::fs;
+
+use super::Line;
+use crate::{Failure, root};
+
+/// Where constants of a prefix are, and what they are.
+const CONSTANTS: [(&str, &str, &str); 4] = [
+    ("src/api/names.rs", "LABEL_", "label"),
+    ("src/api/names.rs", "ANNOTATION_", "annotation"),
+    ("src/api/names.rs", "KEY_", "key"),
+    ("src/api/status.rs", "CONDITION_", "condition"),
+];
+
+/// From the source itself: a constant that is added cannot be left out.
+pub(super) fn lines() -> Result<Vec<Line>, Failure> {
+    let mut lines = Vec::new();
+    for (path, prefix, what) in CONSTANTS {
+        let source = fs::read_to_string(root().join(path))?;
+        let found = constants(&source, prefix);
+        if found.is_empty() {
+            return Err(format!("{path} has no constant {prefix}…").into());
+        }
+        lines.extend(found.iter().map(|value| Line::has(what, value)));
+    }
+    Ok(lines)
+}
+
+fn constants(source: &str, prefix: &str) -> Vec<String> {
+    let declarations = source.split("pub const ").skip(1);
+    let declared = declarations.filter(|declaration| declaration.starts_with(prefix));
+    declared
+        .filter_map(|declaration| {
+            let (_, value) = declaration.split_once('"')?;
+            let (value, _) = value.split_once('"')?;
+            Some(value.to_owned())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_are_found_however_they_are_wrapped() {
+        let source = "pub const KEY_A: &str = \"a\";\npub const KEY_B: &str =\n    \"b\";\npub const X: &str = \"x\";";
+        assert_eq!(constants(source, "KEY_"), ["a", "b"]);
+    }
+}
