@@ -31,4 +31,5 @@ mod references;
 mod refresh;
 mod sharing;
 mod spec;
+mod version_step;
 mod writes;

@@ -324,10 +324,15 @@ impl Sandbox {
 
     /// The operator's way to the API server from now on.
     pub fn reach_api_server_through(&self, port: u16) {
+        self.reach_api_server_at(&format!("https://127.0.0.1:{port}"));
+    }
+
+    /// The same, as a URL.
+    pub fn reach_api_server_at(&self, url: &str) {
         let path = self.operator_kubeconfig();
         let text = fs::read(&path).expect("a kubeconfig");
         let mut kubeconfig: Value = serde_json::from_slice(&text).expect("JSON");
-        kubeconfig["clusters"][0]["cluster"]["server"] = format!("https://127.0.0.1:{port}").into();
+        kubeconfig["clusters"][0]["cluster"]["server"] = url.into();
         fs::write(&path, kubeconfig.to_string()).expect("written");
     }
 
