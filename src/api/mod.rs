@@ -1,11 +1,13 @@
 //! The resources: what users write and what the operator reports.
 
+mod cause;
 mod definitions;
 mod names;
 mod reference;
 mod spec;
 mod status;
 
+pub use cause::Cause;
 pub use definitions::definitions;
 pub use names::*;
 pub use reference::*;

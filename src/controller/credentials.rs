@@ -9,6 +9,7 @@ use super::cluster::ClusterError;
 use super::fetcher::Job;
 use super::reconcile::Reconciler;
 use super::sharing::{Shared, Wish};
+use crate::api::Cause;
 use crate::dingtalk::{Call, Credentials, CredentialsId};
 use crate::plan::{
     CREDENTIALS_INVALID, CREDENTIALS_KEY_MISSING, CREDENTIALS_NOT_FOUND, CREDENTIALS_UNREADABLE,
@@ -125,7 +126,7 @@ impl Reconciler<'_> {
             };
             due(&view, &mut self.memory(), Timestamp::now())
         };
-        for corp_id in &due {
+        for (corp_id, cause) in &due {
             let since = self.minted_at(corp_id);
             if !self.is_asked_to_renew(corp_id)
                 && let Some(shared) = self.context.shared_token(&wish(corp_id), since).await
@@ -133,7 +134,7 @@ impl Reconciler<'_> {
                 self.adopt(corp_id, shared, &known);
                 continue;
             }
-            self.queue_fetch(corp_id.clone(), &credentials, &known);
+            self.queue_fetch(corp_id.clone(), *cause, &credentials, &known);
         }
     }
 
@@ -191,6 +192,7 @@ impl Reconciler<'_> {
     fn queue_fetch(
         &self,
         corp_id: String,
+        cause: Cause,
         credentials: &Arc<Credentials>,
         known: &KnownCredentials,
     ) {
@@ -209,6 +211,7 @@ impl Reconciler<'_> {
             credentials: known.version.clone(),
             reference: known.reference.clone(),
             fingerprint: known.fingerprint,
+            cause,
             generation: self.app.metadata.generation,
             request: renew_request(self.app).map(str::to_owned),
             renew_before: self.app.spec.renew_before(),

@@ -9,13 +9,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::index::{AppRef, named};
+use super::index::AppRef;
 use super::{Context, Remembered};
 use crate::dingtalk::{
     self, AccessToken, Answer, Call, Credentials, Failure, Heard, Rank, Rates, Scheduler, Started,
 };
 use crate::operator::Moment;
-use crate::plan::Minting;
+use crate::plan::{Minting, lifetime, whole_seconds};
 
 /// A site's clock that differs by more is reported: certificates and expiries depend on it.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
@@ -176,11 +176,12 @@ fn finish(
             }
             context.metrics.minted(&call.namespace, &job.app.name);
             context.metrics.attempt(None);
-            log(&job, None);
+            let expires_at = lifetime(requested_at, minted.expires_in).expires_at;
             let result = Ok(minted);
             context.share(&job, &result, requested_at);
             if let Ok(minted) = result {
-                context.record_success(&job, minted, requested_at);
+                let value_changed = context.record_success(&job, minted, requested_at);
+                log_success(&job, expires_at, value_changed);
             }
             context.wake(&job.app);
         }
@@ -192,7 +193,7 @@ fn finish(
                 is_site_down,
             } = scheduler.failed(&call, failure, job.failing_since, now);
             context.metrics.attempt(Some(failure.reason.as_str()));
-            log(&job, Some(&failure));
+            log_failure(&job, &failure);
             for (_, job) in rejected_too {
                 Context::record_failure(&job, failure.clone(), false);
                 context.wake(&job.app);
@@ -204,22 +205,35 @@ fn finish(
     }
 }
 
-fn log(job: &Job, failure: Option<&Failure>) {
-    let app = named(&job.app);
-    let corp_id = &job.minting.corp_id;
-    match failure {
-        None => info!(%app, corp_id, "token fetched"),
-        Some(failure) => warn!(
-            %app,
-            corp_id,
-            reason = failure.reason.as_str(),
-            code = failure.code,
-            http_status = failure.http_status,
-            request_id = failure.request_id,
-            message = failure.message,
-            "token not fetched"
-        ),
-    }
+fn log_success(job: &Job, expires_at: Timestamp, value_changed: bool) {
+    let former = job.expires_at.map(whole_seconds);
+    info!(
+        namespace = job.app.namespace,
+        name = job.app.name,
+        corp_id = job.minting.corp_id,
+        site = job.minting.site,
+        cause = job.minting.cause.as_str(),
+        former_expires_at = former.map(tracing::field::display),
+        expires_at = %whole_seconds(expires_at),
+        value_changed,
+        "token fetched"
+    );
+}
+
+fn log_failure(job: &Job, failure: &Failure) {
+    warn!(
+        namespace = job.app.namespace,
+        name = job.app.name,
+        corp_id = job.minting.corp_id,
+        site = job.minting.site,
+        cause = job.minting.cause.as_str(),
+        reason = failure.reason.as_str(),
+        code = failure.code,
+        http_status = failure.http_status,
+        request_id = failure.request_id,
+        message = failure.message,
+        "token fetch failed"
+    );
 }
 
 fn report_clock(context: &Context, site: &str, answer: &Answer) {

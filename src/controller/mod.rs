@@ -255,8 +255,8 @@ impl Context {
         }
     }
 
-    /// Records a token that was fetched.
-    fn record_success(&self, job: &Job, minted: Minted, requested_at: Timestamp) {
+    /// Records a token that was fetched. Returns whether its value is new.
+    fn record_success(&self, job: &Job, minted: Minted, requested_at: Timestamp) -> bool {
         let index = self.index();
         let corp_id = &job.minting.corp_id;
         let target = index.target_of(&job.app, corp_id);
@@ -264,7 +264,7 @@ impl Context {
         if memory.awaits(corp_id, job.minting.id) {
             memory.corp(corp_id).minting = None;
         }
-        memory.minted(&job.minting, minted, requested_at, target, Timestamp::now());
+        memory.minted(&job.minting, minted, requested_at, target, Timestamp::now())
     }
 
     /// Records a fetch that failed.

@@ -15,7 +15,7 @@ use super::cluster::ClusterError;
 use super::index::{AppRef, app_ref, named};
 use super::stub::Stub;
 use super::{Context, Remembered};
-use crate::api::{DingTalkApp, DingTalkAppStatus, MANAGER};
+use crate::api::{Cause, DingTalkApp, DingTalkAppStatus, MANAGER};
 use crate::dingtalk::Redactor;
 use crate::operator::TokenTimes;
 use crate::plan::{
@@ -112,7 +112,11 @@ impl Reconciler<'_> {
                 Step::DeleteTarget { name, version, why } => {
                     self.delete_target(&name, &version, why).await
                 }
-                Step::Write { write, repair } => self.write(&write, repair).await,
+                Step::Write {
+                    write,
+                    repair,
+                    cause,
+                } => self.write(&write, repair, cause).await,
                 Step::Settle(settled) => return self.settle(&settled, now).await,
             };
             if let Err(error) = done {
@@ -130,13 +134,14 @@ impl Reconciler<'_> {
         if let Step::Write {
             write,
             repair: false,
+            cause,
         } = step
         {
             let written = self.context.cluster.write_secret(&self.namespace, &write);
             let name = write.name.as_str();
             match written.await {
                 Ok(metadata) => {
-                    info!(app = %named(&self.key), secret = name, "wrote the token that was in hand when the Lease was lost");
+                    self.log_write(&write, cause);
                     let version = ObjectVersion::of(&metadata);
                     self.seen(metadata);
                     let generation = self.app.metadata.generation;
@@ -222,7 +227,7 @@ impl Reconciler<'_> {
     }
 
     /// (client) Writes a target.
-    async fn write(&self, write: &Write, repair: bool) -> Result<(), ClusterError> {
+    async fn write(&self, write: &Write, repair: bool, cause: Cause) -> Result<(), ClusterError> {
         let generation = self.app.metadata.generation;
         let name = write.name.as_str();
         let (now, started) = (Timestamp::now(), Instant::now());
@@ -236,6 +241,7 @@ impl Reconciler<'_> {
             .secret_write(written.is_ok(), started.elapsed());
         match written {
             Ok(metadata) => {
+                self.log_write(write, cause);
                 let version = ObjectVersion::of(&metadata);
                 self.seen(metadata);
                 let mut memory = self.memory();
@@ -271,6 +277,20 @@ impl Reconciler<'_> {
                 Ok(())
             }
         }
+    }
+
+    fn log_write(&self, write: &Write, cause: Cause) {
+        let expiries = write.recorded.tokens.iter();
+        let expires_at = expiries.map(|token| token.lifetime.expires_at).min();
+        info!(
+            namespace = self.namespace,
+            name = self.key.name,
+            secret = write.name,
+            cause = cause.as_str(),
+            tokens = write.recorded.tokens.len(),
+            expires_at = expires_at.map(tracing::field::display),
+            "Secret written"
+        );
     }
 
     /// (client) Looks at the Secret under a name, which is not as it was thought to be.

@@ -9,7 +9,7 @@ use super::renewals::{Renewals, Repeated};
 use super::schedule::{FETCH_FLOOR, Schedule, jitter};
 use super::token::lifetime;
 use super::{Held, KnownCredentials, Lifetime, ObjectVersion, TokenRecord};
-use crate::api::CredentialsSecretRef;
+use crate::api::{Cause, CredentialsSecretRef};
 use crate::dingtalk::{Class, Failure, Fingerprint, Minted, Rank};
 
 /// Expiries this close are the same expiry, seen through two round trips.
@@ -52,6 +52,8 @@ pub struct Minting {
     pub reference: CredentialsSecretRef,
     /// What tells them from others.
     pub fingerprint: Fingerprint,
+    /// Why.
+    pub cause: Cause,
     /// The generation of the spec that asked for it.
     pub generation: Option<i64>,
     /// The request for renewal that it answers.
@@ -99,6 +101,10 @@ pub struct Corp {
     pub held: Option<Held>,
     /// Whether this process fetched it, for whichever app; else it was read from a Secret.
     pub is_fetched: bool,
+    /// Why this process fetched it or took it over from another app.
+    pub renewal_cause: Option<Cause>,
+    /// Whether it ever had a token, as far as is known.
+    pub had_token: bool,
     /// The fetch under way.
     pub minting: Option<Minting>,
     /// Attempts that fail.
@@ -198,6 +204,11 @@ impl Corp {
         }
     }
 
+    /// Whether the last attempt failed, in this process or in a former one.
+    pub fn has_failed(&self) -> bool {
+        self.failing.is_some() || self.former_failure.is_some()
+    }
+
     /// Whether the next fetch is an ordinary renewal, which may be made a little earlier.
     pub fn is_renewal(&self) -> bool {
         self.retry.is_none() && self.renewals == Renewals::Usual
@@ -269,6 +280,7 @@ impl Corp {
         };
         self.hold(held, Some(minting.fingerprint));
         self.is_fetched = true;
+        self.renewal_cause = Some(minting.cause);
         if !is_kept {
             self.unwritten_since.get_or_insert(now);
         }
@@ -363,6 +375,7 @@ impl Corp {
             .or(self.value_changed_at);
         self.hold(held, self.tried);
         self.is_fetched = is_fetched;
+        self.renewal_cause = Some(Cause::TokenShared);
         self.minting = None;
         self.unwritten_since.get_or_insert(now);
     }

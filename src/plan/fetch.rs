@@ -6,13 +6,14 @@ use super::data::Shape;
 use super::desired::wanted;
 use super::schedule::together;
 use super::step::{CredentialsSeen, Step, Target, View, look};
-use super::{Memory, Minting, ObjectVersion, TokenRecord};
+use super::{Corp, Memory, Minting, ObjectVersion, TokenRecord};
+use crate::api::Cause;
 
 /// When a token is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fetch {
-    /// It is due.
-    Now,
+    /// It is due, for this cause.
+    Now(Cause),
     /// The credentials have to be read to know.
     Check,
     At(Timestamp),
@@ -21,9 +22,13 @@ pub(super) enum Fetch {
 }
 
 impl Fetch {
+    pub(super) fn is_now(self) -> bool {
+        matches!(self, Self::Now(_))
+    }
+
     pub(super) fn at(self) -> Option<Timestamp> {
         match self {
-            Self::Now | Self::Check => None,
+            Self::Now(_) | Self::Check => None,
             Self::At(at) => Some(at),
             Self::UnderWay(at) | Self::Waiting(at) => at,
         }
@@ -48,7 +53,7 @@ pub(super) fn fetches_of<'a>(
             fetches.push((index, corp_id.as_str(), fetch));
         }
     }
-    if !fetches.iter().any(|(.., fetch)| *fetch == Fetch::Now) {
+    if !fetches.iter().any(|(.., fetch)| fetch.is_now()) {
         return fetches;
     }
     for (index, corp_id, fetch) in &mut fetches {
@@ -57,7 +62,7 @@ pub(super) fn fetches_of<'a>(
         let held = corp.held.as_ref().map(|held| held.record.lifetime);
         let lifetime = held.or_else(|| Some(targets[*index].token(view, corp_id)?.lifetime));
         if corp.is_renewal() && lifetime.is_some_and(|lifetime| at <= now + together(lifetime)) {
-            *fetch = Fetch::Now;
+            *fetch = Fetch::Now(Cause::RenewalDue);
         }
     }
     fetches
@@ -82,6 +87,7 @@ fn fetch(
     }
     let held = corp.held.as_ref().map(|held| held.record.clone());
     let token = held.as_ref().or(in_secret);
+    corp.had_token |= token.is_some();
     if app.spec.suspend {
         // Nothing is fetched, but whose token it is has to be known.
         let is_unread = token.is_some() && is_unread(view, memory, token);
@@ -99,6 +105,9 @@ fn fetch(
         // The attempt under way is not in the future; one that waits in the queue may be.
         return Fetch::UnderWay(next.filter(|at| *at > now));
     }
+    let scheduled = next
+        .is_none_or(|at| at <= now)
+        .then(|| scheduled_cause(view, corp, corp_id, target, token));
     let (forced_at, spec_retry_at) = (corp.forced_at(now), corp.spec_retry_at(generation));
     let tried = corp.tried;
     // What people do to an app has a pace, however often they do it.
@@ -136,13 +145,45 @@ fn fetch(
         (Some(read), None, Some(token)) => !read.fetched(token),
         _ => false,
     };
-    if is_due || is_changed {
-        return Fetch::Now;
+    let is_asked = request.is_some() && forced_at <= now;
+    let causes = [
+        is_changed.then_some(Cause::CredentialsChanged),
+        scheduled,
+        is_asked.then_some(Cause::RenewalRequested),
+        // Nothing else makes a failed attempt due before its time.
+        is_due.then_some(Cause::SpecChanged),
+    ];
+    if let Some(cause) = causes.into_iter().flatten().next() {
+        return Fetch::Now(cause);
     }
     match next {
         _ if is_unread(view, memory, token) || memory.identify => Fetch::Check,
         Some(at) => Fetch::At(at),
         None => Fetch::Waiting(None),
+    }
+}
+
+/// Why a token is fetched that is due by its own schedule.
+fn scheduled_cause(
+    view: &View<'_>,
+    corp: &Corp,
+    corp_id: &str,
+    target: &Target<'_>,
+    token: Option<&TokenRecord>,
+) -> Cause {
+    if corp.has_failed() {
+        return Cause::RetryDue;
+    }
+    if token.is_some() {
+        return Cause::RenewalDue;
+    }
+    let present = target.present.and_then(|present| present.recorded.as_ref());
+    match present.and_then(|recorded| recorded.token(corp_id)) {
+        Some(token) if token.site != view.app.spec.site => Cause::SpecChanged,
+        Some(_) => Cause::TargetChanged,
+        None if !corp.had_token => Cause::FirstToken,
+        None if target.present.is_some() => Cause::TargetChanged,
+        None => Cause::TargetMissing,
     }
 }
 
@@ -179,7 +220,7 @@ pub(super) fn values_needed(
             continue;
         };
         let is_whole = recorded.shape == Shape::Many || !recorded.templates.is_empty();
-        if *fetch == Fetch::Now && is_whole && !is_known(corp_id) {
+        if fetch.is_now() && is_whole && !is_known(corp_id) {
             let tokens = recorded.tokens.iter().map(|token| &token.corp_id);
             let tokens = tokens.filter(|id| target.token(view, id).is_some());
             let corp_ids: Vec<String> = tokens.filter(|id| !is_known(id)).cloned().collect();
@@ -192,8 +233,9 @@ pub(super) fn values_needed(
     None
 }
 
-/// The organisations whose tokens are to be fetched now, with the credentials that were just read.
-pub fn due(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<String> {
+/// The organisations whose tokens are to be fetched now, with the credentials that were just read,
+/// and why.
+pub fn due(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<(String, Cause)> {
     let wanted = wanted(view.app);
     let mut targets = Vec::new();
     for (wanted, seen) in wanted.into_iter().zip(&view.targets) {
@@ -203,7 +245,9 @@ pub fn due(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<String> 
     }
     fetches_of(view, memory, &targets, now)
         .into_iter()
-        .filter(|(.., fetch)| *fetch == Fetch::Now)
-        .map(|(_, corp_id, _)| corp_id.to_owned())
+        .filter_map(|(_, corp_id, fetch)| match fetch {
+            Fetch::Now(cause) => Some((corp_id.to_owned(), cause)),
+            _ => None,
+        })
         .collect()
 }

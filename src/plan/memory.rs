@@ -155,6 +155,7 @@ impl Memory {
             if is_handled {
                 corp.request_done = request.map(str::to_owned);
             }
+            corp.had_token = seen.renewed_at.is_some();
             corp.former_failure = seen
                 .error
                 .as_ref()
@@ -417,7 +418,8 @@ impl Memory {
         self.credentials_problem = Some(CredentialsProblem { since, ..problem });
     }
 
-    /// Takes note of a token; `target` is the Secret that holds the former one.
+    /// Records a token; `target` is the Secret that holds the former one. Returns whether its value
+    /// is new.
     pub fn minted(
         &mut self,
         minting: &Minting,
@@ -425,13 +427,13 @@ impl Memory {
         requested_at: Timestamp,
         target: Option<(&str, &TargetMeta)>,
         now: Timestamp,
-    ) {
+    ) -> bool {
         let is_superseded = self.is_superseded(minting);
         let current = self.credentials.as_ref().map(|known| known.fingerprint);
         let proven = self.corp(&minting.corp_id).minted_with;
         if is_superseded && proven.is_some() && proven == current {
             // A token of the present credentials is there already.
-            return;
+            return false;
         }
         let recorded = target.and_then(|(name, target)| {
             let is_trusted = match self.targets.get(name) {
@@ -455,6 +457,7 @@ impl Memory {
             corp.restore(attempt);
         }
         self.happened.value_changed |= is_new;
+        is_new
     }
 
     /// The status as it is in the cluster, and when this process wrote it, if it did.

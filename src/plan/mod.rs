@@ -63,5 +63,5 @@ pub use schedule::{Lifetime, Schedule, jitter, renewal_at};
 pub use step::{Blocked, CredentialsSeen, Deletion, Settled, Step, TargetSeen, View, next_step};
 pub use target::{Recorded, TARGETS_MAX, TargetMeta};
 pub use templates::Templates;
-pub use token::{Held, ObjectVersion, TokenRecord, lifetime};
+pub use token::{Held, ObjectVersion, TokenRecord, lifetime, whole_seconds};
 pub use writing::WriteProblem;

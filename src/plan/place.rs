@@ -6,6 +6,7 @@ use super::assembly::Assembled;
 use super::desired::{Inputs, Known, Need, need};
 use super::step::{Deletion, Step, Target, View, Wake};
 use super::{Memory, TokenRecord};
+use crate::api::Cause;
 
 /// What is minted is written at most 5 s after the first unwritten mint, the write included.
 const BATCH: SignedDuration = SignedDuration::from_millis(4700);
@@ -117,7 +118,29 @@ pub(super) fn write_target(
                 why: Deletion::Immutable,
             })
         }
-        (None, _) => Some(Step::Write { write, repair }),
+        (None, _) => Some(Step::Write {
+            cause: write_cause(memory, target, repair),
+            write,
+            repair,
+        }),
+    }
+}
+
+/// Why a target is written: first of all for the tokens that it does not hold yet.
+fn write_cause(memory: &Memory, target: &Target<'_>, repair: bool) -> Cause {
+    if repair {
+        return match target.present {
+            Some(_) => Cause::TargetChanged,
+            None => Cause::TargetMissing,
+        };
+    }
+    let corps = target.corp_ids.iter();
+    let corps = corps.filter_map(|corp_id| memory.corps.get(corp_id));
+    let unwritten = corps.filter(|corp| corp.unwritten_since.is_some());
+    match unwritten.filter_map(|corp| corp.renewal_cause).min() {
+        Some(cause) => cause,
+        None if target.present.is_some() && target.recorded.is_none() => Cause::TargetChanged,
+        None => Cause::SpecChanged,
     }
 }
 

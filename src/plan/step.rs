@@ -13,7 +13,7 @@ use super::problem::CREDENTIALS_UNREADABLE;
 use super::target::Recorded;
 use super::templates::TemplateError;
 use super::{Claim, Corp, Lifetime, Memory, ObjectVersion, Ownership, TargetMeta, TokenRecord};
-use crate::api::DingTalkApp;
+use crate::api::{Cause, DingTalkApp};
 
 /// A fetch that takes longer than this is shown as pending.
 const PENDING_SHOWN_AFTER: SignedDuration = SignedDuration::from_secs(3);
@@ -117,6 +117,8 @@ pub enum Step {
         write: Box<Write>,
         /// Whether it puts another writer's change right.
         repair: bool,
+        /// Why.
+        cause: Cause,
     },
     /// Nothing more for now: report, and look again at a time.
     Settle(Settled),
@@ -222,15 +224,15 @@ pub fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
             return step;
         }
         let decided = fetches_of(view, memory, &targets, now);
-        let any = |wanted| {
-            let mut fetches = decided.iter().map(|(.., fetch)| fetch);
-            !view.is_ending && fetches.any(|fetch| *fetch == wanted)
+        let any = |is_wanted: fn(Fetch) -> bool| {
+            let mut fetches = decided.iter().map(|(.., fetch)| *fetch);
+            !view.is_ending && fetches.any(is_wanted)
         };
-        if any(Fetch::Now) {
+        if any(Fetch::is_now) {
             return values_needed(view, memory, &targets, &decided)
                 .unwrap_or(Step::ReadCredentials);
         }
-        if any(Fetch::Check) {
+        if any(|fetch| fetch == Fetch::Check) {
             return Step::ReadCredentials;
         }
         fetches = decided

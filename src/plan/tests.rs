@@ -10,9 +10,10 @@ use zeroize::Zeroizing;
 use super::backoff::Pace;
 use super::schedule::{FETCH_FLOOR, Lifetime, is_clamped, jitter, renewal_at};
 use super::*;
-use crate::api::DingTalkApp;
+use crate::api::{Cause, DingTalkApp};
 use crate::dingtalk::{AccessToken, Class, Credentials, Failure, Fingerprint, Minted, TABLE};
 
+mod causes;
 mod credentials;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -56,6 +57,10 @@ struct World {
     now: Timestamp,
     versions: u64,
     attempts: Vec<Timestamp>,
+    /// Why each attempt was made.
+    causes: Vec<Cause>,
+    /// Why each write was made.
+    write_causes: Vec<Cause>,
     writes: Vec<Timestamp>,
     /// An annotation that a webhook takes off whatever is written.
     taken_off: Option<&'static str>,
@@ -77,6 +82,8 @@ impl World {
             now,
             versions: 10,
             attempts: Vec::new(),
+            causes: Vec::new(),
+            write_causes: Vec::new(),
             writes: Vec::new(),
             taken_off: None,
         }
@@ -123,7 +130,9 @@ impl World {
                         fingerprint: fingerprint(&self.credentials.to_string()),
                     };
                     self.memory.credentials_read(known, &[]);
-                    if !due(&view, &mut self.memory, self.now).is_empty() {
+                    let due = due(&view, &mut self.memory, self.now);
+                    if let Some((_, cause)) = due.first() {
+                        self.causes.push(*cause);
                         self.attempt(outcome);
                     }
                 }
@@ -135,7 +144,14 @@ impl World {
                 Step::Assemble { name, assembly } => {
                     self.memory.assembled(&name, assembly.assemble());
                 }
-                Step::Write { write, repair } => self.write(&write, repair),
+                Step::Write {
+                    write,
+                    repair,
+                    cause,
+                } => {
+                    self.write_causes.push(cause);
+                    self.write(&write, repair);
+                }
                 Step::Settle(settled) => return settled,
                 Step::ReadTarget { .. } | Step::DeleteTarget { .. } => {
                     unreachable!("the target is ours")
@@ -159,12 +175,13 @@ impl World {
     fn minting(&self) -> Minting {
         Minting {
             id: 1,
-            site: "global".into(),
+            site: self.app.spec.site.clone(),
             corp_id: "ding1".into(),
             client_id: self.client_id.clone(),
             credentials: self.version(),
             reference: self.app.spec.credentials_secret_ref.clone(),
             fingerprint: fingerprint(&self.credentials.to_string()),
+            cause: self.causes.last().copied().unwrap_or(Cause::FirstToken),
             generation: self.app.metadata.generation,
             request: None,
             renew_before: None,

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::api::DingTalkApp;
+use crate::api::{Cause, DingTalkApp};
 use crate::dingtalk::{AccessToken, Credentials, Fingerprint, Minted};
 
 fn app(layout: &str, corps: &[String]) -> DingTalkApp {
@@ -122,7 +122,7 @@ impl World {
                         fingerprint: fingerprint(),
                     };
                     self.memory.credentials_read(known, &[]);
-                    for corp_id in due(&view, &mut self.memory, self.now) {
+                    for (corp_id, _) in due(&view, &mut self.memory, self.now) {
                         let minting = self.minting(&corp_id);
                         self.memory.corp(&corp_id).minting = Some(minting);
                         self.queued.push(corp_id);
@@ -138,7 +138,7 @@ impl World {
                     self.assembled += 1;
                     self.memory.assembled(&name, assembly.assemble());
                 }
-                Step::Write { write, repair } => self.write(&write, repair),
+                Step::Write { write, repair, .. } => self.write(&write, repair),
                 Step::DeleteTarget { name, .. } => {
                     self.secrets.remove(&name);
                     self.deletions.push(name);
@@ -159,6 +159,7 @@ impl World {
             credentials: Self::version(),
             reference: self.app.spec.credentials_secret_ref.clone(),
             fingerprint: fingerprint(),
+            cause: Cause::RenewalDue,
             generation: self.app.metadata.generation,
             request: None,
             renew_before: None,

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::renewals::Renewals;
 use super::*;
+use crate::api::Cause;
 use crate::dingtalk::{AccessToken, Failure, Fingerprint, Minted, UNREACHABLE};
 
 const MINUTE: i64 = 60;
@@ -95,6 +96,7 @@ impl World {
                 client_secret_key: "client_secret".into(),
             },
             fingerprint: Fingerprint::default(),
+            cause: Cause::RenewalDue,
             generation: None,
             request: None,
             renew_before: self.renew_before,

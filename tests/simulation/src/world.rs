@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use dingtalk_token_operator::api::CredentialsSecretRef;
+use dingtalk_token_operator::api::{Cause, CredentialsSecretRef};
 use dingtalk_token_operator::dingtalk::{
     AccessToken, Call, Failure, Fingerprint, Minted, Rates, Recovery, Scheduler,
 };
@@ -465,6 +465,7 @@ fn minting(call: &Call, now: Timestamp) -> Minting {
             client_secret_key: String::new(),
         },
         fingerprint: Fingerprint::default(),
+        cause: Cause::RenewalDue,
         generation: None,
         request: None,
         renew_before: None,
