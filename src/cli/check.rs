@@ -8,7 +8,7 @@ use kube::Api;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::output::{Output, coloured, print_json};
+use super::output::{Output, coloured, print_items};
 use super::{CliError, FOUND_A_PROBLEM, SiteArguments, cluster, failed};
 use crate::api::DingTalkApp;
 use crate::dingtalk::{Client, Credentials, Failure, Minted};
@@ -89,7 +89,7 @@ pub async fn check(arguments: CheckArguments) -> Result<ExitCode, CliError> {
         all.push(checked);
     }
     if arguments.output == Output::Json {
-        print_json(&all)?;
+        print_items(&all)?;
     } else if all.is_empty() {
         eprintln!("none of the corpIds given is one of DingTalkApp {namespace}/{name}");
     }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::output::{Output, print_json};
+use super::output::{Output, print_items};
 use super::reasons::{Explained, find};
 use super::{CliError, FOUND_A_PROBLEM};
 
@@ -22,7 +22,7 @@ pub struct ExplainArguments {
 pub fn explain(arguments: &ExplainArguments) -> Result<ExitCode, CliError> {
     let found = find(&arguments.code);
     if arguments.output == Output::Json {
-        print_json(&found)?;
+        print_items(&found)?;
     } else {
         let parts: Vec<String> = found.iter().map(shown).collect();
         print!("{}", parts.join("\n"));

@@ -15,9 +15,15 @@ pub enum Output {
     Json,
 }
 
-/// Prints a result as JSON.
-pub fn print_json(result: &impl Serialize) -> Result<(), CliError> {
-    println!("{}", serde_json::to_string_pretty(result)?);
+/// A list as programs get it: an object, which can gain fields.
+#[derive(Serialize)]
+struct Items<'a, T> {
+    items: &'a [T],
+}
+
+/// Prints results as JSON.
+pub fn print_items(items: &[impl Serialize]) -> Result<(), CliError> {
+    println!("{}", serde_json::to_string_pretty(&Items { items })?);
     Ok(())
 }
 

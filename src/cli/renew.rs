@@ -12,7 +12,8 @@ use kube::runtime::{WatchStreamExt, watcher};
 use serde::Serialize;
 use serde_json::json;
 
-use super::output::{Output, coloured, print_json};
+use super::flags::duration;
+use super::output::{Output, coloured, print_items};
 use super::{CliError, FOUND_A_PROBLEM, TIMED_OUT, cluster, failed};
 use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, CorpError, DingTalkApp, MANAGER};
 
@@ -24,9 +25,9 @@ pub struct RenewArguments {
     /// Its namespace. Default: the kubeconfig's.
     #[arg(short, long)]
     namespace: Option<String>,
-    /// How long to wait for the result, in seconds; a thousand corpIds take 100.
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
-    timeout: u64,
+    /// How long to wait for the result; a thousand corpIds take 100 seconds.
+    #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = duration)]
+    timeout: Duration,
     /// How to show the result.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -73,10 +74,9 @@ pub async fn renew(arguments: RenewArguments) -> Result<ExitCode, CliError> {
         app.spec.corp_ids.len()
     );
     let waiting = wait(&apps, name, &request);
-    let patience = Duration::from_secs(arguments.timeout);
-    let Ok(done) = tokio::time::timeout(patience, waiting).await else {
+    let Ok(done) = tokio::time::timeout(arguments.timeout, waiting).await else {
         eprintln!(
-            "no result within {} s: is the operator running, and does it serve namespace \
+            "no result within {:?}: is the operator running, and does it serve namespace \
              {namespace}? The request stays; see kubectl describe dta {name}",
             arguments.timeout
         );
@@ -84,7 +84,7 @@ pub async fn renew(arguments: RenewArguments) -> Result<ExitCode, CliError> {
     };
     let all = results(&done?);
     if arguments.output == Output::Json {
-        print_json(&all)?;
+        print_items(&all)?;
     } else {
         all.iter().for_each(show);
     }

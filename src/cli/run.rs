@@ -1,7 +1,6 @@
 //! `run`: the operator.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tower::buffer::BufferLayer;
 use tracing::{error, info};
 
+use super::flags::BindAddress;
 use super::{CliError, SiteArguments};
 use crate::controller::{self, NamespaceLimits};
 use crate::dingtalk::{Client, Rates};
@@ -46,19 +46,19 @@ pub struct RunArguments {
     /// Token requests per second with one client_id; DingTalk allows 20.
     #[arg(long, value_name = "RATE", default_value_t = Rates::default().per_client,
         value_parser = clap::value_parser!(u32).range(1..=1000))]
-    client_rate: u32,
+    client_requests_per_second: u32,
     /// Token requests in flight with one client_id.
     #[arg(long, value_name = "COUNT", default_value_t = Rates::default().in_flight_per_client,
         value_parser = clap::value_parser!(u32).range(1..=1000))]
-    client_in_flight: u32,
+    client_requests_in_flight: u32,
     /// Token requests per second to one site; DingTalk bans an address above 500.
     #[arg(long, value_name = "RATE", default_value_t = Rates::default().per_site,
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    site_rate: u32,
+    site_requests_per_second: u32,
     /// Token requests in flight to one site.
     #[arg(long, value_name = "COUNT", default_value_t = Rates::default().in_flight_per_site,
           value_parser = clap::value_parser!(u32).range(1..))]
-    site_in_flight: u32,
+    site_requests_in_flight: u32,
     /// The most DingTalkApps that are served in one namespace, the oldest; 0: no limit.
     #[arg(long, value_name = "COUNT", default_value_t = 5000)]
     max_apps_per_namespace: usize,
@@ -69,7 +69,8 @@ pub struct RunArguments {
     #[arg(long, value_name = "COUNT", default_value_t = 5000)]
     max_references_per_namespace: usize,
     /// Whether replicas elect the one that acts. Two that act without it fetch each token twice.
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     leader_elect: bool,
     /// The name of the Lease for the election.
     #[arg(long, value_name = "NAME", default_value = crate::api::MANAGER)]
@@ -77,14 +78,15 @@ pub struct RunArguments {
     /// The namespace of the Lease. Default: the pod's, or the kubeconfig's.
     #[arg(long, value_name = "NAMESPACE")]
     leader_elect_resource_namespace: Option<String>,
-    /// Where to serve /metrics.
-    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
-    metrics_bind_address: SocketAddr,
-    /// Where to serve /healthz and /readyz.
-    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8081")]
-    health_probe_bind_address: SocketAddr,
+    /// Where to serve /metrics; 0: nowhere.
+    #[arg(long, value_name = "ADDRESS", default_value_t = BindAddress::every(8080))]
+    metrics_bind_address: BindAddress,
+    /// Where to serve /healthz and /readyz; 0: nowhere.
+    #[arg(long, value_name = "ADDRESS", default_value_t = BindAddress::every(8081))]
+    health_probe_bind_address: BindAddress,
     /// Whether metrics have a series for each corpId, or only one for each app.
-    #[arg(long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
     metrics_by_corp: bool,
     /// What to log: a level, or target=level pairs separated by commas.
     #[arg(long, value_name = "FILTER", default_value = "info")]
@@ -167,24 +169,21 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
     let metrics = Arc::new(Metrics::new(arguments.metrics_by_corp, replica));
     let (ready, is_ready) = watch::channel(false);
     let pulse = Arc::new(Pulse::default());
-    let address = arguments.metrics_bind_address;
-    operator::serve_metrics(address, Arc::clone(&metrics), stop.clone()).await?;
-    operator::serve_probes(
-        arguments.health_probe_bind_address,
-        is_ready,
-        Arc::clone(&pulse),
-        stop.clone(),
-    )
-    .await?;
+    if let BindAddress(Some(address)) = arguments.metrics_bind_address {
+        operator::serve_metrics(address, Arc::clone(&metrics), stop.clone()).await?;
+    }
+    if let BindAddress(Some(address)) = arguments.health_probe_bind_address {
+        operator::serve_probes(address, is_ready, Arc::clone(&pulse), stop.clone()).await?;
+    }
     let options = controller::Options {
         pulse,
         leadership: Arc::clone(&election.leadership),
         namespaces: arguments.namespaces,
         rates: Rates {
-            per_client: arguments.client_rate,
-            in_flight_per_client: arguments.client_in_flight,
-            per_site: arguments.site_rate,
-            in_flight_per_site: arguments.site_in_flight,
+            per_client: arguments.client_requests_per_second,
+            in_flight_per_client: arguments.client_requests_in_flight,
+            per_site: arguments.site_requests_per_second,
+            in_flight_per_site: arguments.site_requests_in_flight,
         },
         limits: NamespaceLimits {
             apps: or_no_limit(arguments.max_apps_per_namespace),

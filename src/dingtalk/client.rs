@@ -43,6 +43,11 @@ pub enum SiteError {
     /// There is no `=`.
     #[error("write it as NAME=URL, such as global=https://api.dingtalk.io")]
     Format,
+    /// The name cannot be one.
+    #[error(
+        "{0:?} is not a site's name: use a DNS label, at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit"
+    )]
+    Name(String),
     /// What follows the `=` is not a URL.
     #[error("{url:?} is not a URL: {source}")]
     Url {
@@ -59,14 +64,34 @@ pub enum SiteError {
     PlainHttp(String),
 }
 
+impl Site {
+    /// DingTalk's own sites.
+    pub fn built_in() -> Vec<Self> {
+        let sites = [
+            "china=https://api.dingtalk.com",
+            "global=https://api.dingtalk.io",
+        ];
+        sites.iter().filter_map(|site| site.parse().ok()).collect()
+    }
+}
+
+/// Whether a text is a DNS label (RFC 1123), as the names of namespaces are.
+fn is_dns_label(text: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(is_inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
 impl FromStr for Site {
     type Err = SiteError;
 
     fn from_str(text: &str) -> Result<Self, SiteError> {
-        let (name, url) = text
-            .split_once('=')
-            .filter(|(name, _)| !name.is_empty())
-            .ok_or(SiteError::Format)?;
+        let (name, url) = text.split_once('=').ok_or(SiteError::Format)?;
+        if !is_dns_label(name) {
+            return Err(SiteError::Name(name.to_owned()));
+        }
         let parsed = Url::parse(url).map_err(|source| SiteError::Url {
             url: url.to_owned(),
             source,
@@ -334,6 +359,14 @@ mod tests {
             "a=https://b?c",
         ] {
             assert!(bad.parse::<Site>().is_err(), "{bad}");
+        }
+        let long = "a".repeat(64);
+        for name in ["", "Global", "my_site", "-a", "a-", "a.b", "ä", &long] {
+            let error = format!("{name}=https://a.example").parse::<Site>();
+            assert!(matches!(error, Err(SiteError::Name(_))), "{name}");
+        }
+        for name in ["a", "1", "my-site", &long[1..]] {
+            assert!(format!("{name}=https://a.example").parse::<Site>().is_ok());
         }
     }
 

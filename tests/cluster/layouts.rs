@@ -332,7 +332,12 @@ async fn what_does_not_fit_is_told_and_the_last_good_secret_stays() {
         settings.token_length = 4096;
         settings.client_rate = 1000;
     });
-    sandbox.start_operator(&["--client-rate", "200", "--client-in-flight", "20"]);
+    sandbox.start_operator(&[
+        "--client-requests-per-second",
+        "200",
+        "--client-requests-in-flight",
+        "20",
+    ]);
     sandbox
         .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
         .await;

@@ -101,7 +101,7 @@ async fn one_acts_and_a_clean_stop_hands_over_without_a_list_or_a_mint() {
 /// The leader is stopped with all its slots in flight, past its lease, and goes on.
 #[tokio::test]
 async fn a_stopped_leader_overlaps_by_the_requests_that_it_had_sent_and_no_more() {
-    /// `--client-in-flight`.
+    /// `--client-requests-in-flight`.
     const SLOTS: usize = 4;
     let sandbox = Sandbox::without_operator("stopped", shared_plane().await).await;
     let corps: Vec<String> = (1..=8).map(|n| format!("ding{n}")).collect();

@@ -306,7 +306,7 @@ async fn a_clean_stop_in_the_middle_of_many_renewals_loses_no_token() {
     let corps: Vec<String> = (0..40).map(|n| format!("ding{n:02}")).collect();
     let names: Vec<&str> = corps.iter().map(String::as_str).collect();
     sandbox.stub.register(CLIENT_ID, CLIENT_SECRET, &names);
-    sandbox.start_operator(&["--client-rate", "20"]);
+    sandbox.start_operator(&["--client-requests-per-second", "20"]);
     sandbox
         .credentials("many-credentials", CLIENT_ID, CLIENT_SECRET)
         .await;

@@ -36,7 +36,7 @@ async fn app(sandbox: &Sandbox) {
 async fn each_token_has_its_times_and_they_go_with_the_app() {
     let plane = crate::support::shared_plane().await;
     let mut sandbox = Sandbox::without_operator("metrics", plane).await;
-    sandbox.start_operator(&["--metrics-by-corp", "true"]);
+    sandbox.start_operator(&["--metrics-by-corp"]);
     app(&sandbox).await;
     let namespace = &sandbox.namespace;
     let of = |metric: &str, corp: &str| {

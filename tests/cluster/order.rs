@@ -9,7 +9,12 @@ use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox};
 async fn a_new_app_is_served_before_the_renewals_that_wait_and_the_rate_is_kept() {
     let mut sandbox = Sandbox::new("order").await;
     sandbox.kill_operator();
-    sandbox.start_operator(&["--client-rate", "1", "--client-in-flight", "1"]);
+    sandbox.start_operator(&[
+        "--client-requests-per-second",
+        "1",
+        "--client-requests-in-flight",
+        "1",
+    ]);
     sandbox
         .credentials("credentials", CLIENT_ID, CLIENT_SECRET)
         .await;

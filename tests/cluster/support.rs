@@ -380,7 +380,8 @@ impl Sandbox {
         let command = [launcher, &program].concat();
         let child = bound(&xtask(), Path::new(command[0]))
             .args(&command[1..])
-            .args(["--site", site])
+            // Nothing that a test does reaches DingTalk.
+            .args(["--builtin-sites=false", "--site", site])
             .args(["--metrics-bind-address", "127.0.0.1:0"])
             .args(["--health-probe-bind-address", "127.0.0.1:0"])
             .args(arguments)

@@ -371,7 +371,11 @@ fn start_operator(program: &Path, plane: &ControlPlane, stub: &Stub) -> Result<O
             "--leader-elect-resource-namespace",
             OPERATOR_NAMESPACE,
         ])
-        .args(["--site", &format!("global={}", stub.url())])
+        .args([
+            "--builtin-sites=false",
+            "--site",
+            &format!("global={}", stub.url()),
+        ])
         .env("KUBECONFIG", kubeconfig)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

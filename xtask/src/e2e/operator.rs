@@ -25,7 +25,8 @@ fn arguments(sites: &[Site]) -> Vec<String> {
     let sites = sites
         .iter()
         .map(|site| format!("--site={}={}", site.name, site.url));
-    sites.chain(["--ca-bundle=/ca/ca.crt".to_owned()]).collect()
+    let others = ["--builtin-sites=false", "--ca-bundle=/ca/ca.crt"];
+    sites.chain(others.map(str::to_owned)).collect()
 }
 
 fn volumes() -> (Value, Value) {
