@@ -19,7 +19,7 @@ use crate::api::definitions;
 use crate::dingtalk::{Client, ClientError, ClientOptions, Site};
 use crate::operator::{CoreDumpError, LogsError, ServerError, forbid_core_dumps};
 
-pub use reasons::reasons_markdown;
+pub use reasons::{causes_markdown, reasons_markdown};
 
 /// Exit code of a command that worked and found that something else does not.
 const FOUND_A_PROBLEM: u8 = 3;

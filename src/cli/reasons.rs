@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use strum::IntoEnumIterator as _;
 
+use crate::api::Cause;
 use crate::dingtalk::{Class, Row, Scope, Signal, TABLE, UNREACHABLE};
 use crate::plan::{LOCAL_REASONS, LocalReason};
 
@@ -146,6 +148,15 @@ pub fn reasons_markdown() -> String {
             "| `{}` | {}{signals} | {} |",
             line.reason, line.meaning, line.advice
         );
+    }
+    text
+}
+
+/// The table of causes, for the documentation.
+pub fn causes_markdown() -> String {
+    let mut text = String::from("| cause | what it says |\n|---|---|\n");
+    for cause in Cause::iter() {
+        let _ = writeln!(text, "| `{}` | {} |", cause.as_str(), cause.meaning());
     }
     text
 }

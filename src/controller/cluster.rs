@@ -31,6 +31,7 @@ use crate::api::{
     WorkloadKind,
 };
 use crate::dingtalk::visible;
+use crate::operator::SecretWrite;
 use crate::plan::{ObjectVersion, Readers, Write, WriteProblem};
 
 /// The client library retries for minutes by itself; an app must not wait for that.
@@ -136,6 +137,14 @@ impl ClusterError {
             WriteProblem::TooLarge
         } else {
             WriteProblem::Refused
+        }
+    }
+
+    /// What came of a write of a Secret, for the metrics.
+    pub fn written(&self) -> SecretWrite {
+        match self.is_conflict() || self.is_not_found() || self.is_immutable() {
+            true => SecretWrite::Conflict,
+            false => SecretWrite::Refused(self.write_problem().reason()),
         }
     }
 

@@ -14,7 +14,7 @@ use super::{Context, Remembered};
 use crate::dingtalk::{
     self, AccessToken, Answer, Call, Credentials, Failure, Heard, Rank, Rates, Scheduler, Started,
 };
-use crate::operator::Moment;
+use crate::operator::{Metrics, Moment};
 use crate::plan::{Minting, lifetime, whole_seconds};
 
 /// A site's clock that differs by more is reported: certificates and expiries depend on it.
@@ -174,8 +174,8 @@ fn finish(
             for recovery in scheduler.succeeded(&call, Instant::now()) {
                 context.hurry(&call.site, &recovery);
             }
-            context.metrics.minted(&call.namespace, &job.app.name);
-            context.metrics.attempt(None);
+            context.measure_app(&job.app, Metrics::fetched);
+            context.metrics.request(&call.site, job.minting.cause, None);
             let expires_at = lifetime(requested_at, minted.expires_in).expires_at;
             let result = Ok(minted);
             context.share(&job, &result, requested_at);
@@ -192,7 +192,10 @@ fn finish(
                 rejected_too,
                 is_site_down,
             } = scheduler.failed(&call, failure, job.failing_since, now);
-            context.metrics.attempt(Some(failure.reason.as_str()));
+            let reason = Some(failure.reason.as_str());
+            context
+                .metrics
+                .request(&call.site, job.minting.cause, reason);
             log_failure(&job, &failure);
             for (_, job) in rejected_too {
                 Context::record_failure(&job, failure.clone(), false);

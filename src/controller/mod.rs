@@ -156,13 +156,43 @@ impl Context {
     fn forget(&self, app: &AppRef) {
         self.alarm.set(app, None);
         let namespace = app.namespace.as_deref().unwrap_or_default();
-        self.metrics.forget(namespace, &app.name);
+        self.metrics.forget_app(namespace, &app.name);
         let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(memory) = memories.remove(app) {
             memory
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .abandon();
+        }
+    }
+
+    /// Measures something of an app that is there. Whoever deletes it holds the same lock, so that no
+    /// series outlives its app.
+    fn measure_app(&self, app: &AppRef, measure: impl FnOnce(&Metrics, &str, &str)) {
+        let index = self.index();
+        if index.knows(app) {
+            let namespace = app.namespace.as_deref().unwrap_or_default();
+            measure(&self.metrics, namespace, &app.name);
+        }
+    }
+
+    /// Measures how many apps of a namespace are not served.
+    fn measure_refused(&self, index: &Index, namespace: Option<&str>) {
+        let namespace = namespace.unwrap_or_default();
+        let refused = index.refused_in(namespace);
+        self.metrics.objects.not_served(namespace, refused);
+    }
+
+    /// Measures something of a reference that is there; see [`Self::measure_app`].
+    fn measure_reference(
+        &self,
+        reference: &ReferenceRef,
+        measure: impl FnOnce(&Metrics, &str, &str),
+    ) {
+        let index = self.index();
+        if index.knows_reference(reference) {
+            let namespace = reference.namespace.as_deref().unwrap_or_default();
+            measure(&self.metrics, namespace, &reference.name);
         }
     }
 
@@ -223,6 +253,8 @@ impl Context {
 
     fn forget_reference(&self, reference: &ReferenceRef) {
         self.reference_alarm.set(reference, None);
+        let namespace = reference.namespace.as_deref().unwrap_or_default();
+        self.metrics.forget_reference(namespace, &reference.name);
         self.reference_memories
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

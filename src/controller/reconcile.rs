@@ -17,12 +17,14 @@ use super::stub::Stub;
 use super::{Context, Remembered};
 use crate::api::{Cause, DingTalkApp, DingTalkAppStatus, MANAGER};
 use crate::dingtalk::Redactor;
-use crate::operator::TokenTimes;
+use crate::operator::{SecretWrite, TokenTimes};
 use crate::plan::{
     Data, Deletion, Notice, NoticeType, ObjectVersion, Settled, Step, TargetMeta, Templates, Write,
     granted_namespaces, next_step, notices, refreshes_pods, status, write_status_at,
 };
 
+/// The owner of the Secrets, in metrics.
+const KIND: &str = "DingTalkApp";
 /// More steps in a row than any way through the plan has: a backstop against going in circles.
 const STEPS_MAX: usize = 12;
 /// After a call to the API server that failed and that no condition tells of.
@@ -236,9 +238,13 @@ impl Reconciler<'_> {
             .cluster
             .write_secret(&self.namespace, write)
             .await;
+        let outcome = written
+            .as_ref()
+            .map_or_else(ClusterError::written, |_| SecretWrite::Written);
+        let took = started.elapsed();
         self.context
             .metrics
-            .secret_write(written.is_ok(), started.elapsed());
+            .secret_write(KIND, cause, outcome, took);
         match written {
             Ok(metadata) => {
                 self.log_write(write, cause);
@@ -433,8 +439,25 @@ impl Reconciler<'_> {
                 next_attempt_at: corp.next_attempt,
                 failing: failing(index),
             });
-        let tokens = &self.context.metrics.tokens;
-        tokens.set(&self.namespace, &self.key.name, times);
+        self.context
+            .measure_app(&self.key, |metrics, namespace, name| {
+                metrics.tokens.set(namespace, name, times);
+                if let Some(status) = status {
+                    metrics.apps.set(namespace, name, &status.conditions);
+                }
+            });
+    }
+
+    /// Whether programs could not be brought a new token, for the metrics.
+    pub fn measure_delivery(&self, reason: &'static str, is_failing: bool, now: Timestamp) {
+        self.context
+            .measure_app(&self.key, |metrics, namespace, name| {
+                let objects = &metrics.objects;
+                match is_failing {
+                    true => objects.undelivered(namespace, name, reason, now),
+                    false => objects.delivered(namespace, name, reason),
+                }
+            });
     }
 
     /// (client) Publishes an event of the app.

@@ -16,11 +16,14 @@ use super::refusal::{refuse_reference, restore_reference};
 use super::stub::Stub;
 use crate::api::DingTalkTokenReference;
 use crate::dingtalk::Redactor;
+use crate::operator::SecretWrite;
 use crate::plan::{
-    Data, ObjectVersion, ReferenceMemory, ReferenceStep, TargetMeta, copy_write, reference_notice,
-    reference_status, reference_step,
+    Data, ObjectVersion, ReferenceMemory, ReferenceStep, TargetMeta, copy_cause, copy_write,
+    reference_notice, reference_status, reference_step,
 };
 
+/// The owner of the Secrets, in metrics.
+const KIND: &str = "DingTalkTokenReference";
 /// More steps in a row than any way has, apart from one for each copy.
 const STEPS_MAX: usize = 12;
 /// After a call to the API server that failed and that no condition tells of.
@@ -181,7 +184,8 @@ impl Copier<'_> {
         let data = Data::found(keys, |key| contents.take(key));
         let users = self.context.secret_seen(contents.metadata);
         self.context.wake_all(users);
-        let write = {
+        let generation = self.reference.metadata.generation;
+        let (write, repair, cause) = {
             let index = self.context.index();
             let Some(view) = index.reference_view(self.reference) else {
                 return Ok(());
@@ -200,25 +204,29 @@ impl Copier<'_> {
             let Some(recorded) = recorded else {
                 return Ok(());
             };
-            copy_write(
+            let write = copy_write(
                 self.reference,
                 name,
                 recorded.clone(),
                 data.as_ref(),
                 copy.present,
-            )
+            );
+            let mut memory = self.memory();
+            let writing = memory.writing(name);
+            let repair = writing.is_repair(&write.recorded, generation);
+            let cause = copy_cause(writing, copy.present, &write.recorded, repair);
+            (write, repair, cause)
         };
-        let generation = self.reference.metadata.generation;
         let now = Timestamp::now();
-        let repair = self
-            .memory()
-            .writing(name)
-            .is_repair(&write.recorded, generation);
         let started = Instant::now();
         let written = cluster.write_secret(&self.namespace, &write).await;
+        let outcome = written
+            .as_ref()
+            .map_or_else(ClusterError::written, |_| SecretWrite::Written);
+        let took = started.elapsed();
         self.context
             .metrics
-            .secret_write(written.is_ok(), started.elapsed());
+            .secret_write(KIND, cause, outcome, took);
         match written {
             Ok(metadata) => {
                 let version = ObjectVersion::of(&metadata);
@@ -305,6 +313,11 @@ impl Copier<'_> {
             let current = reference_status(&view, told, expires_at, &previous, now);
             (previous, current)
         };
+        self.context
+            .measure_reference(&self.key, |metrics, namespace, name| {
+                metrics.references.set(namespace, name, &current.conditions);
+                metrics.objects.copy_expires(namespace, name, expires_at);
+            });
         if previous == current {
             return Ok(());
         }

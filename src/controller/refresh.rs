@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 use super::cluster::ClusterError;
 use super::index::named;
 use super::reconcile::Reconciler;
-use crate::plan::{Refresh, refreshes_pods};
+use crate::plan::{PODS_NEVER_REFRESHED, REFRESH_PODS_FAILED, Refresh, refreshes_pods};
 
 /// After a call to the API server that failed.
 const RETRY: SignedDuration = SignedDuration::from_secs(5);
@@ -17,7 +17,10 @@ impl Reconciler<'_> {
     /// (client) Tells the pods if they are to be told; gives the time to look again.
     pub async fn refresh_pods(&self, now: Timestamp) -> Option<Timestamp> {
         if !refreshes_pods(self.app) {
-            self.memory().unrefreshed = None;
+            if self.memory().unrefreshed.take().is_some() {
+                self.measure_delivery(REFRESH_PODS_FAILED, false, now);
+                self.measure_delivery(PODS_NEVER_REFRESHED, false, now);
+            }
             return None;
         }
         let step = self.memory().unrefreshed.as_ref()?.step(now);
@@ -27,6 +30,10 @@ impl Reconciler<'_> {
             Refresh::Now(secrets) => secrets,
         };
         let told = self.tell_readers(&secrets, now).await;
+        self.measure_delivery(REFRESH_PODS_FAILED, told.is_err(), now);
+        if let Ok(stuck) = &told {
+            self.measure_delivery(PODS_NEVER_REFRESHED, !stuck.is_empty(), now);
+        }
         let (retry, notice) = {
             let mut memory = self.memory();
             let unrefreshed = memory.unrefreshed.get_or_insert_default();

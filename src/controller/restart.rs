@@ -7,7 +7,9 @@ use tracing::{info, warn};
 
 use super::index::named;
 use super::reconcile::Reconciler;
-use crate::plan::{Restart, Schedule, Settled, restart_notice, restart_step};
+use crate::plan::{
+    ROLLOUT_RESTART_FAILED, Restart, Schedule, Settled, restart_notice, restart_step,
+};
 
 /// After a restart that was refused: a missing role is not seen to come.
 const RETRY: Duration = Duration::from_secs(300);
@@ -17,7 +19,13 @@ impl Reconciler<'_> {
     pub async fn restart_workloads(&self, settled: &Settled, now: Timestamp) -> Option<Timestamp> {
         let step = restart_step(self.app, settled, &mut self.memory(), now);
         let at = match step {
-            Restart::Nothing => return None,
+            Restart::Nothing => {
+                if self.app.spec.rollout_restart_targets.is_empty() {
+                    let objects = &self.context.metrics.objects;
+                    objects.delivered(&self.namespace, &self.key.name, ROLLOUT_RESTART_FAILED);
+                }
+                return None;
+            }
             Restart::Later(at) => return Some(at),
             Restart::Now => now,
         };
@@ -38,6 +46,7 @@ impl Reconciler<'_> {
                 }
             }
         }
+        self.measure_delivery(ROLLOUT_RESTART_FAILED, !failed.is_empty(), now);
         let notice = restart_notice(self.app, &failed);
         self.publish(&notice).await;
         // What does not exist cannot be running with a former token.

@@ -305,11 +305,16 @@ fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>)
     }
     let mut index = context.index();
     let others = match event {
-        Event::Apply(app) | Event::InitApply(app) => index.app_applied(app),
+        Event::Apply(app) | Event::InitApply(app) => {
+            let others = index.app_applied(app);
+            context.measure_refused(&index, app.metadata.namespace.as_deref());
+            others
+        }
         Event::Delete(app) => {
             let app = app_ref(app);
             let others = index.app_deleted(&app);
             context.forget(&app);
+            context.measure_refused(&index, app.namespace.as_deref());
             others
         }
         Event::Init => {
@@ -326,7 +331,11 @@ fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>)
             }
             let referrers = gone.iter().flat_map(|app| index.referrers(app));
             context.wake_references(referrers.collect::<Vec<_>>());
-            gone.iter().flat_map(|app| index.app_deleted(app)).collect()
+            let others = gone.iter().flat_map(|app| index.app_deleted(app)).collect();
+            for app in &gone {
+                context.measure_refused(&index, app.namespace.as_deref());
+            }
+            others
         }
     };
     let key = match event {

@@ -102,7 +102,7 @@ impl TokenGauges {
                     continue;
                 };
                 let gauge = ConstGauge::new(time.as_second());
-                let mut labels = vec![("namespace", namespace.as_str()), ("app", app.as_str())];
+                let mut labels = vec![("namespace", namespace.as_str()), ("name", app.as_str())];
                 if self.by_corp {
                     labels.push(("corp_id", token.corp_id.as_str()));
                 }
@@ -156,7 +156,7 @@ impl TokenGauges {
         for ((namespace, app), times) in &*self.lock() {
             let count = times.expiring_before_next_attempt(now);
             let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
-            let labels = [("namespace", namespace.as_str()), ("app", app.as_str())];
+            let labels = [("namespace", namespace.as_str()), ("name", app.as_str())];
             gauge.encode(family.encode_family(&labels.as_slice())?)?;
         }
         Ok(())
@@ -186,23 +186,7 @@ impl Collector for TokenGauges {
                 Some((*since, Some(reason.as_str())))
             },
         )?;
-        self.encode_expiring(&mut encoder, Timestamp::now())?;
-        let first = self
-            .lock()
-            .values()
-            .flat_map(|times| &times.series)
-            .filter_map(|token| token.expires_at)
-            .min();
-        let Some(first) = first else { return Ok(()) };
-        let left = first.duration_since(Timestamp::now()).as_secs_f64();
-        let help = "The least validity that is left to any token; negative where one has expired";
-        let family = encoder.encode_descriptor(
-            "token_least_validity_seconds",
-            help,
-            None,
-            MetricType::Gauge,
-        )?;
-        ConstGauge::new(left).encode(family)
+        self.encode_expiring(&mut encoder, Timestamp::now())
     }
 }
 

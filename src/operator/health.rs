@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::exposition::Exposition;
 use super::server::{Bounds, Server, ServerError};
 use super::{Metrics, Pulse};
 
@@ -53,7 +54,8 @@ pub async fn serve_metrics(
     let server = Server::bind(address, "--metrics-bind-address").await?;
     let scraped = Arc::new(Scraped {
         metrics,
-        last: Mutex::default(),
+        text: Mutex::default(),
+        open_metrics: Mutex::default(),
     });
     let routes = Router::new()
         .route("/metrics", get(metrics_text))
@@ -90,31 +92,41 @@ async fn readyz(State(probed): State<Probed>) -> impl IntoResponse {
 
 struct Scraped {
     metrics: Arc<Metrics>,
-    last: Mutex<Option<(Instant, Bytes)>>,
+    text: Mutex<Option<Written>>,
+    open_metrics: Mutex<Option<Written>>,
 }
 
+/// When metrics were written out last, and what.
+type Written = (Instant, Bytes);
+
 impl Scraped {
-    /// The text of this second. All who ask within it share one copy: however many there are and
-    /// however slowly they read, it costs neither time nor memory of the operator.
-    fn text(&self, now: Instant) -> Result<Bytes, std::fmt::Error> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The text of this second. All who ask within it for one format share one copy: however many
+    /// there are and however slowly they read, it costs neither time nor memory of the operator.
+    fn text(&self, format: Exposition, now: Instant) -> Result<Bytes, std::fmt::Error> {
+        let last = match format {
+            Exposition::Text => &self.text,
+            Exposition::OpenMetrics => &self.open_metrics,
+        };
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, text)) = &*last
             && now.saturating_duration_since(*at) < METRICS_FRESH
         {
             return Ok(text.clone());
         }
-        let text = Bytes::from(self.metrics.text()?);
+        let text = Bytes::from(format.of(self.metrics.open_metrics()?));
         *last = Some((now, text.clone()));
         Ok(text)
     }
 }
 
-async fn metrics_text(State(scraped): State<Arc<Scraped>>) -> impl IntoResponse {
-    let kind = [(
-        header::CONTENT_TYPE,
-        "application/openmetrics-text; version=1.0.0; charset=utf-8",
-    )];
-    match scraped.text(Instant::now()) {
+async fn metrics_text(
+    State(scraped): State<Arc<Scraped>>,
+    headers: HeaderMap,
+) -> impl IntoResponse {
+    let accept = headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
+    let format = Exposition::accepted(accept);
+    let kind = [(header::CONTENT_TYPE, format.content_type())];
+    match scraped.text(format, Instant::now()) {
         Ok(text) => (StatusCode::OK, kind, text),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, kind, Bytes::new()),
     }
@@ -163,12 +175,13 @@ mod tests {
     fn metrics_are_written_out_once_a_second() {
         let scraped = Scraped {
             metrics: Arc::new(metrics()),
-            last: Mutex::default(),
+            text: Mutex::default(),
+            open_metrics: Mutex::default(),
         };
         let now = Instant::now();
         let text = |milliseconds| {
             let at = now + Duration::from_millis(milliseconds);
-            scraped.text(at).expect("metrics")
+            scraped.text(Exposition::Text, at).expect("metrics")
         };
         let first = text(0);
         scraped.metrics.queued(7);
@@ -177,5 +190,6 @@ mod tests {
         let second = text(1000);
         let second = std::str::from_utf8(&second).expect("text");
         assert!(second.contains(depth), "{second}");
+        assert!(!second.contains("# EOF"), "{second}");
     }
 }

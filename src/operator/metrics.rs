@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -17,19 +17,25 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use super::{Leadership, Moment, TokenGauges, WatchTimes};
+use super::{ConditionGauges, Leadership, Moment, ObjectGauges, TokenGauges, WatchTimes};
+use crate::api::Cause;
 
 const PREFIX: &str = "dingtalk_token_operator";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct Request {
+    site: String,
+    cause: &'static str,
     outcome: &'static str,
     reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WriteOutcome {
+struct Write {
+    kind: &'static str,
+    cause: &'static str,
     outcome: &'static str,
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,7 +46,18 @@ struct Site {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct App {
     namespace: String,
-    app: String,
+    name: String,
+}
+
+/// What came of a write of a target Secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretWrite {
+    /// It was made.
+    Written,
+    /// The Secret had changed or gone meanwhile, and is looked at again.
+    Conflict,
+    /// It was refused, for this reason of the condition.
+    Refused(&'static str),
 }
 
 /// From 5 ms to 10 s, which is the time-out of every call.
@@ -64,11 +81,12 @@ impl Collector for Replica {
         let leads = self.leadership.holds(Moment::now());
         let leader = encoder.encode_descriptor("leader", help, None, gauge)?;
         ConstGauge::new(i64::from(leads)).encode(leader)?;
-        let help = "Since when the oldest watch of a resource was not answered anew; above 300 s at most for moments";
-        let mut family = encoder.encode_descriptor("watch_age_seconds", help, None, gauge)?;
-        for (resource, age) in self.watches.ages(Instant::now()) {
+        let metric = "watch_last_answer_timestamp_seconds";
+        let help = "When the watch of a resource was answered last; of several, the earliest. More than 300 s ago for moments at most";
+        let mut family = encoder.encode_descriptor(metric, help, None, gauge)?;
+        for (resource, at) in self.watches.last_answers() {
             let labels = [("resource", resource.as_str())];
-            ConstGauge::new(age.as_secs_f64()).encode(family.encode_family(&labels)?)?;
+            ConstGauge::new(at.as_second()).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
@@ -78,13 +96,19 @@ impl Collector for Replica {
 pub struct Metrics {
     /// The times of each app's tokens.
     pub tokens: Arc<TokenGauges>,
+    /// The conditions of each app.
+    pub apps: Arc<ConditionGauges>,
+    /// The conditions of each reference.
+    pub references: Arc<ConditionGauges>,
+    /// What else is measured of objects.
+    pub objects: Arc<ObjectGauges>,
     registry: Registry,
-    attempts: Family<Outcome, Counter>,
-    mints: Family<App, Counter>,
+    requests: Family<Request, Counter>,
+    fetches: Family<App, Counter>,
     request_durations: Family<Site, Histogram>,
     queue_depth: Gauge,
     queue_waits: Histogram,
-    secret_writes: Family<WriteOutcome, Counter>,
+    secret_writes: Family<Write, Counter>,
     write_durations: Histogram,
     clock_differences: Family<Site, Gauge<f64, AtomicU64>>,
     far_clocks: Mutex<HashMap<String, bool>>,
@@ -97,9 +121,18 @@ impl Metrics {
         registry.register_collector(Box::new(replica));
         let tokens = Arc::new(TokenGauges::new(by_corp));
         registry.register_collector(Box::new(Arc::clone(&tokens)));
-        let mints = Family::<App, Counter>::default();
+        let help = "Conditions of each DingTalkApp: 1 for the status and reason that each has";
+        let apps = Arc::new(ConditionGauges::new("app_status_condition", help));
+        registry.register_collector(Box::new(Arc::clone(&apps)));
+        let help =
+            "Conditions of each DingTalkTokenReference: 1 for the status and reason that each has";
+        let references = Arc::new(ConditionGauges::new("reference_status_condition", help));
+        registry.register_collector(Box::new(Arc::clone(&references)));
+        let objects = Arc::new(ObjectGauges::default());
+        registry.register_collector(Box::new(Arc::clone(&objects)));
+        let fetches = Family::<App, Counter>::default();
         let help = "Tokens that were fetched, by the app that asked";
-        registry.register("tokens_minted", help, mints.clone());
+        registry.register("tokens_fetched", help, fetches.clone());
         let request_durations = Family::<Site, Histogram>::new_with_constructor(seconds);
         let help = "How long token requests took, by site";
         registry.register(
@@ -120,12 +153,12 @@ impl Metrics {
             help,
             write_durations.clone(),
         );
-        let attempts = Family::<Outcome, Counter>::default();
-        let secret_writes = Family::<WriteOutcome, Counter>::default();
+        let requests = Family::<Request, Counter>::default();
+        let secret_writes = Family::<Write, Counter>::default();
         let clock_differences = Family::<Site, Gauge<f64, AtomicU64>>::default();
-        let help = "Token requests, by outcome and reason";
-        registry.register("token_requests", help, attempts.clone());
-        let help = "Writes of target Secrets, by outcome";
+        let help = "Token requests, by site, cause, outcome, and reason of the failure";
+        registry.register("token_requests", help, requests.clone());
+        let help = "Writes of target Secrets, by their owner's kind, cause, outcome, and reason of the failure";
         registry.register("secret_writes", help, secret_writes.clone());
         let help = "The clock of a site minus ours, in seconds";
         registry.register(
@@ -137,9 +170,12 @@ impl Metrics {
         registry.register("build", "The operator's build", build);
         Self {
             tokens,
+            apps,
+            references,
+            objects,
             registry,
-            attempts,
-            mints,
+            requests,
+            fetches,
             request_durations,
             queue_depth,
             queue_waits,
@@ -151,21 +187,24 @@ impl Metrics {
     }
 
     /// Counts a token request; `reason` is that of its failure.
-    pub fn attempt(&self, reason: Option<&'static str>) {
+    pub fn request(&self, site: &str, cause: Cause, reason: Option<&'static str>) {
         let outcome = if reason.is_none() {
             "success"
         } else {
             "failure"
         };
-        let reason = reason.unwrap_or_default();
-        self.attempts
-            .get_or_create(&Outcome { outcome, reason })
-            .inc();
+        let request = Request {
+            site: site.to_owned(),
+            cause: cause.as_str(),
+            outcome,
+            reason: reason.unwrap_or_default(),
+        };
+        self.requests.get_or_create(&request).inc();
     }
 
     /// Counts a token that was fetched for an app.
-    pub fn minted(&self, namespace: &str, app: &str) {
-        self.mints.get_or_create(&App::of(namespace, app)).inc();
+    pub fn fetched(&self, namespace: &str, name: &str) {
+        self.fetches.get_or_create(&App::of(namespace, name)).inc();
     }
 
     /// Takes note of how long a token request took.
@@ -189,19 +228,42 @@ impl Metrics {
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// Forgets an app that is gone, and its series.
-    pub fn forget(&self, namespace: &str, app: &str) {
-        self.tokens.remove(namespace, app);
-        self.mints.remove(&App::of(namespace, app));
+    /// Removes the series of an app.
+    pub fn forget_app(&self, namespace: &str, name: &str) {
+        self.tokens.remove(namespace, name);
+        self.apps.remove(namespace, name);
+        self.objects.remove_app(namespace, name);
+        self.fetches.remove(&App::of(namespace, name));
     }
 
-    /// Counts a write of a target Secret, and how long it took.
-    pub fn secret_write(&self, success: bool, took: Duration) {
+    /// Removes the series of a reference.
+    pub fn forget_reference(&self, namespace: &str, name: &str) {
+        self.references.remove(namespace, name);
+        self.objects.copy_expires(namespace, name, None);
+    }
+
+    /// Counts a write of a target Secret of an object of this kind.
+    pub fn secret_write(
+        &self,
+        kind: &'static str,
+        cause: Cause,
+        written: SecretWrite,
+        took: Duration,
+    ) {
         self.write_durations.observe(took.as_secs_f64());
-        let outcome = if success { "success" } else { "failure" };
-        self.secret_writes
-            .get_or_create(&WriteOutcome { outcome })
-            .inc();
+        let (outcome, reason) = match written {
+            SecretWrite::Written => ("success", ""),
+            SecretWrite::Conflict => ("conflict", ""),
+            SecretWrite::Refused(reason) => ("failure", reason),
+        };
+        let cause = cause.as_str();
+        let write = Write {
+            kind,
+            cause,
+            outcome,
+            reason,
+        };
+        self.secret_writes.get_or_create(&write).inc();
     }
 
     /// Notes the difference of a site's clock to ours; tells whether it was far off before.
@@ -218,11 +280,11 @@ impl Metrics {
         far_clocks.insert(site.to_owned(), far).unwrap_or_default()
     }
 
-    /// The text exposition format.
+    /// All of it, as OpenMetrics.
     ///
     /// # Errors
     /// Writing to the string failed.
-    pub fn text(&self) -> Result<String, std::fmt::Error> {
+    pub fn open_metrics(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
@@ -230,10 +292,10 @@ impl Metrics {
 }
 
 impl App {
-    fn of(namespace: &str, app: &str) -> Self {
+    fn of(namespace: &str, name: &str) -> Self {
         Self {
             namespace: namespace.to_owned(),
-            app: app.to_owned(),
+            name: name.to_owned(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What a good citizen of a cluster needs: leader election, logs, health, metrics, shutdown.
 
+mod conditions;
 mod connections;
+mod exposition;
 mod gauges;
 mod health;
 mod heartbeat;
@@ -8,18 +10,21 @@ mod leader;
 mod logs;
 mod memory_dump;
 mod metrics;
+mod objects;
 mod pages;
 mod server;
 mod shutdown;
 mod watches;
 
+pub use conditions::ConditionGauges;
 pub use gauges::{TokenGauges, TokenTimes};
 pub use health::{serve_metrics, serve_probes};
 pub use heartbeat::{Heartbeat, Pulse};
 pub use leader::{Candidate, Leadership, Moment, Outcome, elect};
 pub use logs::{LogFormat, LogsError, init_logs};
 pub use memory_dump::{CoreDumpError, forbid_core_dumps};
-pub use metrics::{Metrics, Replica};
+pub use metrics::{Metrics, Replica, SecretWrite};
+pub use objects::ObjectGauges;
 pub use pages::PagesByWeight;
 pub use server::ServerError;
 pub use shutdown::on_signal;

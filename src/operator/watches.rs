@@ -4,33 +4,32 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use http::{Request, Response, Uri};
+use jiff::Timestamp;
 use tower::{Layer, Service};
 
 /// The times, by the path of what is watched.
 #[derive(Clone, Debug, Default)]
-pub struct WatchTimes(Arc<Mutex<BTreeMap<String, Instant>>>);
+pub struct WatchTimes(Arc<Mutex<BTreeMap<String, Timestamp>>>);
 
 impl WatchTimes {
-    fn answered(&self, path: String, now: Instant) {
+    fn answered(&self, path: String, now: Timestamp) {
         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         times.insert(path, now);
     }
 
-    /// The age of the oldest watch of each resource.
-    pub fn ages(&self, now: Instant) -> BTreeMap<String, Duration> {
+    /// When the watch of each resource was answered last that was answered longest ago.
+    pub fn last_answers(&self) -> BTreeMap<String, Timestamp> {
         let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut ages = BTreeMap::new();
+        let mut earliest = BTreeMap::new();
         for (path, at) in &*times {
             let resource = path.rsplit('/').next().unwrap_or_default();
-            let age = now.saturating_duration_since(*at);
-            let oldest: &mut Duration = ages.entry(resource.to_owned()).or_default();
-            *oldest = age.max(*oldest);
+            let earlier = earliest.entry(resource.to_owned()).or_insert(*at);
+            *earlier = (*earlier).min(*at);
         }
-        ages
+        earliest
     }
 }
 
@@ -73,7 +72,7 @@ where
         Box::pin(async move {
             let response = answer.await?;
             if let Some(path) = watched.filter(|_| response.status().is_success()) {
-                times.answered(path, Instant::now());
+                times.answered(path, Timestamp::now());
             }
             Ok(response)
         })
@@ -101,13 +100,12 @@ mod tests {
         assert_eq!(path("/api/v1/namespaces/hr/secrets?limit=500"), None);
         assert_eq!(path("/api/v1/namespaces/hr/secrets/watch"), None);
 
-        let (times, start) = (WatchTimes::default(), Instant::now());
-        let at = |seconds| start + Duration::from_secs(seconds);
+        let times = WatchTimes::default();
+        let at = |second| Timestamp::from_second(second).expect("a time");
         times.answered(of("hr"), at(0));
         times.answered(of("payroll"), at(100));
-        let age = |now| times.ages(now)["secrets"].as_secs();
-        assert_eq!(age(at(290)), 290);
+        assert_eq!(times.last_answers()["secrets"], at(0));
         times.answered(of("hr"), at(290));
-        assert_eq!(age(at(290)), 190);
+        assert_eq!(times.last_answers()["secrets"], at(100));
     }
 }

@@ -155,7 +155,7 @@ impl Memory {
             if is_handled {
                 corp.request_done = request.map(str::to_owned);
             }
-            corp.had_token = seen.renewed_at.is_some();
+            corp.had_token = seen.last_renewal_time.is_some();
             corp.former_failure = seen
                 .error
                 .as_ref()

@@ -226,7 +226,7 @@ pub const LOCAL_REASONS: &[LocalReason] = &[
     },
 ];
 
-/// What stands in the way of an organisation's token, if anything does.
+/// What stands in the way of an organisation's token, if anything does, and since when.
 pub fn problem(
     app: &DingTalkApp,
     memory: &Memory,
@@ -335,11 +335,7 @@ fn former_failure(error: &CorpError) -> Option<Failure> {
 
 /// Why a Secret could not be written.
 pub fn write_problem(secret: &str, failure: &WriteFailure) -> Problem {
-    let reason = match failure.problem {
-        WriteProblem::Refused => SECRET_WRITE_FAILED,
-        WriteProblem::NamespaceTerminating => NAMESPACE_TERMINATING,
-        WriteProblem::TooLarge => SECRET_TOO_LARGE,
-    };
+    let reason = failure.problem.reason();
     let message = format!(
         "a token was fetched, but Secret {secret} could not be written: {}; the token is kept and \
          the write tried again at {}",
@@ -349,6 +345,17 @@ pub fn write_problem(secret: &str, failure: &WriteFailure) -> Problem {
     let mut problem = Problem::new(reason, message, failure.since).that_may_pass();
     problem.error.message = Some(failure.message.clone());
     problem
+}
+
+impl WriteProblem {
+    /// The reason of the condition.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Refused => SECRET_WRITE_FAILED,
+            Self::NamespaceTerminating => NAMESPACE_TERMINATING,
+            Self::TooLarge => SECRET_TOO_LARGE,
+        }
+    }
 }
 
 fn blocked_problem(app: &DingTalkApp, secret: &str, blocked: &Blocked) -> (&'static str, String) {

@@ -19,8 +19,8 @@ use super::token::whole_seconds;
 use super::writing::Writing;
 use super::{ObjectVersion, TargetMeta};
 use crate::api::{
-    ANNOTATION_ADOPT_BY, ANNOTATION_REFERENCE, CONDITION_READY, CONDITION_STALLED, DingTalkApp,
-    DingTalkTokenReference, DingTalkTokenReferenceStatus, GrantedNamespace,
+    ANNOTATION_ADOPT_BY, ANNOTATION_REFERENCE, CONDITION_READY, CONDITION_STALLED, Cause,
+    DingTalkApp, DingTalkTokenReference, DingTalkTokenReferenceStatus, GrantedNamespace,
 };
 
 /// Reason of `Ready` where there is no such app.
@@ -393,6 +393,22 @@ fn secret_shown(view: &ReferenceView<'_>) -> String {
     match copies.into_iter().any(|copy| copy.name != name) {
         true => format!("{name}-*"),
         false => name,
+    }
+}
+
+/// Why a copy is written.
+pub fn copy_cause(
+    writing: &Writing,
+    present: Option<&TargetMeta>,
+    recorded: &Recorded,
+    repair: bool,
+) -> Cause {
+    match present {
+        None if repair || writing.has_written_once() => Cause::TargetMissing,
+        None => Cause::FirstToken,
+        Some(_) if repair => Cause::TargetChanged,
+        Some(present) if present.recorded.as_ref() != Some(recorded) => Cause::SourceChanged,
+        Some(_) => Cause::SpecChanged,
     }
 }
 

@@ -10,6 +10,11 @@ use super::events::{Notice, NoticeType, notice};
 use super::schedule::Schedule;
 use crate::api::{DingTalkApp, Propagation};
 
+/// The pods cannot be told of a new token.
+pub const REFRESH_PODS_FAILED: &str = "RefreshPodsFailed";
+/// Pods use a Secret in ways that never show a new token.
+pub const PODS_NEVER_REFRESHED: &str = "PodsNeverRefreshed";
+
 /// The pods of one app are told at most this often: a thousand organisations renew one after the
 /// other, and what was written meanwhile comes with the next.
 const PACE: Duration = Duration::from_secs(5);
@@ -93,7 +98,7 @@ impl Unrefreshed {
         let failed = || {
             notice(
                 NoticeType::Warning,
-                "RefreshPodsFailed",
+                REFRESH_PODS_FAILED,
                 "RefreshPods",
                 &note,
             )
@@ -114,7 +119,7 @@ fn stuck_notice(pods: &BTreeSet<String>) -> Notice {
     );
     notice(
         NoticeType::Warning,
-        "PodsNeverRefreshed",
+        PODS_NEVER_REFRESHED,
         "RefreshPods",
         &note,
     )

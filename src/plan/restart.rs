@@ -14,6 +14,11 @@ use crate::api::{DingTalkApp, RolloutRestartTarget};
 /// organisations renew one after the other.
 const PACE: Duration = Duration::from_secs(60);
 
+/// Reason of the event of a restart.
+const ROLLOUT_RESTARTED: &str = "RolloutRestarted";
+/// Workloads could not be restarted for a new token.
+pub const ROLLOUT_RESTART_FAILED: &str = "RolloutRestartFailed";
+
 /// Whether to restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restart {
@@ -69,7 +74,7 @@ pub fn restart_notice(
     let named: Vec<String> = app.spec.rollout_restart_targets.iter().map(name).collect();
     if failed.is_empty() {
         let note = format!("restarted {} for a new token", named.join(", "));
-        return notice(NoticeType::Normal, "RolloutRestarted", "Restart", &note);
+        return notice(NoticeType::Normal, ROLLOUT_RESTARTED, "Restart", &note);
     }
     let said: Vec<String> = failed
         .iter()
@@ -83,7 +88,7 @@ pub fn restart_notice(
     );
     notice(
         NoticeType::Warning,
-        "RolloutRestartFailed",
+        ROLLOUT_RESTART_FAILED,
         "Restart",
         &note,
     )

@@ -125,6 +125,11 @@ impl Writing {
             .is_some_and(|last| last.recorded == *recorded && last.generation == generation)
     }
 
+    /// Whether this process has written the Secret.
+    pub fn has_written_once(&self) -> bool {
+        self.last.is_some()
+    }
+
     /// When the next repair may be made, where not now.
     pub fn repair_at(&mut self, now: Timestamp) -> Option<Timestamp> {
         let recent = self

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use dingtalk_stub::{Behaviour, Script};
+use dingtalk_token_operator::api::DingTalkTokenReference;
 use local_control_plane::bound;
 use serde_json::{Value, json};
 
@@ -137,6 +138,17 @@ impl Prometheus {
         Some(answer["data"].clone())
     }
 
+    /// Whether an alert of this object is active, be it that its time has not come yet.
+    async fn is_active(&self, alert: &str, name: &str) -> Option<()> {
+        let alerts = self.get("alerts", &[]).await?["alerts"]
+            .as_array()
+            .cloned()?;
+        let mut labels = alerts.iter().map(|active| &active["labels"]);
+        labels
+            .any(|labels| labels["alertname"] == alert && labels["name"] == name)
+            .then_some(())
+    }
+
     async fn firing(&self) -> Option<Vec<Value>> {
         let alerts = self.get("alerts", &[]).await?["alerts"]
             .as_array()
@@ -173,6 +185,20 @@ fn queries() -> Vec<(String, String)> {
     queries
 }
 
+/// An app that never has a token, and a reference that nobody grants.
+async fn never_ready(sandbox: &Sandbox) {
+    let spec = json!({"corpIds": ["ding1"], "site": "nowhere"});
+    sandbox.app_with("never", spec).await;
+    let reference = json!({
+        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
+        "metadata": {"name": "copy"},
+        "spec": {"appRef": {"namespace": sandbox.namespace, "name": "absent"}},
+    });
+    sandbox
+        .apply::<DingTalkTokenReference>("copy", reference)
+        .await;
+}
+
 #[tokio::test]
 async fn a_fault_fires_its_alert_and_every_query_of_the_dashboard_has_data() {
     let mut sandbox = Sandbox::without_operator("monitoring", shared_plane().await).await;
@@ -202,6 +228,7 @@ async fn a_fault_fires_its_alert_and_every_query_of_the_dashboard_has_data() {
             code: "unauthorized.client".to_owned(),
         },
     });
+    never_ready(&sandbox).await;
     let alert = "DingTalkTokenExpired";
     let fired = sandbox
         // Until it expires, and the two minutes of the rule.
@@ -212,8 +239,16 @@ async fn a_fault_fires_its_alert_and_every_query_of_the_dashboard_has_data() {
                 .find(|one| one["labels"]["alertname"] == alert)
         })
         .await;
-    assert_eq!(fired["labels"]["app"], "payroll");
+    assert_eq!(fired["labels"]["name"], "payroll");
     assert_eq!(fired["labels"]["namespace"], json!(sandbox.namespace));
+    for (alert, name) in [
+        ("DingTalkAppNotReady", "never"),
+        ("DingTalkTokenReferenceNotReady", "copy"),
+    ] {
+        sandbox
+            .eventually(alert, async || prometheus.is_active(alert, name).await)
+            .await;
+    }
 
     for (panel, query) in queries() {
         let seen = sandbox

@@ -267,6 +267,12 @@ impl<Key: Namespaced> Admission<Key> {
         Some(Refusal::PastBound(bound))
     }
 
+    /// How many apps of a namespace are not served.
+    pub fn refused_in(&self, namespace: &str) -> usize {
+        let namespace = self.namespaces.get(namespace);
+        namespace.map_or(0, |namespace| namespace.refused.len())
+    }
+
     /// Takes an object out without looking at the others; returns whether it was served.
     fn take(&mut self, key: &Key) -> Option<bool> {
         let age = self.ages.get(key)?;

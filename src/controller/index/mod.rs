@@ -344,6 +344,16 @@ impl Index {
         Some(&self.apps.get(key)?.credentials)
     }
 
+    /// Whether there is such an app, served or not.
+    pub fn knows(&self, key: &AppRef) -> bool {
+        self.apps.contains_key(key)
+    }
+
+    /// How many apps of a namespace are not served.
+    pub fn refused_in(&self, namespace: &str) -> usize {
+        self.admission.refused_in(namespace)
+    }
+
     /// The `client_id` that an app's credentials have, where that is known.
     pub fn client_id(&self, key: &AppRef) -> Option<&str> {
         self.apps.get(key)?.client_id.as_deref()

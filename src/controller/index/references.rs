@@ -149,6 +149,11 @@ impl Index {
             .collect()
     }
 
+    /// Whether there is such a reference.
+    pub fn knows_reference(&self, key: &ReferenceRef) -> bool {
+        self.references.contains_key(key)
+    }
+
     /// Forgets a reference; gives the others that there is room for now.
     pub fn reference_deleted(&mut self, key: &ReferenceRef) -> Vec<ReferenceRef> {
         let moved = self.reference_admission.remove(key);

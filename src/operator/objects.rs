@@ -1,0 +1,105 @@
+//! What is measured of objects beside their tokens and conditions, as gauges that go with them.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+/// Namespace and name.
+type Key = (String, String);
+
+#[derive(Debug, Default)]
+struct Measured {
+    not_served: BTreeMap<String, usize>,
+    copies: BTreeMap<Key, Timestamp>,
+    undelivered: BTreeMap<(Key, &'static str), Timestamp>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct ObjectGauges(Mutex<Measured>);
+
+impl ObjectGauges {
+    /// Sets how many apps of a namespace are not served, since it is past a bound.
+    pub fn not_served(&self, namespace: &str, count: usize) {
+        let mut measured = self.lock();
+        match count {
+            0 => measured.not_served.remove(namespace),
+            _ => measured.not_served.insert(namespace.to_owned(), count),
+        };
+    }
+
+    /// Sets when the first of the tokens expires that a reference's Secrets hold.
+    pub fn copy_expires(&self, namespace: &str, name: &str, at: Option<Timestamp>) {
+        let mut measured = self.lock();
+        match at {
+            Some(at) => measured.copies.insert(key(namespace, name), at),
+            None => measured.copies.remove(&key(namespace, name)),
+        };
+    }
+
+    /// Notes that programs of an app could not be brought a new token, for a reason.
+    pub fn undelivered(&self, namespace: &str, name: &str, reason: &'static str, now: Timestamp) {
+        let key = (key(namespace, name), reason);
+        self.lock().undelivered.entry(key).or_insert(now);
+    }
+
+    /// Notes that what [`Self::undelivered`] told is over.
+    pub fn delivered(&self, namespace: &str, name: &str, reason: &'static str) {
+        self.lock()
+            .undelivered
+            .remove(&(key(namespace, name), reason));
+    }
+
+    /// Removes the series of an app.
+    pub fn remove_app(&self, namespace: &str, name: &str) {
+        let key = key(namespace, name);
+        self.lock().undelivered.retain(|(of, _), _| *of != key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Measured> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(namespace: &str, name: &str) -> Key {
+    (namespace.to_owned(), name.to_owned())
+}
+
+impl Collector for ObjectGauges {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let measured = self.lock();
+        let gauge = MetricType::Gauge;
+        let help = "DingTalkApps that are not served, since their namespace is past a bound";
+        let mut family = encoder.encode_descriptor("apps_not_served", help, None, gauge)?;
+        for (namespace, count) in &measured.not_served {
+            let labels = [("namespace", namespace.as_str())];
+            let count = i64::try_from(*count).unwrap_or(i64::MAX);
+            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        let metric = "reference_token_expiry_timestamp_seconds";
+        let help = "When the first token that the Secrets of a DingTalkTokenReference hold expires";
+        let mut family = encoder.encode_descriptor(metric, help, None, gauge)?;
+        for ((namespace, name), at) in &measured.copies {
+            let labels = [("namespace", namespace.as_str()), ("name", name.as_str())];
+            ConstGauge::new(at.as_second()).encode(family.encode_family(&labels)?)?;
+        }
+        let metric = "delivery_failing_since_timestamp_seconds";
+        let help =
+            "Since when pods or workloads of an app could not be brought a new token, by reason";
+        let mut family = encoder.encode_descriptor(metric, help, None, gauge)?;
+        for (((namespace, name), reason), since) in &measured.undelivered {
+            let labels = [
+                ("namespace", namespace.as_str()),
+                ("name", name.as_str()),
+                ("reason", *reason),
+            ];
+            ConstGauge::new(since.as_second()).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
