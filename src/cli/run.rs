@@ -203,7 +203,7 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
         Outcome::Lost { to } => {
             error!(
                 leader = to,
-                "the Lease was lost: this replica ends, to be started afresh and to stand by"
+                "Lease lost to another replica; exiting to restart as a standby"
             );
             ExitCode::FAILURE
         }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::index::AppRef;
+use super::reconcile::KIND;
 use super::{Context, Remembered};
 use crate::dingtalk::{
     self, AccessToken, Answer, Call, Credentials, Failure, Heard, Rank, Rates, Scheduler, Started,
@@ -211,6 +212,7 @@ fn finish(
 fn log_success(job: &Job, expires_at: Timestamp, value_changed: bool) {
     let former = job.expires_at.map(whole_seconds);
     info!(
+        kind = KIND,
         namespace = job.app.namespace,
         name = job.app.name,
         corp_id = job.minting.corp_id,
@@ -225,6 +227,7 @@ fn log_success(job: &Job, expires_at: Timestamp, value_changed: bool) {
 
 fn log_failure(job: &Job, failure: &Failure) {
     warn!(
+        kind = KIND,
         namespace = job.app.namespace,
         name = job.app.name,
         corp_id = job.minting.corp_id,
@@ -248,10 +251,10 @@ fn report_clock(context: &Context, site: &str, answer: &Answer) {
         .metrics
         .clock_difference(site, difference.as_secs_f64(), far);
     if far && !was_far {
-        let seconds = difference.as_secs();
+        let difference_seconds = difference.as_secs();
         warn!(
             site,
-            seconds, "the site's clock differs from ours: check the node's time"
+            difference_seconds, "the site's clock differs from this node's"
         );
     }
 }

@@ -9,10 +9,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Resource;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::{self, ObjectRef};
 use tracing::{info, warn};
 
 use super::cluster::ClusterError;
-use super::index::{AppRef, app_ref, named};
+use super::index::{AppRef, app_ref};
 use super::stub::Stub;
 use super::{Context, Remembered};
 use crate::api::{Cause, DingTalkApp, DingTalkAppStatus, MANAGER};
@@ -23,8 +24,8 @@ use crate::plan::{
     granted_namespaces, next_step, notices, refreshes_pods, status, write_status_at,
 };
 
-/// The owner of the Secrets, in metrics.
-const KIND: &str = "DingTalkApp";
+/// The kind, in logs and metrics.
+pub const KIND: &str = "DingTalkApp";
 /// More steps in a row than any way through the plan has: a backstop against going in circles.
 const STEPS_MAX: usize = 12;
 /// After a call to the API server that failed and that no condition tells of.
@@ -122,11 +123,17 @@ impl Reconciler<'_> {
                 Step::Settle(settled) => return self.settle(&settled, now).await,
             };
             if let Err(error) = done {
-                warn!(app = %named(&self.key), %error, "tried again in {} s", RETRY.as_secs());
+                warn!(kind = KIND, namespace = self.namespace, name = self.key.name, retry_seconds = RETRY.as_secs(), %error, "reconcile failed; will retry");
                 return Some(now + RETRY);
             }
         }
-        warn!(app = %named(&self.key), "the Secret changes faster than it can be followed");
+        warn!(
+            kind = KIND,
+            namespace = self.namespace,
+            name = self.key.name,
+            retry_seconds = RETRY.as_secs(),
+            "too many steps in a row; will retry"
+        );
         Some(Timestamp::now() + RETRY)
     }
 
@@ -143,7 +150,14 @@ impl Reconciler<'_> {
             let name = write.name.as_str();
             match written.await {
                 Ok(metadata) => {
-                    self.log_write(&write, cause);
+                    log_write(KIND, &self.key, &write, cause);
+                    info!(
+                        kind = KIND,
+                        namespace = self.namespace,
+                        name = self.key.name,
+                        secret = name,
+                        "Lease lost; in-flight token written"
+                    );
                     let version = ObjectVersion::of(&metadata);
                     self.seen(metadata);
                     let generation = self.app.metadata.generation;
@@ -151,7 +165,15 @@ impl Reconciler<'_> {
                     self.memory().wrote(&write, version, generation, false, now);
                 }
                 Err(error) => {
-                    info!(app = %named(&self.key), secret = name, error = self.shown(&error, &write), "left to the replica that leads");
+                    info!(
+                        kind = KIND,
+                        namespace = self.namespace,
+                        name = self.key.name,
+                        secret = name,
+                        cause = cause.as_str(),
+                        error = self.shown(&error, &write),
+                        "Lease lost; in-flight token left to the leader"
+                    );
                 }
             }
         }
@@ -201,15 +223,9 @@ impl Reconciler<'_> {
         version: &ObjectVersion,
         why: Deletion,
     ) -> Result<(), ClusterError> {
-        let (operation, done) = match why {
-            Deletion::Immutable => (
-                "delete the immutable target Secret",
-                "deleted an immutable Secret to create it anew",
-            ),
-            Deletion::Former => (
-                "delete the former target Secret",
-                "deleted a Secret that is no target any more",
-            ),
+        let operation = match why {
+            Deletion::Immutable => "delete the immutable target Secret",
+            Deletion::Former => "delete the former target Secret",
         };
         let deleted = self
             .context
@@ -217,7 +233,7 @@ impl Reconciler<'_> {
             .delete_secret(operation, &self.namespace, name, version);
         match deleted.await {
             Ok(()) => {
-                info!(app = %named(&self.key), secret = name, "{done}");
+                info!(kind = KIND, namespace = self.namespace, name = self.key.name, secret = name, reason = ?why, "Secret deleted");
                 self.absent(name);
                 Ok(())
             }
@@ -247,7 +263,7 @@ impl Reconciler<'_> {
             .secret_write(KIND, cause, outcome, took);
         match written {
             Ok(metadata) => {
-                self.log_write(write, cause);
+                log_write(KIND, &self.key, write, cause);
                 let version = ObjectVersion::of(&metadata);
                 self.seen(metadata);
                 let mut memory = self.memory();
@@ -272,7 +288,15 @@ impl Reconciler<'_> {
             Err(error) => {
                 let problem = error.write_problem();
                 let message = self.shown(&error, write);
-                warn!(app = %named(&self.key), secret = name, error = message, "the tokens are kept, the write tried again");
+                warn!(
+                    kind = KIND,
+                    namespace = self.namespace,
+                    name = self.key.name,
+                    secret = name,
+                    cause = cause.as_str(),
+                    error = message,
+                    "Secret write failed; keeping the tokens, will retry"
+                );
                 self.memory().writing(name).failed(
                     problem,
                     message,
@@ -283,20 +307,6 @@ impl Reconciler<'_> {
                 Ok(())
             }
         }
-    }
-
-    fn log_write(&self, write: &Write, cause: Cause) {
-        let expiries = write.recorded.tokens.iter();
-        let expires_at = expiries.map(|token| token.lifetime.expires_at).min();
-        info!(
-            namespace = self.namespace,
-            name = self.key.name,
-            secret = write.name,
-            cause = cause.as_str(),
-            tokens = write.recorded.tokens.len(),
-            expires_at = expires_at.map(tracing::field::display),
-            "Secret written"
-        );
     }
 
     /// (client) Looks at the Secret under a name, which is not as it was thought to be.
@@ -370,7 +380,7 @@ impl Reconciler<'_> {
                 if error.is_not_found() || error.is_conflict() {
                     return None;
                 }
-                warn!(app = %named(&self.key), %error, "tried again in {} s", RETRY.as_secs());
+                warn!(kind = KIND, namespace = self.namespace, name = self.key.name, retry_seconds = RETRY.as_secs(), %error, "status write failed; will retry");
                 wake_at = Some(now + RETRY);
                 return wake_at;
             }
@@ -464,13 +474,34 @@ impl Reconciler<'_> {
     pub async fn publish(&self, notice: &Notice) {
         let event = event(self.app, &self.context.instance, notice);
         if let Err(error) = self.context.cluster.publish(&self.namespace, &event).await {
-            warn!(app = %named(&self.key), reason = notice.reason, %error, "the event is lost");
+            warn!(kind = KIND, namespace = self.namespace, name = self.key.name, reason = notice.reason, %error, "event lost");
         }
     }
 
     pub fn memory(&self) -> std::sync::MutexGuard<'_, crate::plan::Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Logs a write of a target Secret of the object `key`, and why it was made.
+pub fn log_write<K: reflector::Lookup>(
+    kind: &'static str,
+    key: &ObjectRef<K>,
+    write: &Write,
+    cause: Cause,
+) {
+    let tokens = &write.recorded.tokens;
+    let expires_at = tokens.iter().map(|token| token.lifetime.expires_at).min();
+    info!(
+        kind,
+        namespace = key.namespace,
+        name = key.name,
+        secret = write.name,
+        cause = cause.as_str(),
+        tokens = tokens.len(),
+        expires_at = expires_at.map(tracing::field::display),
+        "Secret written"
+    );
 }
 
 /// An event about `object`, reported by the process `instance`.

@@ -10,8 +10,8 @@ use tracing::{info, warn};
 
 use super::Context;
 use super::cluster::ClusterError;
-use super::index::{ReferenceRef, named, reference_ref};
-use super::reconcile::event;
+use super::index::{ReferenceRef, reference_ref};
+use super::reconcile::{event, log_write};
 use super::refusal::{refuse_reference, restore_reference};
 use super::stub::Stub;
 use crate::api::DingTalkTokenReference;
@@ -22,8 +22,8 @@ use crate::plan::{
     reference_notice, reference_status, reference_step,
 };
 
-/// The owner of the Secrets, in metrics.
-const KIND: &str = "DingTalkTokenReference";
+/// The kind, in logs and metrics.
+pub const KIND: &str = "DingTalkTokenReference";
 /// More steps in a row than any way has, apart from one for each copy.
 const STEPS_MAX: usize = 12;
 /// After a call to the API server that failed and that no condition tells of.
@@ -127,7 +127,13 @@ impl Copier<'_> {
                 return self.later(&error, now);
             }
         }
-        warn!(reference = %named(&self.key), "the Secret changes faster than it can be followed");
+        warn!(
+            kind = KIND,
+            namespace = self.namespace,
+            name = self.key.name,
+            retry_seconds = RETRY.as_secs(),
+            "too many steps in a row; will retry"
+        );
         Some(Timestamp::now() + RETRY)
     }
 
@@ -142,7 +148,7 @@ impl Copier<'_> {
         if error.is_not_found() || error.is_conflict() {
             return None;
         }
-        warn!(reference = %named(&self.key), %error, "tried again in {} s", RETRY.as_secs());
+        warn!(kind = KIND, namespace = self.namespace, name = self.key.name, retry_seconds = RETRY.as_secs(), %error, "reconcile failed; will retry");
         Some(now + RETRY)
     }
 
@@ -229,13 +235,13 @@ impl Copier<'_> {
             .secret_write(KIND, cause, outcome, took);
         match written {
             Ok(metadata) => {
+                log_write(KIND, &self.key, &write, cause);
                 let version = ObjectVersion::of(&metadata);
                 let users = self.context.secret_seen(metadata);
                 self.context.wake_all(users);
                 self.memory()
                     .writing(name)
                     .wrote(version, write.recorded, generation, repair, now);
-                info!(reference = %named(&self.key), secret = name, "copied");
                 Ok(())
             }
             Err(error) if error.is_conflict() || error.is_not_found() => {
@@ -253,7 +259,15 @@ impl Copier<'_> {
                 let message = Redactor::new(sent, [name, &self.namespace, &self.key.name])
                     .clean(&error.to_string())
                     .unwrap_or_else(|| "the API server refused the write".to_owned());
-                warn!(reference = %named(&self.key), secret = name, error = message, "the copy is tried again");
+                warn!(
+                    kind = KIND,
+                    namespace = self.namespace,
+                    name = self.key.name,
+                    secret = name,
+                    cause = cause.as_str(),
+                    error = message,
+                    "Secret write failed; will retry"
+                );
                 let mut memory = self.memory();
                 let writing = memory.writing(name);
                 writing.failed(problem, message, generation, rand::random(), now);
@@ -269,7 +283,13 @@ impl Copier<'_> {
         let deleted = cluster.delete_secret(operation, &self.namespace, name, version);
         match deleted.await {
             Ok(()) => {
-                info!(reference = %named(&self.key), secret = name, "removed a copy");
+                info!(
+                    kind = KIND,
+                    namespace = self.namespace,
+                    name = self.key.name,
+                    secret = name,
+                    "Secret deleted"
+                );
                 let users = self.context.secret_gone(&self.namespace, name);
                 self.context.wake_all(users);
                 Ok(())
@@ -330,7 +350,7 @@ impl Copier<'_> {
         if let Some(notice) = reference_notice(&previous, &current) {
             let event = event(self.reference, &self.context.instance, &notice);
             if let Err(error) = self.context.cluster.publish(&self.namespace, &event).await {
-                warn!(reference = %named(&self.key), reason = notice.reason, %error, "the event is lost");
+                warn!(kind = KIND, namespace = self.namespace, name = self.key.name, reason = notice.reason, %error, "event lost");
             }
         }
         Ok(())

@@ -6,8 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::{debug, warn};
 
 use super::cluster::ClusterError;
-use super::index::named;
-use super::reconcile::Reconciler;
+use super::reconcile::{KIND, Reconciler};
 use crate::plan::{PODS_NEVER_REFRESHED, REFRESH_PODS_FAILED, Refresh, refreshes_pods};
 
 /// After a call to the API server that failed.
@@ -40,11 +39,11 @@ impl Reconciler<'_> {
             match told {
                 Ok(stuck) => (None, unrefreshed.told(&secrets, stuck, now)),
                 Err(error) if !error.is_forbidden() => {
-                    warn!(app = %named(&self.key), %error, "pods are not told of a new token: tried again in {} s", RETRY.as_secs());
+                    warn!(kind = KIND, namespace = self.namespace, name = self.key.name, retry_seconds = RETRY.as_secs(), %error, "pod annotation failed; will retry");
                     return Some(now + RETRY);
                 }
                 Err(error) => {
-                    warn!(app = %named(&self.key), %error, "pods are not told of a new token");
+                    warn!(kind = KIND, namespace = self.namespace, name = self.key.name, %error, "pod annotation not allowed");
                     let (at, notice) = unrefreshed.failed(&error.to_string(), now);
                     (Some(at), notice)
                 }
@@ -66,7 +65,13 @@ impl Reconciler<'_> {
         let readers = cluster.readers(&self.namespace, secrets).await?;
         for (pod, uid) in &readers.mounting {
             match cluster.touch_pod(&self.namespace, pod, uid, now).await {
-                Ok(()) => debug!(app = %named(&self.key), pod, "told of a new token"),
+                Ok(()) => debug!(
+                    kind = KIND,
+                    namespace = self.namespace,
+                    name = self.key.name,
+                    pod,
+                    "pod annotated"
+                ),
                 // It ended, or another has its name: nothing to tell.
                 Err(error) if error.is_not_found() || error.is_conflict() => {}
                 Err(error) => return Err(error),

@@ -11,7 +11,9 @@ use tracing::{info, warn};
 
 use super::Context;
 use super::cluster::ClusterError;
-use super::index::{AppRef, ReferenceRef, app_ref, named, reference_ref};
+use super::index::{AppRef, ReferenceRef, app_ref, reference_ref};
+use super::reconcile::KIND;
+use super::references::KIND as REFERENCE_KIND;
 use super::watch::lighten;
 use crate::api::{DingTalkApp, DingTalkTokenReference, DingTalkTokenReferenceStatus};
 use crate::plan::{
@@ -69,10 +71,10 @@ where
     if !context.leads() || object.meta().deletion_timestamp.is_some() {
         return None;
     }
-    info!(kind = %K::kind(&()), object = %named(key), ?refusal, "not served");
+    info!(kind = %K::kind(&()), namespace = key.namespace, name = key.name, ?refusal, "not served");
     match context.cluster.write_status(object, previous, status).await {
         Err(error) if !error.is_not_found() && !error.is_conflict() => {
-            warn!(object = %named(key), %error, "status write failed; will retry");
+            warn!(kind = %K::kind(&()), namespace = key.namespace, name = key.name, retry_seconds = RETRY.as_secs(), %error, "status write failed; will retry");
             Some(Timestamp::now() + RETRY)
         }
         _ => None,
@@ -96,7 +98,7 @@ pub async fn restore_reference(
             None
         }
         Err(error) => {
-            warn!(reference = %named(&key), %error, "reading a reference that is served again failed; will retry");
+            warn!(kind = REFERENCE_KIND, namespace = key.namespace, name = key.name, retry_seconds = RETRY.as_secs(), %error, "reading a reference that is served again failed; will retry");
             Some(Timestamp::now() + RETRY)
         }
     }
@@ -155,7 +157,7 @@ pub async fn restore(context: &Arc<Context>, stub: &DingTalkApp) -> Option<Times
             None
         }
         Err(error) => {
-            warn!(app = %named(&key), %error, "reading an app that is served again failed; will retry");
+            warn!(kind = KIND, namespace = key.namespace, name = key.name, retry_seconds = RETRY.as_secs(), %error, "reading an app that is served again failed; will retry");
             Some(Timestamp::now() + RETRY)
         }
     }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::index::named;
-use super::reconcile::Reconciler;
+use super::reconcile::{KIND, Reconciler};
 use crate::plan::{
     ROLLOUT_RESTART_FAILED, Restart, Schedule, Settled, restart_notice, restart_step,
 };
@@ -38,9 +37,11 @@ impl Reconciler<'_> {
                 .restart(&self.namespace, workload, at)
                 .await;
             match restarted {
-                Ok(()) => info!(app = %named(&self.key), ?kind, name, "restarted for a new token"),
+                Ok(()) => {
+                    info!(kind = KIND, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, "workload restarted for a new token")
+                }
                 Err(error) => {
-                    warn!(app = %named(&self.key), ?kind, name, %error, "not restarted for a new token");
+                    warn!(kind = KIND, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, retry_seconds = RETRY.as_secs(), %error, "workload restart failed; will retry");
                     let is_gone = error.is_not_found();
                     failed.push((workload, error.to_string(), is_gone));
                 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tracing::debug;
 
 use super::fetcher::Job;
-use super::index::{AppRef, Candidate, named};
+use super::index::{AppRef, Candidate};
 use super::{Context, Remembered, life_left};
 use crate::dingtalk::{Credentials, Failure, Fingerprint, Minted};
 use crate::plan::{
@@ -265,7 +265,12 @@ impl Context {
         locked().target_read(&candidate.secret, &target, data.as_ref(), &corp_ids);
         let mut tokens = data?.tokens_recorded(recorded)?.into_iter();
         let held = tokens.find(|held| held.record.corp_id == wish.corp_id)?;
-        debug!(app = %named(app), secret = candidate.secret, "its token is shared");
+        debug!(
+            namespace = app.namespace,
+            name = app.name,
+            secret = candidate.secret,
+            "token shared"
+        );
         Some(held)
     }
 

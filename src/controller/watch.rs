@@ -393,7 +393,7 @@ pub async fn secrets(
                 let users = index.secrets_listed(scope.as_deref());
                 unlisted.remove(&scope);
                 if unlisted.is_empty() && !*ready.borrow() {
-                    info!("watching");
+                    info!("all objects listed; watching");
                     let _ = ready.send(true);
                 }
                 users
@@ -427,7 +427,7 @@ pub fn report(what: &str, error: &watcher::Error) {
         }
         _ => "the watch is started again",
     };
-    warn!(what, %error, "watch failed: {advice}");
+    warn!(what, %error, advice, "watch failed");
 }
 
 #[cfg(test)]

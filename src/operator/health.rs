@@ -41,7 +41,7 @@ pub async fn serve_probes(
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(Probed { ready, pulse });
-    server.serve("/healthz and /readyz", routes, Bounds::default(), stop);
+    server.serve("/healthz /readyz", routes, Bounds::default(), stop);
     Ok(())
 }
 

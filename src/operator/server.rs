@@ -72,10 +72,16 @@ impl Server {
         Ok(Self { listener })
     }
 
-    /// Answers in a task until `stop`; `what` is served, by the log.
-    pub(super) fn serve(self, what: &str, routes: Router, bounds: Bounds, stop: CancellationToken) {
+    /// Answers in a task until `stop`; `paths` are for the log.
+    pub(super) fn serve(
+        self,
+        paths: &str,
+        routes: Router,
+        bounds: Bounds,
+        stop: CancellationToken,
+    ) {
         if let Ok(address) = self.listener.local_addr() {
-            info!(%address, "serving {what}");
+            info!(%address, paths, "server listening");
         }
         let places = Places {
             connections: Arc::default(),

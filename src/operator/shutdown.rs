@@ -20,7 +20,7 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        info!("stopping: what is in hand is finished");
+        info!("stopping; draining in-flight work");
         cancelled.cancel();
     });
     Ok(stop)

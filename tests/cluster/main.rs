@@ -13,6 +13,7 @@ mod layouts;
 mod leader;
 mod life;
 mod load;
+mod logs;
 mod manifests;
 mod metrics;
 mod model;

@@ -767,7 +767,7 @@ impl Operator {
     /// The address where it serves a path.
     pub fn address(&self, path: &str) -> Option<String> {
         let log = self.log();
-        let mut lines = log.lines().filter(|line| line.contains("serving /"));
+        let mut lines = log.lines().filter(|line| line.contains("server listening"));
         let line = lines.find(|line| line.contains(path))?;
         let rest = line.split("address=").nth(1)?;
         rest.split_whitespace().next().map(str::to_owned)

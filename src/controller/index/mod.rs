@@ -22,7 +22,7 @@ use crate::plan::{
 };
 pub use admission::NamespaceLimits;
 use admission::{Admission, Age, Load, Moved};
-pub use names::{AppRef, ReferenceRef, app_ref, named, reference_ref};
+pub use names::{AppRef, ReferenceRef, app_ref, reference_ref};
 use names::{SecretRef, secret_ref};
 use references::Reference;
 pub use sharers::Candidate;

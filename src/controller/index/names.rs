@@ -1,7 +1,7 @@
 //! What objects are named by.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::runtime::reflector::{Lookup, ObjectRef};
+use kube::runtime::reflector::ObjectRef;
 
 use crate::api::{DingTalkApp, DingTalkTokenReference};
 
@@ -30,10 +30,4 @@ pub fn secret_ref(meta: &ObjectMeta) -> SecretRef {
         meta.namespace.clone().unwrap_or_default(),
         meta.name.clone().unwrap_or_default(),
     )
-}
-
-/// An object as people name it: `namespace/name`.
-pub fn named<K: Lookup>(object: &ObjectRef<K>) -> String {
-    let namespace = object.namespace.as_deref().unwrap_or_default();
-    format!("{namespace}/{}", object.name)
 }

@@ -83,7 +83,7 @@ pub async fn elect(
         tokio::select! {
             lost = elector.round() => if let Some(to) = lost {
                 elector.leadership.lost();
-                info!(leader = to, "stopping: another replica leads; what is in hand is finished");
+                info!(leader = to, "another replica leads; draining in-flight work");
                 return Outcome::Lost { to };
             },
             () = stop.cancelled() => break,
@@ -115,7 +115,7 @@ impl Elector {
             Err(error) => {
                 if !self.failing {
                     let lease = &self.candidate.name;
-                    warn!(lease, %error, "the Lease cannot be read or written; it is tried again");
+                    warn!(lease, %error, "Lease read or write failed; will retry");
                 }
                 self.failing = true;
             }
@@ -192,9 +192,9 @@ impl Elector {
             return;
         };
         match self.write(spec).await {
-            Ok(_) => info!(lease = self.candidate.name, "released the Lease"),
+            Ok(_) => info!(lease = self.candidate.name, "Lease released"),
             Err(error) => {
-                warn!(lease = self.candidate.name, %error, "the Lease was not released; it runs out by itself");
+                warn!(lease = self.candidate.name, %error, "Lease not released; it will expire");
             }
         }
     }
