@@ -3,6 +3,7 @@
 mod cause;
 mod definitions;
 mod names;
+mod reason;
 mod reference;
 mod spec;
 mod status;
@@ -10,6 +11,7 @@ mod status;
 pub use cause::Cause;
 pub use definitions::definitions;
 pub use names::*;
+pub use reason::{Origin, Reason};
 pub use reference::*;
 pub use spec::*;
 pub use status::*;

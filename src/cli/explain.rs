@@ -11,7 +11,8 @@ use super::{CliError, FOUND_A_PROBLEM};
 /// What to explain.
 #[derive(Debug, Args)]
 pub struct ExplainArguments {
-    /// A code of DingTalk, such as invalid.client or 90002, or a reason, such as SecretConflict.
+    /// A code of DingTalk, such as invalid.client or 90002, a reason, such as SecretConflict, or a
+    /// cause, such as RenewalDue.
     code: String,
     /// How to show it.
     #[arg(short, long, value_enum, default_value_t)]

@@ -5,9 +5,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use strum::IntoEnumIterator as _;
 
-use crate::api::Cause;
+use crate::api::{Cause, Reason};
 use crate::dingtalk::{Class, Row, Scope, Signal, TABLE, UNREACHABLE};
-use crate::plan::{LOCAL_REASONS, LocalReason};
 
 /// What there is to say of a reason.
 #[derive(Clone, Debug, Serialize)]
@@ -47,15 +46,27 @@ impl Explained {
         }
     }
 
-    fn of_local(local: &LocalReason) -> Self {
+    fn of_reason(reason: Reason, advice: &'static str) -> Self {
         Self {
-            reason: local.reason,
-            meaning: local.meaning,
+            reason: reason.as_str(),
+            meaning: reason.meaning(),
             signals: Vec::new(),
             class: None,
             pace: "as soon as what stands in the way changes",
             holds_back: "what its message names",
-            advice: local.advice,
+            advice,
+        }
+    }
+
+    fn of_cause(cause: Cause) -> Self {
+        Self {
+            reason: cause.as_str(),
+            meaning: cause.meaning(),
+            signals: Vec::new(),
+            class: None,
+            pace: "",
+            holds_back: "nothing",
+            advice: "nothing: it is why a token was fetched or a Secret written",
         }
     }
 }
@@ -63,17 +74,19 @@ impl Explained {
 /// Every reason there is.
 pub fn all() -> Vec<Explained> {
     let rows = TABLE.iter().chain([&UNREACHABLE]).map(Explained::of_row);
-    rows.chain(LOCAL_REASONS.iter().map(Explained::of_local))
-        .collect()
+    let others =
+        Reason::iter().filter_map(|reason| Some(Explained::of_reason(reason, reason.advice()?)));
+    rows.chain(others).collect()
 }
 
-/// What is known of a code of DingTalk's, or of a reason, in any case.
+/// What is known of a code of DingTalk's, of a reason or of a cause, in any case.
 pub fn find(asked: &str) -> Vec<Explained> {
     let by_code = |row: &&Row| row.signals.iter().any(|signal| signal.is_code(asked));
     if let Some(row) = TABLE.iter().find(by_code) {
         return vec![Explained::of_row(row)];
     }
-    let all = all().into_iter();
+    let causes = Cause::iter().map(Explained::of_cause);
+    let all = all().into_iter().chain(causes);
     all.filter(|explained| explained.reason.eq_ignore_ascii_case(asked))
         .collect()
 }

@@ -9,10 +9,9 @@ use super::cluster::ClusterError;
 use super::fetcher::Job;
 use super::reconcile::Reconciler;
 use super::sharing::{Shared, Wish};
-use crate::api::Cause;
+use crate::api::{Cause, Reason};
 use crate::dingtalk::{Call, Credentials, CredentialsId};
 use crate::plan::{
-    CREDENTIALS_INVALID, CREDENTIALS_KEY_MISSING, CREDENTIALS_NOT_FOUND, CREDENTIALS_UNREADABLE,
     CredentialsProblem, KnownCredentials, Minting, ObjectVersion, Schedule, due, renew_request,
 };
 
@@ -46,7 +45,7 @@ impl Reconciler<'_> {
                     reference.client_id_key, reference.client_secret_key
                 );
                 self.memory().credentials_failed(problem(
-                    CREDENTIALS_NOT_FOUND,
+                    Reason::CredentialsNotFound,
                     message,
                     None,
                     None,
@@ -58,7 +57,7 @@ impl Reconciler<'_> {
                 let message = format!("Secret {name} cannot be read: {error}");
                 let retry = Some(Schedule::after(now, UNREADABLE_RETRY));
                 self.memory().credentials_failed(problem(
-                    CREDENTIALS_UNREADABLE,
+                    Reason::CredentialsUnreadable,
                     message,
                     version,
                     retry,
@@ -80,8 +79,8 @@ impl Reconciler<'_> {
             Err(error) => {
                 let message = format!("Secret {name}: {error}: put the app's credentials there");
                 let reason = match error.is_invalid_value() {
-                    true => CREDENTIALS_INVALID,
-                    false => CREDENTIALS_KEY_MISSING,
+                    true => Reason::CredentialsInvalid,
+                    false => Reason::CredentialsKeyMissing,
                 };
                 self.memory()
                     .credentials_failed(problem(reason, message, Some(version), None));

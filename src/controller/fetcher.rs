@@ -193,7 +193,7 @@ fn finish(
                 rejected_too,
                 is_site_down,
             } = scheduler.failed(&call, failure, job.failing_since, now);
-            let reason = Some(failure.reason.as_str());
+            let reason = Some(failure.reason);
             context
                 .metrics
                 .request(&call.site, job.minting.cause, reason);

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Resource;
@@ -16,7 +17,7 @@ use super::cluster::ClusterError;
 use super::index::{AppRef, app_ref};
 use super::stub::Stub;
 use super::{Context, Remembered};
-use crate::api::{Cause, DingTalkApp, DingTalkAppStatus, MANAGER};
+use crate::api::{Cause, DingTalkApp, DingTalkAppStatus, MANAGER, Reason};
 use crate::dingtalk::Redactor;
 use crate::operator::{SecretWrite, TokenTimes};
 use crate::plan::{
@@ -459,7 +460,7 @@ impl Reconciler<'_> {
     }
 
     /// Whether programs could not be brought a new token, for the metrics.
-    pub fn measure_delivery(&self, reason: &'static str, is_failing: bool, now: Timestamp) {
+    pub fn measure_delivery(&self, reason: Reason, is_failing: bool, now: Timestamp) {
         self.context
             .measure_app(&self.key, |metrics, namespace, name| {
                 let objects = &metrics.objects;
@@ -474,7 +475,7 @@ impl Reconciler<'_> {
     pub async fn publish(&self, notice: &Notice) {
         let event = event(self.app, &self.context.instance, notice);
         if let Err(error) = self.context.cluster.publish(&self.namespace, &event).await {
-            warn!(kind = KIND, namespace = self.namespace, name = self.key.name, reason = notice.reason, %error, "event lost");
+            warn!(kind = KIND, namespace = self.namespace, name = self.key.name, reason = notice.reason.as_str(), %error, "event lost");
         }
     }
 
@@ -531,10 +532,17 @@ where
             }
             .to_owned(),
         ),
-        reason: Some(notice.reason.clone()),
+        reason: Some(notice.reason.as_str().to_owned()),
         action: Some(notice.action.to_owned()),
         note: Some(notice.note.clone()),
         regarding: Some(object.object_ref(&())),
+        related: notice.secret.as_ref().map(|secret| ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Secret".to_owned()),
+            namespace: object.meta().namespace.clone(),
+            name: Some(secret.clone()),
+            ..ObjectReference::default()
+        }),
         reporting_controller: Some(MANAGER.to_owned()),
         reporting_instance: Some(instance.to_owned()),
         ..Event::default()

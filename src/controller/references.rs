@@ -14,7 +14,7 @@ use super::index::{ReferenceRef, reference_ref};
 use super::reconcile::{event, log_write};
 use super::refusal::{refuse_reference, restore_reference};
 use super::stub::Stub;
-use crate::api::DingTalkTokenReference;
+use crate::api::{DingTalkTokenReference, Reason};
 use crate::dingtalk::Redactor;
 use crate::operator::SecretWrite;
 use crate::plan::{
@@ -316,7 +316,7 @@ impl Copier<'_> {
     /// (client) Reports.
     async fn settle(
         &self,
-        told: &(&'static str, &'static str, String),
+        told: &(&'static str, Reason, String),
         expires_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<(), ClusterError> {
@@ -350,7 +350,7 @@ impl Copier<'_> {
         if let Some(notice) = reference_notice(&previous, &current) {
             let event = event(self.reference, &self.context.instance, &notice);
             if let Err(error) = self.context.cluster.publish(&self.namespace, &event).await {
-                warn!(kind = KIND, namespace = self.namespace, name = self.key.name, reason = notice.reason, %error, "event lost");
+                warn!(kind = KIND, namespace = self.namespace, name = self.key.name, reason = notice.reason.as_str(), %error, "event lost");
             }
         }
         Ok(())

@@ -7,7 +7,8 @@ use tracing::{debug, warn};
 
 use super::cluster::ClusterError;
 use super::reconcile::{KIND, Reconciler};
-use crate::plan::{PODS_NEVER_REFRESHED, REFRESH_PODS_FAILED, Refresh, refreshes_pods};
+use crate::api::Reason;
+use crate::plan::{Refresh, refreshes_pods};
 
 /// After a call to the API server that failed.
 const RETRY: SignedDuration = SignedDuration::from_secs(5);
@@ -17,8 +18,8 @@ impl Reconciler<'_> {
     pub async fn refresh_pods(&self, now: Timestamp) -> Option<Timestamp> {
         if !refreshes_pods(self.app) {
             if self.memory().unrefreshed.take().is_some() {
-                self.measure_delivery(REFRESH_PODS_FAILED, false, now);
-                self.measure_delivery(PODS_NEVER_REFRESHED, false, now);
+                self.measure_delivery(Reason::PropagationFailed, false, now);
+                self.measure_delivery(Reason::PodsNeverUpdated, false, now);
             }
             return None;
         }
@@ -29,9 +30,9 @@ impl Reconciler<'_> {
             Refresh::Now(secrets) => secrets,
         };
         let told = self.tell_readers(&secrets, now).await;
-        self.measure_delivery(REFRESH_PODS_FAILED, told.is_err(), now);
+        self.measure_delivery(Reason::PropagationFailed, told.is_err(), now);
         if let Ok(stuck) = &told {
-            self.measure_delivery(PODS_NEVER_REFRESHED, !stuck.is_empty(), now);
+            self.measure_delivery(Reason::PodsNeverUpdated, !stuck.is_empty(), now);
         }
         let (retry, notice) = {
             let mut memory = self.memory();

@@ -6,9 +6,8 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::reconcile::{KIND, Reconciler};
-use crate::plan::{
-    ROLLOUT_RESTART_FAILED, Restart, Schedule, Settled, restart_notice, restart_step,
-};
+use crate::api::Reason;
+use crate::plan::{Restart, Schedule, Settled, restart_notice, restart_step};
 
 /// After a restart that was refused: a missing role is not seen to come.
 const RETRY: Duration = Duration::from_secs(300);
@@ -21,7 +20,11 @@ impl Reconciler<'_> {
             Restart::Nothing => {
                 if self.app.spec.rollout_restart_targets.is_empty() {
                     let objects = &self.context.metrics.objects;
-                    objects.delivered(&self.namespace, &self.key.name, ROLLOUT_RESTART_FAILED);
+                    objects.delivered(
+                        &self.namespace,
+                        &self.key.name,
+                        Reason::RolloutRestartFailed,
+                    );
                 }
                 return None;
             }
@@ -47,7 +50,7 @@ impl Reconciler<'_> {
                 }
             }
         }
-        self.measure_delivery(ROLLOUT_RESTART_FAILED, !failed.is_empty(), now);
+        self.measure_delivery(Reason::RolloutRestartFailed, !failed.is_empty(), now);
         let notice = restart_notice(self.app, &failed);
         self.publish(&notice).await;
         // What does not exist cannot be running with a former token.

@@ -2,69 +2,13 @@
 
 use std::time::Duration;
 
-use strum::{EnumIter, IntoStaticStr};
+use strum::IntoStaticStr;
+
+use crate::api::Reason;
 
 mod table;
 
 pub use table::{TABLE, UNREACHABLE};
-
-/// The stable name of a failure of the endpoint, in conditions, events and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, EnumIter)]
-pub enum Reason {
-    /// The ClientID or ClientSecret is wrong.
-    InvalidCredentials,
-    /// The organisation has not authorised or enabled the app, or the app is not published.
-    AppNotAuthorized,
-    /// There is no such organisation.
-    InvalidCorpId,
-    /// The address we call from is not in the app's allow-list.
-    IpNotAllowed,
-    /// The organisation's quota of API calls is used up.
-    QuotaExceeded,
-    /// The endpoint did not accept the request as such.
-    RequestRejected,
-    /// Too many calls.
-    Throttled,
-    /// Calls are refused for some minutes.
-    Banned,
-    /// The endpoint failed.
-    ServerError,
-    /// No answer came.
-    EndpointUnreachable,
-    /// DingTalk's `unknownError`.
-    UnknownError,
-    /// A success without a usable token, or no JSON.
-    InvalidResponse,
-}
-
-impl Reason {
-    /// The name as it is shown.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-
-    /// What it means, in words for a person.
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Self::InvalidCredentials => "the ClientID or the ClientSecret is wrong",
-            Self::AppNotAuthorized => {
-                "the organisation has not authorised or enabled the app, or the app is not published"
-            }
-            Self::InvalidCorpId => "there is no such organisation",
-            Self::IpNotAllowed => "the address we call from is not in the app's allow-list",
-            Self::QuotaExceeded => "the organisation's quota of API calls is used up",
-            Self::RequestRejected => "DingTalk did not accept the request as such",
-            Self::Throttled => "there were too many calls",
-            Self::Banned => "calls are refused for some minutes",
-            Self::ServerError => "DingTalk failed",
-            Self::EndpointUnreachable => "no answer came: DNS, connection, TLS or time-out",
-            Self::UnknownError => "DingTalk says unknownError",
-            Self::InvalidResponse => {
-                "DingTalk answered a success without a usable token, or no JSON"
-            }
-        }
-    }
-}
 
 /// What decides the pace of the next attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

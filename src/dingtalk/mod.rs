@@ -10,7 +10,7 @@ mod wire;
 
 pub use client::{Answer, Client, ClientError, ClientOptions, REQUEST_TIMEOUT, Site, SiteError};
 pub use credentials::{AccessToken, Credentials, CredentialsError, Fingerprint};
-pub use failure::{Class, Failure, Reason, Row, Scope, Signal, TABLE, UNREACHABLE, look_up};
+pub use failure::{Class, Failure, Row, Scope, Signal, TABLE, UNREACHABLE, look_up};
 pub use pace::{Call, CredentialsId, Heard, Rank, Rates, Reach, Recovery, Scheduler, Started};
 pub use redact::{Redactor, visible};
 pub use wire::{LIFETIME_MAX, Minted};

@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::failure::{Failure, look_up};
-use super::{AccessToken, Class, Credentials, Reason, Redactor};
+use super::{AccessToken, Class, Credentials, Redactor};
+use crate::api::Reason;
 
 /// More of a body is not read: a token's answer has some hundred bytes.
 pub const BODY_MAX: usize = 64 * 1024;

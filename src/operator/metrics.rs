@@ -18,7 +18,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::{ConditionGauges, Leadership, Moment, ObjectGauges, TokenGauges, WatchTimes};
-use crate::api::Cause;
+use crate::api::{Cause, Reason};
 
 const PREFIX: &str = "dingtalk_token_operator";
 
@@ -57,7 +57,7 @@ pub enum SecretWrite {
     /// The Secret had changed or gone meanwhile, and is looked at again.
     Conflict,
     /// It was refused, for this reason of the condition.
-    Refused(&'static str),
+    Refused(Reason),
 }
 
 /// From 5 ms to 10 s, which is the time-out of every call.
@@ -187,7 +187,7 @@ impl Metrics {
     }
 
     /// Counts a token request; `reason` is that of its failure.
-    pub fn request(&self, site: &str, cause: Cause, reason: Option<&'static str>) {
+    pub fn request(&self, site: &str, cause: Cause, reason: Option<Reason>) {
         let outcome = if reason.is_none() {
             "success"
         } else {
@@ -197,7 +197,7 @@ impl Metrics {
             site: site.to_owned(),
             cause: cause.as_str(),
             outcome,
-            reason: reason.unwrap_or_default(),
+            reason: reason.map_or("", Reason::as_str),
         };
         self.requests.get_or_create(&request).inc();
     }
@@ -254,7 +254,7 @@ impl Metrics {
         let (outcome, reason) = match written {
             SecretWrite::Written => ("success", ""),
             SecretWrite::Conflict => ("conflict", ""),
-            SecretWrite::Refused(reason) => ("failure", reason),
+            SecretWrite::Refused(reason) => ("failure", reason.as_str()),
         };
         let cause = cause.as_str();
         let write = Write {

@@ -9,6 +9,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::api::Reason;
+
 /// Namespace and name.
 type Key = (String, String);
 
@@ -16,7 +18,7 @@ type Key = (String, String);
 struct Measured {
     not_served: BTreeMap<String, usize>,
     copies: BTreeMap<Key, Timestamp>,
-    undelivered: BTreeMap<(Key, &'static str), Timestamp>,
+    undelivered: BTreeMap<(Key, Reason), Timestamp>,
 }
 
 /// See the module.
@@ -43,13 +45,13 @@ impl ObjectGauges {
     }
 
     /// Notes that programs of an app could not be brought a new token, for a reason.
-    pub fn undelivered(&self, namespace: &str, name: &str, reason: &'static str, now: Timestamp) {
+    pub fn undelivered(&self, namespace: &str, name: &str, reason: Reason, now: Timestamp) {
         let key = (key(namespace, name), reason);
         self.lock().undelivered.entry(key).or_insert(now);
     }
 
     /// Notes that what [`Self::undelivered`] told is over.
-    pub fn delivered(&self, namespace: &str, name: &str, reason: &'static str) {
+    pub fn delivered(&self, namespace: &str, name: &str, reason: Reason) {
         self.lock()
             .undelivered
             .remove(&(key(namespace, name), reason));
@@ -96,7 +98,7 @@ impl Collector for ObjectGauges {
             let labels = [
                 ("namespace", namespace.as_str()),
                 ("name", name.as_str()),
-                ("reason", *reason),
+                ("reason", reason.as_str()),
             ];
             ConstGauge::new(since.as_second()).encode(family.encode_family(&labels)?)?;
         }

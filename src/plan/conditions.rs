@@ -6,10 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::memory::renew_request;
-use super::problem::{
-    CORPS_FAILING, PENDING, Problem, RENEWAL_FAILING, RENEWAL_NOT_EXTENDED, RENEWAL_SUCCEEDED,
-    SUSPENDED, TOKEN_EXPIRED, TOKENS_VALID, problem, shown,
-};
+use super::problem::{Problem, problem, shown};
 use super::renewals::Renewals;
 use super::schedule::is_clamped;
 use super::step::{CorpSettled, Settled};
@@ -17,9 +14,8 @@ use super::token::whole_seconds;
 use super::{Lifetime, Memory};
 use crate::api::{
     CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, CorpStatus, DingTalkApp,
-    DingTalkAppStatus, Layout,
+    DingTalkAppStatus, Layout, Reason,
 };
-use crate::dingtalk::Reason;
 
 /// A failure that stays the same moves its next attempt in the status at most this often.
 const UNCHANGED_PACE: SignedDuration = SignedDuration::from_secs(60);
@@ -85,7 +81,7 @@ pub fn status(
         Condition {
             type_: type_.to_owned(),
             status: status.to_owned(),
-            reason: reason.to_owned(),
+            reason: reason.as_str().to_owned(),
             message,
             observed_generation: app.metadata.generation,
             last_transition_time: since.unwrap_or_else(|| Time(whole_seconds(now))),
@@ -127,7 +123,7 @@ fn secret_shown(app: &DingTalkApp) -> String {
 }
 
 /// Status, reason and message of a condition.
-type Told = (&'static str, &'static str, String);
+type Told = (&'static str, Reason, String);
 
 /// The request for renewal that every organisation has acted upon.
 fn handled_request(
@@ -239,9 +235,9 @@ fn ready(
         more => format!(" and {more} more"),
     };
     let reason = if lives().any(|lifetime| lifetime.expires_at <= now) {
-        TOKEN_EXPIRED
+        Reason::TokenExpired
     } else if problems.is_empty() {
-        PENDING
+        Reason::Pending
     } else {
         summary(problems, total).0
     };
@@ -250,7 +246,7 @@ fn ready(
         names.join(", "),
         former(settled)
     );
-    let status = if reason == PENDING {
+    let status = if reason == Reason::Pending {
         "Unknown"
     } else {
         "False"
@@ -261,10 +257,10 @@ fn ready(
 /// What `Ready` says while all tokens are valid.
 fn valid_told(message: String, is_failing: bool) -> Told {
     match is_failing {
-        false => ("True", TOKENS_VALID, message),
+        false => ("True", Reason::TokensValid, message),
         true => {
             let message = format!("{message}; the last renewal failed: see the condition Renewed");
-            ("True", RENEWAL_FAILING, message)
+            ("True", Reason::RenewalFailing, message)
         }
     }
 }
@@ -314,10 +310,10 @@ fn ready_alone(
         (Some(lifetime), _) => {
             let expired_at = shown(lifetime.expires_at);
             let message = format!("the token in Secret {secret} expired at {expired_at}{because}");
-            ("False", TOKEN_EXPIRED, message)
+            ("False", Reason::TokenExpired, message)
         }
         (None, Some(problem)) => ("False", problem.reason, problem.message.clone()),
-        (None, None) => ("Unknown", PENDING, FIRST.to_owned()),
+        (None, None) => ("Unknown", Reason::Pending, FIRST.to_owned()),
     }
 }
 
@@ -332,7 +328,7 @@ fn renewed(
 ) -> Told {
     if app.spec.suspend {
         let message = "spec.suspend is set: no token is fetched".to_owned();
-        return ("Unknown", SUSPENDED, message);
+        return ("Unknown", Reason::Suspended, message);
     }
     if !problems.is_empty() {
         let (reason, message) = summary(problems, settled.corps.len());
@@ -340,12 +336,12 @@ fn renewed(
     }
     let lives: Vec<Lifetime> = settled.corps.iter().filter_map(|it| it.in_secret).collect();
     let Some(first) = lives.iter().min_by_key(|lifetime| lifetime.expires_at) else {
-        return ("Unknown", PENDING, FIRST.to_owned());
+        return ("Unknown", Reason::Pending, FIRST.to_owned());
     };
     if lives.len() < settled.corps.len() {
         let missing = settled.corps.len() - lives.len();
         let message = format!("the first token of {missing} corpIds is being fetched");
-        return ("Unknown", PENDING, message);
+        return ("Unknown", Reason::Pending, message);
     }
     if settled
         .corps
@@ -353,13 +349,13 @@ fn renewed(
         .any(|corp| corp.former_client_id.is_some())
     {
         let message = "a token is being fetched with the present credentials".to_owned();
-        return ("Unknown", PENDING, message);
+        return ("Unknown", Reason::Pending, message);
     }
     let next = next
         .map(|next| format!("next renewal at {next}"))
         .unwrap_or_default();
     if let Some(message) = not_extended(memory, *first, &next) {
-        return ("True", RENEWAL_NOT_EXTENDED, message);
+        return ("True", Reason::RenewalNotExtended, message);
     }
     let clamped = if is_clamped(*first, app.spec.renew_before()) {
         "; spec.renewBefore is more than nine tenths of the token's lifetime and counts as that"
@@ -368,7 +364,7 @@ fn renewed(
     };
     (
         "True",
-        RENEWAL_SUCCEEDED,
+        Reason::RenewalSucceeded,
         format!("the last renewal succeeded; {next}{clamped}"),
     )
 }
@@ -391,12 +387,12 @@ fn not_extended(memory: &Memory, first: Lifetime, next: &str) -> Option<String> 
 }
 
 /// The reason that all have in common, and what there is to say of all.
-fn summary(problems: &[(&str, Problem)], total: usize) -> (&'static str, String) {
+fn summary(problems: &[(&str, Problem)], total: usize) -> (Reason, String) {
     let mut reasons = problems.iter().map(|(_, problem)| problem.reason);
-    let reason = reasons.next().unwrap_or(PENDING);
+    let reason = reasons.next().unwrap_or(Reason::Pending);
     let reason = match reasons.all(|other| other == reason) {
         true => reason,
-        false => CORPS_FAILING,
+        false => Reason::CorpsFailing,
     };
     if let (1, [(_, problem)]) = (total, problems) {
         return (reason, problem.message.clone());

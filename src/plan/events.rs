@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::memory::Happened;
-use super::problem::TOKEN_EXPIRED;
-use crate::api::{CONDITION_READY, CONDITION_RENEWED, CorpStatus, DingTalkAppStatus};
+use crate::api::{CONDITION_READY, CONDITION_RENEWED, CorpStatus, DingTalkAppStatus, Reason};
 
 /// Longest note that the API server takes, in bytes.
 const NOTE_MAX: usize = 1024;
@@ -27,12 +26,23 @@ pub enum NoticeType {
 pub struct Notice {
     /// Its type.
     pub type_: NoticeType,
-    /// Its reason, CamelCase.
-    pub reason: String,
+    /// Its reason.
+    pub reason: Reason,
     /// What was done when it happened, as the API wants it told.
     pub action: &'static str,
     /// Its text, at most 1,024 bytes.
     pub note: String,
+    /// The Secret that it is about, if there is one.
+    pub secret: Option<String>,
+}
+
+impl Notice {
+    /// The same, about a Secret.
+    #[must_use]
+    pub fn about(self, secret: Option<&str>) -> Self {
+        let secret = secret.map(str::to_owned);
+        Self { secret, ..self }
+    }
 }
 
 /// The events of the way from one status to the next.
@@ -51,7 +61,7 @@ pub fn notices(
         );
         notices.push(notice(
             NoticeType::Warning,
-            "CredentialsTrimmed",
+            Reason::CredentialsTrimmed,
             "ReadCredentials",
             &note,
         ));
@@ -68,7 +78,8 @@ pub fn notices(
                 changes.ended_reasons()
             ),
         };
-        notices.push(notice(NoticeType::Normal, "Recovered", "Renew", &note));
+        let recovered = notice(NoticeType::Normal, Reason::Recovered, "Renew", &note);
+        notices.push(recovered.about(only_secret(&current.corps)));
     }
     for (reason, corp_ids) in &changes.begun {
         let message = condition(current, CONDITION_RENEWED).map_or("", |renewed| &renewed.message);
@@ -83,18 +94,26 @@ pub fn notices(
                 format!("corpId {}{more}: {message}", named.join(", "))
             }
         };
-        notices.push(notice(NoticeType::Warning, reason, "Renew", &note));
+        // A reason that this version does not have is a former process's.
+        if let Ok(reason) = reason.parse() {
+            let secrets = current.corps.iter();
+            let secrets = secrets.filter(|corp| corp_ids.contains(&corp.corp_id.as_str()));
+            let failed = notice(NoticeType::Warning, reason, "Renew", &note);
+            notices.push(failed.about(only_secret(secrets)));
+        }
     }
     let expired = |status| {
-        condition(status, CONDITION_READY).is_some_and(|ready| ready.reason == TOKEN_EXPIRED)
+        condition(status, CONDITION_READY).is_some_and(|ready| ready.reason == Reason::TokenExpired)
     };
     if expired(current) && !expired(previous) {
         let message = condition(current, CONDITION_READY).map_or("", |ready| &ready.message);
-        notices.push(notice(NoticeType::Warning, TOKEN_EXPIRED, "Renew", message));
+        let expired = notice(NoticeType::Warning, Reason::TokenExpired, "Renew", message);
+        notices.push(expired.about(only_secret(&current.corps)));
     }
     if happened.repaired {
         let note = "the Secret had been changed or deleted by another writer and was put right";
-        notices.push(notice(NoticeType::Warning, "SecretRestored", "Write", note));
+        let restored = notice(NoticeType::Warning, Reason::SecretRestored, "Write", note);
+        notices.push(restored.about(only_secret(&current.corps)));
     }
     notices
 }
@@ -163,8 +182,8 @@ fn written(
     current: &DingTalkAppStatus,
 ) -> Notice {
     let reason = match changes.are_first {
-        true => "TokenIssued",
-        false => "TokenRenewed",
+        true => Reason::FirstTokenWritten,
+        false => Reason::TokenRenewed,
     };
     let what = match (changes.are_first, current.corps.len()) {
         (true, 1) => "the first token was written".to_owned(),
@@ -201,19 +220,28 @@ fn written(
         "{what} to Secret {}{more}, valid until {until}{after}",
         named.join(", ")
     );
-    notice(NoticeType::Normal, reason, "Renew", &note)
+    let written = changes.written.iter().copied();
+    notice(NoticeType::Normal, reason, "Renew", &note).about(only_secret(written))
+}
+
+/// The Secret of these organisations, if they have one in common.
+fn only_secret<'a>(corps: impl IntoIterator<Item = &'a CorpStatus>) -> Option<&'a str> {
+    let mut names = corps.into_iter().map(|corp| corp.secret_name.as_str());
+    let first = names.next()?;
+    names.all(|name| name == first).then_some(first)
 }
 
 /// An event whose note is cut to what the API server takes.
-pub fn notice(type_: NoticeType, reason: &str, action: &'static str, note: &str) -> Notice {
+pub fn notice(type_: NoticeType, reason: Reason, action: &'static str, note: &str) -> Notice {
     let end = (0..=NOTE_MAX.min(note.len()))
         .rev()
         .find(|&end| note.is_char_boundary(end))
         .unwrap_or(0);
     Notice {
         type_,
-        reason: reason.to_owned(),
+        reason,
         action,
         note: note[..end].to_owned(),
+        secret: None,
     }
 }

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use strum::IntoEnumIterator;
 
 use super::assembly::Assembled;
 use super::corp::{Corp, Former, Minting};
 use super::data::{Data, Shape};
 use super::desired::Write;
-use super::problem::RENEWAL_NOT_EXTENDED;
 use super::refresh::Unrefreshed;
 use super::renewals::Renewals;
 use super::schedule::{Lifetime, Schedule};
@@ -20,15 +18,16 @@ use super::token::whole_seconds;
 use super::writing::Writing;
 use super::{Held, ObjectVersion, TargetMeta, TokenRecord};
 use crate::api::{
-    ANNOTATION_RENEW_REQUESTED_AT, CredentialsSecretRef, DingTalkApp, DingTalkAppStatus,
+    ANNOTATION_RENEW_REQUESTED_AT, CredentialsSecretRef, DingTalkApp, DingTalkAppStatus, Origin,
+    Reason,
 };
-use crate::dingtalk::{Fingerprint, Minted, Reason};
+use crate::dingtalk::{Fingerprint, Minted};
 
 /// Credentials that cannot be used.
 #[derive(Clone, Debug)]
 pub struct CredentialsProblem {
     /// One of the reasons that begin with `Credentials`.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// What is wrong.
     pub message: String,
     /// Since when.
@@ -142,7 +141,7 @@ impl Memory {
         let unextended = status
             .conditions
             .iter()
-            .any(|condition| condition.reason == RENEWAL_NOT_EXTENDED);
+            .any(|condition| condition.reason == Reason::RenewalNotExtended);
         let request = renew_request(app);
         let is_handled = request == status.last_handled_renew_request.as_deref();
         memory.request_at_start = request.map(str::to_owned);
@@ -160,11 +159,14 @@ impl Memory {
                 .error
                 .as_ref()
                 .and_then(|error| Some((error.reason.clone(), error.since_time.parse().ok()?)));
-            let reason = seen.error.as_ref().map(|error| error.reason.as_str());
-            let is_of = |reasons: &[Reason]| reasons.iter().any(|one| Some(one.as_str()) == reason);
-            let paced = is_of(&[Reason::Throttled, Reason::Banned, Reason::QuotaExceeded]);
+            let error = seen.error.as_ref();
+            let reason: Option<Reason> = error.and_then(|error| error.reason.parse().ok());
+            let paced = matches!(
+                reason,
+                Some(Reason::Throttled | Reason::Banned | Reason::QuotaExceeded)
+            );
             // Without a token, whatever was mended meanwhile is tried at once.
-            let failed = Reason::iter().any(|one| Some(one.as_str()) == reason);
+            let failed = reason.is_some_and(|reason| reason.origin() == Origin::DingTalk);
             let keeps_time = paced || unextended || (failed && seen.expiration_time.is_some());
             let next = time(&seen.next_attempt_time);
             let renewals = match (

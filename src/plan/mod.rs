@@ -48,19 +48,14 @@ pub use fetch::due;
 pub use memory::{CredentialsProblem, Happened, KnownCredentials, Memory, renew_request};
 pub use metadata::forget_forbidden;
 pub use ownership::{Claim, Ownership, ownership};
-pub use problem::{
-    CREDENTIALS_INVALID, CREDENTIALS_KEY_MISSING, CREDENTIALS_NOT_FOUND, CREDENTIALS_UNREADABLE,
-    LOCAL_REASONS, LocalReason, explain,
-};
+pub use problem::explain;
 pub use reference::{
     CopySeen, Grant, ReferenceMemory, ReferenceStep, ReferenceView, copy_cause, copy_write,
     granted_namespaces, reference_notice, reference_status, reference_step,
 };
-pub use refresh::{
-    PODS_NEVER_REFRESHED, REFRESH_PODS_FAILED, Readers, Refresh, Unrefreshed, refreshes_pods,
-};
+pub use refresh::{Readers, Refresh, Unrefreshed, refreshes_pods};
 pub use refusal::{Bound, Refusal, refused_previous, refused_reference_status, refused_status};
-pub use restart::{ROLLOUT_RESTART_FAILED, Restart, restart_notice, restart_step};
+pub use restart::{Restart, restart_notice, restart_step};
 pub use schedule::{Lifetime, Schedule, jitter, renewal_at};
 pub use step::{Blocked, CredentialsSeen, Deletion, Settled, Step, TargetSeen, View, next_step};
 pub use target::{Recorded, TARGETS_MAX, TargetMeta};

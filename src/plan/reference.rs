@@ -10,23 +10,15 @@ use super::data::Data;
 use super::desired::{Owner, Write, is_in_order, owner_reference};
 use super::events::{Notice, NoticeType, notice};
 use super::metadata::{forbidden_key, forbidden_message};
-use super::problem::{
-    METADATA_NOT_ALLOWED, PENDING, SECRET_CONFLICT, SECRET_CONTESTED, TOKEN_EXPIRED, TOKENS_VALID,
-    shown, write_problem,
-};
+use super::problem::{shown, write_problem};
 use super::target::Recorded;
 use super::token::whole_seconds;
 use super::writing::Writing;
 use super::{ObjectVersion, TargetMeta};
 use crate::api::{
     ANNOTATION_ADOPT_BY, ANNOTATION_REFERENCE, CONDITION_READY, CONDITION_STALLED, Cause,
-    DingTalkApp, DingTalkTokenReference, DingTalkTokenReferenceStatus, GrantedNamespace,
+    DingTalkApp, DingTalkTokenReference, DingTalkTokenReferenceStatus, GrantedNamespace, Reason,
 };
-
-/// Reason of `Ready` where there is no such app.
-pub const APP_NOT_FOUND: &str = "AppNotFound";
-/// Reason of `Ready` where the app does not allow the copy.
-pub const NOT_GRANTED: &str = "NotGranted";
 
 /// What is seen of one copy.
 pub struct CopySeen<'a> {
@@ -124,7 +116,7 @@ pub enum ReferenceStep {
     /// Nothing more for now: report, and look again at a time.
     Settle {
         /// The condition's status, reason and message.
-        told: (&'static str, &'static str, String),
+        told: (&'static str, Reason, String),
         /// When the first token expires.
         expires_at: Option<Timestamp>,
         /// When to look again.
@@ -156,7 +148,7 @@ pub fn reference_step(
         Grant::Unrecorded => {
             let message = "the DingTalkApp has no token yet, or has not recorded this namespace in \
                            its status.grantedNamespaces";
-            return settle(("Unknown", PENDING, message.to_owned()), None, None);
+            return settle(("Unknown", Reason::Pending, message.to_owned()), None, None);
         }
         Grant::NoApp | Grant::Absent | Grant::Former | Grant::Given => {}
     }
@@ -190,7 +182,7 @@ pub fn reference_step(
                  status.grantedNamespaces does not name it, and add it again",
                 app.namespace, app.name
             );
-            return settle(("False", NOT_GRANTED, message), None, None);
+            return settle(("False", Reason::NotGranted, message), None, None);
         }
         if view.grant == Grant::NoApp {
             let message = format!(
@@ -198,19 +190,19 @@ pub fn reference_step(
                  spec.appRef, or have it created",
                 app.namespace, app.name
             );
-            return settle(("False", APP_NOT_FOUND, message), None, None);
+            return settle(("False", Reason::AppNotFound, message), None, None);
         }
         let message = format!(
             "DingTalkApp {}/{} does not allow it: have its owner add namespace {namespace} to \
              spec.referenceGrants",
             app.namespace, app.name
         );
-        return settle(("False", NOT_GRANTED, message), None, None);
+        return settle(("False", Reason::NotGranted, message), None, None);
     };
     let target = &view.reference.spec.target;
     if let Some(key) = forbidden_key(&target.labels, &target.annotations, view.metadata_prefixes) {
         let message = forbidden_message(key, view.metadata_prefixes);
-        return settle(("False", METADATA_NOT_ALLOWED, message), None, None);
+        return settle(("False", Reason::MetadataNotAllowed, message), None, None);
     }
     let mut expires_at: Option<Timestamp> = None;
     let mut wake_at: Option<Timestamp> = None;
@@ -239,22 +231,22 @@ pub fn reference_step(
         }
     }
     let told = match (problem, expires_at) {
-        (Some((PENDING, message)), _) => ("Unknown", PENDING, message),
+        (Some((Reason::Pending, message)), _) => ("Unknown", Reason::Pending, message),
         (Some((reason, message)), _) => ("False", reason, message),
         (None, Some(at)) if at > now => {
             let message = format!("the copy holds valid tokens, the first until {}", shown(at));
-            ("True", TOKENS_VALID, message)
+            ("True", Reason::TokensValid, message)
         }
         (None, Some(at)) => {
             let message = format!(
                 "a token expired at {}: see the status of the DingTalkApp",
                 shown(at)
             );
-            ("False", TOKEN_EXPIRED, message)
+            ("False", Reason::TokenExpired, message)
         }
         (None, None) => (
             "Unknown",
-            PENDING,
+            Reason::Pending,
             "the app has no token yet: see its status".to_owned(),
         ),
     };
@@ -264,7 +256,7 @@ pub fn reference_step(
 enum Look {
     InOrder(Timestamp),
     Copy,
-    Problem(&'static str, String, Option<Timestamp>),
+    Problem(Reason, String, Option<Timestamp>),
 }
 
 fn look(
@@ -287,7 +279,7 @@ fn look(
                  delete it, choose another spec.target.name, or hand it over by annotating it \
                  with {ANNOTATION_ADOPT_BY}={my_name}"
             );
-            return Look::Problem(SECRET_CONFLICT, message, None);
+            return Look::Problem(Reason::SecretConflict, message, None);
         }
     }
     let recorded = copy
@@ -299,7 +291,7 @@ fn look(
             "the app's Secret {} is not there yet: see its status",
             copy.source_name
         );
-        return Look::Problem(PENDING, message, None);
+        return Look::Problem(Reason::Pending, message, None);
     };
     let write = copy_write(reference, name, recorded.clone(), None, copy.present);
     let is_in_order = copy.present.is_some_and(|present| {
@@ -317,12 +309,16 @@ fn look(
                  put right once a minute"
             );
             let later = now + SignedDuration::from_secs(60);
-            return Look::Problem(SECRET_CONTESTED, message, Some(later));
+            return Look::Problem(Reason::SecretContested, message, Some(later));
         }
         return Look::InOrder(first.unwrap_or(now));
     }
     if copy.present.is_some_and(|present| present.deleting) {
-        return Look::Problem(PENDING, format!("Secret {name} is being deleted"), None);
+        return Look::Problem(
+            Reason::Pending,
+            format!("Secret {name} is being deleted"),
+            None,
+        );
     }
     let repair_at = match writing.is_repair(recorded, generation) {
         true => writing.repair_at(now),
@@ -341,7 +337,7 @@ fn look(
             let message = format!(
                 "another writer keeps changing Secret {name}: see its managedFields for who; it is put right once a minute"
             );
-            Look::Problem(SECRET_CONTESTED, message, Some(at))
+            Look::Problem(Reason::SecretContested, message, Some(at))
         }
     }
 }
@@ -379,11 +375,11 @@ pub fn copy_write(
 }
 
 /// Reasons with which nothing but a person's act will help.
-const NEED_A_PERSON: [&str; 4] = [
-    APP_NOT_FOUND,
-    NOT_GRANTED,
-    METADATA_NOT_ALLOWED,
-    SECRET_CONFLICT,
+const NEED_A_PERSON: [Reason; 4] = [
+    Reason::AppNotFound,
+    Reason::NotGranted,
+    Reason::MetadataNotAllowed,
+    Reason::SecretConflict,
 ];
 
 /// The copy as `kubectl get` shows it.
@@ -415,7 +411,7 @@ pub fn copy_cause(
 /// The status of a reference at rest.
 pub fn reference_status(
     view: &ReferenceView<'_>,
-    told: &(&'static str, &'static str, String),
+    told: &(&'static str, Reason, String),
     expires_at: Option<Timestamp>,
     previous: &DingTalkTokenReferenceStatus,
     now: Timestamp,
@@ -427,7 +423,7 @@ pub fn reference_status(
         Condition {
             type_: type_.to_owned(),
             status: status.to_owned(),
-            reason: (*reason).to_owned(),
+            reason: reason.as_str().to_owned(),
             message: message.clone(),
             observed_generation: view.reference.metadata.generation,
             last_transition_time: since.map_or_else(
@@ -458,11 +454,21 @@ pub fn reference_notice(
     let old = previous.conditions.first();
     let new = current.conditions.first()?;
     let is_same = old.is_some_and(|old| (&old.status, &old.reason) == (&new.status, &new.reason));
-    if is_same || new.reason == PENDING {
+    if is_same || new.reason == Reason::Pending {
         return None;
     }
     Some(match new.status.as_str() {
-        "True" => notice(NoticeType::Normal, "TokensCopied", "Copy", &new.message),
-        _ => notice(NoticeType::Warning, &new.reason, "Copy", &new.message),
+        "True" => notice(
+            NoticeType::Normal,
+            Reason::TokensCopied,
+            "Copy",
+            &new.message,
+        ),
+        _ => notice(
+            NoticeType::Warning,
+            new.reason.parse().ok()?,
+            "Copy",
+            &new.message,
+        ),
     })
 }

@@ -8,12 +8,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use super::events::{Notice, NoticeType, notice};
 use super::schedule::Schedule;
-use crate::api::{DingTalkApp, Propagation};
-
-/// The pods cannot be told of a new token.
-pub const REFRESH_PODS_FAILED: &str = "RefreshPodsFailed";
-/// Pods use a Secret in ways that never show a new token.
-pub const PODS_NEVER_REFRESHED: &str = "PodsNeverRefreshed";
+use crate::api::{DingTalkApp, Propagation, Reason};
 
 /// The pods of one app are told at most this often: a thousand organisations renew one after the
 /// other, and what was written meanwhile comes with the next.
@@ -98,8 +93,8 @@ impl Unrefreshed {
         let failed = || {
             notice(
                 NoticeType::Warning,
-                REFRESH_PODS_FAILED,
-                "RefreshPods",
+                Reason::PropagationFailed,
+                "Propagate",
                 &note,
             )
         };
@@ -119,8 +114,8 @@ fn stuck_notice(pods: &BTreeSet<String>) -> Notice {
     );
     notice(
         NoticeType::Warning,
-        PODS_NEVER_REFRESHED,
-        "RefreshPods",
+        Reason::PodsNeverUpdated,
+        "Propagate",
         &note,
     )
 }

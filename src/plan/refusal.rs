@@ -5,11 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 
-use super::problem::{NAMESPACE_LIMIT_EXCEEDED, UNSUPPORTED_SPEC};
 use super::token::whole_seconds;
 use crate::api::{
     CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, CorpStatus, DingTalkApp,
-    DingTalkAppStatus, DingTalkTokenReference, DingTalkTokenReferenceStatus,
+    DingTalkAppStatus, DingTalkTokenReference, DingTalkTokenReferenceStatus, Reason,
 };
 
 /// A bound of a namespace, with the most that it allows.
@@ -70,10 +69,10 @@ impl Bound {
 }
 
 impl Refusal {
-    fn reason(&self) -> &'static str {
+    fn reason(&self) -> Reason {
         match self {
-            Self::PastBound(_) => NAMESPACE_LIMIT_EXCEEDED,
-            Self::UnsupportedSpec(_) => UNSUPPORTED_SPEC,
+            Self::PastBound(_) => Reason::NamespaceLimitExceeded,
+            Self::UnsupportedSpec(_) => Reason::UnsupportedSpec,
         }
     }
 
@@ -120,7 +119,7 @@ impl Refusal {
             Condition {
                 type_: (*type_).to_owned(),
                 status: status.to_owned(),
-                reason: reason.to_owned(),
+                reason: reason.as_str().to_owned(),
                 message: message.clone(),
                 observed_generation: generation,
                 last_transition_time: since.map_or_else(
@@ -221,8 +220,12 @@ mod tests {
                 message.contains("namespace hr") && message.contains(named),
                 "{message}"
             );
-            let reasons = status.conditions.iter().map(|it| it.reason.as_str());
-            assert!(reasons.into_iter().all(|it| it == NAMESPACE_LIMIT_EXCEEDED));
+            let reasons = status.conditions.iter().map(|it| &it.reason);
+            assert!(
+                reasons
+                    .into_iter()
+                    .all(|it| *it == Reason::NamespaceLimitExceeded)
+            );
             app.status = Some(status);
             assert_eq!(refused_status(&app, &refusal, now), None);
         }

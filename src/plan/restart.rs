@@ -8,16 +8,11 @@ use super::Memory;
 use super::events::{Notice, NoticeType, notice};
 use super::schedule::Schedule;
 use super::step::Settled;
-use crate::api::{DingTalkApp, RolloutRestartTarget};
+use crate::api::{DingTalkApp, Reason, RolloutRestartTarget};
 
 /// Restarts of one app are at least this far apart: a rollout takes its time, and a thousand
 /// organisations renew one after the other.
 const PACE: Duration = Duration::from_secs(60);
-
-/// Reason of the event of a restart.
-const ROLLOUT_RESTARTED: &str = "RolloutRestarted";
-/// Workloads could not be restarted for a new token.
-pub const ROLLOUT_RESTART_FAILED: &str = "RolloutRestartFailed";
 
 /// Whether to restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +69,12 @@ pub fn restart_notice(
     let named: Vec<String> = app.spec.rollout_restart_targets.iter().map(name).collect();
     if failed.is_empty() {
         let note = format!("restarted {} for a new token", named.join(", "));
-        return notice(NoticeType::Normal, ROLLOUT_RESTARTED, "Restart", &note);
+        return notice(
+            NoticeType::Normal,
+            Reason::RolloutRestarted,
+            "Restart",
+            &note,
+        );
     }
     let said: Vec<String> = failed
         .iter()
@@ -88,7 +88,7 @@ pub fn restart_notice(
     );
     notice(
         NoticeType::Warning,
-        ROLLOUT_RESTART_FAILED,
+        Reason::RolloutRestartFailed,
         "Restart",
         &note,
     )

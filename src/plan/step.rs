@@ -9,11 +9,10 @@ use super::desired::{Write, wanted};
 use super::fetch::{Fetch, fetches_of, values_needed};
 use super::metadata::{forbidden_key, forbidden_message};
 use super::place::{carry_over, delete_former, write_target};
-use super::problem::CREDENTIALS_UNREADABLE;
 use super::target::Recorded;
 use super::templates::TemplateError;
 use super::{Claim, Corp, Lifetime, Memory, ObjectVersion, Ownership, TargetMeta, TokenRecord};
-use crate::api::{Cause, DingTalkApp};
+use crate::api::{Cause, DingTalkApp, Reason};
 
 /// A fetch that takes longer than this is shown as pending.
 const PENDING_SHOWN_AFTER: SignedDuration = SignedDuration::from_secs(3);
@@ -439,7 +438,7 @@ fn is_former(view: &View<'_>, memory: &Memory, token: &TokenRecord) -> bool {
     if let Some(problem) = &memory.credentials_problem {
         // Those that may not be read may be the same as before.
         let is_same = problem.version.as_ref() == Some(&token.credentials);
-        return problem.reason != CREDENTIALS_UNREADABLE || !is_same;
+        return problem.reason != Reason::CredentialsUnreadable || !is_same;
     }
     if let Some(known) = memory.credentials_of(view.app) {
         let corp = memory.corps.get(&token.corp_id);

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::backoff::Pace;
 use super::schedule::{FETCH_FLOOR, Lifetime, is_clamped, jitter, renewal_at};
 use super::*;
-use crate::api::{Cause, DingTalkApp};
+use crate::api::{Cause, DingTalkApp, Reason};
 use crate::dingtalk::{AccessToken, Class, Credentials, Failure, Fingerprint, Minted, TABLE};
 
 mod causes;
@@ -163,7 +163,7 @@ impl World {
 
     fn absent(&self) -> CredentialsProblem {
         CredentialsProblem {
-            reason: CREDENTIALS_NOT_FOUND,
+            reason: Reason::CredentialsNotFound,
             message: "there is none".into(),
             since: self.now,
             version: None,

@@ -91,7 +91,7 @@ async fn an_annotation_that_only_looks_like_one_of_kubernetes_is_written_once() 
         .app_with("payroll", json!({"corpIds": ["ding1"], "target": target}))
         .await;
     sandbox.until_ready("payroll").await;
-    sandbox.until_event("TokenIssued").await;
+    sandbox.until_event("FirstTokenWritten").await;
     let (_, written) = sandbox.kubectl(&["get", "secret", "payroll-token", "-o", "yaml"]);
     assert!(written.contains("mykubernetes.io/team: hr"), "{written}");
     let writes = sandbox.requests();

@@ -25,7 +25,7 @@ async fn first_issue(sandbox: &Sandbox) -> Vec<String> {
 async fn a_first_issue_costs_four_requests_and_rest_costs_none() {
     let sandbox = Sandbox::new("budget-first").await;
     sandbox.ready_app("payroll").await;
-    sandbox.until_event("TokenIssued").await;
+    sandbox.until_event("FirstTokenWritten").await;
     let first = [
         "create events",
         "create secrets",
@@ -50,7 +50,7 @@ async fn a_renewal_costs_four_requests_and_three_where_the_value_stays() {
             settings.repeat = repeat;
         });
         sandbox.ready_app("payroll").await;
-        sandbox.until_event("TokenIssued").await;
+        sandbox.until_event("FirstTokenWritten").await;
         let before = first_issue(&sandbox).await.len();
         let old = sandbox.token("payroll-token").await.expect("a token");
         // After the renewal, no more of it may happen before it is counted.

@@ -203,7 +203,7 @@ async fn a_restart_mints_nothing_and_reads_nothing() {
     }
     // They have the same credentials, and so the same token.
     assert_eq!(sandbox.stub.calls("ding1").len(), 1);
-    sandbox.until_event("TokenIssued").await;
+    sandbox.until_event("FirstTokenWritten").await;
     for clean in [true, false] {
         if clean {
             sandbox.stop_operator();

@@ -335,7 +335,7 @@ async fn a_name_of_any_length_is_served() {
         .await
         .expect("created");
     sandbox.until_ready(&name).await;
-    sandbox.until_event("TokenIssued").await;
+    sandbox.until_event("FirstTokenWritten").await;
 }
 
 #[tokio::test]

@@ -110,7 +110,7 @@ async fn happens(sandbox: &Sandbox, right: &Right) -> bool {
         }
         ("secrets", "delete") => sandbox.token("payroll-token").await.is_none(),
         ("namespaces", _) => sandbox.token("copy-token").await.is_some(),
-        ("events", _) => !sandbox.events("TokenIssued").await.is_empty(),
+        ("events", _) => !sandbox.events("FirstTokenWritten").await.is_empty(),
         ("leases", "update") => {
             let leases = sandbox.api::<Lease>();
             let lease = leases.get_opt("dingtalk-token-operator").await;

@@ -63,7 +63,7 @@ async fn pods_that_mount_the_secret_are_told_and_those_that_never_see_it_are_nam
         )
         .await;
     sandbox.renew("payroll").await;
-    let events = sandbox.until_event("RefreshPodsFailed").await;
+    let events = sandbox.until_event("PropagationFailed").await;
     assert!(
         events[0].contains("deploy/opt-in/refresh-pods.yaml"),
         "{events:?}"
@@ -83,7 +83,7 @@ async fn pods_that_mount_the_secret_are_told_and_those_that_never_see_it_are_nam
         .eventually("the annotation", async || sandbox.told("directory").await)
         .await;
     assert_eq!(sandbox.told("sub-path").await, None);
-    let events = sandbox.until_event("PodsNeverRefreshed").await;
+    let events = sandbox.until_event("PodsNeverUpdated").await;
     assert!(events[0].contains("sub-path;"), "{events:?}");
     // Through the status alone: the operator may not touch pods themselves.
     let touched = sandbox

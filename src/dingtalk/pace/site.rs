@@ -13,7 +13,8 @@ use super::proofs::Proofs;
 use super::rates::{Budget, Gate, SiteRate, Spacing, interval};
 use super::waiting::{LineKey, Twin};
 use super::{Call, Rank, Rates, Reach};
-use crate::dingtalk::{Class, Failure, Reason, Scope};
+use crate::api::Reason;
+use crate::dingtalk::{Class, Failure, Scope};
 
 /// An outage is probed by one call in this time, whoever waits: a thousand that wait take four seconds
 /// at the site's rate, and are to be served within five of its return.

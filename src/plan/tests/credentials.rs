@@ -1,7 +1,7 @@
 //! What the spec names as credentials, and whose token the Secret holds.
 
 use super::*;
-use crate::api::{CONDITION_READY, CONDITION_RENEWED};
+use crate::api::{CONDITION_READY, CONDITION_RENEWED, Reason};
 
 const FRESH: Outcome = Outcome::Token {
     life: 7200,
@@ -130,7 +130,7 @@ fn a_secret_that_is_not_there_leaves_a_former_token_that_says_so() {
     let (status, reason, _) = world.said(&settled, CONDITION_RENEWED);
     assert_eq!(
         (status.as_str(), reason.as_str()),
-        ("False", CREDENTIALS_NOT_FOUND)
+        ("False", "CredentialsNotFound")
     );
 }
 
