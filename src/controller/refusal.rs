@@ -32,7 +32,15 @@ pub async fn refuse(
     let key = app_ref(app);
     // What is queued for it is not fetched, and what it took in memory is given back.
     context.forget(&key);
-    let status = refused_status(app, refusal, Timestamp::now())?;
+    let status = refused_status(app, refusal, Timestamp::now());
+    if matches!(refusal, Refusal::UnsupportedSpec(_))
+        && let Some(shown) = status.as_ref().or(app.status.as_ref())
+    {
+        context.measure_app(&key, |metrics, namespace, name| {
+            metrics.apps.set(namespace, name, &shown.conditions);
+        });
+    }
+    let status = status?;
     say(
         context,
         app,
@@ -51,7 +59,15 @@ pub async fn refuse_reference(
 ) -> Option<Timestamp> {
     let key = reference_ref(reference);
     context.forget_reference(&key);
-    let status = refused_reference_status(reference, refusal, Timestamp::now())?;
+    let status = refused_reference_status(reference, refusal, Timestamp::now());
+    if matches!(refusal, Refusal::UnsupportedSpec(_))
+        && let Some(shown) = status.as_ref().or(reference.status.as_ref())
+    {
+        context.measure_reference(&key, |metrics, namespace, name| {
+            metrics.references.set(namespace, name, &shown.conditions);
+        });
+    }
+    let status = status?;
     let previous = DingTalkTokenReferenceStatus::default();
     say(context, reference, &key, refusal, (&previous, &status)).await
 }

@@ -41,7 +41,7 @@ impl Reconciler<'_> {
                 .await;
             match restarted {
                 Ok(()) => {
-                    info!(kind = KIND, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, "workload restarted for a new token")
+                    info!(kind = KIND, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, "workload restarted for a new token");
                 }
                 Err(error) => {
                     warn!(kind = KIND, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, retry_seconds = RETRY.as_secs(), %error, "workload restart failed; will retry");

@@ -68,7 +68,7 @@ async fn one_acts_and_a_clean_stop_hands_over_without_a_list_or_a_mint() {
     for (replica, leads) in [(&first, "leader 1\n"), (&second, "leader 0\n")] {
         let (_, metrics) = replica.health("/metrics").await.expect("metrics");
         assert!(metrics.contains(leads), "{metrics}");
-        assert!(metrics.contains(r#"watch_age_seconds{resource="secrets"}"#));
+        assert!(metrics.contains(r#"watch_last_answer_timestamp_seconds{resource="secrets"}"#));
     }
     let lease = sandbox.api::<Lease>().get(LEASE).await.expect("a Lease");
     let spec = lease.spec.expect("a spec");

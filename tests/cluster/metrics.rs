@@ -143,7 +143,7 @@ async fn an_app_without_a_token_and_a_reference_have_conditions_that_go_with_the
         of(
             "reference_status_condition",
             "copy",
-            &not_ready("NotGranted"),
+            &not_ready("AppNotFound"),
         ),
     ];
     for series in &series {

@@ -113,6 +113,13 @@ async fn one_object_that_cannot_be_decoded_keeps_its_secret_and_holds_up_nobody(
         odd["status"]["corps"][0]["corpId"], "ding1",
         "what the other version wrote stays"
     );
+    let series = r#"name="odd",condition="Ready",status="False",reason="UnsupportedSpec"} 1"#;
+    sandbox
+        .eventually("its condition as a metric", async || {
+            let (_, metrics) = first.health("/metrics").await?;
+            metrics.contains(series).then_some(())
+        })
+        .await;
     renew_all(&sandbox, "by watch").await;
 
     // By list, as a standby that takes over, and told once.

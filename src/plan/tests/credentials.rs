@@ -1,7 +1,7 @@
 //! What the spec names as credentials, and whose token the Secret holds.
 
 use super::*;
-use crate::api::{CONDITION_READY, CONDITION_RENEWED, Reason};
+use crate::api::{CONDITION_READY, CONDITION_RENEWED};
 
 const FRESH: Outcome = Outcome::Token {
     life: 7200,
