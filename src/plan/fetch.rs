@@ -82,6 +82,10 @@ fn fetch(
     }
     let held = corp.held.as_ref().map(|held| held.record.clone());
     let token = held.as_ref().or(in_secret);
+    if let Some(token) = token {
+        memory.credit_request(app, token);
+    }
+    let corp = memory.corp(corp_id);
     if app.spec.suspend {
         // Nothing is fetched, but whose token it is has to be known.
         let is_unread = token.is_some() && is_unread(view, memory, token);

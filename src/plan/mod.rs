@@ -16,12 +16,15 @@ mod metadata;
 mod ownership;
 mod place;
 mod problem;
+mod recorded;
 mod reference;
 mod refresh;
 mod refusal;
 mod renewals;
+mod request;
 mod restart;
 mod schedule;
+mod state;
 mod step;
 mod target;
 mod templates;
@@ -41,27 +44,29 @@ pub use assembly::{Assembled, Assembly};
 pub use backoff::{Pace, delay};
 pub use conditions::{status, write_status_at};
 pub use corp::{Corp, FailedAttempt, Former, Minting};
-pub use data::{Data, Shape};
+pub use data::{Data, Field, Shape};
 pub use desired::{Wanted, Write, per_corp_name, wanted};
 pub use events::{Notice, NoticeType, notices};
 pub use fetch::due;
 pub use memory::{CredentialsProblem, Happened, KnownCredentials, Memory, renew_request};
 pub use metadata::forget_forbidden;
-pub use ownership::{Claim, Ownership, ownership};
+pub use ownership::{Claim, Ownership, owner_name, ownership};
 pub use problem::{
     CREDENTIALS_INVALID, CREDENTIALS_KEY_MISSING, CREDENTIALS_NOT_FOUND, CREDENTIALS_UNREADABLE,
     LOCAL_REASONS, LocalReason, explain,
 };
+pub use recorded::Recorded;
 pub use reference::{
     CopySeen, Grant, ReferenceMemory, ReferenceStep, ReferenceView, copy_write, granted_namespaces,
     reference_notice, reference_status, reference_step,
 };
 pub use refresh::{Readers, Refresh, Unrefreshed, refreshes_pods};
 pub use refusal::{Bound, Refusal, refused_previous, refused_reference_status, refused_status};
+pub use request::RenewRequest;
 pub use restart::{Restart, restart_notice, restart_step};
 pub use schedule::{Lifetime, Schedule, jitter, renewal_at};
 pub use step::{Blocked, CredentialsSeen, Deletion, Settled, Step, TargetSeen, View, next_step};
-pub use target::{Recorded, TARGETS_MAX, TargetMeta};
+pub use target::{TARGETS_MAX, TargetMeta};
 pub use templates::Templates;
 pub use token::{Held, ObjectVersion, TokenRecord, lifetime};
 pub use writing::WriteProblem;

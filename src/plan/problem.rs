@@ -177,7 +177,7 @@ pub const LOCAL_REASONS: &[LocalReason] = &[
     LocalReason {
         reason: SECRET_CONFLICT,
         meaning: "the target Secret belongs to somebody else, so it is not touched",
-        advice: "delete it, choose another spec.target.name, or hand it over with the annotation dingtalk-token-operator.github.io/adopt-by=<app>",
+        advice: "delete it, choose another spec.target.name, or hand it over with the annotation dingtalk-token-operator.github.io/adopt-by=<Kind>/<name>",
     },
     LocalReason {
         reason: SECRET_CONTESTED,
@@ -385,7 +385,7 @@ fn blocked_problem(app: &DingTalkApp, secret: &str, blocked: &Blocked) -> (&'sta
             format!(
                 "Secret {secret} exists and was not made for this app, so it is not touched: \
                  delete it, choose another spec.target.name, or hand it over by annotating it \
-                 with {ANNOTATION_ADOPT_BY}={name}"
+                 with {ANNOTATION_ADOPT_BY}=DingTalkApp/{name}"
             ),
         ),
     }

@@ -10,7 +10,7 @@ use super::fetch::{Fetch, fetches_of, values_needed};
 use super::metadata::{forbidden_key, forbidden_message};
 use super::place::{carry_over, delete_former, write_target};
 use super::problem::CREDENTIALS_UNREADABLE;
-use super::target::Recorded;
+use super::recorded::Recorded;
 use super::templates::TemplateError;
 use super::{Claim, Corp, Lifetime, Memory, ObjectVersion, Ownership, TargetMeta, TokenRecord};
 use crate::api::DingTalkApp;
@@ -320,7 +320,8 @@ pub(super) fn look<'a>(
 }
 
 /// What the target records of the tokens that are wanted from this site. What another app's token
-/// was fetched with is not known; a predecessor's counts if it is of the `client_id` that was read.
+/// was fetched with is not known; a predecessor's counts if it is of the `client_id` that was read, and
+/// that of an unreadable state in any case.
 fn recorded(
     view: &View<'_>,
     memory: &Memory,
@@ -333,12 +334,16 @@ fn recorded(
     if !recorded.tokens.iter().any(is_wanted) || corp_ids.is_empty() {
         return None;
     }
+    let is_unreadable = recorded.digest.is_none();
     match ownership {
-        Ownership::Ours => Some(recorded.clone()),
-        Ownership::Predecessor => {
+        Ownership::Ours if !is_unreadable => Some(recorded.clone()),
+        Ownership::Ours | Ownership::Predecessor => {
             let known = memory.credentials_of(view.app)?;
             let mut recorded = recorded.clone();
             for token in &mut recorded.tokens {
+                if is_unreadable {
+                    token.client_id.clone_from(&known.client_id);
+                }
                 token.credentials = match token.client_id == known.client_id {
                     true => known.version.clone(),
                     false => ObjectVersion::default(),

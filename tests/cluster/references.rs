@@ -204,7 +204,7 @@ async fn a_secret_of_others_is_not_overwritten_by_a_copy() {
     b.merge::<Secret>(
         "payroll-token",
         json!({"metadata": {"annotations":
-            {"dingtalk-token-operator.github.io/adopt-by": "payroll"}}}),
+            {"dingtalk-token-operator.github.io/adopt-by": "DingTalkTokenReference/payroll"}}}),
     )
     .await;
     until_reason(&b, "payroll", "TokensValid").await;

@@ -28,6 +28,7 @@ pub(super) fn held(corp_id: &str) -> Held {
                 expires_at: at(7200),
             },
             credentials: ObjectVersion::default(),
+            answers: None,
         },
     }
 }
