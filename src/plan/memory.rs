@@ -347,10 +347,14 @@ impl Memory {
         data: Option<&Data>,
         corp_ids: &[String],
     ) {
-        let tokens = target
-            .recorded
-            .as_ref()
-            .and_then(|recorded| data?.tokens_recorded(recorded));
+        let recorded = target.recorded.clone().map(|recorded| {
+            let is_unreadable = recorded.digest.is_none();
+            match self.credentials.as_ref().filter(|_| is_unreadable) {
+                Some(known) => recorded.credited(known),
+                None => recorded,
+            }
+        });
+        let tokens = recorded.and_then(|recorded| data?.tokens_recorded(&recorded));
         self.writing(name).read(target, tokens.is_some());
         for held in tokens.into_iter().flatten() {
             let corp_id = &held.record.corp_id;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::data::{Field, Shape};
 use super::managed::Managed;
 use super::state::{self, Read};
-use super::{Lifetime, ObjectVersion, TokenRecord};
+use super::{KnownCredentials, Lifetime, ObjectVersion, TokenRecord};
 use crate::api::{ANNOTATION_CORP_ID, ANNOTATION_EXPIRES_AT, ANNOTATION_SITE, ANNOTATION_STATE};
 
 /// The most tokens that one Secret may record: `spec.corpIds` has no more.
@@ -138,6 +138,23 @@ impl Recorded {
         recorded
             .filter_map(|(key, value)| Some((key.to_owned(), value?)))
             .collect()
+    }
+
+    /// This record of a Secret that does not tell with which state of the credentials its tokens were
+    /// fetched: with these, if the `client_id` is theirs or is not known either.
+    #[must_use]
+    pub fn credited(mut self, known: &KnownCredentials) -> Self {
+        let is_unreadable = self.digest.is_none();
+        for token in &mut self.tokens {
+            if is_unreadable {
+                token.client_id.clone_from(&known.client_id);
+            }
+            token.credentials = match token.client_id == known.client_id {
+                true => known.version.clone(),
+                false => ObjectVersion::default(),
+            };
+        }
+        self
     }
 
     /// This record as it is read back: less is kept of tokens of former credentials.

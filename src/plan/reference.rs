@@ -330,9 +330,10 @@ fn look(
     };
     let is_distrusted = |source: &TargetMeta| read.is_some_and(|read| read.distrusts(source));
     let recorded = match source {
+        Some((source, _)) if is_distrusted(source) => None,
         Some((source, recorded)) if is_trusted(source) => Some(recorded),
-        Some((source, _)) if !is_distrusted(source) => return Look::ReadSource,
-        _ => None,
+        Some(_) => return Look::ReadSource,
+        None => None,
     };
     let Some(recorded) = recorded else {
         let message = format!(

@@ -334,22 +334,11 @@ fn recorded(
     if !recorded.tokens.iter().any(is_wanted) || corp_ids.is_empty() {
         return None;
     }
-    let is_unreadable = recorded.digest.is_none();
     match ownership {
-        Ownership::Ours if !is_unreadable => Some(recorded.clone()),
+        Ownership::Ours if recorded.digest.is_some() => Some(recorded.clone()),
         Ownership::Ours | Ownership::Predecessor => {
             let known = memory.credentials_of(view.app)?;
-            let mut recorded = recorded.clone();
-            for token in &mut recorded.tokens {
-                if is_unreadable {
-                    token.client_id.clone_from(&known.client_id);
-                }
-                token.credentials = match token.client_id == known.client_id {
-                    true => known.version.clone(),
-                    false => ObjectVersion::default(),
-                };
-            }
-            Some(recorded)
+            Some(recorded.clone().credited(known))
         }
         Ownership::Younger | Ownership::Adoptable | Ownership::Foreign => None,
     }
