@@ -19,8 +19,8 @@ use super::token::whole_seconds;
 use super::writing::Writing;
 use super::{ObjectVersion, TargetMeta, owner_name};
 use crate::api::{
-    ANNOTATION_ADOPT_BY, CONDITION_READY, CONDITION_STALLED, DingTalkApp,
-    DingTalkTokenReference, DingTalkTokenReferenceStatus, GrantedNamespace,
+    ANNOTATION_ADOPT_BY, CONDITION_READY, CONDITION_STALLED, DingTalkApp, DingTalkTokenReference,
+    DingTalkTokenReferenceStatus, GrantedNamespace,
 };
 
 /// Reason of `Ready` where there is no such app.

@@ -141,7 +141,7 @@ fn a_key_of_the_layout_is_refused() {
 #[test]
 fn the_order_of_corp_ids_does_not_show() {
     let data = serde_json::json!({"key": "{% for corp in corps %}{{ corp.corp_id }} {% endfor %}"});
-    let templates = Templates::of(&app("Shared", &data)).expect("usable");
+    let templates = Templates::of(&app("Combined", &data)).expect("usable");
     let (one, two) = (held("ding1"), held("ding2"));
     for tokens in [[&one, &two], [&two, &one]] {
         assert_eq!(templates.render(&tokens)[0].1.as_str(), "ding1 ding2 ");

@@ -145,7 +145,7 @@ fn a_state_of_a_newer_version_costs_a_write_and_no_fetch() {
 fn a_template_shows_another_client_id_though_the_token_is_the_same() {
     let mut world = World::new();
     let template = ("id".to_owned(), "{{ client_id }}".to_owned());
-    world.app.spec.target.data = [template].into();
+    world.app.spec.target.template.data = [template].into();
     world.settle(&SAME);
     assert_eq!(world.contents["id"].as_str(), "a");
     world.client_id = "b".into();

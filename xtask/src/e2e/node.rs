@@ -33,10 +33,10 @@ impl Node {
         let mut command = bound(&std::env::current_exe()?, &root().join("tests/node/up.sh"));
         provide_programs(&folder)?;
         let progress =
-            Progress::start("building the images: the operator twice, and its consumers");
+            Progress::start("building the images: the operator, and its consumers");
         script("tests/node/images/build.sh", &folder.join("images"))?;
         progress.done();
-        let image = fs::metadata(folder.join("images/operator-v0.1.0.tar"))?.len();
+        let image = fs::metadata(folder.join("images/operator.tar"))?.len();
         println!(
             "   the operator's image, as it is pulled: {} KiB",
             image / 1024
