@@ -29,7 +29,12 @@ pub(super) struct Left {
 pub(super) fn leave(kubectl: &Kubectl) -> Result<Left, Failure> {
     let crds = root().join("crds").display().to_string();
     kubectl.run(&["apply", "-k", &crds])?;
-    let all = ["--for=condition=Established", "--timeout=60s", "crds", "--all"];
+    let all = [
+        "--for=condition=Established",
+        "--timeout=60s",
+        "crds",
+        "--all",
+    ];
     kubectl.run(&[&["wait"], &all[..]].concat())?;
     let namespace =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
@@ -58,7 +63,10 @@ fn create(kubectl: &Kubectl, recorded: &Recorded) -> Result<Value, Failure> {
     let is_ours = object["metadata"]["labels"].is_object();
     let created = kubectl.create(&object, if is_ours { MANAGER } else { "test" })?;
     if let Some(status) = &recorded.status {
-        let (kind, name) = (object["kind"].as_str().unwrap_or_default(), text(&object, "name"));
+        let (kind, name) = (
+            object["kind"].as_str().unwrap_or_default(),
+            text(&object, "name"),
+        );
         let status = json!({"status": status}).to_string();
         let to = [kind, &name, "-n", NAMESPACE, "--subresource=status"];
         kubectl.run(&[&["patch"], &to[..], &["--type=merge", "--patch", &status]].concat())?;
@@ -84,24 +92,34 @@ impl Left {
     /// Waits until the operator has looked at all of it; then nothing may have been fetched or written.
     pub(super) fn judge(&self, kubectl: &Kubectl, sites: &[Site]) -> Result<(), Failure> {
         for app in &self.apps {
-            let patch = r#"{"spec": {"rolloutRestartTargets": [{"kind": "DaemonSet", "name": "none"}]}}"#;
+            let patch =
+                r#"{"spec": {"rolloutRestartTargets": [{"kind": "DaemonSet", "name": "none"}]}}"#;
             let to = [app, "-n", NAMESPACE, "--type=merge"];
             kubectl.run(&[&["patch", "dta"], &to[..], &["--patch", patch]].concat())?;
         }
-        eventually("all that an earlier release left is looked at", PATIENCE, || {
-            let apps = kubectl.json(&["get", "dta", "-n", NAMESPACE])?;
-            let mut apps = apps["items"].as_array().into_iter().flatten();
-            let is_seen = |app: &Value| {
-                app["status"]["observedGeneration"] == app["metadata"]["generation"]
-            };
-            Ok(apps.all(is_seen).then_some(()))
-        })?;
+        eventually(
+            "all that an earlier release left is looked at",
+            PATIENCE,
+            || {
+                let apps = kubectl.json(&["get", "dta", "-n", NAMESPACE])?;
+                let mut apps = apps["items"].as_array().into_iter().flatten();
+                let is_seen = |app: &Value| {
+                    app["status"]["observedGeneration"] == app["metadata"]["generation"]
+                };
+                Ok(apps.all(is_seen).then_some(()))
+            },
+        )?;
         let calls = |site: &Site| {
             let corp_ids = ('a'..='m').map(|letter| format!("ding{letter}"));
-            corp_ids.map(|corp_id| site.stub.calls(&corp_id).len()).sum::<usize>()
+            corp_ids
+                .map(|corp_id| site.stub.calls(&corp_id).len())
+                .sum::<usize>()
         };
         let calls: usize = sites.iter().map(calls).sum();
-        println!("   fetches: {calls}; target Secrets: {}", self.secrets.len());
+        println!(
+            "   fetches: {calls}; target Secrets: {}",
+            self.secrets.len()
+        );
         if calls > 0 || secrets(kubectl)? != self.secrets {
             return Err("the upgrade fetched a token, or wrote a Secret".into());
         }
