@@ -77,6 +77,9 @@ impl Known<'_> {
     }
 }
 
+/// The keys of a Secret that change; `None` takes one away.
+pub type Changes = BTreeMap<String, Option<Zeroizing<String>>>;
+
 /// A Secret as it is to be written.
 #[derive(Clone)]
 pub struct Write {
@@ -90,8 +93,8 @@ pub struct Write {
     pub annotations: BTreeMap<String, Option<String>>,
     /// All its owners.
     pub owner_references: Vec<OwnerReference>,
-    /// The keys that change; `None` takes one away.
-    pub data: BTreeMap<String, Option<Zeroizing<String>>>,
+    /// The keys that change.
+    pub data: Changes,
     /// What it records of its keys.
     pub recorded: Recorded,
 }
@@ -200,10 +203,7 @@ impl Inputs<'_> {
     }
 
     /// The contents anew: what is recorded of them, and the keys that change.
-    fn rewritten(
-        &self,
-        assembled: Option<&mut Assembled>,
-    ) -> Result<(Recorded, BTreeMap<String, Option<Zeroizing<String>>>), Need> {
+    fn rewritten(&self, assembled: Option<&mut Assembled>) -> Result<(Recorded, Changes), Need> {
         let mut held = Vec::with_capacity(self.tokens.len());
         for known in self.tokens {
             match known {
@@ -214,7 +214,7 @@ impl Inputs<'_> {
         let contents = contents(self, &held, assembled)?;
         let former = self.present.and_then(|present| present.recorded.as_ref());
         let former = former.into_iter().flat_map(Recorded::keys);
-        let mut changes: BTreeMap<String, Option<_>> = former.map(|key| (key, None)).collect();
+        let mut changes: Changes = former.map(|key| (key, None)).collect();
         // What is in the Secret as it is need not be sent: it is a megabyte with a thousand tokens.
         let staying = self.tokens.iter().filter_map(|known| {
             let old = self.in_secret(known)?;
@@ -326,7 +326,7 @@ impl Owner<'_> {
         &self,
         name: &str,
         recorded: Recorded,
-        data: BTreeMap<String, Option<Zeroizing<String>>>,
+        data: Changes,
         present: Option<&TargetMeta>,
     ) -> Write {
         Write {

@@ -23,7 +23,7 @@ async fn leave(sandbox: &Sandbox, name: &str) -> BTreeMap<String, Value> {
     let golden = Golden::load(name, (&sandbox.namespace, &uid), Timestamp::now());
     let mut golden = golden.expect("golden objects");
     let mut statuses = BTreeMap::new();
-    while let Some(recorded) = golden.next().expect("golden objects") {
+    while let Some(recorded) = golden.next_object().expect("golden objects") {
         let created = create(sandbox, &recorded).await;
         let version = created.resource_version().expect("a version");
         golden.created(&recorded, &created.uid().expect("a UID"), &version);

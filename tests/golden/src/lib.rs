@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize as _;
@@ -90,7 +91,7 @@ impl Golden {
     ///
     /// # Errors
     /// It is malformed, or what it records of its contents is not so.
-    pub fn next(&mut self) -> Result<Option<Recorded>, Failure> {
+    pub fn next_object(&mut self) -> Result<Option<Recorded>, Failure> {
         let Some(object) = self.objects.next() else {
             return Ok(None);
         };
@@ -202,8 +203,11 @@ fn digest(state: &Value, data: &Value) -> String {
             hash.update(part);
         }
     }
-    let bytes = hash.finalize();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut digest = String::new();
+    for byte in hash.finalize() {
+        let _ = write!(digest, "{byte:02x}");
+    }
+    digest
 }
 
 fn is_time(text: &str) -> bool {
@@ -225,7 +229,7 @@ mod tests {
         for name in names() {
             let mut golden = Golden::load(name, ("hr", "ns-uid"), now)?;
             let mut number = 0;
-            while let Some(recorded) = golden.next()? {
+            while let Some(recorded) = golden.next_object()? {
                 number += 1;
                 let text = recorded.object.to_string();
                 assert!(

@@ -43,7 +43,7 @@ pub(super) fn leave(kubectl: &Kubectl) -> Result<Left, Failure> {
     for name in names().filter(|name| *name != CHANGED) {
         let golden = Golden::load(name, (NAMESPACE, &uid), Timestamp::now());
         let mut golden = golden.map_err(|error| error.to_string())?;
-        while let Some(recorded) = golden.next().map_err(|error| error.to_string())? {
+        while let Some(recorded) = golden.next_object().map_err(|error| error.to_string())? {
             let created = create(kubectl, &recorded)?;
             let (uid, version) = (text(&created, "uid"), text(&created, "resourceVersion"));
             golden.created(&recorded, &uid, &version);
