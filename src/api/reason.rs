@@ -318,7 +318,7 @@ impl Reason {
                 "do what the message says, at the line and column that it names"
             }
             Self::SecretConflict => {
-                "delete it, choose another spec.target.name, or hand it over with the annotation dingtalk-token-operator.github.io/adopt-by=<app>"
+                "delete it, choose another spec.target.name, or hand it over with the annotation dingtalk-token-operator.github.io/adopt-by=<Kind>/<name>"
             }
             Self::SecretContested => "find the writer in the Secret's managedFields and stop it",
             Self::SecretWriteFailed => {

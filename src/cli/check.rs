@@ -12,7 +12,7 @@ use super::output::{Output, coloured, print_items};
 use super::{CliError, FOUND_A_PROBLEM, SiteArguments, cluster, failed};
 use crate::api::DingTalkApp;
 use crate::dingtalk::{Client, Credentials, Failure, Minted};
-use crate::plan::{self, Shape};
+use crate::plan::{self, Field, Shape};
 
 /// Which app, and where its site is.
 #[derive(Debug, Args)]
@@ -196,7 +196,7 @@ async fn token_in_secret(
         .iter()
         .find(|target| target.corp_ids.iter().any(|id| id == corp_id))?;
     let secret = secrets.get_opt(&target.name).await.ok()??;
-    let key = Shape::of(app.spec.target.layout).access_token_key(corp_id);
+    let key = Shape::of(app.spec.target.layout).key(Field::AccessToken, corp_id);
     let value = secret.data?.remove(&key)?;
     String::from_utf8(value.0).ok().map(Zeroizing::new)
 }

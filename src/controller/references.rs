@@ -18,7 +18,7 @@ use crate::api::{DingTalkTokenReference, Reason};
 use crate::dingtalk::Redactor;
 use crate::operator::SecretWrite;
 use crate::plan::{
-    Data, ObjectVersion, ReferenceMemory, ReferenceStep, TargetMeta, copy_cause, copy_write,
+    Data, ObjectVersion, Recorded, ReferenceMemory, ReferenceStep, TargetMeta, copy_cause, copy_write,
     reference_notice, reference_status, reference_step,
 };
 
@@ -99,7 +99,7 @@ struct Copier<'a> {
 impl Copier<'_> {
     /// Gives the time to look again.
     async fn run(&self) -> Option<Timestamp> {
-        let steps = STEPS_MAX + 2 * self.copies();
+        let steps = STEPS_MAX + 3 * self.copies();
         for _ in 0..steps {
             let now = Timestamp::now();
             let step = {
@@ -110,6 +110,7 @@ impl Copier<'_> {
             };
             let done = match step {
                 ReferenceStep::ReadNamespace => self.read_namespace().await,
+                ReferenceStep::ReadSource { name } => self.read_source(&name).await.map(drop),
                 ReferenceStep::Copy { name, source_name } => self.copy(&name, &source_name).await,
                 ReferenceStep::Delete { name, version } => self.delete(&name, &version).await,
                 ReferenceStep::Settle {
@@ -167,29 +168,44 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// (client) Reads the app's Secret and writes the copy.
-    async fn copy(&self, name: &str, source_name: &str) -> Result<(), ClusterError> {
-        let cluster = &self.context.cluster;
+    /// (client) Reads the app's Secret; `None` if there is none.
+    async fn read_source(
+        &self,
+        name: &str,
+    ) -> Result<Option<(TargetMeta, Option<Data>)>, ClusterError> {
         let app_namespace = self.reference.spec.app_ref.namespace.as_str();
         let operation = "read the app's Secret";
-        let read = cluster.read_secret(operation, app_namespace, source_name);
+        let read = self
+            .context
+            .cluster
+            .read_secret(operation, app_namespace, name);
         let mut contents = match read.await {
             Ok(contents) => contents,
             Err(error) if error.is_not_found() => {
-                let users = self.context.secret_gone(app_namespace, source_name);
+                let users = self.context.secret_gone(app_namespace, name);
                 self.context.wake_all(users);
-                return Ok(());
+                return Ok(None);
             }
             Err(error) => return Err(error),
         };
         let source = TargetMeta::of(contents.metadata.clone());
-        let keys: Vec<String> = match &source.recorded {
-            Some(recorded) => recorded.keys().collect(),
-            None => Vec::new(),
-        };
-        let data = Data::found(keys, |key| contents.take(key));
+        let keys = source.recorded.iter().flat_map(Recorded::keys);
+        let data = Data::found(keys.collect::<Vec<_>>(), |key| contents.take(key));
         let users = self.context.secret_seen(contents.metadata);
         self.context.wake_all(users);
+        let recorded = source.recorded.as_ref();
+        let data =
+            data.filter(|data| recorded.is_some_and(|it| data.tokens_recorded(it).is_some()));
+        self.memory().source_read(name, &source, data.is_some());
+        Ok(Some((source, data)))
+    }
+
+    /// (client) Reads the app's Secret and writes the copy.
+    async fn copy(&self, name: &str, source_name: &str) -> Result<(), ClusterError> {
+        let cluster = &self.context.cluster;
+        let Some((source, data)) = self.read_source(source_name).await? else {
+            return Ok(());
+        };
         let generation = self.reference.metadata.generation;
         let (write, repair, cause) = {
             let index = self.context.index();
@@ -201,20 +217,18 @@ impl Copier<'_> {
             let Some(copy) = copy.into_iter().find(|copy| copy.name == name) else {
                 return Ok(());
             };
-            let recorded = source.recorded.as_ref().filter(|recorded| {
-                let same = copy.source.map(|source| &source.version) == Some(&source.version);
-                same && data
-                    .as_ref()
-                    .is_some_and(|data| data.tokens_recorded(recorded).is_some())
-            });
-            let Some(recorded) = recorded else {
+            let recorded = source
+                .recorded
+                .as_ref()
+                .filter(|_| copy.source.map(|source| &source.version) == Some(&source.version));
+            let (Some(recorded), Some(data)) = (recorded, &data) else {
                 return Ok(());
             };
             let write = copy_write(
                 self.reference,
                 name,
                 recorded.clone(),
-                data.as_ref(),
+                Some(data),
                 copy.present,
             );
             let mut memory = self.memory();

@@ -120,6 +120,7 @@ impl Context {
                 corp_id: corp_id.clone(),
                 lifetime: lifetime(requested_at, minted.expires_in),
                 credentials: ObjectVersion::default(),
+                answers: None,
             },
         });
         if let Some(held) = &held {
@@ -341,6 +342,8 @@ fn credited(held: Held, version: &ObjectVersion) -> Held {
     Held {
         record: TokenRecord {
             credentials: version.clone(),
+            // What was asked of the other app.
+            answers: None,
             ..held.record
         },
         ..held

@@ -8,7 +8,7 @@ use super::backoff::delay;
 use super::renewals::{Renewals, Repeated};
 use super::schedule::{FETCH_FLOOR, Schedule, jitter};
 use super::token::lifetime;
-use super::{Held, KnownCredentials, Lifetime, ObjectVersion, TokenRecord};
+use super::{Held, KnownCredentials, Lifetime, ObjectVersion, RenewRequest, TokenRecord};
 use crate::api::{Cause, CredentialsSecretRef};
 use crate::dingtalk::{Class, Failure, Fingerprint, Minted, Rank};
 
@@ -239,6 +239,7 @@ impl Corp {
             corp_id: minting.corp_id.clone(),
             lifetime: lifetime(requested_at, minted.expires_in),
             credentials: minting.credentials.clone(),
+            answers: minting.request.as_deref().map(RenewRequest::of),
         };
         let same_value = match &self.held {
             Some(held) => held.token == minted.token,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::target::Recorded;
+use super::recorded::Recorded;
 use super::{Held, TokenRecord};
 use crate::api::{KEY_ACCESS_TOKEN, KEY_CORP_ID, KEY_EXPIRES_AT, Layout};
 use crate::dingtalk::AccessToken;
@@ -28,36 +28,57 @@ impl Shape {
         }
     }
 
-    /// The key of a token's value.
-    pub fn access_token_key(self, corp_id: &str) -> String {
+    /// What is written of a token.
+    pub fn fields(self) -> &'static [Field] {
         match self {
-            Self::One => KEY_ACCESS_TOKEN.to_owned(),
-            Self::Many => format!("{corp_id}.{KEY_ACCESS_TOKEN}"),
+            Self::One => &[Field::AccessToken, Field::CorpId, Field::ExpiresAt],
+            Self::Many => &[Field::AccessToken, Field::ExpiresAt],
         }
     }
 
-    /// All keys of a token.
-    pub fn keys(self, corp_id: &str) -> Vec<String> {
+    /// The key of a field.
+    pub fn key(self, field: Field, corp_id: &str) -> String {
         match self {
-            Self::One => [KEY_ACCESS_TOKEN, KEY_CORP_ID, KEY_EXPIRES_AT]
-                .map(str::to_owned)
-                .to_vec(),
-            Self::Many => [KEY_ACCESS_TOKEN, KEY_EXPIRES_AT]
-                .map(|key| format!("{corp_id}.{key}"))
-                .to_vec(),
+            Self::One => field.name().to_owned(),
+            Self::Many => format!("{corp_id}.{}", field.name()),
         }
     }
 
-    /// Keys and values of a token.
-    fn entries(self, held: &Held) -> Vec<(String, Zeroizing<String>)> {
-        let record = &held.record;
-        let mut values = vec![held.token.expose().to_owned()];
-        if self == Self::One {
-            values.push(record.corp_id.clone());
+    /// The organisation that a key is for, if it is of this field of one of several tokens.
+    pub fn corp_id(self, field: Field, key: &str) -> Option<&str> {
+        match self {
+            Self::One => None,
+            Self::Many => key.strip_suffix(field.name())?.strip_suffix('.'),
         }
-        values.push(record.lifetime.expires_at.to_string());
-        let values = values.into_iter().map(Zeroizing::new);
-        self.keys(&record.corp_id).into_iter().zip(values).collect()
+    }
+}
+
+/// A value that is written of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The token itself.
+    AccessToken,
+    /// Its organisation.
+    CorpId,
+    /// When it expires.
+    ExpiresAt,
+}
+
+impl Field {
+    fn name(self) -> &'static str {
+        match self {
+            Self::AccessToken => KEY_ACCESS_TOKEN,
+            Self::CorpId => KEY_CORP_ID,
+            Self::ExpiresAt => KEY_EXPIRES_AT,
+        }
+    }
+
+    fn value(self, held: &Held) -> Zeroizing<String> {
+        Zeroizing::new(match self {
+            Self::AccessToken => held.token.expose().to_owned(),
+            Self::CorpId => held.record.corp_id.clone(),
+            Self::ExpiresAt => held.record.lifetime.expires_at.to_string(),
+        })
     }
 }
 
@@ -68,7 +89,11 @@ pub struct Data(BTreeMap<String, Zeroizing<String>>);
 impl Data {
     /// The keys of these tokens in this shape.
     pub fn of<'a>(shape: Shape, tokens: impl IntoIterator<Item = &'a Held>) -> Self {
-        let entries = tokens.into_iter().flat_map(|held| shape.entries(held));
+        let entries = tokens.into_iter().flat_map(|held| {
+            let entry =
+                |field: &Field| (shape.key(*field, &held.record.corp_id), field.value(held));
+            shape.fields().iter().map(entry)
+        });
         Self(entries.collect())
     }
 
@@ -112,26 +137,45 @@ impl Data {
         self.0.iter().map(|(key, value)| (key.as_str(), value))
     }
 
-    /// The tokens, where these keys are what was recorded of them.
+    /// The tokens, if these keys are what was recorded of them.
     pub fn tokens_recorded(&self, recorded: &Recorded) -> Option<Vec<Held>> {
-        if recorded.digest != self.digest() {
+        let digest = recorded.digest.as_ref();
+        if digest.is_some_and(|digest| *digest != self.digest()) {
             return None;
         }
-        let held = |record: &TokenRecord| {
-            let value = self
-                .0
-                .get(&recorded.shape.access_token_key(&record.corp_id))?;
-            let held = Held {
-                token: AccessToken::new(value.to_string())?,
-                record: record.clone(),
-            };
-            let entries = recorded.shape.entries(&held);
-            let genuine = entries
-                .iter()
-                .all(|(key, value)| self.0.get(key) == Some(value));
-            genuine.then_some(held)
+        let tokens = recorded.tokens.iter();
+        tokens.map(|record| self.token(recorded, record)).collect()
+    }
+
+    fn token(&self, recorded: &Recorded, record: &TokenRecord) -> Option<Held> {
+        let value = |field| self.0.get(&recorded.shape.key(field, &record.corp_id));
+        let mut held = Held {
+            token: AccessToken::new(value(Field::AccessToken)?.to_string())?,
+            record: record.clone(),
         };
-        recorded.tokens.iter().map(held).collect()
+        if recorded.digest.is_none() {
+            // Public metadata has the first expiry of all.
+            held.record.lifetime.expires_at = value(Field::ExpiresAt)?.parse().ok()?;
+            return Some(held);
+        }
+        // A field that another release did not write is missing.
+        let is_as_recorded =
+            |field: &Field| value(*field).is_none_or(|it| *it == field.value(&held));
+        let mut fields = recorded.shape.fields().iter();
+        fields.all(is_as_recorded).then_some(held)
+    }
+
+    /// What was recorded of a single token, with the value of `held`; `None` if more was written than
+    /// what is known of a token.
+    pub fn as_recorded(recorded: &Recorded, held: &Held) -> Option<Self> {
+        let fields = recorded.shape.fields();
+        let mut data = Self::default();
+        for key in recorded.keys() {
+            let is_of = |field: &&Field| recorded.shape.key(**field, &held.record.corp_id) == key;
+            let value = fields.iter().find(is_of)?.value(held);
+            data.insert(key, value);
+        }
+        Some(data)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The Secrets that an app is to have, and the writes that make them so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,13 +11,12 @@ use zeroize::Zeroizing;
 use super::assembly::{Answer, Assembled, Assembly, Contents, Offered};
 use super::data::Shape;
 use super::marks::Marks;
-use super::target::{Recorded, sort};
+use super::recorded::{Recorded, sort, written_keys};
 use super::templates::Templates;
-use super::{Held, ObjectVersion, TargetMeta, TokenRecord};
+use super::{Held, ObjectVersion, TargetMeta, TokenRecord, owner_name};
 use crate::api::{
-    ANNOTATION_ADOPT_BY, ANNOTATION_APP, ANNOTATION_CORP_ID, ANNOTATION_REFERENCE,
-    ANNOTATION_TEMPLATES, ANNOTATION_TOKENS, ANNOTATION_VALUE_CHANGED_AT, DeletionPolicy,
-    DingTalkApp, LABEL_APP_UID, LABEL_MANAGED_BY, Layout, MANAGER,
+    ANNOTATION_ADOPT_BY, ANNOTATION_CORP_ID, ANNOTATION_OWNER, ANNOTATION_STATE, DeletionPolicy,
+    DingTalkApp, GROUP, LABEL_MANAGED_BY, LABEL_OWNER_UID, Layout, MANAGER,
 };
 
 /// The most that the values of a Secret may take, in bytes (`MaxSecretSize` of Kubernetes' API).
@@ -78,6 +77,9 @@ impl Known<'_> {
     }
 }
 
+/// The keys of a Secret that change; `None` takes one away.
+pub type Changes = BTreeMap<String, Option<Zeroizing<String>>>;
+
 /// A Secret as it is to be written.
 #[derive(Clone)]
 pub struct Write {
@@ -91,8 +93,8 @@ pub struct Write {
     pub annotations: BTreeMap<String, Option<String>>,
     /// All its owners.
     pub owner_references: Vec<OwnerReference>,
-    /// The keys that change; `None` takes one away.
-    pub data: BTreeMap<String, Option<Zeroizing<String>>>,
+    /// The keys that change.
+    pub data: Changes,
     /// What it records of its keys.
     pub recorded: Recorded,
 }
@@ -135,90 +137,105 @@ pub struct Inputs<'a> {
 /// The write that makes the Secret hold these tokens, if one is needed, with contents that were
 /// assembled for them.
 pub fn need(inputs: &Inputs<'_>, assembled: Option<&mut Assembled>) -> Need {
-    let Inputs {
-        app,
-        name,
-        tokens,
-        templates,
-        present,
-        recorded,
-        value_changed_at,
-    } = *inputs;
-    let shape = Shape::of(app.spec.target.layout);
-    let as_recorded = |known: &Known<'_>| {
-        let record = known.record();
-        recorded
-            .filter(|recorded| recorded.shape == shape && !matches!(known, Known::Unwritten(_)))
-            .and_then(|recorded| recorded.token(&record.corp_id))
-            .is_some_and(|old| old.is_same_token(record))
-    };
-    let keeps_data = recorded.filter(|recorded| {
-        recorded.shape == shape
-            && recorded.templates == templates.signature()
-            && recorded.tokens.len() == tokens.len()
-            && tokens.iter().all(as_recorded)
-    });
-    let was_changed_at = recorded.and_then(|recorded| recorded.value_changed_at);
-    let mut new = Recorded {
-        shape,
-        tokens: tokens.iter().map(|known| known.record().clone()).collect(),
-        templates: templates.signature().to_owned(),
-        digest: String::new(),
-        value_changed_at: value_changed_at.max(was_changed_at),
-    };
-    sort(&mut new.tokens);
-    let mut changes = BTreeMap::new();
-    if let Some(recorded) = keeps_data {
-        new.digest.clone_from(&recorded.digest);
-    } else {
-        let mut held = Vec::with_capacity(tokens.len());
-        for known in tokens {
-            match known {
-                Known::Held(token) | Known::Unwritten(token) => held.push(*token),
-                Known::Recorded(_) => return Need::Values,
-            }
-        }
-        let contents = match contents(inputs, &held, assembled) {
-            Ok(contents) => contents,
+    let (app, present) = (inputs.app, inputs.present);
+    let kept = inputs.kept();
+    let (mut recorded, data) = match kept {
+        Some(kept) => (kept.clone(), BTreeMap::new()),
+        None => match inputs.rewritten(assembled) {
+            Ok(rewritten) => rewritten,
             Err(need) => return need,
-        };
-        new.digest = contents.digest;
-        // What is in the Secret as it is need not be sent: it is a megabyte with a thousand tokens.
-        let unchanged: std::collections::HashSet<String> = tokens
-            .iter()
-            .filter(|known| as_recorded(known))
-            .flat_map(|known| shape.keys(&known.record().corp_id))
-            .collect();
-        let values = contents.data.into_iter();
-        for (key, value) in values.filter(|(key, _)| !unchanged.contains(key)) {
-            changes.insert(key, Some(value));
-        }
-        let former = present.and_then(|present| present.recorded.as_ref());
-        for key in former.into_iter().flat_map(Recorded::keys) {
-            if !changes.contains_key(&key) && !unchanged.contains(&key) {
-                changes.insert(key, None);
-            }
-        }
-    }
+        },
+    };
+    let tokens = inputs.tokens.iter();
+    recorded.tokens = tokens.map(|known| known.record().clone()).collect();
+    sort(&mut recorded.tokens);
+    let was_changed_at = inputs.recorded.and_then(|old| old.value_changed_at);
+    recorded.value_changed_at = inputs.value_changed_at.max(was_changed_at);
     let reference = match app.spec.target.deletion_policy {
         DeletionPolicy::Delete => Some(owner_reference(app)),
         DeletionPolicy::Retain => None,
     };
     let owner = Owner {
         uid: app.metadata.uid.as_deref().unwrap_or_default(),
-        named_by: (
-            ANNOTATION_APP,
-            app.metadata.name.as_deref().unwrap_or_default(),
-        ),
+        name: owner_name::<DingTalkApp>(app.metadata.name.as_deref().unwrap_or_default()),
         labels: &app.spec.target.labels,
         annotations: &app.spec.target.annotations,
         kind: &DingTalkApp::kind(&()),
         reference,
     };
-    let write = owner.write(name, new, changes, present);
+    let write = owner.write(inputs.name, recorded, data, present);
     match present {
-        Some(present) if keeps_data.is_some() && is_in_order(present, &write) => Need::Nothing,
+        Some(present) if kept.is_some() && is_in_order(present, &write) => Need::Nothing,
         _ => Need::Write(Box::new(write)),
+    }
+}
+
+impl Inputs<'_> {
+    fn shape(&self) -> Shape {
+        Shape::of(self.app.spec.target.layout)
+    }
+
+    /// What is recorded of a token that is to stay in the Secret as it is.
+    fn in_secret(&self, known: &Known<'_>) -> Option<&TokenRecord> {
+        let recorded = self.recorded?;
+        let is_written = recorded.shape == self.shape() && !matches!(known, Known::Unwritten(_));
+        let record = known.record();
+        let old = recorded.token(&record.corp_id).filter(|_| is_written);
+        old.filter(|old| old.is_same_token(record))
+    }
+
+    /// What is recorded, if the contents stay as they are, whichever release wrote them.
+    fn kept(&self) -> Option<&Recorded> {
+        let recorded = self.recorded?;
+        let is_kept = |known: &Known<'_>| {
+            // A template can show with which client_id a token was fetched.
+            let is_same_client = |old: &TokenRecord| {
+                let ids = old.client_id().zip(known.record().client_id());
+                self.templates.is_empty() || ids.is_none_or(|(old, new)| old == new)
+            };
+            self.in_secret(known).is_some_and(is_same_client)
+        };
+        let is_kept = recorded.digest.is_some()
+            && recorded.templates == self.templates.signature()
+            && recorded.tokens.len() == self.tokens.len()
+            && self.tokens.iter().all(is_kept);
+        is_kept.then_some(recorded)
+    }
+
+    /// The contents anew: what is recorded of them, and the keys that change.
+    fn rewritten(&self, assembled: Option<&mut Assembled>) -> Result<(Recorded, Changes), Need> {
+        let mut held = Vec::with_capacity(self.tokens.len());
+        for known in self.tokens {
+            match known {
+                Known::Held(token) | Known::Unwritten(token) => held.push(*token),
+                Known::Recorded(_) => return Err(Need::Values),
+            }
+        }
+        let contents = contents(self, &held, assembled)?;
+        let former = self.present.and_then(|present| present.recorded.as_ref());
+        let former = former.into_iter().flat_map(Recorded::keys);
+        let mut changes: Changes = former.map(|key| (key, None)).collect();
+        // What is in the Secret as it is need not be sent: it is a megabyte with a thousand tokens.
+        let staying = self.tokens.iter().filter_map(|known| {
+            let old = self.in_secret(known)?;
+            Some(self.recorded?.keys_of(&old.corp_id))
+        });
+        let staying: HashSet<String> = staying.flatten().collect();
+        for (key, value) in contents.data {
+            match staying.contains(&key) {
+                true => changes.remove(&key),
+                false => changes.insert(key, Some(value)),
+            };
+        }
+        let recorded = Recorded {
+            shape: self.shape(),
+            keys: written_keys(self.shape(), self.templates.keys()),
+            tokens: Vec::new(),
+            templates: self.templates.signature().to_owned(),
+            digest: Some(contents.digest),
+            value_changed_at: None,
+        };
+        Ok((recorded, changes))
     }
 }
 
@@ -228,7 +245,7 @@ fn contents(
     held: &[&Held],
     assembled: Option<&mut Assembled>,
 ) -> Result<Contents, Need> {
-    let shape = Shape::of(inputs.app.spec.target.layout);
+    let shape = inputs.shape();
     if !Assembly::is_for(inputs.templates, held.len()) {
         return Ok(Contents::of(shape, inputs.templates, held));
     }
@@ -253,23 +270,46 @@ fn contents(
     }
 }
 
-/// Whether metadata is as this write would make it.
+/// Whether metadata is as this write would make it. The state is compared by what it says: another
+/// release may say the same in other words.
 pub fn is_in_order(present: &TargetMeta, write: &Write) -> bool {
     let agrees = |present: &Marks, wanted: &BTreeMap<String, Option<String>>| {
-        let mut wanted = wanted.iter();
+        let mut wanted = wanted.iter().filter(|(key, _)| *key != ANNOTATION_STATE);
         wanted.all(|(key, value)| present.agrees(key, value.as_deref()))
     };
     agrees(&present.labels, &write.labels)
         && agrees(&present.annotations, &write.annotations)
-        && present.owner_references == write.owner_references
+        && are_same(&present.owner_references, &write.owner_references)
+        && has_state(present, write)
+}
+
+fn has_state(present: &TargetMeta, write: &Write) -> bool {
+    let state = write.annotations.get(ANNOTATION_STATE);
+    let state = state.and_then(Option::as_deref);
+    let is_same = || present.recorded.is_some() && present.recorded == write.recorded.read_back();
+    present.annotations.agrees(ANNOTATION_STATE, state) || is_same()
+}
+
+/// Whether owners are the same, under whichever version of their kind.
+fn are_same(present: &[OwnerReference], wanted: &[OwnerReference]) -> bool {
+    let mut pairs = present.iter().zip(wanted);
+    let is_same = |one: &OwnerReference, other: &OwnerReference| {
+        (group(one), &one.kind, &one.uid) == (group(other), &other.kind, &other.uid)
+    };
+    present.len() == wanted.len() && pairs.all(|(one, other)| is_same(one, other))
+}
+
+fn group(owner: &OwnerReference) -> &str {
+    let api_version = owner.api_version.split_once('/');
+    api_version.map_or("", |(group, _)| group)
 }
 
 /// Whom a Secret is written for, and what is to be said of that in its metadata.
 pub struct Owner<'a> {
     /// The owner's UID.
     pub uid: &'a str,
-    /// The annotation that names it.
-    pub named_by: (&'static str, &'a str),
+    /// Its kind and name.
+    pub name: String,
     /// Labels that the owner wants.
     pub labels: &'a BTreeMap<String, String>,
     /// Annotations that the owner wants.
@@ -286,7 +326,7 @@ impl Owner<'_> {
         &self,
         name: &str,
         recorded: Recorded,
-        data: BTreeMap<String, Option<Zeroizing<String>>>,
+        data: Changes,
         present: Option<&TargetMeta>,
     ) -> Write {
         Write {
@@ -307,7 +347,7 @@ impl Owner<'_> {
             labels.insert(key.clone(), Some(value.clone()));
         }
         labels.insert(LABEL_MANAGED_BY.to_owned(), Some(MANAGER.to_owned()));
-        labels.insert(LABEL_APP_UID.to_owned(), Some(self.uid.to_owned()));
+        labels.insert(LABEL_OWNER_UID.to_owned(), Some(self.uid.to_owned()));
         labels
     }
 
@@ -324,21 +364,12 @@ impl Owner<'_> {
             annotations.insert(key.clone(), Some(value.clone()));
         }
         // What another shape records goes, and an adoption is done once.
-        for key in [
-            ANNOTATION_APP,
-            ANNOTATION_REFERENCE,
-            ANNOTATION_CORP_ID,
-            ANNOTATION_TOKENS,
-            ANNOTATION_TEMPLATES,
-            ANNOTATION_VALUE_CHANGED_AT,
-            ANNOTATION_ADOPT_BY,
-        ] {
+        for key in [ANNOTATION_CORP_ID, ANNOTATION_ADOPT_BY] {
             if present.is_some_and(|present| present.annotations.has(key)) {
                 annotations.insert(key.to_owned(), None);
             }
         }
-        let (key, name) = self.named_by;
-        annotations.insert(key.to_owned(), Some(name.to_owned()));
+        annotations.insert(ANNOTATION_OWNER.to_owned(), Some(self.name.clone()));
         for (key, value) in recorded.annotations() {
             annotations.insert(key, Some(value));
         }
@@ -350,7 +381,7 @@ impl Owner<'_> {
     fn owners(&self, present: &[OwnerReference]) -> Vec<OwnerReference> {
         present
             .iter()
-            .filter(|owner| owner.kind != self.kind)
+            .filter(|owner| group(owner) != GROUP || owner.kind != self.kind)
             .cloned()
             .chain(self.reference.clone())
             .collect()

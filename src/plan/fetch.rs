@@ -87,6 +87,10 @@ fn fetch(
     }
     let held = corp.held.as_ref().map(|held| held.record.clone());
     let token = held.as_ref().or(in_secret);
+    if let Some(token) = token {
+        memory.credit_request(app, token);
+    }
+    let corp = memory.corp(corp_id);
     corp.had_token |= token.is_some();
     if app.spec.suspend {
         // Nothing is fetched, but whose token it is has to be known.

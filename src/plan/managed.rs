@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 
 use crate::api::{GROUP, LABEL_MANAGED_BY, MANAGER};
@@ -10,6 +11,7 @@ use crate::api::{GROUP, LABEL_MANAGED_BY, MANAGER};
 pub struct Managed<'a> {
     ours: Vec<&'a serde_json::Value>,
     others: Vec<&'a serde_json::Value>,
+    written_at: Option<Timestamp>,
 }
 
 impl<'a> Managed<'a> {
@@ -18,13 +20,18 @@ impl<'a> Managed<'a> {
         let mut managed = Self {
             ours: Vec::new(),
             others: Vec::new(),
+            written_at: None,
         };
         for entry in entries {
             let Some(fields) = &entry.fields_v1 else {
                 continue;
             };
             match entry.manager.as_deref() {
-                Some(MANAGER) => managed.ours.push(&fields.0),
+                Some(MANAGER) => {
+                    managed.ours.push(&fields.0);
+                    let written_at = entry.time.as_ref().map(|time| time.0);
+                    managed.written_at = managed.written_at.max(written_at);
+                }
                 _ => managed.others.push(&fields.0),
             }
         }
@@ -40,6 +47,11 @@ impl<'a> Managed<'a> {
                 .is_some_and(|map| map.get(&field).is_some())
         };
         self.ours.iter().any(set) && !self.others.iter().any(set)
+    }
+
+    /// When we wrote last.
+    pub fn written_at(&self) -> Option<Timestamp> {
+        self.written_at
     }
 
     /// The keys of a map that are ours alone; those of this project are known anyway.

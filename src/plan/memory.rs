@@ -7,16 +7,16 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::assembly::Assembled;
 use super::corp::{Corp, Former, Minting};
-use super::data::{Data, Shape};
+use super::data::{Data, Field};
 use super::desired::Write;
+use super::recorded::Recorded;
 use super::refresh::Unrefreshed;
 use super::renewals::Renewals;
 use super::schedule::{Lifetime, Schedule};
-use super::target::Recorded;
 use super::templates::{TemplateError, Templates};
 use super::token::whole_seconds;
 use super::writing::Writing;
-use super::{Held, ObjectVersion, TargetMeta, TokenRecord};
+use super::{Held, ObjectVersion, RenewRequest, TargetMeta, TokenRecord};
 use crate::api::{
     ANNOTATION_RENEW_REQUESTED_AT, CredentialsSecretRef, DingTalkApp, DingTalkAppStatus, Origin,
     Reason,
@@ -289,6 +289,19 @@ impl Memory {
             .is_some_and(|minting| minting.id == fetch)
     }
 
+    /// Notes that a token was fetched for the request that the app carries, if its Secret says so.
+    pub fn credit_request(&mut self, app: &DingTalkApp, token: &TokenRecord) {
+        let Some(request) = renew_request(app) else {
+            return;
+        };
+        let corp = self.corp(&token.corp_id);
+        if corp.request_done.as_deref() != Some(request)
+            && token.answers == Some(RenewRequest::of(request))
+        {
+            corp.request_done = Some(request.to_owned());
+        }
+    }
+
     /// The request for renewal that an organisation's token has not been fetched for yet.
     pub fn open_request<'a>(
         &self,
@@ -337,10 +350,14 @@ impl Memory {
         data: Option<&Data>,
         corp_ids: &[String],
     ) {
-        let tokens = target
-            .recorded
-            .as_ref()
-            .and_then(|recorded| data?.tokens_recorded(recorded));
+        let recorded = target.recorded.clone().map(|recorded| {
+            let is_unreadable = recorded.digest.is_none();
+            match self.credentials.as_ref().filter(|_| is_unreadable) {
+                Some(known) => recorded.credited(known),
+                None => recorded,
+            }
+        });
+        let tokens = recorded.and_then(|recorded| data?.tokens_recorded(&recorded));
         self.writing(name).read(target, tokens.is_some());
         for held in tokens.into_iter().flatten() {
             let corp_id = &held.record.corp_id;
@@ -365,7 +382,7 @@ impl Memory {
     ) {
         let shape = write.recorded.shape;
         for token in &write.recorded.tokens {
-            let key = shape.access_token_key(&token.corp_id);
+            let key = shape.key(Field::AccessToken, &token.corp_id);
             let written = write.data.get(&key).and_then(Option::as_ref);
             let corp = self.corp(&token.corp_id);
             // Another token may have come while this one was being written.
@@ -523,7 +540,6 @@ fn has_value(recorded: Option<&Recorded>, record: Option<&TokenRecord>, minted: 
         token: minted.token.clone(),
         record: record.clone(),
     };
-    recorded.shape == Shape::One
-        && recorded.templates.is_empty()
-        && Data::of(Shape::One, [&held]).digest() == recorded.digest
+    let data = Data::as_recorded(recorded, &held);
+    data.is_some_and(|data| Some(data.digest()) == recorded.digest)
 }

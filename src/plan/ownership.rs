@@ -1,6 +1,9 @@
 //! Whose Secret it is.
 
+use kube::Resource;
+
 use super::TargetMeta;
+use crate::api::DingTalkApp;
 
 /// Which of the apps that name one target has it: the older one, on a tie that of the lower UID.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +32,12 @@ pub enum Ownership {
     Foreign,
 }
 
-/// Whose Secret `target` is, for the app `name` with `uid`. `lives` tells whether an app with a
-/// UID exists.
+/// Kind and name of an app or reference, as annotations have them.
+pub fn owner_name<K: Resource<DynamicType = ()>>(name: &str) -> String {
+    format!("{}/{name}", K::kind(&()))
+}
+
+/// Whose Secret `target` is, for the app `name` with `uid`. `lives`: whether an app with a UID exists.
 pub fn ownership(
     target: &TargetMeta,
     name: &str,
@@ -38,12 +45,15 @@ pub fn ownership(
     lives: impl Fn(&str) -> bool,
     claimed_by_recorded_app: bool,
 ) -> Ownership {
-    let recorded_name = target.owner_name.as_deref();
-    match target.app_uid().filter(|_| target.is_managed()) {
+    let name = owner_name::<DingTalkApp>(name);
+    let name = Some(name.as_str());
+    match target.owner_uid() {
         Some(recorded) if recorded == uid => Ownership::Ours,
         Some(recorded) if lives(recorded) && claimed_by_recorded_app => Ownership::Younger,
-        Some(recorded) if !lives(recorded) && recorded_name == Some(name) => Ownership::Predecessor,
-        _ if target.adopt_by() == Some(name) => Ownership::Adoptable,
+        Some(recorded) if !lives(recorded) && target.owner.as_deref() == name => {
+            Ownership::Predecessor
+        }
+        _ if target.adopt_by() == name => Ownership::Adoptable,
         _ => Ownership::Foreign,
     }
 }

@@ -217,7 +217,7 @@ fn blocked_problem(app: &DingTalkApp, secret: &str, blocked: &Blocked) -> (Reaso
             format!(
                 "Secret {secret} exists and was not made for this app, so it is not touched: \
                  delete it, choose another spec.target.name, or hand it over by annotating it \
-                 with {ANNOTATION_ADOPT_BY}={name}"
+                 with {ANNOTATION_ADOPT_BY}=DingTalkApp/{name}"
             ),
         ),
     }

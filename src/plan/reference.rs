@@ -11,13 +11,13 @@ use super::desired::{Owner, Write, is_in_order, owner_reference};
 use super::events::{Notice, NoticeType, notice};
 use super::metadata::{forbidden_key, forbidden_message};
 use super::problem::{shown, write_problem};
-use super::target::Recorded;
+use super::recorded::Recorded;
 use super::token::whole_seconds;
 use super::writing::Writing;
-use super::{ObjectVersion, TargetMeta};
+use super::{ObjectVersion, TargetMeta, owner_name};
 use crate::api::{
-    ANNOTATION_ADOPT_BY, ANNOTATION_REFERENCE, CONDITION_READY, CONDITION_STALLED, Cause,
-    DingTalkApp, DingTalkTokenReference, DingTalkTokenReferenceStatus, GrantedNamespace, Reason,
+    ANNOTATION_ADOPT_BY, CONDITION_READY, CONDITION_STALLED, Cause, DingTalkApp,
+    DingTalkTokenReference, DingTalkTokenReferenceStatus, GrantedNamespace, Reason,
 };
 
 /// What is seen of one copy.
@@ -93,12 +93,18 @@ pub struct ReferenceMemory {
     /// The status that was written last, and the version of the reference since then.
     pub status: Option<(DingTalkTokenReferenceStatus, Option<String>)>,
     writings: BTreeMap<String, Writing>,
+    sources: BTreeMap<String, Writing>,
 }
 
 /// What to do next for a reference.
 pub enum ReferenceStep {
     /// Read the UID of the reference's namespace.
     ReadNamespace,
+    /// Read the app's Secret to see whether it holds what its metadata says.
+    ReadSource {
+        /// Its name.
+        name: String,
+    },
     /// Read the app's Secret and write the copy.
     Copy {
         /// The copy's name.
@@ -129,6 +135,12 @@ impl ReferenceMemory {
     pub fn writing(&mut self, name: &str) -> &mut Writing {
         self.writings.entry(name.to_owned()).or_default()
     }
+
+    /// Records whether an app's Secret that was read holds what its metadata says.
+    pub fn source_read(&mut self, name: &str, source: &TargetMeta, is_genuine: bool) {
+        let read = self.sources.entry(name.to_owned()).or_default();
+        read.read(source, is_genuine);
+    }
 }
 
 /// Decides the next step.
@@ -157,6 +169,13 @@ pub fn reference_step(
     let is_known =
         |name: &str| names.contains(name) || view.former.keys().any(|former| *former == name);
     memory.writings.retain(|name, _| is_known(name));
+    let sources: HashSet<&str> = copies
+        .iter()
+        .map(|copy| copy.source_name.as_str())
+        .collect();
+    memory
+        .sources
+        .retain(|name, _| sources.contains(name.as_str()));
     for writing in memory.writings.values_mut() {
         writing.notice_clock(now);
     }
@@ -210,6 +229,11 @@ pub fn reference_step(
     let mut problem = None;
     for copy in copies {
         match look(view.reference, copy, memory, now) {
+            Look::ReadSource => {
+                return ReferenceStep::ReadSource {
+                    name: copy.source_name.clone(),
+                };
+            }
             Look::Copy => {
                 return ReferenceStep::Copy {
                     name: copy.name.clone(),
@@ -255,6 +279,7 @@ pub fn reference_step(
 
 enum Look {
     InOrder(Timestamp),
+    ReadSource,
     Copy,
     Problem(Reason, String, Option<Timestamp>),
 }
@@ -267,13 +292,17 @@ fn look(
 ) -> Look {
     let name = copy.name.as_str();
     let uid = memory.uid.clone();
-    let my_name = reference.metadata.name.as_deref().unwrap_or_default();
+    let my_name = my_name(reference);
     let generation = reference.metadata.generation;
-    let writing = memory.writing(name);
+    let writing = memory.writings.entry(name.to_owned()).or_default();
     if let Some(present) = copy.present {
-        let is_ours = present.is_managed() && present.app_uid() == Some(&uid)
+        // A former reference of this name, before a backup was restored, say, was this one.
+        let is_predecessors =
+            present.is_managed() && present.owner.as_deref() == Some(my_name.as_str());
+        let is_ours = is_predecessors
+            || present.owner_uid() == Some(&uid)
             || writing.has_written(present, &uid);
-        if !is_ours && present.adopt_by() != Some(my_name) {
+        if !is_ours && present.adopt_by() != Some(my_name.as_str()) {
             let message = format!(
                 "Secret {name} exists and was not made for this reference, so it is not touched: \
                  delete it, choose another spec.target.name, or hand it over by annotating it \
@@ -282,10 +311,22 @@ fn look(
             return Look::Problem(Reason::SecretConflict, message, None);
         }
     }
-    let recorded = copy
-        .source
-        .filter(|source| source.data_is_ours && !source.deleting)
-        .and_then(|source| source.recorded.as_ref());
+    let source = copy.source.filter(|source| !source.deleting);
+    let source = source.and_then(|source| Some((source, source.recorded.as_ref()?)));
+    // One that is of a newer release is written anew for its app first.
+    let source = source.filter(|(_, recorded)| recorded.digest.is_some());
+    let read = memory.sources.get(&copy.source_name);
+    let is_trusted = |source: &TargetMeta| match read {
+        Some(read) => read.trusts(source),
+        None => source.data_is_ours,
+    };
+    let is_distrusted = |source: &TargetMeta| read.is_some_and(|read| read.distrusts(source));
+    let recorded = match source {
+        Some((source, _)) if is_distrusted(source) => None,
+        Some((source, recorded)) if is_trusted(source) => Some(recorded),
+        Some(_) => return Look::ReadSource,
+        None => None,
+    };
     let Some(recorded) = recorded else {
         let message = format!(
             "the app's Secret {} is not there yet: see its status",
@@ -342,6 +383,12 @@ fn look(
     }
 }
 
+/// A reference as its copies' annotations name it.
+fn my_name(reference: &DingTalkTokenReference) -> String {
+    let name = reference.metadata.name.as_deref().unwrap_or_default();
+    owner_name::<DingTalkTokenReference>(name)
+}
+
 /// The write of a copy; without `data`, only what its metadata is to be.
 pub fn copy_write(
     reference: &DingTalkTokenReference,
@@ -352,10 +399,7 @@ pub fn copy_write(
 ) -> Write {
     let owner = Owner {
         uid: reference.metadata.uid.as_deref().unwrap_or_default(),
-        named_by: (
-            ANNOTATION_REFERENCE,
-            reference.metadata.name.as_deref().unwrap_or_default(),
-        ),
+        name: my_name(reference),
         labels: &reference.spec.target.labels,
         annotations: &reference.spec.target.annotations,
         kind: &DingTalkTokenReference::kind(&()),

@@ -9,7 +9,7 @@ use super::desired::{Write, wanted};
 use super::fetch::{Fetch, fetches_of, values_needed};
 use super::metadata::{forbidden_key, forbidden_message};
 use super::place::{carry_over, delete_former, write_target};
-use super::target::Recorded;
+use super::recorded::Recorded;
 use super::templates::TemplateError;
 use super::{Claim, Corp, Lifetime, Memory, ObjectVersion, Ownership, TargetMeta, TokenRecord};
 use crate::api::{Cause, DingTalkApp, Reason};
@@ -321,7 +321,8 @@ pub(super) fn look<'a>(
 }
 
 /// What the target records of the tokens that are wanted from this site. What another app's token
-/// was fetched with is not known; a predecessor's counts if it is of the `client_id` that was read.
+/// was fetched with is not known; a predecessor's counts if it is of the `client_id` that was read, and
+/// that of an unreadable state in any case.
 fn recorded(
     view: &View<'_>,
     memory: &Memory,
@@ -335,17 +336,10 @@ fn recorded(
         return None;
     }
     match ownership {
-        Ownership::Ours => Some(recorded.clone()),
-        Ownership::Predecessor => {
+        Ownership::Ours if recorded.digest.is_some() => Some(recorded.clone()),
+        Ownership::Ours | Ownership::Predecessor => {
             let known = memory.credentials_of(view.app)?;
-            let mut recorded = recorded.clone();
-            for token in &mut recorded.tokens {
-                token.credentials = match token.client_id == known.client_id {
-                    true => known.version.clone(),
-                    false => ObjectVersion::default(),
-                };
-            }
-            Some(recorded)
+            Some(recorded.clone().credited(known))
         }
         Ownership::Younger | Ownership::Adoptable | Ownership::Foreign => None,
     }

@@ -140,19 +140,10 @@ impl Templates {
                 hash.update(part);
             }
         }
-        let keys: Vec<&str> = app
-            .spec
-            .target
-            .template
-            .data
-            .keys()
-            .map(String::as_str)
-            .collect();
-        let digest = hexadecimal(&hash.finalize()[..8]);
         let templates = Self {
             site: app.spec.site.clone(),
             nodes: nodes_by_key,
-            signature: format!("{}@{digest}", keys.join(",")),
+            signature: hexadecimal(&hash.finalize()[..8]),
         };
         templates.try_out(app)?;
         Ok(templates)
@@ -163,28 +154,35 @@ impl Templates {
         self.nodes.is_empty()
     }
 
-    /// The keys that they make, and a digest of their texts; empty without templates.
+    /// The keys that they make.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().map(|(key, _)| key.as_str())
+    }
+
+    /// Stands for their keys and texts; empty without templates.
     pub fn signature(&self) -> &str {
         &self.signature
     }
 
     /// The size of all values for these tokens, in bytes.
     pub fn size(&self, tokens: &[&Held]) -> usize {
+        let tokens = by_corp_id(tokens);
         let mut size = 0;
         for (_, nodes) in &self.nodes {
-            render::write(nodes, self.scope(tokens), &mut size);
+            render::write(nodes, self.scope(&tokens), &mut size);
         }
         size
     }
 
     /// The values for these tokens. Whoever calls it has asked for [`Templates::size`] before.
     pub fn render(&self, tokens: &[&Held]) -> Vec<(String, Zeroizing<String>)> {
+        let tokens = by_corp_id(tokens);
         let value = |(key, nodes): &(String, Vec<Node>)| {
             let mut size = 0;
-            render::write(nodes, self.scope(tokens), &mut size);
+            render::write(nodes, self.scope(&tokens), &mut size);
             // Of the right size at once, for growing leaves copies of tokens in memory.
             let mut text = Zeroizing::new(String::with_capacity(size));
-            render::write(nodes, self.scope(tokens), &mut text);
+            render::write(nodes, self.scope(&tokens), &mut text);
             (key.clone(), text)
         };
         self.nodes.iter().map(value).collect()
@@ -240,6 +238,13 @@ impl Templates {
     }
 }
 
+/// `spec.corpIds` is a set: its order must not show in a Secret.
+fn by_corp_id<'a>(tokens: &[&'a Held]) -> Vec<&'a Held> {
+    let mut tokens = tokens.to_vec();
+    tokens.sort_by(|one, other| one.record.corp_id.cmp(&other.record.corp_id));
+    tokens
+}
+
 /// A dummy token.
 fn example(app: &DingTalkApp, corp_id: &str) -> Option<Held> {
     let epoch = jiff::Timestamp::UNIX_EPOCH;
@@ -255,6 +260,7 @@ fn example(app: &DingTalkApp, corp_id: &str) -> Option<Held> {
             corp_id: corp_id.to_owned(),
             lifetime,
             credentials: ObjectVersion::default(),
+            answers: None,
         },
     })
 }

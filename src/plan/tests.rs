@@ -15,6 +15,7 @@ use crate::dingtalk::{AccessToken, Class, Credentials, Failure, Fingerprint, Min
 
 mod causes;
 mod credentials;
+mod recorded;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -54,6 +55,9 @@ struct World {
     metadata_prefixes: Vec<String>,
     reads: usize,
     target: Option<TargetMeta>,
+    /// What the target holds.
+    contents: BTreeMap<String, Zeroizing<String>>,
+    last_write: Option<Write>,
     now: Timestamp,
     versions: u64,
     attempts: Vec<Timestamp>,
@@ -79,6 +83,8 @@ impl World {
             metadata_prefixes: Vec::new(),
             reads: 0,
             target: None,
+            contents: BTreeMap::new(),
+            last_write: None,
             now,
             versions: 10,
             attempts: Vec::new(),
@@ -153,12 +159,23 @@ impl World {
                     self.write(&write, repair);
                 }
                 Step::Settle(settled) => return settled,
-                Step::ReadTarget { .. } | Step::DeleteTarget { .. } => {
-                    unreachable!("the target is ours")
-                }
+                Step::ReadTarget { name, corp_ids } => self.read_target(&name, &corp_ids),
+                Step::DeleteTarget { .. } => unreachable!("the target is ours"),
             }
         }
         panic!("it goes in circles");
+    }
+
+    fn read_target(&mut self, name: &str, corp_ids: &[String]) {
+        let target = self.target.clone().expect("a target");
+        let keys = target.recorded.iter().flat_map(Recorded::keys);
+        let found = |key: &str| {
+            let value = self.contents.get(key)?;
+            Some(Zeroizing::new(value.as_bytes().to_vec()))
+        };
+        let data = Data::found(keys.collect::<Vec<_>>(), found);
+        self.memory
+            .target_read(name, &target, data.as_ref(), corp_ids);
     }
 
     fn absent(&self) -> CredentialsProblem {
@@ -183,7 +200,7 @@ impl World {
             fingerprint: fingerprint(&self.credentials.to_string()),
             cause: self.causes.last().copied().unwrap_or(Cause::FirstToken),
             generation: self.app.metadata.generation,
-            request: None,
+            request: renew_request(&self.app).map(str::to_owned),
             renew_before: None,
             since: self.now,
         }
@@ -243,13 +260,20 @@ impl World {
             set.filter_map(|(key, value)| Some((key.clone(), value.clone()?)))
                 .collect()
         };
+        for (key, value) in &write.data {
+            match value {
+                Some(value) => self.contents.insert(key.clone(), value.clone()),
+                None => self.contents.remove(key),
+            };
+        }
+        self.last_write = Some(write.clone());
         self.target = Some(TargetMeta {
             version: version.clone(),
             labels: marks::Marks::of(&set(&write.labels)),
             annotations: marks::Marks::of(&set(&write.annotations)),
             managed_for: Some(self.memory.uid.as_str().into()),
             owner_references: write.owner_references.clone(),
-            recorded: Some(write.recorded.clone()),
+            recorded: write.recorded.read_back(),
             data_is_ours: true,
             ..TargetMeta::default()
         });

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Lifetime;
+use super::request::RenewRequest;
 use crate::dingtalk::AccessToken;
 
 /// One state of one object.
@@ -38,6 +39,8 @@ pub struct TokenRecord {
     pub lifetime: Lifetime,
     /// The credentials it was fetched with; empty where only known to be former ones.
     pub credentials: ObjectVersion,
+    /// The last request for a renewal that it answers.
+    pub answers: Option<RenewRequest>,
 }
 
 impl TokenRecord {

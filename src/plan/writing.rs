@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::assembly::Assembled;
 use super::backoff::delay;
+use super::recorded::Recorded;
 use super::schedule::Schedule;
-use super::target::Recorded;
 use super::{ObjectVersion, TargetMeta};
 use crate::dingtalk::Class;
 
@@ -103,7 +103,7 @@ impl Writing {
     /// Whether `target` is the very Secret that this process wrote for the app with `uid`, whatever
     /// others took off it.
     pub fn has_written(&self, target: &TargetMeta, uid: &str) -> bool {
-        let is_marked_for_another = target.app_uid().is_some_and(|other| other != uid);
+        let is_marked_for_another = target.owner_uid().is_some_and(|other| other != uid);
         let written = self.last.as_ref().map(|last| &last.version.uid);
         !is_marked_for_another && written == Some(&target.version.uid)
     }

@@ -64,9 +64,9 @@ async fn heavy_secrets_with_our_label_take_no_memory() {
     for (name, uid) in [("forged", "no-such-uid"), ("claimed", uid.as_str())] {
         let labels = json!({
             "app.kubernetes.io/managed-by": "dingtalk-token-operator",
-            "dingtalk-token-operator.github.io/app-uid": uid,
+            "dingtalk-token-operator.github.io/owner-uid": uid,
         });
-        let adopt = json!({"dingtalk-token-operator.github.io/adopt-by": "payroll"});
+        let adopt = json!({"dingtalk-token-operator.github.io/adopt-by": "DingTalkApp/payroll"});
         let more = json!({"labels": labels, "annotations": adopt});
         heavy_secrets(&sandbox, name, 300, &more).await;
     }

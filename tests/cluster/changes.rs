@@ -103,7 +103,7 @@ async fn the_old_secret_stays_until_the_new_one_is_complete() {
         .merge::<Secret>(
             "b",
             json!({"metadata": {"annotations":
-                {"dingtalk-token-operator.github.io/adopt-by": "payroll"}}}),
+                {"dingtalk-token-operator.github.io/adopt-by": "DingTalkApp/payroll"}}}),
         )
         .await;
     sandbox

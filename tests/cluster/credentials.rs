@@ -63,14 +63,9 @@ async fn a_label_on_the_credentials_mints_nothing() {
                 .get("payroll-credentials")
                 .await
                 .ok()?;
-            let target = sandbox.api::<Secret>().get("payroll-token").await.ok()?;
-            let recorded = target
-                .metadata
-                .annotations
-                .as_ref()?
-                .get("dingtalk-token-operator.github.io/credentials-resource-version")
-                .cloned();
-            (recorded == version(&credentials)).then_some(())
+            let pointer = "/credentials/resourceVersion";
+            let recorded = sandbox.state("payroll-token", pointer).await?;
+            (recorded.as_str() == version(&credentials).as_deref()).then_some(())
         })
         .await;
     assert_eq!(sandbox.stub.calls("ding1").len(), 1);
@@ -268,9 +263,8 @@ async fn apps_that_share_credentials_all_follow_a_change() {
         .eventually("a new token in each Secret", async || {
             for name in &names {
                 let token = sandbox.token(&format!("{name}-token")).await?;
-                let version = sandbox
-                    .annotation(&format!("{name}-token"), "credentials-resource-version")
-                    .await?;
+                let pointer = "/credentials/resourceVersion";
+                let version = sandbox.state(&format!("{name}-token"), pointer).await?;
                 let current = sandbox.version_of("credentials").await?;
                 if !sandbox.stub.accepts(&token.value) || version != current {
                     return None;
@@ -307,7 +301,7 @@ async fn a_reference_to_another_app_is_obeyed_at_once() {
     let moved = refer_to(&sandbox, json!({"name": "other"})).await;
     sandbox
         .eventually("another app's token", async || {
-            let client_id = sandbox.annotation("payroll-token", "client-id").await?;
+            let client_id = sandbox.state("payroll-token", "/clientId").await?;
             (client_id == "dingotherapp").then_some(())
         })
         .await;

@@ -3,12 +3,14 @@
 mod support;
 
 mod api_server;
+mod backup;
 mod bounds;
 mod budget;
 mod changes;
 mod commands;
 mod credentials;
 mod failures;
+mod golden;
 mod layouts;
 mod leader;
 mod life;

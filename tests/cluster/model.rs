@@ -256,7 +256,7 @@ impl Model {
                 };
                 let edit = json!({
                     "data": {key: "Z2FyYmFnZQ=="},
-                    "metadata": {"annotations": {"dingtalk-token-operator.github.io/app": "x"}},
+                    "metadata": {"annotations": {"dingtalk-token-operator.github.io/owner": "x"}},
                 });
                 self.sandbox.merge::<Secret>(&secret, edit).await;
             }

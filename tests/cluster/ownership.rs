@@ -31,7 +31,10 @@ async fn a_secret_of_others_is_not_touched_until_it_is_handed_over() {
         .await;
     sandbox.app("payroll", "ding1").await;
     let message = sandbox.until_failing("payroll", "SecretConflict").await;
-    assert!(message.contains("adopt-by=payroll"), "{message}");
+    assert!(
+        message.contains("adopt-by=DingTalkApp/payroll"),
+        "{message}"
+    );
     let after = sandbox
         .api::<Secret>()
         .get("payroll-token")
@@ -39,9 +42,20 @@ async fn a_secret_of_others_is_not_touched_until_it_is_handed_over() {
         .expect("a Secret");
     assert_eq!(before, after);
 
-    let adopt_by = json!({"dingtalk-token-operator.github.io/adopt-by": "payroll"});
+    let adopt_by = |owner: &str| json!({"dingtalk-token-operator.github.io/adopt-by": owner});
+    // A name alone could be meant for an app or for a reference.
+    for owner in ["payroll", "DingTalkTokenReference/payroll"] {
+        sandbox
+            .apply::<Secret>("payroll-token", foreign(&adopt_by(owner)))
+            .await;
+    }
+    // The operator has seen them once it has served another app.
+    sandbox.app("marker", "ding2").await;
+    sandbox.until_failing("marker", "CredentialsNotFound").await;
+    let kept = sandbox.data("payroll-token").await.expect("a Secret");
+    assert_eq!(kept["access_token"], "theirs");
     sandbox
-        .apply::<Secret>("payroll-token", foreign(&adopt_by))
+        .apply::<Secret>("payroll-token", foreign(&adopt_by("DingTalkApp/payroll")))
         .await;
     sandbox.until_renewed("payroll").await;
     let adopted = sandbox

@@ -235,7 +235,7 @@ async fn what_cannot_work_is_refused_with_what_to_write_instead() {
         (
             "a",
             spec(
-                json!({"target": {"annotations": {"dingtalk-token-operator.github.io/app": "y"}}}),
+                json!({"target": {"annotations": {"dingtalk-token-operator.github.io/owner": "y"}}}),
             ),
             "are reserved",
         ),

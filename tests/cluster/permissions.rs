@@ -102,11 +102,10 @@ async fn happens(sandbox: &Sandbox, right: &Right) -> bool {
         ("secrets", "watch") => sandbox.token("payroll-token").await.is_some(),
         ("secrets", "patch") => {
             let calls = sandbox.stub.calls("ding1");
-            let minted = sandbox.annotation("payroll-token", "minted-at").await;
-            let minted = minted.and_then(|at| at.parse::<jiff::Timestamp>().ok());
+            let requested = sandbox.state("payroll-token", "/tokens/ding1/at").await;
+            let requested = requested.and_then(|at| at.as_i64());
             // Later than the first call, in whole seconds.
-            let second = jiff::SignedDuration::from_secs(1);
-            calls.len() > 1 && minted.is_some_and(|at| at >= calls[0].at + second)
+            calls.len() > 1 && requested.is_some_and(|at| at > calls[0].at.as_second())
         }
         ("secrets", "delete") => sandbox.token("payroll-token").await.is_none(),
         ("namespaces", _) => sandbox.token("copy-token").await.is_some(),

@@ -197,14 +197,17 @@ async fn a_secret_of_others_is_not_overwritten_by_a_copy() {
     b.apply::<Secret>("payroll-token", foreign).await;
     refer(&a, &b, "payroll").await;
     let message = until_reason(&b, "payroll", "SecretConflict").await;
-    assert!(message.contains("adopt-by=payroll"), "{message}");
+    assert!(
+        message.contains("adopt-by=DingTalkTokenReference/payroll"),
+        "{message}"
+    );
     let data = b.data("payroll-token").await.expect("it");
     assert_eq!(data["access_token"], "mine");
     // Its owner hands it over.
     b.merge::<Secret>(
         "payroll-token",
         json!({"metadata": {"annotations":
-            {"dingtalk-token-operator.github.io/adopt-by": "payroll"}}}),
+            {"dingtalk-token-operator.github.io/adopt-by": "DingTalkTokenReference/payroll"}}}),
     )
     .await;
     until_reason(&b, "payroll", "TokensValid").await;

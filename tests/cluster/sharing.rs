@@ -124,20 +124,22 @@ async fn forge(sandbox: &Sandbox, manager: &str, minted_at: Timestamp) {
         ("expires_at", expires_at.to_string()),
     ]);
     let group = "dingtalk-token-operator.github.io";
+    let state = json!({
+        "version": 1, "site": "global", "clientId": CLIENT_ID,
+        "credentials": {"uid": credentials.uid, "resourceVersion": credentials.resource_version},
+        "keys": data.keys().collect::<Vec<_>>(), "digest": digest(&data),
+        "tokens": {"ding1": {"at": minted_at.as_second(), "for": 7200}},
+    });
     let annotations = json!({
-        format!("{group}/app"): "bait",
+        format!("{group}/owner"): "DingTalkApp/bait",
         format!("{group}/site"): "global",
-        format!("{group}/client-id"): CLIENT_ID,
         format!("{group}/corp-id"): "ding1",
-        format!("{group}/minted-at"): minted_at.to_string(),
         format!("{group}/expires-at"): expires_at.to_string(),
-        format!("{group}/credentials-uid"): credentials.uid,
-        format!("{group}/credentials-resource-version"): credentials.resource_version,
-        format!("{group}/data-digest"): digest(&data),
+        format!("{group}/state"): state.to_string(),
     });
     let labels = json!({
         "app.kubernetes.io/managed-by": "dingtalk-token-operator",
-        format!("{group}/app-uid"): bait.metadata.uid,
+        format!("{group}/owner-uid"): bait.metadata.uid,
     });
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret",

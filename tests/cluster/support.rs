@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use dingtalk_stub::Stub;
-use dingtalk_token_operator::api::{DingTalkApp, definitions};
+use dingtalk_token_operator::api::{ANNOTATION_STATE, DingTalkApp, definitions};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
@@ -598,11 +598,12 @@ impl Sandbox {
         })
     }
 
-    /// An annotation of a Secret, of those of this project.
-    pub async fn annotation(&self, secret: &str, name: &str) -> Option<String> {
+    /// A part of what the operator records of a Secret, by a JSON pointer.
+    pub async fn state(&self, secret: &str, pointer: &str) -> Option<Value> {
         let secret = self.api::<Secret>().get_opt(secret).await.ok()??;
-        let key = format!("dingtalk-token-operator.github.io/{name}");
-        secret.metadata.annotations?.remove(&key)
+        let state = secret.metadata.annotations?.remove(ANNOTATION_STATE)?;
+        let state: Value = serde_json::from_str(&state).ok()?;
+        state.pointer(pointer).cloned()
     }
 
     pub async fn version_of(&self, secret: &str) -> Option<String> {

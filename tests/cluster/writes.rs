@@ -119,7 +119,7 @@ async fn labels_annotations_and_owner_that_others_remove_come_back() {
         .metadata;
     sandbox
         .merge::<Secret>("payroll-token", json!({"metadata": {
-            "labels": {"dingtalk-token-operator.github.io/app-uid": null},
+            "labels": {"dingtalk-token-operator.github.io/owner-uid": null},
             "annotations": {"dingtalk-token-operator.github.io/expires-at": "2099-01-01T00:00:00Z"},
             "ownerReferences": null,
         }}))

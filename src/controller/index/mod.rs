@@ -417,7 +417,7 @@ impl Index {
             _ => {
                 self.forget_secret(&secret);
                 let mut users = self.users_of(&secret);
-                if let Some(uid) = target.app_uid()
+                if let Some(uid) = target.owner_uid()
                     && let Some(owner) = self.uids.get(uid).filter(|app| !users.contains(app))
                 {
                     users.push(owner.clone());
@@ -504,7 +504,7 @@ impl Index {
                 Some(target) => {
                     let claimed = self
                         .claimants(&target_ref)
-                        .any(|(_, claimant)| Some(claimant.uid.as_str()) == target.app_uid());
+                        .any(|(_, claimant)| Some(claimant.uid.as_str()) == target.owner_uid());
                     let lives = |uid: &str| self.uids.contains_key(uid);
                     let name = app.metadata.name.as_deref().unwrap_or_default();
                     Some((target, ownership(target, name, uid, lives, claimed)))
@@ -595,7 +595,7 @@ impl Index {
                 self.budgets.remove(&secret.0);
             }
         }
-        if let Some(uid) = old.app_uid()
+        if let Some(uid) = old.owner_uid()
             && let Some(owned) = self.owned.get_mut(uid)
         {
             owned.remove(secret);
@@ -625,7 +625,7 @@ impl Index {
         if charge > 0 {
             self.budgets.insert(secret.0.clone(), used + charge);
         }
-        if let Some(uid) = target.app_uid() {
+        if let Some(uid) = target.owner_uid() {
             let owned = self.owned.entry(uid.to_owned()).or_default();
             owned.insert(secret.clone());
         }

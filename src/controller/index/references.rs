@@ -283,7 +283,7 @@ impl Index {
             let seen = |(source_name, name): (String, String)| {
                 let source = self
                     .secret(&entry.app, &source_name)
-                    .filter(|source| source.app_uid() == Some(&app.uid));
+                    .filter(|source| source.owner_uid() == Some(&app.uid));
                 let present = self.secret_in(&namespace, &name);
                 CopySeen {
                     name,

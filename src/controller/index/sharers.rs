@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 
 use super::{AppRef, Index};
+use crate::api::DingTalkApp;
 use crate::controller::sharing::Wish;
-use crate::plan::{Claim, Lifetime, ObjectVersion};
+use crate::plan::{Claim, Lifetime, ObjectVersion, owner_name};
 
 /// A Secret that may hold a token that another app wants.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,8 +48,8 @@ impl Index {
             name.to_owned(),
         );
         let is_its_own = target.is_managed()
-            && target.app_uid() == Some(app.uid.as_str())
-            && target.owner_name.as_deref() == Some(sharer.name.as_str())
+            && target.owner_uid() == Some(app.uid.as_str())
+            && target.owner.as_deref() == Some(owner_name::<DingTalkApp>(&sharer.name).as_str())
             && self.claim(&secret, sharer) == Claim::Ours;
         if !is_its_own || !target.data_is_ours || target.deleting {
             return None;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::{ANNOTATION_APP, LABEL_APP_UID, LABEL_MANAGED_BY, MANAGER};
+use crate::api::{ANNOTATION_OWNER, LABEL_MANAGED_BY, LABEL_OWNER_UID, MANAGER};
 use crate::plan::Ownership;
 
 fn app(name: &str, uid: &str, created: i64, target: &str) -> DingTalkApp {
@@ -27,11 +27,12 @@ fn secret(name: &str, version: &str, managed_for: Option<(&str, &str)>) -> Objec
     };
     if let Some((app, uid)) = managed_for {
         meta.labels = Some(
-            [(LABEL_MANAGED_BY, MANAGER), (LABEL_APP_UID, uid)]
+            [(LABEL_MANAGED_BY, MANAGER), (LABEL_OWNER_UID, uid)]
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .into(),
         );
-        meta.annotations = Some([(ANNOTATION_APP.to_owned(), app.to_owned())].into());
+        let owner = format!("DingTalkApp/{app}");
+        meta.annotations = Some([(ANNOTATION_OWNER.to_owned(), owner)].into());
     }
     meta
 }
@@ -201,16 +202,20 @@ fn whose_secret_it_is() {
     assert_eq!(see(Some(("payroll", "u1"))), Some(Ownership::Predecessor));
     assert_eq!(see(Some(("other", "u1"))), Some(Ownership::Foreign));
     assert_eq!(see(None), Some(Ownership::Foreign));
-    let mut handed_over = secret("token", "99", None);
-    handed_over.annotations = Some(
-        [(
+    for (version, adopt_by, expected) in [
+        ("97", "payroll", Ownership::Foreign),
+        ("98", "DingTalkTokenReference/payroll", Ownership::Foreign),
+        ("99", "DingTalkApp/payroll", Ownership::Adoptable),
+    ] {
+        let mut handed_over = secret("token", version, None);
+        let annotation = (
             crate::api::ANNOTATION_ADOPT_BY.to_owned(),
-            "payroll".to_owned(),
-        )]
-        .into(),
-    );
-    index.secret_applied(handed_over);
-    assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Adoptable));
+            adopt_by.to_owned(),
+        );
+        handed_over.annotations = Some([annotation].into());
+        index.secret_applied(handed_over);
+        assert_eq!(ownership_of(&index, &payroll), Some(expected), "{adopt_by}");
+    }
 }
 
 #[test]
@@ -272,21 +277,16 @@ fn a_secret_that_was_there_before_it_was_referenced_is_unknown_until_it_is_read(
 /// A Secret as this operator writes it for an app, in namespace `hr`.
 fn written(name: &str, app: &str, uid: &str, manager: &str, minted_at: &str) -> ObjectMeta {
     let mut meta = secret(name, "20", Some((app, uid)));
-    let prefix = crate::api::GROUP;
-    let recorded = [
-        ("site", "global"),
-        ("client-id", "dingapp"),
-        ("corp-id", "ding1"),
-        ("minted-at", minted_at),
-        ("expires-at", "2099-01-01T02:00:00Z"),
-        ("credentials-uid", "c1"),
-        ("credentials-resource-version", "3"),
-        ("data-digest", "0"),
-    ];
+    let time = |text: &str| text.parse::<Timestamp>().expect("a time").as_second();
+    let life = time("2099-01-01T02:00:00Z") - time(minted_at);
+    let state = serde_json::json!({
+        "version": 1, "site": "global", "clientId": "dingapp",
+        "credentials": {"uid": "c1", "resourceVersion": "3"},
+        "keys": ["access_token", "corp_id", "expires_at"], "digest": "0",
+        "tokens": {"ding1": {"at": time(minted_at), "for": life}},
+    });
     let annotations = meta.annotations.get_or_insert_default();
-    for (key, value) in recorded {
-        annotations.insert(format!("{prefix}/{key}"), value.to_owned());
-    }
+    annotations.insert(crate::api::ANNOTATION_STATE.to_owned(), state.to_string());
     let fields = |keys: Vec<&str>| -> serde_json::Map<String, serde_json::Value> {
         let field = |key: &str| (format!("f:{key}"), serde_json::json!({}));
         keys.into_iter().map(field).collect()

@@ -28,6 +28,7 @@ pub(super) fn held(corp_id: &str) -> Held {
                 expires_at: at(7200),
             },
             credentials: ObjectVersion::default(),
+            answers: None,
         },
     }
 }
@@ -134,6 +135,17 @@ fn a_key_of_the_layout_is_refused() {
     assert!(shared("ding1.access_token").is_err());
     assert!(shared("ding3.access_token").is_ok());
     assert!(shared("access_token").is_ok());
+}
+
+/// Regression: another order of `spec.corpIds`, which is a set, was written with the next renewal only.
+#[test]
+fn the_order_of_corp_ids_does_not_show() {
+    let data = serde_json::json!({"key": "{% for corp in corps %}{{ corp.corp_id }} {% endfor %}"});
+    let templates = Templates::of(&app("Combined", &data)).expect("usable");
+    let (one, two) = (held("ding1"), held("ding2"));
+    for tokens in [[&one, &two], [&two, &one]] {
+        assert_eq!(templates.render(&tokens)[0].1.as_str(), "ding1 ding2 ");
+    }
 }
 
 #[test]

@@ -4,9 +4,8 @@
 use std::fmt::Write as _;
 
 use dingtalk_token_operator::api::{
-    ANNOTATION_APP, ANNOTATION_CLIENT_ID, ANNOTATION_CORP_ID, ANNOTATION_CREDENTIALS_UID,
-    ANNOTATION_CREDENTIALS_VERSION, ANNOTATION_DATA_DIGEST, ANNOTATION_EXPIRES_AT,
-    ANNOTATION_MINTED_AT, ANNOTATION_SITE, LABEL_APP_UID, LABEL_MANAGED_BY, MANAGER,
+    ANNOTATION_CORP_ID, ANNOTATION_EXPIRES_AT, ANNOTATION_OWNER, ANNOTATION_SITE, ANNOTATION_STATE,
+    LABEL_MANAGED_BY, LABEL_OWNER_UID, MANAGER,
 };
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
@@ -18,7 +17,8 @@ use super::victims::{Victim, client_id, client_secret};
 /// The client whose secret is known.
 pub const CLIENT: usize = 0;
 const CREDENTIALS: &str = "known-credentials";
-const MINTED_AT: &str = "2099-01-01T00:00:00Z";
+const MINTED_AT: i64 = 4_070_908_800;
+const LIFETIME: i64 = 31_449_600;
 const EXPIRES_AT: &str = "2099-12-31T00:00:00Z";
 const TOKEN: &str = "forged0123456789abcdef0123456789";
 
@@ -43,6 +43,7 @@ pub async fn begin(ground: &Ground) {
         let Some(made) = ground.attempt(suspended, "test").await else {
             continue;
         };
+        let known = version(&known).unwrap_or_default();
         if let Some(forged) = forged(victim, &made, &known) {
             ground.attempt(forged, MANAGER).await;
         }
@@ -56,6 +57,13 @@ pub async fn begin(ground: &Ground) {
 /// What the operator puts right is forged again.
 pub async fn round(ground: &Ground) {
     let secrets = ground.api::<Secret>(HOSTILE);
+    let Ok(Some(known)) = secrets.get_opt(CREDENTIALS).await else {
+        return;
+    };
+    let known = (
+        known.metadata.uid.unwrap_or_default(),
+        known.metadata.resource_version.unwrap_or_default(),
+    );
     for victim in robbed(ground) {
         let target = format!("{}-token", name(victim));
         let Ok(Some(secret)) = secrets.get_opt(&target).await else {
@@ -67,25 +75,22 @@ pub async fn round(ground: &Ground) {
             .is_some_and(|value| value.0 == TOKEN.as_bytes());
         if !is_forged {
             let mut patch = json!({"kind": "Secret", "metadata": {"name": target}});
-            forge(&mut patch, victim);
+            forge(&mut patch, victim, &known);
             ground.attempt(patch, MANAGER).await;
         }
     }
 }
 
-fn forged(victim: &Victim, app: &Value, known: &Value) -> Option<Value> {
+fn forged(victim: &Victim, app: &Value, known: &(String, String)) -> Option<Value> {
     let (app_uid, _) = version(app)?;
-    let (credentials_uid, credentials_version) = version(known)?;
     let mut secret = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
         "metadata": {
             "name": format!("{}-token", name(victim)), "namespace": HOSTILE,
-            "labels": {LABEL_MANAGED_BY: MANAGER, LABEL_APP_UID: app_uid},
+            "labels": {LABEL_MANAGED_BY: MANAGER, LABEL_OWNER_UID: app_uid},
             "annotations": {
-                ANNOTATION_APP: name(victim), ANNOTATION_SITE: "global",
-                ANNOTATION_CLIENT_ID: victim.client_id, ANNOTATION_CORP_ID: victim.corp_ids[0],
-                ANNOTATION_CREDENTIALS_UID: credentials_uid,
-                ANNOTATION_CREDENTIALS_VERSION: credentials_version,
+                ANNOTATION_OWNER: format!("DingTalkApp/{}", name(victim)),
+                ANNOTATION_SITE: "global", ANNOTATION_CORP_ID: victim.corp_ids[0],
             },
             "ownerReferences": [{
                 "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
@@ -93,15 +98,16 @@ fn forged(victim: &Victim, app: &Value, known: &Value) -> Option<Value> {
             }],
         },
     });
-    forge(&mut secret, victim);
+    forge(&mut secret, victim, known);
     Some(secret)
 }
 
-/// Token, times and digest.
-fn forge(secret: &mut Value, victim: &Victim) {
+/// Token, times and state.
+fn forge(secret: &mut Value, victim: &Victim, (uid, resource_version): &(String, String)) {
+    let corp_id = victim.corp_ids[0].as_str();
     let data = [
         ("access_token", TOKEN),
-        ("corp_id", victim.corp_ids[0].as_str()),
+        ("corp_id", corp_id),
         ("expires_at", EXPIRES_AT),
     ];
     let mut hash = Sha256::new();
@@ -116,8 +122,13 @@ fn forge(secret: &mut Value, victim: &Victim) {
     for byte in hash.finalize() {
         let _ = write!(digest, "{byte:02x}");
     }
+    let state = json!({
+        "version": 1, "site": "global", "clientId": victim.client_id,
+        "credentials": {"uid": uid, "resourceVersion": resource_version},
+        "keys": data.map(|(key, _)| key), "digest": digest,
+        "tokens": {corp_id: {"at": MINTED_AT, "for": LIFETIME}},
+    });
     let annotations = &mut secret["metadata"]["annotations"];
-    annotations[ANNOTATION_DATA_DIGEST] = digest.into();
-    annotations[ANNOTATION_MINTED_AT] = MINTED_AT.into();
+    annotations[ANNOTATION_STATE] = state.to_string().into();
     annotations[ANNOTATION_EXPIRES_AT] = EXPIRES_AT.into();
 }

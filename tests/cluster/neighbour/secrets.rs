@@ -1,9 +1,7 @@
 //! Objects as large as the API server takes them.
 
 use dingtalk_token_operator::api::{
-    ANNOTATION_APP, ANNOTATION_CLIENT_ID, ANNOTATION_CREDENTIALS_UID,
-    ANNOTATION_CREDENTIALS_VERSION, ANNOTATION_DATA_DIGEST, ANNOTATION_SITE, ANNOTATION_TOKENS,
-    LABEL_APP_UID, LABEL_MANAGED_BY, MANAGER,
+    ANNOTATION_OWNER, ANNOTATION_SITE, ANNOTATION_STATE, LABEL_MANAGED_BY, LABEL_OWNER_UID, MANAGER,
 };
 use serde_json::{Value, json};
 
@@ -64,7 +62,7 @@ impl Kind {
         let name = format!("{}-{number}", self.name());
         let labels = match self {
             Self::Plain => json!({}),
-            _ => json!({LABEL_MANAGED_BY: MANAGER, LABEL_APP_UID: format!("uid-{number}")}),
+            _ => json!({LABEL_MANAGED_BY: MANAGER, LABEL_OWNER_UID: format!("uid-{number}")}),
         };
         let annotations = match self {
             Self::Forged => record(&name, 1_000),
@@ -83,18 +81,26 @@ impl Kind {
 /// A record of as many tokens as fit beside a `client_id` of this length, which each token has.
 fn record(app: &str, client_id: usize) -> Value {
     let room = ANNOTATIONS.saturating_sub(client_id + 1_000);
-    let mut tokens = String::new();
+    let mut tokens = serde_json::Map::new();
+    let mut length = 0;
     for corp in 0.. {
-        let entry = format!("c{corp:x}=1800000000+7200,");
-        if tokens.len() + entry.len() > room {
+        let (corp_id, token) = (
+            format!("c{corp:x}"),
+            json!({"at": 1_800_000_000, "for": 7200}),
+        );
+        length += corp_id.len() + token.to_string().len() + 4;
+        if length > room {
             break;
         }
-        tokens.push_str(&entry);
+        tokens.insert(corp_id, token);
     }
+    let state = json!({
+        "version": 1, "site": "global", "clientId": "x".repeat(client_id),
+        "credentials": {"uid": "uid", "resourceVersion": "1"},
+        "keys": ["*.access_token", "*.expires_at"], "digest": "0".repeat(64), "tokens": tokens,
+    });
     json!({
-        ANNOTATION_APP: app, ANNOTATION_SITE: "global",
-        ANNOTATION_CLIENT_ID: "x".repeat(client_id), ANNOTATION_TOKENS: tokens,
-        ANNOTATION_CREDENTIALS_UID: "uid", ANNOTATION_CREDENTIALS_VERSION: "1",
-        ANNOTATION_DATA_DIGEST: "0".repeat(64),
+        ANNOTATION_OWNER: format!("DingTalkApp/{app}"), ANNOTATION_SITE: "global",
+        ANNOTATION_STATE: state.to_string(),
     })
 }

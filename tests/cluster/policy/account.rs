@@ -31,8 +31,9 @@ async fn of_secrets_the_operator_writes_its_own_alone() {
         .await;
     for (name, adopt_by) in [
         ("foreign", None),
-        ("handed-over", Some("payroll")),
-        ("given", Some("payroll")),
+        ("named", Some("payroll")),
+        ("handed-over", Some("DingTalkApp/payroll")),
+        ("given", Some("DingTalkTokenReference/payroll")),
     ] {
         let mut object = secret(name, None);
         if let Some(app) = adopt_by {
@@ -75,6 +76,11 @@ async fn of_secrets_the_operator_writes_its_own_alone() {
         "deleting another's",
         NOT_OURS,
         operator.delete::<Secret>("foreign").await,
+    );
+    refused(
+        "deleting what is handed over to a bare name",
+        NOT_OURS,
+        operator.delete::<Secret>("named").await,
     );
     let system = operator.in_kube_system();
     let created = system

@@ -63,12 +63,9 @@ volumes=(--volume "$toolchain:/usr/local/rustup:ro")
 for path in /usr/bin /usr/lib /usr/lib64 /usr/include /usr/share /etc/ssl/certs /etc/alternatives; do
   [ -d "$path" ] && volumes+=(--volume "$path:$path:ro")
 done
-# Two versions, for the upgrade from one to the next.
-for version in v0.1.0 v0.1.1; do
-  build "$operator:$version" "$root" "${volumes[@]}" --layers \
-    --build-arg "VERSION=$version" --build-arg "TARGETARCH=$architecture"
-  archive "operator-$version" "$operator:$version"
-done
+build "$operator:v0.1.0" "$root" "${volumes[@]}" --layers \
+  --build-arg "VERSION=v0.1.0" --build-arg "TARGETARCH=$architecture"
+archive operator "$operator:v0.1.0"
 
 go_image pause registry.k8s.io/pause:3.10
 go_image consumer-go docker.io/library/consumer-go:e2e

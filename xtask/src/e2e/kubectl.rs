@@ -50,6 +50,14 @@ impl Kubectl {
         Ok(())
     }
 
+    /// Creates an object in the name of a field manager; returns it as it was created.
+    pub(super) fn create(&self, object: &Value, manager: &str) -> Result<Value, Failure> {
+        let manager = format!("--field-manager={manager}");
+        let create = ["create", &manager, "-f", "-", "-o", "json"];
+        let created = self.run_with(&create, &object.to_string())?;
+        Ok(serde_json::from_str(&created)?)
+    }
+
     /// Reads an object, or a list of them.
     pub(super) fn json(&self, arguments: &[&str]) -> Result<Value, Failure> {
         let said = self.run(&[arguments, &["-o", "json"]].concat())?;

@@ -1,5 +1,6 @@
 //! The whole of it on a real node: image, install, pods that read tokens, disturbances, uninstall.
 
+mod golden;
 mod kubectl;
 mod node;
 mod operator;

@@ -32,11 +32,10 @@ impl Node {
         fs::create_dir_all(&folder)?;
         let mut command = bound(&std::env::current_exe()?, &root().join("tests/node/up.sh"));
         provide_programs(&folder)?;
-        let progress =
-            Progress::start("building the images: the operator twice, and its consumers");
+        let progress = Progress::start("building the images: the operator, and its consumers");
         script("tests/node/images/build.sh", &folder.join("images"))?;
         progress.done();
-        let image = fs::metadata(folder.join("images/operator-v0.1.0.tar"))?.len();
+        let image = fs::metadata(folder.join("images/operator.tar"))?.len();
         println!(
             "   the operator's image, as it is pulled: {} KiB",
             image / 1024

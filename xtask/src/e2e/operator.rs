@@ -108,7 +108,7 @@ pub(super) fn uninstall(kubectl: &Kubectl, folder: &Path, source: &str) -> Resul
     Ok(())
 }
 
-/// Installs or upgrades the chart.
+/// Installs the chart.
 pub(super) fn helm_install(
     kubectl: &Kubectl,
     folder: &Path,
@@ -195,16 +195,9 @@ pub(super) fn leader(kubectl: &Kubectl) -> Result<String, Failure> {
     }
 }
 
-/// Brings the other image, by a rolling update.
-pub(super) fn upgrade(kubectl: &Kubectl, version: &str) -> Result<(), Failure> {
-    let image = format!("operator={IMAGE}:{version}");
-    kubectl.show(&[
-        "set",
-        "image",
-        "-n",
-        NAME,
-        &format!("deployment/{NAME}"),
-        &image,
-    ])?;
+/// Replaces the pods by a rolling update.
+pub(super) fn replace_pods(kubectl: &Kubectl) -> Result<(), Failure> {
+    let deployment = format!("deployment/{NAME}");
+    kubectl.show(&["rollout", "restart", "-n", NAME, &deployment])?;
     until_ready(kubectl)
 }

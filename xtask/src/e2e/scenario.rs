@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use super::golden;
 use super::kubectl::{Kubectl, eventually};
 use super::operator::{self, NAME};
 use super::sites::{self, CLIENT_SECRET, CORP_ID, Site};
@@ -95,6 +96,7 @@ struct World<'a> {
 impl World<'_> {
     fn main_install(&self) -> Result<(), Failure> {
         let source = "deploy/install.yaml";
+        let left = golden::leave(&self.kubectl)?;
         heading("Installed with kubectl apply, Pod Security restricted enforced");
         operator::install(&self.kubectl, self.folder, source, &self.sites)?;
         self.namespace()?;
@@ -107,6 +109,9 @@ impl World<'_> {
         self.kubectl
             .show(&["get", "dta", "-n", NAMESPACE, "-o", "wide"])?;
         self.kubectl.show(&["get", "pods", "-n", NAME])?;
+
+        heading("An upgrade: an earlier release had left apps, copies and Secrets");
+        left.judge(&self.kubectl, &self.sites)?;
 
         heading("The leader is killed");
         let leader = operator::leader(&self.kubectl)?;
@@ -123,8 +128,8 @@ impl World<'_> {
         })?;
         std::thread::sleep(PAUSE);
 
-        heading("An upgrade, from one image to the next");
-        operator::upgrade(&self.kubectl, "v0.1.1")?;
+        heading("The replicas are replaced, one after the other");
+        operator::replace_pods(&self.kubectl)?;
         std::thread::sleep(PAUSE);
 
         heading("Several renewals later");

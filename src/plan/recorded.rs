@@ -1,0 +1,228 @@
+//! What the metadata of a target Secret records of its contents.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::data::{Field, Shape};
+use super::managed::Managed;
+use super::state::{self, Read};
+use super::{KnownCredentials, Lifetime, ObjectVersion, TokenRecord};
+use crate::api::{ANNOTATION_CORP_ID, ANNOTATION_EXPIRES_AT, ANNOTATION_SITE, ANNOTATION_STATE};
+
+/// The most tokens that one Secret may record: `spec.corpIds` has no more.
+pub const TOKENS_MAX: usize = 1000;
+/// Longest corpId, as in the schema of `spec.corpIds`.
+pub const CORP_ID_MAX: usize = 64;
+/// Longest name of an object, a site, a key or a UID that is kept.
+pub const NAME_MAX: usize = 253;
+/// The most keys that may be recorded: 16 of templates, and some for each token.
+pub const KEYS_MAX: usize = 64;
+/// In a recorded key, stands for the corpId of each token; no key of a Secret can have it.
+const ANY_CORP: &str = "*";
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Which keys there are for each token.
+    pub shape: Shape,
+    /// The keys that were written, sorted, with `*` for the corpId of each token. They may be those of
+    /// another release.
+    pub keys: Vec<String>,
+    /// The tokens, in the order of their organisations.
+    pub tokens: Vec<TokenRecord>,
+    /// Stands for the templates that made some of the keys; empty without templates.
+    pub templates: String,
+    /// The digest of all keys and values; `None` if the state is of a newer version, so that only
+    /// public metadata is known.
+    pub digest: Option<String>,
+    /// When a value changed last, other than by a token's first issue.
+    pub value_changed_at: Option<Timestamp>,
+}
+
+impl Recorded {
+    /// Of these keys and tokens; `None` if no key holds the tokens.
+    pub fn of(keys: Vec<String>, mut tokens: Vec<TokenRecord>) -> Option<Self> {
+        let has = |shape: Shape| keys.contains(&shape.key(Field::AccessToken, ANY_CORP));
+        // A template of an app with several tokens may have the key of a single one.
+        let shape = [Shape::Many, Shape::One]
+            .into_iter()
+            .find(|shape| has(*shape))?;
+        if shape == Shape::One && tokens.len() != 1 {
+            return None;
+        }
+        sort(&mut tokens);
+        Some(Self {
+            shape,
+            keys,
+            tokens,
+            templates: String::new(),
+            digest: None,
+            value_changed_at: None,
+        })
+    }
+
+    /// Reads what annotations say.
+    pub fn read(annotations: &BTreeMap<String, String>, managed: &Managed<'_>) -> Option<Self> {
+        match state::read(annotations.get(ANNOTATION_STATE)?)? {
+            Read::Known(recorded) => Some(recorded),
+            Read::Newer => Self::public(annotations, managed),
+        }
+    }
+
+    /// What public metadata tells of a Secret whose state is of a newer version: that a token is valid
+    /// at least until a time. Only if all of it is ours, since there is no digest to check it by.
+    fn public(annotations: &BTreeMap<String, String>, managed: &Managed<'_>) -> Option<Self> {
+        let corp_id = annotations.get(ANNOTATION_CORP_ID);
+        let mut read = [ANNOTATION_SITE, ANNOTATION_EXPIRES_AT, ANNOTATION_STATE].to_vec();
+        read.extend(corp_id.map(|_| ANNOTATION_CORP_ID));
+        let is_ours = |key: &&str| managed.is_ours("/f:metadata/f:annotations", key);
+        if !read.iter().all(is_ours) {
+            return None;
+        }
+        let site = annotations.get(ANNOTATION_SITE)?;
+        let lifetime = Lifetime {
+            minted_at: managed.written_at()?,
+            expires_at: annotations.get(ANNOTATION_EXPIRES_AT)?.parse().ok()?,
+        };
+        let written = managed.ours("/f:data");
+        let (shape, corp_ids) = match corp_id {
+            Some(corp_id) => (Shape::One, vec![corp_id.as_str()]),
+            None => {
+                let of_token = |key| Shape::Many.corp_id(Field::AccessToken, key);
+                let corp_ids = written.iter().filter_map(|key| of_token(key.as_str()));
+                (Shape::Many, corp_ids.collect())
+            }
+        };
+        let known: BTreeSet<&str> = corp_ids.iter().copied().collect();
+        let pattern = |key: &String| match key.split_once('.') {
+            Some((corp_id, rest)) if shape == Shape::Many && known.contains(corp_id) => {
+                format!("{ANY_CORP}.{rest}")
+            }
+            _ => key.clone(),
+        };
+        let keys: BTreeSet<String> = written.iter().map(pattern).collect();
+        let is_short = |corp_id: &&str| corp_id.len() <= CORP_ID_MAX;
+        if keys.len() > KEYS_MAX || corp_ids.len() > TOKENS_MAX || site.len() > NAME_MAX {
+            return None;
+        }
+        let tokens = corp_ids.into_iter().filter(is_short);
+        let tokens = tokens.map(|corp_id| TokenRecord {
+            site: site.clone(),
+            client_id: String::new(),
+            corp_id: corp_id.to_owned(),
+            lifetime,
+            credentials: ObjectVersion::default(),
+            answers: None,
+        });
+        Self::of(keys.into_iter().collect(), tokens.collect())
+    }
+
+    /// The annotations that say so. All but the operator's own state is for everybody.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let Some(first) = self.tokens.first() else {
+            return BTreeMap::new();
+        };
+        let expiries = self.tokens.iter().map(|token| token.lifetime.expires_at);
+        let corp_id = (self.shape == Shape::One).then(|| first.corp_id.clone());
+        let recorded = [
+            (ANNOTATION_SITE, Some(first.site.clone())),
+            (ANNOTATION_CORP_ID, corp_id),
+            (
+                ANNOTATION_EXPIRES_AT,
+                expiries.min().map(|at| at.to_string()),
+            ),
+            (ANNOTATION_STATE, state::write(self)),
+        ];
+        let recorded = recorded.into_iter();
+        recorded
+            .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+            .collect()
+    }
+
+    /// This record of a Secret that does not tell with which state of the credentials its tokens were
+    /// fetched: with these, if the `client_id` is theirs or is not known either.
+    #[must_use]
+    pub fn credited(mut self, known: &KnownCredentials) -> Self {
+        let is_unreadable = self.digest.is_none();
+        for token in &mut self.tokens {
+            if is_unreadable {
+                token.client_id.clone_from(&known.client_id);
+            }
+            token.credentials = match token.client_id == known.client_id {
+                true => known.version.clone(),
+                false => ObjectVersion::default(),
+            };
+        }
+        self
+    }
+
+    /// This record as it is read back: less is kept of tokens of former credentials.
+    pub fn read_back(&self) -> Option<Self> {
+        match state::read(&state::write(self)?)? {
+            Read::Known(recorded) => Some(recorded),
+            Read::Newer => None,
+        }
+    }
+
+    /// About what it takes in memory, in bytes.
+    pub fn weight(&self) -> usize {
+        let texts = |token: &TokenRecord| {
+            token.site.len()
+                + token.client_id.len()
+                + token.corp_id.len()
+                + token.credentials.uid.len()
+                + token.credentials.resource_version.len()
+        };
+        let tokens = self.tokens.iter();
+        let keys = self.keys.iter();
+        size_of::<Self>()
+            + self.templates.len()
+            + self.digest.as_ref().map_or(0, String::len)
+            + keys
+                .map(|key| size_of::<String>() + key.len())
+                .sum::<usize>()
+            + tokens
+                .map(|token| size_of::<TokenRecord>() + texts(token))
+                .sum::<usize>()
+    }
+
+    /// Every key that was written.
+    pub fn keys(&self) -> impl Iterator<Item = String> {
+        let shared = self.keys.iter().filter(|key| !is_per_corp(key)).cloned();
+        let tokens = self.tokens.iter();
+        shared.chain(tokens.flat_map(|token| self.keys_of(&token.corp_id)))
+    }
+
+    /// The keys that were written for one of several tokens.
+    pub fn keys_of(&self, corp_id: &str) -> impl Iterator<Item = String> {
+        let keys = self.keys.iter().filter(|key| is_per_corp(key));
+        keys.map(move |key| key.replacen(ANY_CORP, corp_id, 1))
+    }
+
+    /// What is recorded of an organisation's token.
+    pub fn token(&self, corp_id: &str) -> Option<&TokenRecord> {
+        let found = self
+            .tokens
+            .binary_search_by(|token| token.corp_id.as_str().cmp(corp_id));
+        found.ok().map(|at| &self.tokens[at])
+    }
+}
+
+/// The keys that are written for tokens of this shape, and by templates, as they are recorded.
+pub fn written_keys<'a>(shape: Shape, templates: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let fields = shape.fields().iter();
+    let fields = fields.map(|field| shape.key(*field, ANY_CORP));
+    let mut keys: Vec<String> = fields.chain(templates.map(str::to_owned)).collect();
+    keys.sort_unstable();
+    keys
+}
+
+fn is_per_corp(key: &str) -> bool {
+    key.starts_with(ANY_CORP)
+}
+
+/// Puts tokens into the order that [`Recorded::tokens`] has.
+pub fn sort(tokens: &mut [TokenRecord]) {
+    tokens.sort_by(|one, other| one.corp_id.cmp(&other.corp_id));
+}
