@@ -8,6 +8,7 @@ use dingtalk_token_operator::api::{
     ANNOTATION_CREDENTIALS_VERSION, ANNOTATION_DATA_DIGEST, ANNOTATION_EXPIRES_AT,
     ANNOTATION_MINTED_AT, ANNOTATION_SITE, LABEL_APP_UID, LABEL_MANAGED_BY, MANAGER,
 };
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -18,8 +19,7 @@ use super::victims::{Victim, client_id, client_secret};
 /// The client whose secret is known.
 pub const CLIENT: usize = 0;
 const CREDENTIALS: &str = "known-credentials";
-const MINTED_AT: &str = "2099-01-01T00:00:00Z";
-const EXPIRES_AT: &str = "2099-12-31T00:00:00Z";
+const FAR: [&str; 2] = ["2099-01-01T00:00:00Z", "2099-12-31T00:00:00Z"];
 const TOKEN: &str = "forged0123456789abcdef0123456789";
 
 fn robbed(ground: &Ground) -> impl Iterator<Item = &Victim> {
@@ -31,22 +31,39 @@ fn name(victim: &Victim) -> String {
     format!("forger-of-{}", victim.name)
 }
 
+/// How a Secret is forged.
+#[derive(Clone, Copy)]
+struct Way {
+    /// Whether its times can be true; else they are those of 2099.
+    is_plausible: bool,
+    /// Whether its app stays suspended, so that the operator puts nothing right.
+    is_suspended: bool,
+}
+
+fn ways() -> impl Iterator<Item = Way> {
+    let way = |number: u8| Way {
+        is_plausible: number & 1 == 0,
+        is_suspended: number & 2 == 0,
+    };
+    (0..4).map(way).cycle()
+}
+
 /// The apps are suspended until the forged Secrets are there, so that no genuine token is.
 pub async fn begin(ground: &Ground) {
     let known = credentials(CREDENTIALS, &client_id(CLIENT), &client_secret(CLIENT));
     let Some(known) = ground.attempt(known, "test").await else {
         return;
     };
-    for victim in robbed(ground) {
+    for (victim, way) in robbed(ground).zip(ways()) {
         let spec = json!({"corpIds": victim.corp_ids, "suspend": true});
         let suspended = app(&name(victim), CREDENTIALS, &spec);
         let Some(made) = ground.attempt(suspended, "test").await else {
             continue;
         };
-        if let Some(forged) = forged(victim, &made, &known) {
+        if let Some(forged) = forged(victim, way, &made, &known) {
             ground.attempt(forged, MANAGER).await;
         }
-        let spec = json!({"corpIds": victim.corp_ids, "suspend": false});
+        let spec = json!({"corpIds": victim.corp_ids, "suspend": way.is_suspended});
         ground
             .attempt(app(&name(victim), CREDENTIALS, &spec), "test")
             .await;
@@ -56,7 +73,7 @@ pub async fn begin(ground: &Ground) {
 /// What the operator puts right is forged again.
 pub async fn round(ground: &Ground) {
     let secrets = ground.api::<Secret>(HOSTILE);
-    for victim in robbed(ground) {
+    for (victim, way) in robbed(ground).zip(ways()) {
         let target = format!("{}-token", name(victim));
         let Ok(Some(secret)) = secrets.get_opt(&target).await else {
             continue;
@@ -67,13 +84,13 @@ pub async fn round(ground: &Ground) {
             .is_some_and(|value| value.0 == TOKEN.as_bytes());
         if !is_forged {
             let mut patch = json!({"kind": "Secret", "metadata": {"name": target}});
-            forge(&mut patch, victim);
+            forge(&mut patch, victim, way);
             ground.attempt(patch, MANAGER).await;
         }
     }
 }
 
-fn forged(victim: &Victim, app: &Value, known: &Value) -> Option<Value> {
+fn forged(victim: &Victim, way: Way, app: &Value, known: &Value) -> Option<Value> {
     let (app_uid, _) = version(app)?;
     let (credentials_uid, credentials_version) = version(known)?;
     let mut secret = json!({
@@ -93,16 +110,22 @@ fn forged(victim: &Victim, app: &Value, known: &Value) -> Option<Value> {
             }],
         },
     });
-    forge(&mut secret, victim);
+    forge(&mut secret, victim, way);
     Some(secret)
 }
 
 /// Token, times and digest.
-fn forge(secret: &mut Value, victim: &Victim) {
+fn forge(secret: &mut Value, victim: &Victim, way: Way) {
+    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+    let near = [now, now + SignedDuration::from_hours(2)].map(|time| time.to_string());
+    let [minted_at, expires_at] = match way.is_plausible {
+        true => near,
+        false => FAR.map(str::to_owned),
+    };
     let data = [
         ("access_token", TOKEN),
         ("corp_id", victim.corp_ids[0].as_str()),
-        ("expires_at", EXPIRES_AT),
+        ("expires_at", expires_at.as_str()),
     ];
     let mut hash = Sha256::new();
     for (key, value) in data {
@@ -118,6 +141,6 @@ fn forge(secret: &mut Value, victim: &Victim) {
     }
     let annotations = &mut secret["metadata"]["annotations"];
     annotations[ANNOTATION_DATA_DIGEST] = digest.into();
-    annotations[ANNOTATION_MINTED_AT] = MINTED_AT.into();
-    annotations[ANNOTATION_EXPIRES_AT] = EXPIRES_AT.into();
+    annotations[ANNOTATION_MINTED_AT] = minted_at.into();
+    annotations[ANNOTATION_EXPIRES_AT] = expires_at.clone().into();
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use dingtalk_stub::Stub;
 use dingtalk_token_operator::api::DingTalkApp;
 use futures::StreamExt as _;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::Api;
@@ -38,7 +37,6 @@ pub struct Ground {
     pub victims: Vec<Victim>,
     pub seed: u64,
     /// What the API server took of the hostile namespace's writes, and what it did not.
-    restarted_at: Mutex<Option<Timestamp>>,
     writes: Mutex<BTreeMap<String, u32>>,
     sandbox: Sandbox,
     /// Last: it ends after all that needs it.
@@ -59,7 +57,6 @@ impl Ground {
             process: Mutex::new(None),
             victims: Victim::all(),
             seed,
-            restarted_at: Mutex::default(),
             writes: Mutex::default(),
             sandbox,
             _plane: plane,
@@ -94,6 +91,10 @@ impl Ground {
 
     pub fn stub(&self) -> &Stub {
         &self.sandbox.stub
+    }
+
+    pub fn client(&self) -> kube::Client {
+        self.sandbox.client.clone()
     }
 
     pub fn api<K>(&self, namespace: &str) -> Api<K>
@@ -132,14 +133,8 @@ impl Ground {
             sleep(Duration::from_millis(50)).await;
         }
         drop(process);
-        *self.restarted_at.lock().expect("no panic") = Some(Timestamp::now());
         self.start_operator();
         Ok(())
-    }
-
-    /// When the test restarted the operator, if it has.
-    pub fn restarted_at(&self) -> Option<Timestamp> {
-        *self.restarted_at.lock().expect("no panic")
     }
 
     pub fn is_alive(&self) -> Result<(), Breach> {
@@ -202,11 +197,10 @@ impl Ground {
         attempts.for_each(|_| async {}).await;
     }
 
-    /// Sets annotations of the hostile namespace's apps, where they are there.
-    pub async fn annotate_apps(&self, names: impl Iterator<Item = String>, annotations: &Value) {
-        let patch = json!({"metadata": {"annotations": annotations}});
+    /// Changes the hostile namespace's apps, where they are there.
+    pub async fn patch_apps(&self, names: impl Iterator<Item = String>, patch: &Value) {
         let apps = self.api::<DingTalkApp>(HOSTILE);
-        let annotate = |name: String| {
+        let change = |name: String| {
             let (apps, patch) = (apps.clone(), Patch::Merge(patch.clone()));
             async move {
                 apps.patch_metadata(&name, &Default::default(), &patch)
@@ -214,9 +208,9 @@ impl Ground {
             }
         };
         // A few at a time: it is the operator that is to be kept busy, not the API server.
-        let annotating = futures::stream::iter(names.map(annotate)).buffer_unordered(4);
-        let annotated = annotating.filter(|result| std::future::ready(result.is_ok()));
-        self.note("apps annotated in a round", annotated.count().await);
+        let changing = futures::stream::iter(names.map(change)).buffer_unordered(4);
+        let changed = changing.filter(|result| std::future::ready(result.is_ok()));
+        self.note("apps changed in a round", changed.count().await);
     }
 
     /// Keeps the largest number of what an attack brought about, for the summary.

@@ -1,0 +1,144 @@
+//! Objects as large as the API server takes them.
+
+use dingtalk_token_operator::api::{
+    ANNOTATION_APP, ANNOTATION_CLIENT_ID, ANNOTATION_CREDENTIALS_UID,
+    ANNOTATION_CREDENTIALS_VERSION, ANNOTATION_DATA_DIGEST, ANNOTATION_SITE, ANNOTATION_TOKENS,
+    LABEL_APP_UID, LABEL_MANAGED_BY, MANAGER,
+};
+use serde_json::{Value, json};
+
+use super::generator::TEMPLATE_MAX;
+use super::ground::{Ground, HOSTILE, HOSTILE_SECRET, app, credentials};
+use super::is_chosen;
+use super::templates::TEMPLATES_OF_AN_APP;
+
+/// What a Secret of 1 MiB holds beside the other keys.
+const CLIENT_ID: usize = 1_000_000;
+const CORPS: usize = 1_000;
+/// All annotations of an object have 256 KiB at most.
+const ANNOTATIONS: usize = 255_000;
+/// The longest that the name of an object can be.
+const NAME_MAX: usize = 253;
+
+pub async fn huge_client_id(ground: &Ground) {
+    let client_id = "x".repeat(CLIENT_ID);
+    let corp_ids: Vec<String> = (0..CORPS).map(|number| format!("huge{number}")).collect();
+    let spec = json!({"corpIds": corp_ids, "target": {"layout": "Combined"}});
+    ground
+        .attempt_all([credentials("huge", &client_id, HOSTILE_SECRET)])
+        .await;
+    ground.attempt_all([app("huge", "huge", &spec)]).await;
+}
+
+pub async fn begin(ground: &Ground, kinds: &[Kind]) {
+    let chosen = kinds.iter().filter(|kind| is_chosen(kind.name()));
+    let objects = chosen.flat_map(|kind| (0..kind.count()).map(move |number| kind.object(number)));
+    ground.attempt_all(objects).await;
+}
+
+pub const SECRETS: [Kind; 5] = [
+    Kind::Crowded,
+    Kind::Wide,
+    Kind::Full,
+    Kind::Labelled,
+    Kind::Plain,
+];
+pub const APPS: [Kind; 2] = [Kind::Annotated, Kind::Wordy];
+
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// Secrets with a record of more tokens than an app may have.
+    Crowded,
+    /// Secrets with a record of tokens whose `client_id` is long.
+    Wide,
+    /// Secrets with a record that is within all its bounds.
+    Full,
+    /// Secrets with our label and others' annotations.
+    Labelled,
+    /// Secrets that have nothing to do with us.
+    Plain,
+    /// Apps with others' annotations.
+    Annotated,
+    /// Apps with as much text in their specs as the schema takes.
+    Wordy,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Crowded => "crowded",
+            Self::Wide => "wide",
+            Self::Full => "full",
+            Self::Labelled => "labelled",
+            Self::Plain => "plain",
+            Self::Annotated => "annotated",
+            Self::Wordy => "wordy",
+        }
+    }
+
+    /// So many would fill the memory, if all that one makes the operator read were kept.
+    fn count(self) -> usize {
+        match self {
+            Self::Wide | Self::Crowded => 100,
+            Self::Plain => 200,
+            Self::Full => 300,
+            Self::Labelled | Self::Annotated => 900,
+            Self::Wordy => 2_000,
+        }
+    }
+
+    fn object(self, number: usize) -> Value {
+        let name = format!("{}-{number}", self.name());
+        let heavy = || json!({"example.com/heavy": "x".repeat(ANNOTATIONS)});
+        let ours = json!({LABEL_MANAGED_BY: MANAGER, LABEL_APP_UID: format!("uid-{number}")});
+        match self {
+            Self::Crowded => secret(&name, &ours, &record(&name, usize::MAX, 1)),
+            Self::Wide => secret(&name, &ours, &record(&name, CORPS, ANNOTATIONS - 25_000)),
+            Self::Full => secret(&name, &ours, &record(&name, CORPS, NAME_MAX)),
+            Self::Labelled => secret(&name, &ours, &heavy()),
+            Self::Plain => secret(&name, &json!({}), &heavy()),
+            Self::Annotated => {
+                let mut app = app(&name, "there-are-none", &json!({"corpIds": ["heavy"]}));
+                app["metadata"]["annotations"] = heavy();
+                app
+            }
+            Self::Wordy => {
+                let keys = (0..TEMPLATES_OF_AN_APP).map(|key| format!("key{key}"));
+                let data = keys.map(|key| (key, "x".repeat(TEMPLATE_MAX).into()));
+                let data = Value::Object(data.collect());
+                let spec = json!({"corpIds": ["heavy"], "target": {"template": {"data": data}}});
+                app(&name, "there-are-none", &spec)
+            }
+        }
+    }
+}
+
+fn secret(name: &str, labels: &Value, annotations: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": name, "namespace": HOSTILE,
+            "labels": labels, "annotations": annotations},
+        "stringData": {"access_token": "forged"},
+    })
+}
+
+/// A record of so many tokens, or as many as fit beside a `client_id` of this length. Each token has
+/// the names that the record has once.
+fn record(app: &str, tokens_max: usize, client_id: usize) -> Value {
+    let room = ANNOTATIONS.saturating_sub(client_id + 2_000);
+    let mut tokens = String::new();
+    for corp in 0..tokens_max {
+        let entry = format!("c{corp:x}=1800000000+7200,");
+        if tokens.len() + entry.len() > room {
+            break;
+        }
+        tokens.push_str(&entry);
+    }
+    let long = "x".repeat(NAME_MAX);
+    json!({
+        ANNOTATION_APP: app, ANNOTATION_SITE: long,
+        ANNOTATION_CLIENT_ID: "x".repeat(client_id), ANNOTATION_TOKENS: tokens,
+        ANNOTATION_CREDENTIALS_UID: long, ANNOTATION_CREDENTIALS_VERSION: long,
+        ANNOTATION_DATA_DIGEST: "0".repeat(64),
+    })
+}
