@@ -53,7 +53,7 @@ fn is_chosen(part: &str) -> bool {
 
 async fn withstands(name: &str, attacks: Vec<Attack>) {
     let _permit = PLANES.acquire().await.expect("never closed");
-    let ground = Ground::new(name).await;
+    let ground = Ground::new(name, attacks.len() > 1).await;
     let mut lookout = Lookout::new(&ground).await;
     let began = Instant::now();
     let result = tokio::select! {

@@ -36,6 +36,7 @@ pub struct Ground {
     process: Mutex<Option<Process>>,
     pub victims: Vec<Victim>,
     pub seed: u64,
+    pub has_several_attacks: bool,
     /// What the API server took of the hostile namespace's writes, and what it did not.
     writes: Mutex<BTreeMap<String, u32>>,
     sandbox: Sandbox,
@@ -44,7 +45,7 @@ pub struct Ground {
 }
 
 impl Ground {
-    pub async fn new(name: &str) -> Self {
+    pub async fn new(name: &str, has_several_attacks: bool) -> Self {
         let plane = Plane::start().await;
         let sandbox = Sandbox::without_operator("operator", &plane).await;
         sandbox
@@ -55,6 +56,7 @@ impl Ground {
         say(&format!("{name}: NEIGHBOUR_SEED={seed}"));
         let ground = Self {
             process: Mutex::new(None),
+            has_several_attacks,
             victims: Victim::all(),
             seed,
             writes: Mutex::default(),

@@ -2,7 +2,6 @@
 
 use std::net::TcpListener;
 
-use dingtalk_token_operator::api::MANAGER;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Api;
 use kube::api::PostParams;
@@ -28,7 +27,9 @@ pub async fn begin(ground: &Ground) -> TcpListener {
             "name": "slow.example.com",
             "clientConfig": {"url": format!("https://{address}/")},
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": HOSTILE}},
-            "objectSelector": {"matchLabels": {"app.kubernetes.io/managed-by": MANAGER}},
+            // The targets of these apps alone: other attacks are not to wait.
+            "matchConditions": [{"name": "targets",
+                "expression": format!("object.metadata.name.startsWith('{NAME}-')")}],
             "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"],
                 "operations": ["CREATE", "UPDATE"]}],
             "timeoutSeconds": SECONDS, "failurePolicy": "Fail",

@@ -10,16 +10,17 @@ use super::ground::{Ground, HOSTILE_SECRET, app, credentials};
 use super::is_chosen;
 
 const CREDENTIALS: &str = "templates";
-/// Organisations that the generated templates loop over.
+/// Organisations that the generated templates loop over. Those of all apps together are fewer than a
+/// namespace may have, so that every app is served.
 const CORPS: usize = 100;
-const GENERATED_APPS: usize = 30;
+const GENERATED_APPS: usize = 20;
 /// The schema's limit for an app.
 pub const TEMPLATES_OF_AN_APP: usize = 16;
 /// Apps of many parts: as many as there is room for in a namespace, by the weight of their specs.
 const APPS_OF_PARTS: usize = 120;
 /// Apps whose templates take many steps, and their organisations.
 const APPS_OF_STEPS: usize = 4;
-const CORPS_OF_STEPS: usize = 1_000;
+const CORPS_OF_STEPS: usize = 500;
 /// Apps whose templates make much text.
 const APPS_OF_TEXT: usize = 24;
 /// Apps whose templates would never come to an end.
@@ -148,7 +149,11 @@ fn alone() -> Vec<Value> {
     ));
     let steps = spec("Combined", &many, &steps);
     let steps = (0..APPS_OF_STEPS).map(|number| without(format!("steps-{number}"), &steps));
-    let parts = spec("Single", &one, &in_all_keys(&filled("", "a{{1}}", "")));
+    let parts = spec(
+        "Single",
+        &one,
+        &in_all_keys(&filled("", "{%if 1 or 1%}a{%endif%}", "")),
+    );
     let parts = (0..APPS_OF_PARTS).map(|number| without(format!("parts-{number}"), &parts));
     let endless = json!({"key": loops(8, "{{c7.access_token|upper|lower|tojson}}")});
     let endless = spec("Combined", &many[..CORPS], &endless);
