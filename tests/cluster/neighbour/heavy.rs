@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::generator::TEMPLATE_MAX;
 use super::ground::{Ground, HOSTILE, HOSTILE_SECRET, app, credentials};
 use super::is_chosen;
-use super::templates::TEMPLATES_OF_AN_APP;
+use super::templates::in_all_keys;
 
 /// What a Secret of 1 MiB holds beside the other keys.
 const CLIENT_ID: usize = 1_000_000;
@@ -86,8 +86,9 @@ impl Kind {
             Self::Wide | Self::Crowded => 100,
             Self::Plain => 200,
             Self::Full => 300,
-            Self::Labelled | Self::Annotated => 900,
-            Self::Wordy => 2_000,
+            Self::Labelled => 900,
+            Self::Annotated => 300,
+            Self::Wordy => 1_000,
         }
     }
 
@@ -103,18 +104,26 @@ impl Kind {
             Self::Plain => secret(&name, &json!({}), &heavy()),
             Self::Annotated => {
                 let mut app = app(&name, "there-are-none", &json!({"corpIds": ["heavy"]}));
-                app["metadata"]["annotations"] = heavy();
+                app["metadata"]["annotations"] = many_annotations();
                 app
             }
             Self::Wordy => {
-                let keys = (0..TEMPLATES_OF_AN_APP).map(|key| format!("key{key}"));
-                let data = keys.map(|key| (key, "x".repeat(TEMPLATE_MAX).into()));
-                let data = Value::Object(data.collect());
+                // With about as many parts as an app may have: they are kept parsed.
+                let parts = "{%if 1 or 1%}a{%endif%}".repeat(12);
+                let template = parts.clone() + &"x".repeat(TEMPLATE_MAX - parts.len());
+                let data = in_all_keys(&template);
                 let spec = json!({"corpIds": ["heavy"], "target": {"template": {"data": data}}});
                 app(&name, "there-are-none", &spec)
             }
         }
     }
+}
+
+/// Small ones: a long value might be cut.
+fn many_annotations() -> Value {
+    let value = Value::from("x".repeat(64));
+    let keys = (0..ANNOTATIONS / 80).map(|key| format!("example.com/{key}"));
+    Value::Object(keys.map(|key| (key, value.clone())).collect())
 }
 
 fn secret(name: &str, labels: &Value, annotations: &Value) -> Value {

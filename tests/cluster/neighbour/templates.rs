@@ -15,7 +15,7 @@ const CREDENTIALS: &str = "templates";
 const CORPS: usize = 100;
 const GENERATED_APPS: usize = 20;
 /// The schema's limit for an app.
-pub const TEMPLATES_OF_AN_APP: usize = 16;
+const TEMPLATES_OF_AN_APP: usize = 16;
 /// Apps of many parts: as many as there is room for in a namespace, by the weight of their specs.
 const APPS_OF_PARTS: usize = 120;
 /// Apps whose templates take many steps, and their organisations.
@@ -120,7 +120,7 @@ fn filled(start: &str, piece: &str, end: &str) -> String {
 }
 
 /// As many keys as an app may have, each with this template.
-fn in_all_keys(template: &str) -> Value {
+pub fn in_all_keys(template: &str) -> Value {
     let keys = (0..TEMPLATES_OF_AN_APP).map(|key| (format!("key{key}"), template.into()));
     Value::Object(keys.collect())
 }
