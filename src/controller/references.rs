@@ -18,8 +18,8 @@ use crate::api::{DingTalkTokenReference, Reason};
 use crate::dingtalk::Redactor;
 use crate::operator::SecretWrite;
 use crate::plan::{
-    Data, ObjectVersion, Recorded, ReferenceMemory, ReferenceStep, TargetMeta, copy_cause, copy_write,
-    reference_notice, reference_status, reference_step,
+    Data, ObjectVersion, Recorded, ReferenceMemory, ReferenceStep, TargetMeta, copy_cause,
+    copy_write, reference_notice, reference_status, reference_step,
 };
 
 /// The kind, in logs and metrics.

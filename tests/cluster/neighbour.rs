@@ -14,10 +14,12 @@ mod failing;
 mod forgery;
 mod generator;
 mod ground;
+mod heavy;
 mod limit;
 mod probes;
 mod report;
-mod secrets;
+
+mod slow;
 mod sockets;
 mod templates;
 mod victims;
@@ -28,6 +30,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
 use attack::Attack;
+use failing::Family;
 use ground::Ground;
 use probes::Probes;
 use report::{Breach, say};
@@ -39,7 +42,7 @@ const HOLD: Duration = Duration::from_secs(LIFE.unsigned_abs() + 5);
 /// Between two looks at all Secrets. What expired in between and was renewed is seen all the same.
 const LOOK: Duration = Duration::from_secs(3);
 /// No attack takes longer to begin.
-const BEGIN: Duration = Duration::from_secs(120);
+const BEGIN: Duration = Duration::from_secs(240);
 /// Control planes of this module that run at once: two cores carry no more in good time.
 static PLANES: Semaphore = Semaphore::const_new(3);
 
@@ -50,7 +53,7 @@ fn is_chosen(part: &str) -> bool {
 
 async fn withstands(name: &str, attacks: Vec<Attack>) {
     let _permit = PLANES.acquire().await.expect("never closed");
-    let ground = Ground::new(name).await;
+    let ground = Ground::new(name, attacks.len() > 1).await;
     let mut lookout = Lookout::new(&ground).await;
     let began = Instant::now();
     let result = tokio::select! {
@@ -137,8 +140,12 @@ tests! {
     templates: Attack::Templates;
     huge_client_id: Attack::HugeClientId;
     heavy_secrets: Attack::HeavySecrets;
+    heavy_apps: Attack::HeavyApps;
     borrowed_client_ids: Attack::BorrowedClientIds;
-    failing_corps: Attack::FailingCorps;
+    failing_corps: Attack::FailingCorps(Family::Errors);
+    bans: Attack::FailingCorps(Family::Bans);
+    tar_pits: Attack::FailingCorps(Family::TarPits);
     forged_token: Attack::ForgedToken;
+    slow_writes: Attack::SlowWrites(None);
     idle_sockets: Attack::IdleSockets(Vec::new());
 }

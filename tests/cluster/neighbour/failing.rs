@@ -12,8 +12,17 @@ use super::victims::{CLIENTS, LIFE, Victim, client_id, client_secret};
 const BORROWED_CORPS: usize = 1_000;
 /// Of each client that fails.
 const CORPS: usize = 50;
-/// A client whose secret the hostile namespace knows.
+/// Clients whose secrets the hostile namespace knows: of one it asks for renewals, of the other its
+/// own organisations fail.
+pub const ASKING_CLIENT: usize = 2;
 const SHARED_CLIENT: usize = 1;
+/// A client of which it knows the id alone, and the site says that it is banned.
+const ACCUSED_CLIENT: usize = 3;
+/// Clients of its own, for organisations that have not authorised them.
+const STRANGERS: usize = 10;
+/// An address is banned for so many failures within a minute. The budget of unproven credentials
+/// allows a namespace 160 in the first minute, and an outage is probed a hundred times.
+const FAILURES_BEFORE_BAN: usize = 400;
 /// Clients whose calls are never answered.
 const TAR_PITS: usize = 100;
 
@@ -27,19 +36,73 @@ fn borrower(client: usize, renewal: u64) -> Value {
     app
 }
 
+/// An app with a client's true secret, for the organisations of the victims.
+fn asker(ground: &Ground) -> Value {
+    let victims = ground.victims.iter();
+    let of_client = victims.filter(|victim| victim.client == ASKING_CLIENT);
+    let corp_ids: Vec<&String> = of_client.flat_map(|victim| &victim.corp_ids).collect();
+    let spec = json!({"corpIds": corp_ids, "target": {"layout": "Combined"}});
+    app("asker", "asker", &spec)
+}
+
+fn stranger(ground: &Ground, number: usize) -> Value {
+    let corp_ids = ground.victims.iter().flat_map(|victim| &victim.corp_ids);
+    let corp_ids: Vec<&String> = corp_ids.collect();
+    let spec = json!({"corpIds": corp_ids, "target": {"layout": "Combined"}});
+    let name = format!("stranger-{number}");
+    app(&name, &name, &spec)
+}
+
 pub async fn borrow_client_ids(ground: &Ground) {
+    let stub = ground.stub();
+    stub.configure(|settings| settings.failures_before_ban = Some(FAILURES_BEFORE_BAN));
     let name = |client: usize| format!("borrower-{client}");
     let guess = |client: usize| credentials(&name(client), &client_id(client), "a-wrong-guess");
-    ground.attempt_all((0..CLIENTS).map(guess)).await;
+    let (id, secret) = (client_id(ASKING_CLIENT), client_secret(ASKING_CLIENT));
+    let known = credentials("asker", &id, &secret);
+    let strange = |number: usize| {
+        let name = format!("stranger-{number}");
+        stub.register(&name, HOSTILE_SECRET, &[]);
+        credentials(&name, &name, HOSTILE_SECRET)
+    };
+    let credentials = (0..STRANGERS).map(strange).chain([known]);
     ground
-        .attempt_all((0..CLIENTS).map(|client| borrower(client, 0)))
+        .attempt_all(credentials.chain((0..CLIENTS).map(guess)))
         .await;
+    let strangers = (0..STRANGERS).map(|number| stranger(ground, number));
+    let borrowers = (0..CLIENTS).map(|client| borrower(client, 0));
+    let apps = strangers.chain([asker(ground)]).chain(borrowers);
+    let is_chosen = |app: &Value| app["metadata"]["name"].as_str().is_some_and(is_chosen);
+    ground.attempt_all(apps.filter(is_chosen)).await;
 }
 
 pub async fn ask_for_renewal(ground: &Ground, second: u64) {
     let annotations = json!({ANNOTATION_RENEW_REQUESTED_AT: (second + 1).to_string()});
-    let names = (0..CLIENTS).map(|client| format!("borrower-{client}"));
-    ground.annotate_apps(names, &annotations).await;
+    let borrowers = (0..CLIENTS).map(|client| format!("borrower-{client}"));
+    let names = borrowers.chain(["asker".to_owned()]);
+    let patch = json!({"metadata": {"annotations": annotations}});
+    ground.patch_apps(names, &patch).await;
+}
+
+/// What fails together. Kinds that are mixed hide each other: the first of them that the site is
+/// judged by holds the others up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    Errors,
+    Bans,
+    TarPits,
+}
+
+impl Family {
+    /// When its organisations begin to fail, in seconds: the clients have proven themselves with one
+    /// before. By then the last success of anybody is past, so that nothing but the rule tells that
+    /// the site is well; that the victims' renewals come next shows whether it was kept.
+    fn begins_at(self) -> u64 {
+        match self {
+            Self::Errors | Self::Bans => 6,
+            Self::TarPits => 20,
+        }
+    }
 }
 
 /// How the calls of one client fail.
@@ -49,7 +112,8 @@ struct Way {
     client_secret: String,
     corp_ids: Vec<String>,
     behaviour: Behaviour,
-    /// Of its organisations, those that get a token nevertheless.
+    /// Of a client of its own, the organisations that get tokens nevertheless. One of them has it for
+    /// proven; more renew theirs all the time.
     spared: usize,
 }
 
@@ -62,8 +126,13 @@ impl Way {
             client_secret: HOSTILE_SECRET.to_owned(),
             corp_ids: (0..CORPS).map(|corp| format!("{name}x{corp}")).collect(),
             behaviour,
-            spared: 0,
+            spared: 1,
         }
+    }
+
+    fn app(&self, corp_ids: &[String]) -> Value {
+        let spec = json!({"corpIds": corp_ids, "target": {"layout": "Combined"}});
+        app(&self.name, &self.name, &spec)
     }
 
     /// Of a client of its own, all calls are meant but for those that are spared; the first script
@@ -81,10 +150,13 @@ impl Way {
                 .map(|corp_id| script(Some(corp_id), &self.behaviour))
                 .collect();
         }
-        let short = Behaviour::ExpiresIn(json!(LIFE / 6));
-        let spared = self.corp_ids[..self.spared].iter();
-        let mut scripts: Vec<Script> = spared
-            .map(|corp_id| script(Some(corp_id), &short))
+        let spared = match self.spared {
+            1 => Behaviour::Normal,
+            _ => Behaviour::ExpiresIn(json!(LIFE / 6)),
+        };
+        let corp_ids = self.corp_ids[..self.spared].iter();
+        let mut scripts: Vec<Script> = corp_ids
+            .map(|corp_id| script(Some(corp_id), &spared))
             .collect();
         scripts.push(script(None, &self.behaviour));
         scripts
@@ -105,26 +177,36 @@ fn fail(status: u16, code: &str) -> Behaviour {
     Behaviour::Fail { status, code }
 }
 
-fn ways(victims: &[Victim]) -> Vec<Way> {
+fn bans(victims: &[Victim]) -> Vec<Way> {
     let legacy = |errcode| Behaviour::FailLegacy { errcode };
     let victims = victims.iter().flat_map(|victim| &victim.corp_ids);
-    let mut ways = vec![
+    vec![
         // Organisations have several apps: theirs may be banned for one of them only.
         Way {
             corp_ids: victims.cloned().collect(),
             ..Way::new("ban-corp", legacy(90005))
         },
         Way::new("ban-client", legacy(90010)),
+        // Whoever names a client_id may hear that it is banned; only who has its secret is believed.
+        Way {
+            client_id: client_id(ACCUSED_CLIENT),
+            ..Way::new("ban-accused", legacy(90010))
+        },
         Way::new("ban-address", legacy(90017)),
         Way::new("ban-page", ban_page()),
+        Way::new("ban-html", Behaviour::html(403)),
+        Way::new("ban-html-success", Behaviour::html(200)),
+    ]
+}
+
+fn errors() -> Vec<Way> {
+    vec![
         Way::new("throttle-429", Behaviour::retry_after(429, "600")),
         Way::new("throttle-busy", fail(429, "systemBusy")),
         Way::new(
             "throttle-api",
             fail(403, "Forbidden.AccessDenied.QpsLimitForApi"),
         ),
-        Way::new("html-forbidden", Behaviour::html(403)),
-        Way::new("html-success", Behaviour::html(200)),
         Way {
             spared: CORPS / 10,
             ..Way::new("error-own", fail(500, "server.error"))
@@ -136,15 +218,22 @@ fn ways(victims: &[Victim]) -> Vec<Way> {
             ..Way::new("error-shared", fail(500, "server.error"))
         },
         Way::new("reset", Behaviour::Reset),
-    ];
+    ]
+}
+
+fn ways(family: Family, victims: &[Victim]) -> Vec<Way> {
     let tar_pit = |number| Way::new(&format!("tarpit-{number}"), Behaviour::NeverAnswer);
-    ways.extend((0..TAR_PITS).map(tar_pit));
+    let mut ways = match family {
+        Family::Errors => errors(),
+        Family::Bans => bans(victims),
+        Family::TarPits => (0..TAR_PITS).map(tar_pit).collect(),
+    };
     ways.retain(|way| is_chosen(&way.name));
     ways
 }
 
-pub async fn begin(ground: &Ground) {
-    let ways = ways(&ground.victims);
+pub async fn begin(ground: &Ground, family: Family) {
+    let ways = ways(family, &ground.victims);
     for way in &ways {
         let ids: Vec<&str> = way.corp_ids.iter().map(String::as_str).collect();
         if way.client_id == way.name {
@@ -156,9 +245,14 @@ pub async fn begin(ground: &Ground) {
     }
     let secret = |way: &Way| credentials(&way.name, &way.client_id, &way.client_secret);
     ground.attempt_all(ways.iter().map(secret)).await;
-    let app = |way: &Way| {
-        let spec = json!({"corpIds": way.corp_ids, "target": {"layout": "Combined"}});
-        app(&way.name, &way.name, &spec)
-    };
-    ground.attempt_all(ways.iter().map(app)).await;
+    let proving = |way: &Way| way.app(&way.corp_ids[..1]);
+    ground.attempt_all(ways.iter().map(proving)).await;
+}
+
+pub async fn round(ground: &Ground, family: Family, second: u64) {
+    if second == family.begins_at() {
+        let ways = ways(family, &ground.victims);
+        let failing = ways.iter().map(|way| way.app(&way.corp_ids));
+        ground.attempt_all(failing.collect::<Vec<_>>()).await;
+    }
 }

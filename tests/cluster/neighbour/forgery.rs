@@ -7,6 +7,7 @@ use dingtalk_token_operator::api::{
     ANNOTATION_CORP_ID, ANNOTATION_EXPIRES_AT, ANNOTATION_OWNER, ANNOTATION_SITE, ANNOTATION_STATE,
     LABEL_MANAGED_BY, LABEL_OWNER_UID, MANAGER,
 };
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -17,9 +18,7 @@ use super::victims::{Victim, client_id, client_secret};
 /// The client whose secret is known.
 pub const CLIENT: usize = 0;
 const CREDENTIALS: &str = "known-credentials";
-const MINTED_AT: i64 = 4_070_908_800;
-const LIFETIME: i64 = 31_449_600;
-const EXPIRES_AT: &str = "2099-12-31T00:00:00Z";
+const FAR: [&str; 2] = ["2099-01-01T00:00:00Z", "2099-12-31T00:00:00Z"];
 const TOKEN: &str = "forged0123456789abcdef0123456789";
 
 fn robbed(ground: &Ground) -> impl Iterator<Item = &Victim> {
@@ -31,23 +30,40 @@ fn name(victim: &Victim) -> String {
     format!("forger-of-{}", victim.name)
 }
 
+/// How a Secret is forged.
+#[derive(Clone, Copy)]
+struct Way {
+    /// Whether its times can be true; else they are those of 2099.
+    is_plausible: bool,
+    /// Whether its app stays suspended, so that the operator puts nothing right.
+    is_suspended: bool,
+}
+
+fn ways() -> impl Iterator<Item = Way> {
+    let way = |number: u8| Way {
+        is_plausible: number & 1 == 0,
+        is_suspended: number & 2 == 0,
+    };
+    (0..4).map(way).cycle()
+}
+
 /// The apps are suspended until the forged Secrets are there, so that no genuine token is.
 pub async fn begin(ground: &Ground) {
     let known = credentials(CREDENTIALS, &client_id(CLIENT), &client_secret(CLIENT));
     let Some(known) = ground.attempt(known, "test").await else {
         return;
     };
-    for victim in robbed(ground) {
+    for (victim, way) in robbed(ground).zip(ways()) {
         let spec = json!({"corpIds": victim.corp_ids, "suspend": true});
         let suspended = app(&name(victim), CREDENTIALS, &spec);
         let Some(made) = ground.attempt(suspended, "test").await else {
             continue;
         };
         let known = version(&known).unwrap_or_default();
-        if let Some(forged) = forged(victim, &made, &known) {
+        if let Some(forged) = forged(victim, way, &made, &known) {
             ground.attempt(forged, MANAGER).await;
         }
-        let spec = json!({"corpIds": victim.corp_ids, "suspend": false});
+        let spec = json!({"corpIds": victim.corp_ids, "suspend": way.is_suspended});
         ground
             .attempt(app(&name(victim), CREDENTIALS, &spec), "test")
             .await;
@@ -64,7 +80,7 @@ pub async fn round(ground: &Ground) {
         known.metadata.uid.unwrap_or_default(),
         known.metadata.resource_version.unwrap_or_default(),
     );
-    for victim in robbed(ground) {
+    for (victim, way) in robbed(ground).zip(ways()) {
         let target = format!("{}-token", name(victim));
         let Ok(Some(secret)) = secrets.get_opt(&target).await else {
             continue;
@@ -75,13 +91,13 @@ pub async fn round(ground: &Ground) {
             .is_some_and(|value| value.0 == TOKEN.as_bytes());
         if !is_forged {
             let mut patch = json!({"kind": "Secret", "metadata": {"name": target}});
-            forge(&mut patch, victim, &known);
+            forge(&mut patch, victim, way, &known);
             ground.attempt(patch, MANAGER).await;
         }
     }
 }
 
-fn forged(victim: &Victim, app: &Value, known: &(String, String)) -> Option<Value> {
+fn forged(victim: &Victim, way: Way, app: &Value, known: &(String, String)) -> Option<Value> {
     let (app_uid, _) = version(app)?;
     let mut secret = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
@@ -98,17 +114,29 @@ fn forged(victim: &Victim, app: &Value, known: &(String, String)) -> Option<Valu
             }],
         },
     });
-    forge(&mut secret, victim, known);
+    forge(&mut secret, victim, way, known);
     Some(secret)
 }
 
 /// Token, times and state.
-fn forge(secret: &mut Value, victim: &Victim, (uid, resource_version): &(String, String)) {
+fn forge(
+    secret: &mut Value,
+    victim: &Victim,
+    way: Way,
+    (uid, resource_version): &(String, String),
+) {
+    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+    let [minted_at, expires_at] = match way.is_plausible {
+        true => [now, now + SignedDuration::from_hours(2)],
+        false => FAR.map(|time| time.parse().unwrap_or_default()),
+    };
+    let lifetime = expires_at.duration_since(minted_at).as_secs();
+    let expires_at = expires_at.to_string();
     let corp_id = victim.corp_ids[0].as_str();
     let data = [
         ("access_token", TOKEN),
         ("corp_id", corp_id),
-        ("expires_at", EXPIRES_AT),
+        ("expires_at", expires_at.as_str()),
     ];
     let mut hash = Sha256::new();
     for (key, value) in data {
@@ -126,9 +154,9 @@ fn forge(secret: &mut Value, victim: &Victim, (uid, resource_version): &(String,
         "version": 1, "site": "global", "clientId": victim.client_id,
         "credentials": {"uid": uid, "resourceVersion": resource_version},
         "keys": data.map(|(key, _)| key), "digest": digest,
-        "tokens": {corp_id: {"at": MINTED_AT, "for": LIFETIME}},
+        "tokens": {corp_id: {"at": minted_at.as_second(), "for": lifetime}},
     });
     let annotations = &mut secret["metadata"]["annotations"];
     annotations[ANNOTATION_STATE] = state.to_string().into();
-    annotations[ANNOTATION_EXPIRES_AT] = EXPIRES_AT.into();
+    annotations[ANNOTATION_EXPIRES_AT] = expires_at.clone().into();
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use dingtalk_stub::Stub;
 use dingtalk_token_operator::api::DingTalkApp;
 use futures::StreamExt as _;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::Api;
@@ -37,8 +36,8 @@ pub struct Ground {
     process: Mutex<Option<Process>>,
     pub victims: Vec<Victim>,
     pub seed: u64,
+    pub has_several_attacks: bool,
     /// What the API server took of the hostile namespace's writes, and what it did not.
-    restarted_at: Mutex<Option<Timestamp>>,
     writes: Mutex<BTreeMap<String, u32>>,
     sandbox: Sandbox,
     /// Last: it ends after all that needs it.
@@ -46,7 +45,7 @@ pub struct Ground {
 }
 
 impl Ground {
-    pub async fn new(name: &str) -> Self {
+    pub async fn new(name: &str, has_several_attacks: bool) -> Self {
         let plane = Plane::start().await;
         let sandbox = Sandbox::without_operator("operator", &plane).await;
         sandbox
@@ -57,9 +56,9 @@ impl Ground {
         say(&format!("{name}: NEIGHBOUR_SEED={seed}"));
         let ground = Self {
             process: Mutex::new(None),
+            has_several_attacks,
             victims: Victim::all(),
             seed,
-            restarted_at: Mutex::default(),
             writes: Mutex::default(),
             sandbox,
             _plane: plane,
@@ -94,6 +93,10 @@ impl Ground {
 
     pub fn stub(&self) -> &Stub {
         &self.sandbox.stub
+    }
+
+    pub fn client(&self) -> kube::Client {
+        self.sandbox.client.clone()
     }
 
     pub fn api<K>(&self, namespace: &str) -> Api<K>
@@ -132,14 +135,8 @@ impl Ground {
             sleep(Duration::from_millis(50)).await;
         }
         drop(process);
-        *self.restarted_at.lock().expect("no panic") = Some(Timestamp::now());
         self.start_operator();
         Ok(())
-    }
-
-    /// When the test restarted the operator, if it has.
-    pub fn restarted_at(&self) -> Option<Timestamp> {
-        *self.restarted_at.lock().expect("no panic")
     }
 
     pub fn is_alive(&self) -> Result<(), Breach> {
@@ -202,11 +199,10 @@ impl Ground {
         attempts.for_each(|_| async {}).await;
     }
 
-    /// Sets annotations of the hostile namespace's apps, where they are there.
-    pub async fn annotate_apps(&self, names: impl Iterator<Item = String>, annotations: &Value) {
-        let patch = json!({"metadata": {"annotations": annotations}});
+    /// Changes the hostile namespace's apps, where they are there.
+    pub async fn patch_apps(&self, names: impl Iterator<Item = String>, patch: &Value) {
         let apps = self.api::<DingTalkApp>(HOSTILE);
-        let annotate = |name: String| {
+        let change = |name: String| {
             let (apps, patch) = (apps.clone(), Patch::Merge(patch.clone()));
             async move {
                 apps.patch_metadata(&name, &Default::default(), &patch)
@@ -214,9 +210,9 @@ impl Ground {
             }
         };
         // A few at a time: it is the operator that is to be kept busy, not the API server.
-        let annotating = futures::stream::iter(names.map(annotate)).buffer_unordered(4);
-        let annotated = annotating.filter(|result| std::future::ready(result.is_ok()));
-        self.note("apps annotated in a round", annotated.count().await);
+        let changing = futures::stream::iter(names.map(change)).buffer_unordered(4);
+        let changed = changing.filter(|result| std::future::ready(result.is_ok()));
+        self.note("apps changed in a round", changed.count().await);
     }
 
     /// Keeps the largest number of what an attack brought about, for the summary.

@@ -1,6 +1,6 @@
 //! Two hundred apps, and what is promised to them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use dingtalk_token_operator::api::DingTalkApp;
 use futures::StreamExt as _;
@@ -10,9 +10,9 @@ use kube::ResourceExt as _;
 use kube::api::{ListParams, PostParams};
 use serde_json::json;
 
-use super::forgery;
 use super::ground::Ground;
 use super::report::Breach;
+use super::{failing, forgery};
 
 /// The life of every token, in seconds.
 pub const LIFE: i64 = 60;
@@ -25,6 +25,10 @@ const CORPS_OF_SEVERAL: usize = 3;
 /// go with another corp of the same app, and a second by rounding: 34.8 s. The rest is for a call
 /// that was long on its way to the stub.
 const BETWEEN_FETCHES: SignedDuration = SignedDuration::from_secs(30);
+
+/// So often, in the two minutes of a test, a token may be fetched early for another team that knows
+/// the client secret.
+const EARLY_FETCHES: usize = 3;
 
 /// What is left of each token when an attack begins: a renewal is due by then.
 const LEFT: SignedDuration = SignedDuration::from_secs(15);
@@ -229,13 +233,13 @@ impl Lookout {
     }
 }
 
-/// No token was fetched more often than its schedule allows. After a restart the operator believes no
-/// Secret of another namespace, so the app of a team that knows a victim's client secret has the token
-/// fetched once more.
+/// No token was fetched more often than its schedule allows. A team that knows a victim's client
+/// secret may ask for a renewal once a minute; and after a restart the operator believes no Secret of
+/// another namespace, so the token is fetched once more for that team.
 pub fn pace(ground: &Ground) -> Result<(), Breach> {
+    let known = [forgery::CLIENT, failing::ASKING_CLIENT].map(client_id);
     let mut fetched: HashMap<(String, String), Timestamp> = HashMap::new();
-    let shared = client_id(forgery::CLIENT);
-    let mut fetched_for_the_other_team: HashSet<String> = HashSet::new();
+    let mut fetched_for_the_other_team: HashMap<(String, String), usize> = HashMap::new();
     for call in ground.stub().journal() {
         let Some(client_id) = call.client_id.filter(|_| call.status == Some(200)) else {
             continue;
@@ -247,16 +251,12 @@ pub fn pace(ground: &Ground) -> Result<(), Breach> {
         let key = (client_id, call.corp_id);
         let before = fetched.insert(key.clone(), call.at);
         let gap = before.map(|before| call.at.duration_since(before));
-        let is_early = gap.is_some_and(|gap| gap < BETWEEN_FETCHES);
-        let is_restarted = ground.restarted_at().is_some_and(|at| call.at > at);
-        if is_early
-            && is_restarted
-            && key.0 == shared
-            && fetched_for_the_other_team.insert(key.1.clone())
-        {
+        let Some(gap) = gap.filter(|gap| is_victims && *gap < BETWEEN_FETCHES) else {
             continue;
-        }
-        if let Some(gap) = gap.filter(|gap| is_victims && *gap < BETWEEN_FETCHES) {
+        };
+        let early = fetched_for_the_other_team.entry(key.clone()).or_default();
+        *early += 1;
+        if !known.contains(&key.0) || *early > EARLY_FETCHES {
             return Err(Breach {
                 promise: "no token is fetched more often than its schedule says",
                 whom: format!("{}, {}", key.0, key.1),

@@ -39,9 +39,35 @@ pub(crate) fn failure(status: u16, code: &str) -> Answered {
     }
 }
 
+/// An error in the legacy style: HTTP 200 with `errcode`.
+pub(crate) fn legacy_failure(errcode: i64) -> Answered {
+    Answered {
+        status: StatusCode::OK,
+        body: json!({"errcode": errcode, "errmsg": "the stub says so"}),
+        code: Some(errcode.to_string()),
+    }
+}
+
+/// Answers as [`checked`] does, unless the address is banned, as it is after too many failures.
+pub(crate) fn by_the_rules(
+    state: &mut State,
+    asked: &Asked<'_>,
+    expires_in: Option<Value>,
+    now: Timestamp,
+) -> Answered {
+    if state.is_banned() {
+        return legacy_failure(90017);
+    }
+    let answered = checked(state, asked, expires_in, now);
+    if answered.code.is_some() {
+        state.failed(now);
+    }
+    answered
+}
+
 /// Checks method, content type, body, grant type, corpId, credentials, authorisation, in that
 /// order, then issues a token. `expires_in` overrides what is said of its life.
-pub(crate) fn by_the_rules(
+fn checked(
     state: &mut State,
     asked: &Asked<'_>,
     expires_in: Option<Value>,
@@ -152,6 +178,23 @@ mod tests {
 
     fn good() -> Value {
         json!({"client_id": "app", "client_secret": "new", "grant_type": "client_credentials"})
+    }
+
+    #[test]
+    fn an_address_of_many_failures_within_a_minute_is_banned() {
+        let mut state = state();
+        state.settings.failures_before_ban = Some(2);
+        let mut code = |corp_id: &str, second: i64| {
+            let kind = "application/json";
+            let answered = ask(&mut state, &Method::POST, kind, corp_id, &good(), second);
+            answered.code.unwrap_or_default()
+        };
+        for second in [0, 1, 61, 62] {
+            assert_eq!(code("nowhere", second), "unknownError");
+            assert_eq!(code("corp", second), "");
+        }
+        assert_eq!(code("nowhere", 63), "unknownError");
+        assert_eq!(code("corp", 63), "90017");
     }
 
     #[test]

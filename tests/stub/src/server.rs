@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::answer::{Answered, Asked, by_the_rules, failure};
+use crate::answer::{Asked, by_the_rules, failure, legacy_failure};
 use crate::script::take;
 use crate::state::Shared;
 use crate::{App, Behaviour, Call, Place, Script, Settings, admin};
@@ -243,11 +243,7 @@ async fn token(
             rules(None)
         }
         Behaviour::Fail { status, code } => failure(status, &code),
-        Behaviour::FailLegacy { errcode } => Answered {
-            status: StatusCode::OK,
-            body: json!({"errcode": errcode, "errmsg": "the stub says so"}),
-            code: Some(errcode.to_string()),
-        },
+        Behaviour::FailLegacy { errcode } => legacy_failure(errcode),
         Behaviour::Raw {
             status,
             content_type,

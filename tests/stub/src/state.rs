@@ -33,6 +33,10 @@ pub struct Settings {
     pub expires_in: i64,
     /// Calls per second that one client_id may make.
     pub client_rate: u32,
+    /// After so many failures within a minute, all calls are refused, as those of an address that
+    /// is banned.
+    #[serde(default)]
+    pub failures_before_ban: Option<usize>,
     /// How tokens begin, to find them again.
     pub token_prefix: String,
     /// How many characters a token has; 32 were seen.
@@ -54,6 +58,7 @@ impl Default for Settings {
             overlap: five_minutes(),
             expires_in: 7200,
             client_rate: 20,
+            failures_before_ban: None,
             token_prefix: String::new(),
             token_length: 32,
             latency: 0,
@@ -72,6 +77,8 @@ pub(crate) struct State {
     pub(crate) journal: Vec<Call>,
     pub(crate) in_flight: usize,
     recent: HashMap<String, VecDeque<Timestamp>>,
+    failures: VecDeque<Timestamp>,
+    is_banned: bool,
 }
 
 impl State {
@@ -92,6 +99,22 @@ impl State {
         }
         recent.push_back(now);
         recent.len() > usize::try_from(self.settings.client_rate).unwrap_or(usize::MAX)
+    }
+
+    /// Counts a failure.
+    pub(crate) fn failed(&mut self, now: Timestamp) {
+        let Some(most) = self.settings.failures_before_ban else {
+            return;
+        };
+        let minute = SignedDuration::from_mins(1);
+        self.failures.retain(|at| now.duration_since(*at) < minute);
+        self.failures.push_back(now);
+        self.is_banned |= self.failures.len() > most;
+    }
+
+    /// Whether the address is banned, for as long as a test takes.
+    pub(crate) fn is_banned(&self) -> bool {
+        self.is_banned
     }
 }
 
