@@ -353,7 +353,9 @@ async fn logs_for_programs_are_objects_that_name_what_they_are_about() {
         .iter()
         .find(|line| line["message"] == "token fetched")
         .expect("a line");
-    assert_eq!(fetched["app"], format!("{}/payroll", sandbox.namespace));
+    assert_eq!(fetched["kind"], "DingTalkApp");
+    assert_eq!(fetched["namespace"], sandbox.namespace.as_str());
+    assert_eq!(fetched["name"], "payroll");
     assert_eq!(fetched["corp_id"], "ding1");
     assert_eq!(fetched["level"], "INFO");
 }
