@@ -173,12 +173,12 @@ fn keep_of_metadata(metadata: &mut ObjectMeta, annotations: &[&str]) {
 
 /// The event with objects as they are to be handled: a stub in the place of one that cannot be
 /// decoded, or could not be until now and has to be read with its Secrets.
-fn supported<K: Stub>(
+fn supported<K>(
     event: Event<Decoded<K>>,
     decoded: impl FnOnce(&ObjectMeta, Option<&str>) -> bool,
 ) -> Event<K>
 where
-    K: Resource,
+    K: Resource + Stub,
 {
     map_object(event, |object| match object {
         Decoded::Object(mut object) => {

@@ -136,7 +136,8 @@ impl Renewals {
                 left / 2
             }),
             Self::Late { left: late, .. } if left > late => Self::late(late),
-            Self::Late { .. } if left > LAST => Self::late(LATEST.max(left / 2)),
+            // Up to the latest: one that brought more life may have come at the very edge.
+            Self::Late { .. } if left > LATEST + SLACK => Self::late(LATEST.max(left / 2)),
             Self::Late { .. } | Self::AfterExpiry { .. } => Self::AfterExpiry { lifetimes: 0 },
         }
     }

@@ -314,6 +314,15 @@ fn a_later_renew_before_is_obeyed_and_an_earlier_one_is_not_tried_before_the_pro
     assert_eq!(world.gaps, []);
 }
 
+/// The search finds a second less than the two minutes in which this endpoint gives a new token.
+#[test]
+fn a_renewal_at_the_very_edge_is_tried_again_a_little_later() {
+    let mut world = World::new(Way::SameThenOverlap(2 * MINUTE), 12_992);
+    world.renew_before = Some(Duration::from_secs(7168));
+    world.run(60);
+    assert_eq!(world.gaps, []);
+}
+
 #[test]
 fn after_a_restart_what_a_status_tells_is_gone_on_with() {
     let second = |second| Timestamp::from_second(second).expect("a time");

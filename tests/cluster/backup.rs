@@ -12,9 +12,9 @@ const RENEW: &str = "dingtalk-token-operator.github.io/renew-requested-at";
 
 /// As a program for backups writes it, which leaves out what the old cluster gave. An owner that does
 /// not exist would have the garbage collector take the Secret away.
-fn backed_up<K: serde::Serialize>(object: &K) -> K
+fn backed_up<K>(object: &K) -> K
 where
-    K: serde::de::DeserializeOwned,
+    K: serde::Serialize + serde::de::DeserializeOwned,
 {
     let mut object = serde_json::to_value(object).expect("JSON");
     object.as_object_mut().expect("an object").remove("status");

@@ -27,11 +27,11 @@ async fn newer_crd(sandbox: &Sandbox) {
 
 /// Not by our types, which do not know the value.
 async fn patch_app(sandbox: &Sandbox, name: &str, patch: &Value) -> Option<Value> {
-    let path = format!(
+    let url = format!(
         "/apis/dingtalk-token-operator.github.io/v1alpha1/namespaces/{}/dingtalkapps/{name}",
         sandbox.namespace
     );
-    let request = http::Request::patch(path)
+    let request = http::Request::patch(url)
         .header("content-type", "application/merge-patch+json")
         .body(patch.to_string().into_bytes())
         .expect("a request");

@@ -90,22 +90,22 @@ async fn translate(State(translator): State<Arc<Translator>>, request: Request) 
                 _ if rest.is_empty() => return None,
                 _ => {
                     let end = std::mem::take(&mut rest);
-                    return Some((spoken(&end), (sent, rest)));
+                    return Some((Ok::<_, Infallible>(spoken(&end)), (sent, rest)));
                 }
             }
             if let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') {
                 let left = rest.split_off(end + 1);
-                return Some((spoken(&rest), (sent, left)));
+                return Some((Ok(spoken(&rest)), (sent, left)));
             }
         }
     });
     answer.body(Body::from_stream(lines)).expect("an answer")
 }
 
-fn spoken(text: &[u8]) -> Result<Bytes, Infallible> {
+fn spoken(text: &[u8]) -> Bytes {
     let [new, old, other] = [NEW, OLD, OTHER].map(|version| format!("{version}\""));
     let text = replaced(text, &old, &other);
-    Ok(replaced(&text, &new, &old).into())
+    replaced(&text, &new, &old).into()
 }
 
 /// Serves and stores these versions: name, served, stored.
@@ -160,14 +160,14 @@ async fn quietly(sandbox: &Sandbox, what: &str, act: impl AsyncFnOnce()) {
 /// Renews everything once, which shows that the operator sees both objects and can write.
 async fn renew_all(sandbox: &Sandbox, version: &str, request: &str) {
     let fetched = sandbox.stub.journal().len();
-    let path = format!(
+    let url = format!(
         "/apis/{version}/namespaces/{}/dingtalkapps",
         sandbox.namespace
     );
     let annotations = json!({"dingtalk-token-operator.github.io/renew-requested-at": request});
     let patch = json!({"metadata": {"annotations": annotations}});
     let patched = async |name: &str, patch: &Value| -> Value {
-        let request = http::Request::patch(format!("{path}/{name}"))
+        let request = http::Request::patch(format!("{url}/{name}"))
             .header("content-type", "application/merge-patch+json")
             .body(patch.to_string().into_bytes())
             .expect("a request");

@@ -462,14 +462,15 @@ fn references_past_the_bound_name_nothing_and_leave_a_stub() {
     assert_eq!(copies(&index, "copy-b"), 1);
     assert_eq!(copies(&index, "copy-b-ding1"), 1, "of layout PerCorp");
     assert_eq!(copies(&index, "copy-bb"), 0);
-    assert_eq!(index.reference_applied(&older), [younger_key.clone()]);
+    let moved = [younger_key.clone()];
+    assert_eq!(index.reference_applied(&older), moved);
     let stubs = index.newly_refused_references();
     assert!(stubs.len() == 1 && stubs[0].is_stub());
     assert!(index.reference_refusal(&younger_key).is_some());
     assert_eq!((copies(&index, "copy-a"), copies(&index, "copy-b")), (1, 0));
     let gone = index.references_gone(None, &HashSet::from([older_key.clone()]));
-    assert_eq!(gone, [younger_key.clone()], "refused ones are known");
-    assert_eq!(index.reference_deleted(&older_key), [younger_key.clone()]);
+    assert_eq!(gone, moved, "refused ones are known");
+    assert_eq!(index.reference_deleted(&older_key), moved);
     assert!(index.reference_refusal(&younger_key).is_none());
     index.reference_deleted(&younger_key);
     assert!(index.references.is_empty() && index.copiers.is_empty() && index.referrers.is_empty());

@@ -83,9 +83,8 @@ impl Kind {
         match self {
             Self::Wide | Self::Crowded => 100,
             Self::Plain => 200,
-            Self::Full => 300,
+            Self::Full | Self::Annotated => 300,
             Self::Labelled => 900,
-            Self::Annotated => 300,
             Self::Wordy => 1_000,
         }
     }
