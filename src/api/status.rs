@@ -86,6 +86,9 @@ pub struct CorpStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub last_renewal_time: Option<String>,
+    /// Why it was requested, such as `RenewalDue`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_renewal_cause: Option<String>,
     /// When the token is fetched next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]

@@ -21,6 +21,11 @@ use crate::operator::{CoreDumpError, LogsError, ServerError, forbid_core_dumps};
 
 pub use reasons::{causes_markdown, reasons_markdown};
 
+/// The program's command line, for the list of its flags.
+pub fn command_line() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Exit code of a command that worked and found that something else does not.
 const FOUND_A_PROBLEM: u8 = 3;
 /// Exit code of a command that gave up waiting.

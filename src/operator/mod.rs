@@ -2,6 +2,7 @@
 
 mod conditions;
 mod connections;
+mod example;
 mod exposition;
 mod gauges;
 mod health;
@@ -17,6 +18,7 @@ mod shutdown;
 mod watches;
 
 pub use conditions::ConditionGauges;
+pub use example::example_metrics;
 pub use gauges::{TokenGauges, TokenTimes};
 pub use health::{serve_metrics, serve_probes};
 pub use heartbeat::{Heartbeat, Pulse};

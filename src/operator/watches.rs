@@ -15,7 +15,7 @@ use tower::{Layer, Service};
 pub struct WatchTimes(Arc<Mutex<BTreeMap<String, Timestamp>>>);
 
 impl WatchTimes {
-    fn answered(&self, path: String, now: Timestamp) {
+    pub(super) fn answered(&self, path: String, now: Timestamp) {
         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         times.insert(path, now);
     }

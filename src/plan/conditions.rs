@@ -11,7 +11,7 @@ use super::renewals::Renewals;
 use super::schedule::is_clamped;
 use super::step::{CorpSettled, Settled};
 use super::token::whole_seconds;
-use super::{Lifetime, Memory};
+use super::{Corp, Lifetime, Memory};
 use crate::api::{
     CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, CorpStatus, DingTalkApp,
     DingTalkAppStatus, Layout, Reason,
@@ -57,6 +57,7 @@ pub fn status(
             secret_name: corp.secret.clone(),
             expiration_time: corp.in_secret.map(|lifetime| shown(lifetime.expires_at)),
             last_renewal_time: corp.in_secret.map(|lifetime| shown(lifetime.minted_at)),
+            last_renewal_cause: renewal_cause(corp, remembered.map(|it| &**it), announced),
             next_attempt_time: next,
             error: problem.as_ref().map(|problem| problem.error.clone()),
         });
@@ -111,6 +112,25 @@ pub fn status(
         granted_namespaces: previous.granted_namespaces.clone(),
         corps,
     }
+}
+
+/// Why the token in the Secret was requested: as this process knows, or the status told before.
+fn renewal_cause(
+    settled: &CorpSettled,
+    remembered: Option<&Corp>,
+    announced: Option<&CorpStatus>,
+) -> Option<String> {
+    let requested_at = shown(settled.in_secret?.minted_at);
+    let is_of = |corp: &&Corp| {
+        let held = corp.held.as_ref();
+        held.is_some_and(|held| shown(held.record.lifetime.minted_at) == requested_at)
+    };
+    let known = remembered.filter(is_of).and_then(|corp| corp.renewal_cause);
+    known.map(|cause| cause.as_str().to_owned()).or_else(|| {
+        let announced = announced?;
+        let is_same = announced.last_renewal_time.as_deref() == Some(&requested_at);
+        announced.last_renewal_cause.clone().filter(|_| is_same)
+    })
 }
 
 /// The Secret as `kubectl get` shows it.

@@ -661,6 +661,11 @@ fn a_status_says_when_and_why_and_keeps_its_transition_times() {
         fresh: true,
     });
     let first = status(&world.app, &settled, &world.memory, &empty, world.now);
+    let cause = |status: &crate::api::DingTalkAppStatus| status.corps[0].last_renewal_cause.clone();
+    assert_eq!(cause(&first).as_deref(), Some("FirstToken"));
+    let after_a_restart = Memory::new(&world.app, world.now);
+    let again = status(&world.app, &settled, &after_a_restart, &first, world.now);
+    assert_eq!(cause(&again), cause(&first), "as the status told");
     world.now += SignedDuration::from_secs(60);
     let settled = world.settle(&Outcome::Token {
         life: 7200,

@@ -1,5 +1,7 @@
 //! The names that other programs rely on: every one of them as a line of a list in `api/`.
 
+mod flags;
+mod metrics;
 mod names;
 mod schema;
 
@@ -102,6 +104,8 @@ pub(crate) fn lists() -> Result<Vec<(&'static str, Vec<Line>)>, Failure> {
     Ok(vec![
         ("schema.txt", schema::lines()?),
         ("names.txt", names::lines()?),
+        ("metrics.txt", metrics::lines()?),
+        ("flags.txt", flags::lines()),
     ])
 }
 

@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use dingtalk_token_operator::api::{Cause, Origin, Reason};
+use strum::IntoEnumIterator as _;
+
 use super::Line;
 use crate::{Failure, root};
 
@@ -24,6 +27,14 @@ pub(super) fn lines() -> Result<Vec<Line>, Failure> {
         }
         lines.extend(found.iter().map(|value| Line::has(what, value)));
     }
+    for reason in Reason::iter() {
+        let what = match reason.origin() {
+            Origin::DingTalk | Origin::Condition => "reason",
+            Origin::Event => "event",
+        };
+        lines.push(Line::has(what, reason.as_str()));
+    }
+    lines.extend(Cause::iter().map(|cause| Line::has("cause", cause.as_str())));
     Ok(lines)
 }
 
