@@ -9,6 +9,7 @@ mod budget;
 mod changes;
 mod commands;
 mod credentials;
+mod drift;
 mod failures;
 mod golden;
 mod layouts;

@@ -76,6 +76,34 @@ async fn kubectl_waits_gets_describes_and_explains() {
     ] {
         assert!(explained.contains(part), "{part} in {explained}");
     }
+    for (field, meanings) in [
+        (
+            "target.layout",
+            [
+                "`Single` (default)",
+                "`Combined`: all corpIds",
+                "`PerCorp`: a Secret",
+            ],
+        ),
+        (
+            "target.propagation",
+            [
+                "`Periodic` (default)",
+                "`Immediate`: within a second",
+                "ENUM:",
+            ],
+        ),
+        (
+            "target.deletionPolicy",
+            ["`Delete` (default)", "`Retain`: they stay", "ENUM:"],
+        ),
+    ] {
+        let (_, explained) = sandbox.kubectl(&["explain", &format!("dingtalkapp.spec.{field}")]);
+        let explained = explained.split_whitespace().collect::<Vec<_>>().join(" ");
+        for meaning in meanings {
+            assert!(explained.contains(meaning), "{meaning} in {explained}");
+        }
+    }
 }
 
 #[tokio::test]
