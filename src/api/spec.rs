@@ -69,7 +69,9 @@ pub struct DingTalkAppSpec {
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("not a site's name: write china, global or another name from the operator's --site flags, in lower-case letters, digits and '-'"))]
     pub site: String,
     /// The Secret to write.
+    // Its fields' own defaults fill it, so that it does not change when one is added.
     #[serde(default)]
+    #[schemars(extend("default" = {}))]
     pub target: Target,
     /// How long before its expiry a token is renewed, such as `40m` or `1h30m`: a duration as Gateway
     /// API writes them (GEP-2257), of a second at least.

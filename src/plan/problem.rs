@@ -135,7 +135,8 @@ fn failure_problem(failure: &Failure, corp_id: &str, since: String, next: &str) 
             scope: failure.held_back().map(|scope| scope.as_str().to_owned()),
             since_time: since,
         },
-        needs_a_person: failure.class.needs_a_person(),
+        // A quota is refilled by itself.
+        needs_a_person: failure.class.needs_a_person() && failure.reason != Reason::QuotaExceeded,
     }
 }
 

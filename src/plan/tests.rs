@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::backoff::Pace;
 use super::schedule::{FETCH_FLOOR, Lifetime, is_clamped, jitter, renewal_at};
 use super::*;
-use crate::api::{Cause, DingTalkApp, Reason};
+use crate::api::{CONDITION_STALLED, Cause, DingTalkApp, Reason};
 use crate::dingtalk::{AccessToken, Class, Credentials, Failure, Fingerprint, Minted, TABLE};
 
 mod causes;
@@ -732,4 +732,24 @@ fn a_label_that_is_not_allowed_blocks_the_app_and_leaves_what_is_there() {
     world.settle(&fresh);
     let annotations = world.target.expect("written").annotations;
     assert!(annotations.agrees(&key, Some("*")));
+}
+
+#[test]
+fn nothing_is_stalled_where_waiting_helps() {
+    for (reason, is_stalled) in [
+        (Reason::QuotaExceeded, false),
+        (Reason::Banned, false),
+        (Reason::InvalidCredentials, true),
+    ] {
+        let mut world = World::new();
+        let row = TABLE.iter().position(|row| row.reason == reason);
+        let settled = world.settle(&Outcome::Failure {
+            row: row.expect("a row"),
+            wait: None,
+            random: 0.0,
+        });
+        let conditions = world.status(&settled).conditions;
+        let stalled = conditions.iter().any(|it| it.type_ == CONDITION_STALLED);
+        assert_eq!(stalled, is_stalled, "{reason:?}");
+    }
 }

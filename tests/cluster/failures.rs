@@ -290,7 +290,7 @@ async fn a_clock_far_from_the_sites_is_reported() {
     assert!(
         sandbox
             .logs()
-            .contains("the site's clock differs from ours")
+            .contains("the site's clock differs from this node's")
     );
 }
 

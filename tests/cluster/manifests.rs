@@ -384,8 +384,7 @@ async fn the_crd_is_upgraded_beneath_the_apps() {
     let crds: Api<CustomResourceDefinition> = Api::all(sandbox.client.clone());
     let name = "dingtalkapps.dingtalk-token-operator.github.io";
     let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
-    let older =
-        json!([{"op": "remove", "path": format!("{schema}/target/properties/propagation")}]);
+    let older = json!([{"op": "remove", "path": format!("{schema}/renewBefore")}]);
     let older: Patch<()> = Patch::Json(serde_json::from_value(older).expect("a patch"));
     crds.patch(name, &PatchParams::default(), &older)
         .await
@@ -406,13 +405,12 @@ async fn the_crd_is_upgraded_beneath_the_apps() {
     assert!(done, "{said}");
     sandbox
         .eventually("the new field", async || {
-            let refresh = json!({"spec": {"target": {"propagation": "Immediate"}}});
+            let refresh = json!({"spec": {"renewBefore": "30m"}});
             sandbox
                 .merge::<dingtalk_token_operator::api::DingTalkApp>("payroll", refresh)
                 .await;
             let app = uid.get("payroll").await.ok()?;
-            (app.spec.target.propagation == dingtalk_token_operator::api::Propagation::Immediate)
-                .then_some(())
+            app.spec.renew_before.map(drop)
         })
         .await;
     assert_eq!(uid.get("payroll").await.expect("an app").uid(), before);

@@ -146,6 +146,12 @@ tests! {
     bans: Attack::FailingCorps(Family::Bans);
     tar_pits: Attack::FailingCorps(Family::TarPits);
     forged_token: Attack::ForgedToken;
-    slow_writes: Attack::SlowWrites(None);
     idle_sockets: Attack::IdleSockets(Vec::new());
+}
+
+/// It is not among those that come all at once: a stop waits for writes that hang, and a token of a
+/// minute's life does not last through that and the restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_writes() {
+    withstands("slow_writes", vec![Attack::SlowWrites(None)]).await;
 }

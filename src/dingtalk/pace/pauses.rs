@@ -27,22 +27,31 @@ impl From<&Reach> for Scope {
     }
 }
 
-/// See the module. What unproven credentials were told holds back unproven ones only: anybody can
-/// name a `client_id`.
+/// See the module. What unproven credentials were told holds back unproven ones of the same namespace
+/// only: anybody can name a `client_id`, and after a start nobody has proven anything.
 #[derive(Debug, Default)]
 pub(super) struct Pauses {
     for_all: HashMap<Scope, Instant>,
-    for_unproven: HashMap<Scope, Instant>,
+    for_unproven: HashMap<(Arc<str>, Scope), Instant>,
 }
 
 impl Pauses {
-    /// Holds back what `reach` says until `until`.
-    pub(super) fn add(&mut self, reach: &Reach, is_proven: bool, until: Instant) {
-        let pauses = match is_proven {
-            true => &mut self.for_all,
-            false => &mut self.for_unproven,
+    /// Holds back what `reach` says until `until`, as a call of this namespace was told.
+    pub(super) fn add(
+        &mut self,
+        reach: &Reach,
+        namespace: &Arc<str>,
+        is_proven: bool,
+        until: Instant,
+    ) {
+        let scope = Scope::from(reach);
+        let end = match is_proven {
+            true => self.for_all.entry(scope).or_insert(until),
+            false => {
+                let scope = (Arc::clone(namespace), scope);
+                self.for_unproven.entry(scope).or_insert(until)
+            }
         };
-        let end = pauses.entry(reach.into()).or_insert(until);
         *end = (*end).max(until);
     }
 
@@ -58,20 +67,24 @@ impl Pauses {
             Scope::Namespace(Arc::clone(namespace)),
             Scope::Client(Arc::clone(client_id)),
         ];
-        let ends = scopes.iter().map(|scope| self.of(scope, is_proven));
+        let ends = scopes.into_iter();
+        let ends = ends.map(|scope| self.of(scope, namespace, is_proven));
         ends.max().flatten()
     }
 
     /// Until when this corp's calls wait.
     pub(super) fn of_corp(&self, call: &Call, is_proven: bool) -> Option<Instant> {
         let corp = Scope::Corp(Arc::clone(&call.client_id), Arc::clone(&call.corp_id));
-        self.of(&corp, is_proven)
+        self.of(corp, &call.namespace, is_proven)
     }
 
-    fn of(&self, scope: &Scope, is_proven: bool) -> Option<Instant> {
-        let for_all = self.for_all.get(scope).copied();
-        let for_unproven = self.for_unproven.get(scope).copied();
-        for_all.max(for_unproven.filter(|_| !is_proven))
+    fn of(&self, scope: Scope, namespace: &Arc<str>, is_proven: bool) -> Option<Instant> {
+        let for_all = self.for_all.get(&scope).copied();
+        if is_proven {
+            return for_all;
+        }
+        let for_unproven = self.for_unproven.get(&(Arc::clone(namespace), scope));
+        for_all.max(for_unproven.copied())
     }
 
     /// Forgets what is over.

@@ -339,7 +339,8 @@ impl<J> Site<J> {
                     Scope::Site => health.ban(call, failure.html, succeeded_at, now),
                 };
                 let wait = failure.wait.unwrap_or_default().max(BAN);
-                self.pauses.add(&reach, is_proven, now + wait);
+                self.pauses
+                    .add(&reach, &call.namespace, is_proven, now + wait);
             }
             Class::Throttled { per_minute } => {
                 self.throttled(call, &failure, per_minute, is_proven, now);
@@ -377,7 +378,8 @@ impl<J> Site<J> {
         match failure.scope {
             Scope::Corp => {
                 let until = now + asked.max(THROTTLE);
-                self.pauses.add(&Reach::of_corp(call), is_proven, until);
+                self.pauses
+                    .add(&Reach::of_corp(call), &call.namespace, is_proven, until);
             }
             Scope::ClientId => {
                 let client_id = Arc::clone(&call.client_id);
@@ -397,7 +399,8 @@ impl<J> Site<J> {
                     false => doubled.min(THROTTLE_MAX),
                 };
                 let until = now + least.max(asked);
-                self.pauses.add(&Reach::Client(client_id), is_proven, until);
+                self.pauses
+                    .add(&Reach::Client(client_id), &call.namespace, is_proven, until);
             }
             Scope::Site => {
                 if is_proven && self.busyness.is_busy(call, now) {

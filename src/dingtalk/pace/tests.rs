@@ -460,6 +460,24 @@ fn what_unproven_credentials_are_told_holds_back_unproven_ones_only() {
     assert_eq!(world.begun(|call| *call.namespace == *"hostile"), 1);
 }
 
+/// After a start nobody has proven anything.
+#[test]
+fn what_unproven_credentials_are_told_holds_back_no_other_namespace() {
+    for code in ["90010", "90005", "90017"] {
+        let mut world = World::new(|call| match &*call.namespace {
+            "hostile" => Err(failure(code, 200)),
+            _ => Ok(()),
+        });
+        world.push(with_secret("hostile", "one", "0", "wrong"), Rank::First);
+        world.run(SECOND);
+        for call in numbered("calm", "one", 3) {
+            world.push(call, expiry(0));
+        }
+        world.run(5 * SECOND);
+        assert_eq!(world.begun(|call| *call.namespace == *"calm"), 3, "{code}");
+    }
+}
+
 #[test]
 fn a_rotated_secret_is_proven_by_its_former_contents() {
     let mut scheduler: Scheduler<()> = Scheduler::new(Rates::default());

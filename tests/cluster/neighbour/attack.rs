@@ -16,7 +16,7 @@ pub enum Attack {
     /// Secrets with all the annotations and records that fit, with our label and without; the
     /// operator is restarted among them.
     HeavySecrets,
-    /// Apps with all the annotations and templates that fit; the operator is restarted among them.
+    /// Apps with all the text and parts of templates that fit; the operator is restarted among them.
     HeavyApps,
     /// 25 apps with the victims' `client_ids`, a wrong secret and 1,000 corpIds each, which ask for
     /// renewal once a second, and one that knows the secret and asks as often; apps that nobody has

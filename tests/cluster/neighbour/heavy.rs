@@ -45,7 +45,7 @@ pub const SECRETS: [Kind; 5] = [
     Kind::Labelled,
     Kind::Plain,
 ];
-pub const APPS: [Kind; 2] = [Kind::Annotated, Kind::Wordy];
+pub const APPS: [Kind; 1] = [Kind::Wordy];
 
 #[derive(Clone, Copy)]
 pub enum Kind {
@@ -59,8 +59,6 @@ pub enum Kind {
     Labelled,
     /// Secrets that have nothing to do with us.
     Plain,
-    /// Apps with others' annotations.
-    Annotated,
     /// Apps with as much text in their specs as the schema takes.
     Wordy,
 }
@@ -73,7 +71,6 @@ impl Kind {
             Self::Full => "full",
             Self::Labelled => "labelled",
             Self::Plain => "plain",
-            Self::Annotated => "annotated",
             Self::Wordy => "wordy",
         }
     }
@@ -83,9 +80,9 @@ impl Kind {
         match self {
             Self::Wide | Self::Crowded => 100,
             Self::Plain => 200,
-            Self::Full | Self::Annotated => 300,
+            Self::Full => 300,
             Self::Labelled => 900,
-            Self::Wordy => 1_000,
+            Self::Wordy => 1_300,
         }
     }
 
@@ -99,11 +96,6 @@ impl Kind {
             Self::Full => secret(&name, &ours, &record(&name, CORPS, NAME_MAX)),
             Self::Labelled => secret(&name, &ours, &heavy()),
             Self::Plain => secret(&name, &json!({}), &heavy()),
-            Self::Annotated => {
-                let mut app = app(&name, "there-are-none", &json!({"corpIds": ["heavy"]}));
-                app["metadata"]["annotations"] = many_annotations();
-                app
-            }
             Self::Wordy => {
                 // With about as many parts as an app may have: they are kept parsed.
                 let parts = "{%if 1 or 1%}a{%endif%}".repeat(12);
@@ -114,13 +106,6 @@ impl Kind {
             }
         }
     }
-}
-
-/// Small ones: a long value might be cut.
-fn many_annotations() -> Value {
-    let value = Value::from("x".repeat(64));
-    let keys = (0..ANNOTATIONS / 80).map(|key| format!("example.com/{key}"));
-    Value::Object(keys.map(|key| (key, value.clone())).collect())
 }
 
 fn secret(name: &str, labels: &Value, annotations: &Value) -> Value {
