@@ -350,7 +350,7 @@ impl Reason {
                 "correct spec.rolloutRestartTargets, or grant the operator the role of deploy/opt-in/rollout-restart.yaml in this namespace"
             }
             Self::PropagationFailed => {
-                "grant the operator the role of deploy/opt-in/refresh-pods.yaml in this namespace, or set spec.target.propagation to Periodic"
+                "grant the operator the role of deploy/opt-in/immediate-propagation.yaml in this namespace, or set spec.target.propagation to Periodic"
             }
             Self::PodsNeverUpdated => {
                 "mount the Secret as a directory, or name their workload in spec.rolloutRestartTargets"

@@ -185,7 +185,7 @@ pub struct Target {
     /// How soon the files of pods that mount a Secret as a directory follow a write.
     ///
     /// `Periodic` (default): at the kubelet's pace, 90 seconds at most. `Immediate`: within a second;
-    /// the operator annotates these pods and needs the role of deploy/opt-in/refresh-pods.yaml.
+    /// the operator annotates these pods and needs the role of deploy/opt-in/immediate-propagation.yaml.
     #[serde(default)]
     pub propagation: Propagation,
     /// What becomes of the Secrets when the app is deleted.

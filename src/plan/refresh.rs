@@ -87,7 +87,7 @@ impl Unrefreshed {
         let is_news = self.retry.replace(retry).is_none();
         let note = format!(
             "pods are not told of the new token, which reaches their files after up to 90 s: {said}; \
-             grant the operator the role of deploy/opt-in/refresh-pods.yaml in this namespace, or set \
+             grant the operator the role of deploy/opt-in/immediate-propagation.yaml in this namespace, or set \
              spec.target.propagation to Periodic"
         );
         let failed = || {
@@ -330,7 +330,7 @@ mod tests {
         assert!(
             said.expect("news")
                 .note
-                .contains("deploy/opt-in/refresh-pods.yaml")
+                .contains("deploy/opt-in/immediate-propagation.yaml")
         );
         assert_eq!(unrefreshed.step(at(299)), Refresh::Later(at(300)));
         assert!(unrefreshed.failed("pods is forbidden", at(300)).1.is_none());

@@ -109,7 +109,7 @@ fn the_chart_is_well_formed_and_its_values_do_what_they_say() {
     helm(&["lint", "--strict", CHART]);
     let all = objects(&template(&[
         "--set=watchNamespaces={hr,payroll},args={--log-format=json},replicas=3",
-        "--set=rolloutRestart=true,refreshPods=true,monitoring=true,networkPolicy.enabled=false",
+        "--set=rolloutRestart=true,immediatePropagation=true,monitoring=true,networkPolicy.enabled=false",
         "--set=podDisruptionBudget.enabled=false,image.tag=v9,image.pullPolicy=Never",
         "--set=env[0].name=HTTPS_PROXY,env[0].value=http://proxy:3128",
         "--set=volumes[0].name=ca,volumes[0].secret.secretName=ca",
@@ -341,9 +341,10 @@ async fn the_api_server_takes_all_of_it() {
     }
     let opt_in = [
         "deploy/opt-in/rollout-restart.yaml",
-        "deploy/opt-in/refresh-pods.yaml",
+        "deploy/opt-in/immediate-propagation.yaml",
     ];
-    let everything = "--set=watchNamespaces={hr,payroll},rolloutRestart=true,refreshPods=true";
+    let everything =
+        "--set=watchNamespaces={hr,payroll},rolloutRestart=true,immediatePropagation=true";
     let mut texts = vec![
         (
             "install.yaml",

@@ -28,7 +28,7 @@ fn rules() -> Vec<Value> {
         include_str!("../../deploy/rbac/role.yaml"),
         include_str!("../../deploy/base/leader-election.yaml"),
         include_str!("../../deploy/opt-in/rollout-restart.yaml"),
-        include_str!("../../deploy/opt-in/refresh-pods.yaml"),
+        include_str!("../../deploy/opt-in/immediate-propagation.yaml"),
     ];
     let objects = texts.iter().flat_map(|text| documents(text));
     let rules = objects.flat_map(|object| object["rules"].as_array().cloned().unwrap_or_default());

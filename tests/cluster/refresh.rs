@@ -65,11 +65,11 @@ async fn pods_that_mount_the_secret_are_told_and_those_that_never_see_it_are_nam
     sandbox.renew("payroll").await;
     let events = sandbox.until_event("PropagationFailed").await;
     assert!(
-        events[0].contains("deploy/opt-in/refresh-pods.yaml"),
+        events[0].contains("deploy/opt-in/immediate-propagation.yaml"),
         "{events:?}"
     );
 
-    let role = include_str!("../../deploy/opt-in/refresh-pods.yaml");
+    let role = include_str!("../../deploy/opt-in/immediate-propagation.yaml");
     let role = sandbox.install_role(role).await;
     sandbox.bind("ClusterRole", &role).await;
     // A missing role is looked at again after minutes, or at the next start.

@@ -34,7 +34,10 @@ fn tabulate(path: &str, table: &str, check: bool) -> Result<(), Failure> {
 /// What the people's opt-ins are in the chart's values, and their files.
 const OPT_IN: [(&str, &str); 2] = [
     ("rolloutRestart", "deploy/opt-in/rollout-restart.yaml"),
-    ("refreshPods", "deploy/opt-in/refresh-pods.yaml"),
+    (
+        "immediatePropagation",
+        "deploy/opt-in/immediate-propagation.yaml",
+    ),
 ];
 
 /// What kustomize makes of a folder.

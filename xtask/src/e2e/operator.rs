@@ -120,7 +120,7 @@ pub(super) fn helm_install(
         "image": {"repository": IMAGE, "pullPolicy": "Never"},
         "volumes": volumes,
         "volumeMounts": mounts,
-        "refreshPods": true,
+        "immediatePropagation": true,
     });
     let file = folder.join("values.yaml");
     fs::write(&file, values.to_string())?;

@@ -163,7 +163,7 @@ impl World<'_> {
             Ok(owners.is_null().then_some(()))
         })?;
         self.uninstall(source)?;
-        let refresh = self.folder.join("refresh-pods.yaml");
+        let refresh = self.folder.join("immediate-propagation.yaml");
         self.kubectl
             .run(&["delete", "-f", &refresh.display().to_string()])?;
         let left = "only the Secret of the app with Retain is left";
@@ -269,10 +269,10 @@ impl World<'_> {
     }
 
     fn bind_refresh(&self) -> Result<(), Failure> {
-        let file = crate::root().join("deploy/opt-in/refresh-pods.yaml");
+        let file = crate::root().join("deploy/opt-in/immediate-propagation.yaml");
         let text = std::fs::read_to_string(file)?;
         let here = text.replace("namespace: default", &format!("namespace: {NAMESPACE}"));
-        let path = self.folder.join("refresh-pods.yaml");
+        let path = self.folder.join("immediate-propagation.yaml");
         std::fs::write(&path, here)?;
         self.kubectl
             .run(&["apply", "-f", &path.display().to_string()])?;
