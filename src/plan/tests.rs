@@ -736,10 +736,10 @@ fn a_label_that_is_not_allowed_blocks_the_app_and_leaves_what_is_there() {
 
 #[test]
 fn nothing_is_stalled_where_waiting_helps() {
-    for (reason, is_stalled) in [
-        (Reason::QuotaExceeded, false),
-        (Reason::Banned, false),
-        (Reason::InvalidCredentials, true),
+    for (reason, is_stalled, scope) in [
+        (Reason::QuotaExceeded, false, None),
+        (Reason::Banned, false, Some("Corp")),
+        (Reason::InvalidCredentials, true, None),
     ] {
         let mut world = World::new();
         let row = TABLE.iter().position(|row| row.reason == reason);
@@ -748,8 +748,12 @@ fn nothing_is_stalled_where_waiting_helps() {
             wait: None,
             random: 0.0,
         });
-        let conditions = world.status(&settled).conditions;
-        let stalled = conditions.iter().any(|it| it.type_ == CONDITION_STALLED);
+        let status = world.status(&settled);
+        let mut conditions = status.conditions.iter();
+        let stalled = conditions.any(|it| it.type_ == CONDITION_STALLED);
         assert_eq!(stalled, is_stalled, "{reason:?}");
+        let error = status.corps[0].error.as_ref().expect("an error");
+        assert_eq!(error.scope.as_deref(), scope, "whom it concerns");
+        assert!(!error.since_time.is_empty());
     }
 }

@@ -331,3 +331,20 @@ async fn the_youngest_references_of_a_namespace_wait_for_room_and_their_copies_s
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_app_of_a_reference_is_a_name_and_stays_the_same() {
+    let sandbox = Sandbox::without_operator("refer-same", shared_plane().await).await;
+    refer(&sandbox, &sandbox, "copy").await;
+    for (field, value, said) in [
+        ("name", "other", "appRef.name cannot be changed"),
+        ("namespace", "other", "appRef.namespace cannot be changed"),
+        ("name", "Other", "not a DingTalkApp's name"),
+        ("namespace", "a.b", "not a namespace"),
+    ] {
+        let patch = json!({"spec": {"appRef": {field: value}}}).to_string();
+        let (changed, message) =
+            sandbox.kubectl(&["patch", "dtr", "copy", "--type=merge", "-p", &patch]);
+        assert!(!changed && message.contains(said), "{message}");
+    }
+}
