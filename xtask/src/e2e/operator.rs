@@ -185,14 +185,23 @@ fn until_ready(kubectl: &Kubectl) -> Result<(), Failure> {
     })
 }
 
-/// The pod that leads.
-pub(super) fn leader(kubectl: &Kubectl) -> Result<String, Failure> {
+/// The process that leads: a container that is restarted in its pod is another one.
+pub(super) fn leader(kubectl: &Kubectl) -> Result<Leader, Failure> {
     let lease = kubectl.json(&["get", "lease", NAME, "-n", NAME])?;
-    let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
-    match holder.rsplit_once('_') {
-        Some((pod, _)) => Ok(pod.to_owned()),
+    let identity = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+    match identity.rsplit_once('_') {
+        Some((pod, _)) => Ok(Leader {
+            identity: identity.to_owned(),
+            pod: pod.to_owned(),
+        }),
         None => Err("nobody leads".into()),
     }
+}
+
+#[derive(PartialEq, Eq)]
+pub(super) struct Leader {
+    identity: String,
+    pub(super) pod: String,
 }
 
 /// Replaces the pods by a rolling update.

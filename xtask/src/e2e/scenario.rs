@@ -115,8 +115,8 @@ impl World<'_> {
 
         heading("The leader is killed");
         let leader = operator::leader(&self.kubectl)?;
-        kill(OPERATOR, |process| runs_in(process, &leader))?;
-        eventually("another replica leads", PATIENCE, || {
+        kill(OPERATOR, |process| runs_in(process, &leader.pod))?;
+        eventually("another process leads", PATIENCE, || {
             Ok((operator::leader(&self.kubectl)? != leader).then_some(()))
         })?;
         std::thread::sleep(PAUSE);
@@ -428,7 +428,7 @@ impl World<'_> {
         for process in processes(OPERATOR)? {
             let status = std::fs::read_to_string(process.join("status"))?;
             let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-            let role = match runs_in(&process, &leader) {
+            let role = match runs_in(&process, &leader.pod) {
                 true => "leads",
                 false => "stands by",
             };
