@@ -11,12 +11,14 @@ mod references;
 mod refresh;
 mod refusal;
 mod restart;
+mod scopes;
 mod sharing;
+mod stored;
 mod stub;
 mod watch;
 mod workers;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,7 +44,7 @@ use cluster::Cluster;
 use fetcher::Job;
 pub use index::NamespaceLimits;
 use index::{AppRef, Index, ReferenceRef, app_ref};
-use watch::Scope;
+use scopes::{Scope, Scopes};
 use workers::{CONCURRENCY, Workers};
 
 /// How long the last writes may take, of the 30 s that a pod has to end.
@@ -90,9 +92,8 @@ struct Context {
     restored: HashMap<Scope, triggers::UnboundedSender<DingTalkApp>>,
     restored_references: HashMap<Scope, triggers::UnboundedSender<DingTalkTokenReference>>,
     fetches: AtomicU64,
-    listed: channel::Sender<HashSet<Scope>>,
+    scopes: Scopes,
     stop: CancellationToken,
-    ready: channel::Receiver<bool>,
     salt: [u8; 32],
     instance: String,
     leadership: Arc<Leadership>,
@@ -105,16 +106,6 @@ struct Context {
 impl Context {
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns true once the Secrets are known: before, every target would seem to be missing.
-    /// Returns false where the process is to stop before.
-    async fn ready(&self) -> bool {
-        let mut ready = self.ready.clone();
-        tokio::select! {
-            () = self.stop.cancelled() => *self.ready.borrow(),
-            ready = ready.wait_for(|ready| *ready) => ready.is_ok(),
-        }
     }
 
     /// Whether this replica leads. One that stands by watches, and does nothing.
@@ -420,9 +411,10 @@ pub async fn run(
     ready: channel::Sender<bool>,
     stop: CancellationToken,
 ) {
-    let scopes: Vec<Scope> = match options.namespaces.is_empty() {
+    let namespaces: BTreeSet<String> = options.namespaces.into_iter().collect();
+    let scopes: Vec<Scope> = match namespaces.is_empty() {
         true => vec![None],
-        false => options.namespaces.into_iter().map(Some).collect(),
+        false => namespaces.into_iter().map(Some).collect(),
     };
     let (jobs, job_queue) = mpsc::unbounded_channel();
     let (senders, triggered) = trigger_channels(&scopes);
@@ -445,8 +437,7 @@ pub async fn run(
         restored: restorers,
         restored_references: reference_restorers,
         fetches: AtomicU64::new(0),
-        listed: channel::Sender::new(HashSet::new()),
-        ready: ready.subscribe(),
+        scopes: Scopes::new(scopes.iter().cloned()),
         stop: stop.clone(),
         salt: rand::random(),
         instance: options.instance,
@@ -474,11 +465,12 @@ pub async fn run(
                     |_, error, _| match *error {},
                     Arc::clone(&context),
                 )
-                .for_each(|result| async move {
+                .for_each(|result| {
                     // An app that was deleted after it was woken is nothing to report.
                     if let Err(controller::Error::QueueError(error)) = result {
-                        watch::report("apps", &error);
+                        watch::report(&context, "apps", scope, &error);
                     }
+                    std::future::ready(())
                 })
         });
     let references = scopes
@@ -497,27 +489,24 @@ pub async fn run(
                     |_, error, _| match *error {},
                     Arc::clone(&context),
                 )
-                .for_each(|result| async move {
+                .for_each(|result| {
                     if let Err(controller::Error::QueueError(error)) = result {
-                        watch::report("references", &error);
+                        watch::report(&context, "references", scope, &error);
                     }
+                    std::future::ready(())
                 })
         });
     let controllers = join(join_all(controllers), join_all(references));
-    let secrets = {
+    let secrets = tokio::spawn(watch::secrets(
+        client.clone(),
+        scopes.clone(),
+        Arc::clone(&context),
+    ));
+    let readiness = {
         let context = Arc::clone(&context);
         tokio::spawn(async move {
-            // Which Secrets matter is known once the apps are. (The stores tell only one waiter that
-            // they are ready, and that is the controller.)
-            let mut listed = context.listed.subscribe();
-            if listed
-                .wait_for(|listed| listed.len() == scopes.len())
-                .await
-                .is_err()
-            {
-                return;
-            }
-            watch::secrets(client, scopes, context, ready).await;
+            context.scopes.until_ready().await;
+            ready.send_replace(true);
         })
     };
     let alarm = {
@@ -536,13 +525,16 @@ pub async fn run(
         tokio::spawn(async move { context.follow_leadership().await })
     };
     let ended = drained.clone();
-    let fetcher = tokio::spawn(async move {
-        fetcher::run(Arc::clone(&context), options.rates, job_queue, stop).await;
-        context.write_what_is_held().await;
-        // What was fetched last has been handed over for writing: let the controller pick it up.
-        tokio::time::sleep(HANDOVER).await;
-        drained.cancel();
-    });
+    let fetcher = {
+        let context = Arc::clone(&context);
+        tokio::spawn(async move {
+            fetcher::run(Arc::clone(&context), options.rates, job_queue, stop).await;
+            context.write_what_is_held().await;
+            // What was fetched last has been handed over for writing: let the controller pick it up.
+            tokio::time::sleep(HANDOVER).await;
+            drained.cancel();
+        })
+    };
     // A controller whose first list has not come yet does not end by itself.
     let overdue = async {
         ended.cancelled().await;
@@ -553,6 +545,7 @@ pub async fn run(
         () = overdue => {}
     }
     secrets.abort();
+    readiness.abort();
     alarm.abort();
     leadership.abort();
     fetcher.abort();

@@ -37,10 +37,14 @@ pub async fn reconcile(
     app: Arc<DingTalkApp>,
     context: Arc<Context>,
 ) -> Result<Action, std::convert::Infallible> {
-    if !context.ready().await {
+    let key = app_ref(&app);
+    // It is woken once it is known.
+    if !context
+        .scopes
+        .is_known(&app.namespace().unwrap_or_default())
+    {
         return Ok(Action::await_change());
     }
-    let key = app_ref(&app);
     let refusal = context.index().refusal(&key);
     if let Some(refusal) = refusal {
         let wake_at = super::refusal::refuse(&context, &app, &refusal).await;
@@ -366,10 +370,12 @@ impl Reconciler<'_> {
         }
         let retry_restart = self.restart_workloads(settled, now).await;
         let retry_refresh = self.refresh_pods(now).await;
-        let (previous, current, notices, written_at) = self.report(settled, now);
+        let Some((previous, current, notices, written_at)) = self.report(settled, now) else {
+            return Some(now);
+        };
         self.measure(settled, Some(&current));
         let wake_at = [settled.wake_at, retry_restart, retry_refresh];
-        let mut wake_at = wake_at.into_iter().flatten().min();
+        let wake_at = wake_at.into_iter().flatten().min();
         if current != previous {
             let due = written_at
                 .map(|at| write_status_at(&previous, &current, at))
@@ -378,12 +384,10 @@ impl Reconciler<'_> {
                 return Some(wake_at.map_or(due, |at| at.min(due)));
             }
             if let Err(error) = self.write_status(&previous, current, now).await {
-                if error.is_not_found() || error.is_conflict() {
-                    return None;
+                if !error.is_not_found() {
+                    warn!(kind = KIND, namespace = self.namespace, name = self.key.name, retry_seconds = RETRY.as_secs(), %error, "status write failed; will retry");
                 }
-                warn!(kind = KIND, namespace = self.namespace, name = self.key.name, retry_seconds = RETRY.as_secs(), %error, "status write failed; will retry");
-                wake_at = Some(now + RETRY);
-                return wake_at;
+                return without_status(&error, wake_at, now);
             }
         }
         {
@@ -397,25 +401,26 @@ impl Reconciler<'_> {
         wake_at
     }
 
-    /// (pure) The status to write over which, and the events of the change.
+    /// (pure) The status to write over which, and the events of the change; `None` if there is a newer
+    /// state of the app.
     fn report(
         &self,
         settled: &Settled,
         now: Timestamp,
-    ) -> (
+    ) -> Option<(
         DingTalkAppStatus,
         DingTalkAppStatus,
         Vec<Notice>,
         Option<Timestamp>,
-    ) {
+    )> {
         let asking = self.context.index().referring_namespaces(&self.key);
         let memory = self.memory();
-        let (previous, written_at) = memory.previous_status(self.app);
+        let (previous, written_at) = memory.previous_status(self.app)?;
         let mut current = status(self.app, settled, &memory, &previous, now);
         current.granted_namespaces =
             granted_namespaces(self.app, &previous.granted_namespaces, &asking);
         let notices = notices(&previous, &current, memory.happened, &memory.trimmed_keys);
-        (previous, current, notices, written_at)
+        Some((previous, current, notices, written_at))
     }
 
     async fn write_status(
@@ -484,6 +489,17 @@ impl Reconciler<'_> {
     }
 }
 
+/// When to look again after a status could not be written. What was due stays so: an app that seems to
+/// be gone may have been created anew since.
+fn without_status(
+    error: &ClusterError,
+    wake_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let retry = Some(now + RETRY).filter(|_| !error.is_not_found());
+    wake_at.into_iter().chain(retry).min()
+}
+
 /// Logs a write of a target Secret of the object `key`, and why it was made.
 pub fn log_write<K: reflector::Lookup>(
     kind: &'static str,
@@ -546,5 +562,32 @@ where
         reporting_controller: Some(MANAGER.to_owned()),
         reporting_instance: Some(instance.to_owned()),
         ..Event::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_that_cannot_be_written_cancels_no_renewal() {
+        let refused = |code, reason| ClusterError::Call {
+            operation: "write the status",
+            source: kube::Error::Api(Box::new(
+                kube::core::Status::failure("no", reason).with_code(code),
+            )),
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        let (soon, retry) = (now + SignedDuration::from_secs(1), now + RETRY);
+        let late = Some(retry + RETRY);
+        for (error, due, at) in [
+            (refused(409, "Conflict"), Some(soon), Some(soon)),
+            (refused(409, "Conflict"), late, Some(retry)),
+            (refused(500, "InternalError"), None, Some(retry)),
+            (refused(404, "NotFound"), late, late),
+            (refused(404, "NotFound"), None, None),
+        ] {
+            assert_eq!(without_status(&error, due, now), at, "{error} {due:?}");
+        }
     }
 }

@@ -34,7 +34,12 @@ pub async fn reconcile(
     reference: Arc<DingTalkTokenReference>,
     context: Arc<Context>,
 ) -> Result<Action, std::convert::Infallible> {
-    if reference.metadata.deletion_timestamp.is_some() || !context.ready().await || !context.leads()
+    let namespace = reference.namespace().unwrap_or_default();
+    let namespaces = [&namespace, &reference.spec.app_ref.namespace];
+    // It is woken once both are known.
+    if reference.metadata.deletion_timestamp.is_some()
+        || !namespaces.iter().all(|one| context.scopes.is_known(one))
+        || !context.leads()
     {
         return Ok(Action::await_change());
     }
@@ -51,7 +56,7 @@ pub async fn reconcile(
     }
     let copier = Copier {
         memory: remember(&context, &key, &reference),
-        namespace: reference.namespace().unwrap_or_default(),
+        namespace,
         reference: &reference,
         context: &context,
         key,

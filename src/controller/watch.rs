@@ -17,12 +17,13 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::sync::watch as channel;
 use tracing::{info, warn};
 
 use super::Context;
 use super::decoded::{Decoded, map_object};
-use super::index::{ReferenceRef, app_ref, reference_ref};
+use super::index::{AppRef, ReferenceRef, app_ref, reference_ref};
+use super::scopes::Scope;
+use super::stored::stored;
 use super::stub::Stub;
 use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp, DingTalkTokenReference};
 use crate::plan::forget_forbidden;
@@ -33,9 +34,6 @@ const RENEW_REQUEST_MAX: usize = 64;
 const STATUS_BASE_MAX: usize = 32 << 10;
 /// The most that an organisation may take in a status.
 const STATUS_CORP_MAX: usize = 2 << 10;
-
-/// A namespace, or all of them.
-pub type Scope = Option<String>;
 
 /// The apps of `scope`, whenever what is wanted of them changes. A change of the status does not
 /// count, or the operator would wake itself. `restored` are apps that were not served, read anew.
@@ -70,14 +68,12 @@ pub fn apps(
                 forget_forbidden(&mut target.labels, &mut target.annotations, &allowed);
             });
         });
-    select(watched, restored)
-        .flat_map(move |event| stream::iter(admit(&context, scope.as_deref(), event)))
-        .reflect(writer)
-        .applied_objects()
-        .predicate_filter(
-            predicates::generation.combine(predicates::annotations),
-            PredicateConfig::default(),
-        )
+    let events = select(watched, restored)
+        .flat_map(move |event| stream::iter(admit(&context, scope.as_deref(), event)));
+    stored(events.reflect(writer)).predicate_filter(
+        predicates::generation.combine(predicates::annotations),
+        PredicateConfig::default(),
+    )
 }
 
 /// The references of `scope`, whenever what is wanted of them changes; the same for `restored`.
@@ -113,13 +109,11 @@ pub fn references(
             });
         },
     );
-    select(watched, restored)
-        .flat_map(move |event| {
-            let admitted = admit_references(&context, scope.as_deref(), &mut listed, event);
-            stream::iter(admitted)
-        })
-        .reflect(writer)
-        .applied_objects()
+    let events = select(watched, restored).flat_map(move |event| {
+        let admitted = admit_references(&context, scope.as_deref(), &mut listed, event);
+        stream::iter(admitted)
+    });
+    stored(events.reflect(writer))
         .predicate_filter(predicates::generation, PredicateConfig::default())
 }
 
@@ -322,9 +316,7 @@ fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>)
             Vec::new()
         }
         Event::InitDone => {
-            context.listed.send_modify(|listed| {
-                listed.insert(scope.map(str::to_owned));
-            });
+            context.scopes.apps_listed(&scope.map(str::to_owned));
             let gone = index.apps_listed(scope);
             for app in &gone {
                 context.forget(app);
@@ -351,26 +343,24 @@ fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>)
     context.wake_references(referrers);
 }
 
-/// Follows the metadata of the Secrets of `scopes`; `ready` is set once they are known.
-pub async fn secrets(
-    client: Client,
-    scopes: Vec<Scope>,
-    context: Arc<Context>,
-    ready: channel::Sender<bool>,
-) {
-    let streams = scopes.iter().map(|scope| {
-        let api: Api<PartialObjectMeta<Secret>> = match scope {
+/// Follows the metadata of the Secrets of each scope, once its apps are known.
+pub async fn secrets(client: Client, scopes: Vec<Scope>, context: Arc<Context>) {
+    let streams = scopes.into_iter().map(|scope| {
+        let api: Api<PartialObjectMeta<Secret>> = match &scope {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
-        let scope = scope.clone();
-        watcher(api, watcher::Config::default())
-            .default_backoff()
+        let listed = {
+            let (context, scope) = (Arc::clone(&context), scope.clone());
+            // (The stores tell only one waiter that they are ready, and that is the controller.)
+            async move { context.scopes.until_apps_listed(&scope).await }
+        };
+        stream::once(listed)
+            .flat_map(move |()| watcher(api.clone(), watcher::Config::default()).default_backoff())
             .map(move |event| (scope.clone(), event))
             .boxed()
     });
     let mut streams = select_all(streams);
-    let mut unlisted: HashSet<Scope> = scopes.iter().cloned().collect();
     while let Some((scope, event)) = streams.next().await {
         context.leadership.may_learn().await;
         let mut index = context.index();
@@ -391,15 +381,18 @@ pub async fn secrets(
             }
             Ok(Event::InitDone) => {
                 let users = index.secrets_listed(scope.as_deref());
-                unlisted.remove(&scope);
-                if unlisted.is_empty() && !*ready.borrow() {
-                    info!("all objects listed; watching");
-                    let _ = ready.send(true);
+                if context.scopes.secrets_listed(&scope) {
+                    info!(namespace = scope.as_deref(), "all objects listed; watching");
+                    let (apps, copies) = index.all();
+                    let is_listed = |app: &AppRef| scope.is_none() || app.namespace == scope;
+                    context.wake_all(apps.into_iter().filter(is_listed));
+                    // Some copy from it.
+                    context.wake_references(copies);
                 }
                 users
             }
             Err(error) => {
-                report("secrets", &error);
+                report(&context, "secrets", &scope, &error);
                 Vec::new()
             }
         };
@@ -413,13 +406,16 @@ pub async fn secrets(
     }
 }
 
-/// Logs what is wrong with a watch, and what to do where that is known. It is tried again.
-pub fn report(what: &str, error: &watcher::Error) {
+/// Logs what is wrong with a watch, and what to do if that is known. It is tried again.
+pub fn report(context: &Context, what: &str, scope: &Scope, error: &watcher::Error) {
     let status = match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),
         _ => None,
     };
+    if status.is_some_and(|status| status.is_forbidden()) {
+        context.scopes.refused(scope);
+    }
     let advice = match status {
         Some(status) if status.is_not_found() => "install the CRDs: kubectl apply -k crds/",
         Some(status) if status.is_forbidden() => {
@@ -427,7 +423,7 @@ pub fn report(what: &str, error: &watcher::Error) {
         }
         _ => "the watch is started again",
     };
-    warn!(what, %error, advice, "watch failed");
+    warn!(what, namespace = scope.as_deref(), %error, advice, "watch failed");
 }
 
 #[cfg(test)]

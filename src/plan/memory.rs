@@ -1,5 +1,6 @@
 //! What the operator remembers of an app between two looks at it.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -482,16 +483,23 @@ impl Memory {
     /// The status as it is in the cluster, and when this process wrote it, if it did.
     ///
     /// The watch may not have told of our own write yet; what is newer than that write is another's.
-    pub fn previous_status(&self, app: &DingTalkApp) -> (DingTalkAppStatus, Option<Timestamp>) {
-        let at = self.status.as_ref().map(|written| written.at);
-        let written = self.status.as_ref().filter(|written| {
-            number(app.metadata.resource_version.as_ref()) <= number(written.version.as_ref())
-        });
-        let status = written.and_then(|written| written.status.as_deref());
-        (
-            status.or(app.status.as_ref()).cloned().unwrap_or_default(),
-            at,
-        )
+    /// `None` if `app` is older than that write and the watch has told of it since: there is a newer
+    /// state of the app, and this one's status says nothing.
+    pub fn previous_status(
+        &self,
+        app: &DingTalkApp,
+    ) -> Option<(DingTalkAppStatus, Option<Timestamp>)> {
+        let shown = || app.status.clone().unwrap_or_default();
+        let Some(written) = &self.status else {
+            return Some((shown(), None));
+        };
+        let seen = number(app.metadata.resource_version.as_ref());
+        let status = match seen.cmp(&number(written.version.as_ref())) {
+            Ordering::Less => written.status.as_deref().cloned()?,
+            Ordering::Equal => written.status.as_deref().cloned().unwrap_or_else(shown),
+            Ordering::Greater => shown(),
+        };
+        Some((status, Some(written.at)))
     }
 
     /// The watch has told of this state of the app: what we wrote before need not be remembered.

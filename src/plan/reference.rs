@@ -14,7 +14,7 @@ use super::problem::{shown, write_problem};
 use super::recorded::Recorded;
 use super::token::whole_seconds;
 use super::writing::Writing;
-use super::{ObjectVersion, TargetMeta, owner_name};
+use super::{ObjectVersion, TargetMeta, TokenRecord, owner_name};
 use crate::api::{
     ANNOTATION_ADOPT_BY, CONDITION_READY, CONDITION_STALLED, Cause, DingTalkApp,
     DingTalkTokenReference, DingTalkTokenReferenceStatus, GrantedNamespace, Reason,
@@ -179,16 +179,10 @@ pub fn reference_step(
     for writing in memory.writings.values_mut() {
         writing.notice_clock(now);
     }
-    let uid = memory.uid.clone();
-    for (name, former) in &view.former {
-        let writing = memory.writing(name);
-        let is_ours = former.data_is_ours || writing.has_written(former, &uid);
-        if is_ours && !former.deleting {
-            return ReferenceStep::Delete {
-                name: (*name).to_owned(),
-                version: former.version.clone(),
-            };
-        }
+    if view.copies.is_none()
+        && let Some(step) = delete_former(view, memory, |_| true)
+    {
+        return step;
     }
     let Some(copies) = &view.copies else {
         let reference = view.reference;
@@ -254,6 +248,16 @@ pub fn reference_step(
             }
         }
     }
+    let step = delete_former(view, memory, |token| {
+        let is_shown = is_shown(token, copies, now);
+        if !is_shown {
+            wake(token.lifetime.expires_at);
+        }
+        is_shown
+    });
+    if let Some(step) = step {
+        return step;
+    }
     let told = match (problem, expires_at) {
         (Some((Reason::Pending, message)), _) => ("Unknown", Reason::Pending, message),
         (Some((reason, message)), _) => ("False", reason, message),
@@ -275,6 +279,41 @@ pub fn reference_step(
         ),
     };
     settle(told, expires_at, wake_at)
+}
+
+/// A Secret that is no copy any more goes if none of its tokens is needed.
+fn delete_former(
+    view: &ReferenceView<'_>,
+    memory: &mut ReferenceMemory,
+    mut is_unneeded: impl FnMut(&TokenRecord) -> bool,
+) -> Option<ReferenceStep> {
+    let uid = memory.uid.clone();
+    let (name, former) = view.former.iter().find(|(name, former)| {
+        let is_ours = former.data_is_ours || memory.writing(name).has_written(former, &uid);
+        let recorded = former.recorded.iter();
+        let mut tokens = recorded.flat_map(|recorded| &recorded.tokens);
+        is_ours && !former.deleting && tokens.all(&mut is_unneeded)
+    })?;
+    Some(ReferenceStep::Delete {
+        name: (*name).to_owned(),
+        version: former.version.clone(),
+    })
+}
+
+/// Whether a former copy's token is in a copy, or wanted no more: no Secret of the app has one of its
+/// organisation. One that expired serves nobody.
+fn is_shown(token: &TokenRecord, copies: &[CopySeen<'_>], now: Timestamp) -> bool {
+    let of = |secret: Option<&TargetMeta>| {
+        let recorded = secret?.recorded.as_ref()?;
+        Some(recorded.token(&token.corp_id).cloned())
+    };
+    let is_newer = |copy: &CopySeen<'_>| {
+        let shown = of(copy.present).flatten();
+        shown.is_some_and(|shown| shown.lifetime.minted_at >= token.lifetime.minted_at)
+    };
+    token.lifetime.expires_at <= now
+        || copies.iter().any(is_newer)
+        || copies.iter().all(|copy| of(copy.source) == Some(None))
 }
 
 enum Look {

@@ -16,6 +16,7 @@ use crate::dingtalk::{AccessToken, Class, Credentials, Failure, Fingerprint, Min
 mod causes;
 mod credentials;
 mod recorded;
+mod status;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -21,6 +21,7 @@ mod manifests;
 mod metrics;
 mod model;
 mod monitoring;
+mod namespaces;
 mod neighbour;
 mod network;
 mod newer;

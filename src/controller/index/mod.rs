@@ -490,11 +490,15 @@ impl Index {
             .collect()
     }
 
-    /// What is seen for an app; `None` where the app is gone or was recreated.
+    /// What is seen for an app; `None` if it is gone, or there is a newer state of it: the targets of
+    /// one spec beside the former ones of another would be both at once.
     pub fn view<'a>(&'a self, app: &'a DingTalkApp, site_known: bool) -> Option<View<'a>> {
         let key = app_ref(app);
         let uid = app.metadata.uid.as_deref().unwrap_or_default();
-        let entry = self.apps.get(&key).filter(|entry| entry.uid == uid)?;
+        let entry = self
+            .apps
+            .get(&key)
+            .filter(|entry| entry.uid == uid && entry.generation == app.metadata.generation)?;
         let namespace = key.namespace.clone().unwrap_or_default();
         let credentials = app.spec.credentials_secret_ref.name.clone();
         let credentials = (namespace.clone(), credentials);

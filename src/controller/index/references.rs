@@ -242,14 +242,16 @@ impl Index {
             .flatten()
     }
 
-    /// What is seen for a reference; `None` where it is gone or was recreated.
+    /// What is seen for a reference; `None` if it is gone, or there is a newer state of it.
     pub fn reference_view<'a>(
         &'a self,
         reference: &'a DingTalkTokenReference,
     ) -> Option<ReferenceView<'a>> {
         let key = reference_ref(reference);
         let uid = reference.metadata.uid.as_deref().unwrap_or_default();
-        let entry = self.references.get(&key).filter(|entry| entry.uid == uid)?;
+        let entry = self.references.get(&key).filter(|entry| {
+            entry.uid == uid && entry.metadata.generation == reference.metadata.generation
+        })?;
         if self.refusal(&entry.app).is_some() {
             // Whom the app grants a copy is not kept while it is not served: its copies stay.
             return Some(ReferenceView {

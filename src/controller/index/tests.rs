@@ -287,11 +287,17 @@ fn written(name: &str, app: &str, uid: &str, manager: &str, minted_at: &str) -> 
     });
     let annotations = meta.annotations.get_or_insert_default();
     annotations.insert(crate::api::ANNOTATION_STATE.to_owned(), state.to_string());
+    managed_by(manager, meta)
+}
+
+/// As if `manager` had written all of it.
+fn managed_by(manager: &str, mut meta: ObjectMeta) -> ObjectMeta {
+    let annotations = meta.annotations.iter().flatten();
+    let annotations = annotations.map(|(key, _)| key.as_str()).collect();
     let fields = |keys: Vec<&str>| -> serde_json::Map<String, serde_json::Value> {
         let field = |key: &str| (format!("f:{key}"), serde_json::json!({}));
         keys.into_iter().map(field).collect()
     };
-    let annotations = annotations.keys().map(String::as_str).collect();
     let fields = serde_json::json!({
         "f:data": fields(vec!["access_token", "expires_at", "corp_id"]),
         "f:metadata": {"f:annotations": fields(annotations)},
@@ -433,6 +439,100 @@ fn a_grant_is_given_to_a_namespace_of_one_uid() {
         namespace: "web".into(),
     }];
     assert_eq!(granted_namespaces(&payroll, &pruned, &asking), [of("n2")]);
+}
+
+/// A rename that comes while a call for the former spec is in flight: seen from the former spec, its
+/// target would be a former one of the newer, and be deleted before its successor is there.
+#[test]
+fn a_former_state_of_an_app_is_not_looked_at_beside_a_newer_one() {
+    let mut index = Index::default();
+    let of = |generation: i64, target: &str| {
+        let mut app = app("payroll", "u1", 1, target);
+        app.metadata.generation = Some(generation);
+        app
+    };
+    let (former, newer) = (of(1, "token"), of(2, "renamed"));
+    index.app_applied(&former);
+    index.secret_applied(secret("token", "5", Some(("payroll", "u1"))));
+    assert!(index.view(&former, true).expect("known").former.is_empty());
+    index.app_applied(&newer);
+    assert!(index.view(&former, true).is_none());
+    let view = index.view(&newer, true).expect("known");
+    assert_eq!(view.former.keys().collect::<Vec<_>>(), [&"token"]);
+}
+
+#[test]
+fn a_former_copy_goes_once_its_tokens_are_in_another() {
+    use crate::api::{DingTalkTokenReference, GrantedNamespace, ReferenceGrant};
+    use crate::plan::{ReferenceMemory, ReferenceStep, copy_write, reference_step};
+    let of = |generation: i64, target: &str| -> DingTalkTokenReference {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
+            "metadata": {"name": "copy", "namespace": "web", "uid": "r1", "generation": generation},
+            "spec": {"appRef": {"namespace": "hr", "name": "payroll"}, "target": {"name": target}},
+        }))
+        .expect("a reference")
+    };
+    let source = written("token", "payroll", "u1", MANAGER, "2099-01-01T00:00:00Z");
+    let copy = |name: &str| {
+        let recorded = TargetMeta::of(source.clone()).recorded.expect("recorded");
+        let write = copy_write(&of(2, name), name, recorded, None, None);
+        let set = |marks: BTreeMap<String, Option<String>>| {
+            let marks = marks.into_iter();
+            Some(
+                marks
+                    .filter_map(|(key, value)| Some((key, value?)))
+                    .collect(),
+            )
+        };
+        let meta = ObjectMeta {
+            namespace: Some("web".into()),
+            labels: set(write.labels),
+            annotations: set(write.annotations),
+            owner_references: Some(write.owner_references),
+            ..secret(name, "20", None)
+        };
+        managed_by(MANAGER, meta)
+    };
+    let mut payroll = app("payroll", "u1", 1, "token");
+    payroll.spec.reference_grants = vec![ReferenceGrant {
+        namespace: "web".into(),
+    }];
+    payroll.status.get_or_insert_default().granted_namespaces = vec![GrantedNamespace {
+        namespace: "web".into(),
+        uid: "n1".into(),
+    }];
+    let now: Timestamp = "2099-01-01T00:30:00Z".parse().expect("a time");
+    let mut index = Index::default();
+    index.app_applied(&payroll);
+    let renamed = of(2, "renamed");
+    index.reference_applied(&renamed);
+    index.namespace_read(&reference_ref(&renamed), "r1", "n1".into());
+    index.secret_applied(copy("former"));
+    let step = |index: &Index, now| {
+        let view = index.reference_view(&renamed).expect("known");
+        let mut memory = ReferenceMemory::default();
+        memory.uid = "r1".into();
+        match reference_step(&view, &mut memory, now) {
+            ReferenceStep::Delete { name, .. } => format!("delete {name}"),
+            ReferenceStep::Copy { name, .. } => format!("copy {name}"),
+            ReferenceStep::Settle { wake_at, .. } => format!("wait until {wake_at:?}"),
+            _ => "read".to_owned(),
+        }
+    };
+    let end: Timestamp = "2099-01-01T02:00:00Z".parse().expect("a time");
+    let waiting = format!("wait until {:?}", Some(end));
+    assert_eq!(step(&index, now), waiting, "the app's Secret is not there");
+    assert_eq!(step(&index, end), "delete former", "it serves nobody");
+    index.secret_applied(source.clone());
+    assert_eq!(step(&index, now), "copy renamed");
+    index.secret_applied(copy("renamed"));
+    assert_eq!(step(&index, now), "delete former");
+    // The grant is withdrawn: it goes at once.
+    index.secret_absent("web", "renamed");
+    payroll.spec.reference_grants.clear();
+    index.app_applied(&payroll);
+    assert_eq!(step(&index, now), "delete former");
 }
 
 #[test]

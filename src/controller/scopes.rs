@@ -1,0 +1,139 @@
+//! What is known of each namespace that is served.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::watch;
+
+/// A namespace, or all of them.
+pub type Scope = Option<String>;
+
+/// How far the lists of a scope have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Listing,
+    /// The role for it is missing.
+    Refused,
+    /// Its apps are known, and with them which Secrets matter.
+    AppsListed,
+    /// Its Secrets are known, too.
+    Known,
+}
+
+/// See the module. None of them waits for another one.
+pub struct Scopes(watch::Sender<BTreeMap<Scope, Progress>>);
+
+impl Scopes {
+    /// These, with nothing listed yet.
+    pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Self {
+        let scopes = scopes.into_iter().map(|scope| (scope, Progress::Listing));
+        Self(watch::Sender::new(scopes.collect()))
+    }
+
+    /// The apps of a scope were listed.
+    pub fn apps_listed(&self, scope: &Scope) {
+        self.advance(scope, |progress| match progress {
+            Progress::Listing | Progress::Refused => Progress::AppsListed,
+            Progress::AppsListed | Progress::Known => progress,
+        });
+    }
+
+    /// The Secrets of a scope were listed; returns whether they were not known before.
+    pub fn secrets_listed(&self, scope: &Scope) -> bool {
+        self.advance(scope, |_| Progress::Known)
+    }
+
+    /// A list was refused. What is known already stays so.
+    pub fn refused(&self, scope: &Scope) {
+        self.advance(scope, |progress| match progress {
+            Progress::Listing | Progress::Refused | Progress::AppsListed => Progress::Refused,
+            Progress::Known => Progress::Known,
+        });
+    }
+
+    fn advance(&self, scope: &Scope, next: impl FnOnce(Progress) -> Progress) -> bool {
+        self.0.send_if_modified(|scopes| {
+            let Some(progress) = scopes.get_mut(scope) else {
+                return false;
+            };
+            let former = std::mem::replace(progress, next(*progress));
+            former != *progress
+        })
+    }
+
+    /// Whether what is in a namespace is known: before, every target would seem to be missing. Nothing
+    /// is to be known of one that is not served.
+    pub fn is_known(&self, namespace: &str) -> bool {
+        let scopes = self.0.borrow();
+        let progress = scopes
+            .get(&Some(namespace.to_owned()))
+            .or_else(|| scopes.get(&None));
+        progress.is_none_or(|progress| *progress == Progress::Known)
+    }
+
+    /// Waits until the apps of a scope are known.
+    pub async fn until_apps_listed(&self, scope: &Scope) {
+        let is_listed = |scopes: &BTreeMap<Scope, Progress>| {
+            let progress = scopes.get(scope).copied();
+            matches!(progress, Some(Progress::AppsListed | Progress::Known))
+        };
+        // The sender lives as long as `self`.
+        let _ = self.0.subscribe().wait_for(is_listed).await;
+    }
+
+    /// Waits until all that may be listed is known, and something is.
+    pub async fn until_ready(&self) {
+        let is_ready = |scopes: &BTreeMap<Scope, Progress>| {
+            let is = |wanted: Progress| move |progress: &Progress| *progress == wanted;
+            let mut all = scopes.values();
+            scopes.values().any(is(Progress::Known))
+                && all.all(|it| is(Progress::Known)(it) || is(Progress::Refused)(it))
+        };
+        let _ = self.0.subscribe().wait_for(is_ready).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn scopes(namespaces: [&str; 2]) -> (Scopes, [Scope; 2]) {
+        let scopes = namespaces.map(|namespace| Some(namespace.to_owned()));
+        (Scopes::new(scopes.clone()), scopes)
+    }
+
+    fn is_ready(scopes: &Scopes) -> bool {
+        scopes.until_ready().now_or_never().is_some()
+    }
+
+    #[test]
+    fn a_namespace_that_cannot_be_listed_holds_back_no_other() {
+        let (scopes, [a, b]) = scopes(["a", "b"]);
+        scopes.refused(&b);
+        assert!(!is_ready(&scopes), "nothing is served");
+        scopes.apps_listed(&a);
+        assert!(scopes.until_apps_listed(&a).now_or_never().is_some());
+        assert!(scopes.until_apps_listed(&b).now_or_never().is_none());
+        assert!(!scopes.is_known("a"));
+        assert!(scopes.secrets_listed(&a));
+        assert!(!scopes.secrets_listed(&a), "once");
+        assert!(scopes.is_known("a") && !scopes.is_known("b"));
+        assert!(is_ready(&scopes));
+        scopes.apps_listed(&b);
+        assert!(!is_ready(&scopes), "its Secrets are to come");
+        scopes.secrets_listed(&b);
+        scopes.refused(&b);
+        assert!(scopes.is_known("b") && is_ready(&scopes));
+    }
+
+    #[test]
+    fn all_namespaces_are_one_scope_and_one_that_is_not_served_is_empty() {
+        let all = Scopes::new([None]);
+        assert!(!all.is_known("a"));
+        all.secrets_listed(&None);
+        assert!(all.is_known("a"));
+        let (some, _) = scopes(["a", "b"]);
+        assert!(some.is_known("c"));
+    }
+}

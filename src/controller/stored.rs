@@ -1,0 +1,117 @@
+//! The objects to reconcile, each once the store has it.
+
+use futures::stream::{self, Stream, StreamExt};
+use kube::runtime::watcher::{Event, Result};
+
+use super::stub::Stub;
+
+/// The objects of `events`, which the store has applied already: one of a list when the list is
+/// complete, because only then the store takes it over, and nobody reconciles what it does not have.
+pub fn stored<K: Stub>(
+    events: impl Stream<Item = Result<Event<K>>>,
+) -> impl Stream<Item = Result<K>> {
+    let mut listed = Vec::new();
+    events.flat_map(move |event| {
+        let objects = match event {
+            Ok(Event::Apply(object)) => vec![Ok(object)],
+            Ok(Event::Delete(_)) => Vec::new(),
+            // A list that broke off begins anew.
+            Ok(Event::Init) => {
+                listed.clear();
+                Vec::new()
+            }
+            Ok(Event::InitApply(mut object)) => {
+                // Which one it is suffices.
+                object.strip();
+                listed.push(object);
+                Vec::new()
+            }
+            Ok(Event::InitDone) => std::mem::take(&mut listed).into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        };
+        stream::iter(objects)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use futures::FutureExt;
+    use futures::channel::mpsc::unbounded;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use kube::ResourceExt;
+    use kube::runtime::reflector::store::Writer;
+    use kube::runtime::{PredicateConfig, WatchStreamExt, predicates};
+
+    use super::*;
+    use crate::api::DingTalkApp;
+    use crate::controller::index::app_ref;
+
+    fn app(name: &str) -> DingTalkApp {
+        DingTalkApp::stub(ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some("hr".to_owned()),
+            uid: Some(name.to_owned()),
+            generation: Some(1),
+            ..ObjectMeta::default()
+        })
+    }
+
+    /// What comes of each event in turn. Whatever is to be reconciled, the store has.
+    fn reconciled(events: Vec<Event<DingTalkApp>>) -> Vec<Vec<String>> {
+        let writer = Writer::new(());
+        let store = writer.as_reader();
+        let (sender, receiver) = unbounded();
+        let objects = stored(receiver.map(Ok).reflect(writer))
+            .predicate_filter(predicates::generation, PredicateConfig::default())
+            .filter_map(|object| ready(object.ok()));
+        let mut objects = std::pin::pin!(objects);
+        let each = events.into_iter().map(|event| {
+            sender.unbounded_send(event).expect("sent");
+            let mut names = Vec::new();
+            while let Some(Some(object)) = objects.next().now_or_never() {
+                assert!(
+                    store.get(&app_ref(&object)).is_some(),
+                    "{}",
+                    object.name_any()
+                );
+                names.push(object.name_any());
+            }
+            names
+        });
+        each.collect()
+    }
+
+    #[test]
+    fn what_a_list_brings_is_reconciled_when_the_store_has_it() {
+        let events = vec![
+            Event::Init,
+            Event::InitApply(app("old")),
+            Event::InitDone,
+            Event::Init,
+            Event::InitApply(app("old")),
+            Event::InitApply(app("new")),
+            Event::InitDone,
+            Event::Apply(app("newest")),
+        ];
+        let [none, old, new, newest] = [&[][..], &["old"], &["new"], &["newest"]];
+        assert_eq!(
+            reconciled(events),
+            [none, none, old, none, none, none, new, newest]
+        );
+    }
+
+    #[test]
+    fn what_a_list_brought_that_broke_off_is_reconciled_after_the_next_one() {
+        let events = vec![
+            Event::Init,
+            Event::InitApply(app("gone")),
+            Event::Init,
+            Event::InitApply(app("there")),
+            Event::InitDone,
+        ];
+        let none = &[][..];
+        assert_eq!(reconciled(events), [none, none, none, none, &["there"]]);
+    }
+}

@@ -1,0 +1,33 @@
+//! Which status a report starts from.
+
+use super::*;
+use crate::api::DingTalkAppStatus;
+
+/// A reconcile that began before the watch told of our own write would take the status before it for
+/// the present one, and tell of the same change twice.
+#[test]
+fn a_state_older_than_what_was_written_and_seen_is_not_reported_on() {
+    let seen = |version: &str, secret: &str| {
+        let mut app = app(1);
+        app.metadata.resource_version = Some(version.to_owned());
+        app.status = Some(DingTalkAppStatus {
+            secret: Some(secret.to_owned()),
+            ..DingTalkAppStatus::default()
+        });
+        app
+    };
+    let shown = |memory: &Memory, app: &DingTalkApp| {
+        let (status, _) = memory.previous_status(app)?;
+        status.secret
+    };
+    let (former, ours) = (seen("9", "former"), seen("10", "ours"));
+    let mut memory = Memory::new(&former, at(0));
+    let status = ours.status.clone().expect("a status");
+    memory.status_written(status, Some("10".to_owned()), at(0));
+    assert_eq!(shown(&memory, &former).as_deref(), Some("ours"));
+    memory.status_seen(&ours);
+    assert_eq!(shown(&memory, &former), None);
+    assert_eq!(shown(&memory, &ours).as_deref(), Some("ours"));
+    let another = seen("11", "another");
+    assert_eq!(shown(&memory, &another).as_deref(), Some("another"));
+}
