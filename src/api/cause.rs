@@ -5,26 +5,17 @@ use strum::{EnumIter, EnumString, IntoStaticStr};
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumIter, EnumString, IntoStaticStr,
 )]
+#[expect(missing_docs, reason = "`Cause::meaning` says what each means")]
 pub enum Cause {
-    /// The corp has had no token yet.
     FirstToken,
-    /// The token's time for renewal has come, or the token has expired.
     RenewalDue,
-    /// The attempt before failed, and its backoff is over.
     RetryDue,
-    /// The credentials are others than those that the token was fetched with.
     CredentialsChanged,
-    /// Somebody set the annotation `renew-requested-at`.
     RenewalRequested,
-    /// The spec asks for something else: another site, another Secret, another template.
     SpecChanged,
-    /// The target Secret, or the token in it, is gone.
     TargetMissing,
-    /// Another writer changed the target Secret.
     TargetChanged,
-    /// Another app with the same credentials has a newer token, which is shared.
     TokenShared,
-    /// The Secret that a `DingTalkTokenReference` copies has changed.
     SourceChanged,
 }
 
