@@ -4,9 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::decoded::Unsupported;
 use crate::api::{
-    AppReference, CredentialsSecretRef, DingTalkApp, DingTalkAppSpec, DingTalkAppStatus,
-    DingTalkTokenReference, DingTalkTokenReferenceSpec, DingTalkTokenReferenceStatus,
-    ReferenceTarget, Target,
+    AppReference, CredentialsSecretRef, DingTalkApp, DingTalkAppSpec, DingTalkTokenReference,
+    DingTalkTokenReferenceSpec, ReferenceTarget, Target,
 };
 
 /// An object that a stub can stand in for.
@@ -61,14 +60,9 @@ impl Stub for DingTalkApp {
     }
 
     fn of_unsupported(unsupported: Unsupported) -> Self {
-        let status = DingTalkAppStatus {
-            conditions: unsupported.conditions,
-            ..DingTalkAppStatus::default()
-        };
-        Self {
-            status: Some(status),
-            ..Self::stub(unsupported.metadata)
-        }
+        let mut stub = Self::stub(unsupported.metadata);
+        stub.status.get_or_insert_default().conditions = unsupported.conditions;
+        stub
     }
 }
 
@@ -102,13 +96,8 @@ impl Stub for DingTalkTokenReference {
     }
 
     fn of_unsupported(unsupported: Unsupported) -> Self {
-        let status = DingTalkTokenReferenceStatus {
-            conditions: unsupported.conditions,
-            ..DingTalkTokenReferenceStatus::default()
-        };
-        Self {
-            status: Some(status),
-            ..Self::stub(unsupported.metadata)
-        }
+        let mut stub = Self::stub(unsupported.metadata);
+        stub.status.get_or_insert_default().conditions = unsupported.conditions;
+        stub
     }
 }
