@@ -4,6 +4,7 @@ mod alarm;
 mod cluster;
 mod credentials;
 mod decoded;
+mod events;
 mod fetcher;
 mod index;
 mod reconcile;
@@ -11,10 +12,12 @@ mod references;
 mod refresh;
 mod refusal;
 mod restart;
+mod retry;
 mod scopes;
 mod sharing;
 mod stored;
 mod stub;
+mod target;
 mod watch;
 mod workers;
 
@@ -87,10 +90,10 @@ struct Context {
     memories: Mutex<HashMap<AppRef, Remembered>>,
     jobs: mpsc::UnboundedSender<Job>,
     reference_memories: Mutex<HashMap<ReferenceRef, RememberedReference>>,
-    triggers: HashMap<Scope, triggers::UnboundedSender<AppRef>>,
-    reference_triggers: HashMap<Scope, triggers::UnboundedSender<ReferenceRef>>,
-    restored: HashMap<Scope, triggers::UnboundedSender<DingTalkApp>>,
-    restored_references: HashMap<Scope, triggers::UnboundedSender<DingTalkTokenReference>>,
+    triggers: Senders<AppRef>,
+    reference_triggers: Senders<ReferenceRef>,
+    restored: Senders<DingTalkApp>,
+    restored_references: Senders<DingTalkTokenReference>,
     fetches: AtomicU64,
     scopes: Scopes,
     stop: CancellationToken,
@@ -197,14 +200,7 @@ impl Context {
     }
 
     fn wake(&self, app: &AppRef) {
-        let sender = self
-            .triggers
-            .get(&app.namespace)
-            .or_else(|| self.triggers.get(&None));
-        if let Some(sender) = sender {
-            // The controller is gone only when the process ends.
-            let _ = sender.unbounded_send(app.clone());
-        }
+        send(&self.triggers, &app.namespace, app.clone());
     }
 
     /// Takes note of a Secret that was read or written; gives the apps that it matters to.
@@ -231,14 +227,8 @@ impl Context {
 
     fn wake_references(&self, references: impl IntoIterator<Item = ReferenceRef>) {
         for reference in references {
-            let sender = self
-                .reference_triggers
-                .get(&reference.namespace)
-                .or_else(|| self.reference_triggers.get(&None));
-            if let Some(sender) = sender {
-                // The controller is gone only when the process ends.
-                let _ = sender.unbounded_send(reference);
-            }
+            let namespace = reference.namespace.clone();
+            send(&self.reference_triggers, &namespace, reference);
         }
     }
 
@@ -387,12 +377,18 @@ fn life_left(expires_at: Option<Timestamp>, now: Timestamp) -> Option<Duration> 
     Duration::try_from(left).ok().filter(|left| !left.is_zero())
 }
 
-type Channels<K> = (
-    HashMap<Scope, triggers::UnboundedSender<K>>,
-    Vec<triggers::UnboundedReceiver<K>>,
-);
+type Senders<T> = HashMap<Scope, triggers::UnboundedSender<T>>;
+type Channels<T> = (Senders<T>, Vec<triggers::UnboundedReceiver<T>>);
 
-fn trigger_channels<K>(scopes: &[Scope]) -> Channels<K> {
+/// Sends something of a namespace to the controller that serves it.
+fn send<T>(senders: &Senders<T>, namespace: &Scope, message: T) {
+    if let Some(sender) = senders.get(namespace).or_else(|| senders.get(&None)) {
+        // The controller is gone only when the process ends.
+        let _ = sender.unbounded_send(message);
+    }
+}
+
+fn trigger_channels<T>(scopes: &[Scope]) -> Channels<T> {
     scopes
         .iter()
         .map(|scope| {

@@ -1,36 +1,30 @@
 //! One app: look, decide, act, until there is nothing more to do for now.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
 
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::Resource;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::{self, ObjectRef};
 use tracing::{info, warn};
 
 use super::cluster::ClusterError;
 use super::index::{AppRef, app_ref};
+use super::retry::{RETRY, retry_later, retry_unless_gone, too_many_steps};
 use super::stub::Stub;
+use super::target::{found, log_write, shown};
 use super::{Context, Remembered};
-use crate::api::{Cause, DingTalkApp, DingTalkAppStatus, MANAGER, Reason};
-use crate::dingtalk::Redactor;
-use crate::operator::{SecretWrite, TokenTimes};
+use crate::api::{Cause, DingTalkApp, DingTalkAppStatus, Reason};
+use crate::operator::TokenTimes;
 use crate::plan::{
-    Data, Deletion, Notice, NoticeType, ObjectVersion, Settled, Step, TargetMeta, Templates, Write,
-    granted_namespaces, next_step, notices, refreshes_pods, status, write_status_at,
+    Deletion, Notice, ObjectVersion, Settled, Step, Templates, Write, granted_namespaces,
+    next_step, notices, refreshes_pods, status, write_status_at,
 };
 
 /// The kind, in logs and metrics.
 pub const KIND: &str = "DingTalkApp";
 /// More steps in a row than any way through the plan has: a backstop against going in circles.
 const STEPS_MAX: usize = 12;
-/// After a call to the API server that failed and that no condition tells of.
-const RETRY: SignedDuration = SignedDuration::from_secs(5);
 
 /// Brings one app as far as it can be brought now.
 pub async fn reconcile(
@@ -128,18 +122,10 @@ impl Reconciler<'_> {
                 Step::Settle(settled) => return self.settle(&settled, now).await,
             };
             if let Err(error) = done {
-                warn!(kind = KIND, namespace = self.namespace, name = self.key.name, retry_seconds = RETRY.as_secs(), %error, "reconcile failed; will retry");
-                return Some(now + RETRY);
+                return Some(retry_later(&self.key, "reconcile", &error, now));
             }
         }
-        warn!(
-            kind = KIND,
-            namespace = self.namespace,
-            name = self.key.name,
-            retry_seconds = RETRY.as_secs(),
-            "too many steps in a row; will retry"
-        );
-        Some(Timestamp::now() + RETRY)
+        Some(too_many_steps(&self.key))
     }
 
     /// (client) After the lead was lost: a token in hand is still written, once, in the state of the
@@ -155,7 +141,7 @@ impl Reconciler<'_> {
             let name = write.name.as_str();
             match written.await {
                 Ok(metadata) => {
-                    log_write(KIND, &self.key, &write, cause);
+                    log_write(&self.key, &write, cause);
                     info!(
                         kind = KIND,
                         namespace = self.namespace,
@@ -176,7 +162,7 @@ impl Reconciler<'_> {
                         name = self.key.name,
                         secret = name,
                         cause = cause.as_str(),
-                        error = self.shown(&error, &write),
+                        error = shown(&error, &write, &self.key, &self.app.spec.corp_ids),
                         "Lease lost; in-flight token left to the leader"
                     );
                 }
@@ -202,12 +188,7 @@ impl Reconciler<'_> {
                 .read_secret("read the target Secret", &self.namespace, name);
         match read.await {
             Ok(mut contents) => {
-                let target = TargetMeta::of(contents.metadata.clone());
-                let keys: Vec<String> = match &target.recorded {
-                    Some(recorded) => recorded.keys().collect(),
-                    None => Vec::new(),
-                };
-                let data = Data::found(keys, |key| contents.take(key));
+                let (target, data) = found(&mut contents);
                 self.seen(contents.metadata);
                 self.memory()
                     .target_read(name, &target, data.as_ref(), corp_ids);
@@ -253,22 +234,10 @@ impl Reconciler<'_> {
     async fn write(&self, write: &Write, repair: bool, cause: Cause) -> Result<(), ClusterError> {
         let generation = self.app.metadata.generation;
         let name = write.name.as_str();
-        let (now, started) = (Timestamp::now(), Instant::now());
-        let written = self
-            .context
-            .cluster
-            .write_secret(&self.namespace, write)
-            .await;
-        let outcome = written
-            .as_ref()
-            .map_or_else(ClusterError::written, |_| SecretWrite::Written);
-        let took = started.elapsed();
-        self.context
-            .metrics
-            .secret_write(KIND, cause, outcome, took);
-        match written {
+        let now = Timestamp::now();
+        let written = self.context.write_target(KIND, &self.key, write, cause);
+        match written.await {
             Ok(metadata) => {
-                log_write(KIND, &self.key, write, cause);
                 let version = ObjectVersion::of(&metadata);
                 self.seen(metadata);
                 let mut memory = self.memory();
@@ -292,7 +261,7 @@ impl Reconciler<'_> {
             }
             Err(error) => {
                 let problem = error.write_problem();
-                let message = self.shown(&error, write);
+                let message = shown(&error, write, &self.key, &self.app.spec.corp_ids);
                 warn!(
                     kind = KIND,
                     namespace = self.namespace,
@@ -316,22 +285,9 @@ impl Reconciler<'_> {
 
     /// (client) Looks at the Secret under a name, which is not as it was thought to be.
     async fn look_at_target(&self, name: &str) -> Result<(), ClusterError> {
-        match self
-            .context
-            .cluster
-            .read_secret_metadata(&self.namespace, name)
-            .await
-        {
-            Ok(metadata) => {
-                self.seen(metadata);
-                Ok(())
-            }
-            Err(error) if error.is_not_found() => {
-                self.absent(name);
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
+        let users = self.context.look_at_secret(&self.namespace, name).await?;
+        self.wake_others(users);
+        Ok(())
     }
 
     /// Takes note of a Secret that was read or written. The watch's event of the same state will say
@@ -350,16 +306,6 @@ impl Reconciler<'_> {
     fn wake_others(&self, users: Vec<AppRef>) {
         self.context
             .wake_all(users.into_iter().filter(|user| *user != self.key));
-    }
-
-    /// An error of the API server as it may be shown: a webhook could repeat what it was sent.
-    fn shown(&self, error: &ClusterError, write: &Write) -> String {
-        let sent = write.data.values().flatten().map(|value| value.as_str());
-        let public = [write.name.as_str(), self.namespace.as_str(), &self.key.name];
-        let corp_ids = self.app.spec.corp_ids.iter().map(String::as_str);
-        Redactor::new(sent, public.into_iter().chain(corp_ids))
-            .clean(&error.to_string())
-            .unwrap_or_else(|| "the API server refused the write".to_owned())
     }
 
     /// (client) Reports; gives the time to look again.
@@ -384,10 +330,7 @@ impl Reconciler<'_> {
                 return Some(wake_at.map_or(due, |at| at.min(due)));
             }
             if let Err(error) = self.write_status(&previous, current, now).await {
-                if !error.is_not_found() {
-                    warn!(kind = KIND, namespace = self.namespace, name = self.key.name, retry_seconds = RETRY.as_secs(), %error, "status write failed; will retry");
-                }
-                return without_status(&error, wake_at, now);
+                return retry_unless_gone(&self.key, "status write", &error, wake_at, now);
             }
         }
         {
@@ -478,116 +421,10 @@ impl Reconciler<'_> {
 
     /// (client) Publishes an event of the app.
     pub async fn publish(&self, notice: &Notice) {
-        let event = event(self.app, &self.context.instance, notice);
-        if let Err(error) = self.context.cluster.publish(&self.namespace, &event).await {
-            warn!(kind = KIND, namespace = self.namespace, name = self.key.name, reason = notice.reason.as_str(), %error, "event lost");
-        }
+        self.context.publish(self.app, notice).await;
     }
 
     pub fn memory(&self) -> std::sync::MutexGuard<'_, crate::plan::Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// When to look again after a status could not be written. What was due stays so: an app that seems to
-/// be gone may have been created anew since.
-fn without_status(
-    error: &ClusterError,
-    wake_at: Option<Timestamp>,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let retry = Some(now + RETRY).filter(|_| !error.is_not_found());
-    wake_at.into_iter().chain(retry).min()
-}
-
-/// Logs a write of a target Secret of the object `key`, and why it was made.
-pub fn log_write<K: reflector::Lookup>(
-    kind: &'static str,
-    key: &ObjectRef<K>,
-    write: &Write,
-    cause: Cause,
-) {
-    let tokens = &write.recorded.tokens;
-    let expires_at = tokens.iter().map(|token| token.lifetime.expires_at).min();
-    info!(
-        kind,
-        namespace = key.namespace,
-        name = key.name,
-        secret = write.name,
-        cause = cause.as_str(),
-        tokens = tokens.len(),
-        expires_at = expires_at.map(tracing::field::display),
-        "Secret written"
-    );
-}
-
-/// An event about `object`, reported by the process `instance`.
-pub fn event<K>(object: &K, instance: &str, notice: &Notice) -> Event
-where
-    K: Resource<DynamicType = ()>,
-{
-    let now = Timestamp::now();
-    // A name has at most 253 characters; the time in it makes it unique.
-    let mut name = object.name_any();
-    name.truncate(220);
-    Event {
-        metadata: ObjectMeta {
-            name: Some(format!(
-                "{}.{:x}",
-                name.trim_end_matches(['.', '-']),
-                now.as_nanosecond()
-            )),
-            namespace: object.namespace(),
-            ..ObjectMeta::default()
-        },
-        event_time: Some(MicroTime(now)),
-        type_: Some(
-            match notice.type_ {
-                NoticeType::Normal => "Normal",
-                NoticeType::Warning => "Warning",
-            }
-            .to_owned(),
-        ),
-        reason: Some(notice.reason.as_str().to_owned()),
-        action: Some(notice.action.to_owned()),
-        note: Some(notice.note.clone()),
-        regarding: Some(object.object_ref(&())),
-        related: notice.secret.as_ref().map(|secret| ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Secret".to_owned()),
-            namespace: object.meta().namespace.clone(),
-            name: Some(secret.clone()),
-            ..ObjectReference::default()
-        }),
-        reporting_controller: Some(MANAGER.to_owned()),
-        reporting_instance: Some(instance.to_owned()),
-        ..Event::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_that_cannot_be_written_cancels_no_renewal() {
-        let refused = |code, reason| ClusterError::Call {
-            operation: "write the status",
-            source: kube::Error::Api(Box::new(
-                kube::core::Status::failure("no", reason).with_code(code),
-            )),
-        };
-        let now = Timestamp::UNIX_EPOCH;
-        let (soon, retry) = (now + SignedDuration::from_secs(1), now + RETRY);
-        let late = Some(retry + RETRY);
-        for (error, due, at) in [
-            (refused(409, "Conflict"), Some(soon), Some(soon)),
-            (refused(409, "Conflict"), late, Some(retry)),
-            (refused(500, "InternalError"), None, Some(retry)),
-            (refused(404, "NotFound"), late, late),
-            (refused(404, "NotFound"), None, None),
-        ] {
-            assert_eq!(without_status(&error, due, now), at, "{error} {due:?}");
-        }
     }
 }

@@ -1,9 +1,8 @@
 //! Copies of tokens in other namespaces: look, decide, act.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use tracing::{info, warn};
@@ -11,23 +10,20 @@ use tracing::{info, warn};
 use super::Context;
 use super::cluster::ClusterError;
 use super::index::{ReferenceRef, reference_ref};
-use super::reconcile::{event, log_write};
 use super::refusal::{refuse_reference, restore_reference};
+use super::retry::{retry_unless_gone, too_many_steps};
 use super::stub::Stub;
+use super::target::{found, shown};
 use crate::api::{DingTalkTokenReference, Reason};
-use crate::dingtalk::Redactor;
-use crate::operator::SecretWrite;
 use crate::plan::{
-    Data, ObjectVersion, Recorded, ReferenceMemory, ReferenceStep, TargetMeta, copy_cause,
-    copy_write, reference_notice, reference_status, reference_step,
+    Data, ObjectVersion, ReferenceMemory, ReferenceStep, TargetMeta, copy_cause, copy_write,
+    reference_notice, reference_status, reference_step,
 };
 
 /// The kind, in logs and metrics.
 pub const KIND: &str = "DingTalkTokenReference";
 /// More steps in a row than any way has, apart from one for each copy.
 const STEPS_MAX: usize = 12;
-/// After a call to the API server that failed and that no condition tells of.
-const RETRY: SignedDuration = SignedDuration::from_secs(5);
 
 /// Brings one reference as far as it can be brought now.
 pub async fn reconcile(
@@ -125,22 +121,17 @@ impl Copier<'_> {
                 } => {
                     return match self.settle(&told, expires_at, now).await {
                         Ok(()) => wake_at,
-                        Err(error) => self.later(&error, now),
+                        Err(error) => {
+                            retry_unless_gone(&self.key, "status write", &error, wake_at, now)
+                        }
                     };
                 }
             };
             if let Err(error) = done {
-                return self.later(&error, now);
+                return retry_unless_gone(&self.key, "reconcile", &error, None, now);
             }
         }
-        warn!(
-            kind = KIND,
-            namespace = self.namespace,
-            name = self.key.name,
-            retry_seconds = RETRY.as_secs(),
-            "too many steps in a row; will retry"
-        );
-        Some(Timestamp::now() + RETRY)
+        Some(too_many_steps(&self.key))
     }
 
     fn copies(&self) -> usize {
@@ -148,14 +139,6 @@ impl Copier<'_> {
         let view = index.reference_view(self.reference);
         let copies = view.map(|view| view.copies.map_or(0, |copies| copies.len()));
         copies.unwrap_or_default()
-    }
-
-    fn later(&self, error: &ClusterError, now: Timestamp) -> Option<Timestamp> {
-        if error.is_not_found() || error.is_conflict() {
-            return None;
-        }
-        warn!(kind = KIND, namespace = self.namespace, name = self.key.name, retry_seconds = RETRY.as_secs(), %error, "reconcile failed; will retry");
-        Some(now + RETRY)
     }
 
     /// (client) Reads which namespace of its name this is. It stays the same as long as the reference.
@@ -193,9 +176,7 @@ impl Copier<'_> {
             }
             Err(error) => return Err(error),
         };
-        let source = TargetMeta::of(contents.metadata.clone());
-        let keys = source.recorded.iter().flat_map(Recorded::keys);
-        let data = Data::found(keys.collect::<Vec<_>>(), |key| contents.take(key));
+        let (source, data) = found(&mut contents);
         let users = self.context.secret_seen(contents.metadata);
         self.context.wake_all(users);
         let recorded = source.recorded.as_ref();
@@ -207,7 +188,6 @@ impl Copier<'_> {
 
     /// (client) Reads the app's Secret and writes the copy.
     async fn copy(&self, name: &str, source_name: &str) -> Result<(), ClusterError> {
-        let cluster = &self.context.cluster;
         let Some((source, data)) = self.read_source(source_name).await? else {
             return Ok(());
         };
@@ -243,18 +223,9 @@ impl Copier<'_> {
             (write, repair, cause)
         };
         let now = Timestamp::now();
-        let started = Instant::now();
-        let written = cluster.write_secret(&self.namespace, &write).await;
-        let outcome = written
-            .as_ref()
-            .map_or_else(ClusterError::written, |_| SecretWrite::Written);
-        let took = started.elapsed();
-        self.context
-            .metrics
-            .secret_write(KIND, cause, outcome, took);
-        match written {
+        let written = self.context.write_target(KIND, &self.key, &write, cause);
+        match written.await {
             Ok(metadata) => {
-                log_write(KIND, &self.key, &write, cause);
                 let version = ObjectVersion::of(&metadata);
                 let users = self.context.secret_seen(metadata);
                 self.context.wake_all(users);
@@ -274,10 +245,7 @@ impl Copier<'_> {
             }
             Err(error) => {
                 let problem = error.write_problem();
-                let sent = write.data.values().flatten().map(|value| value.as_str());
-                let message = Redactor::new(sent, [name, &self.namespace, &self.key.name])
-                    .clean(&error.to_string())
-                    .unwrap_or_else(|| "the API server refused the write".to_owned());
+                let message = shown(&error, &write, &self.key, &[]);
                 warn!(
                     kind = KIND,
                     namespace = self.namespace,
@@ -322,12 +290,7 @@ impl Copier<'_> {
 
     /// (client) Looks at a Secret that is not as it was thought to be.
     async fn look_at_copy(&self, name: &str) -> Result<(), ClusterError> {
-        let cluster = &self.context.cluster;
-        let users = match cluster.read_secret_metadata(&self.namespace, name).await {
-            Ok(metadata) => self.context.secret_seen(metadata),
-            Err(error) if error.is_not_found() => self.context.secret_gone(&self.namespace, name),
-            Err(error) => return Err(error),
-        };
+        let users = self.context.look_at_secret(&self.namespace, name).await?;
         self.context.wake_all(users);
         Ok(())
     }
@@ -367,10 +330,7 @@ impl Copier<'_> {
         let version = written.await?;
         self.memory().status = Some((current.clone(), version));
         if let Some(notice) = reference_notice(&previous, &current) {
-            let event = event(self.reference, &self.context.instance, &notice);
-            if let Err(error) = self.context.cluster.publish(&self.namespace, &event).await {
-                warn!(kind = KIND, namespace = self.namespace, name = self.key.name, reason = notice.reason.as_str(), %error, "event lost");
-            }
+            self.context.publish(self.reference, &notice).await;
         }
         Ok(())
     }

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tracing::{debug, warn};
 
 use super::cluster::ClusterError;
 use super::reconcile::{KIND, Reconciler};
+use super::retry::retry_later;
 use crate::api::Reason;
 use crate::plan::{Refresh, refreshes_pods};
-
-/// After a call to the API server that failed.
-const RETRY: SignedDuration = SignedDuration::from_secs(5);
 
 impl Reconciler<'_> {
     /// (client) Tells the pods if they are to be told; gives the time to look again.
@@ -40,8 +38,7 @@ impl Reconciler<'_> {
             match told {
                 Ok(stuck) => (None, unrefreshed.told(&secrets, stuck, now)),
                 Err(error) if !error.is_forbidden() => {
-                    warn!(kind = KIND, namespace = self.namespace, name = self.key.name, retry_seconds = RETRY.as_secs(), %error, "pod annotation failed; will retry");
-                    return Some(now + RETRY);
+                    return Some(retry_later(&self.key, "pod annotation", &error, now));
                 }
                 Err(error) => {
                     warn!(kind = KIND, namespace = self.namespace, name = self.key.name, %error, "pod annotation not allowed");

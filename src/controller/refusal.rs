@@ -3,25 +3,21 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
 use serde::Serialize;
-use tracing::{info, warn};
+use tracing::info;
 
-use super::Context;
 use super::cluster::ClusterError;
 use super::index::{AppRef, ReferenceRef, app_ref, reference_ref};
-use super::reconcile::KIND;
-use super::references::KIND as REFERENCE_KIND;
+use super::retry::{retry_later, retry_unless_gone};
 use super::watch::lighten;
+use super::{Context, Senders, send};
 use crate::api::{DingTalkApp, DingTalkTokenReference, DingTalkTokenReferenceStatus};
 use crate::plan::{
     Refusal, forget_forbidden, refused_previous, refused_reference_status, refused_status, wanted,
 };
-
-/// After a call to the API server that failed.
-const RETRY: SignedDuration = SignedDuration::from_secs(5);
 
 /// (client) Says in the status of an app why it is not served; gives the time to try again.
 pub async fn refuse(
@@ -88,36 +84,75 @@ where
         return None;
     }
     info!(kind = %K::kind(&()), namespace = key.namespace, name = key.name, ?refusal, "not served");
-    match context.cluster.write_status(object, previous, status).await {
-        Err(error) if !error.is_not_found() && !error.is_conflict() => {
-            warn!(kind = %K::kind(&()), namespace = key.namespace, name = key.name, retry_seconds = RETRY.as_secs(), %error, "status write failed; will retry");
-            Some(Timestamp::now() + RETRY)
-        }
-        _ => None,
-    }
+    let written = context.cluster.write_status(object, previous, status);
+    let error = written.await.err()?;
+    retry_unless_gone(key, "status write", &error, None, Timestamp::now())
 }
 
-/// (client) Reads a reference that is served again, and its copies; gives the time to try again.
+/// (client) Reads an app that is served again, and what it needs; gives the time to try again.
+pub async fn restore(context: &Arc<Context>, stub: &DingTalkApp) -> Option<Timestamp> {
+    let key = app_ref(stub);
+    let read = read(context, &key).await;
+    hand_over(&context.restored, &key, "reading an app", read)
+}
+
+/// (client) The same for a reference, with its copies.
 pub async fn restore_reference(
     context: &Arc<Context>,
     stub: &DingTalkTokenReference,
 ) -> Option<Timestamp> {
     let key = reference_ref(stub);
-    match read_reference(context, &key).await {
-        Ok(None) => None,
-        Ok(Some(reference)) => {
-            let sender = context.restored_references.get(&key.namespace);
-            if let Some(sender) = sender.or_else(|| context.restored_references.get(&None)) {
-                // The controller is gone only when the process ends.
-                let _ = sender.unbounded_send(reference);
-            }
+    let read = read_reference(context, &key).await;
+    let restored = &context.restored_references;
+    hand_over(restored, &key, "reading a reference", read)
+}
+
+/// Hands an object that was read, if it is still there, to its controller; gives the time to try
+/// again.
+fn hand_over<K>(
+    restored: &Senders<K>,
+    key: &ObjectRef<K>,
+    what: &str,
+    read: Result<Option<K>, ClusterError>,
+) -> Option<Timestamp>
+where
+    K: Resource<DynamicType = ()>,
+{
+    match read {
+        Ok(object) => {
+            let object = object?;
+            send(restored, &key.namespace, object);
             None
         }
         Err(error) => {
-            warn!(kind = REFERENCE_KIND, namespace = key.namespace, name = key.name, retry_seconds = RETRY.as_secs(), %error, "reading a reference that is served again failed; will retry");
-            Some(Timestamp::now() + RETRY)
+            let what = format!("{what} that is served again");
+            Some(retry_later(key, &what, &error, Timestamp::now()))
         }
     }
+}
+
+/// An app, with its Secrets seen: they were not followed while it was not served, and what is not
+/// known to be there would be fetched anew.
+async fn read(context: &Arc<Context>, key: &AppRef) -> Result<Option<DingTalkApp>, ClusterError> {
+    let namespace = key.namespace.as_deref().unwrap_or_default();
+    let read = context
+        .cluster
+        .read_object("read the app", namespace, &key.name);
+    let read: Option<DingTalkApp> = read.await?;
+    let Some(mut app) = read else {
+        return Ok(None);
+    };
+    lighten(&mut app);
+    // From here on, the index keeps what is seen of its Secrets.
+    let others = context.index().app_applied(&app);
+    context.wake_all(others);
+    let credentials = app.spec.credentials_secret_ref.name.clone();
+    let targets = wanted(&app).into_iter().map(|target| target.name);
+    for name in std::iter::once(credentials).chain(targets) {
+        let users = context.look_at_secret(namespace, &name).await?;
+        context.wake_all(users.into_iter().filter(|user| user != key));
+    }
+    Ok(Some(app))
 }
 
 /// A reference, with its copies seen: they were not followed while it was not served.
@@ -149,60 +184,8 @@ async fn read_reference(
         names
     };
     for name in names {
-        let users = match context.cluster.read_secret_metadata(namespace, &name).await {
-            Ok(metadata) => context.secret_seen(metadata),
-            Err(error) if error.is_not_found() => context.secret_gone(namespace, &name),
-            Err(error) => return Err(error),
-        };
+        let users = context.look_at_secret(namespace, &name).await?;
         context.wake_all(users);
     }
     Ok(Some(reference))
-}
-
-/// (client) Reads an app that is served again, and what it needs; gives the time to try again.
-pub async fn restore(context: &Arc<Context>, stub: &DingTalkApp) -> Option<Timestamp> {
-    let key = app_ref(stub);
-    match read(context, &key).await {
-        Ok(None) => None,
-        Ok(Some(app)) => {
-            let sender = context.restored.get(&key.namespace);
-            if let Some(sender) = sender.or_else(|| context.restored.get(&None)) {
-                // The controller is gone only when the process ends.
-                let _ = sender.unbounded_send(app);
-            }
-            None
-        }
-        Err(error) => {
-            warn!(kind = KIND, namespace = key.namespace, name = key.name, retry_seconds = RETRY.as_secs(), %error, "reading an app that is served again failed; will retry");
-            Some(Timestamp::now() + RETRY)
-        }
-    }
-}
-
-/// An app, with its Secrets seen: they were not followed while it was not served, and what is not
-/// known to be there would be fetched anew.
-async fn read(context: &Arc<Context>, key: &AppRef) -> Result<Option<DingTalkApp>, ClusterError> {
-    let namespace = key.namespace.as_deref().unwrap_or_default();
-    let read = context
-        .cluster
-        .read_object("read the app", namespace, &key.name);
-    let read: Option<DingTalkApp> = read.await?;
-    let Some(mut app) = read else {
-        return Ok(None);
-    };
-    lighten(&mut app);
-    // From here on, the index keeps what is seen of its Secrets.
-    let others = context.index().app_applied(&app);
-    context.wake_all(others);
-    let credentials = app.spec.credentials_secret_ref.name.clone();
-    let targets = wanted(&app).into_iter().map(|target| target.name);
-    for name in std::iter::once(credentials).chain(targets) {
-        let users = match context.cluster.read_secret_metadata(namespace, &name).await {
-            Ok(metadata) => context.secret_seen(metadata),
-            Err(error) if error.is_not_found() => context.secret_gone(namespace, &name),
-            Err(error) => return Err(error),
-        };
-        context.wake_all(users.into_iter().filter(|user| user != key));
-    }
-    Ok(Some(app))
 }

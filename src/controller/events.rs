@@ -1,0 +1,70 @@
+//! Publishes events.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::{Resource, ResourceExt};
+use tracing::warn;
+
+use super::Context;
+use crate::api::MANAGER;
+use crate::plan::{Notice, NoticeType};
+
+impl Context {
+    /// (client) Publishes an event about `object`.
+    pub async fn publish<K>(&self, object: &K, notice: &Notice)
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let event = event(object, &self.instance, notice);
+        let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+        if let Err(error) = self.cluster.publish(namespace, &event).await {
+            warn!(kind = &*K::kind(&()), namespace, name = object.name_any(), reason = notice.reason.as_str(), %error, "event lost");
+        }
+    }
+}
+
+/// An event about `object`, reported by the process `instance`.
+fn event<K>(object: &K, instance: &str, notice: &Notice) -> Event
+where
+    K: Resource<DynamicType = ()>,
+{
+    let now = Timestamp::now();
+    // A name has at most 253 characters; the time in it makes it unique.
+    let mut name = object.name_any();
+    name.truncate(220);
+    Event {
+        metadata: ObjectMeta {
+            name: Some(format!(
+                "{}.{:x}",
+                name.trim_end_matches(['.', '-']),
+                now.as_nanosecond()
+            )),
+            namespace: object.namespace(),
+            ..ObjectMeta::default()
+        },
+        event_time: Some(MicroTime(now)),
+        type_: Some(
+            match notice.type_ {
+                NoticeType::Normal => "Normal",
+                NoticeType::Warning => "Warning",
+            }
+            .to_owned(),
+        ),
+        reason: Some(notice.reason.as_str().to_owned()),
+        action: Some(notice.action.to_owned()),
+        note: Some(notice.note.clone()),
+        regarding: Some(object.object_ref(&())),
+        related: notice.secret.as_ref().map(|secret| ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Secret".to_owned()),
+            namespace: object.meta().namespace.clone(),
+            name: Some(secret.clone()),
+            ..ObjectReference::default()
+        }),
+        reporting_controller: Some(MANAGER.to_owned()),
+        reporting_instance: Some(instance.to_owned()),
+        ..Event::default()
+    }
+}
