@@ -3,16 +3,17 @@
 //! Contents of Secrets pass through here alone. They are parsed by hand, since the client library
 //! logs a body that it cannot parse.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod error;
+mod programs;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::{ByteString, List};
 use kube::api::{
     DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions,
 };
@@ -21,18 +22,13 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use thiserror::Error;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::decoded::Decoded;
-use crate::api::{
-    ANNOTATION_RESTARTED_AT, ANNOTATION_TOKEN_WRITTEN_AT, MANAGER, RolloutRestartTarget,
-    WorkloadKind,
-};
-use crate::dingtalk::visible;
-use crate::operator::SecretWrite;
-use crate::plan::{ObjectVersion, Readers, Write, WriteProblem};
+use crate::api::MANAGER;
+use crate::plan::{ObjectVersion, Write};
+pub use error::ClusterError;
 
 /// The client library retries for minutes by itself; an app must not wait for that.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,125 +37,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const READS_MAX: usize = 4;
 /// How much may be on its way into Secrets at once, in KiB of their values. Small writes do not wait.
 const WRITES_KIB: u32 = 4096;
-/// Pods of one page at most; heavy ones come in smaller pages.
-const PODS_PAGE: u32 = 500;
 /// Asks for the metadata of an object alone: what was just written need not come back.
 const METADATA_ONLY: &str =
     "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
-
-/// What went wrong in a call to the API server.
-#[derive(Debug, Error)]
-pub enum ClusterError {
-    /// No answer within the time-out.
-    #[error("{operation}: no answer from the API server within {} s", CALL_TIMEOUT.as_secs())]
-    TimedOut {
-        /// What was tried.
-        operation: &'static str,
-    },
-    /// The API server refused, or could not be reached.
-    #[error("{operation}: {}", said(source))]
-    Call {
-        /// What was tried.
-        operation: &'static str,
-        /// Why it failed.
-        source: kube::Error,
-    },
-    /// The request could not be built, or the answer is no object.
-    #[error("{operation}: the request or its answer is malformed")]
-    Malformed {
-        /// What was tried.
-        operation: &'static str,
-    },
-}
-
-/// The API server's own words, without the library's repetitions.
-fn said(error: &kube::Error) -> String {
-    match error {
-        // A webhook's words are among them.
-        kube::Error::Api(status) => visible(&status.message),
-        other => other.to_string(),
-    }
-}
-
-impl ClusterError {
-    fn status(&self) -> Option<&kube::core::Status> {
-        match self {
-            Self::Call {
-                source: kube::Error::Api(status),
-                ..
-            } => Some(status),
-            _ => None,
-        }
-    }
-
-    /// There is no such object.
-    pub fn is_not_found(&self) -> bool {
-        self.status().is_some_and(kube::core::Status::is_not_found)
-    }
-
-    /// The object is not in the expected state, or exists already.
-    pub fn is_conflict(&self) -> bool {
-        self.status().is_some_and(|status| {
-            kube::core::Status::is_conflict(status) || kube::core::Status::is_already_exists(status)
-        })
-    }
-
-    /// It is not allowed.
-    pub fn is_forbidden(&self) -> bool {
-        self.status().is_some_and(kube::core::Status::is_forbidden)
-    }
-
-    /// The object's data was made immutable.
-    pub fn is_immutable(&self) -> bool {
-        self.status().is_some_and(|status| {
-            status.is_invalid()
-                && status
-                    .message
-                    .contains("field is immutable when `immutable`")
-        })
-    }
-
-    /// The object is larger than the API server or its store takes.
-    fn is_too_large(&self) -> bool {
-        self.status().is_some_and(|status| {
-            status.code == 413
-                || status.message.contains("request is too large")
-                || status.message.contains("Too long: must have at most")
-                || status.message.contains("Too long: may not be more than")
-        })
-    }
-
-    /// What stands in the way of a write.
-    pub fn write_problem(&self) -> WriteProblem {
-        if self.is_namespace_terminating() {
-            WriteProblem::NamespaceTerminating
-        } else if self.is_too_large() {
-            WriteProblem::TooLarge
-        } else {
-            WriteProblem::Refused
-        }
-    }
-
-    /// What came of a write of a Secret, for the metrics.
-    pub fn written(&self) -> SecretWrite {
-        match self.is_conflict() || self.is_not_found() || self.is_immutable() {
-            true => SecretWrite::Conflict,
-            false => SecretWrite::Refused(self.write_problem().reason()),
-        }
-    }
-
-    /// The namespace is on its way out.
-    fn is_namespace_terminating(&self) -> bool {
-        self.status()
-            .and_then(|status| status.details.as_ref())
-            .is_some_and(|details| {
-                details
-                    .causes
-                    .iter()
-                    .any(|cause| cause.reason == "NamespaceTerminating")
-            })
-    }
-}
 
 /// A Secret that was read.
 pub struct SecretContents {
@@ -337,11 +217,7 @@ impl Cluster {
         };
         body["metadata"]["uid"] = json!(version.uid);
         body["metadata"]["resourceVersion"] = json!(version.resource_version);
-        let parameters = PatchParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let request = secrets(namespace).patch(name, &parameters, &Patch::Merge(body));
+        let request = secrets(namespace).patch(name, &patching(), &Patch::Merge(body));
         self.metadata("change the target Secret", request).await
     }
 
@@ -362,79 +238,6 @@ impl Cluster {
         };
         let request = secrets(namespace).delete(name, &parameters);
         self.call(operation, request, false).await.map(drop)
-    }
-
-    /// Makes a workload roll out anew, as `kubectl rollout restart` does.
-    pub async fn restart(
-        &self,
-        namespace: &str,
-        workload: &RolloutRestartTarget,
-        at: Timestamp,
-    ) -> Result<(), ClusterError> {
-        let path = match workload.kind {
-            WorkloadKind::Deployment => Deployment::url_path(&(), Some(namespace)),
-            WorkloadKind::StatefulSet => StatefulSet::url_path(&(), Some(namespace)),
-            WorkloadKind::DaemonSet => DaemonSet::url_path(&(), Some(namespace)),
-        };
-        let annotations = json!({ ANNOTATION_RESTARTED_AT: at.to_string() });
-        let body = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
-        let parameters = PatchParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let request = Request::new(path).patch(&workload.name, &parameters, &Patch::Merge(body));
-        self.metadata("restart the workload", request)
-            .await
-            .map(drop)
-    }
-
-    /// Finds the readers of these Secrets among the pods of a namespace, page by page: no more than
-    /// a page of pods is in memory. (A list from what the API server has in memory, `match_any`, has
-    /// no pages.)
-    pub async fn readers(
-        &self,
-        namespace: &str,
-        secrets: &BTreeSet<String>,
-    ) -> Result<Readers, ClusterError> {
-        let operation = "list the pods";
-        let mut parameters = ListParams::default().limit(PODS_PAGE);
-        let mut readers = Readers::default();
-        loop {
-            let request = Request::new(Pod::url_path(&(), Some(namespace))).list(&parameters);
-            let text = self.call(operation, request, false).await?;
-            let page = serde_json::from_str::<List<Pod>>(&text)
-                .map_err(|_| ClusterError::Malformed { operation })?;
-            readers.look_at(&page.items, secrets);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => parameters = parameters.continue_token(&token),
-                None => return Ok(readers),
-            }
-        }
-    }
-
-    /// Annotates a pod, through its status, which cannot change what it runs.
-    pub async fn touch_pod(
-        &self,
-        namespace: &str,
-        name: &str,
-        uid: &str,
-        at: Timestamp,
-    ) -> Result<(), ClusterError> {
-        let annotations = json!({ ANNOTATION_TOKEN_WRITTEN_AT: at.to_string() });
-        let body = json!({"metadata": {"uid": uid, "annotations": annotations}});
-        let parameters = PatchParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let request = Request::new(Pod::url_path(&(), Some(namespace))).patch_subresource(
-            "status",
-            name,
-            &parameters,
-            &Patch::Merge(body),
-        );
-        self.metadata("tell a pod of a new token", request)
-            .await
-            .map(drop)
     }
 
     /// Writes an object's status over `previous`; gives the object's new resourceVersion.
@@ -460,16 +263,12 @@ impl Cluster {
         }
         // The uid makes it a conflict where the object was recreated under the same name.
         let body = json!({"metadata": {"uid": object.meta().uid}, "status": patch});
-        let parameters = PatchParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
         let namespace = object.meta().namespace.as_deref();
         let name = object.meta().name.as_deref().unwrap_or_default();
         let request = Request::new(K::url_path(&(), namespace)).patch_subresource(
             "status",
             name,
-            &parameters,
+            &patching(),
             &Patch::Merge(body),
         );
         self.metadata(operation, request)
@@ -520,6 +319,13 @@ impl Cluster {
 fn share_of_writes(size: usize) -> u32 {
     let size = u32::try_from(size / 1024).unwrap_or(u32::MAX);
     size.saturating_add(1).min(WRITES_KIB)
+}
+
+fn patching() -> PatchParams {
+    PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
 }
 
 fn secrets(namespace: &str) -> Request {

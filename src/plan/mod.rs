@@ -13,6 +13,7 @@ mod managed;
 mod marks;
 mod memory;
 mod metadata;
+mod owner;
 mod ownership;
 mod place;
 mod problem;

@@ -7,9 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Resource;
 
 use super::data::Data;
-use super::desired::{Owner, Write, is_in_order, owner_reference};
+use super::desired::Write;
 use super::events::{Notice, NoticeType, notice};
 use super::metadata::{forbidden_key, forbidden_message};
+use super::owner::{Owner, is_in_order, owner_reference};
 use super::problem::{shown, write_problem};
 use super::recorded::Recorded;
 use super::token::whole_seconds;

@@ -1,0 +1,88 @@
+//! The calls about the programs that use a target: their workloads and pods.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use k8s_openapi::List;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Resource;
+use kube::api::{ListParams, Patch};
+use kube::core::Request;
+use serde_json::json;
+
+use super::{Cluster, ClusterError, patching};
+use crate::api::{
+    ANNOTATION_RESTARTED_AT, ANNOTATION_TOKEN_WRITTEN_AT, RolloutRestartTarget, WorkloadKind,
+};
+use crate::plan::Readers;
+
+/// Pods of one page at most; heavy ones come in smaller pages.
+const PODS_PAGE: u32 = 500;
+
+impl Cluster {
+    /// Makes a workload roll out anew, as `kubectl rollout restart` does.
+    pub async fn restart(
+        &self,
+        namespace: &str,
+        workload: &RolloutRestartTarget,
+        at: Timestamp,
+    ) -> Result<(), ClusterError> {
+        let path = match workload.kind {
+            WorkloadKind::Deployment => Deployment::url_path(&(), Some(namespace)),
+            WorkloadKind::StatefulSet => StatefulSet::url_path(&(), Some(namespace)),
+            WorkloadKind::DaemonSet => DaemonSet::url_path(&(), Some(namespace)),
+        };
+        let annotations = json!({ ANNOTATION_RESTARTED_AT: at.to_string() });
+        let body = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
+        let request = Request::new(path).patch(&workload.name, &patching(), &Patch::Merge(body));
+        self.metadata("restart the workload", request)
+            .await
+            .map(drop)
+    }
+
+    /// Finds the readers of these Secrets among the pods of a namespace, page by page: no more than
+    /// a page of pods is in memory. (A list from what the API server has in memory, `match_any`, has
+    /// no pages.)
+    pub async fn readers(
+        &self,
+        namespace: &str,
+        secrets: &BTreeSet<String>,
+    ) -> Result<Readers, ClusterError> {
+        let operation = "list the pods";
+        let mut parameters = ListParams::default().limit(PODS_PAGE);
+        let mut readers = Readers::default();
+        loop {
+            let request = Request::new(Pod::url_path(&(), Some(namespace))).list(&parameters);
+            let text = self.call(operation, request, false).await?;
+            let page = serde_json::from_str::<List<Pod>>(&text)
+                .map_err(|_| ClusterError::Malformed { operation })?;
+            readers.look_at(&page.items, secrets);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters = parameters.continue_token(&token),
+                None => return Ok(readers),
+            }
+        }
+    }
+
+    /// Annotates a pod, through its status, which cannot change what it runs.
+    pub async fn touch_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        at: Timestamp,
+    ) -> Result<(), ClusterError> {
+        let annotations = json!({ ANNOTATION_TOKEN_WRITTEN_AT: at.to_string() });
+        let body = json!({"metadata": {"uid": uid, "annotations": annotations}});
+        let request = Request::new(Pod::url_path(&(), Some(namespace))).patch_subresource(
+            "status",
+            name,
+            &patching(),
+            &Patch::Merge(body),
+        );
+        self.metadata("tell a pod of a new token", request)
+            .await
+            .map(drop)
+    }
+}
