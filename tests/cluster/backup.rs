@@ -104,13 +104,8 @@ async fn a_restored_backup_fetches_nothing_that_is_valid() {
     app(&sandbox, "combined", &corp_ids[1..3], combined).await;
     let per_corp = json!({"layout": "PerCorp"});
     app(&sandbox, "per-corp", &corp_ids[3..], per_corp).await;
-    let reference = json!({
-        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
-        "kind": "DingTalkTokenReference", "metadata": {"name": "copy"},
-        "spec": {"appRef": {"namespace": sandbox.namespace, "name": "single"}},
-    });
     sandbox
-        .apply::<DingTalkTokenReference>("copy", reference)
+        .reference("copy", &sandbox.namespace, "single")
         .await;
     until_copied(&sandbox).await;
     // No time, so that only what is recorded with the token can tell that it was done.

@@ -114,16 +114,7 @@ async fn without_being_asked_the_metrics_name_no_corp() {
 #[tokio::test]
 async fn an_app_without_a_token_and_a_reference_have_conditions_that_go_with_them() {
     let sandbox = Sandbox::new("metrics-conditions").await;
-    let spec = json!({"corpIds": ["ding1"], "site": "nowhere"});
-    sandbox.app_with("never", spec).await;
-    let reference = json!({
-        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
-        "metadata": {"name": "copy"},
-        "spec": {"appRef": {"namespace": sandbox.namespace, "name": "absent"}},
-    });
-    sandbox
-        .apply::<DingTalkTokenReference>("copy", reference)
-        .await;
+    sandbox.never_ready().await;
     let references = sandbox.api::<DingTalkTokenReference>();
     let namespace = &sandbox.namespace;
     let of = |metric: &str, name: &str, rest: &str| {

@@ -9,7 +9,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use dingtalk_stub::{Behaviour, Script};
-use dingtalk_token_operator::api::DingTalkTokenReference;
 use local_control_plane::bound;
 use serde_json::{Value, json};
 
@@ -185,20 +184,6 @@ fn queries() -> Vec<(String, String)> {
     queries
 }
 
-/// An app that never has a token, and a reference that nobody grants.
-async fn never_ready(sandbox: &Sandbox) {
-    let spec = json!({"corpIds": ["ding1"], "site": "nowhere"});
-    sandbox.app_with("never", spec).await;
-    let reference = json!({
-        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
-        "metadata": {"name": "copy"},
-        "spec": {"appRef": {"namespace": sandbox.namespace, "name": "absent"}},
-    });
-    sandbox
-        .apply::<DingTalkTokenReference>("copy", reference)
-        .await;
-}
-
 #[tokio::test]
 async fn a_fault_fires_its_alert_and_every_query_of_the_dashboard_has_data() {
     let mut sandbox = Sandbox::without_operator("monitoring", shared_plane().await).await;
@@ -228,7 +213,7 @@ async fn a_fault_fires_its_alert_and_every_query_of_the_dashboard_has_data() {
             code: "unauthorized.client".to_owned(),
         },
     });
-    never_ready(&sandbox).await;
+    sandbox.never_ready().await;
     let alert = "DingTalkTokenExpired";
     let fired = sandbox
         // Until it expires, and the two minutes of the rule.

@@ -169,26 +169,12 @@ async fn try_it(sandbox: &mut Sandbox, right: &Right) {
             sandbox.reader("reader", mounts).await;
         }
         "dingtalktokenreferences" | "dingtalktokenreferences/status" => {
-            let reference = json!({
-                "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
-                "kind": "DingTalkTokenReference", "metadata": {"name": "copy"},
-                "spec": {"appRef": {"namespace": "elsewhere", "name": "none"}},
-            });
-            sandbox
-                .apply::<DingTalkTokenReference>("copy", reference)
-                .await;
+            sandbox.reference("copy", "elsewhere", "none").await;
         }
         "namespaces" => {
             let namespace = &sandbox.namespace;
             spec["referenceGrants"] = json!([{"namespace": namespace}]);
-            let reference = json!({
-                "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
-                "kind": "DingTalkTokenReference", "metadata": {"name": "copy"},
-                "spec": {"appRef": {"namespace": namespace, "name": "payroll"}},
-            });
-            sandbox
-                .apply::<DingTalkTokenReference>("copy", reference)
-                .await;
+            sandbox.reference("copy", namespace, "payroll").await;
         }
         _ => {}
     }

@@ -101,12 +101,7 @@ async fn no_secret_or_token_is_told_whatever_the_endpoint_does() {
         });
         sandbox.app_with(corp_id, spec).await;
     }
-    let copy = json!({
-        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
-        "kind": "DingTalkTokenReference", "metadata": {"name": "copy"},
-        "spec": {"appRef": {"namespace": sandbox.namespace, "name": "ding0"}},
-    });
-    sandbox.apply::<DingTalkTokenReference>("copy", copy).await;
+    sandbox.reference("copy", &sandbox.namespace, "ding0").await;
     for corp_id in &corps {
         sandbox.until_ready(corp_id).await;
     }

@@ -26,12 +26,7 @@ async fn two_namespaces_with(name: &str, flags: &[&str]) -> (Sandbox, Sandbox) {
 }
 
 async fn refer(a: &Sandbox, b: &Sandbox, name: &str) {
-    let object = json!({
-        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
-        "kind": "DingTalkTokenReference", "metadata": {"name": name},
-        "spec": {"appRef": {"namespace": a.namespace, "name": "payroll"}},
-    });
-    b.apply::<DingTalkTokenReference>(name, object).await;
+    b.reference(name, &a.namespace, "payroll").await;
 }
 
 async fn grant(a: &Sandbox, namespaces: &[&str]) {

@@ -8,7 +8,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use dingtalk_stub::Stub;
-use dingtalk_token_operator::api::{ANNOTATION_STATE, DingTalkApp, definitions};
+use dingtalk_token_operator::api::{
+    ANNOTATION_STATE, DingTalkApp, DingTalkTokenReference, definitions,
+};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event;
@@ -460,6 +462,23 @@ impl Sandbox {
             app["spec"][field] = value.clone();
         }
         self.apply::<DingTalkApp>(name, app).await;
+    }
+
+    /// A reference to an app.
+    pub async fn reference(&self, name: &str, namespace: &str, app: &str) {
+        let reference = json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
+            "kind": "DingTalkTokenReference", "metadata": {"name": name},
+            "spec": {"appRef": {"namespace": namespace, "name": app}},
+        });
+        self.apply::<DingTalkTokenReference>(name, reference).await;
+    }
+
+    /// An app `never` that has no token, and a reference `copy` to an app that does not exist.
+    pub async fn never_ready(&self) {
+        let spec = json!({"corpIds": ["ding1"], "site": "nowhere"});
+        self.app_with("never", spec).await;
+        self.reference("copy", &self.namespace, "absent").await;
     }
 
     /// An app with its credentials, ready.
