@@ -26,6 +26,7 @@ use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::decoded::Decoded;
+use super::metadata::Metadata;
 use crate::api::MANAGER;
 use crate::plan::{ObjectVersion, Write};
 pub use error::ClusterError;
@@ -62,14 +63,14 @@ impl SecretContents {
 
 #[derive(Deserialize)]
 struct WireSecret {
-    metadata: ObjectMeta,
+    metadata: Metadata,
     #[serde(default)]
     data: Option<BTreeMap<String, ByteString>>,
 }
 
 #[derive(Deserialize)]
 struct WireMetadata {
-    metadata: ObjectMeta,
+    metadata: Metadata,
 }
 
 /// See the module.
@@ -105,7 +106,7 @@ impl Cluster {
         let secret: WireSecret =
             serde_json::from_str(&text).map_err(|_| ClusterError::Malformed { operation })?;
         Ok(SecretContents {
-            metadata: secret.metadata,
+            metadata: secret.metadata.0,
             data: secret
                 .data
                 .unwrap_or_default()
@@ -292,7 +293,7 @@ impl Cluster {
     ) -> Result<ObjectMeta, ClusterError> {
         let text = self.call(operation, request, true).await?;
         serde_json::from_str::<WireMetadata>(&text)
-            .map(|object| object.metadata)
+            .map(|object| object.metadata.0)
             .map_err(|_| ClusterError::Malformed { operation })
     }
 

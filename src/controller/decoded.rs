@@ -6,9 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::Resource;
 use kube::runtime::watcher::Event;
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error};
-use serde_json::Value;
+use serde::de::{DeserializeOwned, Deserializer};
+use serde_json::{Map, Value};
 
+use super::metadata::Metadata;
 use crate::dingtalk::Redactor;
 
 /// An object, or what can be said of one that this version cannot decode, such as one with a value
@@ -34,21 +35,28 @@ pub struct Unsupported {
 
 #[derive(Deserialize)]
 struct Envelope {
-    metadata: ObjectMeta,
+    metadata: Metadata,
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
-impl<'de, K: DeserializeOwned> Deserialize<'de> for Decoded<K> {
+impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Decoded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        let error = match serde_path_to_error::deserialize(&value) {
-            Ok(object) => return Ok(Self::Object(object)),
+        let envelope = Envelope::deserialize(deserializer)?;
+        let Metadata(metadata) = envelope.metadata;
+        let mut value = Value::Object(envelope.others);
+        value["metadata"] = Value::Object(Map::new());
+        let error = match serde_path_to_error::deserialize::<_, K>(&value) {
+            Ok(mut object) => {
+                *object.meta_mut() = metadata;
+                return Ok(Self::Object(object));
+            }
             Err(error) => error,
         };
-        let envelope = Envelope::deserialize(&value).map_err(D::Error::custom)?;
         let conditions = value.pointer("/status/conditions");
         let conditions = conditions.and_then(|conditions| Vec::deserialize(conditions).ok());
         Ok(Self::Unsupported(Box::new(Unsupported {
-            metadata: envelope.metadata,
+            metadata,
             conditions: conditions.unwrap_or_default(),
             error: described(&error),
         })))
@@ -74,6 +82,13 @@ impl<K> Decoded<K> {
     }
 }
 
+impl<K: Resource> Decoded<K> {
+    /// The metadata alone.
+    pub fn into_metadata(mut self) -> ObjectMeta {
+        std::mem::take(self.meta_mut())
+    }
+}
+
 impl<K: Resource> Resource for Decoded<K> {
     type DynamicType = K::DynamicType;
     type Scope = K::Scope;
@@ -92,6 +107,10 @@ impl<K: Resource> Resource for Decoded<K> {
 
     fn plural(dynamic: &Self::DynamicType) -> Cow<'_, str> {
         K::plural(dynamic)
+    }
+
+    fn metadata_api() -> bool {
+        K::metadata_api()
     }
 
     fn meta(&self) -> &ObjectMeta {
@@ -124,7 +143,8 @@ pub fn map_object<A, B>(event: Event<A>, map: impl FnOnce(A) -> B) -> Event<B> {
 mod tests {
     use super::*;
     use crate::api::{DingTalkApp, DingTalkTokenReference};
-    use kube::core::ObjectList;
+    use k8s_openapi::api::core::v1::Secret;
+    use kube::core::{ObjectList, PartialObjectMeta};
     use serde_json::json;
 
     fn app(name: &str, layout: &str) -> Value {
@@ -164,6 +184,46 @@ mod tests {
         assert_eq!(odd.metadata.uid.as_deref(), Some("u1"));
         assert_eq!(odd.conditions[0].reason, "TokensValid");
         assert_eq!(good.spec.site, "global");
+    }
+
+    #[test]
+    fn managed_fields_that_cannot_be_decoded_are_left_out() {
+        let deep = format!("{}{{}}{}", r#"{"f:x":"#.repeat(200), "}".repeat(200));
+        let odd = [
+            r#""time": "9999-12-31T23:59:59Z""#.to_owned(),
+            r#""time": "10000-01-01T11:59:59Z""#.to_owned(),
+            r#""time": "-0001-12-31T12:00:00Z""#.to_owned(),
+            format!(r#""fieldsV1": {deep}"#),
+        ];
+        for odd in odd {
+            let managed = format!(r#"[{{"manager": "a"}}, {{"manager": "b", {odd}}}]"#);
+            let mut item = app("payroll", "Single");
+            item["status"] = json!({});
+            item["metadata"]["managedFields"] = "?".into();
+            let item = item.to_string().replace(r#""?""#, &managed);
+            let head = r#""kind": "List", "apiVersion": "v1", "metadata": {}"#;
+            let list = format!(r#"{{{head}, "items": [{item}]}}"#);
+            let apps: ObjectList<Decoded<DingTalkApp>> =
+                serde_json::from_str(&list).expect("a list");
+            let Decoded::Object(app) = &apps.items[0] else {
+                panic!("{odd}: {apps:?}");
+            };
+            assert_eq!(app.metadata.uid.as_deref(), Some("u1"));
+            // Not the other entry alone: what is somebody else's would seem to be nobody's.
+            assert_eq!(app.metadata.managed_fields, None);
+            let secrets: ObjectList<Decoded<PartialObjectMeta<Secret>>> =
+                serde_json::from_str(&list).expect("a list");
+            assert_eq!(secrets.items[0].meta().managed_fields, None);
+            assert_eq!(secrets.items[0].meta().uid.as_deref(), Some("u1"));
+        }
+        let fine =
+            json!([{"manager": "a", "time": "2026-11-23T02:06:38Z", "fieldsV1": {"f:x": {}}}]);
+        let mut item = app("payroll", "Single");
+        item["metadata"]["managedFields"] = fine.clone();
+        let kept: Decoded<PartialObjectMeta<Secret>> =
+            serde_json::from_value(item).expect("metadata");
+        let kept = serde_json::to_value(&kept.meta().managed_fields).expect("JSON");
+        assert_eq!(kept, fine);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod decoded;
 mod events;
 mod fetcher;
 mod index;
+mod metadata;
 mod reconcile;
 mod references;
 mod refresh;

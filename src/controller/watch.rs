@@ -346,7 +346,7 @@ fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>)
 /// Follows the metadata of the Secrets of each scope, once its apps are known.
 pub async fn secrets(client: Client, scopes: Vec<Scope>, context: Arc<Context>) {
     let streams = scopes.into_iter().map(|scope| {
-        let api: Api<PartialObjectMeta<Secret>> = match &scope {
+        let api: Api<Decoded<PartialObjectMeta<Secret>>> = match &scope {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
@@ -372,9 +372,9 @@ pub async fn secrets(client: Client, scopes: Vec<Scope>, context: Arc<Context>) 
         };
         let users = match event {
             Ok(Event::Apply(secret) | Event::InitApply(secret)) => {
-                index.secret_applied(secret.metadata)
+                index.secret_applied(secret.into_metadata())
             }
-            Ok(Event::Delete(secret)) => index.secret_deleted(&secret.metadata),
+            Ok(Event::Delete(secret)) => index.secret_deleted(secret.meta()),
             Ok(Event::Init) => {
                 index.secrets_listing(scope.as_deref());
                 Vec::new()

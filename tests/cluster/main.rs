@@ -17,6 +17,7 @@ mod leader;
 mod life;
 mod load;
 mod logs;
+mod managed_fields;
 mod manifests;
 mod metrics;
 mod model;
