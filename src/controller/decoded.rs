@@ -25,7 +25,7 @@ pub enum Decoded<K> {
 /// See [`Decoded`].
 #[derive(Clone, Debug)]
 pub struct Unsupported {
-    /// Its metadata.
+    /// What is needed of its metadata.
     pub metadata: ObjectMeta,
     /// The conditions of its status, where those can be decoded.
     pub conditions: Vec<Condition>,
@@ -56,10 +56,24 @@ impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Decoded<K> {
         let conditions = value.pointer("/status/conditions");
         let conditions = conditions.and_then(|conditions| Vec::deserialize(conditions).ok());
         Ok(Self::Unsupported(Box::new(Unsupported {
-            metadata,
+            metadata: bare(metadata),
             conditions: conditions.unwrap_or_default(),
             error: described(&error),
         })))
+    }
+}
+
+/// What is needed of the metadata of an object that is not handled: a tenant can make the rest large.
+fn bare(metadata: ObjectMeta) -> ObjectMeta {
+    ObjectMeta {
+        name: metadata.name,
+        namespace: metadata.namespace,
+        uid: metadata.uid,
+        resource_version: metadata.resource_version,
+        generation: metadata.generation,
+        creation_timestamp: metadata.creation_timestamp,
+        deletion_timestamp: metadata.deletion_timestamp,
+        ..ObjectMeta::default()
     }
 }
 
@@ -184,6 +198,25 @@ mod tests {
         assert_eq!(odd.metadata.uid.as_deref(), Some("u1"));
         assert_eq!(odd.conditions[0].reason, "TokensValid");
         assert_eq!(good.spec.site, "global");
+    }
+
+    #[test]
+    fn of_one_that_cannot_be_decoded_nothing_heavy_is_kept() {
+        let heavy = "x".repeat(100_000);
+        let mut odd = app("odd", "Round");
+        odd["metadata"] = json!({
+            "name": "odd", "namespace": "hr", "uid": "u1", "resourceVersion": "7", "generation": 3,
+            "creationTimestamp": "2026-11-23T02:06:38Z", "labels": {"a": heavy},
+            "annotations": {"a": heavy}, "finalizers": [heavy], "managedFields": [{"manager": heavy}],
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": heavy, "uid": "x"}],
+        });
+        let decoded: Decoded<DingTalkApp> = serde_json::from_value(odd).expect("decoded");
+        let kept = serde_json::to_value(decoded.meta()).expect("JSON");
+        let expected = json!({
+            "name": "odd", "namespace": "hr", "uid": "u1", "resourceVersion": "7", "generation": 3,
+            "creationTimestamp": "2026-11-23T02:06:38Z",
+        });
+        assert_eq!(kept, expected);
     }
 
     #[test]
