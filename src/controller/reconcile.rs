@@ -32,49 +32,48 @@ pub async fn reconcile(
     context: Arc<Context>,
 ) -> Result<Action, std::convert::Infallible> {
     let key = app_ref(&app);
-    // It is woken once it is known.
-    if !context
-        .scopes
-        .is_known(&app.namespace().unwrap_or_default())
-    {
-        return Ok(Action::await_change());
-    }
-    let refusal = context.index().refusal(&key);
-    if let Some(refusal) = refusal {
-        let wake_at = super::refusal::refuse(&context, &app, &refusal).await;
-        context.alarm.set(&key, wake_at);
-        return Ok(Action::await_change());
-    }
-    if app.is_stub() {
-        if context.leads() {
-            let wake_at = super::refusal::restore(&context, &app).await;
-            context.alarm.set(&key, wake_at);
-        }
-        return Ok(Action::await_change());
-    }
-    // A replica that led may have a token in hand; one that never did has nothing.
-    if !context.leads() && context.remembered(&key).is_none() {
-        return Ok(Action::await_change());
-    }
     let namespace = app.namespace().unwrap_or_default();
+    // It is woken once it is known.
+    if !context.scopes.is_known(&namespace) {
+        return Ok(Action::await_change());
+    }
     if !context.workers.begin(&namespace, &key) {
         // It is woken in its turn; the time is a backstop, in case the one before it is deleted.
         context.alarm.set(&key, Some(Timestamp::now() + RETRY));
         return Ok(Action::await_change());
     }
-    let reconciler = Reconciler {
-        key,
-        memory: context.remember(&app),
-        namespace,
-        app: &app,
-        context: &context,
-    };
-    let wake_at = reconciler.run().await;
-    context.alarm.set(&reconciler.key, wake_at);
-    if let Some(next) = context.workers.end(&reconciler.namespace) {
+    let wake_at = handle(&app, &key, &context).await;
+    context.alarm.set(&key, wake_at);
+    if let Some(next) = context.workers.end(&namespace) {
         context.wake(&next);
     }
     Ok(Action::await_change())
+}
+
+/// Gives the time to look again.
+async fn handle(app: &DingTalkApp, key: &AppRef, context: &Arc<Context>) -> Option<Timestamp> {
+    let refusal = context.index().refusal(key);
+    if let Some(refusal) = refusal {
+        return super::refusal::refuse(context, app, &refusal).await;
+    }
+    if app.is_stub() {
+        return match context.leads() {
+            true => super::refusal::restore(context, app).await,
+            false => None,
+        };
+    }
+    // A replica that led may have a token in hand; one that never did has nothing.
+    if !context.leads() && context.remembered(key).is_none() {
+        return None;
+    }
+    let reconciler = Reconciler {
+        key: key.clone(),
+        memory: context.remember(app),
+        namespace: app.namespace().unwrap_or_default(),
+        app,
+        context,
+    };
+    reconciler.run().await
 }
 
 pub struct Reconciler<'a> {

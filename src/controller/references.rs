@@ -40,26 +40,40 @@ pub async fn reconcile(
         return Ok(Action::await_change());
     }
     let key = reference_ref(&reference);
-    let refusal = context.index().reference_refusal(&key);
-    let wake_at = match refusal {
-        Some(refusal) => Some(refuse_reference(&context, &reference, &refusal).await),
-        None if reference.is_stub() => Some(restore_reference(&context, &reference).await),
-        None => None,
-    };
-    if let Some(wake_at) = wake_at {
-        context.reference_alarm.set(&key, wake_at);
+    if !context.reference_workers.begin(&namespace, &key) {
+        // As with apps.
+        context
+            .reference_alarm
+            .set(&key, Some(Timestamp::now() + RETRY));
         return Ok(Action::await_change());
     }
-    let copier = Copier {
-        memory: remember(&context, &key, &reference),
-        namespace,
-        reference: &reference,
-        context: &context,
-        key,
-    };
-    let wake_at = copier.run().await;
-    context.reference_alarm.set(&copier.key, wake_at);
+    let wake_at = handle(&reference, &key, &context).await;
+    context.reference_alarm.set(&key, wake_at);
+    context.wake_references(context.reference_workers.end(&namespace));
     Ok(Action::await_change())
+}
+
+/// Gives the time to look again.
+async fn handle(
+    reference: &DingTalkTokenReference,
+    key: &ReferenceRef,
+    context: &Arc<Context>,
+) -> Option<Timestamp> {
+    let refusal = context.index().reference_refusal(key);
+    if let Some(refusal) = refusal {
+        return refuse_reference(context, reference, &refusal).await;
+    }
+    if reference.is_stub() {
+        return restore_reference(context, reference).await;
+    }
+    let copier = Copier {
+        key: key.clone(),
+        memory: remember(context, key, reference),
+        namespace: reference.namespace().unwrap_or_default(),
+        reference,
+        context,
+    };
+    copier.run().await
 }
 
 /// The memory of a reference; a new one where it is new or was recreated.

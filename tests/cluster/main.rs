@@ -36,6 +36,7 @@ mod redaction;
 mod references;
 mod refresh;
 mod sharing;
+mod slow;
 mod spec;
 mod version_step;
 mod writes;
