@@ -147,7 +147,8 @@ pub fn need(inputs: &Inputs<'_>, assembled: Option<&mut Assembled>) -> Need {
     recorded.tokens = tokens.map(|known| known.record().clone()).collect();
     sort(&mut recorded.tokens);
     let was_changed_at = inputs.recorded.and_then(|old| old.value_changed_at);
-    recorded.value_changed_at = inputs.value_changed_at.max(was_changed_at);
+    // Not the later of both: a clock that was ahead would hide every change until then.
+    recorded.value_changed_at = inputs.value_changed_at.or(was_changed_at);
     let reference = match app.spec.target.deletion_policy {
         DeletionPolicy::Delete => Some(owner_reference(app)),
         DeletionPolicy::Retain => None,

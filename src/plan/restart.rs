@@ -38,6 +38,7 @@ pub fn restart_step(
         memory.restart_retry = None;
         return Restart::Nothing;
     }
+    memory.restarted_at = memory.restarted_at.map(|at| at.min(now));
     let newest = settled.corps.iter().filter_map(|corp| corp.in_secret);
     let newest = newest.map(|lifetime| lifetime.minted_at).max();
     let Some(restarted_for) = memory.restarted_for else {
@@ -45,10 +46,9 @@ pub fn restart_step(
         memory.restarted_for = settled.value_changed_at.or(newest);
         return Restart::Nothing;
     };
-    if settled
-        .value_changed_at
-        .is_none_or(|at| at <= restarted_for)
-    {
+    // A time to come is of a clock that was set back since: no change is later.
+    let is_news = |at: Timestamp| at > restarted_for || restarted_for > now && at != restarted_for;
+    if !settled.value_changed_at.is_some_and(is_news) {
         return Restart::Nothing;
     }
     let paced_at = memory.restarted_at.map(|at| Schedule::after(at, PACE).at);

@@ -350,38 +350,63 @@ fn the_old_secret_stays_while_the_new_one_cannot_be() {
     assert_eq!(world.tokens_in("other"), 2);
 }
 
-#[test]
-fn workloads_are_restarted_for_a_new_value_once_and_paced() {
+/// A world whose workloads are restarted, with its first token.
+fn restarting() -> World {
     let mut world = World::new("Combined", &corps(1));
     world.app.spec.rollout_restart_targets = vec![crate::api::RolloutRestartTarget {
         kind: crate::api::WorkloadKind::Deployment,
         name: "web".into(),
     }];
-    let step = |world: &mut World| {
-        let settled = world.settle();
-        let app = world.app.clone();
-        let step = restart_step(&app, &settled, &mut world.memory, world.now);
-        if step == Restart::Now {
-            world.memory.restarted_for = settled.value_changed_at;
-            world.memory.restarted_at = Some(world.now);
-        }
-        step
-    };
-    assert_eq!(step(&mut world), Restart::Nothing);
+    assert_eq!(restart(&mut world), Restart::Nothing);
     world.answer(60);
-    assert_eq!(step(&mut world), Restart::Nothing, "the first issue");
-    let renew = |world: &mut World| {
-        world.now += SignedDuration::from_secs(45);
-        world.settle();
-        world.answer(60);
-    };
-    renew(&mut world);
-    assert_eq!(step(&mut world), Restart::Now);
-    assert_eq!(step(&mut world), Restart::Nothing, "once");
+    assert_eq!(restart(&mut world), Restart::Nothing, "the first issue");
+    world
+}
+
+fn restart(world: &mut World) -> Restart {
+    let settled = world.settle();
+    let app = world.app.clone();
+    let step = restart_step(&app, &settled, &mut world.memory, world.now);
+    if step == Restart::Now {
+        world.memory.restarted_for = settled.value_changed_at;
+        world.memory.restarted_at = Some(world.now);
+    }
+    step
+}
+
+fn renew_after(world: &mut World, seconds: i64) {
+    world.now += SignedDuration::from_secs(seconds);
+    world.settle();
+    world.answer(60);
+}
+
+#[test]
+fn workloads_are_restarted_for_a_new_value_once_and_paced() {
+    let mut world = restarting();
+    renew_after(&mut world, 45);
+    assert_eq!(restart(&mut world), Restart::Now);
+    assert_eq!(restart(&mut world), Restart::Nothing, "once");
     let restarted_at = world.now;
-    renew(&mut world);
+    renew_after(&mut world, 45);
     let later = restarted_at + SignedDuration::from_secs(60);
-    assert_eq!(step(&mut world), Restart::Later(later));
+    assert_eq!(restart(&mut world), Restart::Later(later));
     world.now = later;
-    assert_eq!(step(&mut world), Restart::Now);
+    assert_eq!(restart(&mut world), Restart::Now);
+}
+
+/// Regression: until the time came that a clock had shown which was ahead, no workload was restarted.
+#[test]
+fn a_clock_that_is_set_back_puts_off_no_restart() {
+    let day = SignedDuration::from_hours(24);
+    let mut world = restarting();
+    renew_after(&mut world, day.as_secs());
+    assert_eq!(restart(&mut world), Restart::Now);
+    world.now -= day;
+    assert_eq!(restart(&mut world), Restart::Nothing, "nothing has changed");
+    let later = world.now + SignedDuration::from_secs(60);
+    renew_after(&mut world, 45);
+    assert_eq!(restart(&mut world), Restart::Later(later));
+    world.now = later;
+    assert_eq!(restart(&mut world), Restart::Now);
+    assert_eq!(restart(&mut world), Restart::Nothing, "once");
 }
