@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::recorded::Recorded;
 use super::{Held, TokenRecord};
 use crate::api::{KEY_ACCESS_TOKEN, KEY_CORP_ID, KEY_EXPIRES_AT, Layout};
-use crate::dingtalk::AccessToken;
+use crate::dingtalk::{AccessToken, LIFETIME_MAX};
 
 /// Which keys a Secret has for its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,8 +155,10 @@ impl Data {
         };
         if recorded.digest.is_none() {
             // Public metadata has the first expiry of all.
-            held.record.lifetime.expires_at = value(Field::ExpiresAt)?.parse().ok()?;
-            return Some(held);
+            let lifetime = &mut held.record.lifetime;
+            lifetime.expires_at = value(Field::ExpiresAt)?.parse().ok()?;
+            let is_plausible = lifetime.length().unsigned_abs() <= LIFETIME_MAX;
+            return is_plausible.then_some(held);
         }
         // A field that another release did not write is missing.
         let is_as_recorded =

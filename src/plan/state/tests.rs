@@ -1,8 +1,10 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, Time};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::*;
 use crate::api::{ANNOTATION_EXPIRES_AT, ANNOTATION_STATE, MANAGER};
+use crate::plan::data::Data;
 use crate::plan::managed::Managed;
 
 pub fn token(corp_id: &str, minted_at: i64, life: i64, version: &str) -> TokenRecord {
@@ -225,4 +227,25 @@ fn of_a_newer_version_public_metadata_tells_until_when_a_token_is_valid() {
     let read = Recorded::read(&many, &Managed::of(&entries)).expect("a record");
     assert_eq!(read.keys, ["*.access_token", "*.added", "x.json"]);
     assert_eq!(read.tokens.len(), 2);
+}
+
+#[test]
+fn of_a_newer_version_an_expiry_that_cannot_be_true_is_not_believed() {
+    let newer = with_state(|state| *state = json!({"version": 2}));
+    let entries = managed(MANAGER, &["access_token", "expires_at"]);
+    let read = Recorded::read(&newer, &Managed::of(&entries)).expect("a record");
+    for (expires_at, is_believed) in [
+        ("1970-01-01T02:00:00Z", true),
+        // It has expired since; the others of the Secret have not.
+        ("1970-01-01T00:00:00Z", true),
+        ("2099-01-01T00:00:00Z", false),
+    ] {
+        let value = |key: &str| match key {
+            "access_token" => Some(b"0123456789abcdef".to_vec()),
+            _ => Some(expires_at.as_bytes().to_vec()),
+        };
+        let data = Data::found(read.keys(), |key| value(key).map(Zeroizing::new));
+        let tokens = data.expect("data").tokens_recorded(&read);
+        assert_eq!(tokens.is_some(), is_believed, "{expires_at}");
+    }
 }
