@@ -13,10 +13,7 @@ use crate::plan::{Notice, NoticeType};
 
 impl Context {
     /// (client) Publishes an event about `object`.
-    pub async fn publish<K>(&self, object: &K, notice: &Notice)
-    where
-        K: Resource<DynamicType = ()>,
-    {
+    pub async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, notice: &Notice) {
         let event = event(object, &self.instance, notice);
         let namespace = object.meta().namespace.as_deref().unwrap_or_default();
         if let Err(error) = self.cluster.publish(namespace, &event).await {
@@ -26,10 +23,7 @@ impl Context {
 }
 
 /// An event about `object`, reported by the process `instance`.
-fn event<K>(object: &K, instance: &str, notice: &Notice) -> Event
-where
-    K: Resource<DynamicType = ()>,
-{
+fn event<K: Resource<DynamicType = ()>>(object: &K, instance: &str, notice: &Notice) -> Event {
     let now = Timestamp::now();
     // A name has at most 253 characters; the time in it makes it unique.
     let mut name = object.name_any();

@@ -11,7 +11,7 @@ use super::Context;
 use super::cluster::ClusterError;
 use super::index::{ReferenceRef, reference_ref};
 use super::refusal::{refuse_reference, restore_reference};
-use super::retry::{retry_unless_gone, too_many_steps};
+use super::retry::{RETRY, retry_unless_gone, too_many_steps};
 use super::stub::Stub;
 use super::target::{found, shown};
 use crate::api::{DingTalkTokenReference, Reason};

@@ -109,15 +109,12 @@ pub async fn restore_reference(
 
 /// Hands an object that was read, if it is still there, to its controller; gives the time to try
 /// again.
-fn hand_over<K>(
+fn hand_over<K: Resource<DynamicType = ()>>(
     restored: &Senders<K>,
     key: &ObjectRef<K>,
     what: &str,
     read: Result<Option<K>, ClusterError>,
-) -> Option<Timestamp>
-where
-    K: Resource<DynamicType = ()>,
-{
+) -> Option<Timestamp> {
     match read {
         Ok(object) => {
             let object = object?;

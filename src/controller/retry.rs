@@ -11,31 +11,25 @@ use super::cluster::ClusterError;
 pub const RETRY: SignedDuration = SignedDuration::from_secs(5);
 
 /// Logs what failed of the object `key`; gives the time to try again.
-pub fn retry_later<K>(
+pub fn retry_later<K: Resource<DynamicType = ()>>(
     key: &ObjectRef<K>,
     what: &str,
     error: &ClusterError,
     now: Timestamp,
-) -> Timestamp
-where
-    K: Resource<DynamicType = ()>,
-{
+) -> Timestamp {
     warn!(kind = &*K::kind(&()), namespace = key.namespace, name = key.name, retry_seconds = RETRY.as_secs(), %error, "{what} failed; will retry");
     now + RETRY
 }
 
 /// The same, unless the object is gone; gives the time to look again. What was `due` stays so: an object
 /// that is gone may have been created anew since.
-pub fn retry_unless_gone<K>(
+pub fn retry_unless_gone<K: Resource<DynamicType = ()>>(
     key: &ObjectRef<K>,
     what: &str,
     error: &ClusterError,
     due: Option<Timestamp>,
     now: Timestamp,
-) -> Option<Timestamp>
-where
-    K: Resource<DynamicType = ()>,
-{
+) -> Option<Timestamp> {
     if error.is_not_found() {
         return due;
     }
@@ -45,10 +39,7 @@ where
 
 /// Logs that the object `key` took more steps than any way through its plan has; gives the time to
 /// try again.
-pub fn too_many_steps<K>(key: &ObjectRef<K>) -> Timestamp
-where
-    K: Resource<DynamicType = ()>,
-{
+pub fn too_many_steps<K: Resource<DynamicType = ()>>(key: &ObjectRef<K>) -> Timestamp {
     warn!(
         kind = &*K::kind(&()),
         namespace = key.namespace,

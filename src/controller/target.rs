@@ -17,16 +17,13 @@ use crate::plan::{Data, Recorded, TargetMeta, Write};
 
 impl Context {
     /// (client) Writes a target of the object `key`, and tells logs and metrics of it.
-    pub async fn write_target<K>(
+    pub async fn write_target<K: Resource<DynamicType = ()>>(
         &self,
         kind: &'static str,
         key: &ObjectRef<K>,
         write: &Write,
         cause: Cause,
-    ) -> Result<ObjectMeta, ClusterError>
-    where
-        K: Resource<DynamicType = ()>,
-    {
+    ) -> Result<ObjectMeta, ClusterError> {
         let namespace = key.namespace.as_deref().unwrap_or_default();
         let started = Instant::now();
         let written = self.cluster.write_secret(namespace, write).await;
@@ -58,10 +55,7 @@ impl Context {
 }
 
 /// Logs a write of a target of the object `key`, and why it was made.
-pub fn log_write<K>(key: &ObjectRef<K>, write: &Write, cause: Cause)
-where
-    K: Resource<DynamicType = ()>,
-{
+pub fn log_write<K: Resource<DynamicType = ()>>(key: &ObjectRef<K>, write: &Write, cause: Cause) {
     let tokens = &write.recorded.tokens;
     let expires_at = tokens.iter().map(|token| token.lifetime.expires_at).min();
     info!(
@@ -85,15 +79,12 @@ pub fn found(contents: &mut SecretContents) -> (TargetMeta, Option<Data>) {
 }
 
 /// An error of the API server as it may be shown: a webhook could repeat what it was sent.
-pub fn shown<'a, K>(
+pub fn shown<K: Resource<DynamicType = ()>>(
     error: &ClusterError,
-    write: &'a Write,
-    key: &'a ObjectRef<K>,
-    corp_ids: &'a [String],
-) -> String
-where
-    K: Resource<DynamicType = ()>,
-{
+    write: &Write,
+    key: &ObjectRef<K>,
+    corp_ids: &[String],
+) -> String {
     let sent = write.data.values().flatten().map(|value| value.as_str());
     let namespace = key.namespace.as_deref().unwrap_or_default();
     let public = [write.name.as_str(), namespace, &key.name];
