@@ -252,8 +252,10 @@ impl Index {
         let entry = self.references.get(&key).filter(|entry| {
             entry.uid == uid && entry.metadata.generation == reference.metadata.generation
         })?;
-        if self.refusal(&entry.app).is_some() {
-            // Whom the app grants a copy is not kept while it is not served: its copies stay.
+        let is_stub = |app: &App| app.corp_ids.is_empty();
+        if self.refusal(&entry.app).is_some() || self.apps.get(&entry.app).is_some_and(is_stub) {
+            // Whom the app grants a copy is not kept while it is not served, nor known again until it
+            // was read anew: its copies stay.
             return Some(ReferenceView {
                 reference,
                 grant: Grant::Given,

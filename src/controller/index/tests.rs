@@ -421,6 +421,18 @@ fn a_grant_is_given_to_a_namespace_of_one_uid() {
     assert_eq!(copies(&index), 1);
     index.reference_applied(&reference);
     assert_eq!(grant(&index, &reference), Grant::Given, "read once");
+    // While the app cannot be decoded, and until it was read anew, its copies stay.
+    let app_key = app_ref(&payroll);
+    let stub = DingTalkApp::stub(payroll.metadata.clone());
+    for error in [Some("spec: no"), None] {
+        index.app_decoded(&app_key, error);
+        index.app_applied(&stub);
+        assert_eq!(grant(&index, &reference), Grant::Given, "{error:?}");
+        assert_eq!(copies(&index), 0);
+    }
+    index.app_applied(&payroll);
+    assert_eq!(grant(&index, &reference), Grant::Given);
+    assert_eq!(copies(&index), 1);
     // The namespace is created anew, and so is the reference.
     let mut anew = reference.clone();
     anew.metadata.uid = Some("r2".into());
