@@ -168,18 +168,18 @@ impl Memory {
             );
             // Without a token, whatever was mended meanwhile is tried at once.
             let failed = reason.is_some_and(|reason| reason.origin() == Origin::DingTalk);
-            let keeps_time = paced || unextended || (failed && seen.expiration_time.is_some());
+            let times = time(&seen.last_renewal_time).zip(time(&seen.expiration_time));
+            let lifetime = times.map(|(minted_at, expires_at)| Lifetime {
+                minted_at,
+                expires_at,
+            });
+            // What a clock that was ahead had planned could be years from now.
+            let lifetime = lifetime.filter(|lifetime| unextended && lifetime.is_plausible(now));
+            let keeps_time =
+                paced || lifetime.is_some() || (failed && seen.expiration_time.is_some());
             let next = time(&seen.next_attempt_time);
-            let renewals = match (
-                time(&seen.last_renewal_time),
-                time(&seen.expiration_time),
-                next,
-            ) {
-                (Some(minted_at), Some(expires_at), Some(next)) if unextended && !failed => {
-                    let lifetime = Lifetime {
-                        minted_at,
-                        expires_at,
-                    };
+            let renewals = match (lifetime, next) {
+                (Some(lifetime), Some(next)) if !failed => {
                     Renewals::resumed(lifetime, app.spec.renew_before(), next)
                 }
                 _ => Renewals::Usual,

@@ -121,3 +121,27 @@ fn another_site_is_a_change_of_the_spec() {
     let (fetches, _) = later(&world);
     assert_eq!(fetches.first(), Some(&Cause::SpecChanged));
 }
+
+/// Regression: after a restart, what had been planned by a clock that was ahead held back all renewals.
+#[test]
+fn a_plan_of_a_clock_that_was_ahead_is_not_gone_on_with() {
+    let now = 1_800_000_000;
+    for (ahead, is_kept) in [(0, true), (365 * 24 * 3600, false)] {
+        let time = |second: i64| at(now + ahead + second).to_string();
+        let mut app = app(1);
+        let status = serde_json::json!({
+            "conditions": [{
+                "type": "Renewed", "status": "True", "reason": "RenewalNotExtended",
+                "message": "", "lastTransitionTime": time(0),
+            }],
+            "corps": [{
+                "corpId": "ding1", "secretName": "payroll-token", "lastRenewalTime": time(0),
+                "expirationTime": time(7200), "nextAttemptTime": time(6900),
+            }],
+        });
+        app.status = serde_json::from_value(status).expect("a status");
+        let mut memory = Memory::new(&app, at(now));
+        let next = memory.corp("ding1").next_fetch("u1", None, None, at(now));
+        assert_eq!(next, is_kept.then(|| at(now + 6900)), "{ahead} s ahead");
+    }
+}
