@@ -263,6 +263,23 @@ fn a_recorded_time_in_the_future_is_not_believed_after_a_restart() {
 }
 
 #[test]
+fn a_recorded_life_that_is_longer_than_any_is_not_believed() {
+    let restarted = |life: Duration| {
+        let mut world = with_token();
+        let target = world.target.as_mut().expect("written");
+        let recorded = target.recorded.as_mut().expect("recorded");
+        let lifetime = &mut recorded.tokens[0].lifetime;
+        lifetime.expires_at = lifetime.minted_at + life;
+        world.restart();
+        world.settle(&FRESH);
+        world.attempts.len()
+    };
+    assert_eq!(restarted(crate::dingtalk::LIFETIME_MAX), 1);
+    let longer = crate::dingtalk::LIFETIME_MAX + Duration::from_secs(1);
+    assert_eq!(restarted(longer), 2);
+}
+
+#[test]
 fn a_clock_that_is_set_back_takes_no_token_away_that_was_believed() {
     let mut world = with_token();
     world.restart();
