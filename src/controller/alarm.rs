@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
-use crate::operator::Heartbeat;
+use crate::operator::{Heartbeat, Moment};
 
 /// Timers stand still while a machine sleeps, and do not notice that a clock was set: the wall
 /// clock is looked at again at least this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// A clock that is adjusted little by little is not set back by more between two looks.
+const SLEWED_MAX: SignedDuration = SignedDuration::from_secs(1);
 
 struct Times<K> {
     by_time: BTreeMap<Turn, K>,
@@ -66,9 +68,16 @@ impl<K: Clone + Eq + std::hash::Hash> Alarm<K> {
 
     /// Wakes each object at its time, for ever.
     pub async fn run(&self, heartbeat: &Heartbeat, wake: impl Fn(&K)) {
+        let mut former = Moment::now();
         loop {
-            heartbeat.beat(Instant::now());
-            let (due, wait) = self.due(Timestamp::now());
+            let now = Moment::now();
+            heartbeat.beat(now.monotonic);
+            let (due, wait) = match is_set_back(former, now) {
+                // Each decides anew when it is due.
+                true => self.due(Timestamp::MAX),
+                false => self.due(now.wall),
+            };
+            former = now;
             due.iter().for_each(&wake);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -103,10 +112,37 @@ impl<K: Clone + Eq + std::hash::Hash> Alarm<K> {
     }
 }
 
+fn is_set_back(former: Moment, now: Moment) -> bool {
+    let by_wall = now.wall.duration_since(former.wall);
+    let by_monotonic = now.monotonic.saturating_duration_since(former.monotonic);
+    let by_monotonic = SignedDuration::try_from(by_monotonic).unwrap_or(SignedDuration::MAX);
+    by_wall < by_monotonic - SLEWED_MAX
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::controller::index::AppRef;
+
+    #[test]
+    fn a_clock_that_is_set_back_is_noticed_and_one_that_stood_still_is_none() {
+        let former = Moment::now();
+        let after = |wall: i64, monotonic: u64| Moment {
+            wall: former.wall + SignedDuration::from_secs(wall),
+            monotonic: former.monotonic + Duration::from_secs(monotonic),
+        };
+        for (wall, monotonic, expected) in [
+            (30, 30, false),
+            (29, 30, false),
+            (28, 30, true),
+            (-3600, 30, true),
+            // The machine slept, or the clock was set forward.
+            (3600, 30, false),
+        ] {
+            let found = is_set_back(former, after(wall, monotonic));
+            assert_eq!(found, expected, "{wall} {monotonic}");
+        }
+    }
 
     #[test]
     fn an_app_is_due_once_and_only_at_its_last_time() {
