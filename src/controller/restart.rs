@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::reconcile::{KIND, Reconciler};
 use crate::api::Reason;
-use crate::plan::{Restart, Schedule, Settled, restart_notice, restart_step};
+use crate::plan::{Restart, Schedule, Settled, left_to_restart, restart_notice, restart_step};
 
 /// After a restart that was refused: a missing role is not seen to come.
 const RETRY: Duration = Duration::from_secs(300);
@@ -31,16 +31,21 @@ impl Reconciler<'_> {
             Restart::Later(at) => return Some(at),
             Restart::Now => now,
         };
+        let changed_at = settled.value_changed_at;
+        let (mut partly, left) = left_to_restart(self.app, &mut self.memory(), changed_at);
         let mut failed = Vec::new();
-        for workload in &self.app.spec.rollout_restart_targets {
+        for workload in left {
             let (kind, name) = (workload.kind, &workload.name);
             let restarted = self
                 .context
                 .cluster
-                .restart(&self.namespace, workload, at)
+                // The same time again restarts nothing: a process that starts anew does not know what
+                // the one before it did.
+                .restart(&self.namespace, workload, changed_at.unwrap_or(at))
                 .await;
             match restarted {
                 Ok(()) => {
+                    partly.restarted(workload);
                     info!(kind = KIND, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, "workload restarted for a new token");
                 }
                 Err(error) => {
@@ -62,6 +67,7 @@ impl Reconciler<'_> {
             memory.restart_retry = None;
             return None;
         }
+        memory.partly_restarted = Some(partly);
         let retry = Schedule::after(now, RETRY);
         memory.restart_retry = Some(retry);
         Some(retry.at)

@@ -13,6 +13,7 @@ use super::desired::Write;
 use super::recorded::Recorded;
 use super::refresh::Unrefreshed;
 use super::renewals::Renewals;
+use super::restart::PartlyRestarted;
 use super::schedule::{Lifetime, Schedule};
 use super::templates::{TemplateError, Templates};
 use super::token::whole_seconds;
@@ -117,6 +118,8 @@ pub struct Memory {
     pub restarted_at: Option<Timestamp>,
     /// When a restart that failed is tried again.
     pub restart_retry: Option<Schedule>,
+    /// What need not be restarted then.
+    pub partly_restarted: Option<PartlyRestarted>,
     /// The Secrets whose readers are to be told, where the app asks for it.
     pub unrefreshed: Option<Box<Unrefreshed>>,
     request_at_start: Option<String>,

@@ -61,7 +61,7 @@ pub use reference::{
 pub use refresh::{Readers, Refresh, Unrefreshed, refreshes_pods};
 pub use refusal::{Bound, Refusal, refused_previous, refused_reference_status, refused_status};
 pub use request::RenewRequest;
-pub use restart::{Restart, restart_notice, restart_step};
+pub use restart::{Restart, left_to_restart, restart_notice, restart_step};
 pub use schedule::{Lifetime, Schedule, jitter, renewal_at};
 pub use step::{Blocked, CredentialsSeen, Deletion, Settled, Step, TargetSeen, View, next_step};
 pub use target::{TARGETS_MAX, TargetMeta};

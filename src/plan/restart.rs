@@ -59,6 +59,43 @@ pub fn restart_step(
     }
 }
 
+/// The workloads that were restarted for a new value while others could not be.
+#[derive(Debug)]
+pub struct PartlyRestarted {
+    changed_at: Option<Timestamp>,
+    workloads: Vec<RolloutRestartTarget>,
+}
+
+impl PartlyRestarted {
+    /// None of them, for the value that changed at `changed_at`.
+    fn none(changed_at: Option<Timestamp>) -> Self {
+        Self {
+            changed_at,
+            workloads: Vec::new(),
+        }
+    }
+
+    /// Records that a workload was restarted.
+    pub fn restarted(&mut self, workload: &RolloutRestartTarget) {
+        self.workloads.push(workload.clone());
+    }
+}
+
+/// What was restarted already for the value that changed at `changed_at`, and the workloads that are left.
+pub fn left_to_restart<'a>(
+    app: &'a DingTalkApp,
+    memory: &mut Memory,
+    changed_at: Option<Timestamp>,
+) -> (PartlyRestarted, Vec<&'a RolloutRestartTarget>) {
+    let partly = memory.partly_restarted.take();
+    let partly = partly.filter(|partly| partly.changed_at == changed_at);
+    let partly = partly.unwrap_or_else(|| PartlyRestarted::none(changed_at));
+    let targets = app.spec.rollout_restart_targets.iter();
+    let left = targets.filter(|target| !partly.workloads.contains(target));
+    let left = left.collect();
+    (partly, left)
+}
+
 /// What to tell of a restart; each failure with the API server's words, and whether the workload
 /// does not exist.
 pub fn restart_notice(

@@ -410,3 +410,30 @@ fn a_clock_that_is_set_back_puts_off_no_restart() {
     assert_eq!(restart(&mut world), Restart::Now);
     assert_eq!(restart(&mut world), Restart::Nothing, "once");
 }
+
+/// Regression: one that could not be restarted had all others restarted every five minutes.
+#[test]
+fn what_was_restarted_for_a_value_is_not_restarted_again_when_another_could_not_be() {
+    let mut world = restarting();
+    let broken = crate::api::RolloutRestartTarget {
+        name: "broken".into(),
+        ..world.app.spec.rollout_restart_targets[0].clone()
+    };
+    world.app.spec.rollout_restart_targets.push(broken);
+    let app = world.app.clone();
+    let mut left = |changed_at: i64, restarted: &[&str]| {
+        let changed_at = Timestamp::from_second(changed_at).ok();
+        let (mut partly, left) = left_to_restart(&app, &mut world.memory, changed_at);
+        let names: Vec<&str> = left.iter().map(|target| target.name.as_str()).collect();
+        let done = left
+            .iter()
+            .filter(|it| restarted.contains(&it.name.as_str()));
+        done.for_each(|target| partly.restarted(target));
+        world.memory.partly_restarted = Some(partly);
+        names
+    };
+    assert_eq!(left(10, &["web"]), ["web", "broken"]);
+    assert_eq!(left(10, &[]), ["broken"]);
+    assert_eq!(left(10, &[]), ["broken"]);
+    assert_eq!(left(20, &[]), ["web", "broken"], "another value");
+}
