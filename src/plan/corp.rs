@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::backoff::delay;
 use super::renewals::{Renewals, Repeated};
-use super::schedule::{FETCH_FLOOR, Schedule, jitter};
+use super::schedule::{CLOCK_TOLERANCE, FETCH_FLOOR, Schedule, jitter};
 use super::token::lifetime;
 use super::{Held, KnownCredentials, Lifetime, ObjectVersion, RenewRequest, TokenRecord};
 use crate::api::{Cause, CredentialsSecretRef};
@@ -379,6 +379,24 @@ impl Corp {
         self.renewal_cause = Some(Cause::TokenShared);
         self.minting = None;
         self.unwritten_since.get_or_insert(now);
+    }
+
+    /// Forgets the token if `recorded`, by another replica, is a later one: this one led before and after
+    /// it, and may have slept between. One that is in no Secret yet may be the later one in spite of
+    /// its time, if the clocks of the two differ.
+    pub fn give_way_to(&mut self, recorded: &TokenRecord) {
+        let Some(held) = &self.held else { return };
+        let tolerance = match self.unwritten_since {
+            Some(_) => CLOCK_TOLERANCE,
+            None => SignedDuration::ZERO,
+        };
+        if recorded.lifetime.minted_at > held.record.lifetime.minted_at + tolerance {
+            self.held = None;
+            self.minted_with = None;
+            self.is_fetched = false;
+            self.unwritten_since = None;
+            self.renewal = None;
+        }
     }
 
     fn hold(&mut self, held: Held, minted_with: Option<Fingerprint>) {

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use crate::dingtalk::LIFETIME_MAX;
 
-/// A record from further in the future is not believed.
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
+/// The clocks of two nodes differ by no more; a record from further in the future is not believed.
+pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
 /// Two fetches of one token that both bring nothing are at least this far apart.
 pub const FETCH_FLOOR: SignedDuration = SignedDuration::from_secs(5);
 /// Renewals that are due together are spread over this part of the lifetime.

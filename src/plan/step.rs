@@ -299,6 +299,12 @@ pub(super) fn look<'a>(
         let tokens = recorded.tokens.iter();
         let disbelieved = tokens.filter(|token| !memory.believes(token, now));
         target.disbelieved = disbelieved.map(|token| token.corp_id.clone()).collect();
+        if memory.writing(&target.name).is_anothers(present) {
+            let tokens = recorded.tokens.iter().filter(|token| target.counts(token));
+            for token in tokens.filter(|token| corp_ids.contains(&token.corp_id)) {
+                memory.corp(&token.corp_id).give_way_to(token);
+            }
+        }
         let writing = memory.writing(&target.name);
         let (trusts, distrusts) = (writing.trusts(present), writing.distrusts(present));
         let unknown = |corp_id: &&String| {

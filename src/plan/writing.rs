@@ -108,6 +108,12 @@ impl Writing {
         !is_marked_for_another && written == Some(&target.version.uid)
     }
 
+    /// Whether another replica wrote `target` last.
+    pub fn is_anothers(&self, target: &TargetMeta) -> bool {
+        let written = self.last.as_ref().map(|last| &last.version);
+        target.data_is_ours && written != Some(&target.version)
+    }
+
     /// Takes note of whether the contents of `target` are what its metadata says.
     pub fn read(&mut self, target: &TargetMeta, is_genuine: bool) {
         let version = Some(target.version.clone());

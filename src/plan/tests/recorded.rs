@@ -180,3 +180,35 @@ fn a_request_that_a_secret_proves_done_is_not_repeated_without_a_status() {
     world.settle(&FRESH);
     assert_eq!(world.attempts.len(), 4);
 }
+
+/// Regression: a replica that led, slept while another one led, and leads again wrote its former token
+/// over the newer one.
+#[test]
+fn a_token_that_another_replica_has_renewed_since_is_not_written_again() {
+    let renewed_elsewhere = || {
+        let mut world = with_token();
+        let mut other = World::new();
+        other.target = world.target.clone();
+        other.contents = world.contents.clone();
+        (other.now, other.versions) = (world.now + SignedDuration::from_secs(5000), 20);
+        other.settle(&FRESH);
+        assert_eq!((other.attempts.len(), other.writes.len()), (1, 1));
+        (world.now, world.target, world.contents) = (other.now, other.target, other.contents);
+        world
+    };
+    let mut world = renewed_elsewhere();
+    let settled = world.settle(&FRESH);
+    assert_eq!((world.attempts.len(), world.writes.len()), (1, 1));
+    let lifetime = only(&settled).in_secret.expect("a token");
+    assert_eq!(lifetime.minted_at, world.now);
+
+    // What this one has fetched and not written yet, by a clock that may differ, is kept.
+    let mut world = renewed_elsewhere();
+    let mut held = world.held().expect("a token");
+    held.record.lifetime.minted_at = world.now - SignedDuration::from_secs(10);
+    let corp = world.memory.corp("ding1");
+    corp.held = Some(held.clone());
+    corp.unwritten_since = Some(world.now);
+    world.settle(&FRESH);
+    assert_eq!(world.held(), Some(held));
+}
