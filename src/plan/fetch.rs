@@ -93,7 +93,8 @@ fn fetch(
     let corp = memory.corp(corp_id);
     corp.had_token |= token.is_some();
     if app.spec.suspend {
-        // Nothing is fetched, but whose token it is has to be known.
+        // Nothing is fetched, not even what is queued; but whose token it is has to be known.
+        corp.minting = None;
         let is_unread = token.is_some() && is_unread(view, memory, token);
         let problem = memory.credentials_problem.as_ref();
         return match is_unread && problem.is_none_or(|it| it.generation != generation) {
@@ -101,8 +102,10 @@ fn fetch(
             false => Fetch::Waiting(None),
         };
     }
-    // A fetch with what a former reference names is not waited for.
-    let is_former = |minting: &Minting| minting.reference != app.spec.credentials_secret_ref;
+    // A fetch from a former site, or with what a former reference names, is not waited for.
+    let is_former = |minting: &Minting| {
+        minting.reference != app.spec.credentials_secret_ref || minting.site != app.spec.site
+    };
     corp.minting = corp.minting.take().filter(|minting| !is_former(minting));
     let next = corp.next_fetch(&uid, token, renew_before, now);
     if corp.minting.is_some() {

@@ -184,6 +184,22 @@ fn what_a_former_reference_queued_is_not_waited_for() {
 }
 
 #[test]
+fn what_was_queued_for_a_former_site_or_before_an_app_was_suspended_is_not_fetched() {
+    let queued = |change: fn(&mut DingTalkApp)| {
+        let mut world = with_token();
+        let minting = world.minting();
+        let id = minting.id;
+        world.memory.corp("ding1").minting = Some(minting);
+        change(&mut world.app);
+        world.settle(&FRESH);
+        (world.memory.awaits("ding1", id), world.attempts.len())
+    };
+    assert_eq!(queued(|_| {}), (true, 1));
+    assert_eq!(queued(|app| app.spec.suspend = true), (false, 1));
+    assert_eq!(queued(|app| app.spec.site = "china".into()), (false, 2));
+}
+
+#[test]
 fn the_outcome_of_former_credentials_does_not_count_as_that_of_the_present_ones() {
     let mut world = with_token();
     let former = world.minting();
