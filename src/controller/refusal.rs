@@ -140,6 +140,12 @@ async fn read(context: &Arc<Context>, key: &AppRef) -> Result<Option<DingTalkApp
         return Ok(None);
     };
     lighten(&mut app);
+    let target = &mut app.spec.target;
+    forget_forbidden(
+        &mut target.labels,
+        &mut target.annotations,
+        &context.metadata_prefixes,
+    );
     // From here on, the index keeps what is seen of its Secrets.
     let others = context.index().app_applied(&app);
     context.wake_all(others);

@@ -24,7 +24,7 @@ use super::decoded::{Decoded, map_object};
 use super::index::{AppRef, ReferenceRef, app_ref, reference_ref};
 use super::scopes::Scope;
 use super::stored::stored;
-use super::stub::Stub;
+use super::stub::{Stub, awaits};
 use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp, DingTalkTokenReference};
 use crate::plan::forget_forbidden;
 
@@ -50,12 +50,10 @@ pub fn apps(
     let restored = restored.filter_map({
         let context = Arc::clone(&context);
         move |app| {
-            let is_wanted = store
-                .get(&app_ref(&app))
-                .is_some_and(|known| known.is_stub());
-            if is_wanted {
-                context.wake(&app_ref(&app));
-            }
+            let known = store.get(&app_ref(&app));
+            let is_wanted = known.is_some_and(|known| awaits(&*known, &app));
+            // A newer state of it may have come instead.
+            context.wake(&app_ref(&app));
             let event = Event::Apply(Decoded::Object(app));
             std::future::ready(is_wanted.then_some(Ok(event)))
         }
@@ -92,10 +90,9 @@ pub fn references(
         let context = Arc::clone(&context);
         move |reference| {
             let key = reference_ref(&reference);
-            let is_wanted = store.get(&key).is_some_and(|known| known.is_stub());
-            if is_wanted {
-                context.wake_references([key]);
-            }
+            let known = store.get(&key);
+            let is_wanted = known.is_some_and(|known| awaits(&*known, &reference));
+            context.wake_references([key]);
             let event = Event::Apply(Decoded::Object(reference));
             std::future::ready(is_wanted.then_some(Ok(event)))
         }

@@ -685,7 +685,7 @@ fn in_scope(scope: Option<&str>, namespace: Option<&str>) -> bool {
 
 /// Whether `new` is a later state than `old`. An answer to a write and the watch's event of it
 /// race; since Kubernetes 1.35 resourceVersions are documented to be comparable, and they always were.
-fn is_newer(new: &ObjectVersion, old: &ObjectVersion) -> bool {
+pub fn is_newer(new: &ObjectVersion, old: &ObjectVersion) -> bool {
     let number = |version: &ObjectVersion| version.resource_version.parse::<u128>().ok();
     match (number(new), number(old)) {
         (Some(new), Some(old)) => new > old,
