@@ -88,6 +88,14 @@ fn described(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
 }
 
 impl<K> Decoded<K> {
+    /// The object, if it could be decoded.
+    pub fn object(&self) -> Option<&K> {
+        match self {
+            Self::Object(object) => Some(object),
+            Self::Unsupported(_) => None,
+        }
+    }
+
     /// Changes an object that could be decoded.
     pub fn modify(&mut self, change: impl FnOnce(&mut K)) {
         if let Self::Object(object) = self {

@@ -136,7 +136,11 @@ pub fn refreshes_pods(app: &DingTalkApp) -> bool {
 
 impl Readers {
     /// Adds the readers of `secrets` among `pods`; those that have ended do not count.
-    pub fn look_at(&mut self, pods: &[Pod], secrets: &BTreeSet<String>) {
+    pub fn look_at<'a>(
+        &mut self,
+        pods: impl IntoIterator<Item = &'a Pod>,
+        secrets: &BTreeSet<String>,
+    ) {
         for pod in pods {
             let phase = pod
                 .status

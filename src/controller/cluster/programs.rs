@@ -3,18 +3,18 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use k8s_openapi::List;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
 use kube::api::{ListParams, Patch};
-use kube::core::Request;
+use kube::core::{ObjectList, Request};
 use serde_json::json;
 
 use super::{Cluster, ClusterError, patching};
 use crate::api::{
     ANNOTATION_RESTARTED_AT, ANNOTATION_TOKEN_WRITTEN_AT, RolloutRestartTarget, WorkloadKind,
 };
+use crate::controller::decoded::Decoded;
 use crate::plan::Readers;
 
 /// Pods of one page at most; heavy ones come in smaller pages.
@@ -55,9 +55,10 @@ impl Cluster {
         loop {
             let request = Request::new(Pod::url_path(&(), Some(namespace))).list(&parameters);
             let text = self.call(operation, request, false).await?;
-            let page = serde_json::from_str::<List<Pod>>(&text)
+            let page = serde_json::from_str::<ObjectList<Decoded<Pod>>>(&text)
                 .map_err(|_| ClusterError::Malformed { operation })?;
-            readers.look_at(&page.items, secrets);
+            let pods = page.items.iter().filter_map(Decoded::object);
+            readers.look_at(pods, secrets);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => parameters = parameters.continue_token(&token),
                 None => return Ok(readers),
