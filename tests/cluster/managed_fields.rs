@@ -70,8 +70,8 @@ async fn managed_fields_that_cannot_be_decoded_hold_up_nobody() {
     sandbox.start_operator(&[]);
     // By list, then by watch.
     sandbox.until_ready("payroll").await;
-    let path = format!("/api/v1/namespaces/{namespace}/secrets/odd0");
-    for (field, value) in odd() {
+    for (number, (field, value)) in odd().into_iter().enumerate() {
+        let path = format!("/api/v1/namespaces/{namespace}/secrets/odd{number}");
         manage(&sandbox, &path, field, &value).await;
     }
     let calls = sandbox.stub.calls("ding1").len();

@@ -663,6 +663,13 @@ impl Sandbox {
     /// What this test's operator asked of the API server so far, watches and lists apart, each as
     /// `verb resource`.
     pub fn requests(&self) -> Vec<String> {
+        let mut requests = self.all_requests();
+        requests.retain(|it| !it.starts_with("watch ") && !it.starts_with("list "));
+        requests
+    }
+
+    /// The same with watches that have ended, and lists.
+    pub fn all_requests(&self) -> Vec<String> {
         let user = format!("system:serviceaccount:{}:operator", self.namespace);
         let log = fs::read_to_string(&self.audit_log).expect("an audit log");
         log.lines()
@@ -671,7 +678,7 @@ impl Sandbox {
             .filter(|entry| {
                 entry["stage"] == "ResponseComplete" && entry["user"]["username"] == user
             })
-            .filter_map(|entry| {
+            .map(|entry| {
                 let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
                 let verb = text(&entry["verb"]);
                 let reference = &entry["objectRef"];
@@ -679,7 +686,7 @@ impl Sandbox {
                     sub if sub.is_empty() => text(&reference["resource"]),
                     sub => format!("{}/{sub}", text(&reference["resource"])),
                 };
-                (verb != "watch" && verb != "list").then(|| format!("{verb} {resource}"))
+                format!("{verb} {resource}")
             })
             .collect()
     }
