@@ -4,7 +4,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 
 use super::decoded::Unsupported;
-use super::index::is_newer;
 use crate::api::{
     AppReference, CredentialsSecretRef, DingTalkApp, DingTalkAppSpec, DingTalkTokenReference,
     DingTalkTokenReferenceSpec, ReferenceTarget, Target,
@@ -30,7 +29,7 @@ pub fn awaits<K: Stub + Resource>(known: &K, object: &K) -> bool {
         ObjectVersion::of(known.meta()),
         ObjectVersion::of(object.meta()),
     );
-    known.is_stub() && known_as.uid == read.uid && !is_newer(&known_as, &read)
+    known.is_stub() && known_as.uid == read.uid && !known_as.is_newer_than(&read)
 }
 
 impl Stub for DingTalkApp {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::memory::Happened;
 use crate::api::{CONDITION_READY, CONDITION_RENEWED, CorpStatus, DingTalkAppStatus, Reason};
 
 /// Longest note that the API server takes, in bytes.
@@ -43,6 +42,15 @@ impl Notice {
         let secret = secret.map(str::to_owned);
         Self { secret, ..self }
     }
+}
+
+/// What happened since the last status, for events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Happened {
+    /// A token of another value was written.
+    pub value_changed: bool,
+    /// Another writer's change was put right.
+    pub repaired: bool,
 }
 
 /// The events of the way from one status to the next.

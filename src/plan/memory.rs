@@ -10,6 +10,7 @@ use super::assembly::Assembled;
 use super::corp::{Corp, Former, Minting};
 use super::data::{Data, Field};
 use super::desired::Write;
+use super::events::Happened;
 use super::recorded::Recorded;
 use super::refresh::Unrefreshed;
 use super::renewals::Renewals;
@@ -69,15 +70,6 @@ struct WrittenStatus {
     status: Option<Box<DingTalkAppStatus>>,
     at: Timestamp,
     version: Option<String>,
-}
-
-/// What happened since the last status, for events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Happened {
-    /// A token of another value was written.
-    pub value_changed: bool,
-    /// Another writer's change was put right.
-    pub repaired: bool,
 }
 
 /// Templates, and the generation of the spec that they were parsed for.

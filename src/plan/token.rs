@@ -24,6 +24,16 @@ impl ObjectVersion {
             resource_version: meta.resource_version.clone().unwrap_or_default(),
         }
     }
+
+    /// Whether it is a later state than `other`. An answer to a write and the watch's event of it race;
+    /// since Kubernetes 1.35 resourceVersions are documented to be comparable, and they always were.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        let number = |version: &Self| version.resource_version.parse::<u128>().ok();
+        match (number(self), number(other)) {
+            (Some(new), Some(old)) => new > old,
+            _ => self != other,
+        }
+    }
 }
 
 /// What is known of a token without its value; it is in the metadata of the Secret that holds it.

@@ -413,7 +413,9 @@ impl Index {
             return Vec::new();
         }
         match self.secrets.get(&secret) {
-            Some(Seen::Present(old, _)) if !is_newer(&target.version, &old.version) => Vec::new(),
+            Some(Seen::Present(old, _)) if !target.version.is_newer_than(&old.version) => {
+                Vec::new()
+            }
             _ => {
                 self.forget_secret(&secret);
                 let mut users = self.users_of(&secret);
@@ -447,7 +449,7 @@ impl Index {
         match self.secrets.get(&secret) {
             // The deletion of a former Secret of that name, told late.
             Some(Seen::Present(now, _))
-                if now.uid_differs(&gone) && !is_newer(&gone, &now.version) =>
+                if now.uid_differs(&gone) && !gone.is_newer_than(&now.version) =>
             {
                 Vec::new()
             }
@@ -681,16 +683,6 @@ fn granted(app: &DingTalkApp) -> BTreeMap<String, String> {
 
 fn in_scope(scope: Option<&str>, namespace: Option<&str>) -> bool {
     scope.is_none() || scope == namespace
-}
-
-/// Whether `new` is a later state than `old`. An answer to a write and the watch's event of it
-/// race; since Kubernetes 1.35 resourceVersions are documented to be comparable, and they always were.
-pub fn is_newer(new: &ObjectVersion, old: &ObjectVersion) -> bool {
-    let number = |version: &ObjectVersion| version.resource_version.parse::<u128>().ok();
-    match (number(new), number(old)) {
-        (Some(new), Some(old)) => new > old,
-        _ => new != old,
-    }
 }
 
 impl TargetMeta {
