@@ -79,18 +79,19 @@ pub async fn elect(
         failing: false,
         waits_for: None,
     };
-    loop {
-        tokio::select! {
-            lost = elector.round() => if let Some(to) = lost {
-                elector.leadership.lost();
-                info!(leader = to, "another replica leads; draining in-flight work");
-                return Outcome::Lost { to };
-            },
-            () = stop.cancelled() => break,
+    while !stop.is_cancelled() {
+        // A stop does not cancel it: without the answer to a write, the release would come to nothing.
+        if let Some(to) = elector.round().await {
+            elector.leadership.lost();
+            info!(
+                leader = to,
+                "another replica leads; draining in-flight work"
+            );
+            return Outcome::Lost { to };
         }
         tokio::select! {
             () = tokio::time::sleep(RETRY_PERIOD) => {}
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => {}
         }
     }
     elector.release().await;
@@ -213,4 +214,95 @@ async fn call<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T
 
 fn is_forbidden(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_forbidden())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// An API server with one Lease, which takes a write at once and answers a renewal when it is told to.
+    #[derive(Default)]
+    struct Server {
+        lease: Mutex<Option<Value>>,
+        renewing: Notify,
+        answer: Notify,
+    }
+
+    impl Server {
+        fn client(self: &Arc<Self>) -> Client {
+            let server = Arc::clone(self);
+            let service = tower::service_fn(move |request: Request<Body>| {
+                let server = Arc::clone(&server);
+                async move {
+                    let (parts, body) = request.into_parts();
+                    let body = body.collect_bytes().await.expect("a body");
+                    let (code, answer) = server.handle(&parts.method, &body).await;
+                    let body = Body::from(answer.to_string().into_bytes());
+                    Response::builder().status(code).body(body)
+                }
+            });
+            Client::new(service, "default")
+        }
+
+        async fn handle(&self, method: &Method, body: &[u8]) -> (u16, Value) {
+            let refused = |code: u16, reason: &str| {
+                let status =
+                    json!({"status": "Failure", "message": "no", "reason": reason, "code": code});
+                (code, status)
+            };
+            if *method == Method::GET {
+                let lease = self.lease.lock().expect("unpoisoned").clone();
+                return lease.map_or_else(|| refused(404, "NotFound"), |lease| (200, lease));
+            }
+            let mut new: Value = serde_json::from_slice(body).expect("a Lease");
+            {
+                let mut lease = self.lease.lock().expect("unpoisoned");
+                let version = |lease: &Value| lease["metadata"]["resourceVersion"].clone();
+                let current = lease.as_ref().map_or(Value::Null, version);
+                if version(&new) != current {
+                    return refused(409, "Conflict");
+                }
+                let next = current.as_str().map_or(1, |text| text.len() + 1);
+                new["metadata"]["resourceVersion"] = "1".repeat(next).into();
+                *lease = Some(new.clone());
+            }
+            if *method == Method::PUT && new["spec"]["holderIdentity"] == "one" {
+                self.renewing.notify_one();
+                self.answer.notified().await;
+            }
+            (200, new)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stop_during_a_renewal_leaves_the_lease_to_the_others() {
+        let server = Arc::new(Server::default());
+        let candidate = Candidate {
+            namespace: "default".to_owned(),
+            name: "lease".to_owned(),
+            identity: "one".to_owned(),
+        };
+        let (leadership, stop) = (Arc::new(Leadership::default()), CancellationToken::new());
+        let election = elect(server.client(), candidate, leadership, stop.clone());
+        let stopped = async {
+            server.renewing.notified().await;
+            stop.cancel();
+            // Whatever heeds the stop at once has done so.
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            server.answer.notify_one();
+        };
+        let (outcome, ()) = tokio::join!(election, stopped);
+        assert_eq!(outcome, Outcome::Released);
+        let lease = server.lease.lock().expect("unpoisoned").take();
+        assert_eq!(lease.expect("a Lease")["spec"]["holderIdentity"], "");
+    }
 }
