@@ -72,6 +72,11 @@ impl Reconciler<'_> {
                 ),
                 // It ended, or another has its name: nothing to tell.
                 Err(error) if error.is_not_found() || error.is_conflict() => {}
+                // One that a webhook refuses, say, must not keep the news from the others. Its file
+                // follows at the kubelet's pace.
+                Err(error) if error.is_answered() && !error.is_forbidden() => {
+                    warn!(kind = KIND, namespace = self.namespace, name = self.key.name, pod, %error, "pod annotation refused");
+                }
                 Err(error) => return Err(error),
             }
         }

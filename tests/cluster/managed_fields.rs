@@ -40,6 +40,12 @@ async fn manage(sandbox: &Sandbox, path: &str, field: &str, value: &Value) {
     written.expect("written");
 }
 
+fn secret(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"a": "b"},
+    })
+}
+
 #[tokio::test]
 async fn managed_fields_that_cannot_be_decoded_hold_up_nobody() {
     // Not the one that others share: the API server itself may stumble over them.
@@ -53,11 +59,7 @@ async fn managed_fields_that_cannot_be_decoded_hold_up_nobody() {
     let group = "dingtalk-token-operator.github.io/v1alpha1";
     for (number, (field, value)) in odd().into_iter().enumerate() {
         let name = format!("odd{number}");
-        let secret = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name},
-            "stringData": {"a": "b"},
-        });
-        sandbox.apply::<Secret>(&name, secret).await;
+        sandbox.apply::<Secret>(&name, secret(&name)).await;
         let spec = json!({"corpIds": ["ding1"], "suspend": true});
         sandbox.app_with(&name, spec).await;
         for path in [
@@ -71,7 +73,10 @@ async fn managed_fields_that_cannot_be_decoded_hold_up_nobody() {
     // By list, then by watch.
     sandbox.until_ready("payroll").await;
     for (number, (field, value)) in odd().into_iter().enumerate() {
-        let path = format!("/api/v1/namespaces/{namespace}/secrets/odd{number}");
+        // Another one: what was made odd before cannot be written again.
+        let name = format!("later{number}");
+        sandbox.apply::<Secret>(&name, secret(&name)).await;
+        let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
         manage(&sandbox, &path, field, &value).await;
     }
     let calls = sandbox.stub.calls("ding1").len();

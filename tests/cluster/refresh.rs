@@ -1,11 +1,15 @@
 //! Pods are told of a Secret that was written. (That the kubelet heeds it is shown end to end.)
 
 use dingtalk_token_operator::api::DingTalkApp;
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::support::Sandbox;
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, shared_plane};
 
 const TOLD: &str = "dingtalk-token-operator.github.io/token-written-at";
 
@@ -95,4 +99,70 @@ async fn pods_that_mount_the_secret_are_told_and_those_that_never_see_it_are_nam
         touched.into_iter().collect::<Vec<_>>(),
         ["patch pods/status"]
     );
+}
+
+/// Refuses any change of the status of the pod `refused`.
+async fn refuse_a_pod(sandbox: &Sandbox) {
+    let name = &sandbox.namespace;
+    let policy = json!({
+        "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}},
+                "resourceRules": [{
+                    "apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"],
+                    "resources": ["pods/status"],
+                }],
+            },
+            "validations": [{"expression": "object.metadata.name != 'refused'"}],
+        },
+    });
+    let binding = json!({
+        "metadata": {"name": name},
+        "spec": {"policyName": name, "validationActions": ["Deny"]},
+    });
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(sandbox.client.clone());
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(sandbox.client.clone());
+    let policy = serde_json::from_value(policy).expect("a policy");
+    let policy = policies.create(&PostParams::default(), &policy).await;
+    policy.expect("created");
+    let binding = serde_json::from_value(binding).expect("a binding");
+    let binding = bindings.create(&PostParams::default(), &binding).await;
+    binding.expect("created");
+    sandbox
+        .eventually("the policy", async || {
+            let probe = json!({"metadata": {"annotations": {"probe": "x"}}});
+            let pods = sandbox.api::<Pod>();
+            let patched = pods
+                .patch_status("refused", &PatchParams::default(), &Patch::Merge(probe))
+                .await;
+            patched.is_err().then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_pod_that_cannot_be_told_keeps_the_news_from_no_other() {
+    let mut sandbox = Sandbox::without_operator("refresh-refused", shared_plane().await).await;
+    let role = include_str!("../../deploy/opt-in/immediate-propagation.yaml");
+    let role = sandbox.install_role(role).await;
+    sandbox.bind("ClusterRole", &role).await;
+    let mount = json!({"volumeMounts": [{"name": "token", "mountPath": "/token"}]});
+    // In the order of their names.
+    for name in ["first", "refused", "second"] {
+        sandbox.reader(name, mount.clone()).await;
+    }
+    refuse_a_pod(&sandbox).await;
+    sandbox.start_operator(&[]);
+    sandbox
+        .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
+        .await;
+    let spec = json!({"corpIds": ["ding1"], "target": {"propagation": "Immediate"}});
+    sandbox.app_with("payroll", spec).await;
+    sandbox
+        .eventually("the annotation", async || sandbox.told("second").await)
+        .await;
+    assert!(sandbox.told("first").await.is_some());
+    assert_eq!(sandbox.told("refused").await, None);
+    assert!(sandbox.logs().contains("pod annotation refused"));
 }

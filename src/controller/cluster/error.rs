@@ -52,6 +52,11 @@ impl ClusterError {
         }
     }
 
+    /// The API server answered.
+    pub fn is_answered(&self) -> bool {
+        self.status().is_some()
+    }
+
     /// There is no such object.
     pub fn is_not_found(&self) -> bool {
         self.status().is_some_and(kube::core::Status::is_not_found)
