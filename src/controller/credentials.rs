@@ -12,7 +12,8 @@ use super::sharing::{Shared, Wish};
 use crate::api::{Cause, Reason};
 use crate::dingtalk::{Call, Credentials, CredentialsId};
 use crate::plan::{
-    CredentialsProblem, KnownCredentials, Minting, ObjectVersion, Schedule, due, renew_request,
+    CredentialsProblem, KnownCredentials, Memory, Minting, ObjectVersion, Schedule, due,
+    renew_request,
 };
 
 /// Credentials that may not be read are tried again this often: a change of RBAC is not seen.
@@ -123,9 +124,15 @@ impl Reconciler<'_> {
             let Some(view) = index.view(self.app, site_known) else {
                 return;
             };
-            due(&view, &mut self.memory(), Timestamp::now())
+            let mut memory = self.memory();
+            let due = due(&view, &mut memory, Timestamp::now()).into_iter();
+            let due = due.map(|(corp_id, cause)| {
+                let held_since = held_since(&memory, &corp_id);
+                (corp_id, cause, held_since)
+            });
+            due.collect::<Vec<_>>()
         };
-        for (corp_id, cause) in &due {
+        for (corp_id, cause, held_since) in &due {
             let since = self.minted_at(corp_id);
             if !self.is_asked_to_renew(corp_id)
                 && let Some(shared) = self.context.shared_token(&wish(corp_id), since).await
@@ -133,7 +140,7 @@ impl Reconciler<'_> {
                 self.adopt(corp_id, shared, &known);
                 continue;
             }
-            self.queue_fetch(corp_id.clone(), *cause, &credentials, &known);
+            self.queue_fetch((corp_id.clone(), *cause, *held_since), &credentials, &known);
         }
     }
 
@@ -188,10 +195,10 @@ impl Reconciler<'_> {
         is_same.then_some(record.lifetime.minted_at)
     }
 
+    /// Queues a fetch that was found to be due, unless another app has brought the token since.
     fn queue_fetch(
         &self,
-        corp_id: String,
-        cause: Cause,
+        (corp_id, cause, was_held_since): (String, Cause, Option<Timestamp>),
         credentials: &Arc<Credentials>,
         known: &KnownCredentials,
     ) {
@@ -218,6 +225,9 @@ impl Reconciler<'_> {
             corp_id,
         };
         let mut memory = self.memory();
+        if held_since(&memory, &minting.corp_id) != was_held_since {
+            return;
+        }
         let corp = memory.corp(&minting.corp_id);
         corp.minting = Some(minting.clone());
         corp.tried = Some(known.fingerprint);
@@ -256,4 +266,10 @@ impl Reconciler<'_> {
             },
         }
     }
+}
+
+/// When the token that is held for an organisation was requested.
+fn held_since(memory: &Memory, corp_id: &str) -> Option<Timestamp> {
+    let held = memory.corps.get(corp_id)?.held.as_ref()?;
+    Some(held.record.lifetime.minted_at)
 }
