@@ -13,6 +13,7 @@ mod references;
 mod refresh;
 mod refusal;
 mod restart;
+mod restored;
 mod retry;
 mod scopes;
 mod sharing;

@@ -7,12 +7,13 @@ use std::sync::{Arc, PoisonError};
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::stream::{self, select, select_all};
 use futures::{Stream, StreamExt};
+use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -22,9 +23,11 @@ use tracing::{info, warn};
 use super::Context;
 use super::decoded::{Decoded, map_object};
 use super::index::{AppRef, ReferenceRef, app_ref, reference_ref};
+use super::restored::{Restored, restored};
+use super::retry::RETRY;
 use super::scopes::Scope;
 use super::stored::stored;
-use super::stub::{Stub, awaits};
+use super::stub::Stub;
 use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp, DingTalkTokenReference};
 use crate::plan::forget_forbidden;
 
@@ -47,17 +50,13 @@ pub fn apps(
     let (context, scope) = (Arc::clone(context), scope.clone());
     let allowed = context.metadata_prefixes.clone();
     let store = writer.as_reader();
-    let restored = restored.filter_map({
+    let restored = {
         let context = Arc::clone(&context);
-        move |app| {
-            let known = store.get(&app_ref(&app));
-            let is_wanted = known.is_some_and(|known| awaits(&*known, &app));
-            // A newer state of it may have come instead.
-            context.wake(&app_ref(&app));
-            let event = Event::Apply(Decoded::Object(app));
-            std::future::ready(is_wanted.then_some(Ok(event)))
-        }
-    });
+        taken(restored, store, move |key, at| match at {
+            Some(at) => context.alarm.set(key, Some(at)),
+            None => context.wake(key),
+        })
+    };
     let watched =
         watched(client, scope.as_ref()).modify(move |decoded: &mut Decoded<DingTalkApp>| {
             decoded.modify(|app| {
@@ -86,17 +85,13 @@ pub fn references(
     let allowed = context.metadata_prefixes.clone();
     let mut listed = HashSet::new();
     let store = writer.as_reader();
-    let restored = restored.filter_map({
+    let restored = {
         let context = Arc::clone(&context);
-        move |reference| {
-            let key = reference_ref(&reference);
-            let known = store.get(&key);
-            let is_wanted = known.is_some_and(|known| awaits(&*known, &reference));
-            context.wake_references([key]);
-            let event = Event::Apply(Decoded::Object(reference));
-            std::future::ready(is_wanted.then_some(Ok(event)))
-        }
-    });
+        taken(restored, store, move |key, at| match at {
+            Some(at) => context.reference_alarm.set(key, Some(at)),
+            None => context.wake_references([key.clone()]),
+        })
+    };
     let watched = watched(client, scope.as_ref()).modify(
         move |decoded: &mut Decoded<DingTalkTokenReference>| {
             keep_of_metadata(decoded.meta_mut(), &[]);
@@ -112,6 +107,29 @@ pub fn references(
     });
     stored(events.reflect(writer))
         .predicate_filter(predicates::generation, PredicateConfig::default())
+}
+
+/// The objects of `read` that take the place of their stubs in the store. `look_again` has an object looked
+/// at, now or at a time.
+fn taken<K>(
+    read: UnboundedReceiver<K>,
+    store: Store<K>,
+    look_again: impl Fn(&ObjectRef<K>, Option<Timestamp>),
+) -> impl Stream<Item = watcher::Result<Event<Decoded<K>>>>
+where
+    K: Resource<DynamicType = ()> + Stub + Clone + 'static,
+{
+    read.filter_map(move |object| {
+        let key = ObjectRef::from_obj(&object);
+        let restored = restored(store.get(&key).as_deref(), &object);
+        match restored {
+            Restored::Taken | Restored::Overtaken => look_again(&key, None),
+            Restored::Stale => look_again(&key, Some(Timestamp::now() + RETRY)),
+            Restored::Gone => {}
+        }
+        let event = || Ok(Event::Apply(Decoded::Object(object)));
+        std::future::ready((restored == Restored::Taken).then(event))
+    })
 }
 
 fn watched<K>(

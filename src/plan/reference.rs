@@ -1,6 +1,6 @@
 //! Copies of an app's tokens in another namespace: whether there is to be one, and what it says.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -249,13 +249,18 @@ pub fn reference_step(
             }
         }
     }
-    let step = delete_former(view, memory, |token| {
-        let is_shown = is_shown(token, copies, now);
-        if !is_shown {
-            wake(token.lifetime.expires_at);
-        }
-        is_shown
-    });
+    let step = if view.former.is_empty() {
+        None
+    } else {
+        let shown = Shown::by(copies);
+        delete_former(view, memory, |token| {
+            let is_unneeded = !shown.lacks(token, now);
+            if !is_unneeded {
+                wake(token.lifetime.expires_at);
+            }
+            is_unneeded
+        })
+    };
     if let Some(step) = step {
         return step;
     }
@@ -301,20 +306,46 @@ fn delete_former(
     })
 }
 
-/// Whether a former copy's token is in a copy, or wanted no more: no Secret of the app has one of its
-/// organisation. One that expired serves nobody.
-fn is_shown(token: &TokenRecord, copies: &[CopySeen<'_>], now: Timestamp) -> bool {
-    let of = |secret: Option<&TargetMeta>| {
-        let recorded = secret?.recorded.as_ref()?;
-        Some(recorded.token(&token.corp_id).cloned())
-    };
-    let is_newer = |copy: &CopySeen<'_>| {
-        let shown = of(copy.present).flatten();
-        shown.is_some_and(|shown| shown.lifetime.minted_at >= token.lifetime.minted_at)
-    };
-    token.lifetime.expires_at <= now
-        || copies.iter().any(is_newer)
-        || copies.iter().all(|copy| of(copy.source) == Some(None))
+/// What the copies show, looked up once: a thousand former copies are compared with a thousand others.
+struct Shown<'a> {
+    /// When the newest token of each organisation in a copy was requested.
+    requested_at: HashMap<&'a str, Timestamp>,
+    /// The organisations in the app's Secrets; `None` if one of the Secrets is not known.
+    wanted: Option<HashSet<&'a str>>,
+}
+
+impl<'a> Shown<'a> {
+    fn by(copies: &'a [CopySeen<'a>]) -> Self {
+        let mut requested_at = HashMap::new();
+        let present = copies
+            .iter()
+            .filter_map(|copy| copy.present?.recorded.as_ref());
+        for token in present.flat_map(|recorded| &recorded.tokens) {
+            let newest = requested_at
+                .entry(token.corp_id.as_str())
+                .or_insert(token.lifetime.minted_at);
+            *newest = (*newest).max(token.lifetime.minted_at);
+        }
+        let sources = copies.iter().map(|copy| copy.source?.recorded.as_ref());
+        let sources: Option<Vec<&Recorded>> = sources.collect();
+        let wanted = sources.map(|sources| {
+            let tokens = sources.into_iter().flat_map(|recorded| &recorded.tokens);
+            tokens.map(|token| token.corp_id.as_str()).collect()
+        });
+        Self {
+            requested_at,
+            wanted,
+        }
+    }
+
+    /// Whether a former copy's token is valid, may be wanted, and is in no copy.
+    fn lacks(&self, token: &TokenRecord, now: Timestamp) -> bool {
+        let corp_id = token.corp_id.as_str();
+        let is_wanted = self.wanted.as_ref().is_none_or(|all| all.contains(corp_id));
+        let newest = self.requested_at.get(corp_id);
+        let is_shown = newest.is_some_and(|at| *at >= token.lifetime.minted_at);
+        token.lifetime.expires_at > now && is_wanted && !is_shown
+    }
 }
 
 enum Look {

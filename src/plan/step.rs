@@ -300,9 +300,11 @@ pub(super) fn look<'a>(
         let disbelieved = tokens.filter(|token| !memory.believes(token, now));
         target.disbelieved = disbelieved.map(|token| token.corp_id.clone()).collect();
         if memory.writing(&target.name).is_anothers(present) {
-            let tokens = recorded.tokens.iter().filter(|token| target.counts(token));
-            for token in tokens.filter(|token| corp_ids.contains(&token.corp_id)) {
-                memory.corp(&token.corp_id).give_way_to(token);
+            for token in recorded.tokens.iter().filter(|token| target.counts(token)) {
+                // One of an organisation that is not wanted any more is not remembered.
+                if let Some(corp) = memory.corps.get_mut(&token.corp_id) {
+                    corp.give_way_to(token);
+                }
             }
         }
         let writing = memory.writing(&target.name);
