@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::{Resource, ResourceExt};
 use tracing::warn;
 
-use super::Context;
+use super::context::Context;
 use crate::api::MANAGER;
 use crate::plan::{Notice, NoticeType};
 

@@ -9,9 +9,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::context::{Context, Remembered};
 use super::index::AppRef;
 use super::reconcile::KIND;
-use super::{Context, Remembered};
 use crate::dingtalk::{
     self, AccessToken, Answer, Call, Credentials, Failure, Heard, Rank, Rates, Scheduler, Started,
 };

@@ -9,11 +9,11 @@ use kube::runtime::controller::Action;
 use tracing::{info, warn};
 
 use super::cluster::ClusterError;
+use super::context::{Context, Remembered};
 use super::index::{AppRef, app_ref};
 use super::retry::{RETRY, retry_later, retry_unless_gone, too_many_steps};
 use super::stub::Stub;
 use super::target::{found, log_write, shown};
-use super::{Context, Remembered};
 use crate::api::{Cause, DingTalkApp, DingTalkAppStatus, Reason};
 use crate::operator::TokenTimes;
 use crate::plan::{

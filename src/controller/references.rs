@@ -7,8 +7,8 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use tracing::{info, warn};
 
-use super::Context;
 use super::cluster::ClusterError;
+use super::context::Context;
 use super::index::{ReferenceRef, reference_ref};
 use super::refusal::{refuse_reference, restore_reference};
 use super::retry::{RETRY, retry_unless_gone, too_many_steps};

@@ -8,9 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 use tracing::debug;
 
+use super::context::{Context, Remembered, life_left};
 use super::fetcher::Job;
 use super::index::{AppRef, Candidate};
-use super::{Context, Remembered, life_left};
 use crate::dingtalk::{Credentials, Failure, Fingerprint, Minted};
 use crate::plan::{
     Data, FailedAttempt, Held, KnownCredentials, Lifetime, ObjectVersion, TargetMeta, TokenRecord,

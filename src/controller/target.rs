@@ -7,8 +7,8 @@ use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
 use tracing::info;
 
-use super::Context;
 use super::cluster::{ClusterError, SecretContents};
+use super::context::Context;
 use super::index::AppRef;
 use crate::api::Cause;
 use crate::dingtalk::Redactor;

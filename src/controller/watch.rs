@@ -20,7 +20,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
-use super::Context;
+use super::context::Context;
 use super::decoded::{Decoded, map_object};
 use super::index::{AppRef, ReferenceRef, app_ref, reference_ref};
 use super::restored::{Restored, restored};

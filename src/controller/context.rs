@@ -1,0 +1,358 @@
+//! What every reconciliation shares.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::channel::mpsc as triggers;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::alarm::Alarm;
+use super::cluster::Cluster;
+use super::fetcher::Job;
+use super::index::{AppRef, Index, ReferenceRef, app_ref};
+use super::scopes::{Scope, Scopes};
+use super::sharing;
+use super::workers::Workers;
+use crate::api::{DingTalkApp, DingTalkTokenReference};
+use crate::dingtalk::{self, Failure, Minted, Recovery};
+use crate::operator::{Leadership, Metrics, Moment, Pulse};
+use crate::plan::{FailedAttempt, Memory, Minting, ReferenceMemory};
+
+/// How long the last writes may take, of the 30 s that a pod has to end.
+pub(super) const LAST_WRITES: Duration = Duration::from_secs(10);
+/// From the end of the last fetch to the end of the controller: enough for it to be woken.
+pub(super) const HANDOVER: Duration = Duration::from_millis(100);
+
+pub(super) type Remembered = Arc<Mutex<Memory>>;
+pub(super) type RememberedReference = Arc<Mutex<ReferenceMemory>>;
+
+/// What every reconciliation shares.
+pub(super) struct Context {
+    pub(super) cluster: Cluster,
+    pub(super) dingtalk: Arc<dingtalk::Client>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) alarm: Alarm<AppRef>,
+    pub(super) workers: Workers<AppRef>,
+    pub(super) reference_alarm: Alarm<ReferenceRef>,
+    pub(super) reference_workers: Workers<ReferenceRef>,
+    pub(super) index: Mutex<Index>,
+    pub(super) memories: Mutex<HashMap<AppRef, Remembered>>,
+    pub(super) jobs: mpsc::UnboundedSender<Job>,
+    pub(super) reference_memories: Mutex<HashMap<ReferenceRef, RememberedReference>>,
+    pub(super) triggers: Senders<AppRef>,
+    pub(super) reference_triggers: Senders<ReferenceRef>,
+    pub(super) restored: Senders<DingTalkApp>,
+    pub(super) restored_references: Senders<DingTalkTokenReference>,
+    pub(super) fetches: AtomicU64,
+    pub(super) scopes: Scopes,
+    pub(super) stop: CancellationToken,
+    pub(super) salt: [u8; 32],
+    pub(super) instance: String,
+    pub(super) leadership: Arc<Leadership>,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) site_namespaces: HashMap<String, Vec<String>>,
+    pub(super) metadata_prefixes: Vec<String>,
+    pub(super) shared: sharing::Tokens,
+}
+
+impl Context {
+    pub(super) fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this replica leads. One that stands by watches, and does nothing.
+    pub(super) fn leads(&self) -> bool {
+        self.leadership.holds(Moment::now())
+    }
+
+    /// Looks at everything whenever this replica takes the lead: until then all was left alone.
+    pub(super) async fn follow_leadership(&self) {
+        loop {
+            self.leadership.taken_up().await;
+            let (apps, references) = self.index().all();
+            self.wake_all(apps);
+            self.wake_references(references);
+        }
+    }
+
+    /// The memory of an app; a new one where the app is new or was recreated.
+    pub(super) fn remember(&self, app: &DingTalkApp) -> Remembered {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = memories
+            .entry(app_ref(app))
+            .or_insert_with(|| Arc::new(Mutex::new(Memory::new(app, Timestamp::now()))));
+        let same = {
+            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let same = app.metadata.uid.as_deref() == Some(memory.uid.as_str());
+            if !same {
+                // What was queued for the former app is not fetched.
+                memory.abandon();
+            }
+            same
+        };
+        if !same {
+            *memory = Arc::new(Mutex::new(Memory::new(app, Timestamp::now())));
+        }
+        Arc::clone(memory)
+    }
+
+    pub(super) fn forget(&self, app: &AppRef) {
+        self.alarm.set(app, None);
+        let namespace = app.namespace.as_deref().unwrap_or_default();
+        self.metrics.forget_app(namespace, &app.name);
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(memory) = memories.remove(app) {
+            memory
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .abandon();
+        }
+    }
+
+    /// Measures something of an app that is there. Whoever deletes it holds the same lock, so that no
+    /// series outlives its app.
+    pub(super) fn measure_app(&self, app: &AppRef, measure: impl FnOnce(&Metrics, &str, &str)) {
+        let index = self.index();
+        if index.knows(app) {
+            let namespace = app.namespace.as_deref().unwrap_or_default();
+            measure(&self.metrics, namespace, &app.name);
+        }
+    }
+
+    /// Measures how many apps of a namespace are not served.
+    pub(super) fn measure_refused(&self, index: &Index, namespace: Option<&str>) {
+        let namespace = namespace.unwrap_or_default();
+        let refused = index.refused_in(namespace);
+        self.metrics.objects.not_served(namespace, refused);
+    }
+
+    /// Measures something of a reference that is there; see [`Self::measure_app`].
+    pub(super) fn measure_reference(
+        &self,
+        reference: &ReferenceRef,
+        measure: impl FnOnce(&Metrics, &str, &str),
+    ) {
+        let index = self.index();
+        if index.knows_reference(reference) {
+            let namespace = reference.namespace.as_deref().unwrap_or_default();
+            measure(&self.metrics, namespace, &reference.name);
+        }
+    }
+
+    pub(super) fn next_fetch_id(&self) -> u64 {
+        self.fetches.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn fetch(&self, job: Job) {
+        // The queue is gone only when the process ends.
+        let _ = self.jobs.send(job);
+    }
+
+    pub(super) fn wake(&self, app: &AppRef) {
+        send(&self.triggers, &app.namespace, app.clone());
+    }
+
+    /// Takes note of a Secret that was read or written; gives the apps that it matters to.
+    pub(super) fn secret_seen(&self, metadata: ObjectMeta) -> Vec<AppRef> {
+        let namespace = metadata.namespace.clone().unwrap_or_default();
+        let name = metadata.name.clone().unwrap_or_default();
+        let mut index = self.index();
+        let users = index.secret_applied(metadata);
+        let references = index.references_of(&namespace, &name);
+        drop(index);
+        self.wake_references(references);
+        users
+    }
+
+    /// Takes note of a Secret that is not there; gives the apps that it matters to.
+    pub(super) fn secret_gone(&self, namespace: &str, name: &str) -> Vec<AppRef> {
+        let mut index = self.index();
+        let users = index.secret_absent(namespace, name);
+        let references = index.references_of(namespace, name);
+        drop(index);
+        self.wake_references(references);
+        users
+    }
+
+    pub(super) fn wake_references(&self, references: impl IntoIterator<Item = ReferenceRef>) {
+        for reference in references {
+            let namespace = reference.namespace.clone();
+            send(&self.reference_triggers, &namespace, reference);
+        }
+    }
+
+    pub(super) fn forget_reference(&self, reference: &ReferenceRef) {
+        self.reference_alarm.set(reference, None);
+        let namespace = reference.namespace.as_deref().unwrap_or_default();
+        self.metrics.forget_reference(namespace, &reference.name);
+        self.reference_memories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(reference);
+    }
+
+    pub(super) fn wake_all(&self, apps: impl IntoIterator<Item = AppRef>) {
+        for app in apps {
+            self.wake(&app);
+        }
+    }
+
+    /// Whether an app names other credentials by now than a fetch was queued with, or changed ones.
+    pub(super) fn credentials_changed(&self, app: &AppRef, minting: &Minting) -> bool {
+        let index = self.index();
+        let reference = index.credentials_ref(app);
+        let version = index.credentials_version(app);
+        reference.is_some_and(|now| *now != minting.reference)
+            || version.is_some_and(|now| *now != minting.credentials)
+    }
+
+    /// A queued fetch that is not made: the app decides anew.
+    pub(super) fn drop_fetch(&self, job: &Job) {
+        let corp_id = &job.minting.corp_id;
+        let mut memory = job.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.awaits(corp_id, job.minting.id) {
+            memory.corp(corp_id).minting = None;
+            drop(memory);
+            self.wake(&job.app);
+        }
+    }
+
+    /// Records a token that was fetched. Returns whether its value is new.
+    pub(super) fn record_success(
+        &self,
+        job: &Job,
+        minted: Minted,
+        requested_at: Timestamp,
+    ) -> bool {
+        let index = self.index();
+        let corp_id = &job.minting.corp_id;
+        let target = index.target_of(&job.app, corp_id);
+        let mut memory = job.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.awaits(corp_id, job.minting.id) {
+            memory.corp(corp_id).minting = None;
+        }
+        memory.minted(&job.minting, minted, requested_at, target, Timestamp::now())
+    }
+
+    /// Records a fetch that failed.
+    pub(super) fn record_failure(job: &Job, failure: Failure, is_site_down: bool) {
+        let corp_id = &job.minting.corp_id;
+        let mut memory = job.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Timestamp::now();
+        if memory.awaits(corp_id, job.minting.id) {
+            memory.corp(corp_id).minting = None;
+        }
+        if memory.is_superseded(&job.minting) {
+            // What former credentials were answered says nothing of the present ones.
+            return;
+        }
+        let attempt = FailedAttempt {
+            failure,
+            life_left: life_left(job.expires_at, now),
+            is_site_down,
+            random: rand::random(),
+        };
+        memory.corp(corp_id).failed(&job.minting, attempt, now);
+    }
+
+    /// An outage is over: the corps that have failed in it do not wait for their own backoff.
+    pub(super) fn hurry(&self, site: &str, recovery: &Recovery) {
+        let now = Timestamp::now();
+        let age = SignedDuration::try_from(recovery.since.elapsed()).unwrap_or_default();
+        let since = now.saturating_sub(age).unwrap_or(now);
+        let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered: Vec<(AppRef, Remembered)> = memories
+            .iter()
+            .map(|(app, memory)| (app.clone(), Arc::clone(memory)))
+            .collect();
+        drop(memories);
+        for (app, memory) in remembered {
+            let client_id = self.index().client_id(&app).unwrap_or_default().to_owned();
+            let namespace = app.namespace.as_deref().unwrap_or_default();
+            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            if memory.site != site || !recovery.reach.concerns(namespace, &client_id) {
+                continue;
+            }
+            let mut hurried = 0;
+            for corp in memory.corps.values_mut() {
+                hurried += u32::from(corp.hurry(since, now));
+            }
+            drop(memory);
+            if hurried > 0 {
+                self.wake(&app);
+            }
+        }
+    }
+
+    /// Has every token written that this process holds and no Secret does: one that is lost may have
+    /// revoked the one that is there.
+    pub(super) async fn write_what_is_held(&self) {
+        let deadline = tokio::time::Instant::now() + LAST_WRITES;
+        let mut woken = false;
+        while tokio::time::Instant::now() < deadline {
+            let unwritten = self.unwritten();
+            if unwritten.is_empty() {
+                return;
+            }
+            if !std::mem::replace(&mut woken, true) {
+                self.wake_all(unwritten);
+            }
+            tokio::time::sleep(HANDOVER).await;
+        }
+    }
+
+    pub(super) fn unwritten(&self) -> Vec<AppRef> {
+        let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        let unwritten = memories.iter().filter(|(_, memory)| {
+            let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            memory.is_to_be_written()
+        });
+        unwritten.map(|(app, _)| app.clone()).collect()
+    }
+
+    pub(super) fn remembered(&self, app: &AppRef) -> Option<Remembered> {
+        let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.get(app).cloned()
+    }
+
+    /// Whether an app may use a site.
+    pub(super) fn site_known(&self, app: &DingTalkApp) -> bool {
+        let namespace = app.metadata.namespace.as_deref().unwrap_or_default();
+        let site = app.spec.site.as_str();
+        let allowed = self.site_namespaces.get(site);
+        self.dingtalk.knows(site)
+            && allowed.is_none_or(|namespaces| namespaces.iter().any(|one| one == namespace))
+    }
+}
+
+/// The life of a token that is still valid.
+pub(super) fn life_left(expires_at: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
+    let left = expires_at?.duration_since(now);
+    Duration::try_from(left).ok().filter(|left| !left.is_zero())
+}
+
+pub(super) type Senders<T> = HashMap<Scope, triggers::UnboundedSender<T>>;
+pub(super) type Channels<T> = (Senders<T>, Vec<triggers::UnboundedReceiver<T>>);
+
+/// Sends something of a namespace to the controller that serves it.
+pub(super) fn send<T>(senders: &Senders<T>, namespace: &Scope, message: T) {
+    if let Some(sender) = senders.get(namespace).or_else(|| senders.get(&None)) {
+        // The controller is gone only when the process ends.
+        let _ = sender.unbounded_send(message);
+    }
+}
+
+pub(super) fn trigger_channels<T>(scopes: &[Scope]) -> Channels<T> {
+    scopes
+        .iter()
+        .map(|scope| {
+            let (sender, receiver) = triggers::unbounded();
+            ((scope.clone(), sender), receiver)
+        })
+        .unzip()
+}
