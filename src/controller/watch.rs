@@ -23,20 +23,14 @@ use tracing::{info, warn};
 use super::context::Context;
 use super::decoded::{Decoded, map_object};
 use super::index::{AppRef, ReferenceRef, app_ref, reference_ref};
+use super::kept::{keep_of_metadata, lighten};
 use super::restored::{Restored, restored};
 use super::retry::RETRY;
 use super::scopes::Scope;
 use super::stored::stored;
 use super::stub::Stub;
-use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp, DingTalkTokenReference};
+use crate::api::{DingTalkApp, DingTalkTokenReference};
 use crate::plan::forget_forbidden;
-
-/// The most of a request for renewal that counts, in bytes.
-const RENEW_REQUEST_MAX: usize = 64;
-/// The most that a status may take, in bytes of JSON, beside its organisations.
-const STATUS_BASE_MAX: usize = 32 << 10;
-/// The most that an organisation may take in a status.
-const STATUS_CORP_MAX: usize = 2 << 10;
 
 /// The apps of `scope`, whenever what is wanted of them changes. A change of the status does not
 /// count, or the operator would wake itself. `restored` are apps that were not served, read anew.
@@ -149,35 +143,6 @@ where
         None => Api::all(client.clone()),
     };
     watcher(api, watcher::Config::default()).default_backoff()
-}
-
-/// Keeps of an app's metadata what is used: a tenant can add 256 KiB of annotations, and more labels.
-pub fn lighten(app: &mut DingTalkApp) {
-    keep_of_metadata(&mut app.metadata, &[ANNOTATION_RENEW_REQUESTED_AT]);
-    let annotations = app.metadata.annotations.iter_mut();
-    for request in annotations.flat_map(|annotations| annotations.values_mut()) {
-        // Of a longer one, the beginning counts.
-        let ends = (0..=RENEW_REQUEST_MAX.min(request.len())).rev();
-        let end = ends.into_iter().find(|end| request.is_char_boundary(*end));
-        request.truncate(end.unwrap_or_default());
-        request.shrink_to_fit();
-    }
-    let corps = app.spec.corp_ids.len();
-    // What the operator writes is smaller, so this is somebody else's, to be written over.
-    app.status = app.status.take().filter(|status| {
-        let size = serde_json::to_vec(status).map_or(0, |status| status.len());
-        size <= STATUS_BASE_MAX + corps * STATUS_CORP_MAX
-    });
-}
-
-fn keep_of_metadata(metadata: &mut ObjectMeta, annotations: &[&str]) {
-    metadata.managed_fields = None;
-    metadata.labels = None;
-    metadata.owner_references = None;
-    metadata.finalizers = None;
-    if let Some(kept) = &mut metadata.annotations {
-        kept.retain(|key, _| annotations.contains(&key.as_str()));
-    }
 }
 
 /// The event with objects as they are to be handled: a stub in the place of one that cannot be
@@ -439,50 +404,4 @@ pub fn report(context: &Context, what: &str, scope: &Scope, error: &watcher::Err
         _ => "the watch is started again",
     };
     warn!(what, namespace = scope.as_deref(), %error, advice, "watch failed");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn app(more: &serde_json::Value) -> DingTalkApp {
-        let mut app = serde_json::json!({
-            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
-            "metadata": {"name": "payroll", "namespace": "hr"},
-            "spec": {"credentialsSecretRef": {"name": "credentials"}, "site": "global", "corpIds": ["ding1"]},
-        });
-        for (field, value) in more.as_object().expect("an object") {
-            app[field] = value.clone();
-        }
-        serde_json::from_value(app).expect("an app")
-    }
-
-    #[test]
-    fn nothing_is_kept_of_an_apps_metadata_but_what_is_used() {
-        let heavy = "\u{e9}".repeat(100_000);
-        let mut app = app(&serde_json::json!({"metadata": {
-            "name": "payroll", "namespace": "hr", "uid": "u1",
-            "labels": {"a": "b"}, "finalizers": [heavy],
-            "annotations": {"heavy": heavy, ANNOTATION_RENEW_REQUESTED_AT: heavy},
-            "managedFields": [{"manager": heavy}],
-            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": heavy, "uid": "x"}],
-        }}));
-        lighten(&mut app);
-        let size = serde_json::to_vec(&app.metadata).expect("JSON").len();
-        assert!(size < 300, "{size}");
-        let request = crate::plan::renew_request(&app).expect("kept");
-        assert_eq!(request, "\u{e9}".repeat(32));
-    }
-
-    #[test]
-    fn a_status_that_is_not_ours_by_its_size_is_not_kept() {
-        let status = |length: usize| {
-            let corp = serde_json::json!({"corpId": "ding1", "secretName": "x".repeat(length)});
-            let mut app = app(&serde_json::json!({"status": {"corps": [corp]}}));
-            lighten(&mut app);
-            app.status.is_some()
-        };
-        assert!(status(STATUS_BASE_MAX));
-        assert!(!status(STATUS_BASE_MAX + STATUS_CORP_MAX));
-    }
 }

@@ -2,124 +2,28 @@
 //! pass by and are not kept.
 
 mod admission;
+mod app;
 mod names;
 mod references;
+mod secrets;
 mod sharers;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use kube::ResourceExt;
-
-use super::stub::Stub;
 use crate::api::{CredentialsSecretRef, DingTalkApp, DingTalkTokenReference, Layout};
 use crate::plan::{
-    Claim, CredentialsSeen, ObjectVersion, Refusal, TARGETS_MAX, TargetMeta, TargetSeen, View,
-    ownership, per_corp_name, wanted,
+    Claim, CredentialsSeen, ObjectVersion, Refusal, TargetMeta, TargetSeen, View, ownership,
+    per_corp_name, wanted,
 };
 pub use admission::NamespaceLimits;
-use admission::{Admission, Age, Load, Moved};
+use admission::{Admission, Load, Moved};
+use app::App;
+use names::SecretRef;
 pub use names::{AppRef, ReferenceRef, app_ref, reference_ref};
-use names::{SecretRef, secret_ref};
 use references::Reference;
 pub use sharers::Candidate;
-
-#[derive(Clone)]
-struct App {
-    uid: String,
-    created: Option<Timestamp>,
-    credentials: CredentialsSecretRef,
-    target: String,
-    layout: Layout,
-    targets: BTreeSet<String>,
-    site: String,
-    corp_ids: Vec<String>,
-    client_id: Option<String>,
-    grants: BTreeSet<String>,
-    /// The UIDs of the namespaces that the grants were given to.
-    granted: BTreeMap<String, String>,
-    generation: Option<i64>,
-    resource_version: Option<String>,
-}
-
-impl App {
-    fn of(app: &DingTalkApp) -> Self {
-        Self {
-            uid: app.uid().unwrap_or_default(),
-            created: app.metadata.creation_timestamp.as_ref().map(|time| time.0),
-            credentials: app.spec.credentials_secret_ref.clone(),
-            target: app.target_name(),
-            layout: app.spec.target.layout,
-            targets: wanted(app).into_iter().map(|target| target.name).collect(),
-            site: app.spec.site.clone(),
-            corp_ids: app.spec.corp_ids.clone(),
-            client_id: None,
-            grants: app
-                .spec
-                .reference_grants
-                .iter()
-                .map(|grant| grant.namespace.clone())
-                .collect(),
-            granted: granted(app),
-            generation: app.metadata.generation,
-            resource_version: app.metadata.resource_version.clone(),
-        }
-    }
-
-    /// What is kept of an app that is not served.
-    fn refused(self) -> Self {
-        Self {
-            targets: BTreeSet::new(),
-            corp_ids: Vec::new(),
-            client_id: None,
-            grants: BTreeSet::new(),
-            granted: BTreeMap::new(),
-            ..self
-        }
-    }
-
-    /// What stands in the store for it while it is not served.
-    fn stub(&self, key: &AppRef) -> DingTalkApp {
-        DingTalkApp::stub(ObjectMeta {
-            name: Some(key.name.clone()),
-            namespace: key.namespace.clone(),
-            uid: Some(self.uid.clone()),
-            generation: self.generation,
-            resource_version: self.resource_version.clone(),
-            creation_timestamp: self.created.map(Time),
-            ..ObjectMeta::default()
-        })
-    }
-
-    fn age(&self) -> Age {
-        let (created, uid) = self.seniority();
-        (created, uid.to_owned())
-    }
-
-    /// The older one has the target; on a tie that of the lower UID.
-    fn seniority(&self) -> (Timestamp, &str) {
-        (self.created.unwrap_or(Timestamp::MAX), &self.uid)
-    }
-
-    fn secrets(&self) -> impl Iterator<Item = &String> {
-        std::iter::once(&self.credentials.name).chain(&self.targets)
-    }
-
-    fn tokens(&self) -> impl Iterator<Item = TokenName> {
-        let client_id = self.client_id.as_ref();
-        client_id.into_iter().flat_map(|client_id| {
-            let name = |corp_id: &String| (self.site.clone(), client_id.clone(), corp_id.clone());
-            self.corp_ids.iter().map(name)
-        })
-    }
-}
-
-/// A Secret up to this weight costs nothing of its namespace's budget if an app names it: with the
-/// spec's own labels and annotations, and one token.
-const LIGHT: usize = 4096;
 
 enum Seen {
     Absent,
@@ -401,97 +305,6 @@ impl Index {
             .collect()
     }
 
-    /// Takes note of a Secret's metadata; gives the apps that it matters to.
-    pub fn secret_applied(&mut self, meta: ObjectMeta) -> Vec<AppRef> {
-        let secret = secret_ref(&meta);
-        for listing in self.listing.values_mut() {
-            listing.insert(secret.clone());
-        }
-        let target = TargetMeta::of(meta);
-        if !self.worth_keeping(&secret, &target) {
-            self.forget_secret(&secret);
-            return Vec::new();
-        }
-        match self.secrets.get(&secret) {
-            Some(Seen::Present(old, _)) if !target.version.is_newer_than(&old.version) => {
-                Vec::new()
-            }
-            _ => {
-                self.forget_secret(&secret);
-                let mut users = self.users_of(&secret);
-                if let Some(uid) = target.owner_uid()
-                    && let Some(owner) = self.uids.get(uid).filter(|app| !users.contains(app))
-                {
-                    users.push(owner.clone());
-                }
-                let client_id = target
-                    .recorded
-                    .as_ref()
-                    .and_then(|recorded| Some(recorded.tokens.first()?.client_id.clone()));
-                if !self.keep(secret, target) {
-                    return Vec::new();
-                }
-                for user in client_id.iter().flat_map(|_| &users) {
-                    let is_unknown = |app: &App| app.client_id.is_none();
-                    if self.apps.get(user).is_some_and(is_unknown) {
-                        self.client_known(user, client_id.as_deref().unwrap_or_default());
-                    }
-                }
-                users
-            }
-        }
-    }
-
-    /// A Secret is gone; gives the apps that it matters to.
-    pub fn secret_deleted(&mut self, meta: &ObjectMeta) -> Vec<AppRef> {
-        let gone = ObjectVersion::of(meta);
-        let secret = secret_ref(meta);
-        match self.secrets.get(&secret) {
-            // The deletion of a former Secret of that name, told late.
-            Some(Seen::Present(now, _))
-                if now.uid_differs(&gone) && !gone.is_newer_than(&now.version) =>
-            {
-                Vec::new()
-            }
-            _ => self.secret_absent(&secret.0, &secret.1),
-        }
-    }
-
-    /// There is no such Secret; gives the apps that it matters to.
-    pub fn secret_absent(&mut self, namespace: &str, name: &str) -> Vec<AppRef> {
-        let secret = (namespace.to_owned(), name.to_owned());
-        let users = self.users_of(&secret);
-        self.forget_secret(&secret);
-        if !users.is_empty() {
-            self.secrets.insert(secret, Seen::Absent);
-        }
-        users
-    }
-
-    /// A list of the Secrets of `scope` begins.
-    pub fn secrets_listing(&mut self, scope: Option<&str>) {
-        self.listing
-            .insert(scope.map(str::to_owned), HashSet::new());
-    }
-
-    /// That list is complete: what is referenced and not in it does not exist.
-    pub fn secrets_listed(&mut self, scope: Option<&str>) -> Vec<AppRef> {
-        let listed = self
-            .listing
-            .remove(&scope.map(str::to_owned))
-            .unwrap_or_default();
-        let gone: Vec<SecretRef> = self
-            .users
-            .keys()
-            .chain(self.secrets.keys())
-            .filter(|secret| in_scope(scope, Some(&secret.0)) && !listed.contains(*secret))
-            .cloned()
-            .collect();
-        gone.iter()
-            .flat_map(|(namespace, name)| self.secret_absent(namespace, name))
-            .collect()
-    }
-
     /// What is seen for an app; `None` if it is gone, or there is a newer state of it: the targets of
     /// one spec beside the former ones of another would be both at once.
     pub fn view<'a>(&'a self, app: &'a DingTalkApp, site_known: bool) -> Option<View<'a>> {
@@ -590,74 +403,6 @@ impl Index {
     fn users_of(&self, secret: &SecretRef) -> Vec<AppRef> {
         self.users.get(secret).cloned().unwrap_or_default()
     }
-
-    fn forget_secret(&mut self, secret: &SecretRef) {
-        let Some(Seen::Present(old, charge)) = self.secrets.remove(secret) else {
-            return;
-        };
-        if let Some(used) = self.budgets.get_mut(&secret.0) {
-            *used = used.saturating_sub(charge);
-            if *used == 0 {
-                self.budgets.remove(&secret.0);
-            }
-        }
-        if let Some(uid) = old.owner_uid()
-            && let Some(owned) = self.owned.get_mut(uid)
-        {
-            owned.remove(secret);
-            if owned.is_empty() {
-                self.owned.remove(uid);
-            }
-        }
-    }
-
-    /// Keeps a Secret that is not known yet, in as far as there is room for it; returns whether it did.
-    ///
-    /// Small Secrets that an app names cost nothing, since the apps of a namespace are counted. All
-    /// others share a budget, so that labels that anybody can set do not fill the memory.
-    fn keep(&mut self, secret: SecretRef, target: TargetMeta) -> bool {
-        let is_named = self.users.contains_key(&secret);
-        let weight = target.weight() + secret.0.len() + secret.1.len();
-        let used = self.budgets.get(&secret.0).copied().unwrap_or_default();
-        let (target, charge) = if is_named && weight <= LIGHT {
-            (target, 0)
-        } else if used + weight <= TARGETS_MAX {
-            (target, weight)
-        } else if is_named || self.is_copy(&secret) {
-            (target.past_bounds(), 0)
-        } else {
-            return false;
-        };
-        if charge > 0 {
-            self.budgets.insert(secret.0.clone(), used + charge);
-        }
-        if let Some(uid) = target.owner_uid() {
-            let owned = self.owned.entry(uid.to_owned()).or_default();
-            owned.insert(secret.clone());
-        }
-        self.secrets
-            .insert(secret, Seen::Present(Box::new(target), charge));
-        true
-    }
-
-    /// Decides anew about a Secret that an app no longer names.
-    fn weigh_anew(&mut self, secret: &SecretRef) {
-        let known = match self.secrets.get(secret) {
-            Some(Seen::Present(target, _)) => Some(TargetMeta::clone(target)),
-            _ => None,
-        };
-        self.forget_secret(secret);
-        if let Some(target) = known.filter(|target| self.worth_keeping(secret, target)) {
-            self.keep(secret.clone(), target);
-        }
-    }
-
-    fn worth_keeping(&self, secret: &SecretRef, target: &TargetMeta) -> bool {
-        self.users.contains_key(secret)
-            || target.is_managed()
-            || target.adopt_by().is_some()
-            || self.copiers(&secret.0, &secret.1).next().is_some()
-    }
 }
 
 /// What an app counts for.
@@ -669,24 +414,6 @@ fn load(app: &DingTalkApp) -> Load {
     }
 }
 
-/// The UIDs of the namespaces that the grants of an app were given to, as its status records.
-fn granted(app: &DingTalkApp) -> BTreeMap<String, String> {
-    let grants = &app.spec.reference_grants;
-    let is_granted = |namespace: &str| grants.iter().any(|grant| grant.namespace == namespace);
-    let recorded = app.status.iter();
-    recorded
-        .flat_map(|status| &status.granted_namespaces)
-        .filter(|granted| is_granted(&granted.namespace))
-        .map(|granted| (granted.namespace.clone(), granted.uid.clone()))
-        .collect()
-}
-
 fn in_scope(scope: Option<&str>, namespace: Option<&str>) -> bool {
     scope.is_none() || scope == namespace
-}
-
-impl TargetMeta {
-    fn uid_differs(&self, other: &ObjectVersion) -> bool {
-        self.version.uid != other.uid
-    }
 }

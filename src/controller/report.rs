@@ -1,0 +1,130 @@
+//! What is told of an app at rest: its status, events and metrics.
+
+use jiff::Timestamp;
+
+use super::cluster::ClusterError;
+use super::reconcile::Reconciler;
+use super::retry::retry_unless_gone;
+use crate::api::{DingTalkAppStatus, Reason};
+use crate::operator::TokenTimes;
+use crate::plan::{
+    Happened, Notice, Settled, granted_namespaces, notices, status, write_status_at,
+};
+
+impl Reconciler<'_> {
+    /// (client) Reports; gives the time to look again.
+    pub(super) async fn settle(&self, settled: &Settled, now: Timestamp) -> Option<Timestamp> {
+        if settled.quiet {
+            self.measure(settled, None);
+            return settled.wake_at;
+        }
+        let retry_restart = self.restart_workloads(settled, now).await;
+        let retry_refresh = self.refresh_pods(now).await;
+        let Some((previous, current, notices, written_at)) = self.report(settled, now) else {
+            return Some(now);
+        };
+        self.measure(settled, Some(&current));
+        let wake_at = [settled.wake_at, retry_restart, retry_refresh];
+        let wake_at = wake_at.into_iter().flatten().min();
+        if current != previous {
+            let due = written_at
+                .map(|at| write_status_at(&previous, &current, at))
+                .filter(|at| *at > now);
+            if let Some(due) = due {
+                return Some(wake_at.map_or(due, |at| at.min(due)));
+            }
+            if let Err(error) = self.write_status(&previous, current, now).await {
+                return retry_unless_gone(&self.key, "status write", &error, wake_at, now);
+            }
+        }
+        {
+            let mut memory = self.memory();
+            memory.happened = Happened::default();
+            memory.trimmed_keys.clear();
+        }
+        for notice in notices {
+            self.publish(&notice).await;
+        }
+        wake_at
+    }
+
+    /// (pure) The status to write over which, and the events of the change; `None` if there is a newer
+    /// state of the app.
+    fn report(
+        &self,
+        settled: &Settled,
+        now: Timestamp,
+    ) -> Option<(
+        DingTalkAppStatus,
+        DingTalkAppStatus,
+        Vec<Notice>,
+        Option<Timestamp>,
+    )> {
+        let asking = self.context.index().referring_namespaces(&self.key);
+        let memory = self.memory();
+        let (previous, written_at) = memory.previous_status(self.app)?;
+        let mut current = status(self.app, settled, &memory, &previous, now);
+        current.granted_namespaces =
+            granted_namespaces(self.app, &previous.granted_namespaces, &asking);
+        let notices = notices(&previous, &current, memory.happened, &memory.trimmed_keys);
+        Some((previous, current, notices, written_at))
+    }
+
+    async fn write_status(
+        &self,
+        previous: &DingTalkAppStatus,
+        current: DingTalkAppStatus,
+        now: Timestamp,
+    ) -> Result<(), ClusterError> {
+        let version = self
+            .context
+            .cluster
+            .write_status(self.app, previous, &current)
+            .await?;
+        self.memory().status_written(current, version, now);
+        Ok(())
+    }
+
+    /// The times of the tokens, for the metrics.
+    fn measure(&self, settled: &Settled, status: Option<&DingTalkAppStatus>) {
+        let reported = status.map(|status| status.corps.as_slice());
+        let failing = |index: usize| {
+            let error = reported?.get(index)?.error.as_ref()?;
+            let since = error.since_time.parse().ok()?;
+            Some((since, error.reason.clone()))
+        };
+        let corps = self.app.spec.corp_ids.iter().zip(&settled.corps);
+        let times = corps
+            .enumerate()
+            .map(|(index, (corp_id, corp))| TokenTimes {
+                corp_id: corp_id.clone(),
+                expires_at: corp.in_secret.map(|lifetime| lifetime.expires_at),
+                next_attempt_at: corp.next_attempt,
+                failing: failing(index),
+            });
+        self.context
+            .measure_app(&self.key, |metrics, namespace, name| {
+                metrics.tokens.set(namespace, name, times);
+                if let Some(status) = status {
+                    metrics.apps.set(namespace, name, &status.conditions);
+                }
+            });
+    }
+
+    /// Whether programs could not be brought a new token, for the metrics.
+    pub fn measure_delivery(&self, reason: Reason, is_failing: bool, now: Timestamp) {
+        self.context
+            .measure_app(&self.key, |metrics, namespace, name| {
+                let objects = &metrics.objects;
+                match is_failing {
+                    true => objects.undelivered(namespace, name, reason, now),
+                    false => objects.delivered(namespace, name, reason),
+                }
+            });
+    }
+
+    /// (client) Publishes an event of the app.
+    pub async fn publish(&self, notice: &Notice) {
+        self.context.publish(self.app, notice).await;
+    }
+}
