@@ -13,23 +13,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::alarm::Alarm;
 use super::cluster::Cluster;
-use super::fetcher::Job;
 use super::index::{AppRef, Index, ReferenceRef, app_ref};
+use super::job::Job;
+use super::remembered::{Remembered, RememberedReference};
 use super::scopes::{Scope, Scopes};
-use super::sharing;
+use super::tokens::Tokens;
 use super::workers::Workers;
 use crate::api::{DingTalkApp, DingTalkTokenReference};
 use crate::dingtalk::{self, Failure, Minted, Recovery};
 use crate::operator::{Leadership, Metrics, Moment, Pulse};
-use crate::plan::{FailedAttempt, Memory, Minting, ReferenceMemory};
+use crate::plan::{FailedAttempt, Memory, Minting};
 
 /// How long the last writes may take, of the 30 s that a pod has to end.
 pub(super) const LAST_WRITES: Duration = Duration::from_secs(10);
 /// From the end of the last fetch to the end of the controller: enough for it to be woken.
 pub(super) const HANDOVER: Duration = Duration::from_millis(100);
-
-pub(super) type Remembered = Arc<Mutex<Memory>>;
-pub(super) type RememberedReference = Arc<Mutex<ReferenceMemory>>;
 
 /// What every reconciliation shares.
 pub(super) struct Context {
@@ -57,7 +55,7 @@ pub(super) struct Context {
     pub(super) pulse: Arc<Pulse>,
     pub(super) site_namespaces: HashMap<String, Vec<String>>,
     pub(super) metadata_prefixes: Vec<String>,
-    pub(super) shared: sharing::Tokens,
+    pub(super) shared: Tokens,
 }
 
 impl Context {

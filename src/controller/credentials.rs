@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::cluster::ClusterError;
-use super::fetcher::Job;
+use super::job::Job;
 use super::reconcile::Reconciler;
 use super::sharing::{Shared, Wish};
 use crate::api::{Cause, Reason};

@@ -1,6 +1,6 @@
 //! Makes the token requests that the queue lets go.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -9,49 +9,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::context::{Context, Remembered};
-use super::index::AppRef;
-use super::reconcile::KIND;
-use crate::dingtalk::{
-    self, AccessToken, Answer, Call, Credentials, Failure, Heard, Rank, Rates, Scheduler, Started,
-};
+use super::context::Context;
+use super::job::Job;
+use super::kinds::APP;
+use crate::dingtalk::{self, AccessToken, Answer, Call, Failure, Heard, Rates, Scheduler, Started};
 use crate::operator::{Metrics, Moment};
-use crate::plan::{Minting, lifetime, whole_seconds};
+use crate::plan::{lifetime, whole_seconds};
 
 /// A site's clock that differs by more is reported: certificates and expiries depend on it.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
-
-/// One token to fetch.
-pub struct Job {
-    /// The app that asks for it.
-    pub app: AppRef,
-    /// Its memory, where the outcome goes.
-    pub memory: Remembered,
-    /// What is fetched.
-    pub minting: Minting,
-    /// What the call counts against.
-    pub call: Call,
-    /// What goes before it.
-    pub rank: Rank,
-    /// The credentials.
-    pub credentials: Arc<Credentials>,
-    /// When the token that is held expires; `None` if there is none.
-    pub expires_at: Option<Timestamp>,
-    /// Since when the corp has failed, if it has.
-    pub failing_since: Option<Instant>,
-    /// The token that is held, not to be shown if an answer repeats it.
-    pub known: Option<AccessToken>,
-    /// Since when it waits.
-    pub queued_at: Instant,
-}
-
-impl Job {
-    /// An abandoned job is not worth a call.
-    fn is_wanted(&self) -> bool {
-        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.awaits(&self.minting.corp_id, self.minting.id)
-    }
-}
 
 struct Finished {
     call: Call,
@@ -212,7 +178,7 @@ fn finish(
 fn log_success(job: &Job, expires_at: Timestamp, value_changed: bool) {
     let former = job.expires_at.map(whole_seconds);
     info!(
-        kind = KIND,
+        kind = APP,
         namespace = job.app.namespace,
         name = job.app.name,
         corp_id = job.minting.corp_id,
@@ -227,7 +193,7 @@ fn log_success(job: &Job, expires_at: Timestamp, value_changed: bool) {
 
 fn log_failure(job: &Job, failure: &Failure) {
     warn!(
-        kind = KIND,
+        kind = APP,
         namespace = job.app.namespace,
         name = job.app.name,
         corp_id = job.minting.corp_id,

@@ -8,12 +8,15 @@ mod decoded;
 mod events;
 mod fetcher;
 mod index;
+mod job;
 mod kept;
+mod kinds;
 mod metadata;
 mod reconcile;
 mod references;
 mod refresh;
 mod refusal;
+mod remembered;
 mod report;
 mod restart;
 mod restored;
@@ -23,6 +26,7 @@ mod sharing;
 mod stored;
 mod stub;
 mod target;
+mod tokens;
 mod watch;
 mod workers;
 
@@ -52,6 +56,7 @@ use context::{Context, HANDOVER, LAST_WRITES, trigger_channels};
 use index::Index;
 pub use index::NamespaceLimits;
 use scopes::{Scope, Scopes};
+use tokens::Tokens;
 use workers::{CONCURRENCY, Workers};
 
 /// What the controller is to do.
@@ -164,7 +169,7 @@ pub async fn run(
         pulse: options.pulse,
         site_namespaces: options.site_namespaces,
         metadata_prefixes: options.metadata_prefixes,
-        shared: sharing::Tokens::default(),
+        shared: Tokens::default(),
     });
     let drained = CancellationToken::new();
     let served = |scope: &Scope| Served {

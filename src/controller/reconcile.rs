@@ -9,16 +9,16 @@ use kube::runtime::controller::Action;
 use tracing::{info, warn};
 
 use super::cluster::ClusterError;
-use super::context::{Context, Remembered};
+use super::context::Context;
 use super::index::{AppRef, app_ref};
+use super::kinds::APP;
+use super::remembered::Remembered;
 use super::retry::{RETRY, retry_later, too_many_steps};
 use super::stub::Stub;
 use super::target::{found, log_write, shown};
 use crate::api::{Cause, DingTalkApp};
 use crate::plan::{Deletion, ObjectVersion, Step, Templates, Write, next_step, refreshes_pods};
 
-/// The kind, in logs and metrics.
-pub const KIND: &str = "DingTalkApp";
 /// More steps in a row than any way through the plan has: a backstop against going in circles.
 const STEPS_MAX: usize = 12;
 
@@ -138,7 +138,7 @@ impl Reconciler<'_> {
                 Ok(metadata) => {
                     log_write(&self.key, &write, cause);
                     info!(
-                        kind = KIND,
+                        kind = APP,
                         namespace = self.namespace,
                         name = self.key.name,
                         secret = name,
@@ -152,7 +152,7 @@ impl Reconciler<'_> {
                 }
                 Err(error) => {
                     info!(
-                        kind = KIND,
+                        kind = APP,
                         namespace = self.namespace,
                         name = self.key.name,
                         secret = name,
@@ -214,7 +214,7 @@ impl Reconciler<'_> {
             .delete_secret(operation, &self.namespace, name, version);
         match deleted.await {
             Ok(()) => {
-                info!(kind = KIND, namespace = self.namespace, name = self.key.name, secret = name, reason = ?why, "Secret deleted");
+                info!(kind = APP, namespace = self.namespace, name = self.key.name, secret = name, reason = ?why, "Secret deleted");
                 self.absent(name);
                 Ok(())
             }
@@ -230,7 +230,7 @@ impl Reconciler<'_> {
         let generation = self.app.metadata.generation;
         let name = write.name.as_str();
         let now = Timestamp::now();
-        let written = self.context.write_target(KIND, &self.key, write, cause);
+        let written = self.context.write_target(APP, &self.key, write, cause);
         match written.await {
             Ok(metadata) => {
                 let version = ObjectVersion::of(&metadata);
@@ -258,7 +258,7 @@ impl Reconciler<'_> {
                 let problem = error.write_problem();
                 let message = shown(&error, write, &self.key, &self.app.spec.corp_ids);
                 warn!(
-                    kind = KIND,
+                    kind = APP,
                     namespace = self.namespace,
                     name = self.key.name,
                     secret = name,

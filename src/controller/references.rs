@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::cluster::ClusterError;
 use super::context::Context;
 use super::index::{ReferenceRef, reference_ref};
+use super::kinds::REFERENCE;
 use super::refusal::{refuse_reference, restore_reference};
 use super::retry::{RETRY, retry_unless_gone, too_many_steps};
 use super::stub::Stub;
@@ -20,8 +21,6 @@ use crate::plan::{
     reference_notice, reference_status, reference_step,
 };
 
-/// The kind, in logs and metrics.
-pub const KIND: &str = "DingTalkTokenReference";
 /// More steps in a row than any way has, apart from one for each copy.
 const STEPS_MAX: usize = 12;
 
@@ -237,7 +236,9 @@ impl Copier<'_> {
             (write, repair, cause)
         };
         let now = Timestamp::now();
-        let written = self.context.write_target(KIND, &self.key, &write, cause);
+        let written = self
+            .context
+            .write_target(REFERENCE, &self.key, &write, cause);
         match written.await {
             Ok(metadata) => {
                 let version = ObjectVersion::of(&metadata);
@@ -261,7 +262,7 @@ impl Copier<'_> {
                 let problem = error.write_problem();
                 let message = shown(&error, &write, &self.key, &[]);
                 warn!(
-                    kind = KIND,
+                    kind = REFERENCE,
                     namespace = self.namespace,
                     name = self.key.name,
                     secret = name,
@@ -285,7 +286,7 @@ impl Copier<'_> {
         match deleted.await {
             Ok(()) => {
                 info!(
-                    kind = KIND,
+                    kind = REFERENCE,
                     namespace = self.namespace,
                     name = self.key.name,
                     secret = name,

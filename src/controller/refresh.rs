@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use tracing::{debug, warn};
 
 use super::cluster::ClusterError;
-use super::reconcile::{KIND, Reconciler};
+use super::kinds::APP;
+use super::reconcile::Reconciler;
 use super::retry::retry_later;
 use crate::api::Reason;
 use crate::plan::{Refresh, refreshes_pods};
@@ -41,7 +42,7 @@ impl Reconciler<'_> {
                     return Some(retry_later(&self.key, "pod annotation", &error, now));
                 }
                 Err(error) => {
-                    warn!(kind = KIND, namespace = self.namespace, name = self.key.name, %error, "pod annotation not allowed");
+                    warn!(kind = APP, namespace = self.namespace, name = self.key.name, %error, "pod annotation not allowed");
                     let (at, notice) = unrefreshed.failed(&error.to_string(), now);
                     (Some(at), notice)
                 }
@@ -64,7 +65,7 @@ impl Reconciler<'_> {
         for (pod, uid) in &readers.mounting {
             match cluster.touch_pod(&self.namespace, pod, uid, now).await {
                 Ok(()) => debug!(
-                    kind = KIND,
+                    kind = APP,
                     namespace = self.namespace,
                     name = self.key.name,
                     pod,
@@ -75,7 +76,7 @@ impl Reconciler<'_> {
                 // One that a webhook refuses, say, must not keep the news from the others. Its file
                 // follows at the kubelet's pace.
                 Err(error) if error.is_answered() && !error.is_forbidden() => {
-                    warn!(kind = KIND, namespace = self.namespace, name = self.key.name, pod, %error, "pod annotation refused");
+                    warn!(kind = APP, namespace = self.namespace, name = self.key.name, pod, %error, "pod annotation refused");
                 }
                 Err(error) => return Err(error),
             }

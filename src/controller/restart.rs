@@ -5,7 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::reconcile::{KIND, Reconciler};
+use super::kinds::APP;
+use super::reconcile::Reconciler;
 use crate::api::Reason;
 use crate::plan::{Restart, Schedule, Settled, left_to_restart, restart_notice, restart_step};
 
@@ -46,10 +47,10 @@ impl Reconciler<'_> {
             match restarted {
                 Ok(()) => {
                     partly.restarted(workload);
-                    info!(kind = KIND, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, "workload restarted for a new token");
+                    info!(kind = APP, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, "workload restarted for a new token");
                 }
                 Err(error) => {
-                    warn!(kind = KIND, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, retry_seconds = RETRY.as_secs(), %error, "workload restart failed; will retry");
+                    warn!(kind = APP, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, retry_seconds = RETRY.as_secs(), %error, "workload restart failed; will retry");
                     let is_gone = error.is_not_found();
                     failed.push((workload, error.to_string(), is_gone));
                 }

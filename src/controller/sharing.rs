@@ -2,16 +2,17 @@
 //! since a second mint might revoke the first. An app with another secret shares nothing: it proves
 //! its own secret by its own call.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use jiff::Timestamp;
 use tracing::debug;
 
-use super::context::{Context, Remembered, life_left};
-use super::fetcher::Job;
+use super::context::{Context, life_left};
 use super::index::{AppRef, Candidate};
-use crate::dingtalk::{Credentials, Failure, Fingerprint, Minted};
+use super::job::Job;
+use super::remembered::Remembered;
+use super::tokens::TokenKey;
+use crate::dingtalk::{Credentials, Failure, Minted};
 use crate::plan::{
     Data, FailedAttempt, Held, KnownCredentials, Lifetime, ObjectVersion, TargetMeta, TokenRecord,
     lifetime,
@@ -19,31 +20,6 @@ use crate::plan::{
 
 /// So many Secrets of other apps are read for one token that is wanted.
 const READS_MAX: usize = 16;
-
-/// Site, organisation, and what stands for `client_id` and client secret.
-type TokenKey = (String, String, Fingerprint);
-
-/// The tokens that this process fetched and more than one app may want, the newest of each.
-#[derive(Default)]
-pub struct Tokens(Mutex<HashMap<TokenKey, Held>>);
-
-impl Tokens {
-    fn insert(&self, key: TokenKey, held: Held, now: Timestamp) {
-        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.retain(|_, held| held.record.lifetime.expires_at > now);
-        tokens.insert(key, held);
-    }
-
-    fn remove(&self, key: &TokenKey) {
-        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.remove(key);
-    }
-
-    fn get(&self, key: &TokenKey) -> Option<Held> {
-        let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.get(key).cloned()
-    }
-}
 
 /// A token that an app wants, and what it proves itself with.
 pub struct Wish<'a> {

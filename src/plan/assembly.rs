@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use super::Held;
-use super::data::{Data, Shape};
-use super::desired::SECRET_SIZE_MAX;
+use super::data::Data;
+use super::shape::Shape;
 use super::templates::Templates;
+use super::write::SECRET_SIZE_MAX;
 
 /// Fewer tokens without templates are put together at once: they always fit into a Secret.
 const TOKENS_MIN: usize = 64;

@@ -9,8 +9,8 @@ use super::memory::renew_request;
 use super::problem::{Problem, problem, shown};
 use super::renewals::Renewals;
 use super::schedule::is_clamped;
-use super::step::{CorpSettled, Settled};
 use super::token::whole_seconds;
+use super::view::{CorpSettled, Settled};
 use super::{Corp, Lifetime, Memory};
 use crate::api::{
     CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, CorpStatus, DingTalkApp,

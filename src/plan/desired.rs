@@ -4,20 +4,16 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
-use zeroize::Zeroizing;
 
 use super::assembly::{Answer, Assembled, Assembly, Contents, Offered};
-use super::data::Shape;
 use super::owner::{Owner, is_in_order, owner_reference};
 use super::recorded::{Recorded, sort, written_keys};
+use super::shape::Shape;
 use super::templates::Templates;
-use super::{Held, ObjectVersion, TargetMeta, TokenRecord, owner_name};
+use super::write::{Changes, Write};
+use super::{Held, TargetMeta, TokenRecord, owner_name};
 use crate::api::{DeletionPolicy, DingTalkApp, Layout};
-
-/// The most that the values of a Secret may take, in bytes (`MaxSecretSize` of Kubernetes' API).
-pub const SECRET_SIZE_MAX: usize = 1024 * 1024;
 
 /// A Secret that an app is to have, and whose tokens it is to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,28 +68,6 @@ impl Known<'_> {
             Self::Recorded(record) => record,
         }
     }
-}
-
-/// The keys of a Secret that change; `None` takes one away.
-pub type Changes = BTreeMap<String, Option<Zeroizing<String>>>;
-
-/// A Secret as it is to be written.
-#[derive(Clone)]
-pub struct Write {
-    /// Its name.
-    pub name: String,
-    /// The state that is replaced; `None` where there is none and it is created.
-    pub replaces: Option<ObjectVersion>,
-    /// Its labels; `None` takes one away.
-    pub labels: BTreeMap<String, Option<String>>,
-    /// Its annotations; `None` takes one away.
-    pub annotations: BTreeMap<String, Option<String>>,
-    /// All its owners.
-    pub owner_references: Vec<OwnerReference>,
-    /// The keys that change.
-    pub data: Changes,
-    /// What it records of its keys.
-    pub recorded: Recorded,
 }
 
 /// What has to be done about a Secret.

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::data::Shape;
 use super::desired::wanted;
+use super::look::look;
 use super::schedule::together;
-use super::step::{CredentialsSeen, Step, Target, View, look};
+use super::shape::Shape;
+use super::view::{CredentialsSeen, Step, Target, View};
 use super::{Corp, Memory, Minting, ObjectVersion, TokenRecord};
 use crate::api::Cause;
 

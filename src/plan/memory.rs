@@ -8,16 +8,17 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::assembly::Assembled;
 use super::corp::{Corp, Former, Minting};
-use super::data::{Data, Field};
-use super::desired::Write;
+use super::data::Data;
 use super::events::Happened;
 use super::recorded::Recorded;
 use super::refresh::Unrefreshed;
 use super::renewals::Renewals;
 use super::restart::PartlyRestarted;
 use super::schedule::{Lifetime, Schedule};
+use super::shape::Field;
 use super::templates::{TemplateError, Templates};
 use super::token::whole_seconds;
+use super::write::Write;
 use super::writing::Writing;
 use super::{Held, ObjectVersion, RenewRequest, TargetMeta, TokenRecord};
 use crate::api::{

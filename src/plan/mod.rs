@@ -1,6 +1,7 @@
 //! Pure decisions: what to do now, and when to look again. Nothing here is async, holds a client
 //! or reads a clock; the time is an argument.
 
+mod annotations;
 mod assembly;
 mod backoff;
 mod conditions;
@@ -9,6 +10,8 @@ mod data;
 mod desired;
 mod events;
 mod fetch;
+mod hexadecimal;
+mod look;
 mod managed;
 mod marks;
 mod memory;
@@ -25,11 +28,14 @@ mod renewals;
 mod request;
 mod restart;
 mod schedule;
+mod shape;
 mod state;
 mod step;
 mod target;
 mod templates;
 mod token;
+mod view;
+mod write;
 mod writing;
 
 #[cfg(test)]
@@ -45,8 +51,8 @@ pub use assembly::{Assembled, Assembly};
 pub use backoff::{Pace, delay};
 pub use conditions::{status, write_status_at};
 pub use corp::{Corp, FailedAttempt, Former, Minting};
-pub use data::{Data, Field, Shape};
-pub use desired::{Wanted, Write, per_corp_name, wanted};
+pub use data::Data;
+pub use desired::{Wanted, per_corp_name, wanted};
 pub use events::{Happened, Notice, NoticeType, notices};
 pub use fetch::due;
 pub use memory::{CredentialsProblem, KnownCredentials, Memory, renew_request};
@@ -63,8 +69,11 @@ pub use refusal::{Bound, Refusal, refused_previous, refused_reference_status, re
 pub use request::RenewRequest;
 pub use restart::{Restart, left_to_restart, restart_notice, restart_step};
 pub use schedule::{Lifetime, Schedule, jitter, renewal_at};
-pub use step::{Blocked, CredentialsSeen, Deletion, Settled, Step, TargetSeen, View, next_step};
+pub use shape::{Field, Shape};
+pub use step::next_step;
 pub use target::{TARGETS_MAX, TargetMeta};
 pub use templates::Templates;
 pub use token::{Held, ObjectVersion, TokenRecord, lifetime, whole_seconds};
+pub use view::{Blocked, CredentialsSeen, Deletion, Settled, Step, TargetSeen, View};
+pub use write::Write;
 pub use writing::WriteProblem;

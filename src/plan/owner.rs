@@ -6,9 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 
 use super::TargetMeta;
-use super::desired::{Changes, Write};
 use super::marks::Marks;
 use super::recorded::Recorded;
+use super::write::{Changes, Write};
 use crate::api::{
     ANNOTATION_ADOPT_BY, ANNOTATION_CORP_ID, ANNOTATION_OWNER, ANNOTATION_STATE, GROUP,
     LABEL_MANAGED_BY, LABEL_OWNER_UID, MANAGER,

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::assembly::Assembled;
 use super::desired::{Inputs, Known, Need, need};
-use super::step::{Deletion, Step, Target, View, Wake};
+use super::view::{Deletion, Step, Target, View, Wake};
 use super::{Memory, TokenRecord};
 use crate::api::Cause;
 

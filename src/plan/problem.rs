@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 
 use super::Memory;
-use super::desired::SECRET_SIZE_MAX;
-use super::step::{Blocked, CorpSettled};
 use super::target::{MARKS_MAX, OWNERS_MAX, TARGETS_MAX};
 use super::token::whole_seconds;
+use super::view::{Blocked, CorpSettled};
+use super::write::SECRET_SIZE_MAX;
 use super::writing::{WriteFailure, WriteProblem};
 use crate::api::{ANNOTATION_ADOPT_BY, CorpError, CorpStatus, DingTalkApp, Reason};
 use crate::dingtalk::{Failure, Row, TABLE, UNREACHABLE, look_up};

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::data::hexadecimal;
+use super::hexadecimal::hexadecimal;
 
 /// Stands for a value of the annotation `renew-requested-at`, which may be long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

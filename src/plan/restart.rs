@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Memory;
 use super::events::{Notice, NoticeType, notice};
 use super::schedule::Schedule;
-use super::step::Settled;
+use super::view::Settled;
 use crate::api::{DingTalkApp, Reason, RolloutRestartTarget};
 
 /// Restarts of one app are at least this far apart: a rollout takes its time, and a thousand

@@ -16,8 +16,9 @@ use zeroize::Zeroizing;
 
 use self::render::Scope;
 use self::tree::Node;
-use super::data::{Shape, hexadecimal};
-use super::desired::SECRET_SIZE_MAX;
+use super::hexadecimal::hexadecimal;
+use super::shape::Shape;
+use super::write::SECRET_SIZE_MAX;
 use super::{Held, Lifetime, ObjectVersion, TokenRecord};
 use crate::api::{DingTalkApp, KEY_ACCESS_TOKEN, KEY_CORP_ID, KEY_EXPIRES_AT, Layout};
 use crate::dingtalk::AccessToken;

@@ -3,8 +3,8 @@
 use jiff::SignedDuration;
 
 use super::assembly::{Answer, Assembly, Offered};
-use super::step::CorpSettled;
 use super::tests_corps::{World, corps};
+use super::view::CorpSettled;
 use super::*;
 
 /// Templates that take so many bytes for each organisation.

@@ -94,24 +94,14 @@ async fn managed_fields_that_cannot_be_decoded_hold_up_nobody() {
 async fn a_pod_with_such_managed_fields_keeps_the_news_from_no_pod() {
     let plane = Plane::start().await;
     let mut sandbox = Sandbox::without_operator("managed-pods", &plane).await;
-    let role = include_str!("../../deploy/opt-in/immediate-propagation.yaml");
-    let role = sandbox.install_role(role).await;
-    sandbox.bind("ClusterRole", &role).await;
-    let mount = json!({"volumeMounts": [{"name": "token", "mountPath": "/token"}]});
-    let pods = ["odd0", "odd1", "odd2", "odd3", "plain"];
-    for name in pods {
-        sandbox.reader(name, mount.clone()).await;
-    }
+    sandbox
+        .readers(&["odd0", "odd1", "odd2", "odd3", "plain"])
+        .await;
     for (number, (field, value)) in odd().into_iter().enumerate() {
         let path = format!("/api/v1/namespaces/{}/pods/odd{number}", sandbox.namespace);
         manage(&sandbox, &path, field, &value).await;
     }
-    sandbox.start_operator(&[]);
-    sandbox
-        .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
-        .await;
-    let spec = json!({"corpIds": ["ding1"], "target": {"propagation": "Immediate"}});
-    sandbox.app_with("payroll", spec).await;
+    sandbox.tell_readers().await;
     sandbox
         .eventually("the annotation", async || sandbox.told("plain").await)
         .await;

@@ -34,6 +34,26 @@ impl Sandbox {
         .await;
     }
 
+    /// Pods that mount `payroll-token` as a directory, and the right to tell them of it.
+    pub async fn readers(&self, names: &[&str]) {
+        let role = include_str!("../../deploy/opt-in/immediate-propagation.yaml");
+        let role = self.install_role(role).await;
+        self.bind("ClusterRole", &role).await;
+        let mount = json!({"volumeMounts": [{"name": "token", "mountPath": "/token"}]});
+        for name in names {
+            self.reader(name, mount.clone()).await;
+        }
+    }
+
+    /// Starts the operator, and has it tell the readers of a first token.
+    pub async fn tell_readers(&mut self) {
+        self.start_operator(&[]);
+        self.credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
+            .await;
+        let spec = json!({"corpIds": ["ding1"], "target": {"propagation": "Immediate"}});
+        self.app_with("payroll", spec).await;
+    }
+
     pub async fn told(&self, pod: &str) -> Option<String> {
         let pod = self.api::<Pod>().get(pod).await.ok()?;
         pod.annotations().get(TOLD).cloned()
@@ -144,21 +164,10 @@ async fn refuse_a_pod(sandbox: &Sandbox) {
 #[tokio::test]
 async fn a_pod_that_cannot_be_told_keeps_the_news_from_no_other() {
     let mut sandbox = Sandbox::without_operator("refresh-refused", shared_plane().await).await;
-    let role = include_str!("../../deploy/opt-in/immediate-propagation.yaml");
-    let role = sandbox.install_role(role).await;
-    sandbox.bind("ClusterRole", &role).await;
-    let mount = json!({"volumeMounts": [{"name": "token", "mountPath": "/token"}]});
-    // In the order of their names.
-    for name in ["first", "refused", "second"] {
-        sandbox.reader(name, mount.clone()).await;
-    }
+    // They are told in the order of their names.
+    sandbox.readers(&["first", "refused", "second"]).await;
     refuse_a_pod(&sandbox).await;
-    sandbox.start_operator(&[]);
-    sandbox
-        .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
-        .await;
-    let spec = json!({"corpIds": ["ding1"], "target": {"propagation": "Immediate"}});
-    sandbox.app_with("payroll", spec).await;
+    sandbox.tell_readers().await;
     sandbox
         .eventually("the annotation", async || sandbox.told("second").await)
         .await;

@@ -11,7 +11,7 @@ use super::{PARTS_MAX, STEPS_MAX, Templates};
 use crate::api::DingTalkApp;
 use crate::dingtalk::AccessToken;
 use crate::plan::assembly::{Assembly, Offered};
-use crate::plan::desired::SECRET_SIZE_MAX;
+use crate::plan::write::SECRET_SIZE_MAX;
 use crate::plan::{Held, Shape};
 
 /// What the schema allows.
