@@ -235,6 +235,23 @@ fn an_older_state_that_arrives_late_changes_nothing() {
     assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Ours));
 }
 
+/// The watch may tell of it after the answer to our own write of the next Secret of that name.
+#[test]
+fn the_deletion_of_a_former_secret_of_that_name_that_arrives_late_changes_nothing() {
+    let mut index = Index::default();
+    let payroll = app("payroll", "u1", 1, "token");
+    index.app_applied(&payroll);
+    let of = |uid: &str, version: &str| ObjectMeta {
+        uid: Some(uid.into()),
+        ..secret("token", version, Some(("payroll", "u1")))
+    };
+    index.secret_applied(of("new", "20"));
+    assert!(index.secret_deleted(&of("former", "10")).is_empty());
+    assert!(index.secret(&app_ref(&payroll), "token").is_some());
+    index.secret_deleted(&of("new", "21"));
+    assert!(index.secret(&app_ref(&payroll), "token").is_none());
+}
+
 #[test]
 fn after_a_list_what_is_not_in_it_is_absent() {
     let payroll = app("payroll", "u1", 1, "token");
