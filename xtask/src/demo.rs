@@ -37,7 +37,10 @@ pub(crate) fn run(keep: bool) -> Result<ExitCode, Failure> {
         let log = fs::read_to_string(demo.log()).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let end = lines[lines.len().saturating_sub(20)..].join("\n");
-        format!("{error}\nThe end of the operator's log:\n{end}")
+        let columns = r#"custom-columns=NAME:.metadata.name,READY:.status.conditions[?(@.type=="Ready")].message"#;
+        let apps = kubectl(&demo.plane, &["get", "dta", "-A", "-o", columns]);
+        let apps = apps.unwrap_or_default();
+        format!("{error}\nThe apps:\n{apps}\nThe end of the operator's log:\n{end}")
     })?;
     if !keep {
         println!("\nAll of it was observed.");
@@ -372,9 +375,10 @@ fn start_operator(program: &Path, plane: &ControlPlane, stub: &Stub) -> Result<O
             OPERATOR_NAMESPACE,
         ])
         .args([
+            // The one that deploy/samples name.
             "--builtin-sites=false",
             "--site",
-            &format!("global={}", stub.url()),
+            &format!("china={}", stub.url()),
         ])
         .env("KUBECONFIG", kubeconfig)
         .stdin(Stdio::null())
