@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
+use super::clock::Clock;
 use crate::operator::{Heartbeat, Moment};
 
 /// Timers stand still while a machine sleeps, and do not notice that a clock was set: the wall
@@ -67,10 +68,10 @@ impl<K: Clone + Eq + std::hash::Hash> Alarm<K> {
     }
 
     /// Wakes each object at its time, for ever.
-    pub async fn run(&self, heartbeat: &Heartbeat, wake: impl Fn(&K)) {
-        let mut former = Moment::now();
+    pub async fn run(&self, clock: &dyn Clock, heartbeat: &Heartbeat, wake: impl Fn(&K)) {
+        let mut former = clock.now();
         loop {
-            let now = Moment::now();
+            let now = clock.now();
             heartbeat.beat(now.monotonic);
             let (due, wait) = match is_set_back(former, now) {
                 // Each decides anew when it is due.
@@ -86,7 +87,8 @@ impl<K: Clone + Eq + std::hash::Hash> Alarm<K> {
         }
     }
 
-    fn due(&self, now: Timestamp) -> (Vec<K>, Duration) {
+    /// The objects that are due, and how long to wait for the next.
+    pub fn due(&self, now: Timestamp) -> (Vec<K>, Duration) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let mut due = Vec::new();
         while let Some(entry) = times

@@ -3,13 +3,15 @@
 //! Contents of Secrets pass through here alone. They are parsed by hand, since the client library
 //! logs a body that it cannot parse.
 
+mod calls;
 mod error;
 mod programs;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
@@ -19,16 +21,17 @@ use kube::api::{
 };
 use kube::core::{ObjectList, Request};
 use kube::{Client, Resource};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::decoded::Decoded;
 use super::metadata::Metadata;
-use crate::api::MANAGER;
-use crate::plan::{ObjectVersion, Write};
+use crate::api::{DingTalkApp, DingTalkTokenReference, MANAGER, RolloutRestartTarget};
+use crate::plan::{ObjectVersion, Readers, Write};
+pub use calls::{Called, Cluster, Named};
 pub use error::ClusterError;
 
 /// The client library retries for minutes by itself; an app must not wait for that.
@@ -50,6 +53,12 @@ pub struct SecretContents {
 }
 
 impl SecretContents {
+    /// A Secret with these values.
+    #[cfg(test)]
+    pub fn new(metadata: ObjectMeta, data: BTreeMap<String, Zeroizing<Vec<u8>>>) -> Self {
+        Self { metadata, data }
+    }
+
     /// The value of a key; each can be taken once.
     pub fn take(&mut self, key: &str) -> Option<Zeroizing<Vec<u8>>> {
         self.data.remove(key)
@@ -73,15 +82,15 @@ struct WireMetadata {
     metadata: Metadata,
 }
 
-/// See the module.
+/// The calls to a real API server.
 #[derive(Clone)]
-pub struct Cluster {
+pub struct KubeCluster {
     client: Client,
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
 }
 
-impl Cluster {
+impl KubeCluster {
     /// Calls through `client`.
     pub fn new(client: Client) -> Self {
         Self {
@@ -92,7 +101,7 @@ impl Cluster {
     }
 
     /// Reads a Secret with its contents.
-    pub async fn read_secret(
+    async fn secret(
         &self,
         operation: &'static str,
         namespace: &str,
@@ -118,7 +127,7 @@ impl Cluster {
 
     /// Reads an object of ours, by a list of one: the operator has no right to get one. `None` if it
     /// is gone, or cannot be decoded, which the watch tells as well.
-    pub async fn read_object<K>(
+    async fn object<K>(
         &self,
         operation: &'static str,
         namespace: &str,
@@ -139,7 +148,7 @@ impl Cluster {
     }
 
     /// Reads a namespace's UID. A Role in the namespace suffices for it.
-    pub async fn read_namespace_uid(&self, namespace: &str) -> Result<String, ClusterError> {
+    async fn namespace_uid(&self, namespace: &str) -> Result<String, ClusterError> {
         let operation = "read the namespace's UID";
         let request = Request::new(Namespace::url_path(&(), None));
         let request = request.get_metadata(namespace, &GetParams::default());
@@ -148,7 +157,7 @@ impl Cluster {
     }
 
     /// Reads a Secret's metadata.
-    pub async fn read_secret_metadata(
+    async fn secret_metadata(
         &self,
         namespace: &str,
         name: &str,
@@ -159,11 +168,7 @@ impl Cluster {
     }
 
     /// Creates the target, or changes it in the state that is to be replaced.
-    pub async fn write_secret(
-        &self,
-        namespace: &str,
-        write: &Write,
-    ) -> Result<ObjectMeta, ClusterError> {
+    async fn write(&self, namespace: &str, write: &Write) -> Result<ObjectMeta, ClusterError> {
         let Write {
             name,
             replaces,
@@ -223,7 +228,7 @@ impl Cluster {
     }
 
     /// Deletes a Secret in this very state.
-    pub async fn delete_secret(
+    async fn delete(
         &self,
         operation: &'static str,
         namespace: &str,
@@ -241,44 +246,19 @@ impl Cluster {
         self.call(operation, request, false).await.map(drop)
     }
 
-    /// Writes an object's status over `previous`; gives the object's new resourceVersion.
-    pub async fn write_status<K, S>(
-        &self,
-        object: &K,
-        previous: &S,
-        status: &S,
-    ) -> Result<Option<String>, ClusterError>
-    where
-        K: Resource<DynamicType = ()>,
-        S: Serialize,
-    {
+    async fn patch(&self, object: &Named, patch: Value) -> Result<ObjectMeta, ClusterError> {
         let operation = "write the status";
-        let malformed = |_| ClusterError::Malformed { operation };
-        let mut patch = serde_json::to_value(status).map_err(malformed)?;
-        // In a merge patch, what is left out stays: a field that is no more is named as null.
-        let gone = serde_json::to_value(previous).map_err(malformed)?;
-        if let (Value::Object(patch), Value::Object(gone)) = (&mut patch, gone) {
-            for (field, _) in gone {
-                patch.entry(field).or_insert(Value::Null);
-            }
-        }
-        // The uid makes it a conflict where the object was recreated under the same name.
-        let body = json!({"metadata": {"uid": object.meta().uid}, "status": patch});
-        let namespace = object.meta().namespace.as_deref();
-        let name = object.meta().name.as_deref().unwrap_or_default();
-        let request = Request::new(K::url_path(&(), namespace)).patch_subresource(
+        let request = Request::new(&object.path).patch_subresource(
             "status",
-            name,
+            &object.name,
             &patching(),
-            &Patch::Merge(body),
+            &Patch::Merge(patch),
         );
-        self.metadata(operation, request)
-            .await
-            .map(|metadata| metadata.resource_version)
+        self.metadata(operation, request).await
     }
 
     /// Publishes an event.
-    pub async fn publish(&self, namespace: &str, event: &Event) -> Result<(), ClusterError> {
+    async fn create_event(&self, namespace: &str, event: &Event) -> Result<(), ClusterError> {
         let operation = "publish an event";
         let bytes = serde_json::to_vec(event).map_err(|_| ClusterError::Malformed { operation })?;
         let request = Request::new(Event::url_path(&(), Some(namespace)))
@@ -313,6 +293,94 @@ impl Cluster {
             Ok(Err(source)) => Err(ClusterError::Call { operation, source }),
             Err(_) => Err(ClusterError::TimedOut { operation }),
         }
+    }
+}
+
+impl Cluster for KubeCluster {
+    fn read_secret<'a>(
+        &'a self,
+        operation: &'static str,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> Called<'a, SecretContents> {
+        Box::pin(self.secret(operation, namespace, name))
+    }
+
+    fn read_app<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> Called<'a, Option<DingTalkApp>> {
+        Box::pin(self.object("read the app", namespace, name))
+    }
+
+    fn read_reference<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> Called<'a, Option<DingTalkTokenReference>> {
+        Box::pin(self.object("read the reference", namespace, name))
+    }
+
+    fn read_namespace_uid<'a>(&'a self, namespace: &'a str) -> Called<'a, String> {
+        Box::pin(self.namespace_uid(namespace))
+    }
+
+    fn read_secret_metadata<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> Called<'a, ObjectMeta> {
+        Box::pin(self.secret_metadata(namespace, name))
+    }
+
+    fn write_secret<'a>(&'a self, namespace: &'a str, write: &'a Write) -> Called<'a, ObjectMeta> {
+        Box::pin(self.write(namespace, write))
+    }
+
+    fn delete_secret<'a>(
+        &'a self,
+        operation: &'static str,
+        namespace: &'a str,
+        name: &'a str,
+        version: &'a ObjectVersion,
+    ) -> Called<'a, ()> {
+        Box::pin(self.delete(operation, namespace, name, version))
+    }
+
+    fn patch_status<'a>(&'a self, object: &'a Named, patch: Value) -> Called<'a, ObjectMeta> {
+        Box::pin(self.patch(object, patch))
+    }
+
+    fn publish<'a>(&'a self, namespace: &'a str, event: &'a Event) -> Called<'a, ()> {
+        Box::pin(self.create_event(namespace, event))
+    }
+
+    fn restart<'a>(
+        &'a self,
+        namespace: &'a str,
+        workload: &'a RolloutRestartTarget,
+        at: Timestamp,
+    ) -> Called<'a, ()> {
+        Box::pin(self.roll_out(namespace, workload, at))
+    }
+
+    fn readers<'a>(
+        &'a self,
+        namespace: &'a str,
+        secrets: &'a BTreeSet<String>,
+    ) -> Called<'a, Readers> {
+        Box::pin(self.find_readers(namespace, secrets))
+    }
+
+    fn touch_pod<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        uid: &'a str,
+        at: Timestamp,
+    ) -> Called<'a, ()> {
+        Box::pin(self.annotate_pod(namespace, name, uid, at))
     }
 }
 

@@ -12,7 +12,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::alarm::Alarm;
+use super::clock::Clock;
 use super::cluster::Cluster;
+use super::endpoint::Endpoint;
 use super::index::{AppRef, Index, ReferenceRef, app_ref};
 use super::job::Job;
 use super::remembered::{Remembered, RememberedReference};
@@ -20,8 +22,8 @@ use super::scopes::{Scope, Scopes};
 use super::tokens::Tokens;
 use super::workers::Workers;
 use crate::api::{DingTalkApp, DingTalkTokenReference};
-use crate::dingtalk::{self, Failure, Minted, Recovery};
-use crate::operator::{Leadership, Metrics, Moment, Pulse};
+use crate::dingtalk::{Failure, Minted, Recovery};
+use crate::operator::{Leadership, Metrics, Pulse};
 use crate::plan::{FailedAttempt, Memory, Minting};
 
 /// How long the last writes may take, of the 30 s that a pod has to end.
@@ -31,8 +33,9 @@ pub(super) const HANDOVER: Duration = Duration::from_millis(100);
 
 /// What every reconciliation shares.
 pub(super) struct Context {
-    pub(super) cluster: Cluster,
-    pub(super) dingtalk: Arc<dingtalk::Client>,
+    pub(super) cluster: Arc<dyn Cluster>,
+    pub(super) dingtalk: Arc<dyn Endpoint>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) alarm: Alarm<AppRef>,
     pub(super) workers: Workers<AppRef>,
@@ -63,9 +66,14 @@ impl Context {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Now, by the wall clock.
+    pub(super) fn wall(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
     /// Whether this replica leads. One that stands by watches, and does nothing.
     pub(super) fn leads(&self) -> bool {
-        self.leadership.holds(Moment::now())
+        self.leadership.holds(self.clock.now())
     }
 
     /// Looks at everything whenever this replica takes the lead: until then all was left alone.
@@ -83,7 +91,7 @@ impl Context {
         let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = memories
             .entry(app_ref(app))
-            .or_insert_with(|| Arc::new(Mutex::new(Memory::new(app, Timestamp::now()))));
+            .or_insert_with(|| Arc::new(Mutex::new(Memory::new(app, self.wall()))));
         let same = {
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
             let same = app.metadata.uid.as_deref() == Some(memory.uid.as_str());
@@ -94,7 +102,7 @@ impl Context {
             same
         };
         if !same {
-            *memory = Arc::new(Mutex::new(Memory::new(app, Timestamp::now())));
+            *memory = Arc::new(Mutex::new(Memory::new(app, self.wall())));
         }
         Arc::clone(memory)
     }
@@ -234,14 +242,14 @@ impl Context {
         if memory.awaits(corp_id, job.minting.id) {
             memory.corp(corp_id).minting = None;
         }
-        memory.minted(&job.minting, minted, requested_at, target, Timestamp::now())
+        memory.minted(&job.minting, minted, requested_at, target, self.wall())
     }
 
     /// Records a fetch that failed.
-    pub(super) fn record_failure(job: &Job, failure: Failure, is_site_down: bool) {
+    pub(super) fn record_failure(&self, job: &Job, failure: Failure, is_site_down: bool) {
         let corp_id = &job.minting.corp_id;
         let mut memory = job.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Timestamp::now();
+        let now = self.wall();
         if memory.awaits(corp_id, job.minting.id) {
             memory.corp(corp_id).minting = None;
         }
@@ -253,15 +261,17 @@ impl Context {
             failure,
             life_left: life_left(job.expires_at, now),
             is_site_down,
-            random: rand::random(),
+            random: self.clock.random(),
         };
         memory.corp(corp_id).failed(&job.minting, attempt, now);
     }
 
     /// An outage is over: the corps that have failed in it do not wait for their own backoff.
     pub(super) fn hurry(&self, site: &str, recovery: &Recovery) {
-        let now = Timestamp::now();
-        let age = SignedDuration::try_from(recovery.since.elapsed()).unwrap_or_default();
+        let now = self.clock.now();
+        let age = now.monotonic.saturating_duration_since(recovery.since);
+        let now = now.wall;
+        let age = SignedDuration::try_from(age).unwrap_or_default();
         let since = now.saturating_sub(age).unwrap_or(now);
         let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         let remembered: Vec<(AppRef, Remembered)> = memories

@@ -1,7 +1,7 @@
 //! Reads an app's credentials, and queues the fetches that are due with them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -24,7 +24,7 @@ impl Reconciler<'_> {
     pub async fn read_credentials(&self) -> Result<(), ClusterError> {
         let reference = &self.app.spec.credentials_secret_ref;
         let name = reference.name.as_str();
-        let now = Timestamp::now();
+        let now = self.context.wall();
         let problem = |reason, message, version, retry| CredentialsProblem {
             reason,
             message,
@@ -125,7 +125,7 @@ impl Reconciler<'_> {
                 return;
             };
             let mut memory = self.memory();
-            let due = due(&view, &mut memory, Timestamp::now()).into_iter();
+            let due = due(&view, &mut memory, self.context.wall()).into_iter();
             let due = due.map(|(corp_id, cause)| {
                 let held_since = held_since(&memory, &corp_id);
                 (corp_id, cause, held_since)
@@ -158,7 +158,7 @@ impl Reconciler<'_> {
         memory.happened.value_changed |= !is_held;
         let corp = memory.corp(corp_id);
         corp.tried = Some(known.fingerprint);
-        corp.adopt(held, is_fetched, Timestamp::now());
+        corp.adopt(held, is_fetched, self.context.wall());
     }
 
     fn is_asked_to_renew(&self, corp_id: &str) -> bool {
@@ -182,7 +182,7 @@ impl Reconciler<'_> {
             .target_of(&self.key, corp_id)
             .and_then(|(_, target)| target.recorded.as_ref()?.token(corp_id))
             // A time to come, as somebody may write it, would be newer than any token.
-            .filter(|token| token.lifetime.is_plausible(Timestamp::now()));
+            .filter(|token| token.lifetime.is_plausible(self.context.wall()));
         let memory = self.memory();
         let corp = memory.corps.get(corp_id)?;
         let known = memory.credentials.as_ref()?;
@@ -210,6 +210,7 @@ impl Reconciler<'_> {
                 .and_then(|(_, target)| target.recorded.as_ref()?.token(&corp_id))
                 .map(|token| token.lifetime.expires_at)
         };
+        let now = self.context.clock.now();
         let minting = Minting {
             id: self.context.next_fetch_id(),
             site: self.app.spec.site.clone(),
@@ -221,7 +222,7 @@ impl Reconciler<'_> {
             generation: self.app.metadata.generation,
             request: renew_request(self.app).map(str::to_owned),
             renew_before: self.app.spec.renew_before(),
-            since: Timestamp::now(),
+            since: now.wall,
             corp_id,
         };
         let mut memory = self.memory();
@@ -244,10 +245,11 @@ impl Reconciler<'_> {
             expires_at,
             failing_since: corp.failing.as_ref().and_then(|failing| {
                 let age = minting.since.duration_since(failing.streak_since);
-                Instant::now().checked_sub(Duration::try_from(age).unwrap_or_default())
+                now.monotonic
+                    .checked_sub(Duration::try_from(age).unwrap_or_default())
             }),
             known: held.map(|held| held.token.clone()),
-            queued_at: Instant::now(),
+            queued_at: now.monotonic,
             minting,
         };
         drop(memory);

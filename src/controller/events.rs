@@ -14,7 +14,7 @@ use crate::plan::{Notice, NoticeType};
 impl Context {
     /// (client) Publishes an event about `object`.
     pub async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, notice: &Notice) {
-        let event = event(object, &self.instance, notice);
+        let event = event(object, &self.instance, notice, self.wall());
         let namespace = object.meta().namespace.as_deref().unwrap_or_default();
         if let Err(error) = self.cluster.publish(namespace, &event).await {
             warn!(kind = &*K::kind(&()), namespace, name = object.name_any(), reason = notice.reason.as_str(), %error, "event lost");
@@ -23,8 +23,12 @@ impl Context {
 }
 
 /// An event about `object`, reported by the process `instance`.
-fn event<K: Resource<DynamicType = ()>>(object: &K, instance: &str, notice: &Notice) -> Event {
-    let now = Timestamp::now();
+fn event<K: Resource<DynamicType = ()>>(
+    object: &K,
+    instance: &str,
+    notice: &Notice,
+    now: Timestamp,
+) -> Event {
     // A name has at most 253 characters; the time in it makes it unique.
     let mut name = object.name_any();
     name.truncate(220);

@@ -1,8 +1,9 @@
 //! Makes the token requests that the queue lets go.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -13,13 +14,17 @@ use super::context::Context;
 use super::job::Job;
 use super::kinds::APP;
 use crate::dingtalk::{self, AccessToken, Answer, Call, Failure, Heard, Rates, Scheduler, Started};
-use crate::operator::{Metrics, Moment};
+use crate::operator::Metrics;
 use crate::plan::{lifetime, whole_seconds};
 
 /// A site's clock that differs by more is reported: certificates and expiries depend on it.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
-struct Finished {
+/// A fetch under way.
+pub type Fetching = BoxFuture<'static, Finished>;
+
+/// A fetch that has ended.
+pub struct Finished {
     call: Call,
     job: Job,
     answer: Answer,
@@ -40,12 +45,16 @@ pub async fn run(
         scheduler.push(job.call.clone(), job.rank, job);
     };
     loop {
-        context.pulse.fetches.beat(Instant::now());
-        let wait = start_what_may(&context, &mut scheduler, &mut in_flight);
+        context.pulse.fetches.beat(context.clock.now().monotonic);
+        let mut begun = Vec::new();
+        let wait = start_what_may(&context, &mut scheduler, &mut begun);
+        for fetching in begun {
+            in_flight.spawn(fetching);
+        }
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            Some(done) = in_flight.join_next() => finish(&context, &mut scheduler, done),
+            Some(done) = in_flight.join_next() => ended(&context, &mut scheduler, done),
             Some(job) = jobs.recv() => {
                 push(&mut scheduler, job);
                 // What arrives together is ranked together.
@@ -57,15 +66,15 @@ pub async fn run(
         }
     }
     while let Some(done) = in_flight.join_next().await {
-        finish(&context, &mut scheduler, done);
+        ended(&context, &mut scheduler, done);
     }
 }
 
 /// Starts every job that may start; returns the time after which to look again.
-fn start_what_may(
+pub fn start_what_may(
     context: &Arc<Context>,
     scheduler: &mut Scheduler<Job>,
-    in_flight: &mut JoinSet<Finished>,
+    begun: &mut Vec<Fetching>,
 ) -> Duration {
     /// The queue is looked at again when something happens; this is a backstop.
     const IDLE: Duration = Duration::from_secs(30);
@@ -74,11 +83,11 @@ fn start_what_may(
     // Else another replica might fetch the same token before this one has ended.
     if !context
         .leadership
-        .outlasts(dingtalk::REQUEST_TIMEOUT, Moment::now())
+        .outlasts(dingtalk::REQUEST_TIMEOUT, context.clock.now())
     {
         return if scheduler.is_empty() { IDLE } else { LEASE };
     }
-    let now = Instant::now();
+    let now = context.clock.now().monotonic;
     let is_wanted =
         |job: &Job| job.is_wanted() && !context.credentials_changed(&job.app, &job.minting);
     let Started {
@@ -92,53 +101,60 @@ fn start_what_may(
     }
     for (call, job) in starting {
         context.metrics.waited(now.duration_since(job.queued_at));
-        let client = Arc::clone(&context.dingtalk);
         let is_proven = scheduler.is_proven(&call);
-        in_flight.spawn(async move {
-            let requested_at = Timestamp::now();
-            let known = job.known.as_ref().map(AccessToken::expose);
-            let started = Instant::now();
-            let answer = client
-                .fetch(
-                    &call.site,
-                    &call.corp_id,
-                    &job.credentials,
-                    known,
-                    is_proven,
-                )
-                .await;
-            Finished {
-                call,
-                job,
-                answer,
-                requested_at,
-                took: started.elapsed(),
-            }
-        });
+        begun.push(fetch(Arc::clone(context), call, job, is_proven));
     }
     next.map_or(IDLE, |next| next.duration_since(now).min(IDLE))
 }
 
-fn finish(
+/// (client) Makes a call.
+fn fetch(context: Arc<Context>, call: Call, job: Job, is_proven: bool) -> Fetching {
+    Box::pin(async move {
+        let started = context.clock.now();
+        let known = job.known.as_ref().map(AccessToken::expose);
+        let fetch = context.dingtalk.fetch(
+            &call.site,
+            &call.corp_id,
+            &job.credentials,
+            known,
+            is_proven,
+        );
+        let answer = fetch.await;
+        let ended = context.clock.now().monotonic;
+        Finished {
+            call,
+            job,
+            answer,
+            requested_at: started.wall,
+            took: ended.saturating_duration_since(started.monotonic),
+        }
+    })
+}
+
+fn ended(
     context: &Context,
     scheduler: &mut Scheduler<Job>,
     done: Result<Finished, tokio::task::JoinError>,
 ) {
-    let Ok(Finished {
+    if let Ok(finished) = done {
+        finish(context, scheduler, finished);
+    }
+}
+
+/// Records what came of a fetch.
+pub fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished: Finished) {
+    let Finished {
         call,
         job,
         answer,
         requested_at,
         took,
-    }) = done
-    else {
-        return;
-    };
+    } = finished;
     report_clock(context, &call.site, &answer);
     context.metrics.requested(&call.site, took);
     match answer.result {
         Ok(minted) => {
-            for recovery in scheduler.succeeded(&call, Instant::now()) {
+            for recovery in scheduler.succeeded(&call, context.clock.now().monotonic) {
                 context.hurry(&call.site, &recovery);
             }
             context.measure_app(&job.app, Metrics::fetched);
@@ -153,7 +169,7 @@ fn finish(
             context.wake(&job.app);
         }
         Err(failure) => {
-            let now = Instant::now();
+            let now = context.clock.now().monotonic;
             let Heard {
                 failure,
                 rejected_too,
@@ -165,11 +181,11 @@ fn finish(
                 .request(&call.site, job.minting.cause, reason);
             log_failure(&job, &failure);
             for (_, job) in rejected_too {
-                Context::record_failure(&job, failure.clone(), false);
+                context.record_failure(&job, failure.clone(), false);
                 context.wake(&job.app);
             }
             context.share(&job, &Err(failure.clone()), requested_at);
-            Context::record_failure(&job, failure, is_site_down);
+            context.record_failure(&job, failure, is_site_down);
             context.wake(&job.app);
         }
     }

@@ -1,10 +1,12 @@
 //! Watches, and acts: the effects around [`crate::plan`].
 
 mod alarm;
+mod clock;
 mod cluster;
 mod context;
 mod credentials;
 mod decoded;
+mod endpoint;
 mod events;
 mod fetcher;
 mod index;
@@ -51,7 +53,8 @@ use tokio_util::sync::CancellationToken;
 use crate::dingtalk::{self, Rates};
 use crate::operator::{Leadership, Metrics, Pulse};
 use alarm::Alarm;
-use cluster::Cluster;
+use clock::SystemClock;
+use cluster::KubeCluster;
 use context::{Context, HANDOVER, LAST_WRITES, trigger_channels};
 use index::Index;
 pub use index::NamespaceLimits;
@@ -145,7 +148,8 @@ pub async fn run(
     let (restorers, restored) = trigger_channels(&scopes);
     let (reference_restorers, restored_references) = trigger_channels(&scopes);
     let context = Arc::new(Context {
-        cluster: Cluster::new(client.clone()),
+        cluster: Arc::new(KubeCluster::new(client.clone())),
+        clock: Arc::new(SystemClock),
         dingtalk: Arc::new(dingtalk),
         metrics,
         alarm: Alarm::default(),
@@ -211,10 +215,14 @@ pub async fn run(
         let context = Arc::clone(&context);
         tokio::spawn(async move {
             let heartbeat = &context.pulse.alarm;
-            let apps = context.alarm.run(heartbeat, |app| context.wake(app));
-            let references = context.reference_alarm.run(heartbeat, |reference| {
-                context.wake_references([reference.clone()]);
-            });
+            let apps = context
+                .alarm
+                .run(&*context.clock, heartbeat, |app| context.wake(app));
+            let references = context
+                .reference_alarm
+                .run(&*context.clock, heartbeat, |reference| {
+                    context.wake_references([reference.clone()]);
+                });
             join(apps, references).await
         })
     };

@@ -35,7 +35,7 @@ pub async fn reconcile(
     }
     if !context.workers.begin(&namespace, &key) {
         // It is woken in its turn; the time is a backstop, in case the one before it is deleted.
-        context.alarm.set(&key, Some(Timestamp::now() + RETRY));
+        context.alarm.set(&key, Some(context.wall() + RETRY));
         return Ok(Action::await_change());
     }
     let wake_at = handle(&app, &key, &context).await;
@@ -86,7 +86,7 @@ impl Reconciler<'_> {
         // A layout with a Secret for each organisation may have to write or delete each of them.
         let steps = STEPS_MAX + 5 * self.app.spec.corp_ids.len();
         for _ in 0..steps {
-            let now = Timestamp::now();
+            let now = self.context.wall();
             let step = self.decide(now)?;
             let is_local = matches!(step, Step::ParseTemplates | Step::Assemble { .. });
             if !is_local && !self.context.leads() {
@@ -120,7 +120,7 @@ impl Reconciler<'_> {
                 return Some(retry_later(&self.key, "reconcile", &error, now));
             }
         }
-        Some(too_many_steps(&self.key))
+        Some(too_many_steps(&self.key, self.context.wall()))
     }
 
     /// (client) After the lead was lost: a token in hand is still written, once, in the state of the
@@ -147,7 +147,7 @@ impl Reconciler<'_> {
                     let version = ObjectVersion::of(&metadata);
                     self.seen(metadata);
                     let generation = self.app.metadata.generation;
-                    let now = Timestamp::now();
+                    let now = self.context.wall();
                     self.memory().wrote(&write, version, generation, false, now);
                 }
                 Err(error) => {
@@ -229,7 +229,7 @@ impl Reconciler<'_> {
     async fn write(&self, write: &Write, repair: bool, cause: Cause) -> Result<(), ClusterError> {
         let generation = self.app.metadata.generation;
         let name = write.name.as_str();
-        let now = Timestamp::now();
+        let now = self.context.wall();
         let written = self.context.write_target(APP, &self.key, write, cause);
         match written.await {
             Ok(metadata) => {
@@ -270,7 +270,7 @@ impl Reconciler<'_> {
                     problem,
                     message,
                     generation,
-                    rand::random(),
+                    self.context.clock.random(),
                     now,
                 );
                 Ok(())

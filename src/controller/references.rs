@@ -43,7 +43,7 @@ pub async fn reconcile(
         // As with apps.
         context
             .reference_alarm
-            .set(&key, Some(Timestamp::now() + RETRY));
+            .set(&key, Some(context.wall() + RETRY));
         return Ok(Action::await_change());
     }
     let wake_at = handle(&reference, &key, &context).await;
@@ -115,7 +115,7 @@ impl Copier<'_> {
     async fn run(&self) -> Option<Timestamp> {
         let steps = STEPS_MAX + 3 * self.copies();
         for _ in 0..steps {
-            let now = Timestamp::now();
+            let now = self.context.wall();
             let step = {
                 let index = self.context.index();
                 let mut view = index.reference_view(self.reference)?;
@@ -144,7 +144,7 @@ impl Copier<'_> {
                 return retry_unless_gone(&self.key, "reconcile", &error, None, now);
             }
         }
-        Some(too_many_steps(&self.key))
+        Some(too_many_steps(&self.key, self.context.wall()))
     }
 
     fn copies(&self) -> usize {
@@ -235,7 +235,7 @@ impl Copier<'_> {
             let cause = copy_cause(writing, copy.present, &write.recorded, repair);
             (write, repair, cause)
         };
-        let now = Timestamp::now();
+        let now = self.context.wall();
         let written = self
             .context
             .write_target(REFERENCE, &self.key, &write, cause);
@@ -272,7 +272,8 @@ impl Copier<'_> {
                 );
                 let mut memory = self.memory();
                 let writing = memory.writing(name);
-                writing.failed(problem, message, generation, rand::random(), now);
+                let random = self.context.clock.random();
+                writing.failed(problem, message, generation, random, now);
                 Ok(())
             }
         }

@@ -28,7 +28,7 @@ pub async fn refuse(
     let key = app_ref(app);
     // What is queued for it is not fetched, and what it took in memory is given back.
     context.forget(&key);
-    let status = refused_status(app, refusal, Timestamp::now());
+    let status = refused_status(app, refusal, context.wall());
     if matches!(refusal, Refusal::UnsupportedSpec(_))
         && let Some(shown) = status.as_ref().or(app.status.as_ref())
     {
@@ -55,7 +55,7 @@ pub async fn refuse_reference(
 ) -> Option<Timestamp> {
     let key = reference_ref(reference);
     context.forget_reference(&key);
-    let status = refused_reference_status(reference, refusal, Timestamp::now());
+    let status = refused_reference_status(reference, refusal, context.wall());
     if matches!(refusal, Refusal::UnsupportedSpec(_))
         && let Some(shown) = status.as_ref().or(reference.status.as_ref())
     {
@@ -86,14 +86,20 @@ where
     info!(kind = %K::kind(&()), namespace = key.namespace, name = key.name, ?refusal, "not served");
     let written = context.cluster.write_status(object, previous, status);
     let error = written.await.err()?;
-    retry_unless_gone(key, "status write", &error, None, Timestamp::now())
+    retry_unless_gone(key, "status write", &error, None, context.wall())
 }
 
 /// (client) Reads an app that is served again, and what it needs; gives the time to try again.
 pub async fn restore(context: &Arc<Context>, stub: &DingTalkApp) -> Option<Timestamp> {
     let key = app_ref(stub);
     let read = read(context, &key).await;
-    hand_over(&context.restored, &key, "reading an app", read)
+    hand_over(
+        &context.restored,
+        &key,
+        "reading an app",
+        read,
+        context.wall(),
+    )
 }
 
 /// (client) The same for a reference, with its copies.
@@ -104,7 +110,7 @@ pub async fn restore_reference(
     let key = reference_ref(stub);
     let read = read_reference(context, &key).await;
     let restored = &context.restored_references;
-    hand_over(restored, &key, "reading a reference", read)
+    hand_over(restored, &key, "reading a reference", read, context.wall())
 }
 
 /// Hands an object that was read, if it is still there, to its controller; gives the time to try
@@ -114,6 +120,7 @@ fn hand_over<K: Resource<DynamicType = ()>>(
     key: &ObjectRef<K>,
     what: &str,
     read: Result<Option<K>, ClusterError>,
+    now: Timestamp,
 ) -> Option<Timestamp> {
     match read {
         Ok(object) => {
@@ -123,7 +130,7 @@ fn hand_over<K: Resource<DynamicType = ()>>(
         }
         Err(error) => {
             let what = format!("{what} that is served again");
-            Some(retry_later(key, &what, &error, Timestamp::now()))
+            Some(retry_later(key, &what, &error, now))
         }
     }
 }
@@ -132,10 +139,8 @@ fn hand_over<K: Resource<DynamicType = ()>>(
 /// known to be there would be fetched anew.
 async fn read(context: &Arc<Context>, key: &AppRef) -> Result<Option<DingTalkApp>, ClusterError> {
     let namespace = key.namespace.as_deref().unwrap_or_default();
-    let read = context
-        .cluster
-        .read_object("read the app", namespace, &key.name);
-    let read: Option<DingTalkApp> = read.await?;
+    let read = context.cluster.read_app(namespace, &key.name);
+    let read = read.await?;
     let Some(mut app) = read else {
         return Ok(None);
     };
@@ -164,10 +169,8 @@ async fn read_reference(
     key: &ReferenceRef,
 ) -> Result<Option<DingTalkTokenReference>, ClusterError> {
     let namespace = key.namespace.as_deref().unwrap_or_default();
-    let read = context
-        .cluster
-        .read_object("read the reference", namespace, &key.name);
-    let read: Option<DingTalkTokenReference> = read.await?;
+    let read = context.cluster.read_reference(namespace, &key.name);
+    let read = read.await?;
     let Some(mut reference) = read else {
         return Ok(None);
     };

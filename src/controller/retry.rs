@@ -39,7 +39,10 @@ pub fn retry_unless_gone<K: Resource<DynamicType = ()>>(
 
 /// Logs that the object `key` took more steps than any way through its plan has; gives the time to
 /// try again.
-pub fn too_many_steps<K: Resource<DynamicType = ()>>(key: &ObjectRef<K>) -> Timestamp {
+pub fn too_many_steps<K: Resource<DynamicType = ()>>(
+    key: &ObjectRef<K>,
+    now: Timestamp,
+) -> Timestamp {
     warn!(
         kind = &*K::kind(&()),
         namespace = key.namespace,
@@ -47,7 +50,7 @@ pub fn too_many_steps<K: Resource<DynamicType = ()>>(key: &ObjectRef<K>) -> Time
         retry_seconds = RETRY.as_secs(),
         "too many steps in a row; will retry"
     );
-    Timestamp::now() + RETRY
+    now + RETRY
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ impl Context {
             }
             return;
         }
-        let now = Timestamp::now();
+        let now = self.wall();
         let held = result.as_ref().ok().map(|minted| Held {
             token: minted.token.clone(),
             record: TokenRecord {
@@ -130,7 +130,7 @@ impl Context {
                         failure: failure.clone(),
                         life_left: left,
                         is_site_down: false,
-                        random: rand::random(),
+                        random: self.clock.random(),
                     };
                     corp.failed(&queued, attempt, now);
                 }
@@ -152,7 +152,7 @@ impl Context {
         let held = self.shared.get(&wish.key())?;
         let lifetime = held.record.lifetime;
         let is_newer = since.is_none_or(|since| lifetime.minted_at >= since);
-        (is_newer && lifetime.expires_at > Timestamp::now()).then(|| Shared::fetched(held, wish))
+        (is_newer && lifetime.expires_at > self.wall()).then(|| Shared::fetched(held, wish))
     }
 
     /// A token that another app with the same credentials holds and that is newer than `since`: one
@@ -165,7 +165,7 @@ impl Context {
         if sharers.is_empty() {
             return None;
         }
-        let now = Timestamp::now();
+        let now = self.wall();
         let is_newer = |lifetime: Lifetime| {
             lifetime.expires_at > now && since.is_none_or(|since| lifetime.minted_at > since)
         };

@@ -1,7 +1,5 @@
 //! What is done alike with the target Secrets of apps and of references.
 
-use std::time::Instant;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
@@ -25,14 +23,21 @@ impl Context {
         cause: Cause,
     ) -> Result<ObjectMeta, ClusterError> {
         let namespace = key.namespace.as_deref().unwrap_or_default();
-        let started = Instant::now();
+        let started = self.clock.now().monotonic;
         let written = self.cluster.write_secret(namespace, write).await;
         let outcome = match &written {
             Ok(_) => SecretWrite::Written,
             Err(error) => error.written(),
         };
-        self.metrics
-            .secret_write(kind, cause, outcome, started.elapsed());
+        self.metrics.secret_write(
+            kind,
+            cause,
+            outcome,
+            self.clock
+                .now()
+                .monotonic
+                .saturating_duration_since(started),
+        );
         if written.is_ok() {
             log_write(key, write, cause);
         }

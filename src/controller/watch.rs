@@ -20,6 +20,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
+use super::clock::Clock;
 use super::context::Context;
 use super::decoded::{Decoded, map_object};
 use super::index::{AppRef, ReferenceRef, app_ref, reference_ref};
@@ -46,10 +47,15 @@ pub fn apps(
     let store = writer.as_reader();
     let restored = {
         let context = Arc::clone(&context);
-        taken(restored, store, move |key, at| match at {
-            Some(at) => context.alarm.set(key, Some(at)),
-            None => context.wake(key),
-        })
+        taken(
+            restored,
+            store,
+            Arc::clone(&context.clock),
+            move |key, at| match at {
+                Some(at) => context.alarm.set(key, Some(at)),
+                None => context.wake(key),
+            },
+        )
     };
     let watched =
         watched(client, scope.as_ref()).modify(move |decoded: &mut Decoded<DingTalkApp>| {
@@ -81,10 +87,15 @@ pub fn references(
     let store = writer.as_reader();
     let restored = {
         let context = Arc::clone(&context);
-        taken(restored, store, move |key, at| match at {
-            Some(at) => context.reference_alarm.set(key, Some(at)),
-            None => context.wake_references([key.clone()]),
-        })
+        taken(
+            restored,
+            store,
+            Arc::clone(&context.clock),
+            move |key, at| match at {
+                Some(at) => context.reference_alarm.set(key, Some(at)),
+                None => context.wake_references([key.clone()]),
+            },
+        )
     };
     let watched = watched(client, scope.as_ref()).modify(
         move |decoded: &mut Decoded<DingTalkTokenReference>| {
@@ -108,6 +119,7 @@ pub fn references(
 fn taken<K>(
     read: UnboundedReceiver<K>,
     store: Store<K>,
+    clock: Arc<dyn Clock>,
     look_again: impl Fn(&ObjectRef<K>, Option<Timestamp>),
 ) -> impl Stream<Item = watcher::Result<Event<Decoded<K>>>>
 where
@@ -118,7 +130,7 @@ where
         let restored = restored(store.get(&key).as_deref(), &object);
         match restored {
             Restored::Taken | Restored::Overtaken => look_again(&key, None),
-            Restored::Stale => look_again(&key, Some(Timestamp::now() + RETRY)),
+            Restored::Stale => look_again(&key, Some(clock.wall() + RETRY)),
             Restored::Gone => {}
         }
         let event = || Ok(Event::Apply(Decoded::Object(object)));
@@ -270,7 +282,7 @@ fn key_of<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectRef<K> 
         .within(metadata.namespace.as_deref().unwrap_or_default())
 }
 
-fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>) {
+pub fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>) {
     if let Event::Apply(app) = event
         && let Some(memory) = context.remembered(&app_ref(app))
     {
@@ -343,47 +355,56 @@ pub async fn secrets(client: Client, scopes: Vec<Scope>, context: Arc<Context>) 
     let mut streams = select_all(streams);
     while let Some((scope, event)) = streams.next().await {
         context.leadership.may_learn().await;
-        let mut index = context.index();
-        let name = match &event {
-            Ok(Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret)) => {
-                Some((secret.namespace().unwrap_or_default(), secret.name_any()))
-            }
-            _ => None,
-        };
-        let users = match event {
-            Ok(Event::Apply(secret) | Event::InitApply(secret)) => {
-                index.secret_applied(secret.into_metadata())
-            }
-            Ok(Event::Delete(secret)) => index.secret_deleted(secret.meta()),
-            Ok(Event::Init) => {
-                index.secrets_listing(scope.as_deref());
-                Vec::new()
-            }
-            Ok(Event::InitDone) => {
-                let users = index.secrets_listed(scope.as_deref());
-                if context.scopes.secrets_listed(&scope) {
-                    info!(namespace = scope.as_deref(), "all objects listed; watching");
-                    let (apps, copies) = index.all();
-                    let is_listed = |app: &AppRef| scope.is_none() || app.namespace == scope;
-                    context.wake_all(apps.into_iter().filter(is_listed));
-                    // Some copy from it.
-                    context.wake_references(copies);
-                }
-                users
-            }
-            Err(error) => {
-                report(&context, "secrets", &scope, &error);
-                Vec::new()
-            }
-        };
-        let references = match name {
-            Some((namespace, name)) => index.references_of(&namespace, &name),
-            None => Vec::new(),
-        };
-        drop(index);
-        context.wake_all(users);
-        context.wake_references(references);
+        secret_event(&context, &scope, event);
     }
+}
+
+/// Records an event of the watch on Secrets, and wakes those that it concerns.
+pub fn secret_event(
+    context: &Context,
+    scope: &Scope,
+    event: watcher::Result<Event<Decoded<PartialObjectMeta<Secret>>>>,
+) {
+    let mut index = context.index();
+    let name = match &event {
+        Ok(Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret)) => {
+            Some((secret.namespace().unwrap_or_default(), secret.name_any()))
+        }
+        _ => None,
+    };
+    let users = match event {
+        Ok(Event::Apply(secret) | Event::InitApply(secret)) => {
+            index.secret_applied(secret.into_metadata())
+        }
+        Ok(Event::Delete(secret)) => index.secret_deleted(secret.meta()),
+        Ok(Event::Init) => {
+            index.secrets_listing(scope.as_deref());
+            Vec::new()
+        }
+        Ok(Event::InitDone) => {
+            let users = index.secrets_listed(scope.as_deref());
+            if context.scopes.secrets_listed(scope) {
+                info!(namespace = scope.as_deref(), "all objects listed; watching");
+                let (apps, copies) = index.all();
+                let is_listed = |app: &AppRef| scope.is_none() || app.namespace == *scope;
+                context.wake_all(apps.into_iter().filter(is_listed));
+                // Some copy from it.
+                context.wake_references(copies);
+            }
+            users
+        }
+        Err(error) => {
+            report(context, "secrets", scope, &error);
+            Vec::new()
+        }
+    };
+    let references = match name {
+        Some((namespace, name)) => index.references_of(&namespace, &name),
+        None => Vec::new(),
+    };
+    drop(index);
+    context.wake_all(users);
+    context.wake_references(references);
 }
 
 /// Logs what is wrong with a watch, and what to do if that is known. It is tried again.

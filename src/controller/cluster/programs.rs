@@ -10,7 +10,7 @@ use kube::api::{ListParams, Patch};
 use kube::core::{ObjectList, Request};
 use serde_json::json;
 
-use super::{Cluster, ClusterError, patching};
+use super::{ClusterError, KubeCluster, patching};
 use crate::api::{
     ANNOTATION_RESTARTED_AT, ANNOTATION_TOKEN_WRITTEN_AT, RolloutRestartTarget, WorkloadKind,
 };
@@ -20,9 +20,9 @@ use crate::plan::Readers;
 /// Pods of one page at most; heavy ones come in smaller pages.
 const PODS_PAGE: u32 = 500;
 
-impl Cluster {
+impl KubeCluster {
     /// Makes a workload roll out anew, as `kubectl rollout restart` does.
-    pub async fn restart(
+    pub(super) async fn roll_out(
         &self,
         namespace: &str,
         workload: &RolloutRestartTarget,
@@ -44,7 +44,7 @@ impl Cluster {
     /// Finds the readers of these Secrets among the pods of a namespace, page by page: no more than
     /// a page of pods is in memory. (A list from what the API server has in memory, `match_any`, has
     /// no pages.)
-    pub async fn readers(
+    pub(super) async fn find_readers(
         &self,
         namespace: &str,
         secrets: &BTreeSet<String>,
@@ -67,7 +67,7 @@ impl Cluster {
     }
 
     /// Annotates a pod, through its status, which cannot change what it runs.
-    pub async fn touch_pod(
+    pub(super) async fn annotate_pod(
         &self,
         namespace: &str,
         name: &str,
