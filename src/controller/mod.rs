@@ -25,6 +25,8 @@ mod restored;
 mod retry;
 mod scopes;
 mod sharing;
+#[cfg(test)]
+mod simulation;
 mod stored;
 mod stub;
 mod target;

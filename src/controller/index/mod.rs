@@ -26,7 +26,8 @@ use references::Reference;
 pub use sharers::Candidate;
 
 enum Seen {
-    Absent,
+    /// There is none; the state that was known last of one that is gone.
+    Absent(Option<ObjectVersion>),
     /// What is kept of it, and what that takes of its namespace's budget.
     Present(Box<TargetMeta>, usize),
 }
@@ -282,7 +283,7 @@ impl Index {
     pub fn secret_in(&self, namespace: &str, name: &str) -> Option<&TargetMeta> {
         match self.secrets.get(&(namespace.to_owned(), name.to_owned()))? {
             Seen::Present(target, _) => Some(target),
-            Seen::Absent => None,
+            Seen::Absent(_) => None,
         }
     }
 
@@ -343,7 +344,7 @@ impl Index {
             app,
             credentials: match self.secrets.get(&credentials) {
                 Some(Seen::Present(target, _)) => CredentialsSeen::Present(target.version.clone()),
-                Some(Seen::Absent) => CredentialsSeen::Absent,
+                Some(Seen::Absent(_)) => CredentialsSeen::Absent,
                 None => CredentialsSeen::Unknown,
             },
             targets: targets.collect(),

@@ -28,6 +28,12 @@ impl Index {
             Some(Seen::Present(old, _)) if !target.version.is_newer_than(&old.version) => {
                 Vec::new()
             }
+            // The answer to a write of a Secret that was deleted since, or an event of it: told late.
+            Some(Seen::Absent(Some(gone)))
+                if gone.uid == target.version.uid && !target.version.is_newer_than(gone) =>
+            {
+                Vec::new()
+            }
             _ => {
                 self.forget_secret(&secret);
                 let mut users = self.users_of(&secret);
@@ -65,17 +71,26 @@ impl Index {
             {
                 Vec::new()
             }
-            _ => self.secret_absent(&secret.0, &secret.1),
+            _ => self.absent(&secret, Some(gone)),
         }
     }
 
     /// There is no such Secret; gives the apps that it matters to.
     pub fn secret_absent(&mut self, namespace: &str, name: &str) -> Vec<AppRef> {
         let secret = (namespace.to_owned(), name.to_owned());
-        let users = self.users_of(&secret);
-        self.forget_secret(&secret);
+        let last = match self.secrets.get(&secret) {
+            Some(Seen::Present(target, _)) => Some(target.version.clone()),
+            Some(Seen::Absent(gone)) => gone.clone(),
+            None => None,
+        };
+        self.absent(&secret, last)
+    }
+
+    fn absent(&mut self, secret: &SecretRef, last: Option<ObjectVersion>) -> Vec<AppRef> {
+        let users = self.users_of(secret);
+        self.forget_secret(secret);
         if !users.is_empty() {
-            self.secrets.insert(secret, Seen::Absent);
+            self.secrets.insert(secret.clone(), Seen::Absent(last));
         }
         users
     }
@@ -84,6 +99,14 @@ impl Index {
     pub fn secrets_listing(&mut self, scope: Option<&str>) {
         self.listing
             .insert(scope.map(str::to_owned), HashSet::new());
+        // What a list shows is there, even if a backup of the store brought it back.
+        for (secret, seen) in &mut self.secrets {
+            if let Seen::Absent(gone) = seen
+                && in_scope(scope, Some(&secret.0))
+            {
+                *gone = None;
+            }
+        }
     }
 
     /// That list is complete: what is referenced and not in it does not exist.

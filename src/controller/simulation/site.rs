@@ -1,0 +1,133 @@
+//! The simulated token endpoint.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::dingtalk::{AccessToken, Answer, Failure, Minted, look_up};
+
+/// What a repeated fetch does.
+#[derive(Clone, Copy, Debug)]
+pub enum Repeat {
+    /// The same token, its life begun anew.
+    Extended,
+    /// The same token until it expires.
+    Remaining,
+    /// A new token, which revokes the old one.
+    Revoking,
+    /// A new token beside the old one.
+    Beside,
+}
+
+pub const REPEATS: [Repeat; 4] = [
+    Repeat::Extended,
+    Repeat::Remaining,
+    Repeat::Revoking,
+    Repeat::Beside,
+];
+
+/// One organisation's token of one client.
+#[derive(Clone, Debug)]
+struct Issued {
+    value: String,
+    expires_at: Timestamp,
+    revoked: bool,
+}
+
+pub struct Site {
+    pub repeat: Repeat,
+    pub life: SignedDuration,
+    /// The right secret of each client.
+    pub clients: BTreeMap<String, String>,
+    /// Until when all calls fail.
+    pub fails_until: Timestamp,
+    issued: BTreeMap<(String, String), Vec<Issued>>,
+    /// Successful fetches, by corpId.
+    pub fetched: BTreeMap<String, usize>,
+    counter: u64,
+}
+
+impl Site {
+    pub fn new(repeat: Repeat, now: Timestamp) -> Self {
+        Self {
+            repeat,
+            life: SignedDuration::from_hours(2),
+            clients: BTreeMap::new(),
+            fails_until: now,
+            issued: BTreeMap::new(),
+            fetched: BTreeMap::new(),
+            counter: 0,
+        }
+    }
+
+    pub fn fetch(
+        &mut self,
+        client_id: &str,
+        secret: &str,
+        corp_id: &str,
+        now: Timestamp,
+    ) -> Answer {
+        let result = self.answer(client_id, secret, corp_id, now);
+        Answer {
+            result,
+            clock_difference: None,
+        }
+    }
+
+    fn answer(
+        &mut self,
+        client_id: &str,
+        secret: &str,
+        corp_id: &str,
+        now: Timestamp,
+    ) -> Result<Minted, Failure> {
+        let failure = |code, status| Failure {
+            http_status: Some(status),
+            ..Failure::of(look_up(&[code], status).0)
+        };
+        if now < self.fails_until {
+            return Err(failure("server.error", 500));
+        }
+        if self
+            .clients
+            .get(client_id)
+            .is_none_or(|right| right != secret)
+        {
+            return Err(failure("invalid.client", 400));
+        }
+        *self.fetched.entry(corp_id.to_owned()).or_default() += 1;
+        let key = (client_id.to_owned(), corp_id.to_owned());
+        let all = self.issued.entry(key).or_default();
+        let live = all
+            .last_mut()
+            .filter(|last| last.expires_at > now && !last.revoked);
+        match (self.repeat, live) {
+            (Repeat::Extended, Some(live)) => live.expires_at = now + self.life,
+            (Repeat::Remaining, Some(_)) => {}
+            (_, live) => {
+                if let (Repeat::Revoking, Some(live)) = (self.repeat, live) {
+                    live.revoked = true;
+                }
+                self.counter += 1;
+                all.push(Issued {
+                    value: format!("token-{}-{corp_id}", self.counter),
+                    expires_at: now + self.life,
+                    revoked: false,
+                });
+            }
+        }
+        let last = all.last().expect("issued");
+        Ok(Minted {
+            token: AccessToken::new(last.value.clone()).expect("a token"),
+            expires_in: Duration::try_from(last.expires_at.duration_since(now)).unwrap_or_default(),
+        })
+    }
+
+    /// Whether a value is a token that works now.
+    pub fn is_valid(&self, corp_id: &str, value: &str, now: Timestamp) -> bool {
+        let of = self.issued.iter().filter(|((_, corp), _)| corp == corp_id);
+        of.flat_map(|(_, all)| all)
+            .any(|issued| issued.value == value && issued.expires_at > now && !issued.revoked)
+    }
+}

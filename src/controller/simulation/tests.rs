@@ -1,0 +1,147 @@
+//! What must hold in every history.
+
+use std::time::Duration;
+
+use rand::Rng;
+use serde_json::{Value, json};
+
+use super::world::{Death, World};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// How many histories each test plays; `SIMULATION_HISTORIES` plays more, each from a seed of its own.
+fn seeds(default: u64) -> std::ops::Range<u64> {
+    let more = std::env::var("SIMULATION_HISTORIES").ok();
+    let first = std::env::var("SIMULATION_SEED").ok();
+    let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
+    let first = number(first).unwrap_or(0);
+    first..first + number(more).unwrap_or(default)
+}
+
+/// Specs between which users switch.
+fn specs() -> Vec<Value> {
+    vec![
+        json!({}),
+        json!({"target": {"name": "renamed"}}),
+        json!({"target": {"layout": "Combined"}, "corpIds": ["ding1", "ding2"]}),
+        json!({"target": {"layout": "PerCorp"}, "corpIds": ["ding1", "ding2", "ding3"]}),
+        json!({"target": {"layout": "PerCorp", "name": "each"}, "corpIds": ["ding1", "ding2"]}),
+        json!({"target": {"template": {"data": {"header": "x: {{ access_token }}"}}}}),
+        json!({"target": {"layout": "Combined", "labels": {"team.example/a": "b"}}, "corpIds": ["ding2", "ding1"]}),
+        json!({"target": {"deletionPolicy": "Retain"}}),
+    ]
+}
+
+fn holds(world: &World, is_kept: bool, what: &str) {
+    assert!(is_kept, "{what}\n{}", world.history.join("\n"));
+}
+
+/// All is at rest, every wanted token is in its Secret, and nothing else of ours is there.
+fn at_rest(world: &mut World) {
+    world.run(2 * MINUTE);
+    let missing = world.without_token();
+    holds(world, missing.is_empty(), &format!("no token: {missing:?}"));
+    let wanted = world.store.apps.values().flat_map(crate::plan::wanted);
+    let wanted: Vec<String> = wanted.map(|target| target.name).collect();
+    let left = world
+        .store
+        .secrets
+        .keys()
+        .filter(|name| *name != "credentials" && !wanted.contains(name));
+    let left: Vec<String> = left.cloned().collect();
+    holds(world, left.is_empty(), &format!("left behind: {left:?}"));
+    // A renewal may fall into one of these times, but not into all.
+    let rests = (0..4).any(|_| {
+        let writes = world.store.writes.len();
+        world.run(5 * MINUTE);
+        world.store.writes.len() == writes
+    });
+    holds(world, rests, "it does not come to rest");
+}
+
+/// Users change the spec at any time, while calls are under way and watches lag.
+fn changes(seed: u64, death: Option<Death>, changes: usize) -> World {
+    let mut world = World::new(seed, death);
+    world
+        .store
+        .put_credentials("credentials", "client", "right");
+    let specs = specs();
+    for _ in 0..changes {
+        let spec = specs[world.dice.random_range(0..specs.len())].clone();
+        world.apply("payroll", &spec);
+        let wait = world.dice.random_range(0..400);
+        world.run(Duration::from_millis(wait));
+    }
+    world
+}
+
+#[test]
+fn a_changed_spec_fetches_no_token_twice_and_leaves_nothing_behind() {
+    for seed in seeds(300) {
+        let mut world = changes(seed, None, 8);
+        at_rest(&mut world);
+        // It is in every spec; another corp's token goes with its last Secret.
+        let count = world.site.fetched.get("ding1").copied().unwrap_or_default();
+        holds(
+            &world,
+            count == 1,
+            &format!("ding1 was fetched {count} times"),
+        );
+    }
+}
+
+#[test]
+fn a_process_that_dies_at_any_write_or_fetch_is_followed_by_one_that_puts_all_right() {
+    for seed in seeds(6) {
+        let effects = {
+            let mut world = changes(seed, None, 3);
+            at_rest(&mut world);
+            world.effects
+        };
+        for at in 0..effects {
+            for is_before in [true, false] {
+                let mut world = changes(seed, Some(Death { at, is_before }), 3);
+                at_rest(&mut world);
+            }
+        }
+    }
+}
+
+#[test]
+fn lost_calls_and_tampering_are_put_right() {
+    for seed in seeds(100) {
+        let mut world = changes(seed, None, 2);
+        world.loses_calls = true;
+        for _ in 0..4 {
+            let names: Vec<String> = world
+                .store
+                .secrets
+                .keys()
+                .filter(|name| *name != "credentials")
+                .cloned()
+                .collect();
+            if !names.is_empty() {
+                let name = names[world.dice.random_range(0..names.len())].clone();
+                match world.dice.random_range(0..4) {
+                    0 => {
+                        world.note(&format!("user: delete Secret {name}"));
+                        world.store.remove_secret(&name);
+                    }
+                    1 => {
+                        world.note(&format!("user: edit Secret {name}"));
+                        world.store.tamper(&name);
+                    }
+                    2 => {
+                        world.note("user: delete payroll and apply it anew");
+                        world.store.delete_app("payroll");
+                        world.apply("payroll", &json!({}));
+                    }
+                    _ => world.die(),
+                }
+            }
+            world.run(20 * MINUTE);
+        }
+        world.loses_calls = false;
+        at_rest(&mut world);
+    }
+}

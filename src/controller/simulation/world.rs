@@ -1,0 +1,303 @@
+//! Time, users, delays and deaths.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::runtime::watcher::Event;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use serde_json::json;
+
+use super::calls::{Begun, Deliver, Fate, Kind, Wire};
+use super::process::Process;
+use super::site::{REPEATS, Site};
+use super::store::Store;
+use crate::api::DingTalkApp;
+use crate::plan::wanted;
+
+/// At which write or fetch the process dies, and whether before it or after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Death {
+    pub at: usize,
+    pub is_before: bool,
+}
+
+enum What {
+    Execute(Begun),
+    Deliver(Deliver),
+    AppEvent,
+    SecretEvent,
+    Look,
+}
+
+pub struct World {
+    pub store: Store,
+    pub site: Site,
+    pub dice: SmallRng,
+    pub history: Vec<String>,
+    /// Writes and fetches that were begun.
+    pub effects: usize,
+    pub loses_calls: bool,
+    death: Option<Death>,
+    wire: Wire,
+    process: Process,
+    life: u64,
+    queue: BinaryHeap<Reverse<(Timestamp, u64)>>,
+    planned: std::collections::HashMap<u64, (u64, What)>,
+    sequence: u64,
+    told: [Timestamp; 2],
+}
+
+impl World {
+    pub fn new(seed: u64, death: Option<Death>) -> Self {
+        let start = Timestamp::from_second(1_800_000_000).expect("a time");
+        let mut dice = SmallRng::seed_from_u64(seed);
+        let repeat = REPEATS[dice.random_range(0..REPEATS.len())];
+        let wire = Wire::new(start, seed);
+        let mut site = Site::new(repeat, start);
+        site.clients.insert("client".to_owned(), "right".to_owned());
+        let mut world = Self {
+            store: Store {
+                now: start,
+                ..Store::default()
+            },
+            site,
+            dice,
+            history: vec![format!("seed {seed}, {repeat:?}, {death:?}")],
+            effects: 0,
+            loses_calls: false,
+            death,
+            process: Process::new(&wire),
+            wire,
+            life: 0,
+            queue: BinaryHeap::new(),
+            planned: std::collections::HashMap::new(),
+            sequence: 0,
+            told: [start; 2],
+        };
+        world.start();
+        world
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.store.now
+    }
+
+    pub fn note(&mut self, what: &str) {
+        let second = self.now().as_second() - 1_800_000_000;
+        self.history.push(format!("{second:>6} s  {what}"));
+    }
+
+    /// A new process lists everything.
+    fn start(&mut self) {
+        self.process = Process::new(&self.wire);
+        self.store.app_events.clear();
+        self.store.secret_events.clear();
+        self.process.app_event(Event::Init);
+        for app in self.store.apps.values() {
+            self.process.app_event(Event::InitApply(app.clone()));
+        }
+        self.process.app_event(Event::InitDone);
+        self.process.secret_event(Event::Init);
+        for (name, secret) in &self.store.secrets {
+            self.process
+                .secret_event(Event::InitApply(secret.meta(name)));
+        }
+        self.process.secret_event(Event::InitDone);
+    }
+
+    /// The process dies, and another takes its place.
+    pub fn die(&mut self) {
+        self.note("the process dies");
+        self.life += 1;
+        self.wire.begun.lock().expect("no panic").clear();
+        self.start();
+    }
+
+    fn plan(&mut self, at: Timestamp, what: What) {
+        self.sequence += 1;
+        self.queue.push(Reverse((at, self.sequence)));
+        self.planned.insert(self.sequence, (self.life, what));
+    }
+
+    fn delay(&mut self) -> SignedDuration {
+        let millis = match self.dice.random_range(0..20) {
+            0 => self.dice.random_range(0..3000),
+            _ => self.dice.random_range(0..50),
+        };
+        SignedDuration::from_millis(millis)
+    }
+
+    fn settle(&mut self) {
+        let wait = self.process.settle(self.now());
+        let begun = std::mem::take(&mut *self.wire.begun.lock().expect("no panic"));
+        let did = !begun.is_empty();
+        for begun in begun {
+            let at = self.now() + self.delay();
+            self.plan(at, What::Execute(begun));
+        }
+        self.watch();
+        if !did {
+            let wait = SignedDuration::try_from(wait).unwrap_or_default();
+            let at = self.now() + wait;
+            self.plan(at, What::Look);
+        }
+    }
+
+    /// Plans the watches' events, each kind in its order.
+    fn watch(&mut self) {
+        for (kind, count) in [self.store.app_events.len(), self.store.secret_events.len()]
+            .into_iter()
+            .enumerate()
+        {
+            let planned = self.planned.values().filter(|(life, what)| {
+                *life == self.life
+                    && matches!((kind, what), (0, What::AppEvent) | (1, What::SecretEvent))
+            });
+            for _ in planned.count()..count {
+                let at = (self.now() + self.delay()).max(self.told[kind]);
+                self.told[kind] = at;
+                self.plan(
+                    at,
+                    if kind == 0 {
+                        What::AppEvent
+                    } else {
+                        What::SecretEvent
+                    },
+                );
+            }
+        }
+    }
+
+    /// Runs for so long.
+    pub fn run(&mut self, duration: Duration) {
+        let until = self.now() + SignedDuration::try_from(duration).expect("not for ever");
+        self.watch();
+        self.settle();
+        while let Some(Reverse((at, number))) = self.queue.peek().copied() {
+            if at > until {
+                break;
+            }
+            self.queue.pop();
+            let Some((life, what)) = self.planned.remove(&number) else {
+                continue;
+            };
+            self.set_time(at);
+            let is_of_this_life = life == self.life;
+            match what {
+                // A connection ends with its process; a write may have arrived before.
+                What::Execute(begun) if is_of_this_life || begun.kind == Kind::Write => {
+                    if self.execute(begun, is_of_this_life) {
+                        continue;
+                    }
+                }
+                What::Deliver(deliver) if is_of_this_life => deliver(),
+                What::AppEvent if is_of_this_life => {
+                    if let Some(event) = self.store.app_events.pop_front() {
+                        self.process.app_event(event);
+                    }
+                }
+                What::SecretEvent if is_of_this_life => {
+                    if let Some(event) = self.store.secret_events.pop_front() {
+                        self.process.secret_event(event);
+                    }
+                }
+                What::Look if is_of_this_life => {}
+                What::Execute(_)
+                | What::Deliver(_)
+                | What::AppEvent
+                | What::SecretEvent
+                | What::Look => continue,
+            }
+            self.settle();
+        }
+        self.set_time(until);
+    }
+
+    /// Returns whether the process died of it.
+    fn execute(&mut self, begun: Begun, is_of_this_life: bool) -> bool {
+        let mut fate = Fate::Answered;
+        if self.loses_calls && self.dice.random_range(0..20) == 0 {
+            fate = [Fate::RequestLost, Fate::AnswerLost][self.dice.random_range(0..2)];
+        }
+        let mut dies = false;
+        if begun.kind != Kind::Read {
+            let number = self.effects;
+            self.effects += 1;
+            if let Some(death) = self.death.filter(|death| death.at == number) {
+                dies = true;
+                fate = if death.is_before {
+                    Fate::RequestLost
+                } else {
+                    Fate::Answered
+                };
+            }
+        }
+        let count = self.store.writes.len();
+        let fetched: usize = self.site.fetched.values().sum();
+        let deliver = (begun.execute)(&mut self.store, &mut self.site, fate);
+        for write in count..self.store.writes.len() {
+            let write = format!("operator: {}", self.store.writes[write]);
+            self.note(&write);
+        }
+        if self.site.fetched.values().sum::<usize>() > fetched {
+            self.note("operator: fetched a token");
+        }
+        if dies {
+            self.die();
+            self.settle();
+            return true;
+        }
+        if is_of_this_life {
+            let at = self.now() + self.delay();
+            self.plan(at, What::Deliver(deliver));
+        }
+        self.watch();
+        false
+    }
+
+    fn set_time(&mut self, at: Timestamp) {
+        let mut moment = self.wire.moment.lock().expect("no panic");
+        let step = Duration::try_from(at.duration_since(moment.wall)).unwrap_or_default();
+        moment.wall = at;
+        moment.monotonic += step;
+        self.store.now = at;
+    }
+
+    /// Applies an app with these fields over the defaults.
+    pub fn apply(&mut self, name: &str, spec: &serde_json::Value) {
+        self.note(&format!("user: apply {name} {spec}"));
+        let mut app = json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+            "metadata": {"name": name},
+            "spec": {"credentialsSecretRef": {"name": "credentials"}, "site": "china", "corpIds": ["ding1"]},
+        });
+        for (field, value) in spec.as_object().expect("an object") {
+            app["spec"][field] = value.clone();
+        }
+        self.store
+            .put_app(serde_json::from_value::<DingTalkApp>(app).expect("an app"));
+        self.watch();
+    }
+
+    /// The corps whose Secret shows no token that works now.
+    pub fn without_token(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        for app in self.store.apps.values() {
+            for target in wanted(app) {
+                for corp_id in target.corp_ids {
+                    let secret = self.store.secrets.get(&target.name);
+                    let values = secret.into_iter().flat_map(|secret| secret.data.values());
+                    let mut values =
+                        values.filter(|value| self.site.is_valid(corp_id, value, self.now()));
+                    if values.next().is_none() {
+                        missing.push(format!("{} in {}", corp_id, target.name));
+                    }
+                }
+            }
+        }
+        missing
+    }
+}
