@@ -24,7 +24,7 @@ use super::workers::Workers;
 use crate::api::{DingTalkApp, DingTalkTokenReference};
 use crate::dingtalk::{Failure, Minted, Recovery};
 use crate::operator::{Leadership, Metrics, Pulse};
-use crate::plan::{FailedAttempt, Memory, Minting};
+use crate::plan::{FailedAttempt, Memory, Minting, ObjectVersion};
 
 /// How long the last writes may take, of the 30 s that a pod has to end.
 pub(super) const LAST_WRITES: Duration = Duration::from_secs(10);
@@ -175,10 +175,22 @@ impl Context {
         users
     }
 
-    /// Takes note of a Secret that is not there; gives the apps that it matters to.
-    pub(super) fn secret_gone(&self, namespace: &str, name: &str) -> Vec<AppRef> {
+    /// The state in which a Secret is known, to be asked before a call that may find it gone.
+    pub(super) fn known_secret(&self, namespace: &str, name: &str) -> Option<ObjectVersion> {
+        let index = self.index();
+        Some(index.secret_in(namespace, name)?.version.clone())
+    }
+
+    /// Records that a Secret is not there, unless it was created since it `was` known; returns the apps
+    /// that it matters to.
+    pub(super) fn secret_gone(
+        &self,
+        namespace: &str,
+        name: &str,
+        was: Option<&ObjectVersion>,
+    ) -> Vec<AppRef> {
         let mut index = self.index();
-        let users = index.secret_absent(namespace, name);
+        let users = index.secret_not_found(namespace, name, was);
         let references = index.references_of(namespace, name);
         drop(index);
         self.wake_references(references);

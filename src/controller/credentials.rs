@@ -33,6 +33,7 @@ impl Reconciler<'_> {
             generation: self.app.metadata.generation,
             retry,
         };
+        let was = self.context.known_secret(&self.namespace, name);
         let read = self
             .context
             .cluster
@@ -40,7 +41,7 @@ impl Reconciler<'_> {
         let mut contents = match read.await {
             Ok(contents) => contents,
             Err(error) if error.is_not_found() => {
-                self.absent(name);
+                self.absent(name, was.as_ref());
                 let message = format!(
                     "Secret {name} does not exist: create it with the keys {} and {}",
                     reference.client_id_key, reference.client_secret_key

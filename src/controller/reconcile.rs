@@ -177,6 +177,7 @@ impl Reconciler<'_> {
 
     /// (client) Reads what a Secret of ours holds.
     async fn read_target(&self, name: &str, corp_ids: &[String]) -> Result<(), ClusterError> {
+        let was = self.context.known_secret(&self.namespace, name);
         let read =
             self.context
                 .cluster
@@ -190,7 +191,7 @@ impl Reconciler<'_> {
                 Ok(())
             }
             Err(error) if error.is_not_found() => {
-                self.absent(name);
+                self.absent(name, was.as_ref());
                 Ok(())
             }
             Err(error) => Err(error),
@@ -215,7 +216,7 @@ impl Reconciler<'_> {
         match deleted.await {
             Ok(()) => {
                 info!(kind = APP, namespace = self.namespace, name = self.key.name, secret = name, reason = ?why, "Secret deleted");
-                self.absent(name);
+                self.absent(name, Some(version));
                 Ok(())
             }
             Err(error) if error.is_not_found() || error.is_conflict() => {
@@ -243,7 +244,7 @@ impl Reconciler<'_> {
                 Ok(())
             }
             Err(error) if error.is_not_found() && write.replaces.is_some() => {
-                self.absent(name);
+                self.absent(name, write.replaces.as_ref());
                 Ok(())
             }
             Err(error) if error.is_conflict() => self.look_at_target(name).await,
@@ -292,9 +293,9 @@ impl Reconciler<'_> {
         self.wake_others(users);
     }
 
-    /// Takes note of a Secret that is not there.
-    pub fn absent(&self, name: &str) {
-        let users = self.context.secret_gone(&self.namespace, name);
+    /// Records that a Secret is not there, unless it was created since it `was` known.
+    pub fn absent(&self, name: &str, was: Option<&ObjectVersion>) {
+        let users = self.context.secret_gone(&self.namespace, name, was);
         self.wake_others(users);
     }
 

@@ -175,6 +175,7 @@ impl Copier<'_> {
         name: &str,
     ) -> Result<Option<(TargetMeta, Option<Data>)>, ClusterError> {
         let app_namespace = self.reference.spec.app_ref.namespace.as_str();
+        let was = self.context.known_secret(app_namespace, name);
         let operation = "read the app's Secret";
         let read = self
             .context
@@ -183,7 +184,7 @@ impl Copier<'_> {
         let mut contents = match read.await {
             Ok(contents) => contents,
             Err(error) if error.is_not_found() => {
-                let users = self.context.secret_gone(app_namespace, name);
+                let users = self.context.secret_gone(app_namespace, name, was.as_ref());
                 self.context.wake_all(users);
                 return Ok(None);
             }
@@ -293,7 +294,9 @@ impl Copier<'_> {
                     secret = name,
                     "Secret deleted"
                 );
-                let users = self.context.secret_gone(&self.namespace, name);
+                let users = self
+                    .context
+                    .secret_gone(&self.namespace, name, Some(version));
                 self.context.wake_all(users);
                 Ok(())
             }

@@ -86,6 +86,21 @@ impl Index {
         self.absent(&secret, last)
     }
 
+    /// A call that began when this Secret was in the state `was` (`None`: not known) was answered that
+    /// there is none; gives the apps that it matters to. One that was created since is there.
+    pub fn secret_not_found(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        was: Option<&ObjectVersion>,
+    ) -> Vec<AppRef> {
+        let now = self.secret_in(namespace, name).map(|now| &now.version.uid);
+        match now.is_some() && now != was.map(|was| &was.uid) {
+            true => Vec::new(),
+            false => self.secret_absent(namespace, name),
+        }
+    }
+
     fn absent(&mut self, secret: &SecretRef, last: Option<ObjectVersion>) -> Vec<AppRef> {
         let users = self.users_of(secret);
         self.forget_secret(secret);

@@ -440,3 +440,34 @@ fn an_object_that_cannot_be_decoded_is_not_served_until_it_can() {
     index.app_deleted(&key);
     assert!(!index.app_decoded(&key, None), "forgotten with its object");
 }
+
+/// The answer to a call and the watch's events of what came after it race.
+#[test]
+fn an_answer_that_comes_late_neither_brings_a_secret_back_nor_takes_one_away() {
+    let mut index = Index::default();
+    let payroll = app("payroll", "u1", 1, "token");
+    index.app_applied(&payroll);
+    let of = |uid: &str, version: &str| ObjectMeta {
+        uid: Some(uid.into()),
+        ..secret("token", version, Some(("payroll", "u1")))
+    };
+    let former = ObjectVersion::of(&of("former", "10"));
+    index.secret_applied(of("former", "10"));
+    index.secret_deleted(&of("former", "12"));
+    index.secret_applied(of("former", "11"));
+    assert_eq!(ownership_of(&index, &payroll), None, "our write of it");
+    // A backup of the store may bring the very same object back.
+    index.secrets_listing(None);
+    index.secret_applied(of("former", "11"));
+    assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Ours));
+    index.secret_applied(of("new", "13"));
+    index.secret_not_found("hr", "token", Some(&former));
+    assert_eq!(
+        ownership_of(&index, &payroll),
+        Some(Ownership::Ours),
+        "our deletion of the former one"
+    );
+    let new = ObjectVersion::of(&of("new", "13"));
+    index.secret_not_found("hr", "token", Some(&new));
+    assert_eq!(ownership_of(&index, &payroll), None);
+}
