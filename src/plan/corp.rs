@@ -64,6 +64,14 @@ pub struct Minting {
     pub since: Timestamp,
 }
 
+impl Minting {
+    /// Whether this fetch, of the same organisation, is needless once the other one got a token.
+    fn is_answered_by(&self, other: &Self) -> bool {
+        (&self.site, self.fingerprint, &self.request)
+            == (&other.site, other.fingerprint, &other.request)
+    }
+}
+
 /// Attempts that fail.
 #[derive(Clone, Debug)]
 pub struct Failing {
@@ -281,6 +289,9 @@ impl Corp {
         };
         self.hold(held, Some(minting.fingerprint));
         self.is_fetched = true;
+        // It was asked for again, since it was not wanted for a while: a repeat might revoke this one.
+        let queued = self.minting.take();
+        self.minting = queued.filter(|queued| !queued.is_answered_by(minting));
         self.renewal_cause = Some(minting.cause);
         if !is_kept {
             self.unwritten_since.get_or_insert(now);

@@ -77,7 +77,7 @@ fn changes(seed: u64, death: Option<Death>, changes: usize) -> World {
 
 #[test]
 fn a_changed_spec_fetches_no_token_twice_and_leaves_nothing_behind() {
-    for seed in seeds(300) {
+    for seed in seeds(3000) {
         let mut world = changes(seed, None, 8);
         at_rest(&mut world);
         // It is in every spec; another corp's token goes with its last Secret.
@@ -92,7 +92,7 @@ fn a_changed_spec_fetches_no_token_twice_and_leaves_nothing_behind() {
 
 #[test]
 fn a_process_that_dies_at_any_write_or_fetch_is_followed_by_one_that_puts_all_right() {
-    for seed in seeds(6) {
+    for seed in seeds(2500) {
         let effects = {
             let mut world = changes(seed, None, 3);
             at_rest(&mut world);
@@ -109,7 +109,7 @@ fn a_process_that_dies_at_any_write_or_fetch_is_followed_by_one_that_puts_all_ri
 
 #[test]
 fn lost_calls_and_tampering_are_put_right() {
-    for seed in seeds(100) {
+    for seed in seeds(3000) {
         let mut world = changes(seed, None, 2);
         world.loses_calls = true;
         for _ in 0..4 {
