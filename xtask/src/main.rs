@@ -4,6 +4,7 @@ mod chart;
 mod demo;
 mod e2e;
 mod image;
+mod layout;
 mod manifests;
 mod sbom;
 mod simulate;
@@ -52,6 +53,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Check the layout of `src`: no circles, no use upwards, nothing too long.
+    Layout {
+        /// Print what is counted instead.
+        #[arg(long)]
+        counts: bool,
+    },
     /// Write the operator's software bill of materials, CycloneDX in JSON, to target/sbom.
     Sbom,
     /// Simulate days of many apps: the pure scheduler over the pure limits.
@@ -88,6 +95,7 @@ fn main() -> ExitCode {
             arguments,
         } => test::run(kubernetes, &arguments),
         Command::Manifests { check } => manifests::run(check),
+        Command::Layout { counts } => layout::run(counts),
         Command::Sbom => sbom::run(),
         Command::Simulate(arguments) => {
             simulate::run(&arguments);
