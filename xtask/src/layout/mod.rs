@@ -6,6 +6,7 @@ mod measure;
 mod source;
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -165,7 +166,7 @@ impl Layout {
         for ((from, to), lines) in &self.uses {
             if circle.contains(from) && circle.contains(to) {
                 let (from, to) = (self.path(*from), self.path(*to));
-                text += &format!("\n  {from}:{}: uses {to}", listed(lines));
+                let _ = write!(text, "\n  {from}:{}: uses {to}", listed(lines));
             }
         }
         text
