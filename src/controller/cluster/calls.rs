@@ -10,7 +10,8 @@ use kube::Resource;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{ClusterError, SecretContents};
+use super::contents::SecretContents;
+use super::error::ClusterError;
 use crate::api::{DingTalkApp, DingTalkTokenReference, RolloutRestartTarget};
 use crate::plan::{ObjectVersion, Readers, Write};
 

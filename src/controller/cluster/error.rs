@@ -1,12 +1,15 @@
 //! What went wrong in a call to the API server, and what follows from it.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
-use super::CALL_TIMEOUT;
 use crate::dingtalk::visible;
 use crate::operator::SecretWrite;
 use crate::plan::WriteProblem;
 
+/// The client library retries for minutes by itself; an app must not wait for that.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// What went wrong in a call to the API server.
 #[derive(Debug, Error)]
 pub enum ClusterError {

@@ -1,0 +1,30 @@
+//! A Secret with its contents.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use zeroize::Zeroizing;
+
+/// A Secret that was read.
+pub struct SecretContents {
+    /// Its metadata.
+    pub metadata: ObjectMeta,
+    data: BTreeMap<String, Zeroizing<Vec<u8>>>,
+}
+
+impl SecretContents {
+    /// A Secret with these values.
+    pub fn new(metadata: ObjectMeta, data: BTreeMap<String, Zeroizing<Vec<u8>>>) -> Self {
+        Self { metadata, data }
+    }
+
+    /// The value of a key; each can be taken once.
+    pub fn take(&mut self, key: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.data.remove(key)
+    }
+
+    /// The metadata alone.
+    pub fn into_metadata(self) -> ObjectMeta {
+        self.metadata
+    }
+}

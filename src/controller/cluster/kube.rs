@@ -1,0 +1,365 @@
+//! The calls to a real API server.
+//!
+//! Contents of Secrets pass through here alone. They are parsed by hand, since the client library
+//! logs a body that it cannot parse.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{
+    DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions,
+};
+use kube::core::{ObjectList, Request};
+use kube::{Client, Resource};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+use super::calls::{Called, Cluster, Named};
+use super::contents::SecretContents;
+use super::error::{CALL_TIMEOUT, ClusterError};
+use crate::api::{DingTalkApp, DingTalkTokenReference, MANAGER, RolloutRestartTarget};
+use crate::controller::decoded::Decoded;
+use crate::controller::metadata::Metadata;
+use crate::plan::{ObjectVersion, Readers, Write};
+
+/// Secrets whose contents are read at once: each may be a megabyte, and takes several times that
+/// while it is parsed.
+const READS_MAX: usize = 4;
+/// How much may be on its way into Secrets at once, in KiB of their values. Small writes do not wait.
+const WRITES_KIB: u32 = 4096;
+/// Asks for the metadata of an object alone: what was just written need not come back.
+const METADATA_ONLY: &str =
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+
+#[derive(Deserialize)]
+struct WireSecret {
+    metadata: Metadata,
+    #[serde(default)]
+    data: Option<BTreeMap<String, ByteString>>,
+}
+
+#[derive(Deserialize)]
+struct WireMetadata {
+    metadata: Metadata,
+}
+
+/// The calls to a real API server.
+#[derive(Clone)]
+pub struct KubeCluster {
+    client: Client,
+    reads: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
+}
+
+impl KubeCluster {
+    /// Calls through `client`.
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+            writes: Arc::new(Semaphore::new(WRITES_KIB as usize)),
+        }
+    }
+
+    /// Reads a Secret with its contents.
+    async fn secret(
+        &self,
+        operation: &'static str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<SecretContents, ClusterError> {
+        let request = secrets(namespace).get(name, &GetParams::default());
+        // Held until the answer is parsed, and never while another is waited for. The semaphore is
+        // never closed, so there is always a permit.
+        let _permit = self.reads.acquire().await;
+        let text = self.call(operation, request, false).await?;
+        let secret: WireSecret =
+            serde_json::from_str(&text).map_err(|_| ClusterError::Malformed { operation })?;
+        let data = secret.data.unwrap_or_default().into_iter();
+        let data = data.map(|(key, value)| (key, Zeroizing::new(value.0)));
+        Ok(SecretContents::new(secret.metadata.0, data.collect()))
+    }
+
+    /// Reads an object of ours, by a list of one: the operator has no right to get one. `None` if it
+    /// is gone, or cannot be decoded, which the watch tells as well.
+    async fn object<K>(
+        &self,
+        operation: &'static str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<K>, ClusterError>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
+    {
+        let parameters = ListParams::default().fields(&format!("metadata.name={name}"));
+        let request = Request::new(K::url_path(&(), Some(namespace))).list(&parameters);
+        let text = self.call(operation, request, false).await?;
+        let list = serde_json::from_str::<ObjectList<Decoded<K>>>(&text)
+            .map_err(|_| ClusterError::Malformed { operation })?;
+        Ok(match list.items.into_iter().next() {
+            Some(Decoded::Object(object)) => Some(object),
+            Some(Decoded::Unsupported(_)) | None => None,
+        })
+    }
+
+    /// Reads a namespace's UID. A Role in the namespace suffices for it.
+    async fn namespace_uid(&self, namespace: &str) -> Result<String, ClusterError> {
+        let operation = "read the namespace's UID";
+        let request = Request::new(Namespace::url_path(&(), None));
+        let request = request.get_metadata(namespace, &GetParams::default());
+        let metadata = self.metadata(operation, request).await?;
+        metadata.uid.ok_or(ClusterError::Malformed { operation })
+    }
+
+    /// Reads a Secret's metadata.
+    async fn secret_metadata(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<ObjectMeta, ClusterError> {
+        let request = secrets(namespace).get_metadata(name, &GetParams::default());
+        self.metadata("read the target Secret's metadata", request)
+            .await
+    }
+
+    /// Creates the target, or changes it in the state that is to be replaced.
+    async fn write(&self, namespace: &str, write: &Write) -> Result<ObjectMeta, ClusterError> {
+        let Write {
+            name,
+            replaces,
+            labels,
+            annotations,
+            owner_references,
+            data,
+            recorded: _,
+        } = write;
+        let is_new = replaces.is_none();
+        let size: usize = data.values().flatten().map(|value| value.len()).sum();
+        let _permit = self.writes.acquire_many(share_of_writes(size)).await;
+        // In a merge patch null takes a key away; a new object has nothing to take away.
+        let map = |map: &BTreeMap<String, Option<String>>| -> Value {
+            let kept = map.iter().filter(|(_, value)| value.is_some() || !is_new);
+            kept.map(|(key, value)| (key.clone(), json!(value)))
+                .collect::<serde_json::Map<String, Value>>()
+                .into()
+        };
+        let mut body = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": name,
+                "labels": map(labels),
+                "annotations": map(annotations),
+                "ownerReferences": owner_references,
+            },
+        });
+        if !data.is_empty() {
+            let kept = data.iter().filter(|(_, value)| value.is_some() || !is_new);
+            body["data"] = kept
+                .map(|(key, value)| {
+                    let bytes = value.as_ref().map(|value| value.as_bytes().to_vec());
+                    (key.clone(), json!(bytes.map(ByteString)))
+                })
+                .collect::<serde_json::Map<String, Value>>()
+                .into();
+        }
+        let Some(version) = replaces else {
+            body["type"] = json!("Opaque");
+            let operation = "create the target Secret";
+            let parameters = PostParams {
+                field_manager: Some(MANAGER.to_owned()),
+                dry_run: false,
+            };
+            let bytes =
+                serde_json::to_vec(&body).map_err(|_| ClusterError::Malformed { operation })?;
+            return self
+                .metadata(operation, secrets(namespace).create(&parameters, bytes))
+                .await;
+        };
+        body["metadata"]["uid"] = json!(version.uid);
+        body["metadata"]["resourceVersion"] = json!(version.resource_version);
+        let request = secrets(namespace).patch(name, &patching(), &Patch::Merge(body));
+        self.metadata("change the target Secret", request).await
+    }
+
+    /// Deletes a Secret in this very state.
+    async fn delete(
+        &self,
+        operation: &'static str,
+        namespace: &str,
+        name: &str,
+        version: &ObjectVersion,
+    ) -> Result<(), ClusterError> {
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: Some(version.uid.clone()),
+                resource_version: Some(version.resource_version.clone()),
+            }),
+            ..DeleteParams::default()
+        };
+        let request = secrets(namespace).delete(name, &parameters);
+        self.call(operation, request, false).await.map(drop)
+    }
+
+    async fn patch(&self, object: &Named, patch: Value) -> Result<ObjectMeta, ClusterError> {
+        let operation = "write the status";
+        let request = Request::new(&object.path).patch_subresource(
+            "status",
+            &object.name,
+            &patching(),
+            &Patch::Merge(patch),
+        );
+        self.metadata(operation, request).await
+    }
+
+    /// Publishes an event.
+    async fn create_event(&self, namespace: &str, event: &Event) -> Result<(), ClusterError> {
+        let operation = "publish an event";
+        let bytes = serde_json::to_vec(event).map_err(|_| ClusterError::Malformed { operation })?;
+        let request = Request::new(Event::url_path(&(), Some(namespace)))
+            .create(&PostParams::default(), bytes);
+        self.metadata(operation, request).await.map(drop)
+    }
+
+    pub(super) async fn metadata(
+        &self,
+        operation: &'static str,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<ObjectMeta, ClusterError> {
+        let text = self.call(operation, request, true).await?;
+        serde_json::from_str::<WireMetadata>(&text)
+            .map(|object| object.metadata.0)
+            .map_err(|_| ClusterError::Malformed { operation })
+    }
+
+    pub(super) async fn call(
+        &self,
+        operation: &'static str,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+        metadata_only: bool,
+    ) -> Result<Zeroizing<String>, ClusterError> {
+        let mut request = request.map_err(|_| ClusterError::Malformed { operation })?;
+        if metadata_only {
+            let accept = http::HeaderValue::from_static(METADATA_ONLY);
+            request.headers_mut().insert(http::header::ACCEPT, accept);
+        }
+        match tokio::time::timeout(CALL_TIMEOUT, self.client.request_text(request)).await {
+            Ok(Ok(text)) => Ok(Zeroizing::new(text)),
+            Ok(Err(source)) => Err(ClusterError::Call { operation, source }),
+            Err(_) => Err(ClusterError::TimedOut { operation }),
+        }
+    }
+}
+
+impl Cluster for KubeCluster {
+    fn read_secret<'a>(
+        &'a self,
+        operation: &'static str,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> Called<'a, SecretContents> {
+        Box::pin(self.secret(operation, namespace, name))
+    }
+
+    fn read_app<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> Called<'a, Option<DingTalkApp>> {
+        Box::pin(self.object("read the app", namespace, name))
+    }
+
+    fn read_reference<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> Called<'a, Option<DingTalkTokenReference>> {
+        Box::pin(self.object("read the reference", namespace, name))
+    }
+
+    fn read_namespace_uid<'a>(&'a self, namespace: &'a str) -> Called<'a, String> {
+        Box::pin(self.namespace_uid(namespace))
+    }
+
+    fn read_secret_metadata<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> Called<'a, ObjectMeta> {
+        Box::pin(self.secret_metadata(namespace, name))
+    }
+
+    fn write_secret<'a>(&'a self, namespace: &'a str, write: &'a Write) -> Called<'a, ObjectMeta> {
+        Box::pin(self.write(namespace, write))
+    }
+
+    fn delete_secret<'a>(
+        &'a self,
+        operation: &'static str,
+        namespace: &'a str,
+        name: &'a str,
+        version: &'a ObjectVersion,
+    ) -> Called<'a, ()> {
+        Box::pin(self.delete(operation, namespace, name, version))
+    }
+
+    fn patch_status<'a>(&'a self, object: &'a Named, patch: Value) -> Called<'a, ObjectMeta> {
+        Box::pin(self.patch(object, patch))
+    }
+
+    fn publish<'a>(&'a self, namespace: &'a str, event: &'a Event) -> Called<'a, ()> {
+        Box::pin(self.create_event(namespace, event))
+    }
+
+    fn restart<'a>(
+        &'a self,
+        namespace: &'a str,
+        workload: &'a RolloutRestartTarget,
+        at: Timestamp,
+    ) -> Called<'a, ()> {
+        Box::pin(self.roll_out(namespace, workload, at))
+    }
+
+    fn readers<'a>(
+        &'a self,
+        namespace: &'a str,
+        secrets: &'a BTreeSet<String>,
+    ) -> Called<'a, Readers> {
+        Box::pin(self.find_readers(namespace, secrets))
+    }
+
+    fn touch_pod<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        uid: &'a str,
+        at: Timestamp,
+    ) -> Called<'a, ()> {
+        Box::pin(self.annotate_pod(namespace, name, uid, at))
+    }
+}
+
+/// What a write of `size` bytes takes of [`WRITES_KIB`].
+fn share_of_writes(size: usize) -> u32 {
+    let size = u32::try_from(size / 1024).unwrap_or(u32::MAX);
+    size.saturating_add(1).min(WRITES_KIB)
+}
+
+pub(super) fn patching() -> PatchParams {
+    PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
+}
+
+fn secrets(namespace: &str) -> Request {
+    Request::new(Secret::url_path(&(), Some(namespace)))
+}
