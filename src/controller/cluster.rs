@@ -8,7 +8,9 @@ mod programs;
 
 pub use calls::Cluster;
 #[cfg(test)]
-pub use calls::{Called, Named};
+pub use calls::Named;
 pub use contents::SecretContents;
 pub use error::ClusterError;
 pub use kube::KubeCluster;
+#[cfg(test)]
+pub use programs::Programs;

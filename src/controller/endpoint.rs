@@ -1,38 +1,40 @@
 //! DingTalk's token endpoint as a trait, so that a simulated one can answer.
 
-use futures::future::BoxFuture;
+use async_trait::async_trait;
 
 use crate::dingtalk::{Answer, Client, Credentials};
 
 /// See the module.
+#[async_trait]
 pub trait Endpoint: Send + Sync {
     /// Whether there is a site of this name.
     fn knows(&self, site: &str) -> bool;
 
     /// Fetches a token; see [`Client::fetch`].
-    fn fetch<'a>(
-        &'a self,
-        site: &'a str,
-        corp_id: &'a str,
-        credentials: &'a Credentials,
-        known: Option<&'a str>,
+    async fn fetch(
+        &self,
+        site: &str,
+        corp_id: &str,
+        credentials: &Credentials,
+        known: Option<&str>,
         is_proven: bool,
-    ) -> BoxFuture<'a, Answer>;
+    ) -> Answer;
 }
 
+#[async_trait]
 impl Endpoint for Client {
     fn knows(&self, site: &str) -> bool {
         self.knows(site)
     }
 
-    fn fetch<'a>(
-        &'a self,
-        site: &'a str,
-        corp_id: &'a str,
-        credentials: &'a Credentials,
-        known: Option<&'a str>,
+    async fn fetch(
+        &self,
+        site: &str,
+        corp_id: &str,
+        credentials: &Credentials,
+        known: Option<&str>,
         is_proven: bool,
-    ) -> BoxFuture<'a, Answer> {
-        Box::pin(self.fetch(site, corp_id, credentials, known, is_proven))
+    ) -> Answer {
+        Client::fetch(self, site, corp_id, credentials, known, is_proven).await
     }
 }

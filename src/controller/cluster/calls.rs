@@ -1,9 +1,6 @@
 //! The calls as a trait, so that a simulated API server can answer them.
 
-use std::collections::BTreeSet;
-
-use futures::future::BoxFuture;
-use jiff::Timestamp;
+use async_trait::async_trait;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
@@ -12,85 +9,67 @@ use serde_json::{Value, json};
 
 use super::contents::SecretContents;
 use super::error::ClusterError;
-use crate::api::{DingTalkApp, DingTalkTokenReference, RolloutRestartTarget};
-use crate::plan::{ObjectVersion, Readers, Write};
-
-/// A call under way.
-pub type Called<'a, T> = BoxFuture<'a, Result<T, ClusterError>>;
+use super::programs::Programs;
+use crate::api::{DingTalkApp, DingTalkTokenReference};
+use crate::plan::{ObjectVersion, Write};
 
 /// The API server.
-pub trait Cluster: Send + Sync {
+#[async_trait]
+pub trait Cluster: Programs + Send + Sync {
     /// Reads a Secret with its contents.
-    fn read_secret<'a>(
-        &'a self,
+    async fn read_secret(
+        &self,
         operation: &'static str,
-        namespace: &'a str,
-        name: &'a str,
-    ) -> Called<'a, SecretContents>;
+        namespace: &str,
+        name: &str,
+    ) -> Result<SecretContents, ClusterError>;
 
     /// Reads an app, by a list of one: the operator has no right to get one. `None` if it is gone, or
     /// cannot be decoded, which the watch reports as well.
-    fn read_app<'a>(&'a self, namespace: &'a str, name: &'a str)
-    -> Called<'a, Option<DingTalkApp>>;
+    async fn read_app(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<DingTalkApp>, ClusterError>;
 
     /// Reads a reference in the same way.
-    fn read_reference<'a>(
-        &'a self,
-        namespace: &'a str,
-        name: &'a str,
-    ) -> Called<'a, Option<DingTalkTokenReference>>;
+    async fn read_reference(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<DingTalkTokenReference>, ClusterError>;
 
     /// Reads a namespace's UID. A Role in the namespace suffices for it.
-    fn read_namespace_uid<'a>(&'a self, namespace: &'a str) -> Called<'a, String>;
+    async fn read_namespace_uid(&self, namespace: &str) -> Result<String, ClusterError>;
 
     /// Reads a Secret's metadata.
-    fn read_secret_metadata<'a>(
-        &'a self,
-        namespace: &'a str,
-        name: &'a str,
-    ) -> Called<'a, ObjectMeta>;
+    async fn read_secret_metadata(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<ObjectMeta, ClusterError>;
 
     /// Creates the target, or changes it in the state that is to be replaced.
-    fn write_secret<'a>(&'a self, namespace: &'a str, write: &'a Write) -> Called<'a, ObjectMeta>;
+    async fn write_secret(
+        &self,
+        namespace: &str,
+        write: &Write,
+    ) -> Result<ObjectMeta, ClusterError>;
 
     /// Deletes a Secret in this very state.
-    fn delete_secret<'a>(
-        &'a self,
+    async fn delete_secret(
+        &self,
         operation: &'static str,
-        namespace: &'a str,
-        name: &'a str,
-        version: &'a ObjectVersion,
-    ) -> Called<'a, ()>;
+        namespace: &str,
+        name: &str,
+        version: &ObjectVersion,
+    ) -> Result<(), ClusterError>;
 
     /// Applies a merge patch to an object's status; returns the object's metadata.
-    fn patch_status<'a>(&'a self, object: &'a Named, patch: Value) -> Called<'a, ObjectMeta>;
+    async fn patch_status(&self, object: &Named, patch: Value) -> Result<ObjectMeta, ClusterError>;
 
     /// Publishes an event.
-    fn publish<'a>(&'a self, namespace: &'a str, event: &'a Event) -> Called<'a, ()>;
-
-    /// Makes a workload roll out anew, as `kubectl rollout restart` does.
-    fn restart<'a>(
-        &'a self,
-        namespace: &'a str,
-        workload: &'a RolloutRestartTarget,
-        at: Timestamp,
-    ) -> Called<'a, ()>;
-
-    /// Finds the readers of these Secrets among the pods of a namespace.
-    fn readers<'a>(
-        &'a self,
-        namespace: &'a str,
-        secrets: &'a BTreeSet<String>,
-    ) -> Called<'a, Readers>;
-
-    /// Annotates a pod, through its status, which cannot change what it runs.
-    fn touch_pod<'a>(
-        &'a self,
-        namespace: &'a str,
-        name: &'a str,
-        uid: &'a str,
-        at: Timestamp,
-    ) -> Called<'a, ()>;
+    async fn publish(&self, namespace: &str, event: &Event) -> Result<(), ClusterError>;
 }
 
 /// An object whose status is written.

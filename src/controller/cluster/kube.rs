@@ -3,10 +3,10 @@
 //! Contents of Secrets pass through here alone. They are parsed by hand, since the client library
 //! logs a body that it cannot parse.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use async_trait::async_trait;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
@@ -22,13 +22,13 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use super::calls::{Called, Cluster, Named};
+use super::calls::{Cluster, Named};
 use super::contents::SecretContents;
 use super::error::{CALL_TIMEOUT, ClusterError};
-use crate::api::{DingTalkApp, DingTalkTokenReference, MANAGER, RolloutRestartTarget};
+use crate::api::{DingTalkApp, DingTalkTokenReference, MANAGER};
 use crate::controller::decoded::Decoded;
 use crate::controller::metadata::Metadata;
-use crate::plan::{ObjectVersion, Readers, Write};
+use crate::plan::{ObjectVersion, Write};
 
 /// Secrets whose contents are read at once: each may be a megabyte, and takes several times that
 /// while it is parsed.
@@ -69,25 +69,6 @@ impl KubeCluster {
         }
     }
 
-    /// Reads a Secret with its contents.
-    async fn secret(
-        &self,
-        operation: &'static str,
-        namespace: &str,
-        name: &str,
-    ) -> Result<SecretContents, ClusterError> {
-        let request = secrets(namespace).get(name, &GetParams::default());
-        // Held until the answer is parsed, and never while another is waited for. The semaphore is
-        // never closed, so there is always a permit.
-        let _permit = self.reads.acquire().await;
-        let text = self.call(operation, request, false).await?;
-        let secret: WireSecret =
-            serde_json::from_str(&text).map_err(|_| ClusterError::Malformed { operation })?;
-        let data = secret.data.unwrap_or_default().into_iter();
-        let data = data.map(|(key, value)| (key, Zeroizing::new(value.0)));
-        Ok(SecretContents::new(secret.metadata.0, data.collect()))
-    }
-
     /// Reads an object of ours, by a list of one: the operator has no right to get one. `None` if it
     /// is gone, or cannot be decoded, which the watch tells as well.
     async fn object<K>(
@@ -110,8 +91,73 @@ impl KubeCluster {
         })
     }
 
-    /// Reads a namespace's UID. A Role in the namespace suffices for it.
-    async fn namespace_uid(&self, namespace: &str) -> Result<String, ClusterError> {
+    pub(super) async fn metadata(
+        &self,
+        operation: &'static str,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<ObjectMeta, ClusterError> {
+        let text = self.call(operation, request, true).await?;
+        serde_json::from_str::<WireMetadata>(&text)
+            .map(|object| object.metadata.0)
+            .map_err(|_| ClusterError::Malformed { operation })
+    }
+
+    pub(super) async fn call(
+        &self,
+        operation: &'static str,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+        metadata_only: bool,
+    ) -> Result<Zeroizing<String>, ClusterError> {
+        let mut request = request.map_err(|_| ClusterError::Malformed { operation })?;
+        if metadata_only {
+            let accept = http::HeaderValue::from_static(METADATA_ONLY);
+            request.headers_mut().insert(http::header::ACCEPT, accept);
+        }
+        match tokio::time::timeout(CALL_TIMEOUT, self.client.request_text(request)).await {
+            Ok(Ok(text)) => Ok(Zeroizing::new(text)),
+            Ok(Err(source)) => Err(ClusterError::Call { operation, source }),
+            Err(_) => Err(ClusterError::TimedOut { operation }),
+        }
+    }
+}
+
+#[async_trait]
+impl Cluster for KubeCluster {
+    async fn read_secret(
+        &self,
+        operation: &'static str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<SecretContents, ClusterError> {
+        let request = secrets(namespace).get(name, &GetParams::default());
+        // Held until the answer is parsed, and never while another is waited for. The semaphore is
+        // never closed, so there is always a permit.
+        let _permit = self.reads.acquire().await;
+        let text = self.call(operation, request, false).await?;
+        let secret: WireSecret =
+            serde_json::from_str(&text).map_err(|_| ClusterError::Malformed { operation })?;
+        let data = secret.data.unwrap_or_default().into_iter();
+        let data = data.map(|(key, value)| (key, Zeroizing::new(value.0)));
+        Ok(SecretContents::new(secret.metadata.0, data.collect()))
+    }
+
+    async fn read_app(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<DingTalkApp>, ClusterError> {
+        self.object("read the app", namespace, name).await
+    }
+
+    async fn read_reference(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<DingTalkTokenReference>, ClusterError> {
+        self.object("read the reference", namespace, name).await
+    }
+
+    async fn read_namespace_uid(&self, namespace: &str) -> Result<String, ClusterError> {
         let operation = "read the namespace's UID";
         let request = Request::new(Namespace::url_path(&(), None));
         let request = request.get_metadata(namespace, &GetParams::default());
@@ -119,8 +165,7 @@ impl KubeCluster {
         metadata.uid.ok_or(ClusterError::Malformed { operation })
     }
 
-    /// Reads a Secret's metadata.
-    async fn secret_metadata(
+    async fn read_secret_metadata(
         &self,
         namespace: &str,
         name: &str,
@@ -130,8 +175,11 @@ impl KubeCluster {
             .await
     }
 
-    /// Creates the target, or changes it in the state that is to be replaced.
-    async fn write(&self, namespace: &str, write: &Write) -> Result<ObjectMeta, ClusterError> {
+    async fn write_secret(
+        &self,
+        namespace: &str,
+        write: &Write,
+    ) -> Result<ObjectMeta, ClusterError> {
         let Write {
             name,
             replaces,
@@ -190,8 +238,7 @@ impl KubeCluster {
         self.metadata("change the target Secret", request).await
     }
 
-    /// Deletes a Secret in this very state.
-    async fn delete(
+    async fn delete_secret(
         &self,
         operation: &'static str,
         namespace: &str,
@@ -209,7 +256,7 @@ impl KubeCluster {
         self.call(operation, request, false).await.map(drop)
     }
 
-    async fn patch(&self, object: &Named, patch: Value) -> Result<ObjectMeta, ClusterError> {
+    async fn patch_status(&self, object: &Named, patch: Value) -> Result<ObjectMeta, ClusterError> {
         let operation = "write the status";
         let request = Request::new(&object.path).patch_subresource(
             "status",
@@ -220,130 +267,12 @@ impl KubeCluster {
         self.metadata(operation, request).await
     }
 
-    /// Publishes an event.
-    async fn create_event(&self, namespace: &str, event: &Event) -> Result<(), ClusterError> {
+    async fn publish(&self, namespace: &str, event: &Event) -> Result<(), ClusterError> {
         let operation = "publish an event";
         let bytes = serde_json::to_vec(event).map_err(|_| ClusterError::Malformed { operation })?;
         let request = Request::new(Event::url_path(&(), Some(namespace)))
             .create(&PostParams::default(), bytes);
         self.metadata(operation, request).await.map(drop)
-    }
-
-    pub(super) async fn metadata(
-        &self,
-        operation: &'static str,
-        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-    ) -> Result<ObjectMeta, ClusterError> {
-        let text = self.call(operation, request, true).await?;
-        serde_json::from_str::<WireMetadata>(&text)
-            .map(|object| object.metadata.0)
-            .map_err(|_| ClusterError::Malformed { operation })
-    }
-
-    pub(super) async fn call(
-        &self,
-        operation: &'static str,
-        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-        metadata_only: bool,
-    ) -> Result<Zeroizing<String>, ClusterError> {
-        let mut request = request.map_err(|_| ClusterError::Malformed { operation })?;
-        if metadata_only {
-            let accept = http::HeaderValue::from_static(METADATA_ONLY);
-            request.headers_mut().insert(http::header::ACCEPT, accept);
-        }
-        match tokio::time::timeout(CALL_TIMEOUT, self.client.request_text(request)).await {
-            Ok(Ok(text)) => Ok(Zeroizing::new(text)),
-            Ok(Err(source)) => Err(ClusterError::Call { operation, source }),
-            Err(_) => Err(ClusterError::TimedOut { operation }),
-        }
-    }
-}
-
-impl Cluster for KubeCluster {
-    fn read_secret<'a>(
-        &'a self,
-        operation: &'static str,
-        namespace: &'a str,
-        name: &'a str,
-    ) -> Called<'a, SecretContents> {
-        Box::pin(self.secret(operation, namespace, name))
-    }
-
-    fn read_app<'a>(
-        &'a self,
-        namespace: &'a str,
-        name: &'a str,
-    ) -> Called<'a, Option<DingTalkApp>> {
-        Box::pin(self.object("read the app", namespace, name))
-    }
-
-    fn read_reference<'a>(
-        &'a self,
-        namespace: &'a str,
-        name: &'a str,
-    ) -> Called<'a, Option<DingTalkTokenReference>> {
-        Box::pin(self.object("read the reference", namespace, name))
-    }
-
-    fn read_namespace_uid<'a>(&'a self, namespace: &'a str) -> Called<'a, String> {
-        Box::pin(self.namespace_uid(namespace))
-    }
-
-    fn read_secret_metadata<'a>(
-        &'a self,
-        namespace: &'a str,
-        name: &'a str,
-    ) -> Called<'a, ObjectMeta> {
-        Box::pin(self.secret_metadata(namespace, name))
-    }
-
-    fn write_secret<'a>(&'a self, namespace: &'a str, write: &'a Write) -> Called<'a, ObjectMeta> {
-        Box::pin(self.write(namespace, write))
-    }
-
-    fn delete_secret<'a>(
-        &'a self,
-        operation: &'static str,
-        namespace: &'a str,
-        name: &'a str,
-        version: &'a ObjectVersion,
-    ) -> Called<'a, ()> {
-        Box::pin(self.delete(operation, namespace, name, version))
-    }
-
-    fn patch_status<'a>(&'a self, object: &'a Named, patch: Value) -> Called<'a, ObjectMeta> {
-        Box::pin(self.patch(object, patch))
-    }
-
-    fn publish<'a>(&'a self, namespace: &'a str, event: &'a Event) -> Called<'a, ()> {
-        Box::pin(self.create_event(namespace, event))
-    }
-
-    fn restart<'a>(
-        &'a self,
-        namespace: &'a str,
-        workload: &'a RolloutRestartTarget,
-        at: Timestamp,
-    ) -> Called<'a, ()> {
-        Box::pin(self.roll_out(namespace, workload, at))
-    }
-
-    fn readers<'a>(
-        &'a self,
-        namespace: &'a str,
-        secrets: &'a BTreeSet<String>,
-    ) -> Called<'a, Readers> {
-        Box::pin(self.find_readers(namespace, secrets))
-    }
-
-    fn touch_pod<'a>(
-        &'a self,
-        namespace: &'a str,
-        name: &'a str,
-        uid: &'a str,
-        at: Timestamp,
-    ) -> Called<'a, ()> {
-        Box::pin(self.annotate_pod(namespace, name, uid, at))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
@@ -21,9 +22,37 @@ use crate::plan::Readers;
 /// Pods of one page at most; heavy ones come in smaller pages.
 const PODS_PAGE: u32 = 500;
 
-impl KubeCluster {
+/// The calls about the programs that use a target.
+#[async_trait]
+pub trait Programs: Send + Sync {
     /// Makes a workload roll out anew, as `kubectl rollout restart` does.
-    pub(super) async fn roll_out(
+    async fn restart(
+        &self,
+        namespace: &str,
+        workload: &RolloutRestartTarget,
+        at: Timestamp,
+    ) -> Result<(), ClusterError>;
+
+    /// Finds the readers of these Secrets among the pods of a namespace.
+    async fn readers(
+        &self,
+        namespace: &str,
+        secrets: &BTreeSet<String>,
+    ) -> Result<Readers, ClusterError>;
+
+    /// Annotates a pod, through its status, which cannot change what it runs.
+    async fn touch_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        at: Timestamp,
+    ) -> Result<(), ClusterError>;
+}
+
+#[async_trait]
+impl Programs for KubeCluster {
+    async fn restart(
         &self,
         namespace: &str,
         workload: &RolloutRestartTarget,
@@ -42,10 +71,9 @@ impl KubeCluster {
             .map(drop)
     }
 
-    /// Finds the readers of these Secrets among the pods of a namespace, page by page: no more than
-    /// a page of pods is in memory. (A list from what the API server has in memory, `match_any`, has
-    /// no pages.)
-    pub(super) async fn find_readers(
+    // Page by page: no more than a page of pods is in memory. (A list from what the API server has in
+    // memory, `match_any`, has no pages.)
+    async fn readers(
         &self,
         namespace: &str,
         secrets: &BTreeSet<String>,
@@ -67,8 +95,7 @@ impl KubeCluster {
         }
     }
 
-    /// Annotates a pod, through its status, which cannot change what it runs.
-    pub(super) async fn annotate_pod(
+    async fn touch_pod(
         &self,
         namespace: &str,
         name: &str,

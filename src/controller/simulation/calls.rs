@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use async_trait::async_trait;
 use futures::channel::oneshot;
-use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -18,7 +18,7 @@ use super::site::Site;
 use super::store::Store;
 use crate::api::{DingTalkApp, DingTalkTokenReference, RolloutRestartTarget};
 use crate::controller::clock::Clock;
-use crate::controller::cluster::{Called, Cluster, ClusterError, Named, SecretContents};
+use crate::controller::cluster::{Cluster, ClusterError, Named, Programs, SecretContents};
 use crate::controller::endpoint::Endpoint;
 use crate::dingtalk::{Answer, Credentials, Failure, UNREACHABLE};
 use crate::operator::Moment;
@@ -72,12 +72,12 @@ impl Wire {
         }
     }
 
-    fn call<'a, T: Send + 'static>(
+    async fn call<T: Send + 'static>(
         &self,
         operation: &'static str,
         kind: Kind,
         execute: impl FnOnce(&mut Store) -> Result<T, ClusterError> + Send + 'static,
-    ) -> Called<'a, T> {
+    ) -> Result<T, ClusterError> {
         let (answer, answered) = oneshot::channel();
         let execute = move |store: &mut Store, _: &mut Site, fate| -> Deliver {
             let lost = Err(ClusterError::TimedOut { operation });
@@ -92,11 +92,8 @@ impl Wire {
             kind,
             execute: Box::new(execute),
         });
-        Box::pin(async move {
-            answered
-                .await
-                .unwrap_or(Err(ClusterError::TimedOut { operation }))
-        })
+        let lost = Err(ClusterError::TimedOut { operation });
+        answered.await.unwrap_or(lost)
     }
 }
 
@@ -110,19 +107,20 @@ impl Clock for Wire {
     }
 }
 
+#[async_trait]
 impl Endpoint for Wire {
     fn knows(&self, site: &str) -> bool {
         site == "china"
     }
 
-    fn fetch<'a>(
-        &'a self,
-        _: &'a str,
-        corp_id: &'a str,
-        credentials: &'a Credentials,
-        _: Option<&'a str>,
+    async fn fetch(
+        &self,
+        _: &str,
+        corp_id: &str,
+        credentials: &Credentials,
+        _: Option<&str>,
         _: bool,
-    ) -> BoxFuture<'a, Answer> {
+    ) -> Answer {
         let (answer, answered) = oneshot::channel();
         let client_id = credentials.client_id.clone();
         let secret = credentials.client_secret.expose_secret().to_owned();
@@ -147,96 +145,110 @@ impl Endpoint for Wire {
             kind: Kind::Fetch,
             execute: Box::new(execute),
         });
-        Box::pin(async move { answered.await.unwrap_or_else(|_| unreachable()) })
+        answered.await.unwrap_or_else(|_| unreachable())
     }
 }
 
+#[async_trait]
 impl Cluster for Wire {
-    fn read_secret<'a>(
-        &'a self,
+    async fn read_secret(
+        &self,
         operation: &'static str,
-        _: &'a str,
-        name: &'a str,
-    ) -> Called<'a, SecretContents> {
+        _: &str,
+        name: &str,
+    ) -> Result<SecretContents, ClusterError> {
         let name = name.to_owned();
         self.call(operation, Kind::Read, move |store| {
             store.read(operation, &name)
         })
+        .await
     }
 
-    fn read_app<'a>(&'a self, _: &'a str, name: &'a str) -> Called<'a, Option<DingTalkApp>> {
+    async fn read_app(&self, _: &str, name: &str) -> Result<Option<DingTalkApp>, ClusterError> {
         let name = name.to_owned();
         self.call("read the app", Kind::Read, move |store| {
             Ok(store.apps.get(&name).cloned())
         })
+        .await
     }
 
-    fn read_reference<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-    ) -> Called<'a, Option<DingTalkTokenReference>> {
+    async fn read_reference(
+        &self,
+        _: &str,
+        _: &str,
+    ) -> Result<Option<DingTalkTokenReference>, ClusterError> {
         self.call("read the reference", Kind::Read, |_| Ok(None))
+            .await
     }
 
-    fn read_namespace_uid<'a>(&'a self, _: &'a str) -> Called<'a, String> {
+    async fn read_namespace_uid(&self, _: &str) -> Result<String, ClusterError> {
         self.call("read the namespace", Kind::Read, |_| {
             Ok("namespace".to_owned())
         })
+        .await
     }
 
-    fn read_secret_metadata<'a>(&'a self, _: &'a str, name: &'a str) -> Called<'a, ObjectMeta> {
+    async fn read_secret_metadata(&self, _: &str, name: &str) -> Result<ObjectMeta, ClusterError> {
         let name = name.to_owned();
         self.call("read the metadata", Kind::Read, move |store| {
             store.read_meta(&name)
         })
+        .await
     }
 
-    fn write_secret<'a>(&'a self, _: &'a str, write: &'a Write) -> Called<'a, ObjectMeta> {
+    async fn write_secret(&self, _: &str, write: &Write) -> Result<ObjectMeta, ClusterError> {
         let write = write.clone();
         self.call("write the target Secret", Kind::Write, move |store| {
             store.write(&write)
         })
+        .await
     }
 
-    fn delete_secret<'a>(
-        &'a self,
+    async fn delete_secret(
+        &self,
         operation: &'static str,
-        _: &'a str,
-        name: &'a str,
-        version: &'a ObjectVersion,
-    ) -> Called<'a, ()> {
+        _: &str,
+        name: &str,
+        version: &ObjectVersion,
+    ) -> Result<(), ClusterError> {
         let (name, version) = (name.to_owned(), version.clone());
         self.call(operation, Kind::Write, move |store| {
             store.delete(&name, &version)
         })
+        .await
     }
 
-    fn patch_status<'a>(&'a self, object: &'a Named, patch: Value) -> Called<'a, ObjectMeta> {
+    async fn patch_status(&self, object: &Named, patch: Value) -> Result<ObjectMeta, ClusterError> {
         let name = object.name.clone();
         self.call("write the status", Kind::Write, move |store| {
             store.patch_status(&name, &patch)
         })
+        .await
     }
 
-    fn publish<'a>(&'a self, _: &'a str, _: &'a Event) -> Called<'a, ()> {
-        self.call("publish an event", Kind::Read, |_| Ok(()))
+    async fn publish(&self, _: &str, _: &Event) -> Result<(), ClusterError> {
+        self.call("publish an event", Kind::Read, |_| Ok(())).await
     }
+}
 
-    fn restart<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a RolloutRestartTarget,
+#[async_trait]
+impl Programs for Wire {
+    async fn restart(
+        &self,
+        _: &str,
+        _: &RolloutRestartTarget,
         _: Timestamp,
-    ) -> Called<'a, ()> {
+    ) -> Result<(), ClusterError> {
         self.call("restart the workload", Kind::Read, |_| Ok(()))
+            .await
     }
 
-    fn readers<'a>(&'a self, _: &'a str, _: &'a BTreeSet<String>) -> Called<'a, Readers> {
+    async fn readers(&self, _: &str, _: &BTreeSet<String>) -> Result<Readers, ClusterError> {
         self.call("list the pods", Kind::Read, |_| Ok(Readers::default()))
+            .await
     }
 
-    fn touch_pod<'a>(&'a self, _: &'a str, _: &'a str, _: &'a str, _: Timestamp) -> Called<'a, ()> {
-        self.call("annotate a pod", Kind::Read, |_| Ok(()))
+    async fn touch_pod(&self, _: &str, _: &str, _: &str, _: Timestamp) -> Result<(), ClusterError> {
+        self.call("annotate a pod", Kind::Read, |_| Ok(())).await
     }
 }
