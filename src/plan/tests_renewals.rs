@@ -1,5 +1,7 @@
 //! Tokens over many lifetimes, for each way in which DingTalk may answer a repeated fetch.
 
+mod resumed;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -321,21 +323,6 @@ fn a_renewal_at_the_very_edge_is_tried_again_a_little_later() {
     world.renew_before = Some(Duration::from_secs(7168));
     world.run(60);
     assert_eq!(world.gaps, []);
-}
-
-#[test]
-fn after_a_restart_what_a_status_tells_is_gone_on_with() {
-    let second = |second| Timestamp::from_second(second).expect("a time");
-    let lifetime = Lifetime {
-        minted_at: second(0),
-        expires_at: second(TWO_HOURS),
-    };
-    let resumed = |next| Renewals::resumed(lifetime, None, second(next));
-    assert_eq!(resumed(4700), Renewals::Usual);
-    assert_eq!(resumed(4800), Renewals::Usual);
-    let left = SignedDuration::from_mins(5);
-    assert_eq!(resumed(6900), Renewals::Late { left, lifetimes: 0 });
-    assert_eq!(resumed(7201), Renewals::AfterExpiry { lifetimes: 0 });
 }
 
 proptest! {

@@ -1,4 +1,6 @@
+mod late;
 mod references;
+mod sharers;
 
 use std::collections::BTreeMap;
 
@@ -41,6 +43,39 @@ fn secret(name: &str, version: &str, managed_for: Option<(&str, &str)>) -> Objec
         let owner = format!("DingTalkApp/{app}");
         meta.annotations = Some([(ANNOTATION_OWNER.to_owned(), owner)].into());
     }
+    meta
+}
+
+/// A Secret as this operator writes it for an app, in namespace `hr`.
+fn written(name: &str, app: &str, uid: &str, manager: &str, minted_at: &str) -> ObjectMeta {
+    let mut meta = secret(name, "20", Some((app, uid)));
+    let time = |text: &str| text.parse::<Timestamp>().expect("a time").as_second();
+    let life = time("2099-01-01T02:00:00Z") - time(minted_at);
+    let state = serde_json::json!({
+        "version": 1, "site": "global", "clientId": "dingapp",
+        "credentials": {"uid": "c1", "resourceVersion": "3"},
+        "keys": ["access_token", "corp_id", "expires_at"], "digest": "0",
+        "tokens": {"ding1": {"at": time(minted_at), "for": life}},
+    });
+    let annotations = meta.annotations.get_or_insert_default();
+    annotations.insert(crate::api::ANNOTATION_STATE.to_owned(), state.to_string());
+    managed_by(manager, meta)
+}
+
+/// As if `manager` had written all of it.
+fn managed_by(manager: &str, mut meta: ObjectMeta) -> ObjectMeta {
+    let annotations = meta.annotations.iter().flatten();
+    let annotations = annotations.map(|(key, _)| key.as_str()).collect();
+    let fields = |keys: Vec<&str>| -> serde_json::Map<String, serde_json::Value> {
+        let field = |key: &str| (format!("f:{key}"), serde_json::json!({}));
+        keys.into_iter().map(field).collect()
+    };
+    let fields = serde_json::json!({
+        "f:data": fields(vec!["access_token", "expires_at", "corp_id"]),
+        "f:metadata": {"f:annotations": fields(annotations)},
+    });
+    let entry = serde_json::json!({"manager": manager, "operation": "Update", "fieldsV1": fields});
+    meta.managed_fields = serde_json::from_value(serde_json::json!([entry])).expect("fields");
     meta
 }
 
@@ -226,33 +261,6 @@ fn whose_secret_it_is() {
 }
 
 #[test]
-fn an_older_state_that_arrives_late_changes_nothing() {
-    let payroll = app("payroll", "u1", 1, "token");
-    let mut index = Index::default();
-    index.app_applied(&payroll);
-    index.secret_applied(secret("token", "10", Some(("payroll", "u1"))));
-    assert!(index.secret_applied(secret("token", "9", None)).is_empty());
-    assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Ours));
-}
-
-/// The watch may tell of it after the answer to our own write of the next Secret of that name.
-#[test]
-fn the_deletion_of_a_former_secret_of_that_name_that_arrives_late_changes_nothing() {
-    let mut index = Index::default();
-    let payroll = app("payroll", "u1", 1, "token");
-    index.app_applied(&payroll);
-    let of = |uid: &str, version: &str| ObjectMeta {
-        uid: Some(uid.into()),
-        ..secret("token", version, Some(("payroll", "u1")))
-    };
-    index.secret_applied(of("new", "20"));
-    assert!(index.secret_deleted(&of("former", "10")).is_empty());
-    assert!(index.secret(&app_ref(&payroll), "token").is_some());
-    index.secret_deleted(&of("new", "21"));
-    assert!(index.secret(&app_ref(&payroll), "token").is_none());
-}
-
-#[test]
 fn after_a_list_what_is_not_in_it_is_absent() {
     let payroll = app("payroll", "u1", 1, "token");
     let mut index = Index::default();
@@ -298,109 +306,6 @@ fn a_secret_that_was_there_before_it_was_referenced_is_unknown_until_it_is_read(
     assert_eq!(seen(&index, &payroll), CredentialsSeen::Unknown);
 }
 
-/// A Secret as this operator writes it for an app, in namespace `hr`.
-fn written(name: &str, app: &str, uid: &str, manager: &str, minted_at: &str) -> ObjectMeta {
-    let mut meta = secret(name, "20", Some((app, uid)));
-    let time = |text: &str| text.parse::<Timestamp>().expect("a time").as_second();
-    let life = time("2099-01-01T02:00:00Z") - time(minted_at);
-    let state = serde_json::json!({
-        "version": 1, "site": "global", "clientId": "dingapp",
-        "credentials": {"uid": "c1", "resourceVersion": "3"},
-        "keys": ["access_token", "corp_id", "expires_at"], "digest": "0",
-        "tokens": {"ding1": {"at": time(minted_at), "for": life}},
-    });
-    let annotations = meta.annotations.get_or_insert_default();
-    annotations.insert(crate::api::ANNOTATION_STATE.to_owned(), state.to_string());
-    managed_by(manager, meta)
-}
-
-/// As if `manager` had written all of it.
-fn managed_by(manager: &str, mut meta: ObjectMeta) -> ObjectMeta {
-    let annotations = meta.annotations.iter().flatten();
-    let annotations = annotations.map(|(key, _)| key.as_str()).collect();
-    let fields = |keys: Vec<&str>| -> serde_json::Map<String, serde_json::Value> {
-        let field = |key: &str| (format!("f:{key}"), serde_json::json!({}));
-        keys.into_iter().map(field).collect()
-    };
-    let fields = serde_json::json!({
-        "f:data": fields(vec!["access_token", "expires_at", "corp_id"]),
-        "f:metadata": {"f:annotations": fields(annotations)},
-    });
-    let entry = serde_json::json!({"manager": manager, "operation": "Update", "fieldsV1": fields});
-    meta.managed_fields = serde_json::from_value(serde_json::json!([entry])).expect("fields");
-    meta
-}
-
-#[test]
-fn only_an_apps_own_secret_with_plausible_times_is_a_candidate_to_share() {
-    let now: Timestamp = "2099-01-01T00:30:00Z".parse().expect("a time");
-    let at = "2099-01-01T00:00:00Z";
-    let known = crate::plan::KnownCredentials {
-        reference: app("one", "u1", 1, "t").spec.credentials_secret_ref,
-        client_id: "dingapp".into(),
-        version: ObjectVersion::default(),
-        fingerprint: crate::dingtalk::Fingerprint::default(),
-    };
-    let mut index = Index::default();
-    let (one, two) = (
-        app("one", "u1", 2, "token-1"),
-        app("two", "u2", 3, "token-2"),
-    );
-    index.app_applied(&one);
-    index.app_applied(&two);
-    let found = |index: &Index, namespace: &str, client_id: &str, at: Timestamp| {
-        let wanting = AppRef::new("new").within(namespace);
-        let wish = crate::controller::sharing::Wish {
-            app: &wanting,
-            site: "global",
-            corp_id: "ding1",
-            client_id,
-            known: &known,
-        };
-        let sharers = [app_ref(&one), app_ref(&two)];
-        let candidates = index.candidates(&wish, &sharers, at);
-        let names = candidates.into_iter().map(|candidate| candidate.secret);
-        names.collect::<Vec<_>>()
-    };
-    let mut version = 20;
-    let mut see = |index: &mut Index, mut meta: ObjectMeta| {
-        version += 1;
-        meta.resource_version = Some(version.to_string());
-        index.secret_applied(meta);
-    };
-    see(&mut index, written("token-1", "one", "u1", MANAGER, at));
-    let newer = "2099-01-01T00:10:00Z";
-    see(&mut index, written("token-2", "two", "u2", MANAGER, newer));
-    assert_eq!(
-        found(&index, "hr", "dingapp", now),
-        ["token-2", "token-1"],
-        "the newest first"
-    );
-    assert!(found(&index, "elsewhere", "dingapp", now).is_empty());
-    assert!(found(&index, "hr", "dingother", now).is_empty());
-    // Before it can have been fetched, and with a life that nothing has.
-    let early = "2098-12-31T23:58:00Z".parse().expect("a time");
-    assert!(found(&index, "hr", "dingapp", early).is_empty());
-    see(
-        &mut index,
-        written("token-2", "two", "u2", MANAGER, "2098-01-01T00:00:00Z"),
-    );
-    assert_eq!(found(&index, "hr", "dingapp", now), ["token-1"]);
-    for forged in [
-        written("token-1", "one", "u1", "kubectl", at),
-        written("token-1", "two", "u1", MANAGER, at),
-        written("token-1", "two", "u2", MANAGER, at),
-    ] {
-        see(&mut index, forged);
-        assert!(found(&index, "hr", "dingapp", now).is_empty());
-    }
-    see(&mut index, written("token-1", "one", "u1", MANAGER, at));
-    assert_eq!(found(&index, "hr", "dingapp", now), ["token-1"]);
-    // An older app claims the Secret.
-    index.app_applied(&app("oldest", "u0", 1, "token-1"));
-    assert!(found(&index, "hr", "dingapp", now).is_empty());
-}
-
 /// A rename that comes while a call for the former spec is in flight: seen from the former spec, its
 /// target would be a former one of the newer, and be deleted before its successor is there.
 #[test]
@@ -439,35 +344,4 @@ fn an_object_that_cannot_be_decoded_is_not_served_until_it_can() {
     index.app_decoded(&key, Some("spec: no"));
     index.app_deleted(&key);
     assert!(!index.app_decoded(&key, None), "forgotten with its object");
-}
-
-/// The answer to a call and the watch's events of what came after it race.
-#[test]
-fn an_answer_that_comes_late_neither_brings_a_secret_back_nor_takes_one_away() {
-    let mut index = Index::default();
-    let payroll = app("payroll", "u1", 1, "token");
-    index.app_applied(&payroll);
-    let of = |uid: &str, version: &str| ObjectMeta {
-        uid: Some(uid.into()),
-        ..secret("token", version, Some(("payroll", "u1")))
-    };
-    let former = ObjectVersion::of(&of("former", "10"));
-    index.secret_applied(of("former", "10"));
-    index.secret_deleted(&of("former", "12"));
-    index.secret_applied(of("former", "11"));
-    assert_eq!(ownership_of(&index, &payroll), None, "our write of it");
-    // A backup of the store may bring the very same object back.
-    index.secrets_listing(None);
-    index.secret_applied(of("former", "11"));
-    assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Ours));
-    index.secret_applied(of("new", "13"));
-    index.secret_not_found("hr", "token", Some(&former));
-    assert_eq!(
-        ownership_of(&index, &payroll),
-        Some(Ownership::Ours),
-        "our deletion of the former one"
-    );
-    let new = ObjectVersion::of(&of("new", "13"));
-    index.secret_not_found("hr", "token", Some(&new));
-    assert_eq!(ownership_of(&index, &payroll), None);
 }

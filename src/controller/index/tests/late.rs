@@ -1,0 +1,61 @@
+//! Events and answers that arrive late.
+
+use super::*;
+
+/// A state of the Secret with this UID.
+fn of(uid: &str, version: &str) -> ObjectMeta {
+    ObjectMeta {
+        uid: Some(uid.into()),
+        ..secret("token", version, Some(("payroll", "u1")))
+    }
+}
+
+#[test]
+fn an_older_state_that_arrives_late_changes_nothing() {
+    let payroll = app("payroll", "u1", 1, "token");
+    let mut index = Index::default();
+    index.app_applied(&payroll);
+    index.secret_applied(secret("token", "10", Some(("payroll", "u1"))));
+    assert!(index.secret_applied(secret("token", "9", None)).is_empty());
+    assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Ours));
+}
+
+/// The watch may tell of it after the answer to our own write of the next Secret of that name.
+#[test]
+fn the_deletion_of_a_former_secret_of_that_name_that_arrives_late_changes_nothing() {
+    let mut index = Index::default();
+    let payroll = app("payroll", "u1", 1, "token");
+    index.app_applied(&payroll);
+    index.secret_applied(of("new", "20"));
+    assert!(index.secret_deleted(&of("former", "10")).is_empty());
+    assert!(index.secret(&app_ref(&payroll), "token").is_some());
+    index.secret_deleted(&of("new", "21"));
+    assert!(index.secret(&app_ref(&payroll), "token").is_none());
+}
+
+/// The answer to a call and the watch's events of what came after it race.
+#[test]
+fn an_answer_that_comes_late_neither_brings_a_secret_back_nor_takes_one_away() {
+    let mut index = Index::default();
+    let payroll = app("payroll", "u1", 1, "token");
+    index.app_applied(&payroll);
+    let former = ObjectVersion::of(&of("former", "10"));
+    index.secret_applied(of("former", "10"));
+    index.secret_deleted(&of("former", "12"));
+    index.secret_applied(of("former", "11"));
+    assert_eq!(ownership_of(&index, &payroll), None, "our write of it");
+    // A backup of the store may bring the very same object back.
+    index.secrets_listing(None);
+    index.secret_applied(of("former", "11"));
+    assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Ours));
+    index.secret_applied(of("new", "13"));
+    index.secret_not_found("hr", "token", Some(&former));
+    assert_eq!(
+        ownership_of(&index, &payroll),
+        Some(Ownership::Ours),
+        "our deletion of the former one"
+    );
+    let new = ObjectVersion::of(&of("new", "13"));
+    index.secret_not_found("hr", "token", Some(&new));
+    assert_eq!(ownership_of(&index, &payroll), None);
+}

@@ -1,0 +1,90 @@
+//! Sites that are down.
+
+use super::*;
+
+#[test]
+fn an_outage_is_probed_twice_a_second_at_most_and_its_end_wakes_all() {
+    for namespaces in [1, 3] {
+        let is_down = std::cell::Cell::new(true);
+        let mut world = World::new(|_| match is_down.get() {
+            true => Err(failure("server.error", 500)),
+            false => Ok(()),
+        });
+        let apps: Vec<Call> = (0..1000)
+            .map(|number| {
+                call(
+                    &format!("n{}", number % namespaces),
+                    &format!("c{number}"),
+                    "1",
+                )
+            })
+            .collect();
+        world.prove(&apps);
+        world.run(3 * SECOND);
+        for app in &apps {
+            world.push(app.clone(), expiry(0));
+        }
+        world.run(MINUTE);
+        let probes = world.calls.len();
+        assert!(
+            probes <= 120,
+            "{probes} calls in a minute, for {namespaces} namespaces"
+        );
+        is_down.set(false);
+        world.run(5 * SECOND);
+        let served = world.calls.len() - probes;
+        assert_eq!(served + probes, 1000, "{namespaces} namespaces");
+        let Some(recovery) = world.recovered.first() else {
+            panic!("it is told");
+        };
+        assert_eq!(recovery.reach == Reach::Site, namespaces > 1);
+    }
+}
+
+#[test]
+fn few_that_wait_for_a_site_that_is_down_are_tried_as_often_as_it_is_probed() {
+    let unreachable = || Failure::of(&UNREACHABLE);
+    let mut world = World::new(|_| Err(unreachable()));
+    for number in 0..5 {
+        world.push(call("x", &format!("c{number}"), "1"), Rank::First);
+    }
+    world.run(5 * SECOND);
+    let told: Vec<bool> = world
+        .heard
+        .iter()
+        .map(|(_, is_site_down)| *is_site_down)
+        .collect();
+    assert_eq!(told, [false, false, true, true, true]);
+    // Where one namespace's corps get an answer, it may be about them.
+    let mut world = World::new(|_| Err(failure("server.error", 500)));
+    for number in 0..5 {
+        world.push(call("x", &format!("c{number}"), "1"), Rank::First);
+    }
+    world.run(5 * SECOND);
+    assert!(world.heard.iter().all(|(_, is_site_down)| !is_site_down));
+}
+
+#[test]
+fn corps_that_fail_while_others_do_not_are_no_outage() {
+    let mut world = World::new(|call| match call.corp_id.starts_with("bad") {
+        true => Err(failure("server.error", 500)),
+        false => Ok(()),
+    });
+    world.prove(&[call("x", "one", "good0")]);
+    let bad = |number: usize| call("x", "one", &format!("bad{number}"));
+    for number in 0..10 {
+        world.push(bad(number), Rank::First);
+        world.push(call("x", "one", &format!("good{number}")), Rank::First);
+    }
+    world.run(3 * SECOND);
+    assert!(world.recovered.is_empty());
+    // They have failed since before the last success: whatever they get now says nothing new.
+    for number in 0..10 {
+        world.push(bad(number), Rank::Retry);
+    }
+    world.run(SECOND);
+    world.push(call("x", "one", "good10"), expiry(0));
+    world.run(SECOND);
+    assert!(world.recovered.is_empty(), "{:?}", world.recovered);
+    assert_eq!(world.calls.len(), 31, "none was held back");
+}

@@ -1,0 +1,92 @@
+//! When a token is renewed, and a failed fetch repeated.
+
+use super::*;
+
+#[test]
+fn the_pace_is_the_documented_one() {
+    let minutes = |class, streak| Pace::of(class, streak).floor.as_secs() / 60;
+    assert_eq!(
+        [1, 2, 3, 4, 5, 50].map(|n| minutes(Class::User, n)),
+        [5, 10, 20, 40, 60, 60]
+    );
+    assert_eq!(minutes(Class::Hourly, 1), 60);
+    assert_eq!(minutes(Class::Banned, 9), 5);
+    let most = |class, streak| Pace::of(class, streak).ceiling.as_secs();
+    assert_eq!(
+        [1, 2, 3, 7, 8].map(|n| most(Class::Transient, n)),
+        [1, 2, 4, 60, 300]
+    );
+    assert_eq!([1, 5, 6].map(|n| most(Class::Unknown, n)), [1, 16, 900]);
+    assert_eq!(
+        [1, 2, 6, 9].map(|n| most(Class::Garbled, n)),
+        [30, 60, 600, 600]
+    );
+    assert_eq!(
+        [1, 2, 9].map(|n| most(Class::Throttled { per_minute: false }, n)),
+        [3, 6, 60]
+    );
+    assert_eq!(delay(Class::Banned, 1, 0.0, Some(HOUR), None), HOUR);
+}
+
+#[test]
+fn a_token_of_two_hours_is_renewed_after_eighty_minutes_and_a_little_earlier_by_jitter() {
+    let lifetime = Lifetime {
+        minted_at: at(0),
+        expires_at: at(7200),
+    };
+    assert_eq!(renewal_at(lifetime, None, 0.0), at(4800));
+    assert_eq!(renewal_at(lifetime, None, 1.0), at(4440));
+    assert_eq!(
+        renewal_at(lifetime, Some(Duration::from_secs(600)), 0.0),
+        at(6600)
+    );
+    assert_eq!(
+        renewal_at(lifetime, Some(HOUR * 5), 0.0),
+        at(720),
+        "nine tenths at most"
+    );
+    assert!(is_clamped(lifetime, Some(HOUR * 5)) && !is_clamped(lifetime, Some(HOUR)));
+    let bits = |uid: &str| jitter(uid, at(7200)).to_bits();
+    assert_eq!(bits("u1"), bits("u1"), "the same after a restart");
+    assert_ne!(bits("u1"), bits("u2"));
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_put_a_renewal_off_by_as_much() {
+    let mut world = World::new();
+    let outcome = Outcome::Token {
+        life: 7200,
+        fresh: true,
+    };
+    let settled = world.settle(&outcome);
+    let before = only(&settled)
+        .next_attempt
+        .expect("planned")
+        .duration_since(world.now);
+    world.now -= SignedDuration::from_hours(24);
+    let settled = world.settle(&outcome);
+    let after = only(&settled)
+        .next_attempt
+        .expect("planned")
+        .duration_since(world.now);
+    assert_eq!(before, after);
+    world.now += after + SignedDuration::from_secs(1);
+    world.settle(&outcome);
+    assert_eq!(world.attempts.len(), 2);
+}
+
+#[test]
+fn a_renewal_after_the_clock_was_set_back_records_the_life_that_it_brought() {
+    let mut world = World::new();
+    let token = |life| Outcome::Token { life, fresh: false };
+    world.settle(&token(1563));
+    world.now -= SignedDuration::from_secs(260_000);
+    world.settle(&token(1));
+    world.now += SignedDuration::from_secs(8067);
+    // The same token, and by chance the same expiry by the new clock.
+    world.settle(&token(253_500));
+    assert_eq!(world.attempts.len(), 2);
+    let lifetime = world.held().expect("held").record.lifetime;
+    assert_eq!(lifetime.minted_at, world.now);
+    assert_eq!(lifetime.length(), SignedDuration::from_secs(253_500));
+}

@@ -1,0 +1,91 @@
+//! Restarts of workloads.
+
+use super::*;
+
+/// A world whose workloads are restarted, with its first token.
+fn restarting() -> World {
+    let mut world = World::new("Combined", &corps(1));
+    world.app.spec.rollout_restart_targets = vec![crate::api::RolloutRestartTarget {
+        kind: crate::api::WorkloadKind::Deployment,
+        name: "web".into(),
+    }];
+    assert_eq!(restart(&mut world), Restart::Nothing);
+    world.answer(60);
+    assert_eq!(restart(&mut world), Restart::Nothing, "the first issue");
+    world
+}
+
+fn restart(world: &mut World) -> Restart {
+    let settled = world.settle();
+    let app = world.app.clone();
+    let step = restart_step(&app, &settled, &mut world.memory, world.now);
+    if step == Restart::Now {
+        world.memory.restarted_for = settled.value_changed_at;
+        world.memory.restarted_at = Some(world.now);
+    }
+    step
+}
+
+fn renew_after(world: &mut World, seconds: i64) {
+    world.now += SignedDuration::from_secs(seconds);
+    world.settle();
+    world.answer(60);
+}
+
+#[test]
+fn workloads_are_restarted_for_a_new_value_once_and_paced() {
+    let mut world = restarting();
+    renew_after(&mut world, 45);
+    assert_eq!(restart(&mut world), Restart::Now);
+    assert_eq!(restart(&mut world), Restart::Nothing, "once");
+    let restarted_at = world.now;
+    renew_after(&mut world, 45);
+    let later = restarted_at + SignedDuration::from_secs(60);
+    assert_eq!(restart(&mut world), Restart::Later(later));
+    world.now = later;
+    assert_eq!(restart(&mut world), Restart::Now);
+}
+
+/// Regression: until the time came that a clock had shown which was ahead, no workload was restarted.
+#[test]
+fn a_clock_that_is_set_back_puts_off_no_restart() {
+    let day = SignedDuration::from_hours(24);
+    let mut world = restarting();
+    renew_after(&mut world, day.as_secs());
+    assert_eq!(restart(&mut world), Restart::Now);
+    world.now -= day;
+    assert_eq!(restart(&mut world), Restart::Nothing, "nothing has changed");
+    let later = world.now + SignedDuration::from_secs(60);
+    renew_after(&mut world, 45);
+    assert_eq!(restart(&mut world), Restart::Later(later));
+    world.now = later;
+    assert_eq!(restart(&mut world), Restart::Now);
+    assert_eq!(restart(&mut world), Restart::Nothing, "once");
+}
+
+/// Regression: one that could not be restarted had all others restarted every five minutes.
+#[test]
+fn what_was_restarted_for_a_value_is_not_restarted_again_when_another_could_not_be() {
+    let mut world = restarting();
+    let broken = crate::api::RolloutRestartTarget {
+        name: "broken".into(),
+        ..world.app.spec.rollout_restart_targets[0].clone()
+    };
+    world.app.spec.rollout_restart_targets.push(broken);
+    let app = world.app.clone();
+    let mut left = |changed_at: i64, restarted: &[&str]| {
+        let changed_at = Timestamp::from_second(changed_at).ok();
+        let (mut partly, left) = left_to_restart(&app, &mut world.memory, changed_at);
+        let names: Vec<&str> = left.iter().map(|target| target.name.as_str()).collect();
+        let done = left
+            .iter()
+            .filter(|it| restarted.contains(&it.name.as_str()));
+        done.for_each(|target| partly.restarted(target));
+        world.memory.partly_restarted = Some(partly);
+        names
+    };
+    assert_eq!(left(10, &["web"]), ["web", "broken"]);
+    assert_eq!(left(10, &[]), ["broken"]);
+    assert_eq!(left(10, &[]), ["broken"]);
+    assert_eq!(left(20, &[]), ["web", "broken"], "another value");
+}
