@@ -6,9 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::cluster::ClusterError;
+use super::index::Wish;
 use super::job::Job;
 use super::reconcile::Reconciler;
-use super::sharing::{Shared, Wish};
+use super::sharing::Shared;
 use crate::api::{Cause, Reason};
 use crate::dingtalk::{Call, Credentials, CredentialsId};
 use crate::plan::{

@@ -62,7 +62,7 @@ impl Reconciler<'_> {
     )> {
         let asking = self.context.index().referring_namespaces(&self.key);
         let memory = self.memory();
-        let (previous, written_at) = memory.previous_status(self.app)?;
+        let (previous, written_at) = memory.written_status.previous(self.app)?;
         let mut current = status(self.app, settled, &memory, &previous, now);
         current.granted_namespaces =
             granted_namespaces(self.app, &previous.granted_namespaces, &asking);
@@ -81,7 +81,7 @@ impl Reconciler<'_> {
             .cluster
             .write_status(self.app, previous, &current)
             .await?;
-        self.memory().status_written(current, version, now);
+        self.memory().written_status.wrote(current, version, now);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::kinds::APP;
 use super::reconcile::Reconciler;
 use crate::api::Reason;
-use crate::plan::{Restart, Schedule, Settled, left_to_restart, restart_notice, restart_step};
+use crate::plan::{Restart, Schedule, Settled, restart_notice};
 
 /// After a restart that was refused: a missing role is not seen to come.
 const RETRY: Duration = Duration::from_secs(300);
@@ -16,7 +16,7 @@ const RETRY: Duration = Duration::from_secs(300);
 impl Reconciler<'_> {
     /// (client) Restarts the workloads if they are to be; gives the time to look again.
     pub async fn restart_workloads(&self, settled: &Settled, now: Timestamp) -> Option<Timestamp> {
-        let step = restart_step(self.app, settled, &mut self.memory(), now);
+        let step = self.memory().restarts.step(self.app, settled, now);
         let at = match step {
             Restart::Nothing => {
                 if self.app.spec.rollout_restart_targets.is_empty() {
@@ -33,7 +33,7 @@ impl Reconciler<'_> {
             Restart::Now => now,
         };
         let changed_at = settled.value_changed_at;
-        let (mut partly, left) = left_to_restart(self.app, &mut self.memory(), changed_at);
+        let (mut partly, left) = self.memory().restarts.left(self.app, changed_at);
         let mut failed = Vec::new();
         for workload in left {
             let (kind, name) = (workload.kind, &workload.name);
@@ -61,16 +61,13 @@ impl Reconciler<'_> {
         self.publish(&notice).await;
         // What does not exist cannot be running with a former token.
         let is_done = failed.iter().all(|(.., is_gone)| *is_gone);
-        let mut memory = self.memory();
+        let restarts = &mut self.memory().restarts;
         if is_done {
-            memory.restarted_for = settled.value_changed_at;
-            memory.restarted_at = Some(at);
-            memory.restart_retry = None;
+            restarts.done(changed_at, at);
             return None;
         }
-        memory.partly_restarted = Some(partly);
         let retry = Schedule::after(now, RETRY);
-        memory.restart_retry = Some(retry);
+        restarts.failed(partly, retry);
         Some(retry.at)
     }
 }

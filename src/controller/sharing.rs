@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tracing::debug;
 
 use super::context::{Context, life_left};
-use super::index::{AppRef, Candidate};
+use super::index::{AppRef, Candidate, Wish};
 use super::job::Job;
 use super::remembered::Remembered;
 use super::tokens::TokenKey;
@@ -20,20 +20,6 @@ use crate::plan::{
 
 /// So many Secrets of other apps are read for one token that is wanted.
 const READS_MAX: usize = 16;
-
-/// A token that an app wants, and what it proves itself with.
-pub struct Wish<'a> {
-    /// The app.
-    pub app: &'a AppRef,
-    /// The site.
-    pub site: &'a str,
-    /// The organisation.
-    pub corp_id: &'a str,
-    /// The `client_id`.
-    pub client_id: &'a str,
-    /// The app's credentials.
-    pub known: &'a KnownCredentials,
-}
 
 impl Wish<'_> {
     fn key(&self) -> TokenKey {

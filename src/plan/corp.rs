@@ -1,105 +1,26 @@
 //! What the operator remembers of one organisation's token, and how attempts change it.
 
+mod outcome;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::backoff::delay;
-use super::renewals::{Renewals, Repeated};
+use super::attempt::{Failing, Minting};
+use super::renewals::Renewals;
 use super::schedule::{CLOCK_TOLERANCE, FETCH_FLOOR, Schedule, jitter};
-use super::token::lifetime;
-use super::{Held, KnownCredentials, Lifetime, ObjectVersion, RenewRequest, TokenRecord};
-use crate::api::{Cause, CredentialsSecretRef};
-use crate::dingtalk::{Class, Failure, Fingerprint, Minted, Rank};
-
-/// Expiries this close are the same expiry, seen through two round trips.
-const SAME_EXPIRY: SignedDuration = SignedDuration::from_secs(5);
-
-/// While a site is down for all, a corp asks again so soon; the queue probes the site at its own
-/// pace, whoever waits.
-const OUTAGE_RETRY: Duration = Duration::from_secs(2);
+use super::{Held, KnownCredentials, Lifetime, TokenRecord};
+use crate::api::Cause;
+use crate::dingtalk::{Class, Fingerprint, Rank};
 
 /// A person's requests for a renewal are obeyed this often.
 const FORCED_PACE: SignedDuration = SignedDuration::from_secs(60);
-
-/// An attempt that failed.
-#[derive(Clone, Debug)]
-pub struct FailedAttempt {
-    /// Why.
-    pub failure: Failure,
-    /// The life of the token that is held and still valid.
-    pub life_left: Option<Duration>,
-    /// Whether the site is down for all, and not for this corp.
-    pub is_site_down: bool,
-    /// From 0 to 1, for the jitter.
-    pub random: f64,
-}
-
-/// A fetch that is queued or in flight.
-#[derive(Clone, Debug)]
-pub struct Minting {
-    /// Which fetch of this process.
-    pub id: u64,
-    /// Where from.
-    pub site: String,
-    /// For which organisation.
-    pub corp_id: String,
-    /// With which `client_id`.
-    pub client_id: String,
-    /// With which state of the credentials.
-    pub credentials: ObjectVersion,
-    /// The reference they were read through.
-    pub reference: CredentialsSecretRef,
-    /// What tells them from others.
-    pub fingerprint: Fingerprint,
-    /// Why.
-    pub cause: Cause,
-    /// The generation of the spec that asked for it.
-    pub generation: Option<i64>,
-    /// The request for renewal that it answers.
-    pub request: Option<String>,
-    /// `spec.renewBefore` at that time.
-    pub renew_before: Option<Duration>,
-    /// Since when.
-    pub since: Timestamp,
-}
-
-impl Minting {
-    /// Whether this fetch, of the same organisation, is needless once the other one got a token.
-    fn is_answered_by(&self, other: &Self) -> bool {
-        (&self.site, self.fingerprint, &self.request)
-            == (&other.site, other.fingerprint, &other.request)
-    }
-}
-
-/// Attempts that fail.
-#[derive(Clone, Debug)]
-pub struct Failing {
-    /// The last failure.
-    pub failure: Failure,
-    /// How many in a row, for the pace.
-    pub streak: u32,
-    /// Since when, with this reason.
-    pub since: Timestamp,
-    /// Since when without a success between, whatever the reasons.
-    pub streak_since: Timestamp,
-    generation: Option<i64>,
-}
 
 /// How the attempts with the present credentials stand.
 pub struct Attempt {
     failing: Option<Failing>,
     retry: Option<Schedule>,
     request_done: Option<String>,
-}
-
-/// What is known of the token that a new one replaces.
-#[derive(Clone, Copy, Default)]
-pub struct Former<'a> {
-    /// What is recorded of it.
-    pub record: Option<&'a TokenRecord>,
-    /// Whether its value is that of the new one, where the value itself is not known.
-    pub has_same_value: bool,
 }
 
 /// See the module.
@@ -230,81 +151,6 @@ impl Corp {
         Some(self.attempted_at? + FETCH_FLOOR)
     }
 
-    /// Takes note of a token that was minted by the request that started at `requested_at`; tells
-    /// whether its value is new.
-    pub fn minted(
-        &mut self,
-        uid: &str,
-        minting: &Minting,
-        minted: Minted,
-        requested_at: Timestamp,
-        former: Former<'_>,
-        now: Timestamp,
-    ) -> bool {
-        let record = TokenRecord {
-            site: minting.site.clone(),
-            client_id: minting.client_id.clone(),
-            corp_id: minting.corp_id.clone(),
-            lifetime: lifetime(requested_at, minted.expires_in),
-            credentials: minting.credentials.clone(),
-            answers: minting.request.as_deref().map(RenewRequest::of),
-        };
-        let same_value = match &self.held {
-            Some(held) => held.token == minted.token,
-            None => former.has_same_value,
-        };
-        let previous = self.held.take().map(|held| held.record);
-        let previous = previous.or_else(|| former.record.cloned());
-        let previous =
-            previous.filter(|old| old.site == record.site && old.corp_id == record.corp_id);
-        let same_value = same_value && previous.is_some();
-        let gained = previous.as_ref().map(|old| {
-            let old = old.lifetime.expires_at;
-            record.lifetime.expires_at.duration_since(old)
-        });
-        if let Some(old) = &previous {
-            self.learn(uid, old, &record, minting.renew_before, now);
-        }
-        if !same_value && previous.is_some() {
-            self.value_changed_at = Some(record.lifetime.minted_at);
-        }
-        let unchanged = same_value && gained.is_some_and(|gained| gained.abs() <= SAME_EXPIRY);
-        let is_kept = unchanged
-            && previous
-                .as_ref()
-                .is_some_and(|old| old.lifetime.minted_at <= record.lifetime.minted_at);
-        let record = match previous {
-            // A record from the future, before the clock was set back, gives no lifetime to go by.
-            Some(old) if is_kept => TokenRecord {
-                credentials: record.credentials,
-                client_id: record.client_id,
-                ..old
-            },
-            _ => record,
-        };
-        let lifetime = record.lifetime;
-        let held = Held {
-            token: minted.token,
-            record,
-        };
-        self.hold(held, Some(minting.fingerprint));
-        self.is_fetched = true;
-        // It was asked for again, since it was not wanted for a while: a repeat might revoke this one.
-        let queued = self.minting.take();
-        self.minting = queued.filter(|queued| !queued.is_answered_by(minting));
-        self.renewal_cause = Some(minting.cause);
-        if !is_kept {
-            self.unwritten_since.get_or_insert(now);
-        }
-        self.request_done.clone_from(&minting.request);
-        self.attempted_at = Some(now);
-        let jitter = jitter(uid, lifetime.expires_at);
-        let at = self.renewals.at(lifetime, minting.renew_before, jitter);
-        let at = at.max(now + FETCH_FLOOR);
-        self.renewal = Some((lifetime, minting.renew_before, Schedule::at(now, at)));
-        !same_value
-    }
-
     /// Takes note of the credentials that the token was fetched with, where its record tells. A
     /// predecessor's token counts as theirs by its `client_id`, or a restored backup would mint.
     pub fn credit(
@@ -419,40 +265,6 @@ impl Corp {
         self.retry = None;
     }
 
-    /// Learns from a fetch that replaced the token `old` whether renewals bring more life.
-    fn learn(
-        &mut self,
-        uid: &str,
-        old: &TokenRecord,
-        new: &TokenRecord,
-        renew_before: Option<Duration>,
-        now: Timestamp,
-    ) {
-        if old.lifetime.expires_at <= now {
-            self.renewals = self.renewals.expired();
-            return;
-        }
-        // A token of another app is no repetition, and one that was just fetched has no life to gain.
-        let elapsed = new
-            .lifetime
-            .minted_at
-            .duration_since(old.lifetime.minted_at);
-        if old.client_id != new.client_id || elapsed.abs() <= SAME_EXPIRY * 2 {
-            return;
-        }
-        let gained = new
-            .lifetime
-            .expires_at
-            .duration_since(old.lifetime.expires_at);
-        self.renewals = self.renewals.repeated(&Repeated {
-            lifetime: old.lifetime,
-            renew_before,
-            jitter: jitter(uid, old.lifetime.expires_at),
-            at: now,
-            is_extended: gained > SAME_EXPIRY,
-        });
-    }
-
     /// An outage that began at `since` is over: a corp that has failed in it, and not before, is
     /// tried now. Returns whether it is.
     pub fn hurry(&mut self, since: Timestamp, now: Timestamp) -> bool {
@@ -465,49 +277,5 @@ impl Corp {
             self.retry = Some(Schedule::at(now, now));
         }
         hurries
-    }
-
-    /// Records a failed attempt.
-    pub fn failed(&mut self, minting: &Minting, attempt: FailedAttempt, now: Timestamp) {
-        let FailedAttempt {
-            failure,
-            life_left,
-            is_site_down,
-            random,
-        } = attempt;
-        let same_class = self
-            .failing
-            .as_ref()
-            .filter(|old| old.failure.class == failure.class);
-        let same_reason = self
-            .failing
-            .as_ref()
-            .filter(|old| old.failure.reason == failure.reason);
-        // What the whole site's outage costs is not counted against the corp.
-        let counted = u32::from(!is_site_down);
-        let streak = same_class.map_or(1, |old| old.streak.saturating_add(counted));
-        let former = self.former_failure.take();
-        let former = former.filter(|(reason, _)| reason == failure.reason.as_str());
-        let since = match (same_reason, former) {
-            (Some(old), _) => old.since,
-            (None, Some((_, since))) => since,
-            (None, None) => now,
-        };
-        let streak_since = self.failing.as_ref().map_or(now, |old| old.streak_since);
-        self.is_attempted = true;
-        self.attempted_at = Some(now);
-        let wait = match is_site_down {
-            true => OUTAGE_RETRY,
-            false => delay(failure.class, streak, random, failure.wait, life_left),
-        };
-        self.retry = Some(Schedule::after(now, wait));
-        self.request_done.clone_from(&minting.request);
-        self.failing = Some(Failing {
-            failure,
-            streak,
-            since,
-            streak_since,
-            generation: minting.generation,
-        });
     }
 }

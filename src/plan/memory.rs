@@ -1,77 +1,31 @@
 //! What the operator remembers of an app between two looks at it.
 
-use std::cmp::Ordering;
+mod resumed;
+mod written_status;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::assembly::Assembled;
-use super::corp::{Corp, Former, Minting};
+use super::attempt::{Former, Minting};
+use super::corp::Corp;
 use super::data::Data;
 use super::events::Happened;
+use super::known_credentials::{CredentialsProblem, KnownCredentials};
 use super::recorded::Recorded;
 use super::refresh::Unrefreshed;
-use super::renewals::Renewals;
-use super::restart::PartlyRestarted;
-use super::schedule::{Lifetime, Schedule};
+use super::restart::Restarts;
 use super::shape::Field;
 use super::templates::{TemplateError, Templates};
 use super::token::whole_seconds;
 use super::write::Write;
 use super::writing::Writing;
 use super::{Held, ObjectVersion, RenewRequest, TargetMeta, TokenRecord};
-use crate::api::{
-    ANNOTATION_RENEW_REQUESTED_AT, CredentialsSecretRef, DingTalkApp, DingTalkAppStatus, Origin,
-    Reason,
-};
-use crate::dingtalk::{Fingerprint, Minted};
-
-/// Credentials that cannot be used.
-#[derive(Clone, Debug)]
-pub struct CredentialsProblem {
-    /// One of the reasons that begin with `Credentials`.
-    pub reason: Reason,
-    /// What is wrong.
-    pub message: String,
-    /// Since when.
-    pub since: Timestamp,
-    /// In which state of the Secret; `None` where there is none.
-    pub version: Option<ObjectVersion>,
-    /// With which generation of the spec, which names the keys.
-    pub generation: Option<i64>,
-    /// When to look again by itself; a change is noticed anyway.
-    pub retry: Option<Schedule>,
-}
-
-/// Credentials that were read, without what is secret of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownCredentials {
-    /// The reference they were read through: another one means other credentials.
-    pub reference: CredentialsSecretRef,
-    /// Their `client_id`.
-    pub client_id: String,
-    /// In which state of the Secret.
-    pub version: ObjectVersion,
-    /// What tells them from others.
-    pub fingerprint: Fingerprint,
-}
-
-impl KnownCredentials {
-    /// Whether a record says that its token was fetched with these.
-    pub fn fetched(&self, token: &TokenRecord) -> bool {
-        token.credentials == self.version && token.client_id == self.client_id
-    }
-}
-
-/// The status as it was written last.
-#[derive(Debug)]
-struct WrittenStatus {
-    /// Until the watch tells of it.
-    status: Option<Box<DingTalkAppStatus>>,
-    at: Timestamp,
-    version: Option<String>,
-}
+use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, CredentialsSecretRef, DingTalkApp};
+use crate::dingtalk::Minted;
+use written_status::WrittenStatus;
 
 /// Templates, and the generation of the spec that they were parsed for.
 #[derive(Debug)]
@@ -104,93 +58,19 @@ pub struct Memory {
     pub happened: Happened,
     /// Keys of the credentials that were trimmed, not reported yet.
     pub trimmed_keys: Vec<String>,
-    /// The change of a value that the workloads were restarted for last; at first, what they
-    /// started with.
-    pub restarted_for: Option<Timestamp>,
-    /// When this process restarted them last.
-    pub restarted_at: Option<Timestamp>,
-    /// When a restart that failed is tried again.
-    pub restart_retry: Option<Schedule>,
-    /// What need not be restarted then.
-    pub partly_restarted: Option<PartlyRestarted>,
+    /// The restarts of its workloads.
+    pub restarts: Restarts,
     /// The Secrets whose readers are to be told, where the app asks for it.
     pub unrefreshed: Option<Box<Unrefreshed>>,
+    /// The status that this process wrote last.
+    pub written_status: WrittenStatus,
     request_at_start: Option<String>,
     trimmed_reported: Option<ObjectVersion>,
     templates: Option<Parsed>,
     pruned_for: Option<i64>,
-    status: Option<WrittenStatus>,
 }
 
 impl Memory {
-    /// The memory of an app that is seen for the first time: what its status tells.
-    ///
-    /// Limits outlive a restart: what was throttled or banned stays so until the time it named.
-    pub fn new(app: &DingTalkApp, now: Timestamp) -> Self {
-        let mut memory = Self {
-            uid: app.metadata.uid.clone().unwrap_or_default(),
-            ..Self::default()
-        };
-        let empty = DingTalkAppStatus::default();
-        let status = app.status.as_ref().unwrap_or(&empty);
-        let time = |text: &Option<String>| text.as_ref()?.parse::<Timestamp>().ok();
-        memory.restarted_for = time(&status.rollout_restarted_for_time);
-        let unextended = status
-            .conditions
-            .iter()
-            .any(|condition| condition.reason == Reason::RenewalNotExtended);
-        let request = renew_request(app);
-        let is_handled = request == status.last_handled_renew_request.as_deref();
-        memory.request_at_start = request.map(str::to_owned);
-        // The reference may have changed since a process last looked, and only its keys: the Secret's
-        // version does not tell.
-        memory.identify =
-            app.status.is_some() && status.observed_generation != app.metadata.generation;
-        for seen in &status.corps {
-            let corp = memory.corps.entry(seen.corp_id.clone()).or_default();
-            if is_handled {
-                corp.request_done = request.map(str::to_owned);
-            }
-            corp.had_token = seen.last_renewal_time.is_some();
-            corp.former_failure = seen
-                .error
-                .as_ref()
-                .and_then(|error| Some((error.reason.clone(), error.since_time.parse().ok()?)));
-            let error = seen.error.as_ref();
-            let reason: Option<Reason> = error.and_then(|error| error.reason.parse().ok());
-            let paced = matches!(
-                reason,
-                Some(Reason::Throttled | Reason::Banned | Reason::QuotaExceeded)
-            );
-            // Without a token, whatever was mended meanwhile is tried at once.
-            let failed = reason.is_some_and(|reason| reason.origin() == Origin::DingTalk);
-            let times = time(&seen.last_renewal_time).zip(time(&seen.expiration_time));
-            let lifetime = times.map(|(minted_at, expires_at)| Lifetime {
-                minted_at,
-                expires_at,
-            });
-            // What a clock that was ahead had planned could be years from now.
-            let lifetime = lifetime.filter(|lifetime| unextended && lifetime.is_plausible(now));
-            let keeps_time =
-                paced || lifetime.is_some() || (failed && seen.expiration_time.is_some());
-            let next = time(&seen.next_attempt_time);
-            let renewals = match (lifetime, next) {
-                (Some(lifetime), Some(next)) if !failed => {
-                    Renewals::resumed(lifetime, app.spec.renew_before(), next)
-                }
-                _ => Renewals::Usual,
-            };
-            if let Some(next) = next.filter(|next| keeps_time && *next > now) {
-                let latest = match failed {
-                    true => now + SignedDuration::from_hours(1),
-                    false => Timestamp::MAX,
-                };
-                corp.resume(next.min(latest), renewals, now);
-            }
-        }
-        memory
-    }
-
     /// To be called before anything is decided: forgets what is not wanted, notices the clock.
     pub fn prepare(&mut self, app: &DingTalkApp, targets: &HashSet<&str>, now: Timestamp) {
         if self.pruned_for != app.metadata.generation || self.pruned_for.is_none() {
@@ -223,7 +103,7 @@ impl Memory {
             self.credentials_problem
                 .as_mut()
                 .and_then(|problem| problem.retry.as_mut()),
-            self.restart_retry.as_mut(),
+            self.restarts.retry.as_mut(),
         ];
         for schedule in retries.into_iter().flatten() {
             schedule.notice_clock(now);
@@ -475,57 +355,6 @@ impl Memory {
         self.happened.value_changed |= is_new;
         is_new
     }
-
-    /// The status as it is in the cluster, and when this process wrote it, if it did.
-    ///
-    /// The watch may not have told of our own write yet; what is newer than that write is another's.
-    /// `None` if `app` is older than that write and the watch has told of it since: there is a newer
-    /// state of the app, and this one's status says nothing.
-    pub fn previous_status(
-        &self,
-        app: &DingTalkApp,
-    ) -> Option<(DingTalkAppStatus, Option<Timestamp>)> {
-        let shown = || app.status.clone().unwrap_or_default();
-        let Some(written) = &self.status else {
-            return Some((shown(), None));
-        };
-        let seen = number(app.metadata.resource_version.as_ref());
-        let status = match seen.cmp(&number(written.version.as_ref())) {
-            Ordering::Less => written.status.as_deref().cloned()?,
-            Ordering::Equal => written.status.as_deref().cloned().unwrap_or_else(shown),
-            Ordering::Greater => shown(),
-        };
-        Some((status, Some(written.at)))
-    }
-
-    /// The watch has told of this state of the app: what we wrote before need not be remembered.
-    pub fn status_seen(&mut self, app: &DingTalkApp) {
-        let seen = number(app.metadata.resource_version.as_ref());
-        if let Some(written) = &mut self.status
-            && seen >= number(written.version.as_ref())
-        {
-            written.status = None;
-        }
-    }
-
-    /// Takes note of a status that was written.
-    pub fn status_written(
-        &mut self,
-        status: DingTalkAppStatus,
-        version: Option<String>,
-        at: Timestamp,
-    ) {
-        self.status = Some(WrittenStatus {
-            status: Some(Box::new(status)),
-            at,
-            version,
-        });
-    }
-}
-
-/// A resourceVersion as a number; they are comparable.
-fn number(version: Option<&String>) -> Option<u128> {
-    version?.parse().ok()
 }
 
 /// The request for renewal that an app carries.

@@ -3,6 +3,7 @@
 
 mod annotations;
 mod assembly;
+mod attempt;
 mod backoff;
 mod conditions;
 mod corp;
@@ -11,6 +12,7 @@ mod desired;
 mod events;
 mod fetch;
 mod hexadecimal;
+mod known_credentials;
 mod look;
 mod managed;
 mod marks;
@@ -48,14 +50,16 @@ mod tests_corps;
 mod tests_renewals;
 
 pub use assembly::{Assembled, Assembly};
+pub use attempt::{FailedAttempt, Former, Minting};
 pub use backoff::{Pace, delay};
 pub use conditions::{status, write_status_at};
-pub use corp::{Corp, FailedAttempt, Former, Minting};
+pub use corp::Corp;
 pub use data::Data;
 pub use desired::{Wanted, per_corp_name, wanted};
 pub use events::{Happened, Notice, NoticeType, notices};
 pub use fetch::due;
-pub use memory::{CredentialsProblem, KnownCredentials, Memory, renew_request};
+pub use known_credentials::{CredentialsProblem, KnownCredentials};
+pub use memory::{Memory, renew_request};
 pub use metadata::forget_forbidden;
 pub use ownership::{Claim, Ownership, owner_name, ownership};
 pub use problem::explain;
@@ -67,7 +71,7 @@ pub use reference::{
 pub use refresh::{Readers, Refresh, Unrefreshed, refreshes_pods};
 pub use refusal::{Bound, Refusal, refused_previous, refused_reference_status, refused_status};
 pub use request::RenewRequest;
-pub use restart::{Restart, left_to_restart, restart_notice, restart_step};
+pub use restart::{Restart, restart_notice};
 pub use schedule::{Lifetime, Schedule, jitter, renewal_at};
 pub use shape::{Field, Shape};
 pub use step::next_step;

@@ -4,121 +4,32 @@
 //! logs a body that it cannot parse.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{
-    DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions,
-};
-use kube::core::{ObjectList, Request};
-use kube::{Client, Resource};
+use kube::Resource;
+use kube::api::{DeleteParams, GetParams, Patch, PostParams, Preconditions};
+use kube::core::Request;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::calls::{Cluster, Named};
+use super::connection::{KubeCluster, patching};
 use super::contents::SecretContents;
-use super::error::{CALL_TIMEOUT, ClusterError};
+use super::error::ClusterError;
 use crate::api::{DingTalkApp, DingTalkTokenReference, MANAGER};
-use crate::controller::decoded::Decoded;
 use crate::controller::metadata::Metadata;
 use crate::plan::{ObjectVersion, Write};
-
-/// Secrets whose contents are read at once: each may be a megabyte, and takes several times that
-/// while it is parsed.
-const READS_MAX: usize = 4;
-/// How much may be on its way into Secrets at once, in KiB of their values. Small writes do not wait.
-const WRITES_KIB: u32 = 4096;
-/// Asks for the metadata of an object alone: what was just written need not come back.
-const METADATA_ONLY: &str =
-    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
 #[derive(Deserialize)]
 struct WireSecret {
     metadata: Metadata,
     #[serde(default)]
     data: Option<BTreeMap<String, ByteString>>,
-}
-
-#[derive(Deserialize)]
-struct WireMetadata {
-    metadata: Metadata,
-}
-
-/// The calls to a real API server.
-#[derive(Clone)]
-pub struct KubeCluster {
-    client: Client,
-    reads: Arc<Semaphore>,
-    writes: Arc<Semaphore>,
-}
-
-impl KubeCluster {
-    /// Calls through `client`.
-    pub fn new(client: Client) -> Self {
-        Self {
-            client,
-            reads: Arc::new(Semaphore::new(READS_MAX)),
-            writes: Arc::new(Semaphore::new(WRITES_KIB as usize)),
-        }
-    }
-
-    /// Reads an object of ours, by a list of one: the operator has no right to get one. `None` if it
-    /// is gone, or cannot be decoded, which the watch tells as well.
-    async fn object<K>(
-        &self,
-        operation: &'static str,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<K>, ClusterError>
-    where
-        K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
-    {
-        let parameters = ListParams::default().fields(&format!("metadata.name={name}"));
-        let request = Request::new(K::url_path(&(), Some(namespace))).list(&parameters);
-        let text = self.call(operation, request, false).await?;
-        let list = serde_json::from_str::<ObjectList<Decoded<K>>>(&text)
-            .map_err(|_| ClusterError::Malformed { operation })?;
-        Ok(match list.items.into_iter().next() {
-            Some(Decoded::Object(object)) => Some(object),
-            Some(Decoded::Unsupported(_)) | None => None,
-        })
-    }
-
-    pub(super) async fn metadata(
-        &self,
-        operation: &'static str,
-        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-    ) -> Result<ObjectMeta, ClusterError> {
-        let text = self.call(operation, request, true).await?;
-        serde_json::from_str::<WireMetadata>(&text)
-            .map(|object| object.metadata.0)
-            .map_err(|_| ClusterError::Malformed { operation })
-    }
-
-    pub(super) async fn call(
-        &self,
-        operation: &'static str,
-        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-        metadata_only: bool,
-    ) -> Result<Zeroizing<String>, ClusterError> {
-        let mut request = request.map_err(|_| ClusterError::Malformed { operation })?;
-        if metadata_only {
-            let accept = http::HeaderValue::from_static(METADATA_ONLY);
-            request.headers_mut().insert(http::header::ACCEPT, accept);
-        }
-        match tokio::time::timeout(CALL_TIMEOUT, self.client.request_text(request)).await {
-            Ok(Ok(text)) => Ok(Zeroizing::new(text)),
-            Ok(Err(source)) => Err(ClusterError::Call { operation, source }),
-            Err(_) => Err(ClusterError::TimedOut { operation }),
-        }
-    }
 }
 
 #[async_trait]
@@ -132,7 +43,7 @@ impl Cluster for KubeCluster {
         let request = secrets(namespace).get(name, &GetParams::default());
         // Held until the answer is parsed, and never while another is waited for. The semaphore is
         // never closed, so there is always a permit.
-        let _permit = self.reads.acquire().await;
+        let _permit = self.read_permit().await;
         let text = self.call(operation, request, false).await?;
         let secret: WireSecret =
             serde_json::from_str(&text).map_err(|_| ClusterError::Malformed { operation })?;
@@ -180,46 +91,10 @@ impl Cluster for KubeCluster {
         namespace: &str,
         write: &Write,
     ) -> Result<ObjectMeta, ClusterError> {
-        let Write {
-            name,
-            replaces,
-            labels,
-            annotations,
-            owner_references,
-            data,
-            recorded: _,
-        } = write;
-        let is_new = replaces.is_none();
-        let size: usize = data.values().flatten().map(|value| value.len()).sum();
-        let _permit = self.writes.acquire_many(share_of_writes(size)).await;
-        // In a merge patch null takes a key away; a new object has nothing to take away.
-        let map = |map: &BTreeMap<String, Option<String>>| -> Value {
-            let kept = map.iter().filter(|(_, value)| value.is_some() || !is_new);
-            kept.map(|(key, value)| (key.clone(), json!(value)))
-                .collect::<serde_json::Map<String, Value>>()
-                .into()
-        };
-        let mut body = json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {
-                "name": name,
-                "labels": map(labels),
-                "annotations": map(annotations),
-                "ownerReferences": owner_references,
-            },
-        });
-        if !data.is_empty() {
-            let kept = data.iter().filter(|(_, value)| value.is_some() || !is_new);
-            body["data"] = kept
-                .map(|(key, value)| {
-                    let bytes = value.as_ref().map(|value| value.as_bytes().to_vec());
-                    (key.clone(), json!(bytes.map(ByteString)))
-                })
-                .collect::<serde_json::Map<String, Value>>()
-                .into();
-        }
-        let Some(version) = replaces else {
+        let size: usize = write.data.values().flatten().map(|value| value.len()).sum();
+        let _permit = self.write_permit(size).await;
+        let mut body = secret_body(write);
+        let Some(version) = &write.replaces else {
             body["type"] = json!("Opaque");
             let operation = "create the target Secret";
             let parameters = PostParams {
@@ -234,7 +109,7 @@ impl Cluster for KubeCluster {
         };
         body["metadata"]["uid"] = json!(version.uid);
         body["metadata"]["resourceVersion"] = json!(version.resource_version);
-        let request = secrets(namespace).patch(name, &patching(), &Patch::Merge(body));
+        let request = secrets(namespace).patch(&write.name, &patching(), &Patch::Merge(body));
         self.metadata("change the target Secret", request).await
     }
 
@@ -276,19 +151,48 @@ impl Cluster for KubeCluster {
     }
 }
 
-/// What a write of `size` bytes takes of [`WRITES_KIB`].
-fn share_of_writes(size: usize) -> u32 {
-    let size = u32::try_from(size / 1024).unwrap_or(u32::MAX);
-    size.saturating_add(1).min(WRITES_KIB)
-}
-
-pub(super) fn patching() -> PatchParams {
-    PatchParams {
-        field_manager: Some(MANAGER.to_owned()),
-        ..PatchParams::default()
-    }
-}
-
 fn secrets(namespace: &str) -> Request {
     Request::new(Secret::url_path(&(), Some(namespace)))
+}
+
+/// What a write says of the Secret, but for the state that it replaces.
+fn secret_body(write: &Write) -> Value {
+    let Write {
+        name,
+        replaces,
+        labels,
+        annotations,
+        owner_references,
+        data,
+        recorded: _,
+    } = write;
+    // In a merge patch null takes a key away; a new object has nothing to take away.
+    let is_new = replaces.is_none();
+    let map = |map: &BTreeMap<String, Option<String>>| -> Value {
+        let kept = map.iter().filter(|(_, value)| value.is_some() || !is_new);
+        kept.map(|(key, value)| (key.clone(), json!(value)))
+            .collect::<serde_json::Map<String, Value>>()
+            .into()
+    };
+    let mut body = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": name,
+            "labels": map(labels),
+            "annotations": map(annotations),
+            "ownerReferences": owner_references,
+        },
+    });
+    if !data.is_empty() {
+        let kept = data.iter().filter(|(_, value)| value.is_some() || !is_new);
+        body["data"] = kept
+            .map(|(key, value)| {
+                let bytes = value.as_ref().map(|value| value.as_bytes().to_vec());
+                (key.clone(), json!(bytes.map(ByteString)))
+            })
+            .collect::<serde_json::Map<String, Value>>()
+            .into();
+    }
+    body
 }

@@ -11,8 +11,8 @@ use kube::api::{ListParams, Patch};
 use kube::core::{ObjectList, Request};
 use serde_json::json;
 
+use super::connection::{KubeCluster, patching};
 use super::error::ClusterError;
-use super::kube::{KubeCluster, patching};
 use crate::api::{
     ANNOTATION_RESTARTED_AT, ANNOTATION_TOKEN_WRITTEN_AT, RolloutRestartTarget, WorkloadKind,
 };

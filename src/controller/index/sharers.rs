@@ -4,8 +4,21 @@ use jiff::Timestamp;
 
 use super::{AppRef, Index};
 use crate::api::DingTalkApp;
-use crate::controller::sharing::Wish;
-use crate::plan::{Claim, Lifetime, ObjectVersion, owner_name};
+use crate::plan::{Claim, KnownCredentials, Lifetime, ObjectVersion, owner_name};
+
+/// A token that an app wants, and what it proves itself with.
+pub struct Wish<'a> {
+    /// The app.
+    pub app: &'a AppRef,
+    /// The site.
+    pub site: &'a str,
+    /// The organisation.
+    pub corp_id: &'a str,
+    /// The `client_id`.
+    pub client_id: &'a str,
+    /// The app's credentials.
+    pub known: &'a KnownCredentials,
+}
 
 /// A Secret that may hold a token that another app wants.
 #[derive(Debug, PartialEq, Eq)]

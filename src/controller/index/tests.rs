@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::*;
 use crate::api::{ANNOTATION_OWNER, LABEL_MANAGED_BY, LABEL_OWNER_UID, MANAGER};
-use crate::plan::{Ownership, TARGETS_MAX};
+use crate::plan::{CredentialsSeen, Ownership, TARGETS_MAX};
 
 fn app(name: &str, uid: &str, created: i64, target: &str) -> DingTalkApp {
     let mut app: DingTalkApp = serde_json::from_value(serde_json::json!({

@@ -2,6 +2,8 @@
 //! line; a line that has to wait is put aside, so that finding the next request looks at no other's
 //! wait twice.
 
+mod shelf;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -11,9 +13,7 @@ use super::call::CLASSES;
 use super::rates::Gate;
 use super::waiting::{LineKey, Twin, Waiting};
 use super::{Call, Rank};
-
-type Order = (Rank, u64);
-type LineId = u64;
+use shelf::{LineId, Order, Shelf};
 
 #[derive(Clone, Copy)]
 enum Place {
@@ -30,33 +30,6 @@ struct Line<J> {
     is_proven: bool,
     waiting: BTreeMap<Order, Waiting<J>>,
     place: Place,
-}
-
-/// The lines of one namespace, by the order of their first requests.
-#[derive(Default)]
-struct Shelf {
-    proven: BTreeSet<(Order, LineId)>,
-    unproven: BTreeSet<(Order, LineId)>,
-}
-
-impl Shelf {
-    fn of(&mut self, is_proven: bool) -> &mut BTreeSet<(Order, LineId)> {
-        match is_proven {
-            true => &mut self.proven,
-            false => &mut self.unproven,
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.proven.is_empty() && self.unproven.is_empty()
-    }
-
-    /// The first line, of those that have room.
-    fn first(&self, has_room: impl Fn(bool) -> bool) -> Option<LineId> {
-        let proven = self.proven.first().filter(|_| has_room(true));
-        let unproven = self.unproven.first().filter(|_| has_room(false));
-        proven.into_iter().chain(unproven).min().map(|(_, id)| *id)
-    }
 }
 
 /// The lines whose turn may come, by class and namespace.

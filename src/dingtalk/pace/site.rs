@@ -1,5 +1,7 @@
 //! One site: who waits for it, how fast it may be called, what its answers have said.
 
+mod answers;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,24 +9,16 @@ use std::time::{Duration, Instant};
 use super::call::CLASSES;
 use super::health::{Busyness, Health};
 use super::lines::Lines;
-use super::outcome::{Heard, Recovery, Started};
+use super::outcome::Started;
 use super::pauses::Pauses;
 use super::proofs::Proofs;
 use super::rates::{Budget, Gate, SiteRate, Spacing, interval};
 use super::waiting::{LineKey, Twin};
-use super::{Call, Rank, Rates, Reach};
-use crate::api::Reason;
-use crate::dingtalk::{Class, Failure, Scope};
+use super::{Call, Rank, Rates};
 
 /// An outage is probed by one call in this time, whoever waits: a thousand that wait take four seconds
 /// at the site's rate, and are to be served within five of its return.
 const PROBE: Duration = Duration::from_millis(600);
-/// A ban lasts at least this long: five minutes are documented for that of an address.
-const BAN: Duration = Duration::from_secs(300);
-/// A `client_id` that calls too often waits so long, and twice as long each time.
-const THROTTLE: Duration = Duration::from_secs(1);
-/// A `client_id` never waits longer than this, unless the answer asks for it.
-const THROTTLE_MAX: Duration = Duration::from_secs(60);
 /// Unproven credentials are tried so often for one `client_id`: added to its own rate of 10 calls
 /// a second, that stays below the 20 that DingTalk allows.
 const UNPROVEN_INTERVAL: Duration = Duration::from_millis(500);
@@ -32,8 +26,6 @@ const UNPROVEN_INTERVAL: Duration = Duration::from_millis(500);
 const UNPROVEN_IN_FLIGHT: u32 = 4;
 /// What a failure with unproven credentials costs its namespace: 40 at once, then two a second.
 const FAILURE_OF_NAMESPACE: Duration = Duration::from_millis(500);
-/// What it costs the site's budget: 400 at once, then 20 a second.
-const FAILURE_OF_SITE: Duration = Duration::from_millis(50);
 /// The costs that may be open at once.
 const FAILURES_OPEN: Duration = Duration::from_secs(20);
 /// Calls in flight with unproven credentials for one namespace: as many as may fail at once.
@@ -280,134 +272,6 @@ impl<J> Site<J> {
         self.lines.unblock(&call.client_id);
         self.lines.ended(&twin);
         is_proven
-    }
-
-    pub(super) fn succeeded(&mut self, call: &Call, rates: &Rates, now: Instant) -> Vec<Recovery> {
-        self.end(call);
-        self.rate.succeeded(rates, now);
-        if !self.is_proven(call) {
-            self.proofs.add(&call.client_id, &call.credentials);
-            let proofs = &self.proofs;
-            let is_proven = |line: &LineKey| proofs.has(&line.client_id, &line.credentials);
-            self.lines.prove(&call.client_id, is_proven);
-        }
-        self.busyness.served(call, now);
-        if let Some(client) = self.clients.get_mut(&call.client_id) {
-            client.throttled = 0;
-        }
-        self.lines.release();
-        let healths = [&mut self.of_proven, &mut self.of_unproven];
-        let healths = healths.into_iter().map(std::mem::take);
-        let outages = healths.filter_map(|health| health.outage());
-        // A success elsewhere says nothing of those whom it concerned.
-        let is_over = |reach: &Reach| match reach {
-            Reach::Site => true,
-            Reach::Namespace(namespace) => *namespace == call.namespace,
-            Reach::Client(client_id) => *client_id == call.client_id,
-            Reach::Corp { .. } => false,
-        };
-        outages
-            .filter(|(reach, _)| is_over(reach))
-            .map(|(reach, since)| Recovery { reach, since })
-            .collect()
-    }
-
-    pub(super) fn failed(
-        &mut self,
-        call: &Call,
-        failure: Failure,
-        failing_since: Option<Instant>,
-        now: Instant,
-    ) -> Heard<J> {
-        let is_proven = self.end(call);
-        let succeeded_at = self.rate.succeeded_at();
-        let health = match is_proven {
-            true => &mut self.of_proven,
-            false => &mut self.of_unproven,
-        };
-        let failure = health.html(call, failure, now);
-        if failure.class == Class::Transient {
-            health.transient(call, &failure, failing_since, succeeded_at, now);
-        }
-        let is_site_down =
-            health.is_site_outage(&failure) && health.is_down_for(&call.namespace, &call.client_id);
-        match failure.class {
-            Class::Banned => {
-                let reach = match failure.scope {
-                    Scope::Corp => Reach::of_corp(call),
-                    Scope::ClientId => Reach::Client(Arc::clone(&call.client_id)),
-                    Scope::Site => health.ban(call, failure.html, succeeded_at, now),
-                };
-                let wait = failure.wait.unwrap_or_default().max(BAN);
-                self.pauses
-                    .add(&reach, &call.namespace, is_proven, now + wait);
-            }
-            Class::Throttled { per_minute } => {
-                self.throttled(call, &failure, per_minute, is_proven, now);
-            }
-            _ => {}
-        }
-        if !is_proven && !self.is_down_for(call, is_proven) {
-            self.failures.spend(FAILURE_OF_SITE, now);
-            if let Some(namespace) = self.namespaces.get_mut(&call.namespace) {
-                namespace.failures.spend(FAILURE_OF_NAMESPACE, now);
-            }
-        }
-        // What the site says of these credentials it would say to each of their requests.
-        let is_rejected = !is_proven && failure.reason == Reason::InvalidCredentials;
-        let rejected_too = match is_rejected {
-            true => self.lines.take_line(call),
-            false => Vec::new(),
-        };
-        Heard {
-            failure,
-            rejected_too,
-            is_site_down,
-        }
-    }
-
-    fn throttled(
-        &mut self,
-        call: &Call,
-        failure: &Failure,
-        per_minute: bool,
-        is_proven: bool,
-        now: Instant,
-    ) {
-        let asked = failure.wait.unwrap_or_default();
-        match failure.scope {
-            Scope::Corp => {
-                let until = now + asked.max(THROTTLE);
-                self.pauses
-                    .add(&Reach::of_corp(call), &call.namespace, is_proven, until);
-            }
-            Scope::ClientId => {
-                let client_id = Arc::clone(&call.client_id);
-                let is_paused = self
-                    .pauses
-                    .of_line(&call.namespace, &client_id, is_proven)
-                    .is_some_and(|until| until > now);
-                let client = self.clients.entry(Arc::clone(&client_id)).or_default();
-                // Calls that were in flight together hear the same thing once.
-                if !is_paused {
-                    client.throttled = client.throttled.saturating_add(1);
-                    client.throttled_at = Some(now);
-                }
-                let doubled = THROTTLE * (1 << client.throttled.saturating_sub(1).min(6));
-                let least = match per_minute {
-                    true => THROTTLE_MAX,
-                    false => doubled.min(THROTTLE_MAX),
-                };
-                let until = now + least.max(asked);
-                self.pauses
-                    .add(&Reach::Client(client_id), &call.namespace, is_proven, until);
-            }
-            Scope::Site => {
-                if is_proven && self.busyness.is_busy(call, now) {
-                    self.rate.slow_down(now);
-                }
-            }
-        }
     }
 
     fn prune(&mut self, now: Instant) {

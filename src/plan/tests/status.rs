@@ -17,15 +17,17 @@ fn a_state_older_than_what_was_written_and_seen_is_not_reported_on() {
         app
     };
     let shown = |memory: &Memory, app: &DingTalkApp| {
-        let (status, _) = memory.previous_status(app)?;
+        let (status, _) = memory.written_status.previous(app)?;
         status.secret
     };
     let (former, ours) = (seen("9", "former"), seen("10", "ours"));
     let mut memory = Memory::new(&former, at(0));
     let status = ours.status.clone().expect("a status");
-    memory.status_written(status, Some("10".to_owned()), at(0));
+    memory
+        .written_status
+        .wrote(status, Some("10".to_owned()), at(0));
     assert_eq!(shown(&memory, &former).as_deref(), Some("ours"));
-    memory.status_seen(&ours);
+    memory.written_status.seen(&ours);
     assert_eq!(shown(&memory, &former), None);
     assert_eq!(shown(&memory, &ours).as_deref(), Some("ours"));
     let another = seen("11", "another");

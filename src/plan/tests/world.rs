@@ -281,7 +281,7 @@ impl World {
         self.memory.corps.get("ding1")?.held.clone()
     }
 
-    pub fn failing(&self) -> Option<&corp::Failing> {
+    pub fn failing(&self) -> Option<&super::attempt::Failing> {
         self.memory.corps.get("ding1")?.failing.as_ref()
     }
 

@@ -18,10 +18,12 @@ fn restarting() -> World {
 fn restart(world: &mut World) -> Restart {
     let settled = world.settle();
     let app = world.app.clone();
-    let step = restart_step(&app, &settled, &mut world.memory, world.now);
+    let step = world.memory.restarts.step(&app, &settled, world.now);
     if step == Restart::Now {
-        world.memory.restarted_for = settled.value_changed_at;
-        world.memory.restarted_at = Some(world.now);
+        world
+            .memory
+            .restarts
+            .done(settled.value_changed_at, world.now);
     }
     step
 }
@@ -75,13 +77,14 @@ fn what_was_restarted_for_a_value_is_not_restarted_again_when_another_could_not_
     let app = world.app.clone();
     let mut left = |changed_at: i64, restarted: &[&str]| {
         let changed_at = Timestamp::from_second(changed_at).ok();
-        let (mut partly, left) = left_to_restart(&app, &mut world.memory, changed_at);
+        let (mut partly, left) = world.memory.restarts.left(&app, changed_at);
         let names: Vec<&str> = left.iter().map(|target| target.name.as_str()).collect();
         let done = left
             .iter()
             .filter(|it| restarted.contains(&it.name.as_str()));
         done.for_each(|target| partly.restarted(target));
-        world.memory.partly_restarted = Some(partly);
+        let retry = Schedule::after(world.now, Duration::ZERO);
+        world.memory.restarts.failed(partly, retry);
         names
     };
     assert_eq!(left(10, &["web"]), ["web", "broken"]);

@@ -21,7 +21,7 @@ fn only_an_apps_own_secret_with_plausible_times_is_a_candidate_to_share() {
     index.app_applied(&two);
     let found = |index: &Index, namespace: &str, client_id: &str, at: Timestamp| {
         let wanting = AppRef::new("new").within(namespace);
-        let wish = crate::controller::sharing::Wish {
+        let wish = crate::controller::index::Wish {
             app: &wanting,
             site: "global",
             corp_id: "ding1",

@@ -1,0 +1,196 @@
+//! What comes through the watches of apps and references, recorded and made lighter.
+
+use std::collections::HashSet;
+use std::sync::PoisonError;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher::{self, Event};
+
+use crate::api::{DingTalkApp, DingTalkTokenReference};
+use crate::controller::context::Context;
+use crate::controller::decoded::{Decoded, map_object};
+use crate::controller::index::{ReferenceRef, app_ref, reference_ref};
+use crate::controller::stub::Stub;
+
+/// The event with objects as they are to be handled: a stub in the place of one that cannot be
+/// decoded, or could not be until now and has to be read with its Secrets.
+fn supported<K>(
+    event: Event<Decoded<K>>,
+    decoded: impl FnOnce(&ObjectMeta, Option<&str>) -> bool,
+) -> Event<K>
+where
+    K: Resource + Stub,
+{
+    map_object(event, |object| match object {
+        Decoded::Object(mut object) => {
+            if decoded(object.meta(), None) {
+                object.strip();
+            }
+            object
+        }
+        Decoded::Unsupported(unsupported) => {
+            decoded(&unsupported.metadata, Some(&unsupported.error));
+            K::of_unsupported(*unsupported)
+        }
+    })
+}
+
+/// Takes note of an event; gives it on, without what is heavy of an app that is not served, and with
+/// the same for the apps that are not served from now on.
+pub fn admit(
+    context: &Context,
+    scope: Option<&str>,
+    event: watcher::Result<Event<Decoded<DingTalkApp>>>,
+) -> Vec<watcher::Result<Event<DingTalkApp>>> {
+    let event = match event {
+        Ok(event) => event,
+        Err(error) => return vec![Err(error)],
+    };
+    let mut event = supported(event, |metadata, error| {
+        context.index().app_decoded(&key_of(metadata), error)
+    });
+    app_event(context, scope, &event);
+    let mut index = context.index();
+    let refused = index.newly_refused();
+    let mut own = None;
+    if let Event::Apply(app) | Event::InitApply(app) = &mut event {
+        let key = app_ref(app);
+        if index.refusal(&key).is_some() {
+            app.strip();
+        }
+        own = Some(key);
+    }
+    drop(index);
+    let others = refused.into_iter();
+    with_others(
+        event,
+        others.filter(|app| own.as_ref() != Some(&app_ref(app))),
+    )
+}
+
+/// The same for references; `listed` are those of a list that is under way.
+pub fn admit_references(
+    context: &Context,
+    scope: Option<&str>,
+    listed: &mut HashSet<ReferenceRef>,
+    event: watcher::Result<Event<Decoded<DingTalkTokenReference>>>,
+) -> Vec<watcher::Result<Event<DingTalkTokenReference>>> {
+    let event = match event {
+        Ok(event) => event,
+        Err(error) => return vec![Err(error)],
+    };
+    let mut index = context.index();
+    let mut event = supported(event, |metadata, error| {
+        index.reference_decoded(&key_of(metadata), error)
+    });
+    let mut forgotten = Vec::new();
+    let others = match &event {
+        Event::Apply(reference) => index.reference_applied(reference),
+        Event::InitApply(reference) => {
+            listed.insert(reference_ref(reference));
+            index.reference_applied(reference)
+        }
+        Event::Delete(reference) => {
+            forgotten.push(reference_ref(reference));
+            index.reference_deleted(&reference_ref(reference))
+        }
+        Event::Init => {
+            listed.clear();
+            Vec::new()
+        }
+        Event::InitDone => {
+            forgotten = index.references_gone(scope, listed);
+            *listed = HashSet::new();
+            let gone = forgotten.iter();
+            gone.flat_map(|key| index.reference_deleted(key)).collect()
+        }
+    };
+    if let Event::Apply(reference) | Event::InitApply(reference) = &mut event
+        && index.reference_refusal(&reference_ref(reference)).is_some()
+    {
+        reference.strip();
+    }
+    let refused = index.newly_refused_references();
+    drop(index);
+    for key in &forgotten {
+        context.forget_reference(key);
+    }
+    context.wake_references(others);
+    with_others(event, refused.into_iter())
+}
+
+/// An event, and the same for objects that it concerns, too.
+fn with_others<K>(
+    event: Event<K>,
+    others: impl Iterator<Item = K>,
+) -> Vec<watcher::Result<Event<K>>> {
+    let is_init = matches!(event, Event::InitApply(_));
+    let others = others.map(|object| match is_init {
+        true => Event::InitApply(object),
+        false => Event::Apply(object),
+    });
+    std::iter::once(event).chain(others).map(Ok).collect()
+}
+
+fn key_of<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectRef<K> {
+    ObjectRef::new(metadata.name.as_deref().unwrap_or_default())
+        .within(metadata.namespace.as_deref().unwrap_or_default())
+}
+
+pub fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>) {
+    if let Event::Apply(app) = event
+        && let Some(memory) = context.remembered(&app_ref(app))
+    {
+        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.written_status.seen(app);
+    }
+    let mut index = context.index();
+    let others = match event {
+        Event::Apply(app) | Event::InitApply(app) => {
+            let others = index.app_applied(app);
+            context.measure_refused(&index, app.metadata.namespace.as_deref());
+            others
+        }
+        Event::Delete(app) => {
+            let app = app_ref(app);
+            let others = index.app_deleted(&app);
+            context.forget(&app);
+            context.measure_refused(&index, app.namespace.as_deref());
+            others
+        }
+        Event::Init => {
+            index.apps_listing(scope);
+            Vec::new()
+        }
+        Event::InitDone => {
+            context.scopes.apps_listed(&scope.map(str::to_owned));
+            let gone = index.apps_listed(scope);
+            for app in &gone {
+                context.forget(app);
+            }
+            let referrers = gone.iter().flat_map(|app| index.referrers(app));
+            context.wake_references(referrers.collect::<Vec<_>>());
+            let others = gone.iter().flat_map(|app| index.app_deleted(app)).collect();
+            for app in &gone {
+                context.measure_refused(&index, app.namespace.as_deref());
+            }
+            others
+        }
+    };
+    let key = match event {
+        Event::Apply(app) | Event::InitApply(app) | Event::Delete(app) => Some(app_ref(app)),
+        Event::Init | Event::InitDone => None,
+    };
+    let referrers = match key {
+        Some(key) => index.referrers(&key),
+        None => Vec::new(),
+    };
+    drop(index);
+    context.wake_all(others);
+    context.wake_references(referrers);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,27 @@
+//! Watches that fail.
+
+use kube::runtime::watcher;
+use tracing::warn;
+
+use crate::controller::context::Context;
+use crate::controller::scopes::Scope;
+
+/// Logs what is wrong with a watch, and what to do if that is known. It is tried again.
+pub fn report(context: &Context, what: &str, scope: &Scope, error: &watcher::Error) {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),
+        _ => None,
+    };
+    if status.is_some_and(|status| status.is_forbidden()) {
+        context.scopes.refused(scope);
+    }
+    let advice = match status {
+        Some(status) if status.is_not_found() => "install the CRDs: kubectl apply -k crds/",
+        Some(status) if status.is_forbidden() => {
+            "grant the operator its role: see deploy/rbac/role.yaml"
+        }
+        _ => "the watch is started again",
+    };
+    warn!(what, namespace = scope.as_deref(), %error, advice, "watch failed");
+}

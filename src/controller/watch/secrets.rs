@@ -1,0 +1,90 @@
+//! The watch on Secrets, by their metadata.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::{self, select_all};
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use tracing::info;
+
+use super::report::report;
+use crate::controller::context::Context;
+use crate::controller::decoded::Decoded;
+use crate::controller::index::AppRef;
+use crate::controller::scopes::Scope;
+
+/// Follows the metadata of the Secrets of each scope, once its apps are known.
+pub async fn secrets(client: Client, scopes: Vec<Scope>, context: Arc<Context>) {
+    let streams = scopes.into_iter().map(|scope| {
+        let api: Api<Decoded<PartialObjectMeta<Secret>>> = match &scope {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        let listed = {
+            let (context, scope) = (Arc::clone(&context), scope.clone());
+            // (The stores tell only one waiter that they are ready, and that is the controller.)
+            async move { context.scopes.until_apps_listed(&scope).await }
+        };
+        stream::once(listed)
+            .flat_map(move |()| watcher(api.clone(), watcher::Config::default()).default_backoff())
+            .map(move |event| (scope.clone(), event))
+            .boxed()
+    });
+    let mut streams = select_all(streams);
+    while let Some((scope, event)) = streams.next().await {
+        context.leadership.may_learn().await;
+        secret_event(&context, &scope, event);
+    }
+}
+
+/// Records an event of the watch on Secrets, and wakes those that it concerns.
+pub fn secret_event(
+    context: &Context,
+    scope: &Scope,
+    event: watcher::Result<Event<Decoded<PartialObjectMeta<Secret>>>>,
+) {
+    let mut index = context.index();
+    let name = match &event {
+        Ok(Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret)) => {
+            Some((secret.namespace().unwrap_or_default(), secret.name_any()))
+        }
+        _ => None,
+    };
+    let users = match event {
+        Ok(Event::Apply(secret) | Event::InitApply(secret)) => {
+            index.secret_applied(secret.into_metadata())
+        }
+        Ok(Event::Delete(secret)) => index.secret_deleted(secret.meta()),
+        Ok(Event::Init) => {
+            index.secrets_listing(scope.as_deref());
+            Vec::new()
+        }
+        Ok(Event::InitDone) => {
+            let users = index.secrets_listed(scope.as_deref());
+            if context.scopes.secrets_listed(scope) {
+                info!(namespace = scope.as_deref(), "all objects listed; watching");
+                let (apps, copies) = index.all();
+                let is_listed = |app: &AppRef| scope.is_none() || app.namespace == *scope;
+                context.wake_all(apps.into_iter().filter(is_listed));
+                // Some copy from it.
+                context.wake_references(copies);
+            }
+            users
+        }
+        Err(error) => {
+            report(context, "secrets", scope, &error);
+            Vec::new()
+        }
+    };
+    let references = match name {
+        Some((namespace, name)) => index.references_of(&namespace, &name),
+        None => Vec::new(),
+    };
+    drop(index);
+    context.wake_all(users);
+    context.wake_references(references);
+}

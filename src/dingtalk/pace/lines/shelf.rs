@@ -1,0 +1,37 @@
+//! The lines of one namespace.
+
+use std::collections::BTreeSet;
+
+use crate::dingtalk::pace::Rank;
+
+/// Where a request stands: its rank, and when it came.
+pub(super) type Order = (Rank, u64);
+/// Which line.
+pub(super) type LineId = u64;
+
+/// The lines of one namespace, by the order of their first requests.
+#[derive(Default)]
+pub(super) struct Shelf {
+    pub(super) proven: BTreeSet<(Order, LineId)>,
+    pub(super) unproven: BTreeSet<(Order, LineId)>,
+}
+
+impl Shelf {
+    pub(super) fn of(&mut self, is_proven: bool) -> &mut BTreeSet<(Order, LineId)> {
+        match is_proven {
+            true => &mut self.proven,
+            false => &mut self.unproven,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.proven.is_empty() && self.unproven.is_empty()
+    }
+
+    /// The first line, of those that have room.
+    pub(super) fn first(&self, has_room: impl Fn(bool) -> bool) -> Option<LineId> {
+        let proven = self.proven.first().filter(|_| has_room(true));
+        let unproven = self.unproven.first().filter(|_| has_room(false));
+        proven.into_iter().chain(unproven).min().map(|(_, id)| *id)
+    }
+}

@@ -1,0 +1,66 @@
+//! When a status that has changed is written.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::{CONDITION_READY, CONDITION_RENEWED, DingTalkAppStatus, Reason};
+
+/// A failure that stays the same moves its next attempt in the status at most this often.
+const UNCHANGED_PACE: SignedDuration = SignedDuration::from_secs(60);
+
+/// An app with several organisations tells of their progress this often: a thousand take 100 s.
+const PROGRESS_PACE: SignedDuration = SignedDuration::from_secs(10);
+
+/// From when on a status may be written over the previous one, which was written at `written_at`.
+pub fn write_status_at(
+    previous: &DingTalkAppStatus,
+    current: &DingTalkAppStatus,
+    written_at: Timestamp,
+) -> Timestamp {
+    let flips = |type_: &str| {
+        let status = |status: &DingTalkAppStatus| {
+            let found = status.conditions.iter().find(|at| at.type_ == type_);
+            found.map(|condition| condition.status.clone())
+        };
+        status(previous) != status(current)
+    };
+    let is_failing = current.corps.iter().any(|corp| corp.error.is_some());
+    let pace = if is_failing && same_meaning(previous, current) {
+        UNCHANGED_PACE
+    } else if current.corps.len() < 2
+        || previous.observed_generation != current.observed_generation
+        || previous.last_handled_renew_request != current.last_handled_renew_request
+        || previous.granted_namespaces != current.granted_namespaces
+        || flips(CONDITION_READY)
+        || flips(CONDITION_RENEWED)
+    {
+        SignedDuration::ZERO
+    } else {
+        PROGRESS_PACE
+    };
+    written_at + pace
+}
+
+/// Whether two statuses differ only in when the next attempt is and how the last one was told.
+pub fn same_meaning(one: &DingTalkAppStatus, other: &DingTalkAppStatus) -> bool {
+    let bare = |status: &DingTalkAppStatus| {
+        let mut status = status.clone();
+        status.next_attempt_time = None;
+        for condition in &mut status.conditions {
+            condition.message.clear();
+        }
+        for corp in &mut status.corps {
+            corp.next_attempt_time = None;
+            if let Some(error) = &mut corp.error {
+                error.request_id = None;
+                // The endpoint's words vary from call to call; our own say something new.
+                if error.http_status.is_some()
+                    || error.reason == Reason::EndpointUnreachable.as_str()
+                {
+                    error.message = None;
+                }
+            }
+        }
+        status
+    };
+    one.corps.iter().any(|corp| corp.error.is_some()) && bare(one) == bare(other)
+}

@@ -1,0 +1,64 @@
+//! The status that this process wrote last, until the watch tells of it.
+
+use std::cmp::Ordering;
+
+use jiff::Timestamp;
+
+use crate::api::{DingTalkApp, DingTalkAppStatus};
+
+/// The status that this process wrote last, if it did.
+#[derive(Debug, Default)]
+pub struct WrittenStatus(Option<Written>);
+
+#[derive(Debug)]
+struct Written {
+    /// Until the watch tells of it.
+    status: Option<Box<DingTalkAppStatus>>,
+    at: Timestamp,
+    version: Option<String>,
+}
+
+impl WrittenStatus {
+    /// The status as it is in the cluster, and when this process wrote it, if it did.
+    ///
+    /// The watch may not have told of our own write yet; what is newer than that write is another's.
+    /// `None` if `app` is older than that write and the watch has told of it since: there is a newer
+    /// state of the app, and this one's status says nothing.
+    pub fn previous(&self, app: &DingTalkApp) -> Option<(DingTalkAppStatus, Option<Timestamp>)> {
+        let shown = || app.status.clone().unwrap_or_default();
+        let Some(written) = &self.0 else {
+            return Some((shown(), None));
+        };
+        let seen = number(app.metadata.resource_version.as_ref());
+        let status = match seen.cmp(&number(written.version.as_ref())) {
+            Ordering::Less => written.status.as_deref().cloned()?,
+            Ordering::Equal => written.status.as_deref().cloned().unwrap_or_else(shown),
+            Ordering::Greater => shown(),
+        };
+        Some((status, Some(written.at)))
+    }
+
+    /// The watch has told of this state of the app: what we wrote before need not be remembered.
+    pub fn seen(&mut self, app: &DingTalkApp) {
+        let seen = number(app.metadata.resource_version.as_ref());
+        if let Some(written) = &mut self.0
+            && seen >= number(written.version.as_ref())
+        {
+            written.status = None;
+        }
+    }
+
+    /// Takes note of a status that was written.
+    pub fn wrote(&mut self, status: DingTalkAppStatus, version: Option<String>, at: Timestamp) {
+        self.0 = Some(Written {
+            status: Some(Box::new(status)),
+            at,
+            version,
+        });
+    }
+}
+
+/// A resourceVersion as a number; they are comparable.
+fn number(version: Option<&String>) -> Option<u128> {
+    version?.parse().ok()
+}
