@@ -3,6 +3,7 @@
 mod cause;
 mod definitions;
 mod names;
+mod object_ref;
 mod reason;
 mod reference;
 mod spec;
@@ -11,6 +12,7 @@ mod status;
 pub use cause::Cause;
 pub use definitions::definitions;
 pub use names::*;
+pub use object_ref::{AppRef, ReferenceRef, app_ref, reference_ref};
 pub use reason::{Origin, Reason};
 pub use reference::*;
 pub use spec::*;

@@ -124,7 +124,7 @@ fn is_set_back(former: Moment, now: Moment) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::index::AppRef;
+    use crate::api::AppRef;
 
     #[test]
     fn a_clock_that_is_set_back_is_noticed_and_one_that_stood_still_is_none() {

@@ -1,7 +1,6 @@
 //! What every reconciliation shares.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,16 +14,16 @@ use super::alarm::Alarm;
 use super::clock::Clock;
 use super::cluster::Cluster;
 use super::endpoint::Endpoint;
-use super::index::{AppRef, Index, ReferenceRef, app_ref};
+use super::index::Index;
 use super::job::Job;
 use super::remembered::{Remembered, RememberedReference};
 use super::scopes::{Scope, Scopes};
-use super::tokens::Tokens;
 use super::workers::Workers;
+use crate::api::{AppRef, ReferenceRef, app_ref};
 use crate::api::{DingTalkApp, DingTalkTokenReference};
 use crate::dingtalk::{Failure, Minted, Recovery};
 use crate::operator::{Leadership, Metrics, Pulse};
-use crate::plan::{FailedAttempt, Memory, Minting, ObjectVersion};
+use crate::plan::{FailedAttempt, Memory, Minting, ObjectVersion, Tokens, View};
 
 /// How long the last writes may take, of the 30 s that a pod has to end.
 pub(super) const LAST_WRITES: Duration = Duration::from_secs(10);
@@ -49,7 +48,6 @@ pub(super) struct Context {
     pub(super) reference_triggers: Senders<ReferenceRef>,
     pub(super) restored: Senders<DingTalkApp>,
     pub(super) restored_references: Senders<DingTalkTokenReference>,
-    pub(super) fetches: AtomicU64,
     pub(super) scopes: Scopes,
     pub(super) stop: CancellationToken,
     pub(super) salt: [u8; 32],
@@ -58,12 +56,17 @@ pub(super) struct Context {
     pub(super) pulse: Arc<Pulse>,
     pub(super) site_namespaces: HashMap<String, Vec<String>>,
     pub(super) metadata_prefixes: Vec<String>,
-    pub(super) shared: Tokens,
+    pub(super) tokens: Mutex<Tokens>,
 }
 
 impl Context {
     pub(super) fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever needs several of these locks the index first, then a memory, then the tokens.
+    pub(super) fn tokens(&self) -> MutexGuard<'_, Tokens> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Now, by the wall clock.
@@ -96,8 +99,7 @@ impl Context {
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
             let same = app.metadata.uid.as_deref() == Some(memory.uid.as_str());
             if !same {
-                // What was queued for the former app is not fetched.
-                memory.abandon();
+                memory.leave(&app_ref(app), &mut self.tokens());
             }
             same
         };
@@ -116,7 +118,7 @@ impl Context {
             memory
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .abandon();
+                .leave(app, &mut self.tokens());
         }
     }
 
@@ -148,10 +150,6 @@ impl Context {
             let namespace = reference.namespace.as_deref().unwrap_or_default();
             measure(&self.metrics, namespace, &reference.name);
         }
-    }
-
-    pub(super) fn next_fetch_id(&self) -> u64 {
-        self.fetches.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) fn fetch(&self, job: Job) {
@@ -229,84 +227,65 @@ impl Context {
             || version.is_some_and(|now| *now != minting.credentials)
     }
 
-    /// A queued fetch that is not made: the app decides anew.
-    pub(super) fn drop_fetch(&self, job: &Job) {
-        let corp_id = &job.minting.corp_id;
-        let mut memory = job.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if memory.awaits(corp_id, job.minting.id) {
-            memory.corp(corp_id).minting = None;
-            drop(memory);
-            self.wake(&job.app);
-        }
+    /// Decides for an app by what is known now; `None` where it is gone, or there is a newer state of it.
+    pub(super) fn decide<T>(
+        &self,
+        app: &DingTalkApp,
+        memory: &Remembered,
+        now: Timestamp,
+        decide: impl FnOnce(&View<'_>, &mut Memory, Timestamp) -> T,
+    ) -> Option<T> {
+        let index = self.index();
+        let current = index.current(app)?;
+        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tokens = self.tokens();
+        memory.wish(app, &mut tokens, now);
+        let mut view = current.view(app, self.site_known(app), &tokens);
+        view.metadata_prefixes = &self.metadata_prefixes;
+        view.is_ending = self.stop.is_cancelled() || !self.leads();
+        Some(decide(&view, &mut memory, now))
     }
 
-    /// Records a token that was fetched. Returns whether its value is new.
-    pub(super) fn record_success(
-        &self,
-        job: &Job,
-        minted: Minted,
-        requested_at: Timestamp,
-    ) -> bool {
-        let index = self.index();
-        let corp_id = &job.minting.corp_id;
-        let target = index.target_of(&job.app, corp_id);
-        let mut memory = job.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if memory.awaits(corp_id, job.minting.id) {
-            memory.corp(corp_id).minting = None;
-        }
-        memory.minted(&job.minting, minted, requested_at, target, self.wall())
+    /// A queued fetch that is not made: those that want the token decide anew.
+    pub(super) fn drop_fetch(&self, job: &Job) {
+        let wishers = self.tokens().dropped(&job.minting);
+        self.wake_all(wishers);
+    }
+
+    /// Records a token that was fetched.
+    pub(super) fn record_success(&self, job: &Job, minted: Minted, requested_at: Timestamp) {
+        let now = self.wall();
+        let wishers = self
+            .tokens()
+            .succeeded(&job.minting, minted, requested_at, now);
+        self.wake_all(wishers);
+        self.identify_sharers(&job.app, &job.call);
     }
 
     /// Records a fetch that failed.
     pub(super) fn record_failure(&self, job: &Job, failure: Failure, is_site_down: bool) {
-        let corp_id = &job.minting.corp_id;
-        let mut memory = job.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.wall();
-        if memory.awaits(corp_id, job.minting.id) {
-            memory.corp(corp_id).minting = None;
-        }
-        if memory.is_superseded(&job.minting) {
-            // What former credentials were answered says nothing of the present ones.
-            return;
-        }
         let attempt = FailedAttempt {
             failure,
             life_left: life_left(job.expires_at, now),
             is_site_down,
             random: self.clock.random(),
         };
-        memory.corp(corp_id).failed(&job.minting, attempt, now);
+        let wishers = self.tokens().failed(&job.minting, attempt, now);
+        self.wake_all(wishers);
     }
 
-    /// An outage is over: the corps that have failed in it do not wait for their own backoff.
+    /// An outage is over: the tokens that have failed in it do not wait for their own backoff.
     pub(super) fn hurry(&self, site: &str, recovery: &Recovery) {
         let now = self.clock.now();
         let age = now.monotonic.saturating_duration_since(recovery.since);
         let now = now.wall;
         let age = SignedDuration::try_from(age).unwrap_or_default();
         let since = now.saturating_sub(age).unwrap_or(now);
-        let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        let remembered: Vec<(AppRef, Remembered)> = memories
-            .iter()
-            .map(|(app, memory)| (app.clone(), Arc::clone(memory)))
-            .collect();
-        drop(memories);
-        for (app, memory) in remembered {
-            let client_id = self.index().client_id(&app).unwrap_or_default().to_owned();
-            let namespace = app.namespace.as_deref().unwrap_or_default();
-            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-            if memory.site != site || !recovery.reach.concerns(namespace, &client_id) {
-                continue;
-            }
-            let mut hurried = 0;
-            for corp in memory.corps.values_mut() {
-                hurried += u32::from(corp.hurry(since, now));
-            }
-            drop(memory);
-            if hurried > 0 {
-                self.wake(&app);
-            }
-        }
+        let concerns =
+            |namespace: &str, client_id: &str| recovery.reach.concerns(namespace, client_id);
+        let hurried = self.tokens().hurry(site, concerns, since, now);
+        self.wake_all(hurried);
     }
 
     /// Has every token written that this process holds and no Secret does: one that is lost may have
@@ -330,7 +309,7 @@ impl Context {
         let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         let unwritten = memories.iter().filter(|(_, memory)| {
             let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-            memory.is_to_be_written()
+            memory.is_to_be_written() || memory.has_untaken(&self.tokens())
         });
         unwritten.map(|(app, _)| app.clone()).collect()
     }

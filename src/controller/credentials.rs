@@ -3,18 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::cluster::ClusterError;
 use super::index::Wish;
 use super::job::Job;
 use super::reconcile::Reconciler;
-use super::sharing::Shared;
-use crate::api::{Cause, Reason};
+use crate::api::Reason;
 use crate::dingtalk::{Call, Credentials, CredentialsId};
 use crate::plan::{
-    CredentialsProblem, KnownCredentials, Memory, Minting, ObjectVersion, Schedule, due,
-    renew_request,
+    CredentialsProblem, Due, KnownCredentials, Minting, ObjectVersion, Schedule, due,
 };
 
 /// Credentials that may not be read are tried again this often: a change of RBAC is not seen.
@@ -107,145 +103,67 @@ impl Reconciler<'_> {
             .index()
             .client_known(&self.key, &credentials.client_id);
         let credentials = Arc::new(credentials);
-        let wish = |corp_id| Wish {
-            app: &self.key,
-            site: &self.app.spec.site,
-            corp_id,
-            client_id: &credentials.client_id,
-            known: &known,
-        };
-        for corp_id in &self.app.spec.corp_ids {
-            let since = self.minted_at(corp_id);
-            if let Some(shared) = self.context.token_minted_for_another(&wish(corp_id), since) {
-                self.adopt(corp_id, shared, &known);
-            }
-        }
-        let due = {
-            let index = self.context.index();
-            let site_known = self.context.site_known(self.app);
-            let Some(view) = index.view(self.app, site_known) else {
-                return;
+        for due in self.due() {
+            let wish = Wish {
+                app: &self.key,
+                site: &self.app.spec.site,
+                corp_id: &due.corp_id,
+                client_id: &credentials.client_id,
+                known: &known,
             };
-            let mut memory = self.memory();
-            let due = due(&view, &mut memory, self.context.wall()).into_iter();
-            let due = due.map(|(corp_id, cause)| {
-                let held_since = held_since(&memory, &corp_id);
-                (corp_id, cause, held_since)
-            });
-            due.collect::<Vec<_>>()
-        };
-        for (corp_id, cause, held_since) in &due {
-            let since = self.minted_at(corp_id);
-            if !self.is_asked_to_renew(corp_id)
-                && let Some(shared) = self.context.shared_token(&wish(corp_id), since).await
+            if !due.is_asked
+                && let Some(held) = self.context.shared_token(&wish, due.newer_than).await
             {
-                self.adopt(corp_id, shared, &known);
+                let mut memory = self.memory();
+                memory.corp(&due.corp_id).found(held);
+                self.context.tokens().found(due.token);
                 continue;
             }
-            self.queue_fetch((corp_id.clone(), *cause, *held_since), &credentials, &known);
+            self.queue_fetch(due, &credentials, &known);
         }
     }
 
-    fn adopt(&self, corp_id: &str, shared: Shared, known: &KnownCredentials) {
-        let Shared { held, is_fetched } = shared;
-        let mut memory = self.memory();
-        let corp = memory.corp(corp_id);
-        let is_held = corp
-            .held
-            .as_ref()
-            .is_some_and(|own| own.token == held.token);
-        if is_held && corp.tried == Some(known.fingerprint) {
-            return;
-        }
-        memory.happened.value_changed |= !is_held;
-        let corp = memory.corp(corp_id);
-        corp.tried = Some(known.fingerprint);
-        corp.adopt(held, is_fetched, self.context.wall());
+    /// (pure) The tokens that are due.
+    fn due(&self) -> Vec<Due> {
+        let now = self.context.wall();
+        self.context
+            .decide(self.app, &self.memory, now, due)
+            .unwrap_or_default()
     }
 
-    fn is_asked_to_renew(&self, corp_id: &str) -> bool {
-        let index = self.context.index();
-        let recorded = index
-            .target_of(&self.key, corp_id)
-            .and_then(|(_, target)| target.recorded.as_ref()?.token(corp_id));
-        let memory = self.memory();
-        let held = memory
-            .corps
-            .get(corp_id)
-            .and_then(|corp| corp.held.as_ref());
-        let token = held.map(|held| &held.record).or(recorded);
-        memory.open_request(self.app, corp_id, token).is_some()
-    }
-
-    /// When the token that the app has was requested; `None` where it is another's credentials'.
-    fn minted_at(&self, corp_id: &str) -> Option<Timestamp> {
-        let index = self.context.index();
-        let recorded = index
-            .target_of(&self.key, corp_id)
-            .and_then(|(_, target)| target.recorded.as_ref()?.token(corp_id))
-            // A time to come, as somebody may write it, would be newer than any token.
-            .filter(|token| token.lifetime.is_plausible(self.context.wall()));
-        let memory = self.memory();
-        let corp = memory.corps.get(corp_id)?;
-        let known = memory.credentials.as_ref()?;
-        let held = corp.held.as_ref().map(|held| &held.record);
-        let record = held.or(recorded)?;
-        let is_same = match corp.tried {
-            Some(tried) => tried == known.fingerprint,
-            None => known.fetched(record),
-        };
-        is_same.then_some(record.lifetime.minted_at)
-    }
-
-    /// Queues a fetch that was found to be due, unless another app has brought the token since.
-    fn queue_fetch(
-        &self,
-        (corp_id, cause, was_held_since): (String, Cause, Option<Timestamp>),
-        credentials: &Arc<Credentials>,
-        known: &KnownCredentials,
-    ) {
-        // Read before the memory is locked: whoever needs both locks the index first.
-        let recorded = {
-            let index = self.context.index();
-            let target = index.target_of(&self.key, &corp_id);
-            target
-                .and_then(|(_, target)| target.recorded.as_ref()?.token(&corp_id))
-                .map(|token| token.lifetime.expires_at)
-        };
+    /// Queues a fetch that was found to be due, unless the token has come since.
+    fn queue_fetch(&self, due: Due, credentials: &Arc<Credentials>, known: &KnownCredentials) {
         let now = self.context.clock.now();
-        let minting = Minting {
-            id: self.context.next_fetch_id(),
-            site: self.app.spec.site.clone(),
-            client_id: credentials.client_id.clone(),
+        let minting = |id| Minting {
+            id,
+            token: due.token,
+            uid: self.app.metadata.uid.clone().unwrap_or_default(),
             credentials: known.version.clone(),
             reference: known.reference.clone(),
-            fingerprint: known.fingerprint,
-            cause,
+            cause: due.cause,
             generation: self.app.metadata.generation,
-            request: renew_request(self.app).map(str::to_owned),
             renew_before: self.app.spec.renew_before(),
+            former: due.former.clone(),
             since: now.wall,
-            corp_id,
         };
-        let mut memory = self.memory();
-        if held_since(&memory, &minting.corp_id) != was_held_since {
+        let memory = self.memory();
+        let mut tokens = self.context.tokens();
+        let Some(minting) = tokens.begin(due.token, due.ended, minting) else {
             return;
-        }
-        let corp = memory.corp(&minting.corp_id);
-        corp.minting = Some(minting.clone());
-        corp.tried = Some(known.fingerprint);
-        let held = corp.held.as_ref();
-        let expires_at = held
-            .map(|held| held.record.lifetime.expires_at)
-            .or(recorded);
+        };
+        let corp = memory.corps.get(&due.corp_id);
+        let held = corp.and_then(|corp| corp.held.as_ref());
+        let Some(token) = tokens.get(due.token) else {
+            return;
+        };
+        let expires_at = due.former.map(|former| former.lifetime.expires_at);
         let job = Job {
             app: self.key.clone(),
-            memory: Arc::clone(&self.memory),
-            call: self.call(&minting, known),
-            rank: corp.rank(expires_at, minting.since),
+            call: self.call(&due.corp_id, known),
+            rank: token.attempts.rank(expires_at, minting.since),
             credentials: Arc::clone(credentials),
             expires_at,
-            failing_since: corp.failing.as_ref().and_then(|failing| {
+            failing_since: token.attempts.failing.as_ref().and_then(|failing| {
                 let age = minting.since.duration_since(failing.streak_since);
                 now.monotonic
                     .checked_sub(Duration::try_from(age).unwrap_or_default())
@@ -254,26 +172,20 @@ impl Reconciler<'_> {
             queued_at: now.monotonic,
             minting,
         };
-        drop(memory);
+        drop((memory, tokens));
         self.context.fetch(job);
     }
 
-    fn call(&self, minting: &Minting, known: &KnownCredentials) -> Call {
+    fn call(&self, corp_id: &str, known: &KnownCredentials) -> Call {
         Call {
-            site: minting.site.as_str().into(),
+            site: self.app.spec.site.as_str().into(),
             namespace: self.namespace.as_str().into(),
-            client_id: minting.client_id.as_str().into(),
-            corp_id: minting.corp_id.as_str().into(),
+            client_id: known.client_id.as_str().into(),
+            corp_id: corp_id.into(),
             credentials: CredentialsId {
                 uid: known.version.uid.as_str().into(),
                 fingerprint: known.fingerprint,
             },
         }
     }
-}
-
-/// When the token that is held for an organisation was requested.
-fn held_since(memory: &Memory, corp_id: &str) -> Option<Timestamp> {
-    let held = memory.corps.get(corp_id)?.held.as_ref()?;
-    Some(held.record.lifetime.minted_at)
 }

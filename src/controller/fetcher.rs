@@ -88,8 +88,10 @@ pub fn start_what_may(
         return if scheduler.is_empty() { IDLE } else { LEASE };
     }
     let now = context.clock.now().monotonic;
-    let is_wanted =
-        |job: &Job| job.is_wanted() && !context.credentials_changed(&job.app, &job.minting);
+    let is_wanted = |job: &Job| {
+        let is_wanted = context.tokens().wants(&job.minting);
+        is_wanted && !context.credentials_changed(&job.app, &job.minting)
+    };
     let Started {
         starting,
         unwanted,
@@ -160,13 +162,9 @@ pub fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished: Finis
             context.measure_app(&job.app, Metrics::fetched);
             context.metrics.request(&call.site, job.minting.cause, None);
             let expires_at = lifetime(requested_at, minted.expires_in).expires_at;
-            let result = Ok(minted);
-            context.share(&job, &result, requested_at);
-            if let Ok(minted) = result {
-                let value_changed = context.record_success(&job, minted, requested_at);
-                log_success(&job, expires_at, value_changed);
-            }
-            context.wake(&job.app);
+            let is_new = job.known.as_ref() != Some(&minted.token);
+            log_success(&job, expires_at, is_new);
+            context.record_success(&job, minted, requested_at);
         }
         Err(failure) => {
             let now = context.clock.now().monotonic;
@@ -182,11 +180,8 @@ pub fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished: Finis
             log_failure(&job, &failure);
             for (_, job) in rejected_too {
                 context.record_failure(&job, failure.clone(), false);
-                context.wake(&job.app);
             }
-            context.share(&job, &Err(failure.clone()), requested_at);
             context.record_failure(&job, failure, is_site_down);
-            context.wake(&job.app);
         }
     }
 }
@@ -197,8 +192,8 @@ fn log_success(job: &Job, expires_at: Timestamp, value_changed: bool) {
         kind = APP,
         namespace = job.app.namespace,
         name = job.app.name,
-        corp_id = job.minting.corp_id,
-        site = job.minting.site,
+        corp_id = &*job.call.corp_id,
+        site = &*job.call.site,
         cause = job.minting.cause.as_str(),
         former_expires_at = former.map(tracing::field::display),
         expires_at = %whole_seconds(expires_at),
@@ -212,8 +207,8 @@ fn log_failure(job: &Job, failure: &Failure) {
         kind = APP,
         namespace = job.app.namespace,
         name = job.app.name,
-        corp_id = job.minting.corp_id,
-        site = job.minting.site,
+        corp_id = &*job.call.corp_id,
+        site = &*job.call.site,
         cause = job.minting.cause.as_str(),
         reason = failure.reason.as_str(),
         code = failure.code,

@@ -1,12 +1,11 @@
 //! A token to fetch.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::index::AppRef;
-use super::remembered::Remembered;
+use crate::api::AppRef;
 use crate::dingtalk::{AccessToken, Call, Credentials, Rank};
 use crate::plan::Minting;
 
@@ -14,8 +13,6 @@ use crate::plan::Minting;
 pub struct Job {
     /// The app that asks for it.
     pub app: AppRef,
-    /// Its memory, where the outcome goes.
-    pub memory: Remembered,
     /// What is fetched.
     pub minting: Minting,
     /// What the call counts against.
@@ -26,18 +23,10 @@ pub struct Job {
     pub credentials: Arc<Credentials>,
     /// When the token that is held expires; `None` if there is none.
     pub expires_at: Option<Timestamp>,
-    /// Since when the corp has failed, if it has.
+    /// Since when the token has failed, if it has.
     pub failing_since: Option<Instant>,
     /// The token that is held, not to be shown if an answer repeats it.
     pub known: Option<AccessToken>,
     /// Since when it waits.
     pub queued_at: Instant,
-}
-
-impl Job {
-    /// An abandoned job is not worth a call.
-    pub fn is_wanted(&self) -> bool {
-        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.awaits(&self.minting.corp_id, self.minting.id)
-    }
 }

@@ -30,14 +30,12 @@ mod simulation;
 mod stored;
 mod stub;
 mod target;
-mod tokens;
 mod watch;
 mod workers;
 
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::fmt::Debug;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use futures::channel::mpsc::UnboundedReceiver;
@@ -61,7 +59,6 @@ use context::{Context, HANDOVER, LAST_WRITES, trigger_channels};
 use index::Index;
 pub use index::NamespaceLimits;
 use scopes::{Scope, Scopes};
-use tokens::Tokens;
 use workers::{CONCURRENCY, Workers};
 
 /// What the controller is to do.
@@ -166,7 +163,6 @@ pub async fn run(
         triggers: senders,
         restored: restorers,
         restored_references: reference_restorers,
-        fetches: AtomicU64::new(0),
         scopes: Scopes::new(scopes.iter().cloned()),
         stop: stop.clone(),
         salt: rand::random(),
@@ -175,7 +171,7 @@ pub async fn run(
         pulse: options.pulse,
         site_namespaces: options.site_namespaces,
         metadata_prefixes: options.metadata_prefixes,
-        shared: Tokens::default(),
+        tokens: Mutex::default(),
     });
     let drained = CancellationToken::new();
     let served = |scope: &Scope| Served {

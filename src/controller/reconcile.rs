@@ -10,12 +10,12 @@ use tracing::{info, warn};
 
 use super::cluster::ClusterError;
 use super::context::Context;
-use super::index::{AppRef, app_ref};
 use super::kinds::APP;
 use super::remembered::Remembered;
 use super::retry::{RETRY, retry_later, too_many_steps};
 use super::stub::Stub;
 use super::target::{found, log_write, shown};
+use crate::api::{AppRef, app_ref};
 use crate::api::{Cause, DingTalkApp};
 use crate::plan::{Deletion, ObjectVersion, Step, Templates, Write, next_step, refreshes_pods};
 
@@ -168,11 +168,7 @@ impl Reconciler<'_> {
 
     /// (pure) Looks at what is known and decides; `None` where the app is gone.
     fn decide(&self, now: Timestamp) -> Option<Step> {
-        let index = self.context.index();
-        let mut view = index.view(self.app, self.context.site_known(self.app))?;
-        view.metadata_prefixes = &self.context.metadata_prefixes;
-        view.is_ending = self.context.stop.is_cancelled() || !self.context.leads();
-        Some(next_step(&view, &mut self.memory(), now))
+        self.context.decide(self.app, &self.memory, now, next_step)
     }
 
     /// (client) Reads what a Secret of ours holds.

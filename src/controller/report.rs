@@ -63,7 +63,14 @@ impl Reconciler<'_> {
         let asking = self.context.index().referring_namespaces(&self.key);
         let memory = self.memory();
         let (previous, written_at) = memory.written_status.previous(self.app)?;
-        let mut current = status(self.app, settled, &memory, &previous, now);
+        let mut current = status(
+            self.app,
+            settled,
+            &memory,
+            &self.context.tokens(),
+            &previous,
+            now,
+        );
         current.granted_namespaces =
             granted_namespaces(self.app, &previous.granted_namespaces, &asking);
         let notices = notices(&previous, &current, memory.happened, &memory.trimmed_keys);

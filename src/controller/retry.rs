@@ -56,7 +56,7 @@ pub fn too_many_steps<K: Resource<DynamicType = ()>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::index::AppRef;
+    use crate::api::AppRef;
 
     #[test]
     fn what_fails_cancels_no_renewal() {

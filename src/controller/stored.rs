@@ -46,7 +46,7 @@ mod tests {
 
     use super::*;
     use crate::api::DingTalkApp;
-    use crate::controller::index::app_ref;
+    use crate::api::app_ref;
 
     fn app(name: &str) -> DingTalkApp {
         DingTalkApp::stub(ObjectMeta {

@@ -7,7 +7,7 @@ use tracing::info;
 
 use super::cluster::{ClusterError, SecretContents};
 use super::context::Context;
-use super::index::AppRef;
+use crate::api::AppRef;
 use crate::api::Cause;
 use crate::dingtalk::Redactor;
 use crate::operator::SecretWrite;

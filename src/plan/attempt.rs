@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{ObjectVersion, TokenRecord};
 use crate::api::{Cause, CredentialsSecretRef};
-use crate::dingtalk::{Failure, Fingerprint};
+use crate::dingtalk::Failure;
 
 /// An attempt that failed.
 #[derive(Clone, Debug)]
@@ -21,41 +21,37 @@ pub struct FailedAttempt {
     pub random: f64,
 }
 
+/// A token of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TokenId(pub(super) u64);
+
+/// A fetch of this process; later ones are greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FetchId(pub(super) u64);
+
 /// A fetch that is queued or in flight.
 #[derive(Clone, Debug)]
 pub struct Minting {
     /// Which fetch of this process.
-    pub id: u64,
-    /// Where from.
-    pub site: String,
-    /// For which organisation.
-    pub corp_id: String,
-    /// With which `client_id`.
-    pub client_id: String,
+    pub id: FetchId,
+    /// Of which token.
+    pub token: TokenId,
+    /// The UID of the app that asks for it.
+    pub uid: String,
     /// With which state of the credentials.
     pub credentials: ObjectVersion,
     /// The reference they were read through.
     pub reference: CredentialsSecretRef,
-    /// What tells them from others.
-    pub fingerprint: Fingerprint,
     /// Why.
     pub cause: Cause,
-    /// The generation of the spec that asked for it.
+    /// The generation of the spec that asks for it.
     pub generation: Option<i64>,
-    /// The request for renewal that it answers.
-    pub request: Option<String>,
-    /// `spec.renewBefore` at that time.
+    /// `spec.renewBefore` of that spec.
     pub renew_before: Option<Duration>,
+    /// What is known of the token that a new one is to replace.
+    pub former: Option<TokenRecord>,
     /// Since when.
     pub since: Timestamp,
-}
-
-impl Minting {
-    /// Whether this fetch, of the same organisation, is needless once the other one got a token.
-    pub fn is_answered_by(&self, other: &Self) -> bool {
-        (&self.site, self.fingerprint, &self.request)
-            == (&other.site, other.fingerprint, &other.request)
-    }
 }
 
 /// Attempts that fail.

@@ -1,6 +1,7 @@
 //! What the status says.
 
 mod pace;
+mod summary;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,6 +13,7 @@ use super::problem::{Problem, problem, shown};
 use super::renewals::Renewals;
 use super::schedule::is_clamped;
 use super::token::whole_seconds;
+use super::tokens::Tokens;
 use super::view::{CorpSettled, Settled};
 use super::{Corp, Lifetime, Memory};
 use crate::api::{
@@ -19,15 +21,14 @@ use crate::api::{
     DingTalkAppStatus, Layout, Reason,
 };
 pub use pace::write_status_at;
-
-/// So many failing organisations are named in a condition; the others are in `status.corps`.
-const NAMED_MAX: usize = 3;
+use summary::{NAMED_MAX, summary};
 
 /// The status of an app at rest; `previous` keeps the conditions' transition times.
 pub fn status(
     app: &DingTalkApp,
     settled: &Settled,
     memory: &Memory,
+    tokens: &Tokens,
     previous: &DingTalkAppStatus,
     now: Timestamp,
 ) -> DingTalkAppStatus {
@@ -45,12 +46,20 @@ pub fn status(
             Some(_) => None,
             None => corp.next_attempt.map(shown).or_else(|| {
                 // An attempt that is under way keeps the time it was announced for.
-                remembered?.minting.as_ref()?;
+                remembered?.attempts(tokens).minting.as_ref()?;
                 announced?.next_attempt_time.clone()
             }),
         };
         let announced = announced.copied();
-        let problem = problem(app, memory, corp_id, corp, announced, next.as_deref(), now);
+        let problem = problem(
+            app,
+            (memory, tokens),
+            corp_id,
+            corp,
+            announced,
+            next.as_deref(),
+            now,
+        );
         corps.push(CorpStatus {
             corp_id: corp_id.clone(),
             secret_name: corp.secret.clone(),
@@ -89,7 +98,7 @@ pub fn status(
     };
     let ready = ready(app, settled, valid, &problems, now);
     let mut conditions = vec![condition(CONDITION_READY, ready)];
-    let renewed = renewed(app, settled, memory, &problems, next.as_deref());
+    let renewed = renewed(app, settled, memory, tokens, &problems, next.as_deref());
     conditions.push(condition(CONDITION_RENEWED, renewed));
     let is_stalled =
         problems.len() == total && problems.iter().all(|(_, problem)| problem.needs_a_person);
@@ -287,6 +296,7 @@ fn renewed(
     app: &DingTalkApp,
     settled: &Settled,
     memory: &Memory,
+    tokens: &Tokens,
     problems: &[(&str, Problem)],
     next: Option<&str>,
 ) -> Told {
@@ -318,7 +328,7 @@ fn renewed(
     let next = next
         .map(|next| format!("next renewal at {next}"))
         .unwrap_or_default();
-    if let Some(message) = not_extended(memory, *first, &next) {
+    if let Some(message) = not_extended(memory, tokens, *first, &next) {
         return ("True", Reason::RenewalNotExtended, message);
     }
     let clamped = if is_clamped(*first, app.spec.renew_before()) {
@@ -334,8 +344,13 @@ fn renewed(
 }
 
 /// What there is to say of corps whose tokens are not renewed at the usual time.
-fn not_extended(memory: &Memory, first: Lifetime, next: &str) -> Option<String> {
-    let has = |of: fn(&Renewals) -> bool| memory.corps.values().any(|corp| of(&corp.renewals()));
+fn not_extended(memory: &Memory, tokens: &Tokens, first: Lifetime, next: &str) -> Option<String> {
+    let has = |of: fn(&Renewals) -> bool| {
+        memory
+            .corps
+            .values()
+            .any(|corp| of(&corp.attempts(tokens).renewals()))
+    };
     if has(|renewals| matches!(renewals, Renewals::AfterExpiry { .. })) {
         return Some(format!(
             "DingTalk returns no token with more life before the present one expires, the first at {}: expect a gap of some seconds then; {next}",
@@ -348,39 +363,6 @@ fn not_extended(memory: &Memory, first: Lifetime, next: &str) -> Option<String> 
             shown(first.expires_at)
         )
     })
-}
-
-/// The reason that all have in common, and what there is to say of all.
-fn summary(problems: &[(&str, Problem)], total: usize) -> (Reason, String) {
-    let mut reasons = problems.iter().map(|(_, problem)| problem.reason);
-    let reason = reasons.next().unwrap_or(Reason::Pending);
-    let reason = match reasons.all(|other| other == reason) {
-        true => reason,
-        false => Reason::CorpsFailing,
-    };
-    if let (1, [(_, problem)]) = (total, problems) {
-        return (reason, problem.message.clone());
-    }
-    // What stands in the way of all alike is said once.
-    let first = problems.first().map_or("", |(_, problem)| &problem.message);
-    if problems.len() == total && problems.iter().all(|(_, other)| other.message == first) {
-        return (reason, first.to_owned());
-    }
-    let named: Vec<&str> = problems
-        .iter()
-        .take(NAMED_MAX)
-        .map(|(_, problem)| problem.message.as_str())
-        .collect();
-    let more = match problems.len() - named.len() {
-        0 => String::new(),
-        more => format!(" | and {more} more, see status.corps"),
-    };
-    let message = format!(
-        "{} of {total} corpIds fail: {}{more}",
-        problems.len(),
-        named.join(" | ")
-    );
-    (reason, message)
 }
 
 #[cfg(test)]

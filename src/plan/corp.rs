@@ -1,74 +1,131 @@
-//! What the operator remembers of one organisation's token, and how attempts change it.
+//! What an app knows of one organisation's token, and shows of it.
 
-mod outcome;
+mod newer;
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::attempt::{Failing, Minting};
-use super::renewals::Renewals;
-use super::schedule::{CLOCK_TOLERANCE, FETCH_FLOOR, Schedule, jitter};
+use super::attempt::{FetchId, TokenId};
+use super::schedule::{CLOCK_TOLERANCE, Schedule, jitter};
+use super::tokens::{Attempts, Interest, Token, TokenName, Tokens};
 use super::{Held, KnownCredentials, Lifetime, TokenRecord};
-use crate::api::Cause;
-use crate::dingtalk::{Class, Fingerprint, Rank};
+use crate::api::{AppRef, Cause};
+use crate::dingtalk::Fingerprint;
 
-/// A person's requests for a renewal are obeyed this often.
-const FORCED_PACE: SignedDuration = SignedDuration::from_secs(60);
-
-/// How the attempts with the present credentials stand.
-pub struct Attempt {
-    failing: Option<Failing>,
-    retry: Option<Schedule>,
-    request_done: Option<String>,
-}
-
-/// See the module.
+/// What an app knows of one organisation's token, and of how it is shown.
 #[derive(Debug, Default)]
 pub struct Corp {
     /// The token, where its value is known.
     pub held: Option<Held>,
-    /// Whether this process fetched it, for whichever app; else it was read from a Secret.
-    pub is_fetched: bool,
     /// Why this process fetched it or took it over from another app.
     pub renewal_cause: Option<Cause>,
     /// Whether it ever had a token, as far as is known.
     pub had_token: bool,
-    /// The fetch under way.
-    pub minting: Option<Minting>,
-    /// Attempts that fail.
-    pub failing: Option<Failing>,
     /// Since when a token waits to be written; its record may be that of the one in the Secret.
     pub unwritten_since: Option<Timestamp>,
     /// When the value changed last in this process, other than by the first issue.
     pub value_changed_at: Option<Timestamp>,
-    /// The credentials that the last attempt used.
-    pub tried: Option<Fingerprint>,
     /// The credentials that the token was fetched with, where that is known.
     pub minted_with: Option<Fingerprint>,
     /// The last request for renewal that was acted upon.
     pub request_done: Option<String>,
-    /// Whether this process has had an outcome; before, the status tells how the last one was.
-    pub is_attempted: bool,
-    /// The failure of a former process, and since when it lasts.
-    pub former_failure: Option<(String, Timestamp)>,
-    /// When a token is renewed, as earlier renewals taught.
-    renewals: Renewals,
+    /// A request for renewal, and the last fetch that was queued before it was seen.
+    request: Option<(String, FetchId)>,
+    /// What a former process knew of the fetches, until the token is known.
+    pub resumed: Option<Box<Attempts>>,
+    /// A token that was found in the Secret of another app with the same credentials.
+    found: Option<(TokenId, Held)>,
+    wanted: Option<Wanted>,
+    /// The token of former credentials, which is shown until there is one of the present ones.
+    former: Option<Wanted>,
     renewal: Option<(Lifetime, Option<Duration>, Schedule)>,
-    retry: Option<Schedule>,
-    attempted_at: Option<Timestamp>,
 }
 
+/// The token that an app wants.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    token: TokenId,
+    /// The last fetch that was queued when the app began to want it.
+    since: FetchId,
+    /// The last fetch whose token was taken over.
+    taken: FetchId,
+}
+
+static NO_ATTEMPTS: Attempts = Attempts::NONE;
+
 impl Corp {
-    /// Not before `at`, as a former process decided, and what it had learnt.
-    pub fn resume(&mut self, at: Timestamp, renewals: Renewals, now: Timestamp) {
-        self.retry = Some(Schedule::at(now, at));
-        self.renewals = renewals;
+    /// The fetches of the token that is wanted; until that is known, what a former process knew of them.
+    pub fn attempts<'a>(&'a self, tokens: &'a Tokens) -> &'a Attempts {
+        match self.wanted {
+            Some(wanted) => tokens
+                .get(wanted.token)
+                .map_or(&NO_ATTEMPTS, |token| &token.attempts),
+            None => self.resumed.as_deref().unwrap_or(&NO_ATTEMPTS),
+        }
     }
 
-    /// When a token is renewed, as earlier renewals taught.
-    pub fn renewals(&self) -> Renewals {
-        self.renewals
+    /// The token that is wanted, once the credentials are known.
+    pub fn token(&self) -> Option<TokenId> {
+        self.wanted.map(|wanted| wanted.token)
+    }
+
+    /// Whether the app had other credentials before, and no token of the present ones yet.
+    pub fn has_former(&self) -> bool {
+        self.former.is_some()
+    }
+
+    /// The app wants the token of this name from now on, in this way; `None` while its credentials are
+    /// not known.
+    pub fn want(
+        &mut self,
+        name: Option<TokenName>,
+        app: &AppRef,
+        interest: Interest,
+        tokens: &mut Tokens,
+    ) -> Option<TokenId> {
+        let site = name.as_ref().map(|name| name.site.clone());
+        let before = [self.wanted.take(), self.former.take()];
+        self.wanted = name.map(|name| {
+            let token = tokens.join(name, app, interest, self.resumed.take());
+            let known = before.into_iter().flatten().find(|it| it.token == token);
+            known.unwrap_or_else(|| Wanted {
+                token,
+                since: tokens.last_fetch(),
+                taken: FetchId::default(),
+            })
+        });
+        let token = self.token();
+        let former = before
+            .into_iter()
+            .flatten()
+            .filter(|it| Some(it.token) != token);
+        let (gone, kept): (Vec<_>, Vec<_>) = former.partition(|it| {
+            let of_site = tokens.get(it.token).map(|it| it.name().site.as_str());
+            site.is_some() && of_site != site.as_deref()
+        });
+        let is_shown = |it: &&Wanted| {
+            let name = tokens.get(it.token).map(Token::name);
+            name.is_some_and(|name| self.minted_with == Some(name.fingerprint))
+        };
+        self.former = kept.iter().find(is_shown).or(kept.first()).copied();
+        for it in gone.iter().chain(&kept) {
+            match self.former.is_some_and(|former| former.token == it.token) {
+                true => tokens.interested(it.token, app, Interest::Former),
+                false => tokens.leave(it.token, app),
+            }
+        }
+        token
+    }
+
+    /// The app does not want the organisation's token any more.
+    pub fn leave(&mut self, app: &AppRef, tokens: &mut Tokens) {
+        for wanted in [self.wanted.take(), self.former.take()]
+            .into_iter()
+            .flatten()
+        {
+            tokens.leave(wanted.token, app);
+        }
     }
 
     /// To be called before anything is decided.
@@ -76,10 +133,9 @@ impl Corp {
         if let Some((.., schedule)) = &mut self.renewal {
             schedule.notice_clock(now);
         }
-        if let Some(schedule) = &mut self.retry {
-            schedule.notice_clock(now);
+        if let Some(attempts) = &mut self.resumed {
+            attempts.notice_clock(now);
         }
-        self.attempted_at = self.attempted_at.map(|at| at.min(now));
         self.unwritten_since = self.unwritten_since.map(|since| since.min(now));
     }
 
@@ -89,10 +145,13 @@ impl Corp {
         uid: &str,
         token: Option<&TokenRecord>,
         renew_before: Option<Duration>,
+        tokens: &Tokens,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        if let Some(retry) = self.retry {
-            return Some(retry.at);
+        let attempts = self.attempts(tokens);
+        let (renewals, floor) = (attempts.renewals(), attempts.floor());
+        if let Some(retry_at) = attempts.retry_at() {
+            return Some(retry_at);
         }
         let lifetime = token?.lifetime;
         let fits = |(of, before, _): &(Lifetime, Option<Duration>, Schedule)| {
@@ -100,55 +159,26 @@ impl Corp {
         };
         if self.renewal.as_ref().is_none_or(|renewal| !fits(renewal)) {
             let jitter = jitter(uid, lifetime.expires_at);
-            let at = self.renewals.at(lifetime, renew_before, jitter);
+            let at = renewals.at(lifetime, renew_before, jitter);
+            let at = floor.map_or(at, |floor| at.max(floor));
             self.renewal = Some((lifetime, renew_before, Schedule::at(now, at)));
         }
         self.renewal.map(|(.., schedule)| schedule.at)
     }
 
-    /// From when on a person's request for a renewal is obeyed: a minute after the last attempt, and
-    /// not before a limit that the site has named is over.
-    pub fn forced_at(&self, now: Timestamp) -> Timestamp {
-        let paced = self.attempted_at.map_or(now, |at| at + FORCED_PACE);
-        let is_limited = self.failing.as_ref().is_some_and(|failing| {
-            matches!(
-                failing.failure.class,
-                Class::Throttled { .. } | Class::Banned
-            )
-        });
-        match self.retry.filter(|_| is_limited) {
-            Some(retry) => paced.max(retry.at),
-            None => paced,
+    /// Takes note of the request for renewal that the app carries: what was queued after it was seen
+    /// answers it, whichever app asked for that and however it ended.
+    pub fn follow_request(&mut self, request: Option<&str>, tokens: &Tokens) {
+        let Some(text) = request.filter(|text| self.request_done.as_deref() != Some(text)) else {
+            self.request = None;
+            return;
+        };
+        let seen = self.request.take().filter(|(seen, _)| seen == text);
+        let (text, seen) = seen.unwrap_or_else(|| (text.to_owned(), tokens.last_fetch()));
+        match self.attempts(tokens).ended() > seen {
+            true => self.request_done = Some(text),
+            false => self.request = Some((text, seen)),
         }
-    }
-
-    /// What goes before its next fetch, if the token that is known expires at `expires_at`. A token
-    /// that could only be renewed after its expiry is as urgent as a renewal can be.
-    pub fn rank(&self, expires_at: Option<Timestamp>, now: Timestamp) -> Rank {
-        let is_new = !self.is_attempted && self.former_failure.is_none();
-        match expires_at {
-            Some(at) if at > now || self.failing.is_none() => Rank::Renewal(at),
-            None if is_new => Rank::First,
-            Some(_) | None => Rank::Retry,
-        }
-    }
-
-    /// Whether the last attempt failed, in this process or in a former one.
-    pub fn has_failed(&self) -> bool {
-        self.failing.is_some() || self.former_failure.is_some()
-    }
-
-    /// Whether the next fetch is an ordinary renewal, which may be made a little earlier.
-    pub fn is_renewal(&self) -> bool {
-        self.retry.is_none() && self.renewals == Renewals::Usual
-    }
-
-    /// From when on a failed attempt is worth repeating because the spec has changed since.
-    pub fn spec_retry_at(&self, generation: Option<i64>) -> Option<Timestamp> {
-        self.failing.as_ref().filter(|failing| {
-            failing.generation != generation && failing.failure.class.needs_a_person()
-        })?;
-        Some(self.attempted_at? + FETCH_FLOOR)
     }
 
     /// Takes note of the credentials that the token was fetched with, where its record tells. A
@@ -160,34 +190,17 @@ impl Corp {
         is_predecessors: bool,
     ) {
         let token = self.held.as_ref().map(|held| &held.record).or(in_secret);
-        let Some(token) = token.filter(|_| self.tried.is_none()) else {
+        let Some(token) = token.filter(|_| self.minted_with.is_none()) else {
             return;
         };
         let is_theirs = is_predecessors && token.client_id == known.client_id;
         if !known.fetched(token) && !is_theirs {
             return;
         }
-        self.tried = Some(known.fingerprint);
-        self.minted_with = self.tried;
+        self.minted_with = Some(known.fingerprint);
         if let Some(held) = &mut self.held {
             held.record.credentials = known.version.clone();
         }
-    }
-
-    /// How the attempts stand.
-    pub fn attempt(&self) -> Attempt {
-        Attempt {
-            failing: self.failing.clone(),
-            retry: self.retry,
-            request_done: self.request_done.clone(),
-        }
-    }
-
-    /// Undoes what the outcome of former credentials did to the attempts with the present ones.
-    pub fn restore(&mut self, attempt: Attempt) {
-        self.failing = attempt.failing;
-        self.retry = attempt.retry;
-        self.request_done = attempt.request_done;
     }
 
     /// Whether a token that a Secret holds was fetched with these credentials.
@@ -212,32 +225,6 @@ impl Corp {
         token.lifetime.is_plausible(now) || [held, scheduled].contains(&Some(token.lifetime))
     }
 
-    /// The token, where it was fetched with these credentials.
-    pub fn proven(&self, known: &KnownCredentials) -> Option<Held> {
-        let held = self.held.as_ref()?;
-        let is_proven = match self.minted_with {
-            Some(fingerprint) => fingerprint == known.fingerprint,
-            None => known.fetched(&held.record),
-        };
-        is_proven.then(|| held.clone())
-    }
-
-    /// Takes over a token that another app with the same credentials has; `is_fetched` says whether
-    /// this process fetched it.
-    pub fn adopt(&mut self, held: Held, is_fetched: bool, now: Timestamp) {
-        self.value_changed_at = self
-            .held
-            .as_ref()
-            .filter(|old| old.token != held.token)
-            .map(|_| held.record.lifetime.minted_at)
-            .or(self.value_changed_at);
-        self.hold(held, self.tried);
-        self.is_fetched = is_fetched;
-        self.renewal_cause = Some(Cause::TokenShared);
-        self.minting = None;
-        self.unwritten_since.get_or_insert(now);
-    }
-
     /// Forgets the token if `recorded`, by another replica, is a later one: this one led before and after
     /// it, and may have slept between. One that is in no Secret yet may be the later one in spite of
     /// its time, if the clocks of the two differ.
@@ -250,32 +237,8 @@ impl Corp {
         if recorded.lifetime.minted_at > held.record.lifetime.minted_at + tolerance {
             self.held = None;
             self.minted_with = None;
-            self.is_fetched = false;
             self.unwritten_since = None;
             self.renewal = None;
         }
-    }
-
-    fn hold(&mut self, held: Held, minted_with: Option<Fingerprint>) {
-        self.held = Some(held);
-        self.minted_with = minted_with;
-        self.is_attempted = true;
-        self.former_failure = None;
-        self.failing = None;
-        self.retry = None;
-    }
-
-    /// An outage that began at `since` is over: a corp that has failed in it, and not before, is
-    /// tried now. Returns whether it is.
-    pub fn hurry(&mut self, since: Timestamp, now: Timestamp) -> bool {
-        let is_by_outage = self.failing.as_ref().is_some_and(|failing| {
-            failing.failure.class == Class::Transient && failing.streak_since >= since
-        });
-        let is_waiting = self.minting.is_none() && self.retry.is_some_and(|retry| retry.at > now);
-        let hurries = is_by_outage && is_waiting;
-        if hurries {
-            self.retry = Some(Schedule::at(now, now));
-        }
-        hurries
     }
 }

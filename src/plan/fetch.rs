@@ -2,12 +2,14 @@
 
 use jiff::Timestamp;
 
+use super::attempt::{FetchId, TokenId};
 use super::desired::wanted;
 use super::look::look;
 use super::schedule::together;
 use super::shape::Shape;
+use super::take::take_newer;
 use super::view::{CredentialsSeen, Step, Target, View};
-use super::{Corp, Memory, Minting, ObjectVersion, TokenRecord};
+use super::{Corp, KnownCredentials, Memory, ObjectVersion, TokenRecord, renew_request};
 use crate::api::Cause;
 
 /// When a token is fetched.
@@ -62,7 +64,9 @@ pub(super) fn fetches_of<'a>(
         let corp = memory.corp(corp_id);
         let held = corp.held.as_ref().map(|held| held.record.lifetime);
         let lifetime = held.or_else(|| Some(targets[*index].token(view, corp_id)?.lifetime));
-        if corp.is_renewal() && lifetime.is_some_and(|lifetime| at <= now + together(lifetime)) {
+        if corp.attempts(view.tokens).is_renewal()
+            && lifetime.is_some_and(|lifetime| at <= now + together(lifetime))
+        {
             *fetch = Fetch::Now(Cause::RenewalDue);
         }
     }
@@ -82,10 +86,14 @@ fn fetch(
     let uid = memory.uid.clone();
     let renew_before = app.spec.renew_before();
     let known = memory.credentials_of(app).cloned();
+    let tokens = view.tokens;
     let corp = memory.corp(corp_id);
+    corp.follow_request(renew_request(app), tokens);
     if let Some(known) = &known {
         corp.credit(in_secret, known, target.only_client_id.is_some());
     }
+    take_newer(view, memory, target, corp_id, now);
+    let corp = memory.corp(corp_id);
     let held = corp.held.as_ref().map(|held| held.record.clone());
     let token = held.as_ref().or(in_secret);
     if let Some(token) = token {
@@ -94,8 +102,7 @@ fn fetch(
     let corp = memory.corp(corp_id);
     corp.had_token |= token.is_some();
     if app.spec.suspend {
-        // Nothing is fetched, not even what is queued; but whose token it is has to be known.
-        corp.minting = None;
+        // Nothing is fetched; but whose token it is has to be known.
         let is_unread = token.is_some() && is_unread(view, memory, token);
         let problem = memory.credentials_problem.as_ref();
         return match is_unread && problem.is_none_or(|it| it.generation != generation) {
@@ -103,21 +110,17 @@ fn fetch(
             false => Fetch::Waiting(None),
         };
     }
-    // A fetch from a former site, or with what a former reference names, is not waited for.
-    let is_former = |minting: &Minting| {
-        minting.reference != app.spec.credentials_secret_ref || minting.site != app.spec.site
-    };
-    corp.minting = corp.minting.take().filter(|minting| !is_former(minting));
-    let next = corp.next_fetch(&uid, token, renew_before, now);
-    if corp.minting.is_some() {
+    let next = corp.next_fetch(&uid, token, renew_before, tokens, now);
+    let attempts = corp.attempts(tokens);
+    if attempts.is_under_way() {
         // The attempt under way is not in the future; one that waits in the queue may be.
         return Fetch::UnderWay(next.filter(|at| *at > now));
     }
     let scheduled = next
         .is_none_or(|at| at <= now)
         .then(|| scheduled_cause(view, corp, corp_id, target, token));
-    let (forced_at, spec_retry_at) = (corp.forced_at(now), corp.spec_retry_at(generation));
-    let tried = corp.tried;
+    let (forced_at, spec_retry_at) = (attempts.forced_at(now), attempts.spec_retry_at(generation));
+    let (is_untried, has_former) = (!attempts.is_attempted, corp.has_former());
     // What people do to an app has a pace, however often they do it.
     let request = memory.open_request(app, corp_id, token);
     let asked_at = request
@@ -148,11 +151,11 @@ fn fetch(
     let read = known
         .as_ref()
         .filter(|known| version.is_none_or(|version| *version == known.version));
-    let is_changed = match (read, tried, token) {
-        (Some(read), Some(tried), _) => tried != read.fingerprint,
-        (Some(read), None, Some(token)) => !read.fetched(token),
-        _ => false,
+    let is_of_others = |read: &KnownCredentials| {
+        let corp = memory.corps.get(corp_id);
+        token.is_some_and(|token| corp.is_some_and(|corp| !corp.is_proven(token, read)))
     };
+    let is_changed = is_untried && read.is_some_and(|read| has_former || is_of_others(read));
     let is_asked = request.is_some() && forced_at <= now;
     let causes = [
         is_changed.then_some(Cause::CredentialsChanged),
@@ -179,7 +182,7 @@ fn scheduled_cause(
     target: &Target<'_>,
     token: Option<&TokenRecord>,
 ) -> Cause {
-    if corp.has_failed() {
+    if corp.attempts(view.tokens).has_failed() {
         return Cause::RetryDue;
     }
     if token.is_some() {
@@ -241,9 +244,27 @@ pub(super) fn values_needed(
     None
 }
 
-/// The organisations whose tokens are to be fetched now, with the credentials that were just read,
-/// and why.
-pub fn due(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<(String, Cause)> {
+/// A token that is to be fetched now.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// Its organisation.
+    pub corp_id: String,
+    /// Why.
+    pub cause: Cause,
+    /// Which token.
+    pub token: TokenId,
+    /// The last of its fetches that has ended.
+    pub ended: FetchId,
+    /// What is known of the token that it is to replace.
+    pub former: Option<TokenRecord>,
+    /// When that was requested, if it was fetched with the present credentials.
+    pub newer_than: Option<Timestamp>,
+    /// Whether somebody has asked for it: another app's token will not do.
+    pub is_asked: bool,
+}
+
+/// The tokens that are to be fetched now, with the credentials that were just read.
+pub fn due(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<Due> {
     let wanted = wanted(view.app);
     let mut targets = Vec::new();
     for (wanted, seen) in wanted.into_iter().zip(&view.targets) {
@@ -251,11 +272,38 @@ pub fn due(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<(String,
             targets.push(target);
         }
     }
-    fetches_of(view, memory, &targets, now)
+    let fetches = fetches_of(view, memory, &targets, now);
+    let due = fetches
         .into_iter()
-        .filter_map(|(_, corp_id, fetch)| match fetch {
-            Fetch::Now(cause) => Some((corp_id.to_owned(), cause)),
+        .filter_map(|(index, corp_id, fetch)| match fetch {
+            Fetch::Now(cause) => due_now(view, memory, &targets[index], corp_id, cause, now),
             _ => None,
-        })
-        .collect()
+        });
+    due.collect()
+}
+
+fn due_now(
+    view: &View<'_>,
+    memory: &Memory,
+    target: &Target<'_>,
+    corp_id: &str,
+    cause: Cause,
+    now: Timestamp,
+) -> Option<Due> {
+    let corp = memory.corps.get(corp_id)?;
+    let known = memory.credentials_of(view.app)?;
+    let held = corp.held.as_ref().map(|held| &held.record);
+    let former = held.or_else(|| target.token(view, corp_id));
+    // A time to come, as somebody may write it, would be newer than any token.
+    let proven = former.filter(|record| corp.is_proven(record, known));
+    let proven = proven.filter(|record| held.is_some() || record.lifetime.is_plausible(now));
+    Some(Due {
+        corp_id: corp_id.to_owned(),
+        cause,
+        token: corp.token()?,
+        ended: corp.attempts(view.tokens).ended(),
+        newer_than: proven.map(|record| record.lifetime.minted_at),
+        is_asked: memory.open_request(view.app, corp_id, former).is_some(),
+        former: former.cloned(),
+    })
 }

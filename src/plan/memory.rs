@@ -9,22 +9,23 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::assembly::Assembled;
-use super::attempt::{Former, Minting};
 use super::corp::Corp;
 use super::data::Data;
 use super::events::Happened;
 use super::known_credentials::{CredentialsProblem, KnownCredentials};
-use super::recorded::Recorded;
 use super::refresh::Unrefreshed;
 use super::restart::Restarts;
 use super::shape::Field;
 use super::templates::{TemplateError, Templates};
 use super::token::whole_seconds;
+use super::tokens::{Interest, TokenName, Tokens};
 use super::write::Write;
 use super::writing::Writing;
-use super::{Held, ObjectVersion, RenewRequest, TargetMeta, TokenRecord};
-use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, CredentialsSecretRef, DingTalkApp};
-use crate::dingtalk::Minted;
+use super::{ObjectVersion, RenewRequest, TargetMeta, TokenRecord};
+use crate::api::{
+    ANNOTATION_RENEW_REQUESTED_AT, AppRef, CredentialsSecretRef, DingTalkApp, app_ref,
+};
+use crate::dingtalk::Fingerprint;
 use written_status::WrittenStatus;
 
 /// Templates, and the generation of the spec that they were parsed for.
@@ -39,8 +40,6 @@ struct Parsed {
 pub struct Memory {
     /// The app's UID: a recreated app is another app.
     pub uid: String,
-    /// Its site.
-    pub site: String,
     /// Its organisations. Boxed: a map of few holds room for eleven.
     pub corps: BTreeMap<String, Box<Corp>>,
     /// Its target Secrets, by name.
@@ -67,25 +66,75 @@ pub struct Memory {
     request_at_start: Option<String>,
     trimmed_reported: Option<ObjectVersion>,
     templates: Option<Parsed>,
-    pruned_for: Option<i64>,
+    wishes: Option<Wishes>,
+}
+
+/// What an app's wishes for tokens depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wishes {
+    generation: Option<i64>,
+    credentials: Option<Fingerprint>,
 }
 
 impl Memory {
+    /// Says which tokens the app wants: to be called before anything is decided.
+    pub fn wish(&mut self, app: &DingTalkApp, tokens: &mut Tokens, now: Timestamp) {
+        let known = self.credentials_of(app);
+        let wishes = Wishes {
+            generation: app.metadata.generation,
+            credentials: known.map(|known| known.fingerprint),
+        };
+        if self.wishes != Some(wishes) {
+            let name = known.map(|known| TokenName {
+                site: app.spec.site.clone(),
+                client_id: known.client_id.clone(),
+                corp_id: String::new(),
+                fingerprint: known.fingerprint,
+            });
+            self.wish_anew(app, name.as_ref(), tokens);
+            self.wishes = Some(wishes);
+        }
+        for token in self.corps.values().filter_map(|corp| corp.token()) {
+            tokens.notice_clock(token, now);
+        }
+    }
+
+    fn wish_anew(&mut self, app: &DingTalkApp, name: Option<&TokenName>, tokens: &mut Tokens) {
+        let key = app_ref(app);
+        let wanted: HashSet<&String> = app.spec.corp_ids.iter().collect();
+        self.corps.retain(|corp_id, corp| {
+            let is_wanted = wanted.contains(corp_id);
+            if !is_wanted {
+                corp.leave(&key, tokens);
+            }
+            is_wanted
+        });
+        let interest = match app.spec.suspend {
+            true => Interest::Suspended,
+            false => Interest::Active,
+        };
+        for corp_id in &app.spec.corp_ids {
+            let name = name.map(|name| TokenName {
+                corp_id: corp_id.clone(),
+                ..name.clone()
+            });
+            let corp = self.corps.entry(corp_id.clone()).or_default();
+            corp.want(name, &key, interest, tokens);
+        }
+    }
+
+    /// The app wants no token any more.
+    pub fn leave(&mut self, app: &AppRef, tokens: &mut Tokens) {
+        for corp in self.corps.values_mut() {
+            corp.leave(app, tokens);
+        }
+        self.wishes = None;
+    }
+
     /// To be called before anything is decided: forgets what is not wanted, notices the clock.
     pub fn prepare(&mut self, app: &DingTalkApp, targets: &HashSet<&str>, now: Timestamp) {
-        if self.pruned_for != app.metadata.generation || self.pruned_for.is_none() {
-            self.pruned_for = app.metadata.generation;
-            let wanted: HashSet<&String> = app.spec.corp_ids.iter().collect();
-            self.corps.retain(|corp_id, _| wanted.contains(corp_id));
-        }
-        self.site.clone_from(&app.spec.site);
         if app.spec.target.template.data.is_empty() {
             self.templates = None;
-        }
-        for corp_id in &app.spec.corp_ids {
-            if !self.corps.contains_key(corp_id) {
-                self.corps.insert(corp_id.clone(), Box::default());
-            }
         }
         for corp in self.corps.values_mut() {
             corp.notice_clock(now);
@@ -158,14 +207,6 @@ impl Memory {
         }
     }
 
-    /// Whether this fetch is the one that is awaited.
-    pub fn awaits(&self, corp_id: &str, fetch: u64) -> bool {
-        self.corps
-            .get(corp_id)
-            .and_then(|corp| corp.minting.as_ref())
-            .is_some_and(|minting| minting.id == fetch)
-    }
-
     /// Notes that a token was fetched for the request that the app carries, if its Secret says so.
     pub fn credit_request(&mut self, app: &DingTalkApp, token: &TokenRecord) {
         let Some(request) = renew_request(app) else {
@@ -212,11 +253,9 @@ impl Memory {
                 .all(|writing| writing.failure.is_none())
     }
 
-    /// What was queued is not wanted any more.
-    pub fn abandon(&mut self) {
-        for corp in self.corps.values_mut() {
-            corp.minting = None;
-        }
+    /// Whether a fetch has brought a token that was not looked at yet.
+    pub fn has_untaken(&self, tokens: &Tokens) -> bool {
+        self.corps.values().any(|corp| corp.has_untaken(tokens))
     }
 
     /// Takes note of the contents of the Secret `name`, for these organisations.
@@ -243,7 +282,6 @@ impl Memory {
                 && corp.held.is_none()
             {
                 corp.held = Some(held);
-                corp.is_fetched = false;
             }
         }
     }
@@ -298,12 +336,6 @@ impl Memory {
         known.filter(|known| known.reference == app.spec.credentials_secret_ref)
     }
 
-    /// Whether a fetch used credentials that others have replaced since.
-    pub fn is_superseded(&self, minting: &Minting) -> bool {
-        let known = self.credentials.as_ref();
-        known.is_some_and(|known| known.fingerprint != minting.fingerprint)
-    }
-
     /// Takes note of credentials that cannot be used.
     pub fn credentials_failed(&mut self, problem: CredentialsProblem) {
         let since = match &self.credentials_problem {
@@ -313,48 +345,6 @@ impl Memory {
         self.identify = false;
         self.credentials_problem = Some(CredentialsProblem { since, ..problem });
     }
-
-    /// Records a token; `target` is the Secret that holds the former one. Returns whether its value
-    /// is new.
-    pub fn minted(
-        &mut self,
-        minting: &Minting,
-        minted: Minted,
-        requested_at: Timestamp,
-        target: Option<(&str, &TargetMeta)>,
-        now: Timestamp,
-    ) -> bool {
-        let is_superseded = self.is_superseded(minting);
-        let current = self.credentials.as_ref().map(|known| known.fingerprint);
-        let proven = self.corp(&minting.corp_id).minted_with;
-        if is_superseded && proven.is_some() && proven == current {
-            // A token of the present credentials is there already.
-            return false;
-        }
-        let recorded = target.and_then(|(name, target)| {
-            let is_trusted = match self.targets.get(name) {
-                Some(writing) => writing.trusts(target),
-                None => target.data_is_ours,
-            };
-            target.recorded.as_ref().filter(|_| is_trusted)
-        });
-        let record = recorded
-            .and_then(|recorded| recorded.token(&minting.corp_id))
-            .filter(|record| self.believes(record, now));
-        let former = Former {
-            record,
-            has_same_value: has_value(recorded, record, &minted),
-        };
-        let uid = self.uid.clone();
-        let corp = self.corp(&minting.corp_id);
-        let attempt = is_superseded.then(|| corp.attempt());
-        let is_new = corp.minted(&uid, minting, minted, requested_at, former, now);
-        if let Some(attempt) = attempt {
-            corp.restore(attempt);
-        }
-        self.happened.value_changed |= is_new;
-        is_new
-    }
 }
 
 /// The request for renewal that an app carries.
@@ -362,17 +352,4 @@ pub fn renew_request(app: &DingTalkApp) -> Option<&str> {
     let annotations = app.metadata.annotations.as_ref()?;
     let request = annotations.get(ANNOTATION_RENEW_REQUESTED_AT)?;
     Some(request.as_str()).filter(|request| !request.is_empty())
-}
-
-/// Whether the token that is recorded has the value of `minted`, by the digest of the Secret.
-fn has_value(recorded: Option<&Recorded>, record: Option<&TokenRecord>, minted: &Minted) -> bool {
-    let (Some(recorded), Some(record)) = (recorded, record) else {
-        return false;
-    };
-    let held = Held {
-        token: minted.token.clone(),
-        record: record.clone(),
-    };
-    let data = Data::as_recorded(recorded, &held);
-    data.is_some_and(|data| Some(data.digest()) == recorded.digest)
 }

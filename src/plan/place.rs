@@ -33,10 +33,9 @@ pub(super) fn carry_over(
             token.site == view.app.spec.site
                 && token.lifetime.expires_at > now
                 && memory.believes(token, now)
-                && memory
-                    .corps
-                    .get(corp_id)
-                    .is_some_and(|corp| corp.held.is_none() && corp.minting.is_none())
+                && memory.corps.get(corp_id).is_some_and(|corp| {
+                    corp.held.is_none() && !corp.attempts(view.tokens).is_under_way()
+                })
                 && target.is_some_and(|target| target.token(view, corp_id).is_none())
         };
         let missing = recorded.tokens.iter().filter(is_missing);
@@ -226,7 +225,8 @@ fn batch_until(
             .token(view, corp_id)
             .is_some_and(|token| token.lifetime.expires_at > now)
     });
-    if is_first || view.is_ending || !corps().any(|corp| corp.minting.is_some()) {
+    if is_first || view.is_ending || !corps().any(|corp| corp.attempts(view.tokens).is_under_way())
+    {
         return None;
     }
     let since = corps().filter_map(|corp| corp.unwritten_since).min()?;

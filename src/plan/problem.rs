@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::Memory;
 use super::target::{MARKS_MAX, OWNERS_MAX, TARGETS_MAX};
 use super::token::whole_seconds;
+use super::tokens::Tokens;
 use super::view::{Blocked, CorpSettled};
 use super::write::SECRET_SIZE_MAX;
 use super::writing::{WriteFailure, WriteProblem};
@@ -49,7 +50,7 @@ impl Problem {
 /// What stands in the way of an organisation's token, if anything does, and since when.
 pub fn problem(
     app: &DingTalkApp,
-    memory: &Memory,
+    (memory, tokens): (&Memory, &Tokens),
     corp_id: &str,
     corp: &CorpSettled,
     announced: Option<&CorpStatus>,
@@ -78,12 +79,12 @@ pub fn problem(
             problem.since,
         ));
     }
-    let remembered = memory.corps.get(corp_id);
-    if let Some(failing) = remembered.and_then(|corp| corp.failing.as_ref()) {
+    let attempts = memory.corps.get(corp_id).map(|corp| corp.attempts(tokens));
+    if let Some(failing) = attempts.and_then(|attempts| attempts.failing.as_ref()) {
         let since = shown(failing.since);
         return Some(failure_problem(&failing.failure, corp_id, since, &next));
     }
-    if remembered.is_some_and(|corp| !corp.is_attempted)
+    if attempts.is_some_and(|attempts| !attempts.is_attempted)
         && let Some(error) = announced.and_then(|announced| announced.error.as_ref())
         && let Some(failure) = former_failure(error)
     {

@@ -11,6 +11,8 @@ use crate::dingtalk::LIFETIME_MAX;
 pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
 /// Two fetches of one token that both bring nothing are at least this far apart.
 pub const FETCH_FLOOR: SignedDuration = SignedDuration::from_secs(5);
+/// Expiries this close are the same expiry, seen through two round trips.
+pub(super) const SAME_EXPIRY: SignedDuration = SignedDuration::from_secs(5);
 /// Renewals that are due together are spread over this part of the lifetime.
 const JITTER: f64 = 0.05;
 /// Tokens of one app that are due within this part of their lifetime are renewed together.

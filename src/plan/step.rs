@@ -121,12 +121,14 @@ fn settle(
                 }
             }
             let is_left_out = target.left_out.contains(corp_id) || target.left_out.is_empty();
-            let minting = corp(corp_id).and_then(|corp| corp.minting.as_ref());
+            let attempts = corp(corp_id).map(|corp| corp.attempts(view.tokens));
+            let minting = attempts.and_then(|attempts| attempts.minting.as_ref());
             let pending = minting.map(|minting| minting.since + PENDING_SHOWN_AFTER);
             let is_new = |corp: &Corp| corp.held.is_none() || former_client_id.is_some();
             let is_first = (in_secret.is_none() || former_client_id.is_some())
                 && target.blocked.is_none()
-                && corp(corp_id).is_some_and(|corp| corp.failing.is_none() && is_new(corp))
+                && attempts.is_some_and(|attempts| attempts.failing.is_none())
+                && corp(corp_id).is_some_and(|corp| is_new(corp))
                 && pending.is_some_and(|at| at > now);
             is_quiet &= is_first;
             shown_at = pending.into_iter().chain(shown_at).min();

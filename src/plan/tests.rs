@@ -20,7 +20,7 @@ mod schedule;
 mod status;
 mod world;
 
-use world::{HOUR, World, app, at, fingerprint};
+use world::{HOUR, World, app, at};
 
 /// The only organisation of an app at rest.
 fn only(settled: &Settled) -> &view::CorpSettled {
@@ -104,13 +104,7 @@ fn a_write_that_does_not_stick_is_paced_and_shown() {
         world.now = at;
         settled = world.settle(&token);
     }
-    let status = status(
-        &world.app,
-        &settled,
-        &world.memory,
-        &Default::default(),
-        world.now,
-    );
+    let status = world.status(&settled);
     let error = status.corps[0].error.as_ref().expect("it is shown");
     assert_eq!(error.reason, "SecretContested");
     assert_eq!(world.attempts.len(), 1);
@@ -264,8 +258,11 @@ fn a_token_of_former_credentials_proves_nothing_for_the_new_ones() {
     world.settle(&fresh);
     let known = |world: &World| world.memory.credentials.clone().expect("read");
     let former = known(&world);
-    let corp = |world: &World| world.memory.corps["ding1"].proven(&known(world));
-    assert!(corp(&world).is_some());
+    let is_proven = |world: &World| {
+        let held = world.held().expect("held").record;
+        world.memory.corps["ding1"].is_proven(&held, &known(world))
+    };
+    assert!(is_proven(&world));
     // They have changed and been read, and the attempt with them failed.
     world.credentials += 1;
     world.now += SignedDuration::from_secs(10);
@@ -275,8 +272,7 @@ fn a_token_of_former_credentials_proves_nothing_for_the_new_ones() {
         random: 0.0,
     });
     assert_ne!(known(&world), former);
-    assert!(world.held().is_some());
-    assert_eq!(corp(&world), None);
+    assert!(!is_proven(&world));
 }
 
 #[test]
@@ -287,11 +283,18 @@ fn a_status_says_when_and_why_and_keeps_its_transition_times() {
         life: 7200,
         fresh: true,
     });
-    let first = status(&world.app, &settled, &world.memory, &empty, world.now);
+    let first = world.status_after(&settled, &empty);
     let cause = |status: &crate::api::DingTalkAppStatus| status.corps[0].last_renewal_cause.clone();
     assert_eq!(cause(&first).as_deref(), Some("FirstToken"));
     let after_a_restart = Memory::new(&world.app, world.now);
-    let again = status(&world.app, &settled, &after_a_restart, &first, world.now);
+    let again = status(
+        &world.app,
+        &settled,
+        &after_a_restart,
+        &Tokens::default(),
+        &first,
+        world.now,
+    );
     assert_eq!(cause(&again), cause(&first), "as the status told");
     world.now += SignedDuration::from_secs(60);
     let settled = world.settle(&Outcome::Token {
@@ -299,7 +302,7 @@ fn a_status_says_when_and_why_and_keeps_its_transition_times() {
         fresh: true,
     });
     assert_eq!(
-        status(&world.app, &settled, &world.memory, &first, world.now),
+        world.status_after(&settled, &first),
         first,
         "no write without a change"
     );
@@ -309,7 +312,7 @@ fn a_status_says_when_and_why_and_keeps_its_transition_times() {
         wait: None,
         random: 0.0,
     });
-    let failing = status(&world.app, &settled, &world.memory, &first, world.now);
+    let failing = world.status_after(&settled, &first);
     let (ready, before) = (&failing.conditions[0], &first.conditions[0]);
     assert_eq!(
         (ready.status.as_str(), ready.reason.as_str()),
@@ -328,7 +331,7 @@ fn a_status_says_when_and_why_and_keeps_its_transition_times() {
         wait: None,
         random: 0.0,
     });
-    let again = status(&world.app, &settled, &world.memory, &failing, world.now);
+    let again = world.status_after(&settled, &failing);
     assert_ne!(failing, again);
     assert!(
         write_status_at(&failing, &again, world.now) > world.now,

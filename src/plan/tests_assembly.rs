@@ -109,7 +109,7 @@ fn tokens_that_do_not_fit_with_the_templates_do_not_hold_back_the_others() {
     let too_large: Vec<&String> = corps.filter(is_too_large).map(|(id, _)| id).collect();
     assert!(!too_large.is_empty(), "most are there");
     assert!(
-        !too_large.contains(&&world.queued[0]),
+        !too_large.contains(&&world.queued[0].0),
         "it has no token yet"
     );
     answer_all(&mut world);

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::api::{Cause, DingTalkApp};
+use crate::api::DingTalkApp;
 use crate::dingtalk::{AccessToken, Credentials, Fingerprint, Minted};
 
 fn app(layout: &str, corps: &[String]) -> DingTalkApp {
@@ -39,7 +39,8 @@ pub(super) struct World {
     pub(super) memory: Memory,
     pub(super) secrets: BTreeMap<String, TargetMeta>,
     pub(super) now: Timestamp,
-    pub(super) queued: Vec<String>,
+    pub(super) tokens: Tokens,
+    pub(super) queued: Vec<(String, Minting)>,
     pub(super) writes: Vec<(Timestamp, String)>,
     deletions: Vec<String>,
     reads: usize,
@@ -62,6 +63,7 @@ impl World {
             app,
             secrets: BTreeMap::new(),
             now,
+            tokens: Tokens::default(),
             queued: Vec::new(),
             writes: Vec::new(),
             deletions: Vec::new(),
@@ -82,39 +84,17 @@ impl World {
     }
 
     fn change(&mut self, layout: &str, corps: &[String], name: &str) {
+        let generation = self.app.metadata.generation;
         self.app = app(layout, corps);
         self.app.spec.target.name = Some(name.to_owned());
-        self.app.metadata.generation = Some(2);
+        self.app.metadata.generation = generation.map(|it| it + 1);
     }
 
     /// Goes on until nothing is to be done; what is due is queued.
     pub(super) fn settle(&mut self) -> Settled {
         for _ in 0..5000 {
-            let (app, secrets) = (self.app.clone(), self.secrets.clone());
-            let names: BTreeSet<String> = wanted(&app).into_iter().map(|it| it.name).collect();
-            let seen = |name: &String| TargetSeen {
-                present: secrets.get(name).map(|target| (target, Ownership::Ours)),
-                claim: match self.is_contended && !secrets.contains_key(name) {
-                    true => Claim::Lost { to: "older".into() },
-                    false => Claim::Ours,
-                },
-            };
-            let former = secrets.iter().filter(|(name, _)| !names.contains(*name));
-            let view = View {
-                app: &app,
-                credentials: CredentialsSeen::Present(Self::version()),
-                targets: wanted(&app)
-                    .iter()
-                    .map(|target| seen(&target.name))
-                    .collect(),
-                former: former
-                    .map(|(name, target)| (name.as_str(), target))
-                    .collect(),
-                site_known: true,
-                metadata_prefixes: &[],
-                is_ending: self.is_ending,
-            };
-            match next_step(&view, &mut self.memory, self.now) {
+            let app = self.app.clone();
+            match self.decide(next_step) {
                 Step::ReadCredentials => {
                     self.reads += 1;
                     let known = KnownCredentials {
@@ -124,10 +104,10 @@ impl World {
                         fingerprint: fingerprint(),
                     };
                     self.memory.credentials_read(known, &[]);
-                    for (corp_id, _) in due(&view, &mut self.memory, self.now) {
-                        let minting = self.minting(&corp_id);
-                        self.memory.corp(&corp_id).minting = Some(minting);
-                        self.queued.push(corp_id);
+                    for due in self.decide(due) {
+                        let corp_id = due.corp_id.clone();
+                        let minting = self.begin(due);
+                        self.queued.push((corp_id, minting));
                     }
                 }
                 Step::ParseTemplates => {
@@ -152,33 +132,66 @@ impl World {
         panic!("it goes in circles");
     }
 
-    fn minting(&self, corp_id: &str) -> Minting {
-        Minting {
-            id: 1,
-            site: "global".into(),
-            corp_id: corp_id.into(),
-            client_id: "a".into(),
+    fn decide<T>(&mut self, decide: impl FnOnce(&View<'_>, &mut Memory, Timestamp) -> T) -> T {
+        self.memory.wish(&self.app, &mut self.tokens, self.now);
+        let names: BTreeSet<String> = wanted(&self.app).into_iter().map(|it| it.name).collect();
+        let seen = |name: &String| TargetSeen {
+            present: self
+                .secrets
+                .get(name)
+                .map(|target| (target, Ownership::Ours)),
+            claim: match self.is_contended && !self.secrets.contains_key(name) {
+                true => Claim::Lost { to: "older".into() },
+                false => Claim::Ours,
+            },
+        };
+        let former = self
+            .secrets
+            .iter()
+            .filter(|(name, _)| !names.contains(*name));
+        let view = View {
+            app: &self.app,
+            credentials: CredentialsSeen::Present(Self::version()),
+            targets: wanted(&self.app)
+                .iter()
+                .map(|target| seen(&target.name))
+                .collect(),
+            former: former
+                .map(|(name, target)| (name.as_str(), target))
+                .collect(),
+            site_known: true,
+            tokens: &self.tokens,
+            metadata_prefixes: &[],
+            is_ending: self.is_ending,
+        };
+        decide(&view, &mut self.memory, self.now)
+    }
+
+    fn begin(&mut self, due: Due) -> Minting {
+        let minting = |id| Minting {
+            id,
+            token: due.token,
+            uid: self.memory.uid.clone(),
             credentials: Self::version(),
             reference: self.app.spec.credentials_secret_ref.clone(),
-            fingerprint: fingerprint(),
-            cause: Cause::RenewalDue,
+            cause: due.cause,
             generation: self.app.metadata.generation,
-            request: None,
             renew_before: None,
+            former: due.former,
             since: self.now,
-        }
+        };
+        let minting = self.tokens.begin(due.token, due.ended, minting);
+        minting.expect("none is under way")
     }
 
     /// The answer to the first that is queued.
     pub(super) fn answer(&mut self, life: u64) {
-        let corp_id = self.queued.remove(0);
-        let minting = self.memory.corp(&corp_id).minting.take().expect("queued");
+        let (corp_id, minting) = self.queued.remove(0);
         let minted = Minted {
             token: AccessToken::new(format!("{corp_id}-{}", self.now.as_second())).expect("it"),
             expires_in: Duration::from_secs(life),
         };
-        self.memory
-            .minted(&minting, minted, self.now, None, self.now);
+        self.tokens.succeeded(&minting, minted, self.now, self.now);
     }
 
     fn write(&mut self, write: &Write, repair: bool) {
@@ -299,7 +312,7 @@ fn each_organisation_has_its_secret_written_at_once() {
     world.settle();
     while !world.queued.is_empty() {
         world.now += SignedDuration::from_millis(100);
-        let corp_id = world.queued[0].clone();
+        let corp_id = world.queued[0].0.clone();
         world.answer(7200);
         world.settle();
         let written = (world.now, format!("token-{corp_id}"));
@@ -323,7 +336,12 @@ fn the_old_secrets_go_after_the_new_one_is_complete() {
     world.settle();
     assert_eq!(world.tokens_in("other"), 3);
     assert_eq!(world.deletions.len(), 3);
-    assert_eq!(world.queued, ["ding0003"], "nothing else is fetched");
+    let queued: Vec<&str> = world
+        .queued
+        .iter()
+        .map(|(corp_id, _)| corp_id.as_str())
+        .collect();
+    assert_eq!(queued, ["ding0003"], "nothing else is fetched");
     assert_eq!(world.secrets.keys().collect::<Vec<_>>(), ["other"]);
     // An organisation that is taken off the list goes from the Secret.
     world.change("Combined", &all[..2], "other");

@@ -1,16 +1,20 @@
 //! Tokens over many lifetimes, for each way in which DingTalk may answer a repeated fetch.
 
 mod resumed;
+mod world;
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
+use super::attempt::Former;
 use super::renewals::Renewals;
 use super::*;
-use crate::api::Cause;
+use crate::api::{AppRef, Cause};
 use crate::dingtalk::{AccessToken, Failure, Fingerprint, Minted, UNREACHABLE};
+
+use world::World;
 
 const MINUTE: i64 = 60;
 const TWO_HOURS: i64 = 7200;
@@ -34,127 +38,6 @@ const WAYS: [Way; 4] = [
     Way::NewOverlap,
     Way::NewRevoked,
 ];
-
-/// An organisation, and the site that serves it.
-struct World {
-    way: Way,
-    life: i64,
-    corp: Corp,
-    renew_before: Option<Duration>,
-    now: Timestamp,
-    issued: Option<(u64, Timestamp)>,
-    calls: Vec<Timestamp>,
-    /// When no valid token was held, and for how long.
-    gaps: Vec<SignedDuration>,
-}
-
-impl World {
-    fn new(way: Way, life: i64) -> Self {
-        Self {
-            way,
-            life,
-            corp: Corp::default(),
-            renew_before: None,
-            now: Timestamp::from_second(1_800_000_000).expect("a time"),
-            issued: None,
-            calls: Vec::new(),
-            gaps: Vec::new(),
-        }
-    }
-
-    /// What the site answers: the token, and its life in whole seconds.
-    fn answer(&mut self) -> (u64, u64) {
-        let left = |expires_at: Timestamp| expires_at.duration_since(self.now).as_secs();
-        let valid = self.issued.filter(|(_, expires_at)| left(*expires_at) > 0);
-        let fresh = self.issued.map_or(0, |(value, _)| value) + 1;
-        let (value, life) = match (valid, self.way) {
-            (Some((value, _)), Way::SameExtended) => (value, self.life),
-            (Some((value, expires_at)), Way::SameRemaining) => (value, left(expires_at)),
-            (Some((value, expires_at)), Way::SameThenOverlap(last)) if left(expires_at) >= last => {
-                (value, left(expires_at))
-            }
-            _ => (fresh, self.life),
-        };
-        if life == self.life {
-            self.issued = Some((value, self.now + SignedDuration::from_secs(life)));
-        }
-        (value, life.unsigned_abs())
-    }
-
-    fn expires_at(&self) -> Option<Timestamp> {
-        Some(self.corp.held.as_ref()?.record.lifetime.expires_at)
-    }
-
-    fn minting(&self) -> Minting {
-        Minting {
-            id: 1,
-            site: "global".into(),
-            corp_id: "ding1".into(),
-            client_id: "a".into(),
-            credentials: ObjectVersion::default(),
-            reference: crate::api::CredentialsSecretRef {
-                name: "credentials".into(),
-                client_id_key: "client_id".into(),
-                client_secret_key: "client_secret".into(),
-            },
-            fingerprint: Fingerprint::default(),
-            cause: Cause::RenewalDue,
-            generation: None,
-            request: None,
-            renew_before: self.renew_before,
-            since: self.now,
-        }
-    }
-
-    fn fetch(&mut self) {
-        self.calls.push(self.now);
-        let requested_at = self.now;
-        let (value, life) = self.answer();
-        self.now += LATENCY;
-        if let Some(expires_at) = self.expires_at().filter(|at| *at < self.now) {
-            self.gaps.push(self.now.duration_since(expires_at));
-        }
-        let minted = Minted {
-            token: AccessToken::new(format!("token{value}")).expect("a token"),
-            expires_in: Duration::from_secs(life),
-        };
-        let (minting, now) = (self.minting(), self.now);
-        self.corp
-            .minted("u1", &minting, minted, requested_at, Former::default(), now);
-    }
-
-    fn next(&mut self) -> Timestamp {
-        let record = self.corp.held.as_ref().map(|held| held.record.clone());
-        let next = self
-            .corp
-            .next_fetch("u1", record.as_ref(), self.renew_before, self.now);
-        next.unwrap_or(self.now)
-    }
-
-    /// The next fetch, when it is due; gives the life that was left then.
-    fn step(&mut self) -> i64 {
-        self.now = self.next().max(self.now);
-        let now = self.now;
-        let left = self.expires_at().map(|at| at.duration_since(now).as_secs());
-        self.fetch();
-        left.unwrap_or_default()
-    }
-
-    fn run(&mut self, lifetimes: i64) -> usize {
-        let before = self.calls.len();
-        let end = self.now + SignedDuration::from_secs(self.life * lifetimes);
-        while self.next() < end {
-            self.step();
-        }
-        self.now = end;
-        self.calls.len() - before
-    }
-
-    fn is_never_hasty(&self) -> bool {
-        let hasty = |pair: &[Timestamp]| pair[1].duration_since(pair[0]).as_secs() < 5;
-        !self.calls.windows(2).any(hasty)
-    }
-}
 
 /// How many calls a hundred lifetimes take.
 fn calls(way: Way) -> usize {
@@ -200,7 +83,7 @@ fn a_new_token_in_the_last_minutes_only_is_found_for_any_number_of_minutes() {
         );
         assert_eq!(world.gaps, [], "{last}");
         assert!(world.is_never_hasty(), "{last}");
-        assert!(matches!(world.corp.renewals(), Renewals::Late { .. }));
+        assert!(matches!(world.renewals(), Renewals::Late { .. }));
     }
 }
 
@@ -238,10 +121,7 @@ fn a_learnt_time_that_does_not_help_any_more_is_halved_from_there() {
     world.way = Way::SameRemaining;
     let calls = world.run(5);
     assert!(calls <= 5 + 3, "{calls}");
-    assert!(matches!(
-        world.corp.renewals(),
-        Renewals::AfterExpiry { .. }
-    ));
+    assert!(matches!(world.renewals(), Renewals::AfterExpiry { .. }));
     // And the other way round, by the probe in 33 lifetimes at the latest.
     world.way = Way::SameThenOverlap(6 * MINUTE);
     world.run(35);
@@ -250,7 +130,7 @@ fn a_learnt_time_that_does_not_help_any_more_is_halved_from_there() {
     assert_eq!(world.gaps, []);
     world.way = Way::NewOverlap;
     world.run(35);
-    assert_eq!(world.corp.renewals(), Renewals::Usual);
+    assert_eq!(world.renewals(), Renewals::Usual);
 }
 
 #[test]
@@ -262,15 +142,15 @@ fn a_fetch_on_request_teaches_nothing_by_bringing_nothing() {
         world.fetch();
         world.now += SignedDuration::from_secs(30);
     }
-    assert_eq!(world.corp.renewals(), Renewals::Usual);
+    assert_eq!(world.renewals(), Renewals::Usual);
 
     let mut world = World::new(Way::SameThenOverlap(6 * MINUTE), TWO_HOURS);
     world.run(3);
-    let learnt = world.corp.renewals();
+    let learnt = world.renewals();
     let next = world.next();
     world.now += SignedDuration::from_mins(20);
     world.fetch();
-    assert!(matches!((learnt, world.corp.renewals()),
+    assert!(matches!((learnt, world.renewals()),
         (Renewals::Late { left: one, .. }, Renewals::Late { left: other, .. }) if one == other));
     assert_eq!(world.next(), next);
 }
@@ -279,10 +159,10 @@ fn a_fetch_on_request_teaches_nothing_by_bringing_nothing() {
 fn an_outage_during_the_learnt_minutes_does_not_start_another_search() {
     let mut world = World::new(Way::SameThenOverlap(6 * MINUTE), TWO_HOURS);
     world.run(3);
-    let learnt = world.corp.renewals();
+    let learnt = world.renewals();
     let next = world.next();
     world.now = next;
-    let minting = world.minting();
+    let minting = world.queue();
     let failure = Failure::of(&UNREACHABLE);
     let attempt = FailedAttempt {
         failure,
@@ -290,14 +170,14 @@ fn an_outage_during_the_learnt_minutes_does_not_start_another_search() {
         is_site_down: false,
         random: 0.5,
     };
-    world.corp.failed(&minting, attempt, next);
+    world.tokens.failed(&minting, attempt, next);
     world.now = world.expires_at().expect("held") + SignedDuration::from_mins(1);
     world.fetch();
     let left = |renewals| match renewals {
         Renewals::Late { left, .. } => Some(left),
         _ => None,
     };
-    assert_eq!(left(world.corp.renewals()), left(learnt));
+    assert_eq!(left(world.renewals()), left(learnt));
     let calls = world.run(10);
     assert!(calls <= 11, "{calls}");
 }
@@ -312,7 +192,7 @@ fn a_later_renew_before_is_obeyed_and_an_earlier_one_is_not_tried_before_the_pro
     world.renew_before = Some(Duration::from_secs(5 * 60));
     world.step();
     world.step();
-    assert_eq!(world.corp.renewals(), Renewals::Usual);
+    assert_eq!(world.renewals(), Renewals::Usual);
     assert_eq!(world.gaps, []);
 }
 

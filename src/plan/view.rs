@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::assembly::Assembly;
 use super::recorded::Recorded;
 use super::templates::TemplateError;
+use super::tokens::Tokens;
 use super::write::Write;
 use super::{Claim, Lifetime, ObjectVersion, Ownership, TargetMeta, TokenRecord};
 use crate::api::{Cause, DingTalkApp};
@@ -43,6 +44,8 @@ pub struct View<'a> {
     pub former: BTreeMap<&'a str, &'a TargetMeta>,
     /// Whether the app's site is configured for its namespace.
     pub site_known: bool,
+    /// The tokens of all apps.
+    pub tokens: &'a Tokens,
     /// What the keys of the target's labels and annotations may begin with.
     pub metadata_prefixes: &'a [String],
     /// Whether this process is to act no more: it fetches nothing, and writes at once what it has.

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 
 use super::TokenName;
 use super::admission::Age;
-use super::names::AppRef;
+use crate::api::AppRef;
 use crate::api::{CredentialsSecretRef, DingTalkApp, Layout};
 use crate::controller::stub::Stub;
 use crate::plan::wanted;

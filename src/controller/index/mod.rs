@@ -13,13 +13,13 @@ mod view;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use crate::api::{AppRef, ReferenceRef, app_ref};
 use crate::api::{CredentialsSecretRef, DingTalkApp, DingTalkTokenReference, Layout};
 use crate::plan::{Claim, ObjectVersion, Refusal, TargetMeta, per_corp_name};
 pub use admission::NamespaceLimits;
 use admission::{Admission, Load, Moved};
 use app::App;
 use names::SecretRef;
-pub use names::{AppRef, ReferenceRef, app_ref, reference_ref};
 use references::Reference;
 pub use sharers::{Candidate, Wish};
 
@@ -255,11 +255,6 @@ impl Index {
     /// How many apps of a namespace are not served.
     pub fn refused_in(&self, namespace: &str) -> usize {
         self.admission.refused_in(namespace)
-    }
-
-    /// The `client_id` that an app's credentials have, where that is known.
-    pub fn client_id(&self, key: &AppRef) -> Option<&str> {
-        self.apps.get(key)?.client_id.as_deref()
     }
 
     /// The Secret that holds an organisation's token for an app, where one is known.

@@ -7,8 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 use super::admission::{Load, Moved};
-use super::names::{SecretRef, reference_ref};
-use super::{App, AppRef, Index, ReferenceRef, in_scope};
+use super::names::SecretRef;
+use super::{App, Index, in_scope};
+use crate::api::reference_ref;
+use crate::api::{AppRef, ReferenceRef};
 use crate::api::{DingTalkTokenReference, Layout};
 use crate::controller::stub::Stub;
 use crate::plan::{CopySeen, Grant, ReferenceView, Refusal, per_corp_name};

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::names::{SecretRef, secret_ref};
-use super::{App, AppRef, Index, Seen, in_scope};
+use super::{App, Index, Seen, in_scope};
+use crate::api::AppRef;
 use crate::plan::{ObjectVersion, TARGETS_MAX, TargetMeta};
 
 /// A Secret up to this weight costs nothing of its namespace's budget if an app names it: with the

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{AppRef, Index};
+use super::Index;
+use crate::api::AppRef;
 use crate::api::DingTalkApp;
 use crate::plan::{Claim, KnownCredentials, Lifetime, ObjectVersion, owner_name};
 

@@ -3,13 +3,16 @@ mod references;
 mod sharers;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::*;
 use crate::api::{ANNOTATION_OWNER, LABEL_MANAGED_BY, LABEL_OWNER_UID, MANAGER};
-use crate::plan::{CredentialsSeen, Ownership, TARGETS_MAX};
+use crate::plan::{CredentialsSeen, Ownership, TARGETS_MAX, Tokens};
+
+static TOKENS: LazyLock<Tokens> = LazyLock::new(Tokens::default);
 
 fn app(name: &str, uid: &str, created: i64, target: &str) -> DingTalkApp {
     let mut app: DingTalkApp = serde_json::from_value(serde_json::json!({
@@ -80,12 +83,16 @@ fn managed_by(manager: &str, mut meta: ObjectMeta) -> ObjectMeta {
 }
 
 fn ownership_of(index: &Index, app: &DingTalkApp) -> Option<Ownership> {
-    let view = index.view(app, true).expect("known");
+    let view = index.current(app).expect("known").view(app, true, &TOKENS);
     view.targets[0].present.map(|(_, ownership)| ownership)
 }
 
 fn claim_of(index: &Index, app: &DingTalkApp) -> Claim {
-    index.view(app, true).expect("known").targets[0]
+    index
+        .current(app)
+        .expect("known")
+        .view(app, true, &TOKENS)
+        .targets[0]
         .claim
         .clone()
 }
@@ -129,7 +136,10 @@ fn what_carries_our_label_has_a_budget_and_what_an_app_names_comes_outside_it() 
     assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Ours));
     // A heavy target is seen, but not kept.
     index.secret_applied(heavy("token", "7"));
-    let view = index.view(&payroll, true).expect("known");
+    let view = index
+        .current(&payroll)
+        .expect("known")
+        .view(&payroll, true, &TOKENS);
     let (target, ownership) = view.targets[0].present.expect("present");
     assert!(target.is_past_bounds && ownership == Ownership::Foreign);
     let used = index.budgets["hr"];
@@ -265,7 +275,13 @@ fn after_a_list_what_is_not_in_it_is_absent() {
     let payroll = app("payroll", "u1", 1, "token");
     let mut index = Index::default();
     index.app_applied(&payroll);
-    let credentials = |index: &Index| index.view(&payroll, true).expect("known").credentials;
+    let credentials = |index: &Index| {
+        index
+            .current(&payroll)
+            .expect("known")
+            .view(&payroll, true, &TOKENS)
+            .credentials
+    };
     assert_eq!(
         credentials(&index),
         CredentialsSeen::Unknown,
@@ -287,7 +303,13 @@ fn a_secret_that_was_there_before_it_was_referenced_is_unknown_until_it_is_read(
     index.app_applied(&payroll);
     index.secret_applied(secret("credentials", "3", None));
     index.secret_applied(secret("other", "4", None));
-    let seen = |index: &Index, app: &DingTalkApp| index.view(app, true).expect("known").credentials;
+    let seen = |index: &Index, app: &DingTalkApp| {
+        index
+            .current(app)
+            .expect("known")
+            .view(app, true, &TOKENS)
+            .credentials
+    };
     assert!(matches!(
         seen(&index, &payroll),
         CredentialsSeen::Present(_)
@@ -319,10 +341,20 @@ fn a_former_state_of_an_app_is_not_looked_at_beside_a_newer_one() {
     let (former, newer) = (of(1, "token"), of(2, "renamed"));
     index.app_applied(&former);
     index.secret_applied(secret("token", "5", Some(("payroll", "u1"))));
-    assert!(index.view(&former, true).expect("known").former.is_empty());
+    assert!(
+        index
+            .current(&former)
+            .expect("known")
+            .view(&former, true, &TOKENS)
+            .former
+            .is_empty()
+    );
     index.app_applied(&newer);
-    assert!(index.view(&former, true).is_none());
-    let view = index.view(&newer, true).expect("known");
+    assert!(index.current(&former).is_none());
+    let view = index
+        .current(&newer)
+        .expect("known")
+        .view(&newer, true, &TOKENS);
     assert_eq!(view.former.keys().collect::<Vec<_>>(), [&"token"]);
 }
 

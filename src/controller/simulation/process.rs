@@ -20,15 +20,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::calls::Wire;
 use crate::api::DingTalkApp;
+use crate::api::{AppRef, app_ref};
 use crate::controller::alarm::Alarm;
 use crate::controller::context::{Context, trigger_channels};
 use crate::controller::decoded::{Decoded, map_object};
 use crate::controller::fetcher::{Fetching, finish, start_what_may};
-use crate::controller::index::{AppRef, Index, app_ref};
+use crate::controller::index::Index;
 use crate::controller::job::Job;
 use crate::controller::reconcile::reconcile;
 use crate::controller::scopes::Scopes;
-use crate::controller::tokens::Tokens;
 use crate::controller::watch::{app_event, secret_event};
 use crate::controller::workers::Workers;
 use crate::dingtalk::{Rates, Scheduler};
@@ -77,7 +77,6 @@ impl Process {
             triggers,
             restored,
             restored_references,
-            fetches: 0.into(),
             scopes: Scopes::new(scopes),
             stop: CancellationToken::new(),
             salt: [7; 32],
@@ -86,7 +85,7 @@ impl Process {
             pulse: Arc::new(Pulse::default()),
             site_namespaces: HashMap::new(),
             metadata_prefixes: vec!["team.example/".to_owned()],
-            shared: Tokens::default(),
+            tokens: Mutex::default(),
         };
         Self {
             context: Arc::new(context),

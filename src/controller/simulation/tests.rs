@@ -43,11 +43,10 @@ fn at_rest(world: &mut World) {
     holds(world, missing.is_empty(), &format!("no token: {missing:?}"));
     let wanted = world.store.apps.values().flat_map(crate::plan::wanted);
     let wanted: Vec<String> = wanted.map(|target| target.name).collect();
-    let left = world
-        .store
-        .secrets
-        .keys()
-        .filter(|name| *name != "credentials" && !wanted.contains(name));
+    let left =
+        world.store.secrets.keys().filter(|name| {
+            !["credentials", "copy"].contains(&name.as_str()) && !wanted.contains(name)
+        });
     let left: Vec<String> = left.cloned().collect();
     holds(world, left.is_empty(), &format!("left behind: {left:?}"));
     // A renewal may fall into one of these times, but not into all.
@@ -143,5 +142,60 @@ fn lost_calls_and_tampering_are_put_right() {
         }
         world.loses_calls = false;
         at_rest(&mut world);
+    }
+}
+
+/// Apps that share a token come, change and go at any time; gives how often one went.
+fn sharers(seed: u64, changes: usize) -> (World, usize) {
+    let mut world = World::new(seed, None);
+    for secret in ["credentials", "copy"] {
+        world.store.put_credentials(secret, "client", "right");
+    }
+    let mut gone = 0;
+    let mut specs = specs();
+    // A Secret that is retained stays behind when its app goes.
+    specs.retain(|spec| spec["target"]["deletionPolicy"].is_null());
+    world.apply("first", &json!({"target": {"name": "first-token"}}));
+    for _ in 0..changes {
+        let name = ["first", "second", "third"][world.dice.random_range(0..3)];
+        let mut spec = specs[world.dice.random_range(0..specs.len())].clone();
+        let target = spec["target"]["name"].as_str().unwrap_or("token");
+        spec["target"]["name"] = json!(format!("{name}-{target}"));
+        let credentials = ["credentials", "copy"][world.dice.random_range(0..2)];
+        spec["credentialsSecretRef"] = json!({"name": credentials});
+        match world.dice.random_range(0..6) {
+            0 if name != "first" => {
+                world.note(&format!("user: delete {name}"));
+                world.store.delete_app(name);
+                gone += 1;
+            }
+            1 if name != "first" => {
+                spec["suspend"] = json!(true);
+                world.apply(name, &spec);
+            }
+            _ => world.apply(name, &spec),
+        }
+        let wait = world.dice.random_range(0..400);
+        world.run(Duration::from_millis(wait));
+    }
+    for name in ["first", "second", "third"] {
+        let spec = json!({"target": {"name": format!("{name}-token")}});
+        world.apply(name, &spec);
+    }
+    (world, gone)
+}
+
+#[test]
+fn apps_with_the_same_credentials_have_one_token() {
+    for seed in seeds(2000) {
+        let (mut world, gone) = sharers(seed, 10);
+        at_rest(&mut world);
+        let count = world.site.fetched.get("ding1").copied().unwrap_or_default();
+        // Another app may not have come to read its credentials before the one that had the token went.
+        holds(
+            &world,
+            (1..=1 + gone).contains(&count),
+            &format!("ding1 was fetched {count} times"),
+        );
     }
 }

@@ -9,9 +9,9 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Event};
 
 use crate::api::{DingTalkApp, DingTalkTokenReference};
+use crate::api::{ReferenceRef, app_ref, reference_ref};
 use crate::controller::context::Context;
 use crate::controller::decoded::{Decoded, map_object};
-use crate::controller::index::{ReferenceRef, app_ref, reference_ref};
 use crate::controller::stub::Stub;
 
 /// The event with objects as they are to be handled: a stub in the place of one that cannot be

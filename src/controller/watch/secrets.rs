@@ -12,9 +12,9 @@ use kube::{Api, Client, Resource, ResourceExt};
 use tracing::info;
 
 use super::report::report;
+use crate::api::AppRef;
 use crate::controller::context::Context;
 use crate::controller::decoded::Decoded;
-use crate::controller::index::AppRef;
 use crate::controller::scopes::Scope;
 
 /// Follows the metadata of the Secrets of each scope, once its apps are known.

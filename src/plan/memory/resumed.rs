@@ -7,6 +7,7 @@ use crate::api::{CorpStatus, DingTalkApp, DingTalkAppStatus, Origin, Reason};
 use crate::plan::corp::Corp;
 use crate::plan::renewals::Renewals;
 use crate::plan::schedule::Lifetime;
+use crate::plan::tokens::Attempts;
 
 impl Memory {
     /// The memory of an app that is seen for the first time: what its status tells.
@@ -45,7 +46,8 @@ impl Memory {
 /// Takes from the status of one organisation what outlives a restart.
 fn resume(corp: &mut Corp, app: &DingTalkApp, seen: &CorpStatus, unextended: bool, now: Timestamp) {
     corp.had_token = seen.last_renewal_time.is_some();
-    corp.former_failure = seen
+    let mut attempts = Attempts::default();
+    attempts.former_failure = seen
         .error
         .as_ref()
         .and_then(|error| Some((error.reason.clone(), error.since_time.parse().ok()?)));
@@ -77,8 +79,9 @@ fn resume(corp: &mut Corp, app: &DingTalkApp, seen: &CorpStatus, unextended: boo
             true => now + SignedDuration::from_hours(1),
             false => Timestamp::MAX,
         };
-        corp.resume(next.min(latest), renewals, now);
+        attempts.resume(next.min(latest), renewals, now);
     }
+    corp.resumed = Some(Box::new(attempts));
 }
 
 fn time(text: Option<&String>) -> Option<Timestamp> {

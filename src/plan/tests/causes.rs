@@ -141,7 +141,9 @@ fn a_plan_of_a_clock_that_was_ahead_is_not_gone_on_with() {
         });
         app.status = serde_json::from_value(status).expect("a status");
         let mut memory = Memory::new(&app, at(now));
-        let next = memory.corp("ding1").next_fetch("u1", None, None, at(now));
+        let next = memory
+            .corp("ding1")
+            .next_fetch("u1", None, None, &Tokens::default(), at(now));
         assert_eq!(next, is_kept.then(|| at(now + 6900)), "{ahead} s ahead");
     }
 }

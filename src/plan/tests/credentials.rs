@@ -139,17 +139,8 @@ fn a_fetch_with_the_new_credentials_that_lasts_is_shown() {
     let mut world = with_token();
     world.refer_to("other", 2, "b");
     world.seen = None;
-    let known = KnownCredentials {
-        reference: world.app.spec.credentials_secret_ref.clone(),
-        client_id: "b".into(),
-        version: world.version(),
-        fingerprint: fingerprint("2"),
-    };
-    world.memory.credentials_read(known, &[]);
-    let minting = world.minting();
-    let corp = world.memory.corp("ding1");
-    corp.tried = Some(minting.fingerprint);
-    corp.minting = Some(minting);
+    world.read_credentials();
+    world.queue();
     assert!(world.settle(&FRESH).quiet, "it may come within a second");
     world.now += SignedDuration::from_secs(5);
     let settled = world.settle(&FRESH);
@@ -175,8 +166,7 @@ fn a_suspended_app_fetches_nothing_and_says_that_its_token_is_a_former_one() {
 #[test]
 fn what_a_former_reference_queued_is_not_waited_for() {
     let mut world = with_token();
-    let minting = world.minting();
-    world.memory.corp("ding1").minting = Some(minting);
+    world.queue();
     world.refer_to("other", 2, "b");
     world.settle(&FRESH);
     assert_eq!(world.attempts.len(), 2);
@@ -187,12 +177,11 @@ fn what_a_former_reference_queued_is_not_waited_for() {
 fn what_was_queued_for_a_former_site_or_before_an_app_was_suspended_is_not_fetched() {
     let queued = |change: fn(&mut DingTalkApp)| {
         let mut world = with_token();
-        let minting = world.minting();
-        let id = minting.id;
-        world.memory.corp("ding1").minting = Some(minting);
+        let minting = world.queue();
         change(&mut world.app);
+        world.app.metadata.generation = Some(2);
         world.settle(&FRESH);
-        (world.memory.awaits("ding1", id), world.attempts.len())
+        (world.tokens.wants(&minting), world.attempts.len())
     };
     assert_eq!(queued(|_| {}), (true, 1));
     assert_eq!(queued(|app| app.spec.suspend = true), (false, 1));
@@ -202,7 +191,7 @@ fn what_was_queued_for_a_former_site_or_before_an_app_was_suspended_is_not_fetch
 #[test]
 fn the_outcome_of_former_credentials_does_not_count_as_that_of_the_present_ones() {
     let mut world = with_token();
-    let former = world.minting();
+    let former = world.queue();
     world.refer_to("other", 2, "b");
     world.settle(&REJECTED);
     let token = |value: &str| Minted {
@@ -211,7 +200,7 @@ fn the_outcome_of_former_credentials_does_not_count_as_that_of_the_present_ones(
     };
     // A call that was in flight: it may have revoked the token in the Secret, so its own is kept.
     let now = world.now + SignedDuration::from_secs(1);
-    world.memory.minted(&former, token("late"), now, None, now);
+    world.tokens.succeeded(&former, token("late"), now, now);
     world.now = now;
     let settled = world.settle(&REJECTED);
     assert_eq!(world.attempts.len(), 2, "the failure keeps its pace");
@@ -223,7 +212,8 @@ fn the_outcome_of_former_credentials_does_not_count_as_that_of_the_present_ones(
     world.settle(&FRESH);
     let present = world.held();
     let now = world.now + SignedDuration::from_secs(1);
-    world.memory.minted(&former, token("later"), now, None, now);
+    world.tokens.succeeded(&former, token("later"), now, now);
+    world.settle(&FRESH);
     assert_eq!(world.held(), present);
 }
 

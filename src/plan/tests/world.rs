@@ -1,6 +1,7 @@
 //! A cluster and an endpoint for one app, as far as the plan sees them.
 
 use super::*;
+use crate::api::DingTalkAppStatus;
 
 pub const HOUR: Duration = Duration::from_secs(3600);
 
@@ -32,6 +33,7 @@ pub fn fingerprint(secret: &str) -> Fingerprint {
 pub struct World {
     pub app: DingTalkApp,
     pub memory: Memory,
+    pub tokens: Tokens,
     pub credentials: u64,
     pub client_id: String,
     /// What is seen of the credentials, if not what is there.
@@ -60,6 +62,7 @@ impl World {
         let (app, now) = (app(1), at(1_800_000_000));
         Self {
             memory: Memory::new(&app, now),
+            tokens: Tokens::default(),
             app,
             credentials: 1,
             client_id: "a".into(),
@@ -87,44 +90,54 @@ impl World {
         }
     }
 
+    /// Decides by what is seen.
+    pub fn decide<T>(&mut self, decide: impl FnOnce(&View<'_>, &mut Memory, Timestamp) -> T) -> T {
+        self.memory.wish(&self.app, &mut self.tokens, self.now);
+        let credentials = self.seen.clone();
+        let view = View {
+            app: &self.app,
+            credentials: credentials.unwrap_or_else(|| CredentialsSeen::Present(self.version())),
+            targets: vec![TargetSeen {
+                present: self.target.as_ref().map(|target| (target, self.ownership)),
+                claim: Claim::Ours,
+            }],
+            former: BTreeMap::new(),
+            site_known: true,
+            tokens: &self.tokens,
+            metadata_prefixes: &self.metadata_prefixes,
+            is_ending: false,
+        };
+        decide(&view, &mut self.memory, self.now)
+    }
+
+    /// The credentials are read.
+    pub fn read_credentials(&mut self) {
+        self.memory.credentials_read(
+            KnownCredentials {
+                reference: self.app.spec.credentials_secret_ref.clone(),
+                client_id: self.client_id.clone(),
+                version: self.version(),
+                fingerprint: fingerprint(&self.credentials.to_string()),
+            },
+            &[],
+        );
+    }
+
     /// Goes on until nothing is to be done; an attempt gets `outcome`.
     pub fn settle(&mut self, outcome: &Outcome) -> Settled {
         for _ in 0..12 {
-            let target = self.target.clone();
             let app = self.app.clone();
-            let view = View {
-                app: &app,
-                credentials: self
-                    .seen
-                    .clone()
-                    .unwrap_or_else(|| CredentialsSeen::Present(self.version())),
-                targets: vec![TargetSeen {
-                    present: target.as_ref().map(|target| (target, self.ownership)),
-                    claim: Claim::Ours,
-                }],
-                former: BTreeMap::new(),
-                site_known: true,
-                metadata_prefixes: &self.metadata_prefixes.clone(),
-                is_ending: false,
-            };
-            match next_step(&view, &mut self.memory, self.now) {
+            match self.decide(next_step) {
                 Step::ReadCredentials if self.seen == Some(CredentialsSeen::Absent) => {
                     self.memory.credentials_failed(self.absent());
                 }
                 Step::ReadCredentials => {
                     self.reads += 1;
                     self.seen = None;
-                    let known = KnownCredentials {
-                        reference: app.spec.credentials_secret_ref.clone(),
-                        client_id: self.client_id.clone(),
-                        version: self.version(),
-                        fingerprint: fingerprint(&self.credentials.to_string()),
-                    };
-                    self.memory.credentials_read(known, &[]);
-                    let due = due(&view, &mut self.memory, self.now);
-                    if let Some((_, cause)) = due.first() {
-                        self.causes.push(*cause);
-                        self.attempt(outcome);
+                    self.read_credentials();
+                    if let Some(due) = self.decide(due).pop() {
+                        self.causes.push(due.cause);
+                        self.attempt(due, outcome);
                     }
                 }
                 Step::ParseTemplates => {
@@ -174,28 +187,44 @@ impl World {
         }
     }
 
-    pub fn minting(&self) -> Minting {
-        Minting {
-            id: 1,
-            site: self.app.spec.site.clone(),
+    /// Queues a fetch of the token that is wanted, whether it is due or not.
+    pub fn queue(&mut self) -> Minting {
+        self.memory.wish(&self.app, &mut self.tokens, self.now);
+        let token = self.memory.corp("ding1").token().expect("read");
+        self.begin(Due {
             corp_id: "ding1".into(),
-            client_id: self.client_id.clone(),
-            credentials: self.version(),
-            reference: self.app.spec.credentials_secret_ref.clone(),
-            fingerprint: fingerprint(&self.credentials.to_string()),
-            cause: self.causes.last().copied().unwrap_or(Cause::FirstToken),
-            generation: self.app.metadata.generation,
-            request: renew_request(&self.app).map(str::to_owned),
-            renew_before: None,
-            since: self.now,
-        }
+            cause: Cause::RenewalDue,
+            token,
+            ended: self.tokens.get(token).expect("wanted").attempts.ended(),
+            former: self.held().map(|held| held.record),
+            newer_than: None,
+            is_asked: false,
+        })
     }
 
-    pub fn attempt(&mut self, outcome: &Outcome) {
+    fn begin(&mut self, due: Due) -> Minting {
+        let minting = |id| Minting {
+            id,
+            token: due.token,
+            uid: self.memory.uid.clone(),
+            credentials: ObjectVersion {
+                uid: self.app.spec.credentials_secret_ref.name.clone(),
+                resource_version: self.credentials.to_string(),
+            },
+            reference: self.app.spec.credentials_secret_ref.clone(),
+            cause: due.cause,
+            generation: self.app.metadata.generation,
+            renew_before: None,
+            former: due.former,
+            since: self.now,
+        };
+        let minting = self.tokens.begin(due.token, due.ended, minting);
+        minting.expect("none is under way")
+    }
+
+    pub fn attempt(&mut self, due: Due, outcome: &Outcome) {
         self.attempts.push(self.now);
-        let minting = self.minting();
-        let known = self.memory.credentials.as_ref().map(|it| it.fingerprint);
-        self.memory.corp("ding1").tried = known;
+        let minting = self.begin(due);
         match outcome {
             Outcome::Token { life, fresh } => {
                 let value = if *fresh {
@@ -207,9 +236,7 @@ impl World {
                     token: AccessToken::new(value).expect("a token"),
                     expires_in: Duration::from_secs(*life),
                 };
-                let target = self.target.as_ref().map(|target| ("payroll-token", target));
-                self.memory
-                    .minted(&minting, minted, self.now, target, self.now);
+                self.tokens.succeeded(&minting, minted, self.now, self.now);
             }
             Outcome::Failure { row, wait, random } => {
                 let failure = Failure {
@@ -225,9 +252,7 @@ impl World {
                     is_site_down: false,
                     random: *random,
                 };
-                self.memory
-                    .corp("ding1")
-                    .failed(&minting, attempt, self.now);
+                self.tokens.failed(&minting, attempt, self.now);
             }
         }
     }
@@ -270,11 +295,20 @@ impl World {
     /// The process ends, and another one starts.
     pub fn restart(&mut self) {
         self.memory = Memory::new(&self.app, self.now);
+        self.tokens = Tokens::default();
     }
 
-    pub fn status(&self, settled: &Settled) -> crate::api::DingTalkAppStatus {
-        let empty = crate::api::DingTalkAppStatus::default();
-        status(&self.app, settled, &self.memory, &empty, self.now)
+    pub fn status(&self, settled: &Settled) -> DingTalkAppStatus {
+        self.status_after(settled, &DingTalkAppStatus::default())
+    }
+
+    pub fn status_after(
+        &self,
+        settled: &Settled,
+        previous: &DingTalkAppStatus,
+    ) -> DingTalkAppStatus {
+        let (memory, tokens) = (&self.memory, &self.tokens);
+        status(&self.app, settled, memory, tokens, previous, self.now)
     }
 
     pub fn held(&self) -> Option<Held> {
@@ -282,7 +316,8 @@ impl World {
     }
 
     pub fn failing(&self) -> Option<&super::attempt::Failing> {
-        self.memory.corps.get("ding1")?.failing.as_ref()
+        let corp = self.memory.corps.get("ding1")?;
+        corp.attempts(&self.tokens).failing.as_ref()
     }
 
     pub fn token(&self) -> Option<Held> {

@@ -4,11 +4,14 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use dingtalk_token_operator::api::{Cause, CredentialsSecretRef};
+use dingtalk_token_operator::api::{AppRef, Cause, CredentialsSecretRef};
 use dingtalk_token_operator::dingtalk::{
     AccessToken, Call, Failure, Fingerprint, Minted, Rates, Recovery, Scheduler,
 };
-use dingtalk_token_operator::plan::{Corp, FailedAttempt, Former, Minting, ObjectVersion, Pace};
+use dingtalk_token_operator::plan::{
+    Attempts, Corp, FailedAttempt, Former, Interest, KnownCredentials, Minting, ObjectVersion,
+    Pace, TokenId, TokenName, Tokens,
+};
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -79,6 +82,9 @@ struct App {
     is_forced: bool,
     due: Option<Due>,
     corp: Corp,
+    token: TokenId,
+    /// The fetch that is queued or in flight.
+    minting: Option<Minting>,
     uid: String,
     looks: u32,
     created: Millis,
@@ -92,6 +98,7 @@ struct World {
     groups: Vec<Group>,
     endpoint: Endpoint,
     apps: Vec<App>,
+    tokens: Tokens,
     events: BinaryHeap<Reverse<(Millis, Event)>>,
     scheduler: Scheduler<usize>,
     queue_look: Option<Millis>,
@@ -110,6 +117,7 @@ pub fn simulate(plan: &Plan) -> Report {
         groups,
         endpoint: Endpoint::new(plan.repeat, plan.life, plan.faults.clone()),
         apps: Vec::new(),
+        tokens: Tokens::default(),
         events: BinaryHeap::new(),
         scheduler: Scheduler::new(Rates::default()),
         queue_look: None,
@@ -171,12 +179,24 @@ impl World {
         if let Some(every) = self.groups[group].forced_every {
             self.events.push(Reverse((at + every, Event::Force(app))));
         }
+        let mut corp = Corp::default();
+        let name = TokenName {
+            site: call.site.to_string(),
+            client_id: call.client_id.to_string(),
+            corp_id: call.corp_id.to_string(),
+            fingerprint: Fingerprint::default(),
+        };
+        let key = AppRef::new(&app.to_string()).within(&call.namespace);
+        let wanted = corp.want(Some(name), &key, Interest::Active, &mut self.tokens);
+        let Some(token) = wanted else { return };
         self.apps.push(App {
             call,
             group,
             is_forced: false,
             due: None,
-            corp: Corp::default(),
+            corp,
+            token,
+            minting: None,
             uid: format!("uid-{app}"),
             looks: 0,
             created: at,
@@ -191,13 +211,17 @@ impl World {
         let time = self.time(now);
         let one = &mut self.apps[app];
         one.corp.notice_clock(time);
-        if one.corp.minting.is_some() {
+        self.tokens.notice_clock(one.token, time);
+        if one.minting.is_some() {
             return;
         }
         let record = one.corp.held.as_ref().map(|held| held.record.clone());
-        let mut next = one.corp.next_fetch(&one.uid, record.as_ref(), None, time);
+        let mut next = one
+            .corp
+            .next_fetch(&one.uid, record.as_ref(), None, &self.tokens, time);
         if one.is_forced {
-            next = next.map(|at| at.min(one.corp.forced_at(time)));
+            let forced_at = one.corp.attempts(&self.tokens).forced_at(time);
+            next = next.map(|at| at.min(forced_at));
         }
         match next.filter(|at| *at > time) {
             Some(at) => {
@@ -208,9 +232,23 @@ impl World {
             }
             None => {
                 one.is_forced = false;
-                one.corp.minting = Some(minting(&one.call, time));
-                let expires_at = record.map(|record| record.lifetime.expires_at);
-                let rank = one.corp.rank(expires_at, time);
+                let attempts = one.corp.attempts(&self.tokens);
+                let expires_at = record.as_ref().map(|record| record.lifetime.expires_at);
+                let rank = attempts.rank(expires_at, time);
+                let ended = attempts.ended();
+                let minting = |id| Minting {
+                    id,
+                    token: one.token,
+                    uid: one.uid.clone(),
+                    credentials: ObjectVersion::default(),
+                    reference: known(&one.call).reference,
+                    cause: Cause::RenewalDue,
+                    generation: None,
+                    renew_before: None,
+                    former: record,
+                    since: time,
+                };
+                one.minting = self.tokens.begin(one.token, ended, minting);
                 let call = one.call.clone();
                 self.scheduler.push(call, rank, app);
                 self.start_calls(now);
@@ -282,24 +320,24 @@ impl World {
         let Some((answer, requested_at)) = self.apps[app].answer.take() else {
             return;
         };
-        let Some(minting) = self.apps[app].corp.minting.take() else {
+        let Some(minting) = self.apps[app].minting.take() else {
             return;
         };
         match answer {
             Answered::Token(value, life) => {
                 for recovery in self.scheduler.succeeded(&call, instant) {
-                    self.hurry(&recovery, time, now);
+                    self.hurry(&call.site, &recovery, time, now);
                 }
                 self.got(app, value, life, &minting, requested_at, now);
             }
             Answered::Failure(failure) => {
                 self.report.failures += 1;
-                let since = self.apps[app].corp.failing.as_ref();
+                let since = self.attempts(app).failing.as_ref();
                 let since = since.map(|failing| failing.streak_since);
                 let since = since.map(|since| self.instant(self.millis(since)));
                 let heard = self.scheduler.failed(&call, *failure, since, instant);
                 for (_, other) in heard.rejected_too {
-                    let Some(minting) = self.apps[other].corp.minting.take() else {
+                    let Some(minting) = self.apps[other].minting.take() else {
                         continue;
                     };
                     let group = self.apps[other].group;
@@ -352,9 +390,14 @@ impl World {
             token,
             expires_in: Duration::from_millis(u64::try_from(life).unwrap_or_default()),
         };
-        let former = Former::default();
-        one.corp
-            .minted(&one.uid, minting, minted, requested_at, former, time);
+        self.tokens.succeeded(minting, minted, requested_at, time);
+        let known = known(&one.call);
+        let newer = one
+            .corp
+            .newer(&one.uid, Some(&known), None, false, &self.tokens, time);
+        if let Some(newer) = newer {
+            one.corp.take(newer, Former::default(), time);
+        }
     }
 
     fn failed(
@@ -376,9 +419,10 @@ impl World {
             random: self.random.random(),
         };
         let class = attempt.failure.class;
-        one.corp.failed(minting, attempt, time);
+        self.tokens.failed(minting, attempt, time);
         let is_forced = self.groups[one.group].forced_every.is_some();
-        one.due = one.corp.failing.as_ref().map(|failing| {
+        let attempts = one.corp.attempts(&self.tokens);
+        one.due = attempts.failing.as_ref().map(|failing| {
             let pace = Pace::of(class, failing.streak);
             let millis = |wait: Duration| Millis::try_from(wait.as_millis()).unwrap_or(Millis::MAX);
             let earliest = match is_forced {
@@ -392,20 +436,23 @@ impl World {
         });
     }
 
-    fn hurry(&mut self, recovery: &Recovery, time: Timestamp, now: Millis) {
+    fn hurry(&mut self, site: &str, recovery: &Recovery, time: Timestamp, now: Millis) {
         let since = recovery.since.duration_since(self.instant).as_millis();
         let since = self.time(Millis::try_from(since).unwrap_or_default());
-        for app in 0..self.apps.len() {
-            let one = &mut self.apps[app];
-            let is_concerned = recovery
-                .reach
-                .concerns(&one.call.namespace, &one.call.client_id);
-            if is_concerned && one.corp.hurry(since, time) {
-                one.looks += 1;
-                let look = Event::Look(app, one.looks);
-                self.events.push(Reverse((now, look)));
-            }
+        let concerns =
+            |namespace: &str, client_id: &str| recovery.reach.concerns(namespace, client_id);
+        for key in self.tokens.hurry(site, concerns, since, time) {
+            let Ok(app) = key.name.parse::<usize>() else {
+                continue;
+            };
+            self.apps[app].looks += 1;
+            let look = Event::Look(app, self.apps[app].looks);
+            self.events.push(Reverse((now, look)));
         }
+    }
+
+    fn attempts(&self, app: usize) -> &Attempts {
+        self.apps[app].corp.attempts(&self.tokens)
     }
 
     fn close(mut self, plan: &Plan) -> Report {
@@ -452,23 +499,15 @@ fn clairvoyant(plan: &Plan, endpoint: &Endpoint, site: &str, first_at: Option<Mi
     calls
 }
 
-fn minting(call: &Call, now: Timestamp) -> Minting {
-    Minting {
-        id: 0,
-        site: call.site.to_string(),
-        corp_id: call.corp_id.to_string(),
-        client_id: call.client_id.to_string(),
-        credentials: ObjectVersion::default(),
+fn known(call: &Call) -> KnownCredentials {
+    KnownCredentials {
         reference: CredentialsSecretRef {
             name: String::new(),
             client_id_key: String::new(),
             client_secret_key: String::new(),
         },
+        client_id: call.client_id.to_string(),
+        version: ObjectVersion::default(),
         fingerprint: Fingerprint::default(),
-        cause: Cause::RenewalDue,
-        generation: None,
-        request: None,
-        renew_before: None,
-        since: now,
     }
 }

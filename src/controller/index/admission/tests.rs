@@ -1,5 +1,5 @@
 use super::*;
-use crate::controller::index::AppRef;
+use crate::api::AppRef;
 
 fn app(n: i64) -> AppRef {
     AppRef::new(&format!("app{n}")).within("hr")

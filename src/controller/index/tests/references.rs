@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::reference_ref;
 use crate::api::{DingTalkTokenReference, GrantedNamespace, ReferenceGrant};
 use crate::controller::stub::Stub;
 use crate::plan::{

@@ -1,0 +1,56 @@
+//! Takes over a token that was fetched, or found, since the app was looked at last.
+
+use jiff::Timestamp;
+
+use super::attempt::Former;
+use super::data::Data;
+use super::recorded::Recorded;
+use super::view::{Target, View};
+use super::{Held, Memory, TokenRecord};
+
+/// Takes over the newest token of an organisation, if it is not shown yet.
+pub(super) fn take_newer(
+    view: &View<'_>,
+    memory: &mut Memory,
+    target: &Target<'_>,
+    corp_id: &str,
+    now: Timestamp,
+) {
+    let uid = memory.uid.clone();
+    let known = memory.credentials_of(view.app).cloned();
+    let in_secret = target.token(view, corp_id);
+    let corp = memory.corp(corp_id);
+    let is_suspended = view.app.spec.suspend;
+    let newer = corp.newer(
+        &uid,
+        known.as_ref(),
+        in_secret,
+        is_suspended,
+        view.tokens,
+        now,
+    );
+    let Some(newer) = newer else { return };
+    let recorded = target.recorded.as_ref();
+    let record = recorded
+        .and_then(|recorded| recorded.token(corp_id))
+        .filter(|record| corp.believes(record, now));
+    let former = Former {
+        record,
+        has_same_value: has_value(recorded, record, newer.held()),
+    };
+    let is_new = corp.take(newer, former, now);
+    memory.happened.value_changed |= is_new;
+}
+
+/// Whether the token that is recorded has the value of `held`, by the digest of the Secret.
+fn has_value(recorded: Option<&Recorded>, record: Option<&TokenRecord>, held: &Held) -> bool {
+    let (Some(recorded), Some(record)) = (recorded, record) else {
+        return false;
+    };
+    let held = Held {
+        token: held.token.clone(),
+        record: record.clone(),
+    };
+    let data = Data::as_recorded(recorded, &held);
+    data.is_some_and(|data| Some(data.digest()) == recorded.digest)
+}

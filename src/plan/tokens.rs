@@ -1,0 +1,274 @@
+//! Tokens, each with a life of its own: however many apps want one, it is fetched once, fails once and
+//! waits once. Apps want the same one where site, organisation, `client_id` and client secret are the
+//! same, since a second fetch might revoke the first. What an app shows of it is its [`super::Corp`].
+
+mod attempts;
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+
+use super::attempt::{FailedAttempt, FetchId, Minting, TokenId};
+use super::schedule::Lifetime;
+use super::token::{ObjectVersion, lifetime};
+use crate::api::{AppRef, Cause};
+use crate::dingtalk::{AccessToken, Fingerprint, Minted};
+pub use attempts::Attempts;
+
+/// What tells tokens apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TokenName {
+    /// The site that issues it.
+    pub site: String,
+    /// The `client_id`.
+    pub client_id: String,
+    /// The organisation.
+    pub corp_id: String,
+    /// What tells the credentials from others.
+    pub fingerprint: Fingerprint,
+}
+
+/// What a fetch brought.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Which fetch it was.
+    pub id: FetchId,
+    /// The UID of the app that asked for it.
+    pub uid: String,
+    /// Why.
+    pub cause: Cause,
+    /// The state of that app's credentials.
+    pub credentials: ObjectVersion,
+    /// The value.
+    pub token: AccessToken,
+    /// Its life.
+    pub lifetime: Lifetime,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+/// How an app wants a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// It is to be fetched when it is due.
+    Active,
+    /// Nothing is to be fetched.
+    Suspended,
+    /// Only what is under way concerns the app: its credentials have changed, and the token is shown until
+    /// there is one of the new ones.
+    Former,
+}
+
+/// A token, and who wants it.
+#[derive(Debug)]
+pub struct Token {
+    name: TokenName,
+    /// Its fetches.
+    pub attempts: Attempts,
+    /// What the last fetch brought.
+    pub fetched: Option<Fetched>,
+    wishers: HashMap<AppRef, Interest>,
+}
+
+impl Token {
+    /// What tells it from others.
+    pub fn name(&self) -> &TokenName {
+        &self.name
+    }
+
+    fn wishers(&self) -> Vec<AppRef> {
+        self.wishers.keys().cloned().collect()
+    }
+}
+
+/// The tokens that apps want.
+#[derive(Debug, Default)]
+pub struct Tokens {
+    ids: HashMap<TokenName, TokenId>,
+    all: HashMap<TokenId, Token>,
+    last_token: u64,
+    last_fetch: u64,
+}
+
+impl Tokens {
+    /// A token; `None` if nobody wants it any more.
+    pub fn get(&self, id: TokenId) -> Option<&Token> {
+        self.all.get(&id)
+    }
+
+    /// The last fetch that was queued.
+    pub fn last_fetch(&self) -> FetchId {
+        FetchId(self.last_fetch)
+    }
+
+    /// An app wants a token from now on, in this way. `resumed` is what a former process knew of its
+    /// fetches, which counts for a token that is new here.
+    pub fn join(
+        &mut self,
+        name: TokenName,
+        app: &AppRef,
+        interest: Interest,
+        resumed: Option<Box<Attempts>>,
+    ) -> TokenId {
+        let id = match self.ids.get(&name) {
+            Some(id) => *id,
+            None => {
+                self.last_token += 1;
+                let id = TokenId(self.last_token);
+                self.ids.insert(name.clone(), id);
+                let token = Token {
+                    name,
+                    attempts: resumed.map(|attempts| *attempts).unwrap_or_default(),
+                    fetched: None,
+                    wishers: HashMap::new(),
+                };
+                self.all.insert(id, token);
+                id
+            }
+        };
+        self.interested(id, app, interest);
+        id
+    }
+
+    /// An app wants a token in another way.
+    pub fn interested(&mut self, id: TokenId, app: &AppRef, interest: Interest) {
+        if let Some(token) = self.all.get_mut(&id) {
+            token.wishers.insert(app.clone(), interest);
+        }
+    }
+
+    /// An app does not want a token any more.
+    pub fn leave(&mut self, id: TokenId, app: &AppRef) {
+        if let Some(token) = self.all.get_mut(&id) {
+            token.wishers.remove(app);
+            self.forget_unwanted(id);
+        }
+    }
+
+    /// A token lives while it is wanted or its fetch is under way: if it is wanted again before that has
+    /// ended, another fetch might revoke what this one brings.
+    fn forget_unwanted(&mut self, id: TokenId) {
+        let is_unwanted =
+            |token: &&Token| token.wishers.is_empty() && !token.attempts.is_under_way();
+        if let Some(token) = self.all.get(&id).filter(is_unwanted) {
+            self.ids.remove(&token.name);
+            self.all.remove(&id);
+        }
+    }
+
+    /// To be called before anything is decided of a token: a clock that was set back puts nothing off.
+    pub fn notice_clock(&mut self, id: TokenId, now: Timestamp) {
+        if let Some(token) = self.all.get_mut(&id) {
+            token.attempts.notice_clock(now);
+        }
+    }
+
+    /// Queues a fetch that was found to be due when `ended` was the last one that had ended. `None` if
+    /// one is under way, or has ended since.
+    pub fn begin(
+        &mut self,
+        id: TokenId,
+        ended: FetchId,
+        minting: impl FnOnce(FetchId) -> Minting,
+    ) -> Option<Minting> {
+        let token = self.all.get_mut(&id)?;
+        if token.attempts.is_under_way() || token.attempts.ended() != ended {
+            return None;
+        }
+        self.last_fetch += 1;
+        let minting = minting(FetchId(self.last_fetch));
+        token.attempts.begun(minting.clone());
+        Some(minting)
+    }
+
+    /// Whether a fetch is still worth a call: it is the one that is awaited, by an app that wants the
+    /// token now.
+    pub fn wants(&self, minting: &Minting) -> bool {
+        self.all.get(&minting.token).is_some_and(|token| {
+            let mut interests = token.wishers.values();
+            token.attempts.awaits(minting.id) && interests.any(|it| *it == Interest::Active)
+        })
+    }
+
+    /// A queued fetch is not made; returns the apps that decide anew.
+    pub fn dropped(&mut self, minting: &Minting) -> Vec<AppRef> {
+        self.ended(minting, |attempts| attempts.dropped(minting.id))
+    }
+
+    /// Records a token that was fetched by the request that started at `requested_at`; returns the apps
+    /// that want it.
+    pub fn succeeded(
+        &mut self,
+        minting: &Minting,
+        minted: Minted,
+        requested_at: Timestamp,
+        now: Timestamp,
+    ) -> Vec<AppRef> {
+        let Some(token) = self.all.get_mut(&minting.token) else {
+            return Vec::new();
+        };
+        let lifetime = lifetime(requested_at, minted.expires_in);
+        token.fetched = Some(Fetched {
+            id: minting.id,
+            uid: minting.uid.clone(),
+            cause: minting.cause,
+            credentials: minting.credentials.clone(),
+            token: minted.token,
+            lifetime,
+            at: now,
+        });
+        let client_id = token.name.client_id.clone();
+        self.ended(minting, |attempts| {
+            attempts.succeeded(minting, lifetime, &client_id, now);
+        })
+    }
+
+    /// Records a fetch that failed; returns the apps that want the token.
+    pub fn failed(
+        &mut self,
+        minting: &Minting,
+        attempt: FailedAttempt,
+        now: Timestamp,
+    ) -> Vec<AppRef> {
+        self.ended(minting, |attempts| attempts.failed(minting, attempt, now))
+    }
+
+    /// An app has found the token in a Secret: no attempt has failed any more.
+    pub fn found(&mut self, id: TokenId) {
+        if let Some(token) = self.all.get_mut(&id) {
+            token.attempts.found();
+        }
+    }
+
+    /// An outage of a site that began at `since` is over: the tokens that have failed in it, and not
+    /// before, do not wait for their own backoff. Returns the apps that want them.
+    pub fn hurry(
+        &mut self,
+        site: &str,
+        concerns: impl Fn(&str, &str) -> bool,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Vec<AppRef> {
+        let mut hurried = Vec::new();
+        for token in self.all.values_mut().filter(|it| it.name.site == site) {
+            let is_concerned = |app: &AppRef| {
+                let namespace = app.namespace.as_deref().unwrap_or_default();
+                concerns(namespace, &token.name.client_id)
+            };
+            if token.wishers.keys().any(is_concerned) && token.attempts.hurry(since, now) {
+                hurried.extend(token.wishers());
+            }
+        }
+        hurried
+    }
+
+    fn ended(&mut self, minting: &Minting, end: impl FnOnce(&mut Attempts)) -> Vec<AppRef> {
+        let Some(token) = self.all.get_mut(&minting.token) else {
+            return Vec::new();
+        };
+        end(&mut token.attempts);
+        let wishers = token.wishers();
+        self.forget_unwanted(minting.token);
+        wishers
+    }
+}
