@@ -91,10 +91,13 @@ impl Context {
 
     /// The memory of an app; a new one where the app is new or was recreated.
     pub(super) fn remember(&self, app: &DingTalkApp) -> Remembered {
+        let shows_former = self.remembered(&app_ref(app)).is_none() && self.may_show_former(app);
         let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        let memory = memories
-            .entry(app_ref(app))
-            .or_insert_with(|| Arc::new(Mutex::new(Memory::new(app, self.wall()))));
+        let memory = memories.entry(app_ref(app)).or_insert_with(|| {
+            let mut memory = Memory::new(app, self.wall());
+            memory.identify |= shows_former;
+            Arc::new(Mutex::new(memory))
+        });
         let same = {
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
             let same = app.metadata.uid.as_deref() == Some(memory.uid.as_str());
@@ -107,6 +110,19 @@ impl Context {
             *memory = Arc::new(Mutex::new(Memory::new(app, self.wall())));
         }
         Arc::clone(memory)
+    }
+
+    /// Whether this process has fetched a token for another app before it looked at this one, which may
+    /// show what that has revoked.
+    fn may_show_former(&self, app: &DingTalkApp) -> bool {
+        let sharers = self.index().all_sharers(&app_ref(app));
+        sharers.iter().any(|sharer| {
+            let memory = self.remembered(sharer);
+            memory.is_some_and(|memory| {
+                let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+                memory.has_fetched(&self.tokens())
+            })
+        })
     }
 
     pub(super) fn forget(&self, app: &AppRef) {

@@ -253,6 +253,12 @@ impl Memory {
                 .all(|writing| writing.failure.is_none())
     }
 
+    /// Whether this process has fetched one of the app's tokens, for whichever app.
+    pub fn has_fetched(&self, tokens: &Tokens) -> bool {
+        let mut wanted = self.corps.values().filter_map(|corp| corp.token());
+        wanted.any(|id| tokens.get(id).is_some_and(|token| token.fetched.is_some()))
+    }
+
     /// Whether a fetch has brought a token that was not looked at yet.
     pub fn has_untaken(&self, tokens: &Tokens) -> bool {
         self.corps.values().any(|corp| corp.has_untaken(tokens))

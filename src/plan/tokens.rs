@@ -272,3 +272,6 @@ impl Tokens {
         wishers
     }
 }
+
+#[cfg(test)]
+mod tests;

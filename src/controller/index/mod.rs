@@ -117,8 +117,19 @@ impl Index {
                 return others;
             }
         }
+        if new.client_id.is_none() {
+            new.client_id = self.client_id_shown(&new.uid);
+        }
         others.extend(self.replace(&key, Some(new)));
         others
+    }
+
+    /// The `client_id` of a token that an app shows, by its Secrets.
+    fn client_id_shown(&self, uid: &str) -> Option<String> {
+        self.owned.get(uid)?.iter().find_map(|(namespace, name)| {
+            let recorded = self.secret_in(namespace, name)?.recorded.as_ref()?;
+            Some(recorded.tokens.first()?.client_id.clone())
+        })
     }
 
     /// Forgets an app; gives the others that this matters to.
@@ -233,6 +244,15 @@ impl Index {
     pub fn sharers(&self, key: &AppRef, site: &str, client_id: &str, corp_id: &str) -> Vec<AppRef> {
         let name = (site.to_owned(), client_id.to_owned(), corp_id.to_owned());
         let sharers = self.sharers.get(&name).into_iter().flatten();
+        sharers.filter(|sharer| *sharer != key).cloned().collect()
+    }
+
+    /// The other apps that share any token with this one, as far as is known.
+    pub fn all_sharers(&self, key: &AppRef) -> HashSet<AppRef> {
+        let tokens = self.apps.get(key).into_iter().flat_map(App::tokens);
+        let sharers = tokens
+            .filter_map(|token| self.sharers.get(&token))
+            .flatten();
         sharers.filter(|sharer| *sharer != key).cloned().collect()
     }
 

@@ -146,8 +146,8 @@ fn lost_calls_and_tampering_are_put_right() {
 }
 
 /// Apps that share a token come, change and go at any time; gives how often one went.
-fn sharers(seed: u64, changes: usize) -> (World, usize) {
-    let mut world = World::new(seed, None);
+fn sharers(seed: u64, death: Option<Death>, changes: usize) -> (World, usize) {
+    let mut world = World::new(seed, death);
     for secret in ["credentials", "copy"] {
         world.store.put_credentials(secret, "client", "right");
     }
@@ -188,7 +188,7 @@ fn sharers(seed: u64, changes: usize) -> (World, usize) {
 #[test]
 fn apps_with_the_same_credentials_have_one_token() {
     for seed in seeds(2000) {
-        let (mut world, gone) = sharers(seed, 10);
+        let (mut world, gone) = sharers(seed, None, 10);
         at_rest(&mut world);
         let count = world.site.fetched.get("ding1").copied().unwrap_or_default();
         // Another app may not have come to read its credentials before the one that had the token went.
@@ -197,5 +197,41 @@ fn apps_with_the_same_credentials_have_one_token() {
             (1..=1 + gone).contains(&count),
             &format!("ding1 was fetched {count} times"),
         );
+    }
+}
+
+#[test]
+fn a_process_of_apps_with_one_token_dies_at_any_write_or_fetch() {
+    for seed in seeds(500) {
+        let effects = {
+            let (mut world, _) = sharers(seed, None, 4);
+            at_rest(&mut world);
+            world.effects
+        };
+        for at in 0..effects {
+            for is_before in [true, false] {
+                let (mut world, _) = sharers(seed, Some(Death { at, is_before }), 4);
+                at_rest(&mut world);
+            }
+        }
+    }
+}
+
+/// The credentials change for good, in one Secret after the other, while apps come and change.
+#[test]
+fn credentials_that_are_rotated_in_one_secret_after_the_other_serve_all_apps() {
+    for seed in seeds(1500) {
+        let (mut world, _) = sharers(seed, None, 5);
+        world.note("user: rotate the client secret");
+        world
+            .site
+            .clients
+            .insert("client".to_owned(), "next".to_owned());
+        for secret in ["credentials", "copy"] {
+            world.store.put_credentials(secret, "client", "next");
+            let wait = world.dice.random_range(0..3000);
+            world.run(Duration::from_millis(wait));
+        }
+        at_rest(&mut world);
     }
 }

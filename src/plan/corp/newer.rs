@@ -1,6 +1,6 @@
 //! Taking over a token that is newer than the one that is shown.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Corp, Wanted};
 use crate::api::Cause;
@@ -143,7 +143,12 @@ impl Corp {
         let previous =
             previous.filter(|old| old.site == record.site && old.corp_id == record.corp_id);
         let same_value = same_value && previous.is_some();
-        if !same_value && previous.is_some() {
+        if let Some(old) = previous.as_ref().filter(|_| !same_value) {
+            // Two tokens of the same second would have the same record, by which a Secret is known to have
+            // the one or the other.
+            if old.lifetime == record.lifetime {
+                record.lifetime.minted_at += SignedDuration::from_secs(1);
+            }
             self.value_changed_at = Some(record.lifetime.minted_at);
         }
         let (record, is_kept) = same_value
