@@ -15,8 +15,7 @@ use super::remembered::Remembered;
 use super::retry::{RETRY, retry_later, too_many_steps};
 use super::stub::Stub;
 use super::target::{found, log_write, shown};
-use crate::api::{AppRef, app_ref};
-use crate::api::{Cause, DingTalkApp};
+use crate::api::{AppRef, Cause, DingTalkApp, app_ref};
 use crate::plan::{Deletion, ObjectVersion, Step, Templates, Write, next_step, refreshes_pods};
 
 /// More steps in a row than any way through the plan has: a backstop against going in circles.

@@ -14,8 +14,7 @@ use super::refusal::{refuse_reference, restore_reference};
 use super::retry::{RETRY, retry_unless_gone, too_many_steps};
 use super::stub::Stub;
 use super::target::{found, shown};
-use crate::api::{DingTalkTokenReference, Reason};
-use crate::api::{ReferenceRef, reference_ref};
+use crate::api::{DingTalkTokenReference, Reason, ReferenceRef, reference_ref};
 use crate::plan::{
     Data, ObjectVersion, ReferenceMemory, ReferenceStep, TargetMeta, copy_cause, copy_write,
     reference_notice, reference_status, reference_step,

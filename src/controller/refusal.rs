@@ -13,8 +13,10 @@ use super::cluster::ClusterError;
 use super::context::{Context, Senders, send};
 use super::kept::lighten;
 use super::retry::{retry_later, retry_unless_gone};
-use crate::api::{AppRef, ReferenceRef, app_ref, reference_ref};
-use crate::api::{DingTalkApp, DingTalkTokenReference, DingTalkTokenReferenceStatus};
+use crate::api::{
+    AppRef, DingTalkApp, DingTalkTokenReference, DingTalkTokenReferenceStatus, ReferenceRef,
+    app_ref, reference_ref,
+};
 use crate::plan::{
     Refusal, forget_forbidden, refused_previous, refused_reference_status, refused_status, wanted,
 };

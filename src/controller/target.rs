@@ -7,8 +7,7 @@ use tracing::info;
 
 use super::cluster::{ClusterError, SecretContents};
 use super::context::Context;
-use crate::api::AppRef;
-use crate::api::Cause;
+use crate::api::{AppRef, Cause};
 use crate::dingtalk::Redactor;
 use crate::operator::SecretWrite;
 use crate::plan::{Data, Recorded, TargetMeta, Write};

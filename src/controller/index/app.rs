@@ -8,8 +8,7 @@ use kube::ResourceExt;
 
 use super::TokenName;
 use super::admission::Age;
-use crate::api::AppRef;
-use crate::api::{CredentialsSecretRef, DingTalkApp, Layout};
+use crate::api::{AppRef, CredentialsSecretRef, DingTalkApp, Layout};
 use crate::controller::stub::Stub;
 use crate::plan::wanted;
 

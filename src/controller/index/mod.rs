@@ -13,8 +13,10 @@ mod view;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crate::api::{AppRef, ReferenceRef, app_ref};
-use crate::api::{CredentialsSecretRef, DingTalkApp, DingTalkTokenReference, Layout};
+use crate::api::{
+    AppRef, CredentialsSecretRef, DingTalkApp, DingTalkTokenReference, Layout, ReferenceRef,
+    app_ref,
+};
 use crate::plan::{Claim, ObjectVersion, Refusal, TargetMeta, per_corp_name};
 pub use admission::NamespaceLimits;
 use admission::{Admission, Load, Moved};

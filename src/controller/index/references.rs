@@ -9,9 +9,7 @@ use kube::ResourceExt;
 use super::admission::{Load, Moved};
 use super::names::SecretRef;
 use super::{App, Index, in_scope};
-use crate::api::reference_ref;
-use crate::api::{AppRef, ReferenceRef};
-use crate::api::{DingTalkTokenReference, Layout};
+use crate::api::{AppRef, DingTalkTokenReference, Layout, ReferenceRef, reference_ref};
 use crate::controller::stub::Stub;
 use crate::plan::{CopySeen, Grant, ReferenceView, Refusal, per_corp_name};
 

@@ -3,8 +3,7 @@
 use jiff::Timestamp;
 
 use super::Index;
-use crate::api::AppRef;
-use crate::api::DingTalkApp;
+use crate::api::{AppRef, DingTalkApp};
 use crate::plan::{Claim, KnownCredentials, Lifetime, ObjectVersion, owner_name};
 
 /// A token that an app wants, and what it proves itself with.

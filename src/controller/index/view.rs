@@ -1,8 +1,7 @@
 //! What is seen for an app.
 
 use super::{App, Index, Seen};
-use crate::api::DingTalkApp;
-use crate::api::app_ref;
+use crate::api::{DingTalkApp, app_ref};
 use crate::plan::{CredentialsSeen, TargetSeen, Tokens, View, ownership, wanted};
 
 /// An app as it is now.

@@ -19,8 +19,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::calls::Wire;
-use crate::api::DingTalkApp;
-use crate::api::{AppRef, app_ref};
+use crate::api::{AppRef, DingTalkApp, app_ref};
 use crate::controller::alarm::Alarm;
 use crate::controller::context::{Context, trigger_channels};
 use crate::controller::decoded::{Decoded, map_object};

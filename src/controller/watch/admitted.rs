@@ -8,8 +8,7 @@ use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Event};
 
-use crate::api::{DingTalkApp, DingTalkTokenReference};
-use crate::api::{ReferenceRef, app_ref, reference_ref};
+use crate::api::{DingTalkApp, DingTalkTokenReference, ReferenceRef, app_ref, reference_ref};
 use crate::controller::context::Context;
 use crate::controller::decoded::{Decoded, map_object};
 use crate::controller::stub::Stub;

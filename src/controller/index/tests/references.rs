@@ -1,6 +1,5 @@
 use super::*;
-use crate::api::reference_ref;
-use crate::api::{DingTalkTokenReference, GrantedNamespace, ReferenceGrant};
+use crate::api::{DingTalkTokenReference, GrantedNamespace, ReferenceGrant, reference_ref};
 use crate::controller::stub::Stub;
 use crate::plan::{
     Grant, ReferenceMemory, ReferenceStep, copy_write, granted_namespaces, reference_step,
