@@ -119,7 +119,7 @@ impl Reconciler<'_> {
                 self.context.tokens().found(due.token);
                 continue;
             }
-            self.queue_fetch(due, &credentials, &known);
+            self.queue_fetch(&due, &credentials, &known);
         }
     }
 
@@ -132,7 +132,7 @@ impl Reconciler<'_> {
     }
 
     /// Queues a fetch that was found to be due, unless the token has come since.
-    fn queue_fetch(&self, due: Due, credentials: &Arc<Credentials>, known: &KnownCredentials) {
+    fn queue_fetch(&self, due: &Due, credentials: &Arc<Credentials>, known: &KnownCredentials) {
         let now = self.context.clock.now();
         let minting = |id| Minting {
             id,
@@ -146,33 +146,38 @@ impl Reconciler<'_> {
             former: due.former.clone(),
             since: now.wall,
         };
-        let memory = self.memory();
+        let expires_at = due.former.as_ref().map(|former| former.lifetime.expires_at);
+        let known_token = {
+            let memory = self.memory();
+            let corp = memory.corps.get(&due.corp_id);
+            let held = corp.and_then(|corp| corp.held.as_ref());
+            held.map(|held| held.token.clone())
+        };
         let mut tokens = self.context.tokens();
-        let Some(minting) = tokens.begin(due.token, due.ended, minting) else {
+        let Some(attempts) = tokens.get(due.token).map(|token| &token.attempts) else {
             return;
         };
-        let corp = memory.corps.get(&due.corp_id);
-        let held = corp.and_then(|corp| corp.held.as_ref());
-        let Some(token) = tokens.get(due.token) else {
+        let rank = attempts.rank(expires_at, now.wall);
+        let failing_since = attempts.failing.as_ref().and_then(|failing| {
+            let age = now.wall.duration_since(failing.streak_since);
+            now.monotonic
+                .checked_sub(Duration::try_from(age).unwrap_or_default())
+        });
+        let Some(minting) = tokens.begin(due.token, due.ended, &self.namespace, minting) else {
             return;
         };
-        let expires_at = due.former.map(|former| former.lifetime.expires_at);
+        drop(tokens);
         let job = Job {
             app: self.key.clone(),
             call: self.call(&due.corp_id, known),
-            rank: token.attempts.rank(expires_at, minting.since),
+            rank,
             credentials: Arc::clone(credentials),
             expires_at,
-            failing_since: token.attempts.failing.as_ref().and_then(|failing| {
-                let age = minting.since.duration_since(failing.streak_since);
-                now.monotonic
-                    .checked_sub(Duration::try_from(age).unwrap_or_default())
-            }),
-            known: held.map(|held| held.token.clone()),
+            failing_since,
+            known: known_token,
             queued_at: now.monotonic,
             minting,
         };
-        drop((memory, tokens));
         self.context.fetch(job);
     }
 

@@ -112,7 +112,7 @@ fn fetch(
     }
     let next = corp.next_fetch(&uid, token, renew_before, tokens, now);
     let attempts = corp.attempts(tokens);
-    if attempts.is_under_way() {
+    if attempts.has_turn(app.metadata.namespace.as_deref().unwrap_or_default()) {
         // The attempt under way is not in the future; one that waits in the queue may be.
         return Fetch::UnderWay(next.filter(|at| *at > now));
     }

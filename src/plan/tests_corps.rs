@@ -180,7 +180,7 @@ impl World {
             former: due.former,
             since: self.now,
         };
-        let minting = self.tokens.begin(due.token, due.ended, minting);
+        let minting = self.tokens.begin(due.token, due.ended, "hr", minting);
         minting.expect("none is under way")
     }
 

@@ -163,21 +163,25 @@ impl Tokens {
         }
     }
 
-    /// Queues a fetch that was found to be due when `ended` was the last one that had ended. `None` if
-    /// one is under way, or has ended since.
+    /// Queues a fetch that was found to be due when `ended` was the last one that had ended, in a turn of
+    /// this namespace. `None` if it waits in one already, or another has ended since.
     pub fn begin(
         &mut self,
         id: TokenId,
         ended: FetchId,
+        namespace: &str,
         minting: impl FnOnce(FetchId) -> Minting,
     ) -> Option<Minting> {
         let token = self.all.get_mut(&id)?;
-        if token.attempts.is_under_way() || token.attempts.ended() != ended {
+        if token.attempts.has_turn(namespace) || token.attempts.ended() != ended {
             return None;
         }
-        self.last_fetch += 1;
-        let minting = minting(FetchId(self.last_fetch));
-        token.attempts.begun(minting.clone());
+        let under_way = token.attempts.minting.as_ref().map(|minting| minting.id);
+        let minting = minting(under_way.unwrap_or_else(|| {
+            self.last_fetch += 1;
+            FetchId(self.last_fetch)
+        }));
+        token.attempts.begun(&minting, namespace);
         Some(minting)
     }
 
@@ -204,7 +208,9 @@ impl Tokens {
         requested_at: Timestamp,
         now: Timestamp,
     ) -> Vec<AppRef> {
-        let Some(token) = self.all.get_mut(&minting.token) else {
+        let is_awaited = |token: &&mut Token| token.attempts.ended() < minting.id;
+        let token = self.all.get_mut(&minting.token);
+        let Some(token) = token.filter(is_awaited) else {
             return Vec::new();
         };
         let lifetime = lifetime(requested_at, minted.expires_in);
@@ -230,7 +236,11 @@ impl Tokens {
         attempt: FailedAttempt,
         now: Timestamp,
     ) -> Vec<AppRef> {
-        self.ended(minting, |attempts| attempts.failed(minting, attempt, now))
+        self.ended(minting, |attempts| {
+            if attempts.ended() < minting.id {
+                attempts.failed(minting, attempt, now);
+            }
+        })
     }
 
     /// An app has found the token in a Secret: no attempt has failed any more.

@@ -91,7 +91,7 @@ impl World {
             former: self.corp.held.as_ref().map(|held| held.record.clone()),
             since: self.now,
         };
-        let minting = self.tokens.begin(token, ended, minting);
+        let minting = self.tokens.begin(token, ended, "hr", minting);
         minting.expect("none is under way")
     }
 

@@ -28,6 +28,9 @@ pub struct Attempts {
     pub former_failure: Option<(String, Timestamp)>,
     /// Whether this process has had an outcome; before, the status tells how the last one was.
     pub is_attempted: bool,
+    /// The namespaces in whose turns the fetch waits: whoever shares a token with a namespace that has much
+    /// to fetch does not wait behind that.
+    turns: Vec<String>,
     ended: FetchId,
     /// When a token is renewed, as earlier renewals taught.
     renewals: Renewals,
@@ -42,6 +45,7 @@ impl Attempts {
         failing: None,
         former_failure: None,
         is_attempted: false,
+        turns: Vec::new(),
         ended: FetchId(0),
         renewals: Renewals::Usual,
         retry: None,
@@ -137,8 +141,17 @@ impl Attempts {
         self.floor()
     }
 
-    pub(super) fn begun(&mut self, minting: Minting) {
-        self.minting = Some(minting);
+    /// Whether the fetch that is under way waits in a turn of this namespace.
+    pub fn has_turn(&self, namespace: &str) -> bool {
+        self.is_under_way() && self.turns.iter().any(|turn| turn == namespace)
+    }
+
+    pub(super) fn begun(&mut self, minting: &Minting, namespace: &str) {
+        if self.minting.is_none() {
+            self.minting = Some(minting.clone());
+            self.turns.clear();
+        }
+        self.turns.push(namespace.to_owned());
     }
 
     pub(super) fn dropped(&mut self, fetch: FetchId) {
@@ -162,6 +175,8 @@ impl Attempts {
         now: Timestamp,
     ) {
         self.end(minting.id, now);
+        // One that was queued meanwhile would revoke what this one has brought.
+        self.minting = None;
         self.found();
         self.learn(minting, lifetime, client_id, now);
     }

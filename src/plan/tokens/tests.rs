@@ -58,6 +58,10 @@ impl App {
     }
 
     fn begin(&self, tokens: &mut Tokens) -> Option<Minting> {
+        self.begin_in("hr", tokens)
+    }
+
+    fn begin_in(&self, namespace: &str, tokens: &mut Tokens) -> Option<Minting> {
         let token = self.corp.token().expect("wanted");
         let ended = self.corp.attempts(tokens).ended();
         let minting = |id| Minting {
@@ -72,7 +76,7 @@ impl App {
             former: None,
             since: at(0),
         };
-        tokens.begin(token, ended, minting)
+        tokens.begin(token, ended, namespace, minting)
     }
 
     /// Takes over what is newer; gives the value that is shown.
@@ -239,7 +243,7 @@ fn what_was_decided_before_a_fetch_ended_is_not_acted_upon() {
     let token = two.corp.token().expect("wanted");
     let ended = two.corp.attempts(&tokens).ended();
     succeed(&minting, "t1", 0, &mut tokens);
-    let late = tokens.begin(token, ended, |_| unreachable!("it is not queued"));
+    let late = tokens.begin(token, ended, "hr", |_| unreachable!("it is not queued"));
     assert!(late.is_none());
 }
 
@@ -286,4 +290,22 @@ fn another_value_than_that_of_the_secret_is_a_change() {
     let mut three = App::new("three", &mut tokens);
     let shown = three.look_beside(Some(&newer), false, &tokens, at(1));
     assert_eq!(shown, None);
+}
+
+/// A namespace that shares a token with one that has much to fetch does not wait in that one's turn.
+#[test]
+fn each_namespace_has_a_turn_of_its_own_for_one_and_the_same_fetch() {
+    let (mut tokens, mut one, mut two) = two();
+    let slow = one.begin_in("hr", &mut tokens).expect("due");
+    let fast = two.begin_in("payroll", &mut tokens).expect("due");
+    assert_eq!(slow.id, fast.id);
+    assert!(two.begin_in("payroll", &mut tokens).is_none());
+    assert_eq!(succeed(&fast, "t1", 0, &mut tokens), ["one", "two"]);
+    assert_eq!(two.corp.attempts(&tokens).ended(), fast.id);
+    assert!(!tokens.wants(&slow), "it is not made once more");
+    assert_eq!(one.look(false, &tokens, at(0)), Some("t1"));
+    assert_eq!(two.look(false, &tokens, at(0)), Some("t1"));
+    // Even if it were, it would count once.
+    fail(&slow, 1, &mut tokens);
+    assert!(one.corp.attempts(&tokens).failing.is_none());
 }

@@ -248,7 +248,9 @@ impl World {
                     former: record,
                     since: time,
                 };
-                one.minting = self.tokens.begin(one.token, ended, minting);
+                one.minting = self
+                    .tokens
+                    .begin(one.token, ended, &one.call.namespace, minting);
                 let call = one.call.clone();
                 self.scheduler.push(call, rank, app);
                 self.start_calls(now);
