@@ -1,7 +1,8 @@
 //! The stub as a program; steer it through its routes under `/_stub/`.
 
 use clap::Parser;
-use dingtalk_stub::{Repeat, Stub};
+use dingtalk_stub::{App, Repeat, Stub};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// An emulation of DingTalk's token endpoint, on loopback.
 #[derive(Parser)]
@@ -19,6 +20,23 @@ struct Arguments {
     /// new one.
     #[arg(long, default_value_t = 300)]
     overlap: i64,
+    /// Register an app (repeatable); more can be registered at `/_stub/apps`.
+    #[arg(long, value_name = "CLIENT_ID:CLIENT_SECRET:CORP_ID,…", value_parser = app)]
+    app: Vec<App>,
+}
+
+fn app(text: &str) -> Result<App, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    match parts[..] {
+        [client_id, client_secret, corp_ids] => Ok(App {
+            client_id: client_id.to_owned(),
+            client_secrets: vec![client_secret.to_owned()],
+            corp_ids: corp_ids.split(',').map(str::to_owned).collect(),
+        }),
+        _ => {
+            Err("it takes a client_id, a client secret and corpIds, with colons between".to_owned())
+        }
+    }
 }
 
 #[tokio::main]
@@ -30,6 +48,14 @@ async fn main() -> std::io::Result<()> {
         settings.repeat = arguments.repeat;
         settings.overlap = arguments.overlap;
     });
+    for app in arguments.app {
+        stub.add_app(app);
+    }
     println!("{}", stub.url());
-    tokio::signal::ctrl_c().await
+    // The first process of a container ends by a signal only if it handles it.
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
 }

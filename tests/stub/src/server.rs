@@ -71,11 +71,16 @@ impl Stub {
 
     /// Registers an app with one secret, authorised by these organisations.
     pub fn register(&self, client_id: &str, client_secret: &str, corp_ids: &[&str]) {
-        self.state.lock().register(App {
+        self.add_app(App {
             client_id: client_id.to_owned(),
             client_secrets: vec![client_secret.to_owned()],
             corp_ids: corp_ids.iter().map(|id| (*id).to_owned()).collect(),
         });
+    }
+
+    /// Registers an app.
+    pub fn add_app(&self, app: App) {
+        self.state.lock().register(app);
     }
 
     /// Sets the secrets that are valid for an app.
