@@ -112,7 +112,7 @@ async fn crds_and_samples_read_back_as_they_were_applied() {
     let samples = root.join("deploy/samples");
     for file in [
         samples.join("dingtalkapp.yaml"),
-        samples.join("tokenreference.yaml"),
+        samples.join("another-namespace/tokenreference.yaml"),
         every.clone(),
     ] {
         applied_without_drift(&sandbox, &file);

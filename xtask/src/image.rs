@@ -17,7 +17,7 @@ pub(crate) fn check_images(what: &str, documents: &[Value]) -> Result<(), Failur
 }
 
 /// Every `image` of an object: a text, or repository, tag and digest as in a chart's values.
-fn images(value: &Value) -> Vec<String> {
+pub(crate) fn images(value: &Value) -> Vec<String> {
     match value {
         Value::Array(items) => items.iter().flat_map(images).collect(),
         Value::Object(fields) => {
