@@ -1,16 +1,14 @@
 #!/usr/bin/env bash
 # build.sh FOLDER: the images of the end-to-end test, as archives in FOLDER, with buildah.
 #
-# The operator's image is built by the Dockerfile. Nothing is pulled: its base images are stand-ins
-# under their real names, made of this machine's toolchain and certificates.
+# The project's own images are built by docker-build.sh. Nothing is pulled: their base images, made here,
+# are stand-ins under their real names, of this machine's toolchain and certificates.
 set -euo pipefail
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# Where the test's overlay looks for it: nothing pulls from localhost.
-operator=localhost/dingtalk-token-operator
 
 build() { # TAG CONTEXT [ARGUMENT...]
   local tag=$1 context=$2
@@ -52,20 +50,6 @@ cp /etc/ssl/certs/ca-certificates.crt "$static/etc/ssl/certs/"
 echo 'nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin' > "$static/etc/passwd"
 printf 'FROM scratch\nCOPY etc /etc\nUSER 65532\n' > "$static/Dockerfile"
 build gcr.io/distroless/static-debian12:nonroot "$static"
-
-case $(uname -m) in
-  x86_64) architecture=amd64 ;;
-  aarch64) architecture=arm64 ;;
-  *) echo "the image is made for amd64 and arm64" >&2; exit 1 ;;
-esac
-toolchain=$(rustc --print sysroot)
-volumes=(--volume "$toolchain:/usr/local/rustup:ro")
-for path in /usr/bin /usr/lib /usr/lib64 /usr/include /usr/share /etc/ssl/certs /etc/alternatives; do
-  [ -d "$path" ] && volumes+=(--volume "$path:$path:ro")
-done
-build "$operator:v0.1.0" "$root" "${volumes[@]}" --layers \
-  --build-arg "VERSION=v0.1.0" --build-arg "TARGETARCH=$architecture"
-archive operator "$operator:v0.1.0"
 
 go_image pause registry.k8s.io/pause:3.10
 go_image consumer-go docker.io/library/consumer-go:e2e

@@ -1,19 +1,20 @@
-//! The whole of it on a real node: image, install, pods that read tokens, disturbances, uninstall.
+//! The whole of it on a real node: the README's quickstart, install, pods that read tokens, disturbances,
+//! uninstall.
 
 mod golden;
 mod kubectl;
 mod node;
 mod operator;
+mod quickstart;
 mod scenario;
 mod sites;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
-
-use local_control_plane::bound;
+use std::process::{Command, ExitCode};
 
 use crate::Failure;
 use node::Node;
+use quickstart::Quickstart;
 
 /// Programs of the machine, and the Debian package of each.
 const NEEDED: [(&str, &str); 7] = [
@@ -26,19 +27,26 @@ const NEEDED: [(&str, &str); 7] = [
     ("nsenter", "util-linux"),
 ];
 
-/// Boots the node, and runs the scenario in its network.
+/// Runs the README's quickstart, which builds the images and creates the node, then the scenario in the
+/// node's network.
 pub(crate) fn run() -> Result<ExitCode, Failure> {
     println!("dingtalk-token-operator: end to end on a real node\n");
     check_machine()?;
-    let node = Node::start()?;
-    let executable = std::env::current_exe()?;
+    let quickstart = Quickstart::read()?;
+    let mut node = Node::prepare()?;
+    if let Err(error) = quickstart.run(&mut node) {
+        let state = node.shell("kubectl get dta,pods,events -A -o wide");
+        eprintln!("{}", state.unwrap_or_default());
+        node.keep_logs()?;
+        return Err(error);
+    }
+    let tagged = |image: &str| format!("{image}:v{}", env!("CARGO_PKG_VERSION"));
+    node.tag(&tagged(operator::NAMED_IMAGE), &tagged(operator::IMAGE))?;
     // The stubs of DingTalk and this program's client for the API are in the node's network.
-    let status = bound(&executable, Path::new("nsenter"))
-        .args(["--net", "--target", &node.pid().to_string(), "--"])
-        .arg(&executable)
+    let status = node
+        .enter("--net", &std::env::current_exe()?)?
         .arg("e2e-scenario")
         .arg(node.folder())
-        .stdin(Stdio::null())
         .status()?;
     if !status.success() {
         node.keep_logs()?;

@@ -21,49 +21,101 @@ const LOGS: &str = "target/e2e-logs";
 /// A node that ends when this is dropped, or with this process.
 pub(super) struct Node {
     folder: PathBuf,
-    outer: Child,
+    outer: Option<Child>,
 }
 
 impl Node {
-    /// Builds what it needs, and boots it.
-    pub(super) fn start() -> Result<Self, Failure> {
+    /// Builds what a node needs.
+    pub(super) fn prepare() -> Result<Self, Failure> {
         remove_leftovers();
         let folder = PathBuf::from(format!("{FOLDERS}{}", std::process::id()));
         fs::create_dir_all(&folder)?;
-        let mut command = bound(&std::env::current_exe()?, &root().join("tests/node/up.sh"));
-        provide_programs(&folder)?;
-        let progress = Progress::start("building the images: the operator, and its consumers");
-        script("tests/node/images/build.sh", &folder.join("images"))?;
-        progress.done();
-        let image = fs::metadata(folder.join("images/operator.tar"))?.len();
-        println!(
-            "   the operator's image, as it is pulled: {} KiB",
-            image / 1024
-        );
-        if image > IMAGE_MAX {
-            return Err(format!("the image is larger than {} MiB", IMAGE_MAX >> 20).into());
-        }
-        let progress = Progress::start("booting the node: control plane, containerd, kubelet");
-        let outer = command
-            .arg(&folder)
-            .env("PROGRAMS", &folder)
-            .stdin(Stdio::null())
-            .spawn()?;
-        let mut node = Self { folder, outer };
-        node.until_ready()?;
+        let node = Self {
+            folder,
+            outer: None,
+        };
+        provide_programs(&node.folder)?;
+        let progress = Progress::start("building the images of consumers");
+        script("tests/node/images/build.sh", &node.folder.join("images"))?;
         progress.done();
         Ok(node)
+    }
+
+    /// Boots it.
+    pub(super) fn boot(&mut self) -> Result<(), Failure> {
+        let progress = Progress::start("booting the node: control plane, containerd, kubelet");
+        let mut command = bound(&std::env::current_exe()?, &root().join("tests/node/up.sh"));
+        let outer = command
+            .arg(&self.folder)
+            .env("PROGRAMS", &self.folder)
+            .stdin(Stdio::null())
+            .spawn()?;
+        self.outer = Some(outer);
+        self.until_ready()?;
+        progress.done();
+        Ok(())
+    }
+
+    /// Brings an image that was built here to the node, under its own name.
+    pub(super) fn load(&self, image: &str) -> Result<(), Failure> {
+        let archive = self.folder.join("loaded.tar");
+        let _ = fs::remove_file(&archive);
+        let to = format!("oci-archive:{}:{image}", archive.display());
+        said(Command::new("buildah").args(["push", "--quiet", image, &to]))?;
+        let size = fs::metadata(&archive)?.len();
+        println!("     {image}: {} KiB, as it is pulled", size / 1024);
+        if size > IMAGE_MAX {
+            return Err(format!("the image is larger than {} MiB", IMAGE_MAX >> 20).into());
+        }
+        self.containerd(&["import", &archive.display().to_string()])
+    }
+
+    /// Gives an image on the node another name as well.
+    pub(super) fn tag(&self, image: &str, name: &str) -> Result<(), Failure> {
+        self.containerd(&["tag", image, name])
+    }
+
+    fn containerd(&self, arguments: &[&str]) -> Result<(), Failure> {
+        let program = self.folder.join("bin/ctr");
+        let mut command = self.enter("--mount", &program)?;
+        command
+            .args(["-a", "/run/containerd/containerd.sock", "-n", "k8s.io"])
+            .arg("images")
+            .args(arguments);
+        said(&mut command).map(drop)
+    }
+
+    /// Runs a shell's command in the node's network, as its administrator; gives what it said.
+    pub(super) fn shell(&self, command: &str) -> Result<String, Failure> {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let programs = self.folder.join("bin");
+        let mut shell = self.enter("--net", Path::new("sh"))?;
+        shell
+            .args(["-c", command])
+            .current_dir(root())
+            .env("PATH", format!("{}:{path}", programs.display()))
+            .env("KUBECONFIG", self.folder.join("admin.kubeconfig"));
+        said(&mut shell)
+    }
+
+    /// A program that is to run in one of the node's namespaces, and ends with this process.
+    pub(super) fn enter(&self, namespace: &str, program: &Path) -> Result<Command, Failure> {
+        let mut command = bound(&std::env::current_exe()?, Path::new("nsenter"));
+        command
+            .args([namespace, "--target", &self.pid()?.to_string(), "--"])
+            .arg(program)
+            .stdin(Stdio::null());
+        Ok(command)
     }
 
     fn until_ready(&mut self) -> Result<(), Failure> {
         let deadline = Instant::now() + BOOT_TIMEOUT;
         while !self.folder.join("ready").exists() {
-            if let Some(status) = self.outer.try_wait()? {
-                self.keep_logs()?;
+            let ended = self.outer.as_mut().map(Child::try_wait).transpose()?;
+            if let Some(status) = ended.flatten() {
                 return Err(format!("the node ended: {status}; its logs are in {LOGS}").into());
             }
             if Instant::now() > deadline {
-                self.keep_logs()?;
                 let seconds = BOOT_TIMEOUT.as_secs();
                 return Err(format!(
                     "the node is not ready after {seconds} s; its logs are in {LOGS}"
@@ -81,19 +133,22 @@ impl Node {
     }
 
     /// The process that has the node's namespaces: the one child of that which made them.
-    pub(super) fn pid(&self) -> u32 {
-        let outer = self.outer.id();
-        let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children"));
-        let children = children.unwrap_or_default();
-        children.trim().parse().unwrap_or(outer)
+    fn pid(&self) -> Result<u32, Failure> {
+        let outer = self.outer.as_ref().ok_or("the node is not there")?.id();
+        let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children"))?;
+        Ok(children.trim().parse()?)
     }
 
     /// Copies the logs to where they outlive the node.
     pub(super) fn keep_logs(&self) -> Result<(), Failure> {
+        let from = self.folder.join("log");
+        if !from.exists() {
+            return Ok(());
+        }
         let to = root().join(LOGS);
         let _ = fs::remove_dir_all(&to);
         fs::create_dir_all(&to)?;
-        for entry in fs::read_dir(self.folder.join("log"))?.flatten() {
+        for entry in fs::read_dir(from)?.flatten() {
             fs::copy(entry.path(), to.join(entry.file_name()))?;
         }
         eprintln!("   the node's logs are in {LOGS}");
@@ -103,10 +158,12 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        let _ = self.outer.kill();
-        let _ = self.outer.wait();
-        // The processes of the node end after the one that held their namespaces.
-        std::thread::sleep(Duration::from_secs(1));
+        if let Some(outer) = &mut self.outer {
+            let _ = outer.kill();
+            let _ = outer.wait();
+            // The processes of the node end after the one that held their namespaces.
+            std::thread::sleep(Duration::from_secs(1));
+        }
         if let Err(error) = script("tests/node/down.sh", &self.folder) {
             eprintln!("warning: {error}");
         }
@@ -162,4 +219,15 @@ fn script(path: &str, folder: &Path) -> Result<(), Failure> {
         true => Ok(()),
         false => Err(format!("{path} failed ({status}): see above").into()),
     }
+}
+
+/// Runs a command that has to succeed; gives what it said.
+fn said(command: &mut Command) -> Result<String, Failure> {
+    let output = command.output()?;
+    let text = String::from_utf8(output.stdout)?;
+    if output.status.success() {
+        return Ok(text);
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{text}{}", errors.trim()).into())
 }

@@ -14,9 +14,10 @@ use crate::{Failure, root};
 
 /// Its namespace, and the name of all that it consists of.
 pub(super) const NAME: &str = "dingtalk-token-operator";
-/// The image that tests/node/images/build.sh makes, and that which the manifests name.
-const IMAGE: &str = "localhost/dingtalk-token-operator";
-const NAMED_IMAGE: &str = "dingtalk-token-operator.invalid/dingtalk-token-operator";
+/// The image that the manifests name, which the quickstart has loaded, and the name that the test's
+/// overlay gives it.
+pub(super) const IMAGE: &str = "localhost/dingtalk-token-operator";
+pub(super) const NAMED_IMAGE: &str = "dingtalk-token-operator.invalid/dingtalk-token-operator";
 /// A pod starts within seconds; its probes add some.
 const PATIENCE: Duration = Duration::from_secs(90);
 

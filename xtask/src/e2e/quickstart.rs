@@ -1,0 +1,287 @@
+//! The README's quickstart, command by command.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::node::Node;
+use crate::{Failure, root};
+
+/// What stands before a block of commands in the README.
+const QUICKSTART: &str = "<!-- Run by `cargo xtask e2e`: the quickstart. -->";
+const REMOVAL: &str = "<!-- Run by `cargo xtask e2e`: its removal. -->";
+
+/// How a command is run on the test's machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    AsWritten,
+    UseCheckout,
+    BuildImage,
+    BootNode,
+    LoadImage,
+}
+
+/// Every command that may stand in a block, and what takes the place of those that need a network or a
+/// container engine. One that ends with a space is followed by arguments, which are kept.
+const COMMANDS: [(&str, Action, &str); 6] = [
+    (
+        "git clone https://github.com/dingtalk-token-operator/dingtalk-token-operator.git",
+        Action::UseCheckout,
+        "this checkout",
+    ),
+    (
+        "cd dingtalk-token-operator",
+        Action::UseCheckout,
+        "this checkout",
+    ),
+    (
+        "docker build ",
+        Action::BuildImage,
+        "buildah, on stand-ins for the base images",
+    ),
+    (
+        "kind create cluster",
+        Action::BootNode,
+        "the test's own node",
+    ),
+    (
+        "kind load docker-image ",
+        Action::LoadImage,
+        "an import into that node's containerd",
+    ),
+    ("kubectl ", Action::AsWritten, "word for word"),
+];
+
+/// What a shell would not take as it is written.
+const SHELL_SYNTAX: &str = "|&;<>()$`\\\"'*?[]#~{}!";
+
+/// The README's blocks, all of whose commands are known.
+pub(super) struct Quickstart {
+    start: Vec<Step>,
+    removal: Vec<Step>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Step {
+    command: String,
+    action: Action,
+    substitute: &'static str,
+}
+
+/// What the quickstart took.
+#[derive(Default)]
+struct Clock {
+    images: Duration,
+    cluster: Duration,
+    token: Duration,
+}
+
+impl Quickstart {
+    /// Reads the README.
+    pub(super) fn read() -> Result<Self, Failure> {
+        let readme = fs::read_to_string(root().join("README.md"))?;
+        let start = steps(&readme, QUICKSTART)?;
+        let removal = steps(&readme, REMOVAL)?;
+        let boots = |step: &&Step| step.action == Action::BootNode;
+        if start.iter().filter(boots).count() != 1 || removal.iter().any(|step| boots(&step)) {
+            return Err("the README's quickstart has to create one cluster".into());
+        }
+        Ok(Self { start, removal })
+    }
+
+    /// Runs it, from nothing to a pod that prints until when its token is good; then removes it.
+    pub(super) fn run(&self, node: &mut Node) -> Result<(), Failure> {
+        println!("\n── The README's quickstart");
+        let mut clock = Clock::default();
+        let mut said = String::new();
+        for step in &self.start {
+            let started = Instant::now();
+            said = step.run(node)?;
+            *clock.hand(step.action) += started.elapsed();
+        }
+        is_good(&said, Timestamp::now())?;
+        clock.print();
+        println!("\n── Its removal");
+        for step in &self.removal {
+            step.run(node)?;
+        }
+        let left = node.shell("kubectl get crds,namespaces -o name")?;
+        match left.contains("dingtalk") {
+            true => Err(format!("the removal left something:\n{left}").into()),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Step {
+    fn run(&self, node: &mut Node) -> Result<String, Failure> {
+        println!("   $ {}", self.command);
+        if self.action != Action::AsWritten {
+            println!("     (here: {})", self.substitute);
+        }
+        match self.action {
+            Action::UseCheckout => {}
+            Action::BuildImage => build_image(self.arguments())?,
+            Action::BootNode => node.boot()?,
+            Action::LoadImage => {
+                for image in self.arguments() {
+                    node.load(image)?;
+                }
+            }
+            Action::AsWritten => {
+                let said = node.shell(&self.command)?;
+                for line in said.lines() {
+                    println!("     {line}");
+                }
+                return Ok(said);
+            }
+        }
+        Ok(String::new())
+    }
+
+    /// What follows the command's first two or three words.
+    fn arguments(&self) -> impl Iterator<Item = &str> {
+        let known = COMMANDS.iter().map(|(known, ..)| known);
+        let rest = known.filter_map(|known| self.command.strip_prefix(known));
+        rest.flat_map(str::split_whitespace)
+    }
+}
+
+impl Clock {
+    fn hand(&mut self, action: Action) -> &mut Duration {
+        match action {
+            Action::UseCheckout | Action::BuildImage => &mut self.images,
+            Action::BootNode | Action::LoadImage => &mut self.cluster,
+            Action::AsWritten => &mut self.token,
+        }
+    }
+
+    fn print(&self) {
+        let [images, cluster, token] =
+            [self.images, self.cluster, self.token].map(|part| part.as_secs_f64());
+        println!(
+            "   The quickstart's clock: {:.0} s: {images:.0} s for the images, {cluster:.0} s for the cluster,",
+            images + cluster + token
+        );
+        println!("   and {token:.0} s from the first kubectl to a pod with a good token");
+    }
+}
+
+/// Builds an image as `docker build` would.
+fn build_image<'a>(arguments: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+    let status = Command::new(root().join("tests/node/images/docker-build.sh"))
+        .args(arguments)
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .status()?;
+    match status.success() {
+        true => Ok(()),
+        false => Err("the image does not build: see above".into()),
+    }
+}
+
+/// Whether a pod said that its token is good, until a time to come.
+fn is_good(said: &str, now: Timestamp) -> Result<(), Failure> {
+    let last = said.lines().last().unwrap_or_default();
+    let until = last.rsplit_once(" is good until ");
+    let until = until.and_then(|(_, until)| until.parse::<Timestamp>().ok());
+    match until {
+        Some(until) if until > now => Ok(()),
+        _ => Err(format!("the pod does not say until when its token is good, but {last:?}").into()),
+    }
+}
+
+/// The commands of the fenced block that follows a mark.
+fn steps(readme: &str, mark: &str) -> Result<Vec<Step>, Failure> {
+    let block = readme
+        .split_once(&format!("{mark}\n\n```sh\n"))
+        .and_then(|(_, rest)| rest.split_once("\n```"));
+    let Some((block, _)) = block else {
+        return Err(format!("README.md has no block of sh after {mark}").into());
+    };
+    block.split('\n').map(step).collect()
+}
+
+fn step(line: &str) -> Result<Step, Failure> {
+    let is_meant = |known: &str| match known.ends_with(' ') {
+        true => line.starts_with(known),
+        false => line == known,
+    };
+    let known = COMMANDS.iter().find(|(known, ..)| is_meant(known));
+    match known {
+        Some((_, action, substitute)) if !line.contains(|c| SHELL_SYNTAX.contains(c)) => Ok(Step {
+            command: line.to_owned(),
+            action: *action,
+            substitute,
+        }),
+        _ => Err(format!("the README's quickstart has a command that is not in the table of xtask/src/e2e/quickstart.rs: {line}").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readme(block: &str) -> String {
+        format!("Text.\n\n{QUICKSTART}\n\n```sh\n{block}\n```\n\nText.\n")
+    }
+
+    #[test]
+    fn every_command_of_the_readme_is_known() {
+        let quickstart = Quickstart::read().map_err(|error| error.to_string());
+        let quickstart = quickstart.expect("known");
+        let last = quickstart.start.last().expect("a command");
+        assert!(last.command.starts_with("kubectl logs "), "{last:?}");
+    }
+
+    #[test]
+    fn a_command_keeps_its_arguments() {
+        let text = readme("docker build --target stub --tag a .\nkubectl get pods");
+        let steps = steps(&text, QUICKSTART).map_err(|error| error.to_string());
+        let steps = steps.expect("known");
+        assert_eq!(steps.len(), 2);
+        assert_eq!(steps[0].action, Action::BuildImage);
+        let arguments: Vec<&str> = steps[0].arguments().collect();
+        assert_eq!(arguments, ["--target", "stub", "--tag", "a", "."]);
+        assert_eq!(steps[1].action, Action::AsWritten);
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        for command in [
+            "helm install operator .",
+            "git clone https://github.com/somebody/else.git",
+            "kind create cluster --image kindest/node:v1.33.0",
+            "kubectl get pods | head",
+            "kubectl get pods; reboot",
+            "kubectl get pods > $HOME/pods",
+            "kubectl",
+            "",
+        ] {
+            let refused = steps(&readme(command), QUICKSTART).expect_err("refused");
+            assert!(
+                refused.to_string().contains("not in the table"),
+                "{refused}"
+            );
+        }
+        assert!(steps(&readme("kubectl get pods"), REMOVAL).is_err());
+    }
+
+    #[test]
+    fn a_pod_has_to_say_that_its_token_is_good() {
+        let now = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let good =
+            "no token: waiting\nthe token (32 characters) is good until 2026-01-01T02:00:00Z\n";
+        assert!(is_good(good, now).is_ok());
+        for said in [
+            "",
+            "the token expired at 2025-12-31T23:00:00Z\n",
+            "the token (32 characters) is good until 2025-12-31T23:00:00Z\n",
+            "the token (32 characters) is good until soon\n",
+        ] {
+            assert!(is_good(said, now).is_err(), "{said}");
+        }
+    }
+}
