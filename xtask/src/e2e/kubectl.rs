@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::Failure;
+use crate::{Failure, root};
 
 /// kubectl with the administrator's rights.
 #[derive(Clone)]
@@ -67,6 +67,7 @@ impl Kubectl {
     fn run_with(&self, arguments: &[&str], input: &str) -> Result<String, Failure> {
         let mut child = Command::new(&self.program)
             .args(arguments)
+            .current_dir(root())
             .env("KUBECONFIG", &self.kubeconfig)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

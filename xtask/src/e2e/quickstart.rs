@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::kubectl::Kubectl;
 use super::node::Node;
 use crate::{Failure, root};
 
 /// What stands before a block of commands in the README.
 const QUICKSTART: &str = "<!-- Run by `cargo xtask e2e`: the quickstart. -->";
 const REMOVAL: &str = "<!-- Run by `cargo xtask e2e`: its removal. -->";
+const REAL_SITE: &str =
+    "<!-- Run by `cargo xtask e2e`, with a stub in DingTalk's place: the real site. -->";
 
 /// How a command is run on the test's machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +24,12 @@ enum Action {
     BuildImage,
     BootNode,
     LoadImage,
+    InstallWithStubs,
 }
 
 /// Every command that may stand in a block, and what takes the place of those that need a network or a
 /// container engine. One that ends with a space is followed by arguments, which are kept.
-const COMMANDS: [(&str, Action, &str); 6] = [
+const COMMANDS: [(&str, Action, &str); 7] = [
     (
         "git clone https://github.com/dingtalk-token-operator/dingtalk-token-operator.git",
         Action::UseCheckout,
@@ -50,6 +54,11 @@ const COMMANDS: [(&str, Action, &str); 6] = [
         "kind load docker-image ",
         Action::LoadImage,
         "an import into that node's containerd",
+    ),
+    (
+        "kubectl apply -f deploy/install.yaml",
+        Action::InstallWithStubs,
+        "installed above, with stubs in the place of DingTalk's sites",
     ),
     ("kubectl ", Action::AsWritten, "word for word"),
 ];
@@ -81,14 +90,21 @@ struct Clock {
 impl Quickstart {
     /// Reads the README.
     pub(super) fn read() -> Result<Self, Failure> {
-        let readme = fs::read_to_string(root().join("README.md"))?;
-        let start = steps(&readme, QUICKSTART)?;
-        let removal = steps(&readme, REMOVAL)?;
-        let boots = |step: &&Step| step.action == Action::BootNode;
-        if start.iter().filter(boots).count() != 1 || removal.iter().any(|step| boots(&step)) {
-            return Err("the README's quickstart has to create one cluster".into());
+        let [start, removal, real_site] = [QUICKSTART, REMOVAL, REAL_SITE].map(steps_of_readme);
+        let (start, removal, real_site) = (start?, removal?, real_site?);
+        let count = |steps: &[Step], action| {
+            let of_action = steps.iter().filter(|step| step.action == action);
+            of_action.count()
+        };
+        let is_whole = count(&start, Action::BootNode) == 1
+            && count(&start, Action::InstallWithStubs) == 0
+            && count(&removal, Action::AsWritten) == removal.len()
+            && count(&real_site, Action::AsWritten) + 1 == real_site.len()
+            && count(&real_site, Action::InstallWithStubs) == 1;
+        match is_whole {
+            true => Ok(Self { start, removal }),
+            false => Err("the README's quickstart has to create one cluster, its removal to need kubectl alone, and its way to the real site to install deploy/install.yaml".into()),
         }
-        Ok(Self { start, removal })
     }
 
     /// Runs it, from nothing to a pod that prints until when its token is good; then removes it.
@@ -115,14 +131,34 @@ impl Quickstart {
     }
 }
 
+/// Runs the README's commands for the real site, on a cluster where the operator is installed and a stub
+/// is the site that the samples name; then removes what they made.
+pub(super) fn run_real_site(kubectl: &Kubectl) -> Result<(), Failure> {
+    let mut said = String::new();
+    for step in steps_of_readme(REAL_SITE)? {
+        step.announce();
+        if step.action == Action::AsWritten {
+            let words: Vec<&str> = step.arguments().collect();
+            said = shown(kubectl.run(&words)?);
+        }
+    }
+    is_good(&said, Timestamp::now())?;
+    kubectl.run(&["delete", "-f", "deploy/samples"])?;
+    Ok(())
+}
+
 impl Step {
-    fn run(&self, node: &mut Node) -> Result<String, Failure> {
+    fn announce(&self) {
         println!("   $ {}", self.command);
         if self.action != Action::AsWritten {
             println!("     (here: {})", self.substitute);
         }
+    }
+
+    fn run(&self, node: &mut Node) -> Result<String, Failure> {
+        self.announce();
         match self.action {
-            Action::UseCheckout => {}
+            Action::UseCheckout | Action::InstallWithStubs => {}
             Action::BuildImage => build_image(self.arguments())?,
             Action::BootNode => node.boot()?,
             Action::LoadImage => {
@@ -130,13 +166,7 @@ impl Step {
                     node.load(image)?;
                 }
             }
-            Action::AsWritten => {
-                let said = node.shell(&self.command)?;
-                for line in said.lines() {
-                    println!("     {line}");
-                }
-                return Ok(said);
-            }
+            Action::AsWritten => return Ok(shown(node.shell(&self.command)?)),
         }
         Ok(String::new())
     }
@@ -154,7 +184,7 @@ impl Clock {
         match action {
             Action::UseCheckout | Action::BuildImage => &mut self.images,
             Action::BootNode | Action::LoadImage => &mut self.cluster,
-            Action::AsWritten => &mut self.token,
+            Action::AsWritten | Action::InstallWithStubs => &mut self.token,
         }
     }
 
@@ -182,6 +212,13 @@ fn build_image<'a>(arguments: impl Iterator<Item = &'a str>) -> Result<(), Failu
     }
 }
 
+fn shown(said: String) -> String {
+    for line in said.lines() {
+        println!("     {line}");
+    }
+    said
+}
+
 /// Whether a pod said that its token is good, until a time to come.
 fn is_good(said: &str, now: Timestamp) -> Result<(), Failure> {
     let last = said.lines().last().unwrap_or_default();
@@ -191,6 +228,10 @@ fn is_good(said: &str, now: Timestamp) -> Result<(), Failure> {
         Some(until) if until > now => Ok(()),
         _ => Err(format!("the pod does not say until when its token is good, but {last:?}").into()),
     }
+}
+
+fn steps_of_readme(mark: &str) -> Result<Vec<Step>, Failure> {
+    steps(&fs::read_to_string(root().join("README.md"))?, mark)
 }
 
 /// The commands of the fenced block that follows a mark.

@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 use super::golden;
 use super::kubectl::{Kubectl, eventually};
 use super::operator::{self, NAME};
+use super::quickstart;
 use super::sites::{self, CLIENT_SECRET, CORP_ID, Site};
 use crate::Failure;
 
@@ -112,6 +113,9 @@ impl World<'_> {
 
         heading("An upgrade: an earlier release had left apps, copies and Secrets");
         left.judge(&self.kubectl, &self.sites)?;
+
+        heading("The README's way to the real site");
+        quickstart::run_real_site(&self.kubectl)?;
 
         heading("The leader is killed");
         let leader = operator::leader(&self.kubectl)?;

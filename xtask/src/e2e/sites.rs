@@ -18,6 +18,10 @@ const NODE: &str = "10.200.0.1";
 pub(super) const CLIENT_SECRET: &str = "end-to-end-secret";
 pub(super) const CORP_ID: &str = "dinge2ecorp";
 
+/// What deploy/samples name: the site, and an app of it.
+const SAMPLES_SITE: &str = "china";
+const SAMPLE_APP: (&str, &str, &str) = ("dingpayrolldemo", "replace-me", "ding9f50b15bccd16741");
+
 /// One emulation.
 pub(super) struct Site {
     pub(super) name: &'static str,
@@ -36,13 +40,14 @@ impl Site {
 }
 
 /// The behaviours, the port of each, and the life of its tokens in seconds.
-const SITES: [(&str, Repeat, u16, i64); 5] = [
+const SITES: [(&str, Repeat, u16, i64); 6] = [
     ("same-extended", Repeat::SameExtended, 8441, 180),
     ("new-overlap", Repeat::NewOverlap, 8442, 180),
     ("same-remaining", Repeat::SameRemaining, 8443, 120),
     ("new-revoked", Repeat::NewRevoked, 8444, 120),
     // Of what an earlier release left.
     ("global", Repeat::NewOverlap, 8445, 7200),
+    (SAMPLES_SITE, Repeat::NewOverlap, 8446, 7200),
 ];
 
 /// Starts them all; `folder` is the node's, whose CA signed the certificate.
@@ -62,6 +67,10 @@ pub(super) async fn start(folder: &Path) -> Result<Vec<Site>, Failure> {
             settings.repeat = repeat;
             settings.expires_in = life;
         });
+        if name == SAMPLES_SITE {
+            let (client_id, client_secret, corp_id) = SAMPLE_APP;
+            stub.register(client_id, client_secret, &[corp_id]);
+        }
         let listener = TcpListener::bind((NODE, port)).await?;
         tokio::spawn(serve(listener, acceptor.clone(), stub.port()));
         let url = format!("https://{NODE}:{port}");
