@@ -115,7 +115,7 @@ impl Quickstart {
         for step in &self.start {
             let started = Instant::now();
             said = step.run(node)?;
-            *clock.hand(step.action) += started.elapsed();
+            *clock.part(step.action) += started.elapsed();
         }
         is_good(&said, Timestamp::now())?;
         clock.print();
@@ -171,7 +171,7 @@ impl Step {
         Ok(String::new())
     }
 
-    /// What follows the command's first two or three words.
+    /// What follows the part of the command that the table has.
     fn arguments(&self) -> impl Iterator<Item = &str> {
         let known = COMMANDS.iter().map(|(known, ..)| known);
         let rest = known.filter_map(|known| self.command.strip_prefix(known));
@@ -180,7 +180,7 @@ impl Step {
 }
 
 impl Clock {
-    fn hand(&mut self, action: Action) -> &mut Duration {
+    fn part(&mut self, action: Action) -> &mut Duration {
         match action {
             Action::UseCheckout | Action::BuildImage => &mut self.images,
             Action::BootNode | Action::LoadImage => &mut self.cluster,
@@ -195,7 +195,10 @@ impl Clock {
             "   The quickstart's clock: {:.0} s: {images:.0} s for the images, {cluster:.0} s for the cluster,",
             images + cluster + token
         );
-        println!("   and {token:.0} s from the first kubectl to a pod with a good token");
+        println!("   and {token:.0} s from the first kubectl to a pod with a good token.");
+        println!(
+            "   (Images compile anew only what no earlier build has left; nothing was cloned or pulled.)"
+        );
     }
 }
 
