@@ -11,7 +11,7 @@ use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, State as Extract};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::any;
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
 use futures::{StreamExt as _, stream};
@@ -25,7 +25,8 @@ use tokio::time::sleep;
 use crate::answer::{Asked, by_the_rules, failure, legacy_failure};
 use crate::script::take;
 use crate::state::Shared;
-use crate::{App, Behaviour, Call, Place, Script, Settings, admin};
+use crate::tokens::fresh;
+use crate::{ApiCall, App, Behaviour, Call, Place, Script, Settings, admin, api};
 
 /// A running stub; dropping it ends it.
 pub struct Stub {
@@ -45,7 +46,8 @@ impl Stub {
         let state = Shared::default();
         let routes = Router::new()
             .route("/v1.0/oauth2/{corp_id}/token", any(token))
-            .route("/v1.0/whoami", get(who_am_i))
+            .route("/v1.0/{*path}", any(api::current))
+            .route("/topapi/{*path}", any(api::legacy))
             .merge(admin::routes())
             .with_state(state.clone())
             .into_make_service_with_connect_info::<Connection>();
@@ -138,6 +140,21 @@ impl Stub {
     /// All calls so far.
     pub fn journal(&self) -> Vec<Call> {
         self.state.lock().journal.clone()
+    }
+
+    /// All calls of APIs so far.
+    pub fn api_calls(&self) -> Vec<ApiCall> {
+        self.state.lock().api_calls.clone()
+    }
+
+    /// Fetches a token for an app in an organisation, without a call.
+    pub fn issue(&self, client_id: &str, corp_id: &str) -> String {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let holder = (client_id.to_owned(), corp_id.to_owned());
+        let fresh = fresh(&state.settings.token_prefix, state.settings.token_length);
+        let now = Timestamp::now();
+        state.tokens.issue(holder, &state.settings, fresh, now).0
     }
 
     /// The `client_id` and the organisation that a token was valid for at a time.
@@ -330,23 +347,6 @@ fn echo(place: Place, status: u16, secret: &str, token: &str) -> Response {
         Place::Html => {
             let page = format!("<html><body>{both}</body></html>");
             (status, [(header::CONTENT_TYPE, "text/html")], page).into_response()
-        }
-    }
-}
-
-/// Accepts or rejects a token as a DingTalk API does.
-async fn who_am_i(Extract(state): Extract<Shared>, headers: HeaderMap) -> Response {
-    let token = headers
-        .get("x-acs-dingtalk-access-token")
-        .and_then(|token| token.to_str().ok())
-        .unwrap_or_default();
-    match state.lock().tokens.holder(token, Timestamp::now()) {
-        Some((client_id, corp_id)) => {
-            Json(json!({"client_id": client_id, "corp_id": corp_id})).into_response()
-        }
-        None => {
-            let answered = failure(400, "InvalidAuthentication");
-            (answered.status, Json(answered.body)).into_response()
         }
     }
 }

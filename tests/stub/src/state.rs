@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::tokens::Tokens;
-use crate::{Call, Repeat, Script};
+use crate::{ApiCall, Apis, Call, Repeat, Script};
 
 /// An app that is registered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,6 +45,12 @@ pub struct Settings {
     pub latency: u64,
     /// How far the `Date` header is off, in seconds.
     pub clock_offset: i64,
+    /// Answer of the APIs to a valid token.
+    #[serde(default)]
+    pub apis: Apis,
+    /// The older APIs answer errcode 88, with the code in `sub_code`.
+    #[serde(default)]
+    pub errors_in_sub_code: bool,
 }
 
 fn five_minutes() -> i64 {
@@ -63,6 +69,8 @@ impl Default for Settings {
             token_length: 32,
             latency: 0,
             clock_offset: 0,
+            apis: Apis::default(),
+            errors_in_sub_code: false,
         }
     }
 }
@@ -75,6 +83,7 @@ pub(crate) struct State {
     pub(crate) scripts: Vec<Script>,
     pub(crate) tokens: Tokens,
     pub(crate) journal: Vec<Call>,
+    pub(crate) api_calls: Vec<ApiCall>,
     pub(crate) in_flight: usize,
     recent: HashMap<String, VecDeque<Timestamp>>,
     failures: VecDeque<Timestamp>,

@@ -101,6 +101,13 @@ impl Tokens {
             .map(|issued| &issued.holder)
     }
 
+    /// Whether a token has expired; the next fetch forgets it.
+    pub(crate) fn has_expired(&self, token: &str, now: Timestamp) -> bool {
+        self.valid
+            .get(token)
+            .is_some_and(|issued| issued.expires_at <= now)
+    }
+
     /// The last token of an app in an organisation.
     pub(crate) fn last(&self, holder: &(String, String)) -> Option<&str> {
         self.last.get(holder).map(String::as_str)
