@@ -1,75 +1,203 @@
-// Package dingtalktoken reads the access token that dingtalk-token-operator keeps in a mounted Secret.
-//
-// Read the file for each request: it is small, in memory, and always the newest.
+// Package dingtalktoken calls DingTalk's APIs with the access token that dingtalk-token-operator keeps in
+// a mounted Secret. It needs only the standard library.
 package dingtalktoken
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"time"
 )
 
-// File is where the Secret is mounted, as a directory.
-const File = "/var/run/secrets/dingtalk/access_token"
+const (
+	// Folder is where the Secret is mounted.
+	Folder = "/var/run/secrets/dingtalk"
+	// Patience is above the 90 s within which the kubelet updates a mounted Secret.
+	Patience = 2 * time.Minute
 
-// Patience is how long to wait for a renewed token to reach the file before a second try.
-const Patience = 2 * time.Second
+	interval = time.Second
+)
 
-// ErrInvalidAuthentication says that DingTalk does not accept the token: it has expired, or another
-// took its place.
-var ErrInvalidAuthentication = errors.New("DingTalk answered InvalidAuthentication")
+var (
+	// ErrRefused means that DingTalk refused the token: it has expired or was replaced.
+	ErrRefused = errors.New("DingTalk refused the access token")
 
-// Token gives the token to send now. The file has no newline at its end.
-func Token(file string) (string, error) {
-	bytes, err := os.ReadFile(file)
-	return string(bytes), err
+	corpIDs    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	tokens     = regexp.MustCompile(`^[!-~]+$`)
+	currentAPI = regexp.MustCompile(`^/v[0-9]`)
+)
+
+// Error is an error that DingTalk answered, other than a refused token.
+type Error struct {
+	Status        int
+	Code, Message string
 }
 
-// Call calls DingTalk's API. A token that is refused is tried once more as soon as the file has
-// another.
-func Call(client *http.Client, url, file string, patience time.Duration) ([]byte, error) {
-	used, err := Token(file)
-	if err != nil {
-		return nil, err
+func (e *Error) Error() string {
+	return fmt.Sprintf("DingTalk answered HTTP %d, code %q: %s", e.Status, e.Code, e.Message)
+}
+
+// Client calls DingTalk's APIs. Its zero value reads the layout Single from Folder.
+type Client struct {
+	HTTP     *http.Client  // default: a client with a time-out of 10 s
+	Folder   string        // default: Folder
+	CorpID   string        // for the layouts Combined and PerCorp
+	Patience time.Duration // default: Patience; negative: none
+}
+
+// Token returns the token to send now. Read it for each request: the file is small and in memory.
+func (c *Client) Token() (string, error) {
+	folder, names := c.Folder, []string{"access_token"}
+	if folder == "" {
+		folder = Folder
 	}
-	body, err := get(client, url, used)
-	if !errors.Is(err, ErrInvalidAuthentication) {
-		return body, err
+	if c.CorpID != "" {
+		if !corpIDs.MatchString(c.CorpID) {
+			return "", errors.New("invalid corpId")
+		}
+		// Combined, and PerCorp with each Secret mounted in a folder named after its corpId.
+		names = []string{c.CorpID + ".access_token", filepath.Join(c.CorpID, "access_token")}
+	}
+	for _, name := range names {
+		content, err := os.ReadFile(filepath.Join(folder, name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		token := strings.TrimSpace(string(content))
+		if err == nil && !tokens.MatchString(token) {
+			err = fmt.Errorf("no token in %s", filepath.Join(folder, name))
+		}
+		return token, err
+	}
+	return "", fmt.Errorf("%s: neither of these files: %s: %w", folder, strings.Join(names, ", "), os.ErrNotExist)
+}
+
+// Do calls send with the token. While send returns ErrRefused, it waits for another token in the file
+// and calls send again, until its patience ends.
+func (c *Client) Do(ctx context.Context, send func(token string) error) error {
+	patience := c.Patience
+	if patience == 0 {
+		patience = Patience
 	}
 	deadline := time.Now().Add(patience)
-	now := used
-	for now == used && time.Now().Before(deadline) {
-		time.Sleep(100 * time.Millisecond)
-		if now, err = Token(file); err != nil {
-			return nil, err
+	for {
+		token, err := c.Token()
+		if err != nil {
+			return err
+		}
+		if err = send(token); !errors.Is(err, ErrRefused) {
+			return err
+		}
+		if arrived, err := c.waitForOtherThan(ctx, token, deadline); err != nil {
+			return err
+		} else if !arrived {
+			return fmt.Errorf("%w, and no other came within %v", ErrRefused, patience)
 		}
 	}
-	return get(client, url, now)
 }
 
-func get(client *http.Client, url, token string) ([]byte, error) {
-	request, err := http.NewRequest(http.MethodGet, url, nil)
+// waitForOtherThan returns whether another token than the refused one came before the deadline.
+func (c *Client) waitForOtherThan(ctx context.Context, refused string, deadline time.Time) (bool, error) {
+	for {
+		if token, err := c.Token(); err != nil || token != refused {
+			return true, err
+		}
+		if !time.Now().Before(deadline) {
+			return false, nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(interval):
+		}
+	}
+}
+
+// Call calls an API, again with a fresh token if need be, and returns the body of the response. The
+// body may be nil. The token is sent as the kind of API wants it: in a header to /v1.0/… of
+// api.dingtalk.com, in the query to the older APIs of oapi.dingtalk.com.
+func (c *Client) Call(ctx context.Context, method, address string, body []byte) (answer []byte, err error) {
+	err = c.Do(ctx, func(token string) error {
+		answer, err = c.send(ctx, method, address, body, token)
+		return err
+	})
+	return answer, err
+}
+
+func (c *Client) send(ctx context.Context, method, address string, body []byte, token string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	request.Header.Set("x-acs-dingtalk-access-token", token)
+	if currentAPI.MatchString(request.URL.Path) {
+		request.Header.Set("x-acs-dingtalk-access-token", token)
+	} else {
+		query := request.URL.Query()
+		query.Set("access_token", token)
+		request.URL.RawQuery = query.Encode()
+	}
+	if len(body) > 0 {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	client := c.HTTP
+	if client == nil {
+		client = &http.Client{Timeout: 10 * time.Second}
+	}
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, err
+		// A url.Error shows the URL, which may contain the token.
+		var failed *url.Error
+		if errors.As(err, &failed) {
+			err = failed.Err
+		}
+		return nil, fmt.Errorf("%s %s%s: %w", method, request.URL.Host, request.URL.Path, err)
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode == http.StatusOK {
-		return body, err
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, err
 	}
-	var refused struct{ Code string }
-	_ = json.Unmarshal(body, &refused)
-	if response.StatusCode == http.StatusBadRequest && refused.Code == "InvalidAuthentication" {
-		return nil, ErrInvalidAuthentication
+	return answer, judge(response.StatusCode, answer, token)
+}
+
+// judge returns the error in an answer. The older APIs answer HTTP 200 with an errcode that is not 0,
+// some of them 88 with the code in sub_code.
+func judge(status int, answer []byte, token string) error {
+	if len(answer) > 0 && !json.Valid(answer) {
+		return &Error{Status: status, Message: "no JSON"}
 	}
-	return nil, fmt.Errorf("DingTalk answered %s: %s", response.Status, body)
+	var said struct {
+		Code    string      `json:"code"`
+		Message string      `json:"message"`
+		ErrCode json.Number `json:"errcode"`
+		ErrMsg  string      `json:"errmsg"`
+		SubCode any         `json:"sub_code"`
+	}
+	decoder := json.NewDecoder(bytes.NewReader(answer))
+	decoder.UseNumber()
+	_ = decoder.Decode(&said)
+	code, message := said.Code, said.Message
+	if status < 400 {
+		if said.ErrCode == "" || said.ErrCode == "0" {
+			return nil
+		}
+		code, message = said.ErrCode.String(), said.ErrMsg
+		if said.SubCode != nil && said.SubCode != "" {
+			code = fmt.Sprint(said.SubCode)
+		}
+	}
+	switch code {
+	case "InvalidAuthentication", "40014", "42001":
+		return ErrRefused
+	}
+	return &Error{Status: status, Code: code, Message: strings.ReplaceAll(message, token, "***")}
 }

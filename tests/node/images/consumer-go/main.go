@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -21,16 +22,16 @@ func main() {
 		fmt.Println("no CA:", err)
 		os.Exit(1)
 	}
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+	// Without patience: each refusal is to be seen.
+	client := &dingtalktoken.Client{Patience: -1, HTTP: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: authorities},
-	}}
+	}}}
 	var calls, refusals, gap int
 	var since time.Time
 	for ; ; time.Sleep(500 * time.Millisecond) {
-		// Without patience: each refusal is to be seen.
-		_, err := dingtalktoken.Call(client, os.Getenv("API_URL"), dingtalktoken.File, 0)
+		_, err := client.Call(context.Background(), http.MethodGet, os.Getenv("API_URL"), nil)
 		calls++
-		if errors.Is(err, dingtalktoken.ErrInvalidAuthentication) {
+		if errors.Is(err, dingtalktoken.ErrRefused) {
 			refusals++
 			if gap++; gap == 1 {
 				since = time.Now()
