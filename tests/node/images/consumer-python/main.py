@@ -13,11 +13,11 @@ while True:
     try:
         calls += 1
         # Without patience: each refusal is to be seen.
-        dingtalk_token.call(os.environ["API_URL"], context, patience=0)
+        dingtalk_token.call("GET", os.environ["API_URL"], patience=0, context=context)
         if since is not None:
             print(f"gap {time.monotonic() - since:.1f}", flush=True)
             since = None
-    except dingtalk_token.InvalidAuthentication:
+    except dingtalk_token.TokenRefused:
         refusals += 1
         since = since or time.monotonic()
     print(f"calls {calls} refused {refusals}", flush=True)
