@@ -1,6 +1,7 @@
 //! The project's commands.
 
 mod chart;
+mod consumers;
 mod demo;
 mod e2e;
 mod image;
@@ -61,6 +62,8 @@ enum Command {
     },
     /// Write the operator's software bill of materials, CycloneDX in JSON, to target/sbom.
     Sbom,
+    /// Build the consumers of docs/consumers and run them against the stub and a changing Secret.
+    Consumers(consumers::Arguments),
     /// Simulate days of many apps: the pure scheduler over the pure limits.
     Simulate(simulate::Arguments),
     /// Own a control plane; started by the other commands.
@@ -97,6 +100,7 @@ fn main() -> ExitCode {
         Command::Manifests { check } => manifests::run(check),
         Command::Layout { counts } => layout::run(counts),
         Command::Sbom => sbom::run(),
+        Command::Consumers(arguments) => consumers::run(&arguments),
         Command::Simulate(arguments) => {
             simulate::run(&arguments);
             Ok(ExitCode::SUCCESS)
