@@ -342,6 +342,7 @@ async fn the_api_server_takes_all_of_it() {
     let opt_in = [
         "deploy/opt-in/rollout-restart.yaml",
         "deploy/opt-in/immediate-propagation.yaml",
+        "deploy/opt-in/renewal-request.yaml",
     ];
     let everything =
         "--set=watchNamespaces={hr,payroll},rolloutRestart=true,immediatePropagation=true";

@@ -3,6 +3,7 @@
 
 mod account;
 mod field_manager;
+mod renewal_request;
 
 use std::fmt::Debug;
 
