@@ -49,7 +49,9 @@ async fn a_workload_asks_for_a_renewal_and_changes_nothing_else() {
     };
     payroll
         .until_refused(ONLY_THE_ANNOTATION, async || {
-            merge(annotated("probe", Some("1"))).await
+            // Another value each time: a patch without effect is not refused.
+            let now = jiff::Timestamp::now().to_string();
+            merge(annotated("probe", Some(&now))).await
         })
         .await;
     for (what, patch) in [
