@@ -72,11 +72,14 @@ func (c *Client) Token() (string, error) {
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
-		token := strings.TrimSpace(string(content))
-		if err == nil && !tokens.MatchString(token) {
-			err = fmt.Errorf("no token in %s", filepath.Join(folder, name))
+		if err != nil {
+			return "", err
 		}
-		return token, err
+		token := strings.TrimSpace(string(content))
+		if !tokens.MatchString(token) {
+			return "", fmt.Errorf("no token in %s", filepath.Join(folder, name))
+		}
+		return token, nil
 	}
 	return "", fmt.Errorf("%s: neither of these files: %s: %w", folder, strings.Join(names, ", "), os.ErrNotExist)
 }
