@@ -32,19 +32,22 @@ RUN case "${TARGETARCH:-$(uname -m)}" in \
 WORKDIR /src
 COPY . .
 
-# Registry and build folder stay between builds, one for each architecture.
+# Registry and build folder stay between builds, one for each architecture. Several clones may share them:
+# cargo compares only times, so without `touch` it could take what another clone has built.
 FROM source AS build-stub
 ARG TARGETARCH
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/target,id=target-${TARGETARCH} \
-    cargo build --release --locked --package dingtalk-stub \
+    --mount=type=cache,target=/target,id=target-${TARGETARCH},sharing=locked \
+    find src tests -type f -exec touch {} + \
+    && cargo build --release --locked --package dingtalk-stub \
     && cp /target/*-musl/release/dingtalk-stub /target/*-musl/release/token-reader /
 
 FROM source AS build-operator
 ARG TARGETARCH
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/target,id=target-${TARGETARCH} \
-    cargo build --release --locked --package dingtalk-token-operator \
+    --mount=type=cache,target=/target,id=target-${TARGETARCH},sharing=locked \
+    find src tests -type f -exec touch {} + \
+    && cargo build --release --locked --package dingtalk-token-operator \
     && cp /target/*-musl/release/dingtalk-token-operator /
 
 FROM ${RUNTIME_IMAGE} AS stub
