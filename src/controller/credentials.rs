@@ -158,7 +158,7 @@ impl Reconciler<'_> {
             return;
         };
         let rank = attempts.rank(expires_at, now.wall);
-        let failing_since = attempts.failing.as_ref().and_then(|failing| {
+        let failing_since = attempts.failing().and_then(|failing| {
             let age = now.wall.duration_since(failing.streak_since);
             now.monotonic
                 .checked_sub(Duration::try_from(age).unwrap_or_default())

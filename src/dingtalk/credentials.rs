@@ -1,5 +1,7 @@
 //! Secrets in types that cannot be printed, logged or serialised by accident.
 
+use std::sync::Arc;
+
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -128,9 +130,10 @@ impl Credentials {
     }
 }
 
-/// An access token: opaque, 1 to 4096 visible ASCII characters.
+/// An access token: opaque, 1 to 4096 visible ASCII characters. Its clones share one place in memory, which
+/// is overwritten when the last of them goes.
 #[derive(Clone, Debug)]
-pub struct AccessToken(SecretString);
+pub struct AccessToken(Arc<SecretString>);
 
 impl AccessToken {
     /// `None` where `text` cannot be a token.
@@ -138,7 +141,7 @@ impl AccessToken {
         let usable = (1..=TOKEN_MAX).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_graphic());
         let secret = SecretString::from(text);
-        usable.then_some(Self(secret))
+        usable.then(|| Self(Arc::new(secret)))
     }
 
     /// The token itself, for the Secret that is to hold it.

@@ -22,7 +22,7 @@ pub struct FailedAttempt {
 }
 
 /// A token of this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenId(pub(super) u64);
 
 /// A fetch of this process; later ones are greater.

@@ -46,7 +46,7 @@ pub fn status(
             Some(_) => None,
             None => corp.next_attempt.map(shown).or_else(|| {
                 // An attempt that is under way keeps the time it was announced for.
-                remembered?.attempts(tokens).minting.as_ref()?;
+                remembered?.attempts(tokens).under_way_since()?;
                 announced?.next_attempt_time.clone()
             }),
         };

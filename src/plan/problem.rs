@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::Memory;
 use super::target::{MARKS_MAX, OWNERS_MAX, TARGETS_MAX};
 use super::token::whole_seconds;
-use super::tokens::Tokens;
+use super::tokens::{Attempts, Tokens};
 use super::view::{Blocked, CorpSettled};
 use super::write::SECRET_SIZE_MAX;
 use super::writing::{WriteFailure, WriteProblem};
@@ -80,7 +80,7 @@ pub fn problem(
         ));
     }
     let attempts = memory.corps.get(corp_id).map(|corp| corp.attempts(tokens));
-    if let Some(failing) = attempts.and_then(|attempts| attempts.failing.as_ref()) {
+    if let Some(failing) = attempts.and_then(Attempts::failing) {
         let since = shown(failing.since);
         return Some(failure_problem(&failing.failure, corp_id, since, &next));
     }

@@ -9,6 +9,7 @@ use super::fetch::{Fetch, fetches_of, values_needed};
 use super::look::{is_former, look};
 use super::metadata::{forbidden_key, forbidden_message};
 use super::place::{carry_over, delete_former, write_target};
+use super::tokens::Attempts;
 use super::view::{Blocked, CorpSettled, Settled, Step, Target, View, Wake};
 use super::{Corp, Memory, TokenRecord};
 
@@ -122,12 +123,12 @@ fn settle(
             }
             let is_left_out = target.left_out.contains(corp_id) || target.left_out.is_empty();
             let attempts = corp(corp_id).map(|corp| corp.attempts(view.tokens));
-            let minting = attempts.and_then(|attempts| attempts.minting.as_ref());
-            let pending = minting.map(|minting| minting.since + PENDING_SHOWN_AFTER);
+            let since = attempts.and_then(Attempts::under_way_since);
+            let pending = since.map(|since| since + PENDING_SHOWN_AFTER);
             let is_new = |corp: &Corp| corp.held.is_none() || former_client_id.is_some();
             let is_first = (in_secret.is_none() || former_client_id.is_some())
                 && target.blocked.is_none()
-                && attempts.is_some_and(|attempts| attempts.failing.is_none())
+                && attempts.is_some_and(|attempts| attempts.failing().is_none())
                 && corp(corp_id).is_some_and(|corp| is_new(corp))
                 && pending.is_some_and(|at| at > now);
             is_quiet &= is_first;

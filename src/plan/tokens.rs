@@ -4,7 +4,8 @@
 
 mod attempts;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -62,12 +63,11 @@ pub enum Interest {
 /// A token, and who wants it.
 #[derive(Debug)]
 pub struct Token {
-    name: TokenName,
+    name: Arc<TokenName>,
     /// Its fetches.
     pub attempts: Attempts,
     /// What the last fetch brought.
     pub fetched: Option<Fetched>,
-    wishers: HashMap<AppRef, Interest>,
 }
 
 impl Token {
@@ -75,17 +75,18 @@ impl Token {
     pub fn name(&self) -> &TokenName {
         &self.name
     }
-
-    fn wishers(&self) -> Vec<AppRef> {
-        self.wishers.keys().cloned().collect()
-    }
 }
+
+/// Namespace and name of an app.
+type AppKey = (Option<String>, String);
 
 /// The tokens that apps want.
 #[derive(Debug, Default)]
 pub struct Tokens {
-    ids: HashMap<TokenName, TokenId>,
+    ids: HashMap<Arc<TokenName>, TokenId>,
     all: HashMap<TokenId, Token>,
+    /// In one map: nearly every token is wanted by one app alone.
+    wishers: BTreeMap<(TokenId, AppKey), Interest>,
     last_token: u64,
     last_fetch: u64,
 }
@@ -115,12 +116,12 @@ impl Tokens {
             None => {
                 self.last_token += 1;
                 let id = TokenId(self.last_token);
-                self.ids.insert(name.clone(), id);
+                let name = Arc::new(name);
+                self.ids.insert(Arc::clone(&name), id);
                 let token = Token {
                     name,
                     attempts: resumed.map(|attempts| *attempts).unwrap_or_default(),
                     fetched: None,
-                    wishers: HashMap::new(),
                 };
                 self.all.insert(id, token);
                 id
@@ -132,24 +133,22 @@ impl Tokens {
 
     /// An app wants a token in another way.
     pub fn interested(&mut self, id: TokenId, app: &AppRef, interest: Interest) {
-        if let Some(token) = self.all.get_mut(&id) {
-            token.wishers.insert(app.clone(), interest);
+        if self.all.contains_key(&id) {
+            self.wishers.insert((id, key(app)), interest);
         }
     }
 
     /// An app does not want a token any more.
     pub fn leave(&mut self, id: TokenId, app: &AppRef) {
-        if let Some(token) = self.all.get_mut(&id) {
-            token.wishers.remove(app);
-            self.forget_unwanted(id);
-        }
+        self.wishers.remove(&(id, key(app)));
+        self.forget_unwanted(id);
     }
 
     /// A token lives while it is wanted or its fetch is under way: if it is wanted again before that has
     /// ended, another fetch might revoke what this one brings.
     fn forget_unwanted(&mut self, id: TokenId) {
-        let is_unwanted =
-            |token: &&Token| token.wishers.is_empty() && !token.attempts.is_under_way();
+        let is_wanted = self.interests(id).next().is_some();
+        let is_unwanted = |token: &&Token| !is_wanted && !token.attempts.is_under_way();
         if let Some(token) = self.all.get(&id).filter(is_unwanted) {
             self.ids.remove(&token.name);
             self.all.remove(&id);
@@ -176,7 +175,7 @@ impl Tokens {
         if token.attempts.has_turn(namespace) || token.attempts.ended() != ended {
             return None;
         }
-        let under_way = token.attempts.minting.as_ref().map(|minting| minting.id);
+        let under_way = token.attempts.awaited();
         let minting = minting(under_way.unwrap_or_else(|| {
             self.last_fetch += 1;
             FetchId(self.last_fetch)
@@ -188,10 +187,10 @@ impl Tokens {
     /// Whether a fetch is still worth a call: it is the one that is awaited, by an app that wants the
     /// token now.
     pub fn wants(&self, minting: &Minting) -> bool {
-        self.all.get(&minting.token).is_some_and(|token| {
-            let mut interests = token.wishers.values();
-            token.attempts.awaits(minting.id) && interests.any(|it| *it == Interest::Active)
-        })
+        let token = self.all.get(&minting.token);
+        let is_awaited = token.is_some_and(|token| token.attempts.awaited() == Some(minting.id));
+        let mut interests = self.interests(minting.token);
+        is_awaited && interests.any(|(_, interest)| interest == Interest::Active)
     }
 
     /// A queued fetch is not made; returns the apps that decide anew.
@@ -260,16 +259,37 @@ impl Tokens {
         now: Timestamp,
     ) -> Vec<AppRef> {
         let mut hurried = Vec::new();
-        for token in self.all.values_mut().filter(|it| it.name.site == site) {
-            let is_concerned = |app: &AppRef| {
-                let namespace = app.namespace.as_deref().unwrap_or_default();
-                concerns(namespace, &token.name.client_id)
+        for (id, (namespace, _)) in self.wishers.keys() {
+            let Some(token) = self.all.get_mut(id).filter(|it| it.name.site == site) else {
+                continue;
             };
-            if token.wishers.keys().any(is_concerned) && token.attempts.hurry(since, now) {
-                hurried.extend(token.wishers());
+            let namespace = namespace.as_deref().unwrap_or_default();
+            if concerns(namespace, &token.name.client_id) && token.attempts.hurry(since, now) {
+                hurried.push(*id);
             }
         }
-        hurried
+        let wishers = hurried.into_iter().flat_map(|id| self.wishers(id));
+        wishers.collect()
+    }
+
+    fn interests(&self, id: TokenId) -> impl Iterator<Item = (&AppKey, Interest)> {
+        let from = (id, (None, String::new()));
+        let of_token = self
+            .wishers
+            .range(from..)
+            .take_while(move |((it, _), _)| *it == id);
+        of_token.map(|((_, app), interest)| (app, *interest))
+    }
+
+    fn wishers(&self, id: TokenId) -> Vec<AppRef> {
+        let wishers = self.interests(id).map(|((namespace, name), _)| {
+            let app = AppRef::new(name);
+            match namespace {
+                Some(namespace) => app.within(namespace),
+                None => app,
+            }
+        });
+        wishers.collect()
     }
 
     fn ended(&mut self, minting: &Minting, end: impl FnOnce(&mut Attempts)) -> Vec<AppRef> {
@@ -277,10 +297,13 @@ impl Tokens {
             return Vec::new();
         };
         end(&mut token.attempts);
-        let wishers = token.wishers();
         self.forget_unwanted(minting.token);
-        wishers
+        self.wishers(minting.token)
     }
+}
+
+fn key(app: &AppRef) -> AppKey {
+    (app.namespace.clone(), app.name.clone())
 }
 
 #[cfg(test)]

@@ -317,7 +317,7 @@ impl World {
 
     pub fn failing(&self) -> Option<&super::attempt::Failing> {
         let corp = self.memory.corps.get("ding1")?;
-        corp.attempts(&self.tokens).failing.as_ref()
+        corp.attempts(&self.tokens).failing()
     }
 
     pub fn token(&self) -> Option<Held> {

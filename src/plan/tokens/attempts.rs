@@ -20,10 +20,9 @@ const OUTAGE_RETRY: Duration = Duration::from_secs(2);
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Attempts {
-    /// The fetch that is queued or in flight.
-    pub minting: Option<Minting>,
-    /// Attempts that fail.
-    pub failing: Option<Failing>,
+    /// The fetch that is queued or in flight, and since when.
+    under_way: Option<(FetchId, Timestamp)>,
+    failing: Option<Box<Failing>>,
     /// The failure of a former process, and since when it lasts.
     pub former_failure: Option<(String, Timestamp)>,
     /// Whether this process has had an outcome; before, the status tells how the last one was.
@@ -41,7 +40,7 @@ pub struct Attempts {
 impl Attempts {
     /// None yet, in no process.
     pub const NONE: Self = Self {
-        minting: None,
+        under_way: None,
         failing: None,
         former_failure: None,
         is_attempted: false,
@@ -68,14 +67,24 @@ impl Attempts {
         self.ended
     }
 
-    /// Whether a fetch is queued or in flight.
-    pub fn is_under_way(&self) -> bool {
-        self.minting.is_some()
+    /// Attempts that fail, if the last one has.
+    pub fn failing(&self) -> Option<&Failing> {
+        self.failing.as_deref()
     }
 
-    /// Whether this fetch is the one that is awaited.
-    pub fn awaits(&self, fetch: FetchId) -> bool {
-        self.minting.as_ref().is_some_and(|it| it.id == fetch)
+    /// Whether a fetch is queued or in flight.
+    pub fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// Since when a fetch is queued or in flight.
+    pub fn under_way_since(&self) -> Option<Timestamp> {
+        self.under_way.map(|(_, since)| since)
+    }
+
+    /// The fetch that is queued or in flight.
+    pub(super) fn awaited(&self) -> Option<FetchId> {
+        self.under_way.map(|(fetch, _)| fetch)
     }
 
     /// To be called before anything is decided.
@@ -147,16 +156,16 @@ impl Attempts {
     }
 
     pub(super) fn begun(&mut self, minting: &Minting, namespace: &str) {
-        if self.minting.is_none() {
-            self.minting = Some(minting.clone());
+        if self.under_way.is_none() {
+            self.under_way = Some((minting.id, minting.since));
             self.turns.clear();
         }
         self.turns.push(namespace.to_owned());
     }
 
     pub(super) fn dropped(&mut self, fetch: FetchId) {
-        if self.awaits(fetch) {
-            self.minting = None;
+        if self.awaited() == Some(fetch) {
+            self.under_way = None;
         }
     }
 
@@ -176,7 +185,7 @@ impl Attempts {
     ) {
         self.end(minting.id, now);
         // One that was queued meanwhile would revoke what this one has brought.
-        self.minting = None;
+        self.under_way = None;
         self.found();
         self.learn(minting, lifetime, client_id, now);
     }
@@ -246,13 +255,14 @@ impl Attempts {
             false => delay(failure.class, streak, random, failure.wait, life_left),
         };
         self.retry = Some(Schedule::after(now, wait));
-        self.failing = Some(Failing {
+        let failing = Failing {
             failure,
             streak,
             since,
             streak_since,
             generation: minting.generation,
-        });
+        };
+        self.failing = Some(Box::new(failing));
     }
 
     /// An outage that began at `since` is over: a token that has failed in it, and not before, is
@@ -261,7 +271,7 @@ impl Attempts {
         let is_by_outage = self.failing.as_ref().is_some_and(|failing| {
             failing.failure.class == Class::Transient && failing.streak_since >= since
         });
-        let is_waiting = self.minting.is_none() && self.retry.is_some_and(|retry| retry.at > now);
+        let is_waiting = self.under_way.is_none() && self.retry.is_some_and(|retry| retry.at > now);
         let hurries = is_by_outage && is_waiting;
         if hurries {
             self.retry = Some(Schedule::at(now, now));

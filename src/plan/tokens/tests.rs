@@ -174,7 +174,7 @@ fn a_failure_is_everybodys_and_so_is_the_wait_after_it() {
     let retry_at = one.next(&tokens, at(0)).expect("it waits");
     assert!(retry_at > at(0));
     assert_eq!(two.next(&tokens, at(0)), Some(retry_at));
-    assert!(two.corp.attempts(&tokens).failing.is_some());
+    assert!(two.corp.attempts(&tokens).failing().is_some());
 }
 
 /// Regression: two apps with one token of a short life called in turn, up to the client's rate.
@@ -307,5 +307,5 @@ fn each_namespace_has_a_turn_of_its_own_for_one_and_the_same_fetch() {
     assert_eq!(two.look(false, &tokens, at(0)), Some("t1"));
     // Even if it were, it would count once.
     fail(&slow, 1, &mut tokens);
-    assert!(one.corp.attempts(&tokens).failing.is_none());
+    assert!(one.corp.attempts(&tokens).failing().is_none());
 }

@@ -334,7 +334,7 @@ impl World {
             }
             Answered::Failure(failure) => {
                 self.report.failures += 1;
-                let since = self.attempts(app).failing.as_ref();
+                let since = self.attempts(app).failing();
                 let since = since.map(|failing| failing.streak_since);
                 let since = since.map(|since| self.instant(self.millis(since)));
                 let heard = self.scheduler.failed(&call, *failure, since, instant);
@@ -424,7 +424,7 @@ impl World {
         self.tokens.failed(minting, attempt, time);
         let is_forced = self.groups[one.group].forced_every.is_some();
         let attempts = one.corp.attempts(&self.tokens);
-        one.due = attempts.failing.as_ref().map(|failing| {
+        one.due = attempts.failing().map(|failing| {
             let pace = Pace::of(class, failing.streak);
             let millis = |wait: Duration| Millis::try_from(wait.as_millis()).unwrap_or(Millis::MAX);
             let earliest = match is_forced {
