@@ -3,6 +3,7 @@
 mod exceptions;
 mod graph;
 mod measure;
+mod promises;
 mod source;
 
 use std::collections::BTreeSet;
@@ -14,6 +15,7 @@ use crate::{Failure, root};
 use exceptions::{IN_A_CIRCLE, LONG_FILES, LONG_FUNCTIONS};
 use graph::{Uses, circles, uses};
 use measure::{Function, Measures, length, measure};
+use promises::missing_tests;
 use source::{Crate, rust_files, shown};
 
 /// The folders of `src`, lower ones first: a room uses those above it in this list, and no other.
@@ -41,7 +43,11 @@ pub(crate) fn run(counts: bool) -> Result<ExitCode, Failure> {
         layout.print_counts();
         return Ok(ExitCode::SUCCESS);
     }
-    let problems = layout.problems();
+    let mut problems = layout.problems();
+    let missing = missing_tests(&root())?;
+    problems.extend(missing.iter().map(|name| {
+        format!("CONTRIBUTING.md: there is no test {name}: name the one that holds the promise")
+    }));
     for problem in &problems {
         eprintln!("{problem}");
     }
