@@ -137,32 +137,64 @@ fn shown(signal: Signal) -> String {
     }
 }
 
-/// The table of reasons, for the documentation: one line for all that have the same advice.
+/// Every reason with a heading of its own, for the documentation.
 pub fn reasons_markdown() -> String {
-    let mut lines: Vec<Explained> = Vec::new();
+    let mut sections: Vec<(&str, Vec<Explained>)> = Vec::new();
     for explained in all() {
-        let key = (explained.reason, explained.advice);
-        match lines
-            .iter_mut()
-            .find(|line| (line.reason, line.advice) == key)
-        {
-            Some(line) => line.signals.extend(explained.signals),
-            None => lines.push(explained),
+        match sections.iter_mut().find(|(it, _)| *it == explained.reason) {
+            Some((_, section)) => section.push(explained),
+            None => sections.push((explained.reason, vec![explained])),
         }
     }
-    let mut text = String::from("| reason | what it means | what to do |\n|---|---|---|\n");
-    for line in lines {
-        let signals = match line.signals.is_empty() {
-            true => String::new(),
-            false => format!(" ({})", line.signals.join(", ")),
+    let mut text = String::new();
+    for (reason, section) in sections {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let _ = write!(text, "## {reason}\n\n");
+        let meaning = section.first().map_or("", |first| first.meaning);
+        let _ = write!(text, "{}.\n\n", sentence(meaning));
+        match section.as_slice() {
+            [explained] if explained.class.is_none() => {
+                let _ = writeln!(text, "**What to do:** {}.", explained.advice);
+            }
+            rows => text.push_str(&answers_markdown(rows)),
+        }
+    }
+    text
+}
+
+/// What DingTalk answers for a reason, and what follows.
+fn answers_markdown(rows: &[Explained]) -> String {
+    let mut text = String::from(
+        "| DingTalk's answer | what to do | next attempt | what waits meanwhile |\n|---|---|---|---|\n",
+    );
+    for row in rows {
+        let code = |it: &String| match it.contains(' ') {
+            true => it.clone(),
+            false => format!("`{it}`"),
+        };
+        let signals: Vec<String> = row.signals.iter().map(code).collect();
+        let signals = match signals.is_empty() {
+            true => "none".to_owned(),
+            false => signals.join(", "),
         };
         let _ = writeln!(
             text,
-            "| `{}` | {}{signals} | {} |",
-            line.reason, line.meaning, line.advice
+            "| {signals} | {} | {} | {} |",
+            row.advice, row.pace, row.holds_back
         );
     }
     text
+}
+
+/// A text that begins with a capital letter.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
 }
 
 /// The table of causes, for the documentation.

@@ -48,7 +48,7 @@ enum Command {
     /// The part of `e2e` that runs in the node's network.
     #[command(hide = true)]
     E2eScenario { folder: std::path::PathBuf },
-    /// Write what is generated: crds/, deploy/, the README's table of reasons, and the lists in api/.
+    /// Write what is generated: crds/, deploy/, docs/reasons.md, and the lists in api/.
     Manifests {
         /// Only say whether they are up to date.
         #[arg(long)]

@@ -141,7 +141,7 @@ pub(crate) fn run(check: bool) -> Result<ExitCode, Failure> {
         update(&path, &generated, "src/api", check)?;
     }
     deployed(check)?;
-    tabulate("README.md", &reasons_markdown(), check)?;
+    tabulate("docs/reasons.md", &reasons_markdown(), check)?;
     tabulate("docs/operating.md", &causes_markdown(), check)?;
     for (name, lines) in lists()? {
         record(name, &lines, check)?;
