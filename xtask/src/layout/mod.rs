@@ -1,7 +1,9 @@
-//! The layout of the sources: which room may use which, no circles, and bounds of length.
+//! The layout of the sources: which room may use which, no circles, and bounds of length; and whether the
+//! documentation's links and the tests that it names exist.
 
 mod exceptions;
 mod graph;
+mod links;
 mod measure;
 mod promises;
 mod source;
@@ -14,6 +16,7 @@ use std::process::ExitCode;
 use crate::{Failure, root};
 use exceptions::{IN_A_CIRCLE, LONG_FILES, LONG_FUNCTIONS};
 use graph::{Uses, circles, uses};
+use links::broken_links;
 use measure::{Function, Measures, length, measure};
 use promises::missing_tests;
 use source::{Crate, rust_files, shown};
@@ -48,6 +51,7 @@ pub(crate) fn run(counts: bool) -> Result<ExitCode, Failure> {
     problems.extend(missing.iter().map(|name| {
         format!("CONTRIBUTING.md: there is no test {name}: name the one that holds the promise")
     }));
+    problems.extend(broken_links(&root())?);
     for problem in &problems {
         eprintln!("{problem}");
     }

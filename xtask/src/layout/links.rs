@@ -1,0 +1,133 @@
+//! Links from one page of the documentation to another, or to a heading.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use pulldown_cmark::{Event, Parser, Tag, TagEnd};
+
+use super::source::shown;
+use crate::Failure;
+
+/// A page: its links, and the anchors of its headings.
+#[derive(Default)]
+struct Page {
+    links: Vec<String>,
+    anchors: BTreeSet<String>,
+}
+
+/// The links of README.md and its siblings, and of docs/, that lead nowhere.
+pub(super) fn broken_links(root: &Path) -> Result<Vec<String>, Failure> {
+    let mut pages = BTreeMap::new();
+    read_pages(root, false, &mut pages)?;
+    read_pages(&root.join("docs"), true, &mut pages)?;
+    let mut broken = Vec::new();
+    for (path, page) in &pages {
+        let name = shown(path.strip_prefix(root)?);
+        let own = page.links.iter().filter(|link| !link.contains("://"));
+        for link in own {
+            if !leads_somewhere(link, path, &pages) {
+                broken.push(format!("{name}: the link {link} leads nowhere"));
+            }
+        }
+    }
+    match pages.len() {
+        0 => Err("there is no documentation".into()),
+        _ => Ok(broken),
+    }
+}
+
+fn leads_somewhere(link: &str, from: &Path, pages: &BTreeMap<PathBuf, Page>) -> bool {
+    let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+    let target = match file.is_empty() {
+        true => from.to_owned(),
+        false => plain(&from.with_file_name("").join(file)),
+    };
+    match pages.get(&target).filter(|_| !anchor.is_empty()) {
+        Some(page) => page.anchors.contains(anchor),
+        None => target.exists(),
+    }
+}
+
+/// The path without `..`.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+fn read_pages(
+    folder: &Path,
+    is_deep: bool,
+    pages: &mut BTreeMap<PathBuf, Page>,
+) -> Result<(), Failure> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        // What a consumer's build has downloaded is not ours.
+        let is_ours = !["node_modules", "target"]
+            .map(OsStr::new)
+            .contains(&path.file_name().unwrap_or_default());
+        if path.is_dir() && is_deep && is_ours {
+            read_pages(&path, is_deep, pages)?;
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            let page = page(&fs::read_to_string(&path)?);
+            pages.insert(path, page);
+        }
+    }
+    Ok(())
+}
+
+fn page(text: &str) -> Page {
+    let mut page = Page::default();
+    let mut heading: Option<String> = None;
+    for event in Parser::new_ext(text, pulldown_cmark::Options::ENABLE_TABLES) {
+        match event {
+            Event::Start(Tag::Link { dest_url, .. }) => page.links.push(dest_url.into_string()),
+            Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
+            Event::Text(text) | Event::Code(text) => {
+                if let Some(heading) = &mut heading {
+                    heading.push_str(&text);
+                }
+            }
+            Event::End(TagEnd::Heading(_)) => {
+                page.anchors
+                    .extend(heading.take().map(|heading| anchor(&heading)));
+            }
+            _ => {}
+        }
+    }
+    page
+}
+
+/// The anchor that GitHub gives a heading.
+fn anchor(heading: &str) -> String {
+    let kept = |letter: &char| letter.is_alphanumeric() || [' ', '-', '_'].contains(letter);
+    let letters = heading.to_lowercase();
+    let letters = letters.chars().filter(kept);
+    letters.map(|it| if it == ' ' { '-' } else { it }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headings_have_the_anchors_of_github() {
+        let page = page(
+            "# What the `state` tells, and why\n\n[a](b.md#c) `[no](link)`\n\n| [d](#e) |\n|---|\n",
+        );
+        assert_eq!(
+            page.anchors,
+            ["what-the-state-tells-and-why".to_owned()].into()
+        );
+        assert_eq!(page.links, ["b.md#c", "#e"]);
+    }
+}
