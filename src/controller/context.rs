@@ -90,7 +90,7 @@ impl Context {
 
     /// The memory of an app; a new one where the app is new or was recreated.
     pub(super) fn remember(&self, app: &DingTalkApp) -> Remembered {
-        let shows_former = self.remembered(&app_ref(app)).is_none() && self.may_show_former(app);
+        let shows_former = self.may_show_former(app);
         let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = memories.entry(app_ref(app)).or_insert_with(|| {
             let mut memory = Memory::new(app, self.wall());
@@ -111,17 +111,16 @@ impl Context {
         Arc::clone(memory)
     }
 
-    /// Whether this process has fetched a token for another app before it looked at this one, which may
+    /// Whether this process has fetched a token before it looked at this app for the first time, which may
     /// show what that has revoked.
     fn may_show_former(&self, app: &DingTalkApp) -> bool {
-        let sharers = self.index().all_sharers(&app_ref(app));
-        sharers.iter().any(|sharer| {
-            let memory = self.remembered(sharer);
-            memory.is_some_and(|memory| {
-                let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-                memory.has_fetched(&self.tokens())
-            })
-        })
+        let key = app_ref(app);
+        if self.remembered(&key).is_some() {
+            return false;
+        }
+        let wanted = self.index().tokens_of(&key);
+        let (tokens, now) = (self.tokens(), self.wall());
+        wanted.iter().any(|token| tokens.has_fetched(token, now))
     }
 
     pub(super) fn forget(&self, app: &AppRef) {
@@ -263,7 +262,8 @@ impl Context {
 
     /// A queued fetch that is not made: those that want the token decide anew.
     pub(super) fn drop_fetch(&self, job: &Job) {
-        let wishers = self.tokens().dropped(&job.minting);
+        let namespace = &job.call.namespace;
+        let wishers = self.tokens().dropped(&job.minting, namespace);
         self.wake_all(wishers);
     }
 
@@ -280,9 +280,14 @@ impl Context {
     /// Records a fetch that failed.
     pub(super) fn record_failure(&self, job: &Job, failure: Failure, is_site_down: bool) {
         let now = self.wall();
+        let expires_at = {
+            let tokens = self.tokens();
+            let token = tokens.get(job.minting.token);
+            token.and_then(|token| token.attempts.expires_at())
+        };
         let attempt = FailedAttempt {
             failure,
-            life_left: life_left(job.expires_at, now),
+            life_left: life_left(expires_at.or(job.expires_at), now),
             is_site_down,
             random: self.clock.random(),
         };
@@ -322,9 +327,10 @@ impl Context {
 
     pub(super) fn unwritten(&self) -> Vec<AppRef> {
         let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.wall();
         let unwritten = memories.iter().filter(|(_, memory)| {
             let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-            memory.is_to_be_written() || memory.has_untaken(&self.tokens())
+            memory.is_to_be_written() || memory.has_untaken(&self.tokens(), now)
         });
         unwritten.map(|(app, _)| app.clone()).collect()
     }

@@ -103,6 +103,7 @@ pub fn start_what_may(
     }
     for (call, job) in starting {
         context.metrics.waited(now.duration_since(job.queued_at));
+        context.tokens().started(&job.minting);
         let is_proven = scheduler.is_proven(&call);
         begun.push(fetch(Arc::clone(context), call, job, is_proven));
     }

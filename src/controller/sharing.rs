@@ -21,14 +21,16 @@ impl Context {
     /// the same credentials. Whoever may write Secrets of another namespace could have made up what is
     /// in them, by whichever manager.
     pub async fn shared_token(&self, wish: &Wish<'_>, since: Option<Timestamp>) -> Option<Held> {
+        let now = self.wall();
         let candidates = {
             let index = self.index();
             let sharers = index.sharers(wish.app, wish.site, wish.client_id, wish.corp_id);
-            index.candidates(wish, &sharers, self.wall())
+            index.candidates(wish, &sharers, now)
         };
-        let newer = candidates
-            .iter()
-            .filter(|candidate| since.is_none_or(|since| candidate.lifetime.minted_at > since));
+        let newer = candidates.iter().filter(|candidate| {
+            candidate.lifetime.expires_at > now
+                && since.is_none_or(|since| candidate.lifetime.minted_at > since)
+        });
         for candidate in newer.take(READS_MAX) {
             if let Some(held) = self.token_in(candidate, wish).await {
                 return Some(held);
@@ -47,8 +49,8 @@ impl Context {
                 continue;
             };
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-            if memory.credentials.is_none() {
-                memory.identify = true;
+            memory.identify |= memory.credentials.is_none();
+            if memory.is_unresolved() {
                 self.wake(&sharer);
             }
         }
@@ -157,6 +159,8 @@ impl Context {
         match usable {
             Some(known) => {
                 memory.credentials.get_or_insert(known.clone());
+                // From now on it wants its token.
+                self.wake(app);
                 Some(known)
             }
             None => {

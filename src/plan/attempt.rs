@@ -65,7 +65,9 @@ pub struct Failing {
     pub since: Timestamp,
     /// Since when without a success between, whatever the reasons.
     pub streak_since: Timestamp,
-    /// The generation of the spec that asked for it.
+    /// The UID of the app that asked for the last attempt.
+    pub uid: String,
+    /// The generation of that app's spec.
     pub generation: Option<i64>,
 }
 

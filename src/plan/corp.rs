@@ -40,6 +40,9 @@ pub struct Corp {
     /// The token of former credentials, which is shown until there is one of the present ones.
     former: Option<Wanted>,
     renewal: Option<(Lifetime, Option<Duration>, Schedule)>,
+    /// The fetch that another app had asked for and that has failed, and the generation of this app's spec
+    /// when it was seen.
+    failure_seen: Option<(FetchId, Option<i64>)>,
 }
 
 /// The token that an app wants.
@@ -50,6 +53,7 @@ struct Wanted {
     since: FetchId,
     /// The last fetch whose token was taken over.
     taken: FetchId,
+    is_suspended: bool,
 }
 
 static NO_ATTEMPTS: Attempts = Attempts::NONE;
@@ -89,11 +93,12 @@ impl Corp {
         self.wanted = name.map(|name| {
             let token = tokens.join(name, app, interest, self.resumed.take());
             let known = before.into_iter().flatten().find(|it| it.token == token);
-            known.unwrap_or_else(|| Wanted {
+            Wanted {
                 token,
-                since: tokens.last_fetch(),
-                taken: FetchId::default(),
-            })
+                since: known.map_or_else(|| tokens.last_fetch(), |known| known.since),
+                taken: known.map(|known| known.taken).unwrap_or_default(),
+                is_suspended: interest == Interest::Suspended,
+            }
         });
         let token = self.token();
         let former = before
@@ -150,7 +155,9 @@ impl Corp {
     ) -> Option<Timestamp> {
         let attempts = self.attempts(tokens);
         let (renewals, floor) = (attempts.renewals(), attempts.floor());
-        if let Some(retry_at) = attempts.retry_at() {
+        // A plan to renew late, of a former process, says nothing of an app without a token.
+        let is_bound = token.is_some() || attempts.has_failed();
+        if let Some(retry_at) = attempts.retry_at().filter(|_| is_bound) {
             return Some(retry_at);
         }
         let lifetime = token?.lifetime;
@@ -164,6 +171,29 @@ impl Corp {
             self.renewal = Some((lifetime, renew_before, Schedule::at(now, at)));
         }
         self.renewal.map(|(.., schedule)| schedule.at)
+    }
+
+    /// From when on a failed attempt is worth repeating because the app's spec has changed since.
+    pub fn spec_retry_at(
+        &mut self,
+        uid: &str,
+        generation: Option<i64>,
+        tokens: &Tokens,
+    ) -> Option<Timestamp> {
+        let attempts = self.attempts(tokens);
+        let failing = attempts.failing();
+        let failing = failing.filter(|failing| failing.failure.class.needs_a_person())?;
+        let (ended, floor) = (attempts.ended(), attempts.floor());
+        let of_this = (failing.uid == uid).then_some(failing.generation);
+        let tried_with = match (of_this, self.failure_seen) {
+            (Some(tried_with), _) => tried_with,
+            (None, Some((seen, tried_with))) if seen == ended => tried_with,
+            (None, _) => {
+                self.failure_seen = Some((ended, generation));
+                generation
+            }
+        };
+        floor.filter(|_| tried_with != generation)
     }
 
     /// Takes note of the request for renewal that the app carries: what was queued after it was seen

@@ -119,8 +119,10 @@ fn fetch(
     let scheduled = next
         .is_none_or(|at| at <= now)
         .then(|| scheduled_cause(view, corp, corp_id, target, token));
-    let (forced_at, spec_retry_at) = (attempts.forced_at(now), attempts.spec_retry_at(generation));
-    let (is_untried, has_former) = (!attempts.is_attempted, corp.has_former());
+    let (forced_at, floor) = (attempts.forced_at(now), attempts.floor());
+    let (is_untried, is_failing) = (!attempts.is_attempted, attempts.failing().is_some());
+    let has_former = corp.has_former();
+    let spec_retry_at = corp.spec_retry_at(&uid, generation, tokens);
     // What people do to an app has a pace, however often they do it.
     let request = memory.open_request(app, corp_id, token);
     let asked_at = request
@@ -155,7 +157,12 @@ fn fetch(
         let corp = memory.corps.get(corp_id);
         token.is_some_and(|token| corp.is_some_and(|corp| !corp.is_proven(token, read)))
     };
-    let is_changed = is_untried && read.is_some_and(|read| has_former || is_of_others(read));
+    // What has failed with these credentials waits for its time.
+    let is_changed =
+        !is_failing && read.is_some_and(|read| is_of_others(read) || is_untried && has_former);
+    if let Some(floor) = floor.filter(|floor| is_changed && *floor > now) {
+        return Fetch::At(floor);
+    }
     let is_asked = request.is_some() && forced_at <= now;
     let causes = [
         is_changed.then_some(Cause::CredentialsChanged),

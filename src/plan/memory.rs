@@ -61,6 +61,8 @@ pub struct Memory {
     pub restarts: Restarts,
     /// The Secrets whose readers are to be told, where the app asks for it.
     pub unrefreshed: Option<Box<Unrefreshed>>,
+    /// Whether something stands in the way of writing a target, whatever it would hold.
+    pub is_blocked: bool,
     /// The status that this process wrote last.
     pub written_status: WrittenStatus,
     request_at_start: Option<String>,
@@ -253,15 +255,16 @@ impl Memory {
                 .all(|writing| writing.failure.is_none())
     }
 
-    /// Whether this process has fetched one of the app's tokens, for whichever app.
-    pub fn has_fetched(&self, tokens: &Tokens) -> bool {
-        let mut wanted = self.corps.values().filter_map(|corp| corp.token());
-        wanted.any(|id| tokens.get(id).is_some_and(|token| token.fetched.is_some()))
+    /// Whether a fetch has brought a token that was not looked at yet.
+    pub fn has_untaken(&self, tokens: &Tokens, now: Timestamp) -> bool {
+        let mut corps = self.corps.values();
+        !self.is_blocked && corps.any(|corp| corp.has_untaken(&self.uid, tokens, now))
     }
 
-    /// Whether a fetch has brought a token that was not looked at yet.
-    pub fn has_untaken(&self, tokens: &Tokens) -> bool {
-        self.corps.values().any(|corp| corp.has_untaken(tokens))
+    /// Whether the app was not looked at since its credentials were read.
+    pub fn is_unresolved(&self) -> bool {
+        self.wishes
+            .is_none_or(|wishes| wishes.credentials.is_none())
     }
 
     /// Takes note of the contents of the Secret `name`, for these organisations.

@@ -61,6 +61,7 @@ pub fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
             Err(step) => return step,
         }
     }
+    memory.is_blocked = targets.iter().any(|target| target.blocked.is_some());
     let mut wake = Wake(None);
     let mut fetches: BTreeMap<&str, Fetch> = BTreeMap::new();
     if blocked.is_none() {

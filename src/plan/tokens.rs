@@ -80,6 +80,19 @@ impl Token {
 /// Namespace and name of an app.
 type AppKey = (Option<String>, String);
 
+/// Site, `client_id` and organisation.
+type Seat = (String, String, String);
+
+fn seat(name: &TokenName) -> Seat {
+    let TokenName {
+        site,
+        client_id,
+        corp_id,
+        ..
+    } = name;
+    (site.clone(), client_id.clone(), corp_id.clone())
+}
+
 /// The tokens that apps want.
 #[derive(Debug, Default)]
 pub struct Tokens {
@@ -87,6 +100,8 @@ pub struct Tokens {
     all: HashMap<TokenId, Token>,
     /// In one map: nearly every token is wanted by one app alone.
     wishers: BTreeMap<(TokenId, AppKey), Interest>,
+    /// Until when what was fetched last is valid, for each site, `client_id` and organisation.
+    seats: HashMap<Seat, Timestamp>,
     last_token: u64,
     last_fetch: u64,
 }
@@ -95,6 +110,14 @@ impl Tokens {
     /// A token; `None` if nobody wants it any more.
     pub fn get(&self, id: TokenId) -> Option<&Token> {
         self.all.get(&id)
+    }
+
+    /// Whether this process has fetched a token of this site, `client_id` and organisation, with whichever
+    /// credentials, which is still valid.
+    pub fn has_fetched(&self, seat: &Seat, now: Timestamp) -> bool {
+        self.seats
+            .get(seat)
+            .is_some_and(|expires_at| *expires_at > now)
     }
 
     /// The last fetch that was queued.
@@ -112,7 +135,13 @@ impl Tokens {
         resumed: Option<Box<Attempts>>,
     ) -> TokenId {
         let id = match self.ids.get(&name) {
-            Some(id) => *id,
+            Some(id) => {
+                let token = self.all.get_mut(id);
+                if let Some((token, resumed)) = token.zip(resumed) {
+                    token.attempts.resume_beside(*resumed);
+                }
+                *id
+            }
             None => {
                 self.last_token += 1;
                 let id = TokenId(self.last_token);
@@ -193,9 +222,22 @@ impl Tokens {
         is_awaited && interests.any(|(_, interest)| interest == Interest::Active)
     }
 
-    /// A queued fetch is not made; returns the apps that decide anew.
-    pub fn dropped(&mut self, minting: &Minting) -> Vec<AppRef> {
-        self.ended(minting, |attempts| attempts.dropped(minting.id))
+    /// A fetch is sent.
+    pub fn started(&mut self, minting: &Minting) {
+        if let Some(token) = self.all.get_mut(&minting.token) {
+            token.attempts.started(minting.id);
+        }
+    }
+
+    /// A queued fetch is not made in a turn of this namespace; returns the apps that decide anew, if it is
+    /// not made in any.
+    pub fn dropped(&mut self, minting: &Minting, namespace: &str) -> Vec<AppRef> {
+        let token = self.all.get_mut(&minting.token);
+        if !token.is_some_and(|token| token.attempts.dropped(minting.id, namespace)) {
+            return Vec::new();
+        }
+        self.forget_unwanted(minting.token);
+        self.wishers(minting.token)
     }
 
     /// Records a token that was fetched by the request that started at `requested_at`; returns the apps
@@ -207,9 +249,9 @@ impl Tokens {
         requested_at: Timestamp,
         now: Timestamp,
     ) -> Vec<AppRef> {
-        let is_awaited = |token: &&mut Token| token.attempts.ended() < minting.id;
+        let is_news = |token: &&mut Token| token.attempts.ended() < minting.id;
         let token = self.all.get_mut(&minting.token);
-        let Some(token) = token.filter(is_awaited) else {
+        let Some(token) = token.filter(is_news) else {
             return Vec::new();
         };
         let lifetime = lifetime(requested_at, minted.expires_in);
@@ -223,6 +265,11 @@ impl Tokens {
             at: now,
         });
         let client_id = token.name.client_id.clone();
+        let seat = seat(&token.name);
+        if self.seats.len() > 2 * self.all.len() {
+            self.seats.retain(|_, expires_at| *expires_at > now);
+        }
+        self.seats.insert(seat, lifetime.expires_at);
         self.ended(minting, |attempts| {
             attempts.succeeded(minting, lifetime, &client_id, now);
         })
@@ -235,11 +282,7 @@ impl Tokens {
         attempt: FailedAttempt,
         now: Timestamp,
     ) -> Vec<AppRef> {
-        self.ended(minting, |attempts| {
-            if attempts.ended() < minting.id {
-                attempts.failed(minting, attempt, now);
-            }
-        })
+        self.ended(minting, |attempts| attempts.failed(minting, attempt, now))
     }
 
     /// An app has found the token in a Secret: no attempt has failed any more.
@@ -293,7 +336,9 @@ impl Tokens {
     }
 
     fn ended(&mut self, minting: &Minting, end: impl FnOnce(&mut Attempts)) -> Vec<AppRef> {
-        let Some(token) = self.all.get_mut(&minting.token) else {
+        let is_news = |token: &&mut Token| token.attempts.ended() < minting.id;
+        let token = self.all.get_mut(&minting.token);
+        let Some(token) = token.filter(is_news) else {
             return Vec::new();
         };
         end(&mut token.attempts);

@@ -249,13 +249,10 @@ impl Index {
         sharers.filter(|sharer| *sharer != key).cloned().collect()
     }
 
-    /// The other apps that share any token with this one, as far as is known.
-    pub fn all_sharers(&self, key: &AppRef) -> HashSet<AppRef> {
+    /// Site, `client_id` and organisation of an app's tokens, as far as is known.
+    pub fn tokens_of(&self, key: &AppRef) -> Vec<TokenName> {
         let tokens = self.apps.get(key).into_iter().flat_map(App::tokens);
-        let sharers = tokens
-            .filter_map(|token| self.sharers.get(&token))
-            .flatten();
-        sharers.filter(|sharer| *sharer != key).cloned().collect()
+        tokens.collect()
     }
 
     /// Every app and every reference.

@@ -65,9 +65,13 @@ impl Corp {
     }
 
     /// Whether a fetch has brought a token that was not looked at yet.
-    pub fn has_untaken(&self, tokens: &Tokens) -> bool {
-        self.wanted
-            .is_some_and(|wanted| untaken(wanted, tokens).is_some_and(|it| it.id > wanted.since))
+    pub fn has_untaken(&self, uid: &str, tokens: &Tokens, now: Timestamp) -> bool {
+        self.wanted.is_some_and(|wanted| {
+            let fetched = untaken(wanted, tokens).filter(|it| it.id > wanted.since);
+            fetched.is_some_and(|it| {
+                it.uid == uid || !wanted.is_suspended && it.lifetime.expires_at > now
+            })
+        })
     }
 
     /// The token that is to be shown from now on instead of the present one, which `in_secret` tells of
@@ -99,7 +103,10 @@ impl Corp {
                 let credentials = known.version.clone();
                 return Newer::fetched(fetched, wanted.token, tokens, credentials, uid);
             }
-            if let Some((_, found)) = self.found.as_ref().filter(|(of, _)| *of == wanted.token) {
+            let is_found = |(of, held): &&(TokenId, Held)| {
+                *of == wanted.token && held.record.lifetime.expires_at > now
+            };
+            if let Some((_, found)) = self.found.as_ref().filter(is_found) {
                 let mut held = found.clone();
                 held.record.credentials = known.version.clone();
                 // What was asked of the other app.
@@ -151,7 +158,8 @@ impl Corp {
             }
             self.value_changed_at = Some(record.lifetime.minted_at);
         }
-        let (record, is_kept) = same_value
+        // What was found in a Secret is newer than what this app has recorded: else it would be found again.
+        let (record, is_kept) = (same_value && fetch.is_some())
             .then_some(previous)
             .flatten()
             .and_then(|old| kept(old, &record))

@@ -141,9 +141,20 @@ fn a_plan_of_a_clock_that_was_ahead_is_not_gone_on_with() {
         });
         app.status = serde_json::from_value(status).expect("a status");
         let mut memory = Memory::new(&app, at(now));
-        let next = memory
-            .corp("ding1")
-            .next_fetch("u1", None, None, &Tokens::default(), at(now));
-        assert_eq!(next, is_kept.then(|| at(now + 6900)), "{ahead} s ahead");
+        let record = TokenRecord {
+            site: "global".into(),
+            client_id: "a".into(),
+            corp_id: "ding1".into(),
+            lifetime: Lifetime {
+                minted_at: at(now + ahead),
+                expires_at: at(now + ahead + 7200),
+            },
+            credentials: ObjectVersion::default(),
+            answers: None,
+        };
+        let (corp, tokens) = (memory.corp("ding1"), Tokens::default());
+        let next = corp.next_fetch("u1", Some(&record), None, &tokens, at(now));
+        let is_planned = next == Some(at(now + 6900));
+        assert_eq!(is_planned, is_kept, "{ahead} s ahead");
     }
 }

@@ -52,6 +52,21 @@ fn another_reference_is_read_and_fetched_with_at_once() {
     assert_eq!((world.attempts.len(), world.reads), (2, reads), "once");
 }
 
+/// Regression: after a change of mind the other app's token stayed until its renewal.
+#[test]
+fn credentials_that_are_changed_back_are_fetched_with_again() {
+    let mut world = with_token();
+    world.refer_to("other", 2, "b");
+    world.settle(&FRESH);
+    world.now += SignedDuration::from_secs(10);
+    world.refer_to("credentials", 1, "a");
+    world.settle(&FRESH);
+    assert_eq!(world.held().expect("a token").record.client_id, "a");
+    assert_eq!(world.attempts.len(), 3);
+    world.settle(&FRESH);
+    assert_eq!(world.attempts.len(), 3, "once");
+}
+
 #[test]
 fn equal_credentials_under_another_name_fetch_nothing() {
     let mut world = with_token();

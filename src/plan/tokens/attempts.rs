@@ -30,6 +30,9 @@ pub struct Attempts {
     /// The namespaces in whose turns the fetch waits: whoever shares a token with a namespace that has much
     /// to fetch does not wait behind that.
     turns: Vec<String>,
+    is_in_flight: bool,
+    /// The earliest expiry of a token that whoever asked for the fetch still has.
+    expires_at: Option<Timestamp>,
     ended: FetchId,
     /// When a token is renewed, as earlier renewals taught.
     renewals: Renewals,
@@ -45,6 +48,8 @@ impl Attempts {
         former_failure: None,
         is_attempted: false,
         turns: Vec::new(),
+        is_in_flight: false,
+        expires_at: None,
         ended: FetchId(0),
         renewals: Renewals::Usual,
         retry: None,
@@ -142,14 +147,6 @@ impl Attempts {
         self.retry.is_none() && self.renewals == Renewals::Usual
     }
 
-    /// From when on a failed attempt is worth repeating because the spec has changed since.
-    pub fn spec_retry_at(&self, generation: Option<i64>) -> Option<Timestamp> {
-        self.failing.as_ref().filter(|failing| {
-            failing.generation != generation && failing.failure.class.needs_a_person()
-        })?;
-        self.floor()
-    }
-
     /// Whether the fetch that is under way waits in a turn of this namespace.
     pub fn has_turn(&self, namespace: &str) -> bool {
         self.is_under_way() && self.turns.iter().any(|turn| turn == namespace)
@@ -159,18 +156,58 @@ impl Attempts {
         if self.under_way.is_none() {
             self.under_way = Some((minting.id, minting.since));
             self.turns.clear();
+            self.is_in_flight = false;
+            self.expires_at = None;
         }
         self.turns.push(namespace.to_owned());
+        let former = minting.former.as_ref();
+        let expires_at = former.map(|former| former.lifetime.expires_at);
+        let valid = expires_at.filter(|at| *at > minting.since);
+        self.expires_at = self.expires_at.into_iter().chain(valid).min();
     }
 
-    pub(super) fn dropped(&mut self, fetch: FetchId) {
-        if self.awaited() == Some(fetch) {
+    /// The fetch was sent.
+    pub(super) fn started(&mut self, fetch: FetchId) {
+        self.is_in_flight |= self.awaited() == Some(fetch);
+    }
+
+    /// The fetch is not made in a turn of this namespace; tells whether that was the last one.
+    pub(super) fn dropped(&mut self, fetch: FetchId, namespace: &str) -> bool {
+        if self.awaited() != Some(fetch) || self.is_in_flight {
+            return false;
+        }
+        self.turns.retain(|turn| turn != namespace);
+        let was_last = self.turns.is_empty();
+        if was_last {
             self.under_way = None;
+        }
+        was_last
+    }
+
+    /// The earliest expiry of a token that whoever asked for the fetch still has.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
+    /// Goes on with what a former process knew, where this one has not tried yet.
+    pub(super) fn resume_beside(&mut self, resumed: Self) {
+        if self.is_attempted || self.is_under_way() {
+            return;
+        }
+        self.retry = match (self.retry, resumed.retry) {
+            (Some(one), Some(other)) if one.at >= other.at => Some(one),
+            (one, other) => other.or(one),
+        };
+        self.former_failure = self.former_failure.take().or(resumed.former_failure);
+        if self.renewals == Renewals::Usual {
+            self.renewals = resumed.renewals;
         }
     }
 
     fn end(&mut self, fetch: FetchId, now: Timestamp) {
-        self.dropped(fetch);
+        // What was queued meanwhile, in another turn, is decided anew.
+        self.under_way = None;
+        self.is_in_flight = false;
         self.ended = self.ended.max(fetch);
         self.is_attempted = true;
         self.attempted_at = Some(now);
@@ -184,8 +221,6 @@ impl Attempts {
         now: Timestamp,
     ) {
         self.end(minting.id, now);
-        // One that was queued meanwhile would revoke what this one has brought.
-        self.under_way = None;
         self.found();
         self.learn(minting, lifetime, client_id, now);
     }
@@ -260,6 +295,7 @@ impl Attempts {
             streak,
             since,
             streak_since,
+            uid: minting.uid.clone(),
             generation: minting.generation,
         };
         self.failing = Some(Box::new(failing));

@@ -1,5 +1,7 @@
 //! One token, and the apps that want it.
 
+mod others;
+
 use std::time::Duration;
 
 use super::*;
@@ -215,7 +217,7 @@ fn a_queued_fetch_that_no_app_wants_any_more_is_not_made() {
     assert!(tokens.wants(&minting));
     two.wants(Interest::Suspended, &mut tokens);
     assert!(!tokens.wants(&minting));
-    assert_eq!(tokens.dropped(&minting), [AppRef::new("two")]);
+    assert_eq!(tokens.dropped(&minting, "hr"), [AppRef::new("two")]);
     assert!(two.begin(&mut tokens).is_some(), "none is under way");
 }
 
