@@ -260,11 +260,13 @@ impl Context {
         Some(decide(&view, &mut memory, now))
     }
 
-    /// A queued fetch that is not made: those that want the token decide anew.
+    /// A queued fetch that is not made: its app decides anew, and so do all that want the token, if nobody
+    /// else waits for the same fetch.
     pub(super) fn drop_fetch(&self, job: &Job) {
         let namespace = &job.call.namespace;
         let wishers = self.tokens().dropped(&job.minting, namespace);
-        self.wake_all(wishers);
+        self.wake(&job.app);
+        self.wake_all(wishers.into_iter().filter(|app| *app != job.app));
     }
 
     /// Records a token that was fetched.
