@@ -2,6 +2,7 @@
 //! line; a line that has to wait is put aside, so that finding the next request looks at no other's
 //! wait twice.
 
+mod leaving;
 mod shelf;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -295,45 +296,6 @@ impl<J> Lines<J> {
             self.len -= 1;
             self.insert(waiting);
         }
-    }
-
-    /// Takes every request that proves itself with the same credentials in the same namespace.
-    pub(super) fn take_line(&mut self, call: &Call) -> Vec<(Call, J)> {
-        let Some(id) = self.ids.get(&LineKey::of(call)).copied() else {
-            return Vec::new();
-        };
-        self.take_down(id);
-        let line = self.by_id.get_mut(&id);
-        let waiting = line.map(|line| std::mem::take(&mut line.waiting));
-        self.remove(id);
-        let taken = waiting.into_iter().flatten();
-        let taken: Vec<_> = taken.map(|(_, one)| (one.call, one.job)).collect();
-        self.len -= taken.len();
-        taken
-    }
-
-    /// Takes out what is not wanted any more.
-    pub(super) fn sweep(&mut self, wanted: &impl Fn(&J) -> bool) -> Vec<J> {
-        let former = std::mem::take(self);
-        self.next_id = former.next_id;
-        self.served_last = former.served_last;
-        let lines = former.by_id.into_values().flat_map(|line| {
-            let is_proven = line.is_proven;
-            line.waiting.into_values().map(move |waiting| Waiting {
-                is_proven,
-                ..waiting
-            })
-        });
-        let parked = former.parked.into_values();
-        let behind = former.behind.into_values().flatten();
-        let mut unwanted = Vec::new();
-        for waiting in lines.chain(parked).chain(behind) {
-            match wanted(&waiting.job) {
-                true => self.insert(waiting),
-                false => unwanted.push(waiting.job),
-            }
-        }
-        unwanted
     }
 
     fn board(&self, is_held: bool) -> &Board {
