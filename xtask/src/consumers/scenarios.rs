@@ -222,11 +222,7 @@ async fn each_corp_its_token_in_combined(program: &Program, folder: &Path) -> Re
     let mut world = World::new(program, folder).await?;
     let (first, second) = (world.fetch(CORP), world.fetch(OTHER_CORP));
     world.write("", &combined(&[(CORP, &first), (OTHER_CORP, &second)]))?;
-    for corp_id in [CORP, OTHER_CORP] {
-        let answer = world.run(&["GET", CURRENT, corp_id], "").await?.answer()?;
-        check(&answer["corp_id"], &json!(corp_id))?;
-    }
-    Ok(())
+    each_corp_has_its_token(&world).await
 }
 
 async fn each_corp_its_token_in_per_corp(program: &Program, folder: &Path) -> Result<(), Failure> {
@@ -235,6 +231,10 @@ async fn each_corp_its_token_in_per_corp(program: &Program, folder: &Path) -> Re
         let token = world.fetch(corp_id);
         world.write(corp_id, &single(&token))?;
     }
+    each_corp_has_its_token(&world).await
+}
+
+async fn each_corp_has_its_token(world: &World) -> Result<(), Failure> {
     for corp_id in [CORP, OTHER_CORP] {
         let answer = world.run(&["GET", CURRENT, corp_id], "").await?.answer()?;
         check(&answer["corp_id"], &json!(corp_id))?;
