@@ -6,7 +6,6 @@ use super::attempt::{FetchId, TokenId};
 use super::desired::wanted;
 use super::look::look;
 use super::schedule::together;
-use super::shape::Shape;
 use super::take::take_newer;
 use super::view::{CredentialsSeen, Step, Target, View};
 use super::{Corp, KnownCredentials, Memory, ObjectVersion, TokenRecord, renew_request};
@@ -17,6 +16,8 @@ use crate::api::Cause;
 pub(super) enum Fetch {
     /// It is due, for this cause.
     Now(Cause),
+    /// The value in the Secret has to be read, to take over another one.
+    Value,
     /// The credentials have to be read to know.
     Check,
     At(Timestamp),
@@ -31,7 +32,7 @@ impl Fetch {
 
     pub(super) fn at(self) -> Option<Timestamp> {
         match self {
-            Self::Now(_) | Self::Check => None,
+            Self::Now(_) | Self::Value | Self::Check => None,
             Self::At(at) => Some(at),
             Self::UnderWay(at) | Self::Waiting(at) => at,
         }
@@ -92,7 +93,9 @@ fn fetch(
     if let Some(known) = &known {
         corp.credit(in_secret, known, target.only_client_id.is_some());
     }
-    take_newer(view, memory, target, corp_id, now);
+    if take_newer(view, memory, target, corp_id, now) {
+        return Fetch::Value;
+    }
     let corp = memory.corp(corp_id);
     let held = corp.held.as_ref().map(|held| held.record.clone());
     let token = held.as_ref().or(in_secret);
@@ -237,8 +240,8 @@ pub(super) fn values_needed(
         let Some(recorded) = &target.recorded else {
             continue;
         };
-        let is_whole = recorded.shape == Shape::Many || !recorded.templates.is_empty();
-        if fetch.is_now() && is_whole && !is_known(corp_id) {
+        let needs_values = fetch.is_now() || *fetch == Fetch::Value;
+        if needs_values && recorded.is_whole() && !is_known(corp_id) {
             let tokens = recorded.tokens.iter().map(|token| &token.corp_id);
             let tokens = tokens.filter(|id| target.token(view, id).is_some());
             let corp_ids: Vec<String> = tokens.filter(|id| !is_known(id)).cloned().collect();

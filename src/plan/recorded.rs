@@ -36,6 +36,11 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    /// Whether a Secret is rewritten as a whole when a token in it is renewed.
+    pub fn is_whole(&self) -> bool {
+        self.shape == Shape::Many || !self.templates.is_empty()
+    }
+
     /// Of these keys and tokens; `None` if no key holds the tokens.
     pub fn of(keys: Vec<String>, mut tokens: Vec<TokenRecord>) -> Option<Self> {
         let has = |shape: Shape| keys.contains(&shape.key(Field::AccessToken, ANY_CORP));

@@ -73,7 +73,7 @@ pub fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
             let mut fetches = decided.iter().map(|(.., fetch)| *fetch);
             !view.is_ending && fetches.any(is_wanted)
         };
-        if any(Fetch::is_now) {
+        if any(|fetch| fetch.is_now() || fetch == Fetch::Value) {
             return values_needed(view, memory, &targets, &decided)
                 .unwrap_or(Step::ReadCredentials);
         }

@@ -8,14 +8,18 @@ use super::recorded::Recorded;
 use super::view::{Target, View};
 use super::{Held, Memory, TokenRecord};
 
-/// Takes over the newest token of an organisation, if it is not shown yet.
+/// Takes over the newest token of an organisation, if it is not shown yet; tells whether the value in the
+/// Secret has to be read first, to know whether it is another one.
 pub(super) fn take_newer(
     view: &View<'_>,
     memory: &mut Memory,
     target: &Target<'_>,
     corp_id: &str,
     now: Timestamp,
-) {
+) -> bool {
+    if !memory.corp(corp_id).may_take(view.tokens) {
+        return false;
+    }
     let uid = memory.uid.clone();
     let known = memory.credentials_of(view.app).cloned();
     let in_secret = target.token(view, corp_id);
@@ -29,8 +33,13 @@ pub(super) fn take_newer(
         view.tokens,
         now,
     );
-    let Some(newer) = newer else { return };
+    let Some(newer) = newer else { return false };
     let recorded = target.recorded.as_ref();
+    let is_unread = corp.held.is_none() && in_secret.is_some();
+    // At the end there is no time to read: what is not written then is lost.
+    if is_unread && !view.is_ending && recorded.is_some_and(Recorded::is_whole) {
+        return true;
+    }
     let record = recorded
         .and_then(|recorded| recorded.token(corp_id))
         .filter(|record| corp.believes(record, now));
@@ -40,6 +49,7 @@ pub(super) fn take_newer(
     };
     let is_new = corp.take(newer, former, now);
     memory.happened.value_changed |= is_new;
+    false
 }
 
 /// Whether the token that is recorded has the value of `held`, by the digest of the Secret.

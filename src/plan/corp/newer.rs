@@ -64,13 +64,18 @@ impl Corp {
         self.found = self.token().map(|token| (token, held));
     }
 
+    /// Whether there may be a token to take over.
+    pub fn may_take(&self, tokens: &Tokens) -> bool {
+        let wanted = [self.wanted, self.former].into_iter().flatten();
+        let mut untaken = wanted.filter_map(|wanted| untaken(wanted, tokens));
+        self.found.is_some() || untaken.next().is_some()
+    }
+
     /// Whether a fetch has brought a token that was not looked at yet.
     pub fn has_untaken(&self, uid: &str, tokens: &Tokens, now: Timestamp) -> bool {
         self.wanted.is_some_and(|wanted| {
             let fetched = untaken(wanted, tokens).filter(|it| it.id > wanted.since);
-            fetched.is_some_and(|it| {
-                it.uid == uid || !wanted.is_suspended && it.lifetime.expires_at > now
-            })
+            fetched.is_some_and(|it| it.is_for(uid, wanted.is_suspended, now))
         })
     }
 
@@ -85,9 +90,7 @@ impl Corp {
         tokens: &Tokens,
         now: Timestamp,
     ) -> Option<Newer> {
-        let is_open_to = |fetched: &Fetched| {
-            fetched.uid == uid || !is_suspended && fetched.lifetime.expires_at > now
-        };
+        let is_for_it = |fetched: &&Fetched| fetched.is_for(uid, is_suspended, now);
         let own = self.held.as_ref().map(|held| &held.record).or(in_secret);
         if let (Some(wanted), Some(known)) = (self.wanted, known) {
             // What was fetched before the app wanted it may be older than what its Secret has.
@@ -98,7 +101,7 @@ impl Corp {
                             || fetched.lifetime.minted_at >= own.lifetime.minted_at
                     })
             };
-            let fetched = untaken(wanted, tokens).filter(|it| is_open_to(it));
+            let fetched = untaken(wanted, tokens).filter(is_for_it);
             if let Some(fetched) = fetched.filter(is_newer) {
                 let credentials = known.version.clone();
                 return Newer::fetched(fetched, wanted.token, tokens, credentials, uid);
@@ -122,8 +125,7 @@ impl Corp {
         }
         // It may have revoked the one that is shown.
         let former = self.former?;
-        let fetched =
-            untaken(former, tokens).filter(|it| it.id > former.since && is_open_to(it))?;
+        let fetched = untaken(former, tokens).filter(|it| it.id > former.since && is_for_it(it))?;
         let is_shown = self.minted_with == Some(tokens.get(former.token)?.name().fingerprint);
         let credentials = fetched.credentials.clone();
         is_shown
@@ -188,6 +190,13 @@ impl Corp {
             None => self.request_done.as_ref(),
         };
         request.map(|text| RenewRequest::of(text))
+    }
+}
+
+impl Fetched {
+    /// Whether the app with this UID takes it over: what it had asked for itself in any case.
+    fn is_for(&self, uid: &str, is_suspended: bool, now: Timestamp) -> bool {
+        self.uid == uid || !is_suspended && self.lifetime.expires_at > now
     }
 }
 

@@ -212,3 +212,36 @@ fn a_token_that_another_replica_has_renewed_since_is_not_written_again() {
     world.settle(&FRESH);
     assert_eq!(world.held(), Some(held));
 }
+
+/// Regression: after a restart, what another app's fetch brought was taken for another value, and workloads
+/// were restarted, though the token was the same.
+#[test]
+fn the_same_token_that_another_app_has_fetched_is_no_change_though_its_value_was_not_read() {
+    for (fetched, is_changed) in [("token", false), ("another", true)] {
+        let mut world = World::new();
+        let template = ("header".to_owned(), "{{ access_token }}".to_owned());
+        world.app.spec.target.template.data = [template].into();
+        world.settle(&SAME);
+        world.now += SignedDuration::from_secs(1000);
+        world.restart();
+        world.settle(&SAME);
+        assert_eq!(world.held(), None, "only its record is known");
+        world.read_credentials();
+        let minting = Minting {
+            uid: "u2".into(),
+            ..world.queue()
+        };
+        let minted = Minted {
+            token: AccessToken::new(fetched.into()).expect("a token"),
+            expires_in: Duration::from_secs(7200),
+        };
+        world
+            .tokens
+            .succeeded(&minting, minted, world.now, world.now);
+        world.settle(&SAME);
+        assert_eq!((world.attempts.len(), world.writes.len()), (1, 2));
+        assert_eq!(world.contents["header"].as_str(), fetched);
+        let changed_at = world.recorded().value_changed_at;
+        assert_eq!(changed_at.is_some(), is_changed, "{fetched}");
+    }
+}
