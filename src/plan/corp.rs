@@ -123,6 +123,15 @@ impl Corp {
         token
     }
 
+    /// The token of former credentials concerns the app no more once there is one of the present ones.
+    pub fn leave_former(&mut self, app: &AppRef, tokens: &mut Tokens) {
+        let name = self.token().and_then(|token| tokens.get(token));
+        let is_present = name.is_some_and(|it| self.minted_with == Some(it.name().fingerprint));
+        if let Some(former) = self.former.take_if(|_| is_present) {
+            tokens.leave(former.token, app);
+        }
+    }
+
     /// The app does not want the organisation's token any more.
     pub fn leave(&mut self, app: &AppRef, tokens: &mut Tokens) {
         for wanted in [self.wanted.take(), self.former.take()]

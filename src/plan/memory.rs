@@ -96,8 +96,13 @@ impl Memory {
             self.wish_anew(app, name.as_ref(), tokens);
             self.wishes = Some(wishes);
         }
-        for token in self.corps.values().filter_map(|corp| corp.token()) {
-            tokens.notice_clock(token, now);
+        for corp in self.corps.values_mut() {
+            if corp.has_former() {
+                corp.leave_former(&app_ref(app), tokens);
+            }
+            if let Some(token) = corp.token() {
+                tokens.notice_clock(token, now);
+            }
         }
     }
 

@@ -311,3 +311,15 @@ fn a_clock_that_is_set_back_takes_no_token_away_that_was_believed() {
     assert_eq!(world.attempts.len(), 1);
     assert!(only(&settled).in_secret.is_some());
 }
+
+#[test]
+fn a_token_of_former_credentials_is_forgotten_once_there_is_one_of_the_new_ones() {
+    let mut world = with_token();
+    let former = world.memory.corp("ding1").token().expect("read");
+    world.refer_to("other", 2, "b");
+    world.settle(&REJECTED);
+    assert!(world.tokens.get(former).is_some(), "it is shown");
+    world.now += SignedDuration::from_hours(1);
+    world.settle(&FRESH);
+    assert!(world.tokens.get(former).is_none());
+}
