@@ -235,3 +235,36 @@ fn credentials_that_are_rotated_in_one_secret_after_the_other_serve_all_apps() {
         at_rest(&mut world);
     }
 }
+
+/// Regression: an app whose credentials were only read for another app's sake, or not yet, showed a token
+/// that the other one's renewal had revoked.
+#[test]
+fn a_renewal_that_is_asked_for_reaches_all_that_share_the_token_whatever_was_read_of_them() {
+    for seed in seeds(1000) {
+        let mut world = World::new(seed, None);
+        for secret in ["credentials", "copy"] {
+            world.store.put_credentials(secret, "client", "right");
+        }
+        for (name, secret) in [("first", "credentials"), ("second", "copy")] {
+            let target = json!({"name": format!("{name}-token")});
+            let reference = json!({"name": secret});
+            world.apply(
+                name,
+                &json!({"target": target, "credentialsSecretRef": reference}),
+            );
+        }
+        world.run(2 * MINUTE);
+        world.die();
+        for name in ["third", "fourth"] {
+            let wait = world.dice.random_range(0..200);
+            world.run(Duration::from_millis(wait));
+            world.apply(name, &json!({"target": {"name": format!("{name}-token")}}));
+        }
+        world.run(5 * MINUTE);
+        let name = ["first", "third", "fourth"][world.dice.random_range(0..3)];
+        world.renew(name);
+        at_rest(&mut world);
+        let count = world.site.fetched.get("ding1").copied();
+        holds(&world, count == Some(2), "once, and on request");
+    }
+}

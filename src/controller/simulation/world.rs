@@ -14,7 +14,7 @@ use super::calls::{Begun, Deliver, Fate, Kind, Wire};
 use super::process::Process;
 use super::site::{REPEATS, Site};
 use super::store::Store;
-use crate::api::DingTalkApp;
+use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp};
 use crate::plan::wanted;
 
 /// At which write or fetch the process dies, and whether before it or after.
@@ -279,6 +279,19 @@ impl World {
         }
         self.store
             .put_app(serde_json::from_value::<DingTalkApp>(app).expect("an app"));
+        self.watch();
+    }
+
+    /// Asks an app for a renewal.
+    pub fn renew(&mut self, name: &str) {
+        self.note(&format!("user: renew {name}"));
+        let mut app = self.store.apps[name].clone();
+        let annotations = app.metadata.annotations.get_or_insert_default();
+        annotations.insert(
+            ANNOTATION_RENEW_REQUESTED_AT.to_owned(),
+            self.store.now.to_string(),
+        );
+        self.store.put_app(app);
         self.watch();
     }
 

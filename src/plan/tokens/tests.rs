@@ -66,9 +66,13 @@ impl App {
     fn begin_in(&self, namespace: &str, tokens: &mut Tokens) -> Option<Minting> {
         let token = self.corp.token().expect("wanted");
         let ended = self.corp.attempts(tokens).ended();
-        let minting = |id| Minting {
+        tokens.begin(token, ended, namespace, |id| self.minting(id))
+    }
+
+    fn minting(&self, id: FetchId) -> Minting {
+        Minting {
             id,
-            token,
+            token: self.corp.token().expect("wanted"),
             uid: self.name.to_owned(),
             credentials: ObjectVersion::default(),
             reference: known().reference,
@@ -77,8 +81,7 @@ impl App {
             renew_before: None,
             former: None,
             since: at(0),
-        };
-        tokens.begin(token, ended, namespace, minting)
+        }
     }
 
     /// Takes over what is newer; gives the value that is shown.

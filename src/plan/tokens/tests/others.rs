@@ -112,3 +112,46 @@ fn a_stop_waits_for_no_token_that_nobody_will_take_over() {
     assert!(one.corp.has_untaken(one.name, &tokens, at(0)));
     assert!(!two.corp.has_untaken(two.name, &tokens, at(0)));
 }
+
+/// The most urgent of those who ask decides how patiently a failed fetch is repeated.
+#[test]
+fn the_life_that_is_left_is_that_of_the_earliest_token_that_is_still_valid() {
+    let (mut tokens, one, two) = two();
+    let record = |expires_at: i64| TokenRecord {
+        site: "global".into(),
+        client_id: "a".into(),
+        corp_id: "ding1".into(),
+        lifetime: lifetime(at(expires_at - 7200), Duration::from_secs(7200)),
+        credentials: ObjectVersion::default(),
+        answers: None,
+    };
+    let asked = |app: &App, namespace: &str, expires_at: Option<i64>, tokens: &mut Tokens| {
+        let token = app.corp.token().expect("wanted");
+        let ended = app.corp.attempts(tokens).ended();
+        let minting = |id| Minting {
+            former: expires_at.map(record),
+            ..app.minting(id)
+        };
+        tokens.begin(token, ended, namespace, minting).expect("due");
+        app.corp.attempts(tokens).expires_at()
+    };
+    assert_eq!(asked(&one, "hr", None, &mut tokens), None);
+    assert_eq!(asked(&two, "payroll", Some(-1), &mut tokens), None);
+    assert_eq!(asked(&two, "web", Some(500), &mut tokens), Some(at(500)));
+    assert_eq!(asked(&one, "it", Some(300), &mut tokens), Some(at(300)));
+    assert_eq!(asked(&one, "legal", Some(900), &mut tokens), Some(at(300)));
+}
+
+/// An app that is looked at after a fetch may show what that has revoked, whoever has gone since.
+#[test]
+fn what_was_fetched_is_known_until_it_expires_though_nobody_wants_it_any_more() {
+    let (mut tokens, mut one, mut two) = two();
+    let seat = ("global".to_owned(), "a".to_owned(), "ding1".to_owned());
+    let minting = one.begin(&mut tokens).expect("due");
+    assert!(!tokens.has_fetched(&seat, at(0)));
+    succeed(&minting, "t1", 0, &mut tokens);
+    one.leaves(&mut tokens);
+    two.leaves(&mut tokens);
+    assert!(tokens.has_fetched(&seat, at(7199)));
+    assert!(!tokens.has_fetched(&seat, at(7200)));
+}
