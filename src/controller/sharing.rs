@@ -159,8 +159,6 @@ impl Context {
         match usable {
             Some(known) => {
                 memory.credentials.get_or_insert(known.clone());
-                // From now on it wants its token.
-                self.wake(app);
                 Some(known)
             }
             None => {

@@ -236,6 +236,28 @@ fn credentials_that_are_rotated_in_one_secret_after_the_other_serve_all_apps() {
     }
 }
 
+/// An app whose namespace is listed late shows a token that a fetch has revoked meanwhile.
+#[test]
+fn an_app_that_is_seen_late_gets_what_was_fetched_before() {
+    for seed in seeds(300) {
+        let mut world = World::new(seed, None);
+        world
+            .store
+            .put_credentials("credentials", "client", "right");
+        for name in ["first", "second"] {
+            let target = json!({"name": format!("{name}-token")});
+            world.apply(name, &json!({"target": target}));
+        }
+        world.run(2 * MINUTE);
+        world.die_and_miss("second");
+        world.run(MINUTE);
+        world.renew("first");
+        world.run(2 * MINUTE);
+        world.see_late();
+        at_rest(&mut world);
+    }
+}
+
 /// Regression: an app whose credentials were only read for another app's sake, or not yet, showed a token
 /// that the other one's renewal had revoked.
 #[test]

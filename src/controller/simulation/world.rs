@@ -47,6 +47,8 @@ pub struct World {
     queue: BinaryHeap<Reverse<(Timestamp, u64)>>,
     planned: std::collections::HashMap<u64, (u64, What)>,
     sequence: u64,
+    /// An app whose namespace is listed late.
+    late: Option<String>,
     told: [Timestamp; 2],
 }
 
@@ -75,6 +77,7 @@ impl World {
             queue: BinaryHeap::new(),
             planned: std::collections::HashMap::new(),
             sequence: 0,
+            late: None,
             told: [start; 2],
         };
         world.start();
@@ -96,7 +99,9 @@ impl World {
         self.store.app_events.clear();
         self.store.secret_events.clear();
         self.process.app_event(Event::Init);
-        for app in self.store.apps.values() {
+        let late = self.late.as_ref();
+        let listed = self.store.apps.iter();
+        for (_, app) in listed.filter(|(name, _)| late != Some(*name)) {
             self.process.app_event(Event::InitApply(app.clone()));
         }
         self.process.app_event(Event::InitDone);
@@ -114,6 +119,22 @@ impl World {
         self.life += 1;
         self.wire.begun.lock().expect("no panic").clear();
         self.start();
+    }
+
+    /// The same, but this app is seen only later, by [`Self::see_late`].
+    pub fn die_and_miss(&mut self, name: &str) {
+        self.late = Some(name.to_owned());
+        self.die();
+    }
+
+    /// The app that was missed is seen.
+    pub fn see_late(&mut self) {
+        let late = self.late.take();
+        if let Some(app) = late.and_then(|name| self.store.apps.get(&name)) {
+            let event = Event::Apply(app.clone());
+            self.store.app_events.push_back(event);
+            self.watch();
+        }
     }
 
     fn plan(&mut self, at: Timestamp, what: What) {

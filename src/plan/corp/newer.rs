@@ -93,13 +93,14 @@ impl Corp {
         let is_for_it = |fetched: &&Fetched| fetched.is_for(uid, is_suspended, now);
         let own = self.held.as_ref().map(|held| &held.record).or(in_secret);
         if let (Some(wanted), Some(known)) = (self.wanted, known) {
-            // What was fetched before the app wanted it may be older than what its Secret has.
+            // What was fetched before the app wanted it may be older than what its Secret has, or expired.
+            let is_older = |own: &TokenRecord, fetched: &Fetched| {
+                self.is_proven(own, known) && fetched.lifetime.minted_at < own.lifetime.minted_at
+            };
             let is_newer = |fetched: &&Fetched| {
                 fetched.id > wanted.since
-                    || own.is_none_or(|own| {
-                        !self.is_proven(own, known)
-                            || fetched.lifetime.minted_at >= own.lifetime.minted_at
-                    })
+                    || fetched.lifetime.expires_at > now
+                        && own.is_none_or(|own| !is_older(own, fetched))
             };
             let fetched = untaken(wanted, tokens).filter(is_for_it);
             if let Some(fetched) = fetched.filter(is_newer) {

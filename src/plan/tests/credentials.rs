@@ -55,16 +55,32 @@ fn another_reference_is_read_and_fetched_with_at_once() {
 /// Regression: after a change of mind the other app's token stayed until its renewal.
 #[test]
 fn credentials_that_are_changed_back_are_fetched_with_again() {
-    let mut world = with_token();
-    world.refer_to("other", 2, "b");
-    world.settle(&FRESH);
-    world.now += SignedDuration::from_secs(10);
-    world.refer_to("credentials", 1, "a");
-    world.settle(&FRESH);
-    assert_eq!(world.held().expect("a token").record.client_id, "a");
-    assert_eq!(world.attempts.len(), 3);
-    world.settle(&FRESH);
-    assert_eq!(world.attempts.len(), 3, "once");
+    for is_shared in [false, true] {
+        let mut world = World::new();
+        world.settle(&Outcome::Token {
+            life: 600,
+            fresh: true,
+        });
+        if is_shared {
+            let token = world.memory.corp("ding1").token().expect("read");
+            let another = crate::api::AppRef::new("another");
+            world
+                .tokens
+                .interested(token, &another, super::tokens::Interest::Active);
+        }
+        world.refer_to("other", 2, "b");
+        world.settle(&FRESH);
+        assert_eq!(world.held().expect("a token").record.client_id, "b");
+        // What was fetched with the first ones has expired since.
+        world.now += SignedDuration::from_secs(4000);
+        world.refer_to("credentials", 1, "a");
+        world.settle(&FRESH);
+        assert_eq!(world.held().expect("a token").record.client_id, "a");
+        assert_eq!(world.attempts.len(), 3);
+        assert_eq!(world.causes.last(), Some(&Cause::CredentialsChanged));
+        world.settle(&FRESH);
+        assert_eq!(world.attempts.len(), 3, "once");
+    }
 }
 
 #[test]
