@@ -111,6 +111,17 @@ impl Context {
         Arc::clone(memory)
     }
 
+    /// Until when a look at an app waits, if it does: not if this process is ending, or no longer leads.
+    pub(super) fn not_before(&self, app: &DingTalkApp, key: &AppRef) -> Option<Timestamp> {
+        if self.stop.is_cancelled() || !self.leads() {
+            return None;
+        }
+        let memory = self.remembered(key)?;
+        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let (corps, generation) = (app.spec.corp_ids.len(), app.metadata.generation);
+        memory.looks.begin(corps, generation, self.wall())
+    }
+
     /// Whether this process has fetched a token before it looked at this app for the first time, which may
     /// show what that has revoked.
     fn may_show_former(&self, app: &DingTalkApp) -> bool {

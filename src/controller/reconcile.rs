@@ -16,7 +16,10 @@ use super::retry::{RETRY, retry_later, too_many_steps};
 use super::stub::Stub;
 use super::target::{found, log_write, shown};
 use crate::api::{AppRef, Cause, DingTalkApp, app_ref};
-use crate::plan::{Deletion, ObjectVersion, Step, Templates, Write, next_step, refreshes_pods};
+use crate::plan::{
+    Assembly, Deletion, ObjectVersion, Step, TargetStep, Templates, Write, next_step,
+    refreshes_pods,
+};
 
 /// More steps in a row than any way through the plan has: a backstop against going in circles.
 const STEPS_MAX: usize = 12;
@@ -37,7 +40,10 @@ pub async fn reconcile(
         context.alarm.set(&key, Some(context.wall() + RETRY));
         return Ok(Action::await_change());
     }
-    let wake_at = handle(&app, &key, &context).await;
+    let wake_at = match context.not_before(&app, &key) {
+        Some(later) => Some(later),
+        None => handle(&app, &key, &context).await,
+    };
     context.alarm.set(&key, wake_at);
     if let Some(next) = context.workers.end(&namespace) {
         context.wake(&next);
@@ -87,10 +93,6 @@ impl Reconciler<'_> {
         for _ in 0..steps {
             let now = self.context.wall();
             let step = self.decide(now)?;
-            let is_local = matches!(step, Step::ParseTemplates | Step::Assemble { .. });
-            if !is_local && !self.context.leads() {
-                return self.write_last(step).await;
-            }
             let done = match step {
                 Step::ParseTemplates => {
                     let templates = Templates::of(self.app);
@@ -98,21 +100,15 @@ impl Reconciler<'_> {
                     self.memory().templates_parsed(generation, templates);
                     Ok(())
                 }
-                Step::Assemble { name, assembly } => {
-                    let assembled = assembly.assemble();
-                    self.memory().assembled(&name, assembled);
-                    Ok(())
+                Step::Targets(steps) if !self.context.leads() => {
+                    match self.write_last(steps).await {
+                        true => Ok(()),
+                        false => return None,
+                    }
                 }
-                Step::ReadTarget { name, corp_ids } => self.read_target(&name, &corp_ids).await,
+                Step::ReadCredentials | Step::Settle(_) if !self.context.leads() => return None,
+                Step::Targets(steps) => self.act(steps).await,
                 Step::ReadCredentials => self.read_credentials().await,
-                Step::DeleteTarget { name, version, why } => {
-                    self.delete_target(&name, &version, why).await
-                }
-                Step::Write {
-                    write,
-                    repair,
-                    cause,
-                } => self.write(&write, repair, cause).await,
                 Step::Settle(settled) => return self.settle(&settled, now).await,
             };
             if let Err(error) = done {
@@ -122,47 +118,89 @@ impl Reconciler<'_> {
         Some(too_many_steps(&self.key, self.context.wall()))
     }
 
-    /// (client) After the lead was lost: a token in hand is still written, once, in the state of the
-    /// Secret that is known here, so not where another replica has written.
-    async fn write_last(&self, step: Step) -> Option<Timestamp> {
-        if let Step::Write {
-            write,
-            repair: false,
-            cause,
-        } = step
-        {
-            let written = self.context.cluster.write_secret(&self.namespace, &write);
-            let name = write.name.as_str();
-            match written.await {
-                Ok(metadata) => {
-                    log_write(&self.key, &write, cause);
-                    info!(
-                        kind = APP,
-                        namespace = self.namespace,
-                        name = self.key.name,
-                        secret = name,
-                        "Lease lost; in-flight token written"
-                    );
-                    let version = ObjectVersion::of(&metadata);
-                    self.seen(metadata);
-                    let generation = self.app.metadata.generation;
-                    let now = self.context.wall();
-                    self.memory().wrote(&write, version, generation, false, now);
+    /// (client) Acts on some Secrets. What was decided before the app changed, or before another replica
+    /// took the lead, is decided anew.
+    async fn act(&self, steps: Vec<TargetStep>) -> Result<(), ClusterError> {
+        for (done, step) in steps.into_iter().enumerate() {
+            let is_current = || self.context.index().current(self.app).is_some();
+            if done > 0 && !(self.context.leads() && is_current()) {
+                return Ok(());
+            }
+            match step {
+                TargetStep::Assemble { name, assembly } => self.assemble(&name, *assembly),
+                TargetStep::Read { name, corp_ids } => self.read_target(&name, &corp_ids).await?,
+                TargetStep::Delete { name, version, why } => {
+                    self.delete_target(&name, &version, why).await?;
                 }
-                Err(error) => {
-                    info!(
-                        kind = APP,
-                        namespace = self.namespace,
-                        name = self.key.name,
-                        secret = name,
-                        cause = cause.as_str(),
-                        error = shown(&error, &write, &self.key, &self.app.spec.corp_ids),
-                        "Lease lost; in-flight token left to the leader"
-                    );
-                }
+                TargetStep::Write {
+                    write,
+                    repair,
+                    cause,
+                } => self.write(&write, repair, cause).await?,
             }
         }
-        None
+        Ok(())
+    }
+
+    fn assemble(&self, name: &str, assembly: Assembly) {
+        let assembled = assembly.assemble();
+        self.memory().assembled(name, assembled);
+    }
+
+    /// (client) After the lead was lost: a token in hand is still written, once, in the state of the
+    /// Secret that is known here, so not where another replica has written. Returns whether contents were
+    /// put together that can be written now.
+    async fn write_last(&self, steps: Vec<TargetStep>) -> bool {
+        let mut has_assembled = false;
+        for step in steps {
+            match step {
+                TargetStep::Assemble { name, assembly } => {
+                    self.assemble(&name, *assembly);
+                    has_assembled = true;
+                }
+                TargetStep::Write {
+                    write,
+                    repair: false,
+                    cause,
+                } => self.write_once(&write, cause).await,
+                TargetStep::Write { .. } | TargetStep::Read { .. } | TargetStep::Delete { .. } => {}
+            }
+        }
+        has_assembled
+    }
+
+    /// (client) Writes a token in hand after the lead was lost.
+    async fn write_once(&self, write: &Write, cause: Cause) {
+        let name = write.name.as_str();
+        let written = self.context.cluster.write_secret(&self.namespace, write);
+        match written.await {
+            Ok(metadata) => {
+                log_write(&self.key, write, cause);
+                info!(
+                    kind = APP,
+                    namespace = self.namespace,
+                    name = self.key.name,
+                    secret = name,
+                    "Lease lost; in-flight token written"
+                );
+                let version = ObjectVersion::of(&metadata);
+                self.seen(metadata);
+                let generation = self.app.metadata.generation;
+                let now = self.context.wall();
+                self.memory().wrote(write, version, generation, false, now);
+            }
+            Err(error) => {
+                info!(
+                    kind = APP,
+                    namespace = self.namespace,
+                    name = self.key.name,
+                    secret = name,
+                    cause = cause.as_str(),
+                    error = shown(&error, write, &self.key, &self.app.spec.corp_ids),
+                    "Lease lost; in-flight token left to the leader"
+                );
+            }
+        }
     }
 
     /// (pure) Looks at what is known and decides; `None` where the app is gone.

@@ -8,8 +8,17 @@ use super::retry::retry_unless_gone;
 use crate::api::{DingTalkAppStatus, Reason};
 use crate::operator::TokenTimes;
 use crate::plan::{
-    Happened, Notice, Settled, granted_namespaces, notices, status, write_status_at,
+    Happened, Notice, Settled, StatusNews, granted_namespaces, notices, status, write_status_at,
 };
+
+struct Report {
+    previous: DingTalkAppStatus,
+    current: DingTalkAppStatus,
+    /// The events of the change.
+    notices: Vec<Notice>,
+    /// Until when the status waits to be written.
+    not_before: Option<Timestamp>,
+}
 
 impl Reconciler<'_> {
     /// (client) Reports; gives the time to look again.
@@ -20,48 +29,36 @@ impl Reconciler<'_> {
         }
         let retry_restart = self.restart_workloads(settled, now).await;
         let retry_refresh = self.refresh_pods(now).await;
-        let Some((previous, current, notices, written_at)) = self.report(settled, now) else {
+        let Some(report) = self.report(settled, now) else {
             return Some(now);
         };
-        self.measure(settled, Some(&current));
+        self.measure(settled, Some(&report.current));
         let wake_at = [settled.wake_at, retry_restart, retry_refresh];
         let wake_at = wake_at.into_iter().flatten().min();
-        if current != previous {
-            let due = written_at
-                .map(|at| write_status_at(&previous, &current, at))
-                .filter(|at| *at > now);
-            if let Some(due) = due {
-                return Some(wake_at.map_or(due, |at| at.min(due)));
-            }
-            if let Err(error) = self.write_status(&previous, current, now).await {
-                return retry_unless_gone(&self.key, "status write", &error, wake_at, now);
-            }
+        if let Some(due) = report.not_before {
+            return Some(wake_at.map_or(due, |at| at.min(due)));
+        }
+        let (previous, current) = (&report.previous, report.current);
+        if current != *previous
+            && let Err(error) = self.write_status(previous, current, now).await
+        {
+            return retry_unless_gone(&self.key, "status write", &error, wake_at, now);
         }
         {
             let mut memory = self.memory();
             memory.happened = Happened::default();
             memory.trimmed_keys.clear();
         }
-        for notice in notices {
+        for notice in report.notices {
             self.publish(&notice).await;
         }
         wake_at
     }
 
-    /// (pure) The status to write over which, and the events of the change; `None` if there is a newer
-    /// state of the app.
-    fn report(
-        &self,
-        settled: &Settled,
-        now: Timestamp,
-    ) -> Option<(
-        DingTalkAppStatus,
-        DingTalkAppStatus,
-        Vec<Notice>,
-        Option<Timestamp>,
-    )> {
+    /// (pure) What there is to report; `None` if there is a newer state of the app.
+    fn report(&self, settled: &Settled, now: Timestamp) -> Option<Report> {
         let asking = self.context.index().referring_namespaces(&self.key);
-        let memory = self.memory();
+        let mut memory = self.memory();
         let (previous, written_at) = memory.written_status.previous(self.app)?;
         let mut current = status(
             self.app,
@@ -74,7 +71,23 @@ impl Reconciler<'_> {
         current.granted_namespaces =
             granted_namespaces(self.app, &previous.granted_namespaces, &asking);
         let notices = notices(&previous, &current, memory.happened, &memory.trimmed_keys);
-        Some((previous, current, notices, written_at))
+        let mut not_before = None;
+        if current == previous {
+            memory.written_status.is_up_to_date();
+        } else {
+            let news = StatusNews {
+                written_at,
+                since: memory.written_status.differs(now),
+                is_fetching: settled.is_fetching,
+            };
+            not_before = write_status_at(&previous, &current, news, now);
+        }
+        Some(Report {
+            previous,
+            current,
+            notices,
+            not_before,
+        })
     }
 
     async fn write_status(

@@ -20,7 +20,7 @@ use crate::api::{
     CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, CorpStatus, DingTalkApp,
     DingTalkAppStatus, Layout, Reason,
 };
-pub use pace::write_status_at;
+pub use pace::{StatusNews, write_status_at};
 use summary::{NAMED_MAX, summary};
 
 /// The status of an app at rest; `previous` keeps the conditions' transition times.

@@ -1,5 +1,7 @@
 //! Which tokens are to be fetched, and when.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::attempt::{FetchId, TokenId};
@@ -7,7 +9,7 @@ use super::desired::wanted;
 use super::look::look;
 use super::schedule::together;
 use super::take::take_newer;
-use super::view::{CredentialsSeen, Step, Target, View};
+use super::view::{CredentialsSeen, TARGET_STEPS_MAX, Target, TargetStep, View};
 use super::{Corp, KnownCredentials, Memory, ObjectVersion, TokenRecord, renew_request};
 use crate::api::Cause;
 
@@ -224,19 +226,23 @@ fn is_unread(view: &View<'_>, memory: &Memory, token: Option<&TokenRecord>) -> b
     }
 }
 
-/// A Secret that has to be rewritten as a whole once a token in it is renewed is read before.
+/// Secrets that have to be rewritten as a whole once a token in them is renewed are read before.
 pub(super) fn values_needed(
     view: &View<'_>,
     memory: &Memory,
     targets: &[Target<'_>],
     fetches: &[(usize, &str, Fetch)],
-) -> Option<Step> {
+) -> Vec<TargetStep> {
+    let mut steps = BTreeMap::new();
     let is_known = |corp_id: &str| {
         let corp = memory.corps.get(corp_id);
         corp.is_some_and(|corp| corp.held.is_some())
     };
     for (index, corp_id, fetch) in fetches {
         let target = &targets[*index];
+        if steps.len() == TARGET_STEPS_MAX || steps.contains_key(&target.name) {
+            continue;
+        }
         let Some(recorded) = &target.recorded else {
             continue;
         };
@@ -247,11 +253,11 @@ pub(super) fn values_needed(
             let corp_ids: Vec<String> = tokens.filter(|id| !is_known(id)).cloned().collect();
             if corp_ids.iter().any(|unknown| unknown == corp_id) {
                 let name = target.name.clone();
-                return Some(Step::ReadTarget { name, corp_ids });
+                steps.insert(&target.name, TargetStep::Read { name, corp_ids });
             }
         }
     }
-    None
+    steps.into_values().collect()
 }
 
 /// A token that is to be fetched now.

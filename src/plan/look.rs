@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::recorded::Recorded;
-use super::view::{Blocked, CredentialsSeen, Step, Target, TargetSeen, View};
+use super::view::{Blocked, CredentialsSeen, Target, TargetSeen, TargetStep, View};
 use super::{Claim, Memory, Ownership, TargetMeta, TokenRecord};
 use crate::api::Reason;
 
@@ -18,7 +18,7 @@ pub(super) fn look<'a>(
     seen: &TargetSeen<'a>,
     blocked: Option<&Blocked>,
     now: Timestamp,
-) -> Result<Target<'a>, Step> {
+) -> Result<Target<'a>, TargetStep> {
     let uid = memory.uid.clone();
     let present = seen.present.map(|(target, ownership)| match ownership {
         Ownership::Foreign
@@ -77,7 +77,7 @@ pub(super) fn look<'a>(
         };
         let unknown: Vec<String> = corp_ids.iter().filter(unknown).cloned().collect();
         if !trusts && !distrusts && !unknown.is_empty() && target.blocked.is_none() {
-            return Err(Step::ReadTarget {
+            return Err(TargetStep::Read {
                 name: target.name,
                 corp_ids: unknown,
             });

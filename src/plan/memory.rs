@@ -13,6 +13,7 @@ use super::corp::Corp;
 use super::data::Data;
 use super::events::Happened;
 use super::known_credentials::{CredentialsProblem, KnownCredentials};
+use super::looks::Looks;
 use super::refresh::Unrefreshed;
 use super::restart::Restarts;
 use super::shape::Field;
@@ -63,6 +64,8 @@ pub struct Memory {
     pub unrefreshed: Option<Box<Unrefreshed>>,
     /// Whether something stands in the way of writing a target, whatever it would hold.
     pub is_blocked: bool,
+    /// The last look at the app.
+    pub looks: Looks,
     /// The status that this process wrote last.
     pub written_status: WrittenStatus,
     request_at_start: Option<String>,

@@ -4,25 +4,26 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::assembly::Assembled;
 use super::desired::{Inputs, Known, Need, need};
-use super::view::{Deletion, Step, Target, View, Wake};
+use super::view::{Deletion, TARGET_STEPS_MAX, Target, TargetStep, View, Wake};
 use super::{Memory, TokenRecord};
 use crate::api::Cause;
 
 /// What is minted is written at most 5 s after the first unwritten mint, the write included.
 const BATCH: SignedDuration = SignedDuration::from_millis(4700);
 
-/// A token that is wanted and only in a former target is carried over.
+/// Tokens that are wanted and only in former targets are carried over.
 pub(super) fn carry_over(
     view: &View<'_>,
     memory: &mut Memory,
     targets: &[Target<'_>],
     now: Timestamp,
-) -> Option<Step> {
+) -> Vec<TargetStep> {
+    let mut steps = Vec::new();
     for (name, former) in &view.former {
         let Some(recorded) = &former.recorded else {
             continue;
         };
-        if memory.writing(name).distrusts(former) {
+        if steps.len() == TARGET_STEPS_MAX || memory.writing(name).distrusts(former) {
             continue;
         }
         let is_missing = |token: &&TokenRecord| {
@@ -42,10 +43,10 @@ pub(super) fn carry_over(
         let corp_ids: Vec<String> = missing.map(|token| token.corp_id.clone()).collect();
         if !corp_ids.is_empty() {
             let name = (*name).to_owned();
-            return Some(Step::ReadTarget { name, corp_ids });
+            steps.push(TargetStep::Read { name, corp_ids });
         }
     }
-    None
+    steps
 }
 
 /// What has to be done about a target's contents and metadata.
@@ -55,7 +56,7 @@ pub(super) fn write_target(
     target: &mut Target<'_>,
     wake: &mut Wake,
     now: Timestamp,
-) -> Option<Step> {
+) -> Option<TargetStep> {
     let is_deleting = target.present.is_some_and(|present| present.deleting);
     if target.blocked.is_some() || is_deleting {
         return None;
@@ -87,14 +88,14 @@ pub(super) fn write_target(
             let corp_ids = target.corp_ids.iter();
             let corp_ids = corp_ids.filter(|id| target.token(view, id).is_some());
             let corp_ids = corp_ids.cloned().collect();
-            return Some(Step::ReadTarget { name, corp_ids });
+            return Some(TargetStep::Read { name, corp_ids });
         }
         Need::Assemble(assembly) => match writing.write_at(generation, now) {
             Some(later) => {
                 wake.at(later);
                 return None;
             }
-            None => return Some(Step::Assemble { name, assembly }),
+            None => return Some(TargetStep::Assemble { name, assembly }),
         },
         Need::Write(write) => write,
     };
@@ -111,13 +112,13 @@ pub(super) fn write_target(
             None
         }
         (None, Some(version)) if write.replaces.as_ref() == Some(version) => {
-            Some(Step::DeleteTarget {
+            Some(TargetStep::Delete {
                 name,
                 version: version.clone(),
                 why: Deletion::Immutable,
             })
         }
-        (None, _) => Some(Step::Write {
+        (None, _) => Some(TargetStep::Write {
             cause: write_cause(memory, target, repair),
             write,
             repair,
@@ -233,19 +234,20 @@ fn batch_until(
     Some(since + BATCH).filter(|at| *at > now)
 }
 
-/// A Secret that is no target any more goes once the targets have what is in it.
+/// Secrets that are not targets any more go once the targets have what is in them.
 pub(super) fn delete_former(
     view: &View<'_>,
     memory: &mut Memory,
     targets: &[Target<'_>],
     now: Timestamp,
-) -> Option<Step> {
+) -> Vec<TargetStep> {
     let uid = memory.uid.clone();
+    let mut steps = Vec::new();
     for (name, former) in &view.former {
         let writing = memory.writing(name);
         // A copy that somebody made of a Secret of ours is theirs.
         let is_ours = former.data_is_ours || writing.has_written(former, &uid);
-        if former.deleting || !is_ours {
+        if steps.len() == TARGET_STEPS_MAX || former.deleting || !is_ours {
             continue;
         }
         let tokens = former.recorded.iter().flat_map(|recorded| &recorded.tokens);
@@ -264,12 +266,12 @@ pub(super) fn delete_former(
                 })
         };
         if tokens.into_iter().all(is_carried) {
-            return Some(Step::DeleteTarget {
+            steps.push(TargetStep::Delete {
                 name: (*name).to_owned(),
                 version: former.version.clone(),
                 why: Deletion::Former,
             });
         }
     }
-    None
+    steps
 }

@@ -10,7 +10,7 @@ use super::look::{is_former, look};
 use super::metadata::{forbidden_key, forbidden_message};
 use super::place::{carry_over, delete_former, write_target};
 use super::tokens::Attempts;
-use super::view::{Blocked, CorpSettled, Settled, Step, Target, View, Wake};
+use super::view::{Blocked, CorpSettled, Settled, Step, TARGET_STEPS_MAX, Target, View, Wake};
 use super::{Corp, Memory, TokenRecord};
 
 /// A fetch that takes longer than this is shown as pending.
@@ -46,6 +46,7 @@ pub fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
         (true, None, Some(Ok(_))) => None,
     };
     let mut targets = Vec::with_capacity(wanted.len());
+    let mut steps = Vec::new();
     for (wanted, seen) in wanted.into_iter().zip(&view.targets) {
         let target = look(
             view,
@@ -58,15 +59,22 @@ pub fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
         );
         match target {
             Ok(target) => targets.push(target),
-            Err(step) => return step,
+            Err(step) => steps.push(step),
         }
+        if steps.len() == TARGET_STEPS_MAX {
+            break;
+        }
+    }
+    if !steps.is_empty() {
+        return Step::Targets(steps);
     }
     memory.is_blocked = targets.iter().any(|target| target.blocked.is_some());
     let mut wake = Wake(None);
     let mut fetches: BTreeMap<&str, Fetch> = BTreeMap::new();
     if blocked.is_none() {
-        if let Some(step) = carry_over(view, memory, &targets, now) {
-            return step;
+        let steps = carry_over(view, memory, &targets, now);
+        if !steps.is_empty() {
+            return Step::Targets(steps);
         }
         let decided = fetches_of(view, memory, &targets, now);
         let any = |is_wanted: fn(Fetch) -> bool| {
@@ -74,8 +82,11 @@ pub fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
             !view.is_ending && fetches.any(is_wanted)
         };
         if any(|fetch| fetch.is_now() || fetch == Fetch::Value) {
-            return values_needed(view, memory, &targets, &decided)
-                .unwrap_or(Step::ReadCredentials);
+            let steps = values_needed(view, memory, &targets, &decided);
+            return match steps.is_empty() {
+                true => Step::ReadCredentials,
+                false => Step::Targets(steps),
+            };
         }
         if any(|fetch| fetch == Fetch::Check) {
             return Step::ReadCredentials;
@@ -84,13 +95,15 @@ pub fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
             .into_iter()
             .map(|(_, corp_id, fetch)| (corp_id, fetch))
             .collect();
-        for target in &mut targets {
-            if let Some(step) = write_target(view, memory, target, &mut wake, now) {
-                return step;
-            }
+        let to_write = targets
+            .iter_mut()
+            .filter_map(|target| write_target(view, memory, target, &mut wake, now));
+        let mut steps: Vec<_> = to_write.take(TARGET_STEPS_MAX).collect();
+        if steps.is_empty() {
+            steps = delete_former(view, memory, &targets, now);
         }
-        if let Some(step) = delete_former(view, memory, &targets, now) {
-            return step;
+        if !steps.is_empty() {
+            return Step::Targets(steps);
         }
     }
     settle(view, memory, &targets, &fetches, wake, now)
@@ -125,6 +138,7 @@ fn settle(
             let is_left_out = target.left_out.contains(corp_id) || target.left_out.is_empty();
             let attempts = corp(corp_id).map(|corp| corp.attempts(view.tokens));
             let since = attempts.and_then(Attempts::under_way_since);
+            settled.is_fetching |= since.is_some();
             let pending = since.map(|since| since + PENDING_SHOWN_AFTER);
             let is_new = |corp: &Corp| corp.held.is_none() || former_client_id.is_some();
             let is_first = (in_secret.is_none() || former_client_id.is_some())

@@ -116,20 +116,30 @@ impl World {
                     self.memory
                         .templates_parsed(generation, Templates::of(&app));
                 }
-                Step::Assemble { name, assembly } => {
-                    self.assembled += 1;
-                    self.memory.assembled(&name, assembly.assemble());
+                Step::Targets(steps) => {
+                    for step in steps {
+                        self.act(step);
+                    }
                 }
-                Step::Write { write, repair, .. } => self.write(&write, repair),
-                Step::DeleteTarget { name, .. } => {
-                    self.secrets.remove(&name);
-                    self.deletions.push(name);
-                }
-                Step::ReadTarget { .. } => panic!("every value is known"),
                 Step::Settle(settled) => return settled,
             }
         }
         panic!("it goes in circles");
+    }
+
+    fn act(&mut self, step: TargetStep) {
+        match step {
+            TargetStep::Assemble { name, assembly } => {
+                self.assembled += 1;
+                self.memory.assembled(&name, assembly.assemble());
+            }
+            TargetStep::Write { write, repair, .. } => self.write(&write, repair),
+            TargetStep::Delete { name, .. } => {
+                self.secrets.remove(&name);
+                self.deletions.push(name);
+            }
+            TargetStep::Read { .. } => panic!("every value is known"),
+        }
     }
 
     fn decide<T>(&mut self, decide: impl FnOnce(&View<'_>, &mut Memory, Timestamp) -> T) -> T {

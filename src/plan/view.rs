@@ -78,28 +78,40 @@ pub enum Deletion {
     Former,
 }
 
+/// So many Secrets are acted on by one decision, since a decision looks at all of an app's Secrets. It is
+/// few enough that what changes meanwhile does not wait long.
+pub(super) const TARGET_STEPS_MAX: usize = 16;
+
 /// What to do next.
 pub enum Step {
     /// Parse the app's templates. It takes a while, so no lock is to be held.
     ParseTemplates,
-    /// Put the contents of a target together. It takes a while, so no lock is to be held.
+    /// Read the credentials, then fetch what [`due`] gives.
+    ReadCredentials,
+    /// Act on some Secrets, each at most once: at most [`TARGET_STEPS_MAX`], at least one.
+    Targets(Vec<TargetStep>),
+    /// Nothing more for now: report, and look again at a time.
+    Settle(Settled),
+}
+
+/// What is done about one Secret.
+pub enum TargetStep {
+    /// Put its contents together. It takes a while, so no lock is to be held.
     Assemble {
         /// Its name.
         name: String,
         /// From what.
         assembly: Box<Assembly>,
     },
-    /// Read a Secret of ours, for the tokens of these organisations.
-    ReadTarget {
+    /// Read it, for the tokens of these organisations.
+    Read {
         /// Its name.
         name: String,
         /// The organisations.
         corp_ids: Vec<String>,
     },
-    /// Read the credentials, then fetch what [`due`] gives.
-    ReadCredentials,
-    /// Delete a Secret of ours.
-    DeleteTarget {
+    /// Delete it.
+    Delete {
         /// Its name.
         name: String,
         /// In which state.
@@ -107,7 +119,7 @@ pub enum Step {
         /// Why.
         why: Deletion,
     },
-    /// Write a target.
+    /// Write it.
     Write {
         /// How.
         write: Box<Write>,
@@ -116,8 +128,6 @@ pub enum Step {
         /// Why.
         cause: Cause,
     },
-    /// Nothing more for now: report, and look again at a time.
-    Settle(Settled),
 }
 
 /// The token of one organisation, at rest.
@@ -145,6 +155,8 @@ pub struct Settled {
     pub corps: Vec<CorpSettled>,
     /// Whether the first outcome is still awaited, and soon enough to say nothing yet.
     pub quiet: bool,
+    /// Whether a token is being fetched.
+    pub is_fetching: bool,
     /// When to look again.
     pub wake_at: Option<Timestamp>,
     /// When a value changed last that the workloads have to be restarted for.

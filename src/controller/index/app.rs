@@ -93,6 +93,10 @@ impl App {
         std::iter::once(&self.credentials.name).chain(&self.targets)
     }
 
+    pub(super) fn names_secret(&self, name: &String) -> bool {
+        self.credentials.name == *name || self.targets.contains(name)
+    }
+
     pub(super) fn tokens(&self) -> impl Iterator<Item = TokenName> {
         let client_id = self.client_id.as_ref();
         client_id.into_iter().flat_map(|client_id| {

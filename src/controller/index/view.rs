@@ -51,9 +51,8 @@ impl<'a> Current<'a> {
             }
         });
         let former = index.owned.get(uid).into_iter().flatten();
-        let former = former.filter(|(owned_in, name)| {
-            *owned_in == namespace && !entry.secrets().any(|wanted| wanted == name)
-        });
+        let former =
+            former.filter(|(owned_in, name)| *owned_in == namespace && !entry.names_secret(name));
         View {
             app,
             credentials: match index.secrets.get(&credentials) {

@@ -9,11 +9,12 @@ use std::task::{Context as Polling, Poll};
 use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedReceiver;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
-use kube::runtime::controller::Action;
 use kube::runtime::watcher::Event;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +34,13 @@ use crate::controller::workers::Workers;
 use crate::dingtalk::{Rates, Scheduler};
 use crate::operator::{Leadership, Metrics, Pulse, Replica, WatchTimes};
 
-type Reconciling = Pin<Box<dyn Future<Output = Result<Action, std::convert::Infallible>> + Send>>;
+/// Ends with the app's name.
+type Reconciling = Pin<Box<dyn Future<Output = String> + Send>>;
+
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
 
 pub struct Process {
     context: Arc<Context>,
@@ -42,8 +49,13 @@ pub struct Process {
     triggers: UnboundedReceiver<AppRef>,
     apps: BTreeMap<String, Arc<DingTalkApp>>,
     queued: BTreeSet<String>,
-    reconciling: BTreeMap<String, Reconciling>,
-    fetching: Vec<Fetching>,
+    running: BTreeSet<String>,
+    /// Woken while they were running.
+    again: BTreeSet<String>,
+    reconciling: FuturesUnordered<Reconciling>,
+    fetching: FuturesUnordered<Fetching>,
+    /// The processor's time that it took, but for watches.
+    pub spent: Duration,
 }
 
 impl Process {
@@ -93,8 +105,11 @@ impl Process {
             triggers: triggered.remove(0),
             apps: BTreeMap::new(),
             queued: BTreeSet::new(),
-            reconciling: BTreeMap::new(),
-            fetching: Vec::new(),
+            running: BTreeSet::new(),
+            again: BTreeSet::new(),
+            reconciling: FuturesUnordered::new(),
+            fetching: FuturesUnordered::new(),
+            spent: Duration::ZERO,
         }
     }
 
@@ -135,6 +150,13 @@ impl Process {
 
     /// Does all that can be done at this time; returns when to look again.
     pub fn settle(&mut self, now: Timestamp) -> Duration {
+        let started = processor_time();
+        let wait = self.settle_now(now);
+        self.spent += processor_time().saturating_sub(started);
+        wait
+    }
+
+    fn settle_now(&mut self, now: Timestamp) -> Duration {
         let mut polling = Polling::from_waker(futures::task::noop_waker_ref());
         loop {
             let mut progress = false;
@@ -146,35 +168,29 @@ impl Process {
                 self.queued.insert(app.name);
             }
             for name in std::mem::take(&mut self.queued) {
-                if self.reconciling.contains_key(&name) {
-                    self.queued.insert(name);
+                if self.running.contains(&name) {
+                    self.again.insert(name);
                 } else if let Some(app) = self.apps.get(&name) {
+                    self.running.insert(name.clone());
                     let run = reconcile(Arc::clone(app), Arc::clone(&self.context));
-                    self.reconciling.insert(name, Box::pin(run));
+                    self.reconciling.push(Box::pin(run.map(|_| name)));
                 }
             }
-            self.reconciling.retain(|_, run| {
-                let is_ready = run.as_mut().poll(&mut polling).is_ready();
-                progress |= is_ready;
-                !is_ready
-            });
+            while let Poll::Ready(Some(name)) = self.reconciling.poll_next_unpin(&mut polling) {
+                progress = true;
+                self.running.remove(&name);
+                if self.again.remove(&name) {
+                    self.queued.insert(name);
+                }
+            }
             while let Ok(job) = self.jobs.try_recv() {
                 self.scheduler.push(job.call.clone(), job.rank, job);
             }
             let mut begun = Vec::new();
             let wait = start_what_may(&self.context, &mut self.scheduler, &mut begun);
             self.fetching.extend(begun);
-            let mut ended = Vec::new();
-            self.fetching
-                .retain_mut(|fetching| match fetching.as_mut().poll(&mut polling) {
-                    Poll::Ready(finished) => {
-                        ended.push(finished);
-                        false
-                    }
-                    Poll::Pending => true,
-                });
-            progress |= !ended.is_empty();
-            for finished in ended {
+            while let Poll::Ready(Some(finished)) = self.fetching.poll_next_unpin(&mut polling) {
+                progress = true;
                 finish(&self.context, &mut self.scheduler, finished);
             }
             if !progress {

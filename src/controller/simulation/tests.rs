@@ -290,3 +290,33 @@ fn a_renewal_that_is_asked_for_reaches_all_that_share_the_token_whatever_was_rea
         holds(&world, count == Some(2), "once, and on request");
     }
 }
+
+/// What the first tokens of so many organisations and their renewal cost, as the processor's time.
+fn cost(layout: &str, corps: usize) -> Duration {
+    let mut world = World::new(3, None);
+    world
+        .store
+        .put_credentials("credentials", "client", "right");
+    let corps: Vec<String> = (0..corps).map(|n| format!("ding{n}")).collect();
+    if layout == "Single" {
+        for corp in &corps {
+            world.apply(corp, &json!({"corpIds": [corp]}));
+        }
+    } else {
+        let target = json!({"layout": layout});
+        world.apply("payroll", &json!({"target": target, "corpIds": corps}));
+    }
+    world.run(120 * MINUTE);
+    let missing = world.without_token();
+    holds(&world, missing.is_empty(), "a token is missing");
+    world.process.spent
+}
+
+#[test]
+fn an_app_with_many_organisations_costs_as_much_as_many_apps() {
+    let apps = cost("Single", 400);
+    for layout in ["Combined", "PerCorp"] {
+        let app = cost(layout, 400);
+        assert!(app < 2 * apps, "{layout}: {app:?}, 400 apps: {apps:?}");
+    }
+}

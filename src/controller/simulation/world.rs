@@ -30,7 +30,11 @@ enum What {
     AppEvent,
     SecretEvent,
     Look,
+    Start,
 }
+
+/// How long after the end of a process another one acts at the earliest: the Lease has to run out.
+const TAKEOVER: SignedDuration = SignedDuration::from_secs(1);
 
 pub struct World {
     pub store: Store,
@@ -42,14 +46,17 @@ pub struct World {
     pub loses_calls: bool,
     death: Option<Death>,
     wire: Wire,
-    process: Process,
+    pub process: Process,
     life: u64,
     queue: BinaryHeap<Reverse<(Timestamp, u64)>>,
     planned: std::collections::HashMap<u64, (u64, What)>,
     sequence: u64,
     /// An app whose namespace is listed late.
     late: Option<String>,
+    is_down: bool,
     told: [Timestamp; 2],
+    /// How many events of each watch are planned in this life.
+    to_tell: [usize; 2],
 }
 
 impl World {
@@ -78,7 +85,9 @@ impl World {
             planned: std::collections::HashMap::new(),
             sequence: 0,
             late: None,
+            is_down: false,
             told: [start; 2],
+            to_tell: [0; 2],
         };
         world.start();
         world
@@ -113,12 +122,21 @@ impl World {
         self.process.secret_event(Event::InitDone);
     }
 
-    /// The process dies, and another takes its place.
+    /// The process dies, and another takes its place: once its Lease has run out, so after the last of the
+    /// writes that it had sent.
     pub fn die(&mut self) {
         self.note("the process dies");
         self.life += 1;
+        self.to_tell = [0; 2];
+        self.is_down = true;
         self.wire.begun.lock().expect("no panic").clear();
-        self.start();
+        let sent = self.queue.iter().filter(|Reverse((_, number))| {
+            let planned = self.planned.get(number);
+            matches!(planned, Some((_, What::Execute(begun))) if begun.kind == Kind::Write)
+        });
+        let last = sent.map(|Reverse((at, _))| *at).max();
+        let earliest = self.now() + TAKEOVER;
+        self.plan(last.map_or(earliest, |at| at.max(earliest)), What::Start);
     }
 
     /// The same, but this app is seen only later, by [`Self::see_late`].
@@ -152,6 +170,9 @@ impl World {
     }
 
     fn settle(&mut self) {
+        if self.is_down {
+            return;
+        }
         let wait = self.process.settle(self.now());
         let begun = std::mem::take(&mut *self.wire.begun.lock().expect("no panic"));
         let did = !begun.is_empty();
@@ -169,15 +190,15 @@ impl World {
 
     /// Plans the watches' events, each kind in its order.
     fn watch(&mut self) {
+        if self.is_down {
+            return;
+        }
         for (kind, count) in [self.store.app_events.len(), self.store.secret_events.len()]
             .into_iter()
             .enumerate()
         {
-            let planned = self.planned.values().filter(|(life, what)| {
-                *life == self.life
-                    && matches!((kind, what), (0, What::AppEvent) | (1, What::SecretEvent))
-            });
-            for _ in planned.count()..count {
+            for _ in self.to_tell[kind]..count {
+                self.to_tell[kind] += 1;
                 let at = (self.now() + self.delay()).max(self.told[kind]);
                 self.told[kind] = at;
                 self.plan(
@@ -216,21 +237,28 @@ impl World {
                 }
                 What::Deliver(deliver) if is_of_this_life => deliver(),
                 What::AppEvent if is_of_this_life => {
+                    self.to_tell[0] -= 1;
                     if let Some(event) = self.store.app_events.pop_front() {
                         self.process.app_event(event);
                     }
                 }
                 What::SecretEvent if is_of_this_life => {
+                    self.to_tell[1] -= 1;
                     if let Some(event) = self.store.secret_events.pop_front() {
                         self.process.secret_event(event);
                     }
                 }
                 What::Look if is_of_this_life => {}
+                What::Start if is_of_this_life => {
+                    self.is_down = false;
+                    self.start();
+                }
                 What::Execute(_)
                 | What::Deliver(_)
                 | What::AppEvent
                 | What::SecretEvent
-                | What::Look => continue,
+                | What::Look
+                | What::Start => continue,
             }
             self.settle();
         }

@@ -10,12 +10,35 @@ const UNCHANGED_PACE: SignedDuration = SignedDuration::from_secs(60);
 /// An app with several organisations tells of their progress this often: a thousand take 100 s.
 const PROGRESS_PACE: SignedDuration = SignedDuration::from_secs(10);
 
-/// From when on a status may be written over the previous one, which was written at `written_at`.
+/// What is fetched together is reported together, so many seconds after the first news of it at the latest.
+const GATHERED_FOR: SignedDuration = SignedDuration::from_secs(3);
+
+/// When a status was written last, and what may change it soon.
+#[derive(Clone, Copy, Debug)]
+pub struct StatusNews {
+    /// When this process wrote the previous status, if it did.
+    pub written_at: Option<Timestamp>,
+    /// Since when the status differs from the previous one.
+    pub since: Timestamp,
+    /// Whether tokens of the app are being fetched.
+    pub is_fetching: bool,
+}
+
+/// From when on a status may be written over the previous one; `None` if it may be now.
 pub fn write_status_at(
     previous: &DingTalkAppStatus,
     current: &DingTalkAppStatus,
-    written_at: Timestamp,
-) -> Timestamp {
+    news: StatusNews,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let is_gathering = news.is_fetching && current.corps.len() > 1 && news.since <= now;
+    let gathered_at = is_gathering.then(|| news.since + GATHERED_FOR);
+    let paced_at = news.written_at.map(|at| at + pace(previous, current));
+    gathered_at.max(paced_at).filter(|at| *at > now)
+}
+
+/// How long after the previous status the current one may be written.
+fn pace(previous: &DingTalkAppStatus, current: &DingTalkAppStatus) -> SignedDuration {
     let flips = |type_: &str| {
         let status = |status: &DingTalkAppStatus| {
             let found = status.conditions.iter().find(|at| at.type_ == type_);
@@ -24,7 +47,7 @@ pub fn write_status_at(
         status(previous) != status(current)
     };
     let is_failing = current.corps.iter().any(|corp| corp.error.is_some());
-    let pace = if is_failing && same_meaning(previous, current) {
+    if is_failing && same_meaning(previous, current) {
         UNCHANGED_PACE
     } else if current.corps.len() < 2
         || previous.observed_generation != current.observed_generation
@@ -36,8 +59,7 @@ pub fn write_status_at(
         SignedDuration::ZERO
     } else {
         PROGRESS_PACE
-    };
-    written_at + pace
+    }
 }
 
 /// Whether two statuses differ only in when the next attempt is and how the last one was told.

@@ -48,3 +48,37 @@ fn a_reason_is_named_only_where_it_is_that_of_all() {
         "{message}"
     );
 }
+
+/// What several organisations are told at the same time is one write, and soon.
+#[test]
+fn the_outcomes_of_one_burst_are_written_together() {
+    let status = |corps: &[&str], renewed: &str| -> DingTalkAppStatus {
+        let corps = corps.iter().map(|error| {
+            let error = match *error {
+                "" => serde_json::Value::Null,
+                reason => serde_json::json!({"reason": reason, "sinceTime": ""}),
+            };
+            serde_json::json!({"corpId": "ding1", "secretName": "token", "error": error})
+        });
+        let condition = serde_json::json!({"type": "Renewed", "status": renewed, "reason": "R",
+            "message": "", "lastTransitionTime": "2026-11-24T00:00:00Z"});
+        let status =
+            serde_json::json!({"corps": corps.collect::<Vec<_>>(), "conditions": [condition]});
+        serde_json::from_value(status).expect("a status")
+    };
+    let at = |second| Timestamp::from_second(second).expect("a time");
+    let news = |is_fetching| StatusNews {
+        written_at: Some(at(0)),
+        since: at(100),
+        is_fetching,
+    };
+    let before = status(&["", "", ""], "True");
+    let first = status(&["ServerError", "", ""], "False");
+    let write =
+        |current, is_fetching, now| write_status_at(&before, current, news(is_fetching), at(now));
+    assert_eq!(write(&first, true, 100), Some(at(103)), "two may follow");
+    assert_eq!(write(&first, true, 103), None);
+    assert_eq!(write(&first, false, 101), None, "none will");
+    let only = status(&["ServerError"], "False");
+    assert_eq!(write(&only, true, 100), None);
+}

@@ -8,7 +8,10 @@ use crate::api::{DingTalkApp, DingTalkAppStatus};
 
 /// The status that this process wrote last, if it did.
 #[derive(Debug, Default)]
-pub struct WrittenStatus(Option<Written>);
+pub struct WrittenStatus {
+    last: Option<Written>,
+    differs_since: Option<Timestamp>,
+}
 
 #[derive(Debug)]
 struct Written {
@@ -26,7 +29,7 @@ impl WrittenStatus {
     /// state of the app, and this one's status says nothing.
     pub fn previous(&self, app: &DingTalkApp) -> Option<(DingTalkAppStatus, Option<Timestamp>)> {
         let shown = || app.status.clone().unwrap_or_default();
-        let Some(written) = &self.0 else {
+        let Some(written) = &self.last else {
             return Some((shown(), None));
         };
         let seen = number(app.metadata.resource_version.as_ref());
@@ -41,16 +44,27 @@ impl WrittenStatus {
     /// The watch has told of this state of the app: what we wrote before need not be remembered.
     pub fn seen(&mut self, app: &DingTalkApp) {
         let seen = number(app.metadata.resource_version.as_ref());
-        if let Some(written) = &mut self.0
+        if let Some(written) = &mut self.last
             && seen >= number(written.version.as_ref())
         {
             written.status = None;
         }
     }
 
+    /// Records that there is something new to write; returns since when.
+    pub fn differs(&mut self, now: Timestamp) -> Timestamp {
+        *self.differs_since.get_or_insert(now)
+    }
+
+    /// Records that there is nothing to write.
+    pub fn is_up_to_date(&mut self) {
+        self.differs_since = None;
+    }
+
     /// Takes note of a status that was written.
     pub fn wrote(&mut self, status: DingTalkAppStatus, version: Option<String>, at: Timestamp) {
-        self.0 = Some(Written {
+        self.differs_since = None;
+        self.last = Some(Written {
             status: Some(Box::new(status)),
             at,
             version,

@@ -145,23 +145,33 @@ impl World {
                     self.memory
                         .templates_parsed(generation, Templates::of(&app));
                 }
-                Step::Assemble { name, assembly } => {
-                    self.memory.assembled(&name, assembly.assemble());
-                }
-                Step::Write {
-                    write,
-                    repair,
-                    cause,
-                } => {
-                    self.write_causes.push(cause);
-                    self.write(&write, repair);
+                Step::Targets(steps) => {
+                    for step in steps {
+                        self.act(step);
+                    }
                 }
                 Step::Settle(settled) => return settled,
-                Step::ReadTarget { name, corp_ids } => self.read_target(&name, &corp_ids),
-                Step::DeleteTarget { .. } => unreachable!("the target is ours"),
             }
         }
         panic!("it goes in circles");
+    }
+
+    fn act(&mut self, step: TargetStep) {
+        match step {
+            TargetStep::Assemble { name, assembly } => {
+                self.memory.assembled(&name, assembly.assemble());
+            }
+            TargetStep::Write {
+                write,
+                repair,
+                cause,
+            } => {
+                self.write_causes.push(cause);
+                self.write(&write, repair);
+            }
+            TargetStep::Read { name, corp_ids } => self.read_target(&name, &corp_ids),
+            TargetStep::Delete { .. } => unreachable!("the target is ours"),
+        }
     }
 
     pub fn read_target(&mut self, name: &str, corp_ids: &[String]) {
