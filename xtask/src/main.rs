@@ -3,10 +3,12 @@
 mod chart;
 mod consumers;
 mod demo;
+mod docs;
 mod e2e;
 mod image;
 mod layout;
 mod manifests;
+mod reference;
 mod sbom;
 mod simulate;
 mod surface;
@@ -48,7 +50,7 @@ enum Command {
     /// The part of `e2e` that runs in the node's network.
     #[command(hide = true)]
     E2eScenario { folder: std::path::PathBuf },
-    /// Write what is generated: crds/, deploy/, docs/reasons.md, and the lists in api/.
+    /// Write what is generated: crds/, deploy/, parts of docs/, and the lists in api/.
     Manifests {
         /// Only say whether they are up to date.
         #[arg(long)]
@@ -60,6 +62,8 @@ enum Command {
         #[arg(long)]
         counts: bool,
     },
+    /// Check the documentation's links and translations, and build its site in target/book.
+    Docs(docs::Arguments),
     /// Write the operator's software bill of materials, CycloneDX in JSON, to target/sbom.
     Sbom,
     /// Build the consumers of docs/consumers and run them against the stub and a changing Secret.
@@ -99,6 +103,7 @@ fn main() -> ExitCode {
         } => test::run(kubernetes, &arguments),
         Command::Manifests { check } => manifests::run(check),
         Command::Layout { counts } => layout::run(counts),
+        Command::Docs(arguments) => docs::run(&arguments),
         Command::Sbom => sbom::run(),
         Command::Consumers(arguments) => consumers::run(&arguments),
         Command::Simulate(arguments) => {

@@ -18,7 +18,7 @@ struct Page {
 }
 
 /// The links of README.md and its siblings, and of docs/, that lead nowhere.
-pub(super) fn broken_links(root: &Path) -> Result<Vec<String>, Failure> {
+pub(crate) fn broken_links(root: &Path) -> Result<Vec<String>, Failure> {
     let mut pages = BTreeMap::new();
     read_pages(root, false, &mut pages)?;
     read_pages(&root.join("docs"), true, &mut pages)?;
@@ -51,7 +51,7 @@ fn leads_somewhere(link: &str, from: &Path, pages: &BTreeMap<PathBuf, Page>) -> 
 }
 
 /// The path without `..`.
-fn plain(path: &Path) -> PathBuf {
+pub(crate) fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {
@@ -90,7 +90,9 @@ fn page(text: &str) -> Page {
     let mut heading: Option<String> = None;
     for event in Parser::new_ext(text, pulldown_cmark::Options::ENABLE_TABLES) {
         match event {
-            Event::Start(Tag::Link { dest_url, .. }) => page.links.push(dest_url.into_string()),
+            Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
+                page.links.push(dest_url.into_string());
+            }
             Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
             Event::Text(text) | Event::Code(text) => {
                 if let Some(heading) = &mut heading {

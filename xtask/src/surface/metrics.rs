@@ -27,7 +27,9 @@ fn described(text: &str) -> Vec<Line> {
             lines.push(Line::has(name, kind));
         } else if let Some((_, labels)) = line.split_once('{') {
             let labels = labels.split_once('}').map_or("", |(labels, _)| labels);
-            lines.extend(names(labels).map(|name| Line::has(&current, &format!("label {name}"))));
+            lines.extend(
+                label_names(labels).map(|name| Line::has(&current, &format!("label {name}"))),
+            );
         }
     }
     lines.sort();
@@ -36,7 +38,7 @@ fn described(text: &str) -> Vec<Line> {
 }
 
 /// No value in the example has a comma or an equals sign.
-fn names(labels: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn label_names(labels: &str) -> impl Iterator<Item = &str> {
     let pairs = labels.split(',').filter_map(|pair| pair.split_once('='));
     pairs.map(|(name, _)| name)
 }

@@ -1,0 +1,49 @@
+//! The documentation: its translations, and the site that mdBook builds of it.
+
+mod book;
+mod built;
+mod relink;
+mod translation;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::layout::broken_links;
+use crate::{Failure, root};
+use book::build;
+use built::dead_links;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Record that this translation is up to date, such as docs/zh-CN/configuring.md, and do nothing else.
+    #[arg(long, value_name = "FILE")]
+    translated: Option<PathBuf>,
+}
+
+/// Where the site is built.
+const SITE: &str = "target/book";
+
+/// Checks the documentation and builds its site.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let root = root();
+    if let Some(file) = &arguments.translated {
+        translation::record(&root, file)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut problems = translation::problems(&root)?;
+    problems.extend(broken_links(&root)?);
+    if problems.is_empty() {
+        build(&root, &root.join(SITE))?;
+        problems.extend(dead_links(&root.join(SITE))?);
+    }
+    for problem in &problems {
+        eprintln!("{problem}");
+    }
+    Ok(match problems.is_empty() {
+        true => {
+            println!("{SITE}/index.html is the site of the documentation");
+            ExitCode::SUCCESS
+        }
+        false => ExitCode::FAILURE,
+    })
+}

@@ -1,0 +1,264 @@
+//! Translations of pages: whether they are as new as the page, and show the same commands and manifests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
+use sha2::{Digest as _, Sha256};
+
+use crate::Failure;
+use crate::manifests::{BEGIN, END};
+
+/// Where the translations are; that of README.md is beside it.
+const FOLDER: &str = "docs/zh-CN";
+const README: &str = "README.zh-CN.md";
+const RECORD: &str = "<!-- Translation of ";
+
+/// A page and its translation, by their paths in the repository.
+#[derive(Debug)]
+struct Pair {
+    page: String,
+    translation: String,
+    /// The links from one to the other, and back.
+    links: [String; 2],
+}
+
+/// Every translation with its page.
+fn pairs(root: &Path) -> Result<Vec<Pair>, Failure> {
+    let mut pairs = vec![Pair {
+        page: "README.md".to_owned(),
+        translation: README.to_owned(),
+        links: [README, "README.md"].map(str::to_owned),
+    }];
+    let files = fs::read_dir(root.join(FOLDER))?;
+    let mut files = files.collect::<Result<Vec<_>, _>>()?;
+    files.sort_by_key(fs::DirEntry::file_name);
+    for file in files {
+        let name = file.file_name().to_string_lossy().into_owned();
+        let is_page = Path::new(&name).extension().is_some_and(|it| it == "md");
+        if is_page && name != "SUMMARY.md" {
+            pairs.push(Pair {
+                page: format!("docs/{name}"),
+                translation: format!("{FOLDER}/{name}"),
+                links: [format!("zh-CN/{name}"), format!("../{name}")],
+            });
+        }
+    }
+    Ok(pairs)
+}
+
+/// What is wrong with the translations.
+pub(super) fn problems(root: &Path) -> Result<Vec<String>, Failure> {
+    let mut problems = Vec::new();
+    for pair in pairs(root)? {
+        let page = read(root, &pair.page)?;
+        let translation = read(root, &pair.translation)?;
+        problems.extend(outdated(&pair, &page, &translation));
+        problems.extend(unlinked(&pair, &page, &translation));
+        problems.extend(
+            difference(&page, &translation)
+                .map(|it| format!("{} and {}: {it}", pair.page, pair.translation)),
+        );
+    }
+    Ok(problems)
+}
+
+/// Records that a translation is as new as its page.
+pub(super) fn record(root: &Path, translation: &Path) -> Result<(), Failure> {
+    let pairs = pairs(root)?;
+    let pair = pairs
+        .iter()
+        .find(|pair| Path::new(&pair.translation) == translation);
+    let pair = pair.ok_or_else(|| format!("{} is no translation", translation.display()))?;
+    let page = read(root, &pair.page)?;
+    let text = read(root, &pair.translation)?;
+    let rest = match text.starts_with(RECORD) {
+        true => text.split_once('\n').map_or("", |(_, rest)| rest),
+        false => &text,
+    };
+    let recorded = format!("{}\n{rest}", line(pair, &page));
+    fs::write(root.join(&pair.translation), recorded)?;
+    println!(
+        "{} is recorded as a translation of today's {}",
+        pair.translation, pair.page
+    );
+    Ok(())
+}
+
+fn read(root: &Path, path: &str) -> Result<String, Failure> {
+    let path: PathBuf = root.join(path);
+    fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+/// The first line of a translation: which content of its page it translates.
+fn line(pair: &Pair, page: &str) -> String {
+    format!("{RECORD}{}, content {} -->", pair.page, content(page))
+}
+
+/// A hash of what a person has written.
+fn content(page: &str) -> String {
+    let generated = page.split_once(BEGIN);
+    let generated = generated.and_then(|(_, rest)| rest.split_once(END));
+    let written = match generated {
+        Some((generated, _)) => page.replace(generated, ""),
+        None => page.to_owned(),
+    };
+    let hash = Sha256::digest(written.as_bytes());
+    let start = hash.iter().take(8);
+    start.fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+fn outdated(pair: &Pair, page: &str, translation: &str) -> Option<String> {
+    let (name, path) = (&pair.page, &pair.translation);
+    if translation.lines().next() == Some(&line(pair, page)) {
+        return None;
+    }
+    Some(format!(
+        "{path} does not translate today's {name}: see `git log -p {name}`, translate what changed, and \
+         run `cargo xtask docs --translated {path}`"
+    ))
+}
+
+/// Readers find a page's other language at its top.
+fn unlinked(pair: &Pair, page: &str, translation: &str) -> Option<String> {
+    let [there, back] = &pair.links;
+    let is_linked = |text: &str, link: &str| {
+        let mut top = text.lines().take_while(|line| !line.starts_with("## "));
+        top.any(|line| line.contains(&format!("]({link})")))
+    };
+    match is_linked(page, there) && is_linked(translation, back) {
+        true => None,
+        false => Some(format!(
+            "{} and {}: below the titles, link to {there} and {back}",
+            pair.page, pair.translation
+        )),
+    }
+}
+
+/// How the code blocks of a translation differ from those of the page; comments in them do not count.
+fn difference(page: &str, translation: &str) -> Option<String> {
+    let (ours, theirs) = (blocks(page), blocks(translation));
+    for (index, block) in ours.iter().enumerate() {
+        let other = theirs.get(index).map_or(&[][..], Vec::as_slice);
+        let lines = block.iter().map(Some).chain([None]);
+        let others = other.iter().map(Some).chain([None]);
+        if let Some((line, other)) = lines.zip(others).find(|(line, other)| line != other) {
+            let shown =
+                |line: Option<&String>| line.map_or("nothing".to_owned(), |it| format!("`{it}`"));
+            return Some(format!(
+                "code block {} has {} in one and {} in the other",
+                index + 1,
+                shown(line),
+                shown(other)
+            ));
+        }
+    }
+    match theirs.len() > ours.len() {
+        true => Some("the translation has more code blocks".to_owned()),
+        false => None,
+    }
+}
+
+/// The code blocks of a page: their language, and their lines without comments.
+fn blocks(text: &str) -> Vec<Vec<String>> {
+    let mut blocks: Vec<Vec<String>> = Vec::new();
+    let mut is_open = false;
+    for event in Parser::new(text) {
+        match event {
+            Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(language))) => {
+                blocks.push(vec![format!("```{language}")]);
+                is_open = true;
+            }
+            Event::End(TagEnd::CodeBlock) => is_open = false,
+            Event::Text(code) if is_open => {
+                let lines = code.lines().map(without_comment);
+                let lines = lines.filter(|line| !line.is_empty());
+                if let Some(block) = blocks.last_mut() {
+                    block.extend(lines.map(str::to_owned));
+                }
+            }
+            _ => {}
+        }
+    }
+    blocks
+}
+
+fn without_comment(line: &str) -> &str {
+    let starts = line.match_indices('#').map(|(start, _)| &line[..start]);
+    let mut before = starts.filter(|before| before.is_empty() || before.ends_with(' '));
+    before.next().unwrap_or(line).trim_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = "# A page\n\n```yaml\nsite: china   # the site\n\nname: a#b\n```\n";
+
+    fn pair() -> Pair {
+        Pair {
+            page: "docs/a.md".to_owned(),
+            translation: "docs/zh-CN/a.md".to_owned(),
+            links: ["zh-CN/a.md", "../a.md"].map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_translation_is_outdated_once_its_page_changes() {
+        let translation = format!("{}\n\n# 页面\n", line(&pair(), PAGE));
+        assert_eq!(outdated(&pair(), PAGE, &translation), None);
+        let changed = PAGE.replace("A page", "Another page");
+        let problem = outdated(&pair(), &changed, &translation).expect("outdated");
+        assert!(
+            problem.contains("cargo xtask docs --translated docs/zh-CN/a.md"),
+            "{problem}"
+        );
+        assert!(outdated(&pair(), PAGE, "# 页面\n").is_some());
+    }
+
+    #[test]
+    fn a_page_and_its_translation_lead_to_each_other() {
+        let (page, translation) = (
+            "# A\n\n[中文](zh-CN/a.md)\n",
+            "# 甲\n\n[English](../a.md)\n",
+        );
+        assert_eq!(unlinked(&pair(), page, translation), None);
+        assert!(unlinked(&pair(), "# A\n", translation).is_some());
+        assert!(unlinked(&pair(), page, "# 甲\n\n## 乙\n\n[English](../a.md)\n").is_some());
+    }
+
+    #[test]
+    fn what_is_generated_does_not_count() {
+        let page = |generated: &str| format!("Text.\n{BEGIN}\n{generated}\n{END}\nMore.\n");
+        assert_eq!(content(&page("one")), content(&page("two")));
+        assert_ne!(
+            content(&page("one")),
+            content(&page("one").replace("More", "Less"))
+        );
+    }
+
+    #[test]
+    fn code_is_the_same_but_for_comments() {
+        let same = "# 页面\n\n```yaml\nsite: china # 站点\nname: a#b\n```\n";
+        assert_eq!(difference(PAGE, same), None);
+        for (other, said) in [
+            (
+                same.replace("china", "global"),
+                "`site: china` in one and `site: global` in the other",
+            ),
+            (
+                same.replace("name: a#b\n", ""),
+                "`name: a#b` in one and nothing in the other",
+            ),
+            (
+                same.replace("yaml", "json"),
+                "```yaml` in one and ````json` in the other",
+            ),
+            ("# 页面\n".to_owned(), "code block 1"),
+            (format!("{same}\n```sh\nls\n```\n"), "more code blocks"),
+        ] {
+            let found = difference(PAGE, &other).expect(said);
+            assert!(found.contains(said), "{found}");
+        }
+    }
+}
