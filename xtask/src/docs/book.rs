@@ -21,6 +21,7 @@ struct Book {
     folder: &'static str,
     place: &'static str,
     language: &'static str,
+    files: &'static [&'static str],
 }
 
 const BOOKS: [Book; 2] = [
@@ -28,11 +29,17 @@ const BOOKS: [Book; 2] = [
         folder: "docs",
         place: "",
         language: "en",
+        files: &["docs/book.toml", "docs/site.css"],
     },
     Book {
         folder: "docs/zh-CN",
         place: "zh-CN/",
         language: "zh-CN",
+        files: &[
+            "docs/zh-CN/book.toml",
+            "docs/zh-CN/search.js",
+            "docs/site.css",
+        ],
     },
 ];
 
@@ -133,8 +140,11 @@ fn assemble(root: &Path, book: &Book, pages: &[Page], folder: &Path) -> Result<(
         Some(page.chapter.clone())
     });
     write(&folder.join("src/SUMMARY.md"), &summary)?;
-    fs::copy(own.join("book.toml"), folder.join("book.toml"))?;
-    fs::copy(root.join("docs/site.css"), folder.join("site.css"))?;
+    for name in book.files {
+        let source = root.join(name);
+        let own = source.file_name().unwrap_or_default();
+        fs::copy(&source, folder.join(own))?;
+    }
     let images = folder.join("src/images");
     fs::create_dir_all(&images)?;
     for image in fs::read_dir(root.join(IMAGES))? {
