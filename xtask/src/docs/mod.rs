@@ -2,6 +2,8 @@
 
 mod book;
 mod built;
+mod commands;
+mod examples;
 mod relink;
 mod translation;
 
@@ -12,6 +14,7 @@ use crate::layout::broken_links;
 use crate::{Failure, root};
 use book::build;
 use built::dead_links;
+use examples::wrong_examples;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -32,6 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let mut problems = translation::problems(&root)?;
     problems.extend(broken_links(&root)?);
+    problems.extend(wrong_examples(&root)?);
     if problems.is_empty() {
         build(&root, &root.join(SITE))?;
         problems.extend(dead_links(&root.join(SITE))?);

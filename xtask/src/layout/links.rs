@@ -19,9 +19,8 @@ struct Page {
 
 /// The links of README.md and its siblings, and of docs/, that lead nowhere.
 pub(crate) fn broken_links(root: &Path) -> Result<Vec<String>, Failure> {
-    let mut pages = BTreeMap::new();
-    read_pages(root, false, &mut pages)?;
-    read_pages(&root.join("docs"), true, &mut pages)?;
+    let pages = page_texts(root)?.into_iter();
+    let pages: BTreeMap<PathBuf, Page> = pages.map(|(path, text)| (path, page(&text))).collect();
     let mut broken = Vec::new();
     for (path, page) in &pages {
         let name = shown(path.strip_prefix(root)?);
@@ -32,9 +31,17 @@ pub(crate) fn broken_links(root: &Path) -> Result<Vec<String>, Failure> {
             }
         }
     }
-    match pages.len() {
+    Ok(broken)
+}
+
+/// The pages of the documentation: README.md and its siblings, and those of docs/.
+pub(crate) fn page_texts(root: &Path) -> Result<BTreeMap<PathBuf, String>, Failure> {
+    let mut texts = BTreeMap::new();
+    read_texts(root, false, &mut texts)?;
+    read_texts(&root.join("docs"), true, &mut texts)?;
+    match texts.len() {
         0 => Err("there is no documentation".into()),
-        _ => Ok(broken),
+        _ => Ok(texts),
     }
 }
 
@@ -64,10 +71,10 @@ pub(crate) fn plain(path: &Path) -> PathBuf {
     plain
 }
 
-fn read_pages(
+fn read_texts(
     folder: &Path,
     is_deep: bool,
-    pages: &mut BTreeMap<PathBuf, Page>,
+    texts: &mut BTreeMap<PathBuf, String>,
 ) -> Result<(), Failure> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -76,10 +83,10 @@ fn read_pages(
             .map(OsStr::new)
             .contains(&path.file_name().unwrap_or_default());
         if path.is_dir() && is_deep && is_ours {
-            read_pages(&path, is_deep, pages)?;
+            read_texts(&path, is_deep, texts)?;
         } else if path.extension().is_some_and(|extension| extension == "md") {
-            let page = page(&fs::read_to_string(&path)?);
-            pages.insert(path, page);
+            let text = fs::read_to_string(&path)?;
+            texts.insert(path, text);
         }
     }
     Ok(())
