@@ -124,7 +124,11 @@ fn rules(schema: &Value, text: &mut String) {
         .map(|rule| format!("- {}\n", escaped(&plain(&rule["message"]))))
         .collect();
     if !messages.is_empty() {
-        let _ = write!(text, "\nRefused otherwise with:\n\n{}", messages.concat());
+        let _ = write!(
+            text,
+            "\nThe API server refuses other values with:\n\n{}",
+            messages.concat()
+        );
     }
 }
 
@@ -178,7 +182,7 @@ mod tests {
         let mut text = String::new();
         fields("spec.", &schema, &mut text);
         let expected = "\n### spec.ids\n\n*list of object, required*\n\nSome `<id>`s of &lt;x>.\n\n\
-            1 to 3 entries.\n\nRefused otherwise with:\n\n- not &lt;x>\n\
+            1 to 3 entries.\n\nThe API server refuses other values with:\n\n- not &lt;x>\n\
             \n### spec.ids[].a\n\n*string*\n\n\n\nDefault: `b`. Values: `b`, `c`. 9 characters at most.\n";
         assert_eq!(text, expected);
     }
