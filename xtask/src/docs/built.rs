@@ -1,10 +1,12 @@
-//! The links of the site as it was built: to files, and to anchors in them.
+//! The site as it was built: its links to files and to anchors in them, and what its search knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use dingtalk_token_operator::api::Reason;
 use percent_encoding::percent_decode_str;
+use strum::IntoEnumIterator as _;
 
 use crate::Failure;
 use crate::layout::plain;
@@ -32,6 +34,26 @@ pub(super) fn dead_links(site: &Path) -> Result<Vec<String>, Failure> {
         0 => Err(format!("{} has no page", site.display()).into()),
         _ => Ok(dead),
     }
+}
+
+/// The reasons that the search of a book does not know by their own headings.
+pub(super) fn unknown_reasons(book: &Path) -> Result<Vec<String>, Failure> {
+    let mut index = String::new();
+    for entry in fs::read_dir(book)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("searchindex") {
+            index.push_str(&fs::read_to_string(&path)?);
+        }
+    }
+    let unknown = Reason::iter().map(Reason::as_str).filter(|reason| {
+        let heading = format!("\"reasons.html#{}\"", reason.to_lowercase());
+        !index.contains(&heading)
+    });
+    let book = book.display();
+    Ok(unknown
+        .map(|reason| format!("{book}: the search does not know {reason}"))
+        .collect())
 }
 
 fn read(folder: &Path, pages: &mut BTreeMap<PathBuf, Page>) -> Result<(), Failure> {
@@ -84,6 +106,22 @@ fn leads_somewhere(link: &str, from: &Path, pages: &BTreeMap<PathBuf, Page>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_search_has_to_know_every_reason() {
+        let book = tempfile::tempdir().expect("a folder");
+        let unknown = || unknown_reasons(book.path()).unwrap_or_default().len();
+        assert_eq!(unknown(), Reason::iter().count());
+        let headings = Reason::iter().map(|it| it.as_str().to_lowercase());
+        let headings: Vec<String> = headings
+            .map(|it| format!("\"reasons.html#{it}\""))
+            .collect();
+        let index = book.path().join("searchindex-0.js");
+        fs::write(&index, headings.join(",")).expect("an index");
+        assert_eq!(unknown(), 0);
+        fs::write(&index, headings[1..].join(",")).expect("an index");
+        assert_eq!(unknown(), 1);
+    }
 
     #[test]
     fn a_link_needs_its_file_and_its_anchor() {

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use crate::layout::broken_links;
 use crate::{Failure, root};
 use book::build;
-use built::dead_links;
+use built::{dead_links, unknown_reasons};
 use examples::wrong_examples;
 
 #[derive(clap::Args)]
@@ -37,8 +37,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     problems.extend(broken_links(&root)?);
     problems.extend(wrong_examples(&root)?);
     if problems.is_empty() {
-        build(&root, &root.join(SITE))?;
-        problems.extend(dead_links(&root.join(SITE))?);
+        let site = root.join(SITE);
+        build(&root, &site)?;
+        problems.extend(dead_links(&site)?);
+        problems.extend(unknown_reasons(&site)?);
+        problems.extend(unknown_reasons(&site.join("zh-CN"))?);
     }
     for problem in &problems {
         eprintln!("{problem}");
