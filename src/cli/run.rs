@@ -18,8 +18,8 @@ use super::{CliError, SiteArguments};
 use crate::controller::{self, NamespaceLimits};
 use crate::dingtalk::{Client, Rates};
 use crate::operator::{
-    self, Candidate, Leadership, LogFormat, Metrics, Outcome, PagesByWeight, Pulse, Replica,
-    WatchTimes,
+    self, Answers, Candidate, Leadership, LogFormat, Metrics, Outcome, PagesByWeight, Pulse,
+    Replica,
 };
 
 /// A connection that says nothing for longer is given up, so that a list cannot hang. Watches hear
@@ -145,10 +145,12 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
         .map_err(|source| CliError::InferConfig(Box::new(source)))?;
     config.read_timeout = Some(READ_TIMEOUT);
     let own_namespace = config.default_namespace.clone();
-    let watches = WatchTimes::default();
+    // What fails is tried again at the operator's own pace.
+    config.default_retry = false;
+    let answers = Answers::default();
     let client = ClientBuilder::try_from(config)
         .map_err(|source| CliError::Kubeconfig(Box::new(source)))?
-        .with_layer(&watches)
+        .with_layer(&answers)
         .with_layer(&BufferLayer::new(REQUESTS_WAITING))
         .with_layer(&PagesByWeight::default())
         .build();
@@ -164,7 +166,7 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
     let election = Election::start(&client, candidate, &stop);
     let replica = Replica {
         leadership: Arc::clone(&election.leadership),
-        watches,
+        watches: answers.watches,
     };
     let metrics = Arc::new(Metrics::new(arguments.metrics_by_corp, replica));
     let (ready, is_ready) = watch::channel(false);
@@ -177,6 +179,7 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
     }
     let options = controller::Options {
         pulse,
+        outages: answers.outages,
         leadership: Arc::clone(&election.leadership),
         namespaces: arguments.namespaces,
         rates: Rates {

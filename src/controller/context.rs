@@ -21,7 +21,7 @@ use super::scopes::{Scope, Scopes};
 use super::workers::Workers;
 use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef, app_ref};
 use crate::dingtalk::{Failure, Minted, Recovery};
-use crate::operator::{Leadership, Metrics, Pulse};
+use crate::operator::{Leadership, Metrics, Outages, Pulse};
 use crate::plan::{FailedAttempt, Memory, Minting, ObjectVersion, Tokens, View};
 
 /// How long the last writes may take, of the 30 s that a pod has to end.
@@ -52,6 +52,7 @@ pub(super) struct Context {
     pub(super) salt: [u8; 32],
     pub(super) instance: String,
     pub(super) leadership: Arc<Leadership>,
+    pub(super) outages: Outages,
     pub(super) pulse: Arc<Pulse>,
     pub(super) site_namespaces: HashMap<String, Vec<String>>,
     pub(super) metadata_prefixes: Vec<String>,

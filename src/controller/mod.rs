@@ -14,6 +14,7 @@ mod job;
 mod kept;
 mod kinds;
 mod metadata;
+mod outages;
 mod reconcile;
 mod references;
 mod refresh;
@@ -51,7 +52,7 @@ use tokio::sync::{mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
 use crate::dingtalk::{self, Rates};
-use crate::operator::{Leadership, Metrics, Pulse};
+use crate::operator::{Leadership, Metrics, Outages, Pulse};
 use alarm::Alarm;
 use clock::SystemClock;
 use cluster::KubeCluster;
@@ -71,6 +72,8 @@ pub struct Options {
     pub instance: String,
     /// Whether this replica may act.
     pub leadership: Arc<Leadership>,
+    /// When the API server is away.
+    pub outages: Outages,
     /// The signs of life of the loops.
     pub pulse: Arc<Pulse>,
     /// The bounds of each namespace.
@@ -168,6 +171,7 @@ pub async fn run(
         salt: rand::random(),
         instance: options.instance,
         leadership: options.leadership,
+        outages: options.outages,
         pulse: options.pulse,
         site_namespaces: options.site_namespaces,
         metadata_prefixes: options.metadata_prefixes,
@@ -228,6 +232,10 @@ pub async fn run(
         let context = Arc::clone(&context);
         tokio::spawn(async move { context.follow_leadership().await })
     };
+    let outages = {
+        let context = Arc::clone(&context);
+        tokio::spawn(async move { context.follow_outages().await })
+    };
     let ended = drained.clone();
     let fetcher = {
         let context = Arc::clone(&context);
@@ -252,5 +260,6 @@ pub async fn run(
     readiness.abort();
     alarm.abort();
     leadership.abort();
+    outages.abort();
     fetcher.abort();
 }

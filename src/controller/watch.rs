@@ -1,6 +1,7 @@
 //! The watches: apps and references as a whole, Secrets by their metadata.
 
 mod admitted;
+mod backoff;
 mod report;
 mod secrets;
 
@@ -30,10 +31,12 @@ use super::scopes::Scope;
 use super::stored::stored;
 use super::stub::Stub;
 use crate::api::{DingTalkApp, DingTalkTokenReference};
+use crate::operator::Outages;
 use crate::plan::forget_forbidden;
 #[cfg(test)]
 pub use admitted::app_event;
 use admitted::{admit, admit_references};
+use backoff::with_backoff;
 pub use report::report;
 #[cfg(test)]
 pub use secrets::secret_event;
@@ -63,14 +66,15 @@ pub fn apps(
             },
         )
     };
-    let watched =
-        watched(client, scope.as_ref()).modify(move |decoded: &mut Decoded<DingTalkApp>| {
+    let watched = watched(client, scope.as_ref(), &context.outages).modify(
+        move |decoded: &mut Decoded<DingTalkApp>| {
             decoded.modify(|app| {
                 lighten(app);
                 let target = &mut app.spec.target;
                 forget_forbidden(&mut target.labels, &mut target.annotations, &allowed);
             });
-        });
+        },
+    );
     let events = select(watched, restored)
         .flat_map(move |event| stream::iter(admit(&context, scope.as_deref(), event)));
     stored(events.reflect(writer)).predicate_filter(
@@ -103,7 +107,7 @@ pub fn references(
             },
         )
     };
-    let watched = watched(client, scope.as_ref()).modify(
+    let watched = watched(client, scope.as_ref(), &context.outages).modify(
         move |decoded: &mut Decoded<DingTalkTokenReference>| {
             keep_of_metadata(decoded.meta_mut(), &[]);
             decoded.modify(|reference| {
@@ -147,6 +151,7 @@ where
 fn watched<K>(
     client: &Client,
     scope: Option<&String>,
+    outages: &Outages,
 ) -> impl Stream<Item = watcher::Result<Event<Decoded<K>>>> + Send + use<K>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
@@ -160,5 +165,5 @@ where
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    watcher(api, watcher::Config::default()).default_backoff()
+    with_backoff(watcher(api, watcher::Config::default()), outages)
 }

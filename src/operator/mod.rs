@@ -1,5 +1,6 @@
 //! What a good citizen of a cluster needs: leader election, logs, health, metrics, shutdown.
 
+mod answers;
 mod conditions;
 mod connections;
 mod example;
@@ -12,11 +13,13 @@ mod logs;
 mod memory_dump;
 mod metrics;
 mod objects;
+mod outages;
 mod pages;
 mod server;
 mod shutdown;
 mod watches;
 
+pub use answers::Answers;
 pub use conditions::ConditionGauges;
 pub use example::example_metrics;
 pub use gauges::{TokenGauges, TokenTimes};
@@ -27,6 +30,7 @@ pub use logs::{LogFormat, LogsError, init_logs};
 pub use memory_dump::{CoreDumpError, forbid_core_dumps};
 pub use metrics::{Metrics, Replica, SecretWrite};
 pub use objects::ObjectGauges;
+pub use outages::{OutageEnds, Outages};
 pub use pages::PagesByWeight;
 pub use server::ServerError;
 pub use shutdown::on_signal;

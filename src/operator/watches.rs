@@ -3,12 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
-use futures::future::BoxFuture;
-use http::{Request, Response, Uri};
+use http::Uri;
 use jiff::Timestamp;
-use tower::{Layer, Service};
 
 /// The times, by the path of what is watched.
 #[derive(Clone, Debug, Default)]
@@ -33,54 +30,8 @@ impl WatchTimes {
     }
 }
 
-impl<S> Layer<S> for WatchTimes {
-    type Service = Timed<S>;
-
-    fn layer(&self, inner: S) -> Timed<S> {
-        Timed {
-            inner,
-            times: self.clone(),
-        }
-    }
-}
-
-/// A client whose watches are timed.
-#[derive(Clone, Debug)]
-pub struct Timed<S> {
-    inner: S,
-    times: WatchTimes,
-}
-
-impl<S, A, B> Service<Request<A>> for Timed<S>
-where
-    S: Service<Request<A>, Response = Response<B>>,
-    S::Future: Send + 'static,
-    S::Error: 'static,
-    B: 'static,
-{
-    type Response = Response<B>;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Response<B>, S::Error>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<A>) -> Self::Future {
-        let watched = watched(request.uri());
-        let (times, answer) = (self.times.clone(), self.inner.call(request));
-        Box::pin(async move {
-            let response = answer.await?;
-            if let Some(path) = watched.filter(|_| response.status().is_success()) {
-                times.answered(path, Timestamp::now());
-            }
-            Ok(response)
-        })
-    }
-}
-
 /// The path of a watch.
-fn watched(uri: &Uri) -> Option<String> {
+pub(super) fn watched(uri: &Uri) -> Option<String> {
     let mut parameters = uri.query()?.split('&');
     parameters
         .any(|parameter| parameter == "watch=true")

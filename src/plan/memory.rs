@@ -263,6 +263,12 @@ impl Memory {
                 .all(|writing| writing.failure.is_none())
     }
 
+    /// The API server answers again: see [`Writing::retry_unanswered`].
+    pub fn retry_unanswered(&mut self, now: Timestamp) -> bool {
+        let targets = self.targets.values_mut();
+        targets.fold(false, |any, writing| writing.retry_unanswered(now) | any)
+    }
+
     /// Whether a fetch has brought a token that was not looked at yet.
     pub fn has_untaken(&self, tokens: &Tokens, now: Timestamp) -> bool {
         let mut corps = self.corps.values();

@@ -178,7 +178,7 @@ impl WriteProblem {
     /// The reason of the condition.
     pub fn reason(self) -> Reason {
         match self {
-            Self::Refused => Reason::SecretWriteFailed,
+            Self::Refused | Self::Unanswered => Reason::SecretWriteFailed,
             Self::NamespaceTerminating => Reason::NamespaceTerminating,
             Self::TooLarge => Reason::SecretTooLarge,
         }

@@ -24,8 +24,10 @@ const TERMINATING_PAUSE: std::time::Duration = std::time::Duration::from_secs(30
 /// Why a write failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteProblem {
-    /// It was refused, or nothing was said.
+    /// It was refused.
     Refused,
+    /// There was no answer.
+    Unanswered,
     /// The namespace is terminating.
     NamespaceTerminating,
     /// The Secret would be larger than the cluster takes.
@@ -186,7 +188,7 @@ impl Writing {
         let streak = old.map_or(1, |old| old.streak + 1).min(WRITE_STREAK_MAX);
         let wait = match problem {
             WriteProblem::NamespaceTerminating => TERMINATING_PAUSE,
-            WriteProblem::Refused | WriteProblem::TooLarge => {
+            WriteProblem::Refused | WriteProblem::Unanswered | WriteProblem::TooLarge => {
                 delay(Class::Transient, streak, random, None, None)
             }
         };
@@ -200,6 +202,18 @@ impl Writing {
         });
     }
 
+    /// The API server answers again: a write that it did not answer is tried at once. Returns whether there
+    /// is one.
+    pub fn retry_unanswered(&mut self, now: Timestamp) -> bool {
+        let failure = self.failure.as_mut();
+        let unanswered = failure.filter(|failure| failure.problem == WriteProblem::Unanswered);
+        let Some(failure) = unanswered else {
+            return false;
+        };
+        failure.retry = Schedule::after(now, std::time::Duration::ZERO);
+        true
+    }
+
     /// When a write may be tried again, where not now.
     pub fn write_at(&self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
         self.failure
@@ -210,5 +224,31 @@ impl Writing {
             })
             .map(|failure| failure.retry.at)
             .filter(|at| *at > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_was_not_answered_is_tried_again_when_an_outage_ends_and_a_refused_one_is_not() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        for (problem, is_tried) in [
+            (WriteProblem::Unanswered, true),
+            (WriteProblem::Refused, false),
+            (WriteProblem::TooLarge, false),
+            (WriteProblem::NamespaceTerminating, false),
+        ] {
+            let mut writing = Writing::default();
+            assert!(!writing.retry_unanswered(at(0)));
+            for _ in 0..7 {
+                writing.failed(problem, String::new(), Some(1), 0.5, at(0));
+            }
+            assert!(writing.write_at(Some(1), at(10)).is_some(), "{problem:?}");
+            assert_eq!(writing.retry_unanswered(at(10)), is_tried, "{problem:?}");
+            let is_due = writing.write_at(Some(1), at(10)).is_none();
+            assert_eq!(is_due, is_tried, "{problem:?}");
+        }
     }
 }

@@ -9,46 +9,74 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, shared_plane};
+use k8s_openapi::api::coordination::v1::Lease;
 
 /// The bound that is promised, and a little for what follows.
 const RESTARTED_WITHIN: Duration = Duration::from_secs(6 * 60 + 30);
 
-/// Forwards to the API server; connections of a former era stay open, and carry nothing any more.
+/// What becomes of the connections to the API server.
+#[derive(Clone, Copy, Default)]
+struct State {
+    /// Those of a former era stay open, and carry nothing any more.
+    era: u32,
+    /// None comes about, and those that are open end.
+    is_down: bool,
+}
+
+/// Forwards to the API server.
 struct Network {
     port: u16,
-    era: Arc<watch::Sender<u32>>,
+    state: Arc<watch::Sender<State>>,
 }
 
 impl Network {
     async fn to(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let era = Arc::new(watch::Sender::new(0));
-        let current = Arc::clone(&era);
+        let state = Arc::new(watch::Sender::new(State::default()));
+        let current = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((inside, _)) = listener.accept().await {
+                if current.borrow().is_down {
+                    continue;
+                }
                 let outside = TcpStream::connect(&server).await.expect("the API server");
                 let (inside, outside) = (inside.into_split(), outside.into_split());
                 tokio::spawn(forward(inside.0, outside.1, current.subscribe()));
                 tokio::spawn(forward(outside.0, inside.1, current.subscribe()));
             }
         });
-        Self { port, era }
+        Self { port, state }
+    }
+
+    fn set_down(&self, is_down: bool) {
+        self.state.send_modify(|state| state.is_down = is_down);
     }
 
     /// What is connected now falls silent.
     fn fall_silent(&self) {
-        self.era.send_modify(|era| *era += 1);
+        self.state.send_modify(|state| state.era += 1);
     }
 }
 
-async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut era: watch::Receiver<u32>) {
-    era.mark_unchanged();
+async fn forward(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut state: watch::Receiver<State>,
+) {
+    let era = state.borrow_and_update().era;
     let mut buffer = vec![0; 64 * 1024];
     loop {
+        let has_ended = async {
+            let changed = state.wait_for(|now| now.is_down || now.era != era);
+            changed.await.is_ok_and(|now| !now.is_down)
+        };
         let read = tokio::select! {
             read = from.read(&mut buffer) => read,
-            _ = era.changed() => std::future::pending().await,
+            is_silent = has_ended => match is_silent {
+                true => std::future::pending().await,
+                false => return,
+            },
         };
         match read {
             Ok(length) if length > 0 => {
@@ -86,4 +114,44 @@ async fn a_watch_that_is_silent_is_restarted_within_six_minutes() {
         .await;
     let mut operator = sandbox.operator.take().expect("running");
     assert_eq!(operator.ended(), None, "the process goes on");
+}
+
+/// After a minute without the API server, the watches would wait for up to half a minute more.
+#[tokio::test]
+async fn after_an_outage_of_the_api_server_nothing_waits_for_a_backoff() {
+    const OUTAGE: Duration = Duration::from_secs(70);
+    let mut sandbox = Sandbox::without_operator("outage", shared_plane().await).await;
+    let network = Network::to(sandbox.api_server()).await;
+    sandbox.reach_api_server_through(network.port);
+    let site = format!("global={}", sandbox.stub.url());
+    sandbox.operator = Some(sandbox.replica(&site));
+    sandbox.ready_app("before").await;
+    network.set_down(true);
+    tokio::time::sleep(OUTAGE).await;
+    sandbox
+        .stub
+        .register(CLIENT_ID, CLIENT_SECRET, &["ding1", "ding2"]);
+    sandbox
+        .credentials("after-credentials", CLIENT_ID, CLIENT_SECRET)
+        .await;
+    sandbox.app("after", "ding2").await;
+    let leases = sandbox.api::<Lease>();
+    let renewals = async || {
+        let leases = leases.list(&Default::default()).await.ok()?;
+        leases.items.first()?.spec.as_ref()?.renew_time.clone()
+    };
+    let former = renewals().await;
+    network.set_down(false);
+    let renewed = || async {
+        let now = renewals().await;
+        (now != former).then_some(())
+    };
+    sandbox.eventually("a renewed Lease", renewed).await;
+    sandbox
+        .patiently(
+            10,
+            "the token of an app that came during the outage",
+            async || sandbox.token("after-token").await,
+        )
+        .await;
 }

@@ -103,6 +103,8 @@ impl ClusterError {
             WriteProblem::NamespaceTerminating
         } else if self.is_too_large() {
             WriteProblem::TooLarge
+        } else if !self.is_answered() {
+            WriteProblem::Unanswered
         } else {
             WriteProblem::Refused
         }

@@ -32,7 +32,7 @@ use crate::controller::scopes::Scopes;
 use crate::controller::watch::{app_event, secret_event};
 use crate::controller::workers::Workers;
 use crate::dingtalk::{Rates, Scheduler};
-use crate::operator::{Leadership, Metrics, Pulse, Replica, WatchTimes};
+use crate::operator::{Leadership, Metrics, Outages, Pulse, Replica, WatchTimes};
 
 /// Ends with the app's name.
 type Reconciling = Pin<Box<dyn Future<Output = String> + Send>>;
@@ -93,6 +93,7 @@ impl Process {
             salt: [7; 32],
             instance: "simulated".to_owned(),
             leadership,
+            outages: Outages::default(),
             pulse: Arc::new(Pulse::default()),
             site_namespaces: HashMap::new(),
             metadata_prefixes: vec!["team.example/".to_owned()],

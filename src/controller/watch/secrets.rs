@@ -6,11 +6,11 @@ use futures::StreamExt;
 use futures::stream::{self, select_all};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use tracing::info;
 
+use super::backoff::with_backoff;
 use super::report::report;
 use crate::api::AppRef;
 use crate::controller::context::Context;
@@ -29,8 +29,12 @@ pub async fn secrets(client: Client, scopes: Vec<Scope>, context: Arc<Context>) 
             // (The stores tell only one waiter that they are ready, and that is the controller.)
             async move { context.scopes.until_apps_listed(&scope).await }
         };
+        let watch = watcher(api, watcher::Config::default());
+        let watch = with_backoff(watch, &context.outages);
         stream::once(listed)
-            .flat_map(move |()| watcher(api.clone(), watcher::Config::default()).default_backoff())
+            .map(|()| None)
+            .chain(watch.map(Some))
+            .filter_map(std::future::ready)
             .map(move |event| (scope.clone(), event))
             .boxed()
     });

@@ -102,6 +102,12 @@ impl ReferenceMemory {
         self.writings.entry(name.to_owned()).or_default()
     }
 
+    /// The API server answers again: see [`Writing::retry_unanswered`].
+    pub fn retry_unanswered(&mut self, now: Timestamp) -> bool {
+        let copies = self.writings.values_mut();
+        copies.fold(false, |any, writing| writing.retry_unanswered(now) | any)
+    }
+
     /// Records whether an app's Secret that was read holds what its metadata says.
     pub fn source_read(&mut self, name: &str, source: &TargetMeta, is_genuine: bool) {
         let read = self.sources.entry(name.to_owned()).or_default();

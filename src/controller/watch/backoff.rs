@@ -1,0 +1,50 @@
+//! The pace of a watch that fails.
+
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt, stream};
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::DefaultBackoff;
+
+use crate::operator::{OutageEnds, Outages};
+
+struct Paced<S> {
+    stream: Pin<Box<S>>,
+    backoff: DefaultBackoff,
+    has_failed: bool,
+    outage_ends: OutageEnds,
+}
+
+/// After each error, waits for the client library's backoff, or until an outage of the API server ends.
+pub fn with_backoff<S, T, E>(
+    watch: S,
+    outages: &Outages,
+) -> impl Stream<Item = Result<T, E>> + Send + use<S, T, E>
+where
+    S: Stream<Item = Result<T, E>> + Send + 'static,
+    T: Send,
+    E: Send,
+{
+    let paced = Paced {
+        stream: Box::pin(watch),
+        backoff: DefaultBackoff::default(),
+        has_failed: false,
+        outage_ends: outages.ends(),
+    };
+    stream::unfold(paced, |mut paced| async {
+        if paced.has_failed
+            && let Some(wait) = paced.backoff.next()
+        {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = paced.outage_ends.next() => {}
+            }
+        }
+        let item = paced.stream.next().await?;
+        paced.has_failed = item.is_err();
+        if item.is_ok() {
+            paced.backoff.reset();
+        }
+        Some((item, paced))
+    })
+}

@@ -1,0 +1,101 @@
+//! Outages of the API server. The first answer after one ends every wait for the API server.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+/// A shorter silence is no outage: the Lease is renewed every two seconds, so that a call which alone fails
+/// again and again has others answered in between, and keeps its own pace.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Outages(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    seen: Mutex<Seen>,
+    ended: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    answered_at: Option<Instant>,
+    has_failed_since: bool,
+}
+
+/// Waits for ends of outages.
+#[derive(Debug)]
+pub struct OutageEnds(watch::Receiver<u64>);
+
+impl Outages {
+    pub(super) fn failed(&self) {
+        self.seen().has_failed_since = true;
+    }
+
+    pub(super) fn answered(&self, now: Instant) {
+        let mut seen = self.seen();
+        let is_late = seen
+            .answered_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= SILENCE);
+        let is_over = is_late && seen.has_failed_since;
+        *seen = Seen {
+            answered_at: Some(now),
+            has_failed_since: false,
+        };
+        drop(seen);
+        if is_over {
+            self.0.ended.send_modify(|ended| *ended += 1);
+        }
+    }
+
+    /// The ends of outages from now on.
+    pub fn ends(&self) -> OutageEnds {
+        OutageEnds(self.0.ended.subscribe())
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OutageEnds {
+    /// Waits for the next end of an outage.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // Nobody can tell of one any more.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn an_outage_ends_with_the_first_answer_and_a_call_that_alone_fails_is_none() {
+        let (outages, start) = (Outages::default(), Instant::now());
+        let at = |second| start + Duration::from_secs(second);
+        let mut ends = outages.ends();
+        let mut has_ended = || ends.next().now_or_never().is_some();
+        outages.answered(at(0));
+        for second in 1..10 {
+            outages.failed();
+            outages.answered(at(2 * second));
+        }
+        assert!(!has_ended(), "others are answered");
+        outages.answered(at(300));
+        assert!(!has_ended(), "nobody asked");
+        outages.failed();
+        outages.failed();
+        assert!(!has_ended());
+        outages.answered(at(304));
+        outages.answered(at(305));
+        assert!(has_ended());
+        assert!(!has_ended(), "once");
+    }
+}
