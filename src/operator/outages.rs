@@ -30,11 +30,13 @@ struct Seen {
 pub struct OutageEnds(watch::Receiver<u64>);
 
 impl Outages {
-    pub(super) fn failed(&self) {
+    /// A call was not answered.
+    pub fn failed(&self) {
         self.seen().has_failed_since = true;
     }
 
-    pub(super) fn answered(&self, now: Instant) {
+    /// A call was answered.
+    pub fn answered(&self, now: Instant) {
         let mut seen = self.seen();
         let is_late = seen
             .answered_at

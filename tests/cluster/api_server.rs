@@ -119,7 +119,7 @@ async fn a_watch_that_is_silent_is_restarted_within_six_minutes() {
 /// After a minute without the API server, the watches would wait for up to half a minute more.
 #[tokio::test]
 async fn after_an_outage_of_the_api_server_nothing_waits_for_a_backoff() {
-    const OUTAGE: Duration = Duration::from_secs(70);
+    const OUTAGE: Duration = Duration::from_secs(45);
     let mut sandbox = Sandbox::without_operator("outage", shared_plane().await).await;
     let network = Network::to(sandbox.api_server()).await;
     sandbox.reach_api_server_through(network.port);

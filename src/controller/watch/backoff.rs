@@ -48,3 +48,26 @@ where
         Some((item, paced))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watch_that_fails_waits_until_an_outage_ends() {
+        let (outages, start) = (Outages::default(), Instant::now());
+        outages.answered(start);
+        let watch = stream::repeat(Err::<(), _>(()));
+        let mut watch = Box::pin(with_backoff(watch, &outages));
+        for second in 1..4 {
+            assert_eq!(watch.next().now_or_never(), Some(Some(Err(()))));
+            assert_eq!(watch.next().now_or_never(), None, "it waits");
+            outages.failed();
+            outages.answered(start + Duration::from_secs(10 * second));
+        }
+    }
+}
