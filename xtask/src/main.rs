@@ -41,6 +41,9 @@ enum Command {
         /// The Kubernetes version of the API server: 1.33 or 1.37.
         #[arg(long, default_value = "1.37", value_name = "VERSION")]
         kubernetes: Version,
+        /// Only those on a real API server, without the hostile neighbours: what may depend on its version.
+        #[arg(long, conflicts_with = "arguments")]
+        cluster: bool,
         /// What to pass to `cargo test`, such as a part of a test's name.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
@@ -99,8 +102,9 @@ fn main() -> ExitCode {
         Command::Demo { keep } => demo::run(keep),
         Command::Test {
             kubernetes,
+            cluster,
             arguments,
-        } => test::run(kubernetes, &arguments),
+        } => test::run(kubernetes, cluster, &arguments),
         Command::Manifests { check } => manifests::run(check),
         Command::Layout { counts } => layout::run(counts),
         Command::Docs(arguments) => docs::run(&arguments),

@@ -9,6 +9,11 @@ use local_control_plane::{Assets, Version, helm, prometheus};
 
 use crate::{Failure, cargo, cargo_program};
 
+/// All test programs, as cargo selects them.
+const ALL: &[&str] = &["--workspace", "--all-targets"];
+/// The one that runs the operator on a real API server; of the workspace, or its crates would be built anew
+/// with other features.
+const CLUSTER: &[&str] = &["--workspace", "--test", "cluster"];
 /// Most tests wait for most of their time.
 const THREADS: &str = "8";
 /// The tests of a hostile neighbour, which keep two cores busy, and the promise of a minute's life
@@ -18,7 +23,11 @@ const NEIGHBOUR_THREADS: &str = "2";
 
 /// Runs `cargo test` over the workspace; the tests boot control planes of their own with the
 /// programs that they are told of here.
-pub(crate) fn run(kubernetes: Version, arguments: &[OsString]) -> Result<ExitCode, Failure> {
+pub(crate) fn run(
+    kubernetes: Version,
+    cluster: bool,
+    arguments: &[OsString],
+) -> Result<ExitCode, Failure> {
     let assets = serde_json::to_string(&Assets::get(kubernetes)?)?;
     let (prometheus, promtool) = prometheus()?;
     let environment: [(&str, OsString); 4] = [
@@ -28,14 +37,17 @@ pub(crate) fn run(kubernetes: Version, arguments: &[OsString]) -> Result<ExitCod
         ("LOCAL_CONTROL_PLANE_ASSETS", assets.into()),
     ];
     let mut total = Total::default();
-    let is_success = if arguments.is_empty() {
-        let all = ["--", "--skip", NEIGHBOUR].map(OsString::from);
+    let calm = ["--", "--skip", NEIGHBOUR].map(OsString::from);
+    let is_success = if cluster {
+        cargo_test(CLUSTER, &calm, THREADS, &environment, &mut total)?
+    } else if arguments.is_empty() {
         let neighbour = [NEIGHBOUR].map(OsString::from);
-        let first = cargo_test(&all, THREADS, &environment, &mut total)?;
-        let second = cargo_test(&neighbour, NEIGHBOUR_THREADS, &environment, &mut total)?;
+        let first = cargo_test(ALL, &calm, THREADS, &environment, &mut total)?;
+        let threads = NEIGHBOUR_THREADS;
+        let second = cargo_test(CLUSTER, &neighbour, threads, &environment, &mut total)?;
         first && second
     } else {
-        cargo_test(arguments, THREADS, &environment, &mut total)?
+        cargo_test(ALL, arguments, THREADS, &environment, &mut total)?
     };
     if total == Total::default() {
         return Err("no test ran: see above".into());
@@ -56,6 +68,7 @@ pub(crate) fn run(kubernetes: Version, arguments: &[OsString]) -> Result<ExitCod
 
 /// One run of `cargo test`; returns whether it succeeded.
 fn cargo_test(
+    programs: &[&str],
     arguments: &[OsString],
     threads: &str,
     environment: &[(&str, OsString)],
@@ -66,7 +79,8 @@ fn cargo_test(
     let mut child = cargo(&mut Command::new(&xtask))
         .args(["guard", "--"])
         .arg(cargo_program())
-        .args(["test", "--workspace", "--all-targets"])
+        .arg("test")
+        .args(programs)
         .args(arguments)
         .env(
             "RUST_TEST_THREADS",
