@@ -33,9 +33,10 @@ use super::stub::Stub;
 use crate::api::{DingTalkApp, DingTalkTokenReference};
 use crate::operator::Outages;
 use crate::plan::forget_forbidden;
+use admitted::admit;
+pub use admitted::admit_references;
 #[cfg(test)]
 pub use admitted::app_event;
-use admitted::{admit, admit_references};
 use backoff::with_backoff;
 pub use report::report;
 #[cfg(test)]

@@ -175,10 +175,13 @@ impl Cluster for Wire {
     async fn read_reference(
         &self,
         _: &str,
-        _: &str,
+        name: &str,
     ) -> Result<Option<DingTalkTokenReference>, ClusterError> {
-        self.call("read the reference", Kind::Read, |_| Ok(None))
-            .await
+        let name = name.to_owned();
+        self.call("read the reference", Kind::Read, move |store| {
+            Ok(store.references.get(&name).cloned())
+        })
+        .await
     }
 
     async fn read_namespace_uid(&self, _: &str) -> Result<String, ClusterError> {
@@ -219,9 +222,9 @@ impl Cluster for Wire {
     }
 
     async fn patch_status(&self, object: &Named, patch: Value) -> Result<ObjectMeta, ClusterError> {
-        let name = object.name.clone();
+        let (kind, name) = (object.kind.clone(), object.name.clone());
         self.call("write the status", Kind::Write, move |store| {
-            store.patch_status(&name, &patch)
+            store.patch_status(&kind, &name, &patch)
         })
         .await
     }

@@ -4,6 +4,7 @@
 
 mod calls;
 mod process;
+mod runs;
 mod site;
 mod store;
 mod tests;

@@ -1,16 +1,14 @@
 //! One process of the operator: what kube's Controller and the loops of [`super::super::run`] do, one
 //! step after the other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::future::Future;
-use std::pin::Pin;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as Polling, Poll};
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -20,7 +18,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::calls::Wire;
-use crate::api::{AppRef, DingTalkApp, app_ref};
+use super::runs::Runs;
+use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef};
 use crate::controller::alarm::Alarm;
 use crate::controller::context::{Context, trigger_channels};
 use crate::controller::decoded::{Decoded, map_object};
@@ -28,14 +27,12 @@ use crate::controller::fetcher::{Fetching, finish, start_what_may};
 use crate::controller::index::Index;
 use crate::controller::job::Job;
 use crate::controller::reconcile::reconcile;
+use crate::controller::references;
 use crate::controller::scopes::Scopes;
-use crate::controller::watch::{app_event, secret_event};
+use crate::controller::watch::{admit_references, app_event, secret_event};
 use crate::controller::workers::Workers;
 use crate::dingtalk::{Rates, Scheduler};
 use crate::operator::{Leadership, Metrics, Outages, Pulse, Replica, WatchTimes};
-
-/// Ends with the app's name.
-type Reconciling = Pin<Box<dyn Future<Output = String> + Send>>;
 
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -47,12 +44,10 @@ pub struct Process {
     scheduler: Scheduler<Job>,
     jobs: mpsc::UnboundedReceiver<Job>,
     triggers: UnboundedReceiver<AppRef>,
-    apps: BTreeMap<String, Arc<DingTalkApp>>,
-    queued: BTreeSet<String>,
-    running: BTreeSet<String>,
-    /// Woken while they were running.
-    again: BTreeSet<String>,
-    reconciling: FuturesUnordered<Reconciling>,
+    reference_triggers: UnboundedReceiver<ReferenceRef>,
+    apps: Runs<DingTalkApp>,
+    references: Runs<DingTalkTokenReference>,
+    listed_references: HashSet<ReferenceRef>,
     fetching: FuturesUnordered<Fetching>,
     /// The processor's time that it took, but for watches.
     pub spent: Duration,
@@ -63,7 +58,7 @@ impl Process {
         let (sender, jobs) = mpsc::unbounded_channel();
         let scopes = [None];
         let (triggers, mut triggered) = trigger_channels(&scopes);
-        let (reference_triggers, _) = trigger_channels(&scopes);
+        let (reference_triggers, mut references_triggered) = trigger_channels(&scopes);
         let (restored, _) = trigger_channels(&scopes);
         let (restored_references, _) = trigger_channels(&scopes);
         let leadership = Arc::new(Leadership::alone());
@@ -104,11 +99,10 @@ impl Process {
             scheduler: Scheduler::new(Rates::default()),
             jobs,
             triggers: triggered.remove(0),
-            apps: BTreeMap::new(),
-            queued: BTreeSet::new(),
-            running: BTreeSet::new(),
-            again: BTreeSet::new(),
-            reconciling: FuturesUnordered::new(),
+            reference_triggers: references_triggered.remove(0),
+            apps: Runs::default(),
+            references: Runs::default(),
+            listed_references: HashSet::new(),
             fetching: FuturesUnordered::new(),
             spent: Duration::ZERO,
         }
@@ -116,26 +110,15 @@ impl Process {
 
     pub fn app_event(&mut self, event: Event<DingTalkApp>) {
         app_event(&self.context, None, &event);
-        match event {
-            Event::Apply(app) | Event::InitApply(app) => {
-                let name = app_ref(&app).name;
-                let old = self.apps.insert(name.clone(), Arc::new(app));
-                let new = &self.apps[&name];
-                let wish = |app: &DingTalkApp| {
-                    (
-                        app.metadata.uid.clone(),
-                        app.metadata.generation,
-                        app.metadata.annotations.clone(),
-                    )
-                };
-                if old.is_none_or(|old| wish(&old) != wish(new)) {
-                    self.queued.insert(name);
-                }
-            }
-            Event::Delete(app) => {
-                self.apps.remove(&app_ref(&app).name);
-            }
-            Event::Init | Event::InitDone => {}
+        self.apps.event(event);
+    }
+
+    pub fn reference_event(&mut self, event: Event<DingTalkTokenReference>) {
+        let event = map_object(event, Decoded::Object);
+        let admitted =
+            admit_references(&self.context, None, &mut self.listed_references, Ok(event));
+        for event in admitted.into_iter().flatten() {
+            self.references.event(event);
         }
     }
 
@@ -162,28 +145,24 @@ impl Process {
         loop {
             let mut progress = false;
             while let Ok(app) = self.triggers.try_recv() {
-                self.queued.insert(app.name);
+                self.apps.wake(app.name);
+            }
+            while let Ok(reference) = self.reference_triggers.try_recv() {
+                self.references.wake(reference.name);
             }
             let (due, alarm) = self.context.alarm.due(now);
             for app in due {
-                self.queued.insert(app.name);
+                self.apps.wake(app.name);
             }
-            for name in std::mem::take(&mut self.queued) {
-                if self.running.contains(&name) {
-                    self.again.insert(name);
-                } else if let Some(app) = self.apps.get(&name) {
-                    self.running.insert(name.clone());
-                    let run = reconcile(Arc::clone(app), Arc::clone(&self.context));
-                    self.reconciling.push(Box::pin(run.map(|_| name)));
-                }
+            let (due, reference_alarm) = self.context.reference_alarm.due(now);
+            for reference in due {
+                self.references.wake(reference.name);
             }
-            while let Poll::Ready(Some(name)) = self.reconciling.poll_next_unpin(&mut polling) {
-                progress = true;
-                self.running.remove(&name);
-                if self.again.remove(&name) {
-                    self.queued.insert(name);
-                }
-            }
+            let context = &self.context;
+            progress |= self.apps.poll(&mut polling, context, reconcile);
+            progress |= self
+                .references
+                .poll(&mut polling, context, references::reconcile);
             while let Ok(job) = self.jobs.try_recv() {
                 self.scheduler.push(job.call.clone(), job.rank, job);
             }
@@ -195,7 +174,10 @@ impl Process {
                 finish(&self.context, &mut self.scheduler, finished);
             }
             if !progress {
-                return alarm.min(wait).max(Duration::from_millis(1));
+                return alarm
+                    .min(reference_alarm)
+                    .min(wait)
+                    .max(Duration::from_millis(1));
             }
         }
     }

@@ -7,10 +7,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     FieldsV1, ManagedFieldsEntry, ObjectMeta, OwnerReference, Time,
 };
 use kube::runtime::watcher::Event;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::api::{DingTalkApp, MANAGER};
+use crate::api::{DingTalkApp, DingTalkTokenReference, MANAGER};
 use crate::controller::cluster::{ClusterError, SecretContents};
 use crate::plan::{ObjectVersion, Write};
 
@@ -31,8 +33,10 @@ pub struct StoredSecret {
 #[derive(Default)]
 pub struct Store {
     pub apps: BTreeMap<String, DingTalkApp>,
+    pub references: BTreeMap<String, DingTalkTokenReference>,
     pub secrets: BTreeMap<String, StoredSecret>,
     pub app_events: VecDeque<Event<DingTalkApp>>,
+    pub reference_events: VecDeque<Event<DingTalkTokenReference>>,
     pub secret_events: VecDeque<Event<ObjectMeta>>,
     /// What the operator did, for the judge.
     pub writes: Vec<String>,
@@ -125,6 +129,47 @@ impl Store {
         app.metadata.resource_version = Some(self.next_version().to_string());
         let uid = app.metadata.uid.clone().unwrap_or_default();
         self.app_events.push_back(Event::Delete(app));
+        self.collect_garbage(&uid);
+    }
+
+    pub fn put_reference(&mut self, mut reference: DingTalkTokenReference) {
+        let name = reference.metadata.name.clone().expect("a name");
+        let version = self.next_version();
+        let meta = &mut reference.metadata;
+        match self.references.get(&name) {
+            Some(old) => {
+                let generation = old.metadata.generation.unwrap_or_default();
+                meta.uid.clone_from(&old.metadata.uid);
+                meta.generation = Some(generation + i64::from(old.spec != reference.spec));
+                meta.creation_timestamp
+                    .clone_from(&old.metadata.creation_timestamp);
+                reference.status.clone_from(&old.status);
+            }
+            None => {
+                meta.uid = Some(format!("reference-{version}"));
+                meta.generation = Some(1);
+                meta.creation_timestamp = Some(Time(self.now));
+            }
+        }
+        reference.metadata.namespace = Some(NAMESPACE.to_owned());
+        reference.metadata.resource_version = Some(version.to_string());
+        self.reference_events
+            .push_back(Event::Apply(reference.clone()));
+        self.references.insert(name, reference);
+    }
+
+    /// Deletes a reference, and its copies.
+    pub fn delete_reference(&mut self, name: &str) {
+        let Some(mut reference) = self.references.remove(name) else {
+            return;
+        };
+        reference.metadata.resource_version = Some(self.next_version().to_string());
+        let uid = reference.metadata.uid.clone().unwrap_or_default();
+        self.reference_events.push_back(Event::Delete(reference));
+        self.collect_garbage(&uid);
+    }
+
+    fn collect_garbage(&mut self, uid: &str) {
         let owned = self.secrets.iter();
         let owned = owned.filter(|(_, secret)| secret.owners.iter().any(|owner| owner.uid == uid));
         let owned: Vec<String> = owned.map(|(name, _)| name.clone()).collect();
@@ -255,11 +300,11 @@ impl Store {
         let meta = stored.meta(&write.name);
         self.writes.push(format!("write {}", write.name));
         self.tell(&write.name);
-        let lives = |uid: &str| {
-            self.apps
-                .values()
-                .any(|app| app.metadata.uid.as_deref() == Some(uid))
-        };
+        let apps = self.apps.values().map(|app| &app.metadata.uid);
+        let references = self.references.values();
+        let uids = apps.chain(references.map(|reference| &reference.metadata.uid));
+        let uids: Vec<&str> = uids.flatten().map(String::as_str).collect();
+        let lives = |uid: &str| uids.contains(&uid);
         let owners = &write.owner_references;
         // The garbage collector takes what only those own that are gone.
         if !owners.is_empty() && !owners.iter().any(|owner| lives(&owner.uid)) {
@@ -280,32 +325,56 @@ impl Store {
         Ok(())
     }
 
-    pub fn patch_status(&mut self, name: &str, body: &Value) -> Result<ObjectMeta, ClusterError> {
+    pub fn patch_status(
+        &mut self,
+        kind: &str,
+        name: &str,
+        body: &Value,
+    ) -> Result<ObjectMeta, ClusterError> {
         let operation = "write the status";
-        let version = self.next_version();
-        let app = self.apps.get_mut(name);
-        let app = app.ok_or_else(|| refused(operation, 404, "NotFound"))?;
-        if body["metadata"]["uid"].as_str() != app.metadata.uid.as_deref() {
-            return Err(refused(operation, 409, "Conflict"));
-        }
-        let mut status =
-            serde_json::to_value(app.status.clone().unwrap_or_default()).expect("JSON");
-        if let (Some(status), Some(patch)) = (status.as_object_mut(), body["status"].as_object()) {
-            for (key, value) in patch {
-                match value {
-                    Value::Null => status.remove(key),
-                    value => status.insert(key.clone(), value.clone()),
-                };
-            }
-        }
-        app.status = Some(serde_json::from_value(status).expect("a status"));
-        app.metadata.resource_version = Some(version.to_string());
-        let app = app.clone();
-        let meta = app.metadata.clone();
+        let gone = || refused(operation, 404, "NotFound");
+        let version = self.next_version().to_string();
         self.writes.push(format!("status {name}"));
-        self.app_events.push_back(Event::Apply(app));
-        Ok(meta)
+        if kind == "DingTalkTokenReference" {
+            let reference = self.references.get_mut(name).ok_or_else(gone)?;
+            patch_object(
+                &mut reference.metadata,
+                &mut reference.status,
+                body,
+                version,
+            )?;
+            let event = Event::Apply(reference.clone());
+            self.reference_events.push_back(event);
+            return Ok(reference.metadata.clone());
+        }
+        let app = self.apps.get_mut(name).ok_or_else(gone)?;
+        patch_object(&mut app.metadata, &mut app.status, body, version)?;
+        self.app_events.push_back(Event::Apply(app.clone()));
+        Ok(app.metadata.clone())
     }
+}
+
+fn patch_object<S: Serialize + DeserializeOwned + Default>(
+    metadata: &mut ObjectMeta,
+    status: &mut Option<S>,
+    body: &Value,
+    version: String,
+) -> Result<(), ClusterError> {
+    if body["metadata"]["uid"].as_str() != metadata.uid.as_deref() {
+        return Err(refused("write the status", 409, "Conflict"));
+    }
+    let mut new = serde_json::to_value(status.take().unwrap_or_default()).expect("JSON");
+    if let (Some(new), Some(patch)) = (new.as_object_mut(), body["status"].as_object()) {
+        for (key, value) in patch {
+            match value {
+                Value::Null => new.remove(key),
+                value => new.insert(key.clone(), value.clone()),
+            };
+        }
+    }
+    *status = Some(serde_json::from_value(new).expect("a status"));
+    metadata.resource_version = Some(version);
+    Ok(())
 }
 
 fn patch<'a>(

@@ -5,7 +5,10 @@ use std::time::Duration;
 use rand::Rng;
 use serde_json::{Value, json};
 
+use super::store::NAMESPACE;
 use super::world::{Death, World};
+
+mod references;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -41,8 +44,7 @@ fn at_rest(world: &mut World) {
     world.run(2 * MINUTE);
     let missing = world.without_token();
     holds(world, missing.is_empty(), &format!("no token: {missing:?}"));
-    let wanted = world.store.apps.values().flat_map(crate::plan::wanted);
-    let wanted: Vec<String> = wanted.map(|target| target.name).collect();
+    let wanted: Vec<String> = world.wanted().into_iter().map(|(name, _)| name).collect();
     let left =
         world.store.secrets.keys().filter(|name| {
             !["credentials", "copy"].contains(&name.as_str()) && !wanted.contains(name)

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::calls::{Begun, Deliver, Fate, Kind, Wire};
 use super::process::Process;
 use super::site::{REPEATS, Site};
-use super::store::Store;
+use super::store::{NAMESPACE, Store};
 use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp};
 use crate::plan::wanted;
 
@@ -29,6 +29,7 @@ enum What {
     Deliver(Deliver),
     AppEvent,
     SecretEvent,
+    ReferenceEvent,
     Look,
     Start,
 }
@@ -54,9 +55,9 @@ pub struct World {
     /// An app whose namespace is listed late.
     late: Option<String>,
     is_down: bool,
-    told: [Timestamp; 2],
+    told: [Timestamp; 3],
     /// How many events of each watch are planned in this life.
-    to_tell: [usize; 2],
+    to_tell: [usize; 3],
 }
 
 impl World {
@@ -86,8 +87,8 @@ impl World {
             sequence: 0,
             late: None,
             is_down: false,
-            told: [start; 2],
-            to_tell: [0; 2],
+            told: [start; 3],
+            to_tell: [0; 3],
         };
         world.start();
         world
@@ -107,6 +108,7 @@ impl World {
         self.process = Process::new(&self.wire);
         self.store.app_events.clear();
         self.store.secret_events.clear();
+        self.store.reference_events.clear();
         self.process.app_event(Event::Init);
         let late = self.late.as_ref();
         let listed = self.store.apps.iter();
@@ -114,6 +116,12 @@ impl World {
             self.process.app_event(Event::InitApply(app.clone()));
         }
         self.process.app_event(Event::InitDone);
+        self.process.reference_event(Event::Init);
+        for reference in self.store.references.values() {
+            let event = Event::InitApply(reference.clone());
+            self.process.reference_event(event);
+        }
+        self.process.reference_event(Event::InitDone);
         self.process.secret_event(Event::Init);
         for (name, secret) in &self.store.secrets {
             self.process
@@ -127,7 +135,7 @@ impl World {
     pub fn die(&mut self) {
         self.note("the process dies");
         self.life += 1;
-        self.to_tell = [0; 2];
+        self.to_tell = [0; 3];
         self.is_down = true;
         self.wire.begun.lock().expect("no panic").clear();
         let sent = self.queue.iter().filter(|Reverse((_, number))| {
@@ -193,22 +201,22 @@ impl World {
         if self.is_down {
             return;
         }
-        for (kind, count) in [self.store.app_events.len(), self.store.secret_events.len()]
-            .into_iter()
-            .enumerate()
-        {
+        let to_tell = [
+            self.store.app_events.len(),
+            self.store.secret_events.len(),
+            self.store.reference_events.len(),
+        ];
+        for (kind, count) in to_tell.into_iter().enumerate() {
             for _ in self.to_tell[kind]..count {
                 self.to_tell[kind] += 1;
                 let at = (self.now() + self.delay()).max(self.told[kind]);
                 self.told[kind] = at;
-                self.plan(
-                    at,
-                    if kind == 0 {
-                        What::AppEvent
-                    } else {
-                        What::SecretEvent
-                    },
-                );
+                let what = match kind {
+                    0 => What::AppEvent,
+                    1 => What::SecretEvent,
+                    _ => What::ReferenceEvent,
+                };
+                self.plan(at, what);
             }
         }
     }
@@ -248,6 +256,12 @@ impl World {
                         self.process.secret_event(event);
                     }
                 }
+                What::ReferenceEvent if is_of_this_life => {
+                    self.to_tell[2] -= 1;
+                    if let Some(event) = self.store.reference_events.pop_front() {
+                        self.process.reference_event(event);
+                    }
+                }
                 What::Look if is_of_this_life => {}
                 What::Start if is_of_this_life => {
                     self.is_down = false;
@@ -257,6 +271,7 @@ impl World {
                 | What::Deliver(_)
                 | What::AppEvent
                 | What::SecretEvent
+                | What::ReferenceEvent
                 | What::Look
                 | What::Start => continue,
             }
@@ -331,6 +346,19 @@ impl World {
         self.watch();
     }
 
+    /// Applies a reference to an app, whose copies have this name.
+    pub fn refer(&mut self, name: &str, app: &str, target: &str) {
+        self.note(&format!("user: apply reference {name} to {app}, {target}"));
+        let reference = json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
+            "metadata": {"name": name},
+            "spec": {"appRef": {"namespace": NAMESPACE, "name": app}, "target": {"name": target}},
+        });
+        let reference = serde_json::from_value(reference).expect("a reference");
+        self.store.put_reference(reference);
+        self.watch();
+    }
+
     /// Asks an app for a renewal.
     pub fn renew(&mut self, name: &str) {
         self.note(&format!("user: renew {name}"));
@@ -344,19 +372,38 @@ impl World {
         self.watch();
     }
 
+    /// The Secrets that there are to be, and whose tokens they hold.
+    pub fn wanted(&self) -> Vec<(String, Vec<String>)> {
+        let targets = |app: &DingTalkApp| {
+            let targets = wanted(app).into_iter();
+            let targets = targets.map(|target| (target.name, target.corp_ids.to_vec()));
+            targets.collect::<Vec<_>>()
+        };
+        let copies = self.store.references.values().flat_map(|reference| {
+            let app = self.store.apps.get(&reference.spec.app_ref.name);
+            let grants = |app: &&DingTalkApp| !app.spec.reference_grants.is_empty();
+            let app = app.filter(grants).map(|app| {
+                let mut app = app.clone();
+                app.spec.target.name = Some(reference.target_name());
+                app
+            });
+            app.iter().flat_map(targets).collect::<Vec<_>>()
+        });
+        let apps = self.store.apps.values();
+        apps.flat_map(targets).chain(copies).collect()
+    }
+
     /// The corps whose Secret shows no token that works now.
     pub fn without_token(&self) -> Vec<String> {
         let mut missing = Vec::new();
-        for app in self.store.apps.values() {
-            for target in wanted(app) {
-                for corp_id in target.corp_ids {
-                    let secret = self.store.secrets.get(&target.name);
-                    let values = secret.into_iter().flat_map(|secret| secret.data.values());
-                    let mut values =
-                        values.filter(|value| self.site.is_valid(corp_id, value, self.now()));
-                    if values.next().is_none() {
-                        missing.push(format!("{} in {}", corp_id, target.name));
-                    }
+        for (name, corp_ids) in self.wanted() {
+            for corp_id in corp_ids {
+                let secret = self.store.secrets.get(&name);
+                let values = secret.into_iter().flat_map(|secret| secret.data.values());
+                let mut values =
+                    values.filter(|value| self.site.is_valid(&corp_id, value, self.now()));
+                if values.next().is_none() {
+                    missing.push(format!("{corp_id} in {name}"));
                 }
             }
         }

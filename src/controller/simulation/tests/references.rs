@@ -1,0 +1,96 @@
+//! Copies of an app's tokens.
+
+use super::*;
+
+/// References come, change and go, while the app, its layout and its grants do.
+fn references(seed: u64, death: Option<Death>, changes: usize) -> World {
+    let mut world = World::new(seed, death);
+    world
+        .store
+        .put_credentials("credentials", "client", "right");
+    let mut specs = specs();
+    // A Secret that is retained stays behind when its app goes.
+    specs.retain(|spec| spec["target"]["deletionPolicy"].is_null());
+    for _ in 0..changes {
+        let name = ["one", "two"][world.dice.random_range(0..2)];
+        match world.dice.random_range(0..4) {
+            0 | 1 => {
+                let target = ["copied", "copied-anew"][world.dice.random_range(0..2)];
+                world.refer(name, "payroll", &format!("{name}-{target}"));
+            }
+            2 => {
+                world.note(&format!("user: delete reference {name}"));
+                world.store.delete_reference(name);
+            }
+            _ => {
+                let mut spec = specs[world.dice.random_range(0..specs.len())].clone();
+                if world.dice.random_range(0..4) > 0 {
+                    spec["referenceGrants"] = json!([{"namespace": NAMESPACE}]);
+                }
+                world.apply("payroll", &spec);
+            }
+        }
+        let wait = world.dice.random_range(0..600);
+        world.run(Duration::from_millis(wait));
+    }
+    let grants = json!([{"namespace": NAMESPACE}]);
+    world.apply("payroll", &json!({"referenceGrants": grants}));
+    world.refer("one", "payroll", "one-copied");
+    world
+}
+
+#[test]
+fn copies_follow_their_app_whatever_changes() {
+    for seed in seeds(1500) {
+        let mut world = references(seed, None, 10);
+        at_rest(&mut world);
+        world.renew("payroll");
+        at_rest(&mut world);
+    }
+}
+
+#[test]
+fn a_process_of_copies_dies_at_any_write_or_fetch() {
+    for seed in seeds(250) {
+        let effects = {
+            let mut world = references(seed, None, 5);
+            at_rest(&mut world);
+            world.effects
+        };
+        for at in 0..effects {
+            for is_before in [true, false] {
+                let mut world = references(seed, Some(Death { at, is_before }), 5);
+                at_rest(&mut world);
+            }
+        }
+    }
+}
+
+#[test]
+fn lost_calls_and_tampering_with_copies_are_put_right() {
+    for seed in seeds(500) {
+        let mut world = references(seed, None, 4);
+        world.loses_calls = true;
+        for _ in 0..3 {
+            let mut names: Vec<String> = world.store.secrets.keys().cloned().collect();
+            names.retain(|name| name != "credentials");
+            if !names.is_empty() {
+                let name = names[world.dice.random_range(0..names.len())].clone();
+                match world.dice.random_range(0..3) {
+                    0 => {
+                        world.note(&format!("user: delete Secret {name}"));
+                        world.store.remove_secret(&name);
+                    }
+                    1 => {
+                        world.note(&format!("user: edit Secret {name}"));
+                        world.store.tamper(&name);
+                    }
+                    _ => world.die(),
+                }
+            }
+            world.run(20 * MINUTE);
+        }
+        world.loses_calls = false;
+        at_rest(&mut world);
+    }
+}
