@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::cluster::ClusterError;
 use super::context::Context;
+use super::index::ReferenceState;
 use super::kinds::REFERENCE;
 use super::refusal::{refuse_reference, restore_reference};
 use super::retry::{RETRY, retry_unless_gone, too_many_steps};
@@ -16,8 +17,8 @@ use super::stub::Stub;
 use super::target::{found, shown};
 use crate::api::{DingTalkTokenReference, Reason, ReferenceRef, reference_ref};
 use crate::plan::{
-    Data, ObjectVersion, ReferenceMemory, ReferenceStep, TargetMeta, copy_cause, copy_write,
-    reference_notice, reference_status, reference_step,
+    CopyStep, Data, ObjectVersion, ReferenceMemory, ReferenceStep, TargetMeta, copy_cause,
+    copy_write, reference_notice, reference_status, reference_step,
 };
 
 /// More steps in a row than any way has, apart from one for each copy.
@@ -115,17 +116,16 @@ impl Copier<'_> {
         let steps = STEPS_MAX + 3 * self.copies();
         for _ in 0..steps {
             let now = self.context.wall();
-            let step = {
+            let (step, state) = {
                 let index = self.context.index();
                 let mut view = index.reference_view(self.reference)?;
                 view.metadata_prefixes = &self.context.metadata_prefixes;
-                reference_step(&view, &mut self.memory(), now)
+                let step = reference_step(&view, &mut self.memory(), now);
+                (step, index.reference_state(&self.key)?)
             };
             let done = match step {
                 ReferenceStep::ReadNamespace => self.read_namespace().await,
-                ReferenceStep::ReadSource { name } => self.read_source(&name).await.map(drop),
-                ReferenceStep::Copy { name, source_name } => self.copy(&name, &source_name).await,
-                ReferenceStep::Delete { name, version } => self.delete(&name, &version).await,
+                ReferenceStep::Copies(steps) => self.act(steps, &state).await,
                 ReferenceStep::Settle {
                     told,
                     expires_at,
@@ -144,6 +144,27 @@ impl Copier<'_> {
             }
         }
         Some(too_many_steps(&self.key, self.context.wall()))
+    }
+
+    /// (client) Acts on some copies. What was decided before the reference or its app changed, or before
+    /// another replica took the lead, is decided anew.
+    async fn act(
+        &self,
+        steps: Vec<CopyStep>,
+        decided_in: &ReferenceState,
+    ) -> Result<(), ClusterError> {
+        for step in steps {
+            let state = self.context.index().reference_state(&self.key);
+            if !self.context.leads() || state.as_ref() != Some(decided_in) {
+                return Ok(());
+            }
+            match step {
+                CopyStep::ReadSource { name } => drop(self.read_source(&name).await?),
+                CopyStep::Write { name, source_name } => self.copy(&name, &source_name).await?,
+                CopyStep::Delete { name, version } => self.delete(&name, &version).await?,
+            }
+        }
+        Ok(())
     }
 
     fn copies(&self) -> usize {

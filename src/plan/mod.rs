@@ -68,8 +68,8 @@ pub use ownership::{Claim, Ownership, owner_name, ownership};
 pub use problem::explain;
 pub use recorded::Recorded;
 pub use reference::{
-    CopySeen, Grant, ReferenceMemory, ReferenceStep, ReferenceView, copy_cause, copy_write,
-    granted_namespaces, reference_notice, reference_status, reference_step,
+    CopySeen, CopyStep, Grant, ReferenceMemory, ReferenceStep, ReferenceView, copy_cause,
+    copy_write, granted_namespaces, reference_notice, reference_status, reference_step,
 };
 pub use refresh::{Readers, Refresh, Unrefreshed, refreshes_pods};
 pub use refusal::{Bound, Refusal, refused_previous, refused_reference_status, refused_status};

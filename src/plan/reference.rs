@@ -13,6 +13,7 @@ use super::TargetMeta;
 use super::metadata::{forbidden_key, forbidden_message};
 use super::owner::is_in_order;
 use super::problem::{shown, write_problem};
+use super::view::TARGET_STEPS_MAX;
 use crate::api::{
     ANNOTATION_ADOPT_BY, DingTalkApp, DingTalkTokenReference, GrantedNamespace, Reason,
 };
@@ -20,7 +21,7 @@ use copy::my_name;
 pub use copy::{copy_cause, copy_write};
 use former::{Shown, delete_former};
 pub use status::{reference_notice, reference_status};
-pub use view::{CopySeen, Grant, ReferenceMemory, ReferenceStep, ReferenceView};
+pub use view::{CopySeen, CopyStep, Grant, ReferenceMemory, ReferenceStep, ReferenceView};
 
 /// The record of the grants that were made use of: what it says of those that are in the spec, and
 /// those of `asking`, namespaces with their UIDs, that it does not name.
@@ -80,10 +81,11 @@ pub fn reference_step(
     for writing in memory.writings.values_mut() {
         writing.notice_clock(now);
     }
-    if view.copies.is_none()
-        && let Some(step) = delete_former(view, memory, |_| true)
-    {
-        return step;
+    if view.copies.is_none() {
+        let steps = delete_former(view, memory, |_| true);
+        if !steps.is_empty() {
+            return ReferenceStep::Copies(steps);
+        }
     }
     let Some(copies) = &view.copies else {
         let reference = view.reference;
@@ -122,19 +124,19 @@ pub fn reference_step(
     let mut wake_at: Option<Timestamp> = None;
     let mut wake = |at: Timestamp| wake_at = Some(wake_at.map_or(at, |earlier| earlier.min(at)));
     let mut problem = None;
+    let mut steps = Vec::new();
     for copy in copies {
+        if steps.len() == TARGET_STEPS_MAX {
+            break;
+        }
         match look(view.reference, copy, memory, now) {
-            Look::ReadSource => {
-                return ReferenceStep::ReadSource {
-                    name: copy.source_name.clone(),
-                };
-            }
-            Look::Copy => {
-                return ReferenceStep::Copy {
-                    name: copy.name.clone(),
-                    source_name: copy.source_name.clone(),
-                };
-            }
+            Look::ReadSource => steps.push(CopyStep::ReadSource {
+                name: copy.source_name.clone(),
+            }),
+            Look::Copy => steps.push(CopyStep::Write {
+                name: copy.name.clone(),
+                source_name: copy.source_name.clone(),
+            }),
             Look::InOrder(life) => {
                 if life > now {
                     wake(life);
@@ -149,20 +151,18 @@ pub fn reference_step(
             }
         }
     }
-    let step = if view.former.is_empty() {
-        None
-    } else {
+    if steps.is_empty() && !view.former.is_empty() {
         let shown = Shown::by(copies);
-        delete_former(view, memory, |token| {
+        steps = delete_former(view, memory, |token| {
             let is_unneeded = !shown.lacks(token, now);
             if !is_unneeded {
                 wake(token.lifetime.expires_at);
             }
             is_unneeded
-        })
-    };
-    if let Some(step) = step {
-        return step;
+        });
+    }
+    if !steps.is_empty() {
+        return ReferenceStep::Copies(steps);
     }
     let told = match (problem, expires_at) {
         (Some((Reason::Pending, message)), _) => ("Unknown", Reason::Pending, message),

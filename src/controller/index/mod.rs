@@ -23,6 +23,7 @@ use admission::{Admission, Load, Moved};
 use app::App;
 use names::SecretRef;
 use references::Reference;
+pub use references::ReferenceState;
 pub use sharers::{Candidate, Wish};
 
 enum Seen {

@@ -23,6 +23,15 @@ pub(super) struct Reference {
     metadata: ObjectMeta,
 }
 
+/// What the copies of a reference depend on, apart from Secrets.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ReferenceState {
+    uid: String,
+    generation: Option<i64>,
+    app: Option<(String, Option<i64>)>,
+    grant: Grant,
+}
+
 impl Index {
     /// Takes note of whether a reference can be decoded, or why not; returns whether it can be from now
     /// on, and has to be read with its Secrets, which were not followed.
@@ -242,6 +251,20 @@ impl Index {
             .flatten()
     }
 
+    /// The generations of a reference and of its app, and whether there is a grant: what is to be copied
+    /// stays the same as long as they do.
+    pub fn reference_state(&self, reference: &ReferenceRef) -> Option<ReferenceState> {
+        let entry = self.references.get(reference)?;
+        let app = self.apps.get(&entry.app);
+        let namespace = reference.namespace.as_deref().unwrap_or_default();
+        Some(ReferenceState {
+            uid: entry.uid.clone(),
+            generation: entry.metadata.generation,
+            app: app.map(|app| (app.uid.clone(), app.generation)),
+            grant: grant(app, namespace, entry.namespace_uid.as_deref()),
+        })
+    }
+
     /// What is seen for a reference; `None` if it is gone, or there is a newer state of it.
     pub fn reference_view<'a>(
         &'a self,
@@ -298,10 +321,11 @@ impl Index {
             };
             names.into_iter().map(seen).collect::<Vec<_>>()
         });
-        let is_wanted = |name: &str| copies.iter().flatten().any(|copy| copy.name == name);
+        let wanted = copies.iter().flatten();
+        let wanted: HashSet<&str> = wanted.map(|copy| copy.name.as_str()).collect();
         let owned = self.owned.get(uid).into_iter().flatten();
         let former = owned
-            .filter(|(owned_in, name)| *owned_in == namespace && !is_wanted(name))
+            .filter(|(owned_in, name)| *owned_in == namespace && !wanted.contains(name.as_str()))
             .filter_map(|(namespace, name)| Some((name.as_str(), self.secret_in(namespace, name)?)))
             .collect();
         Some(ReferenceView {

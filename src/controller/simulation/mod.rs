@@ -3,6 +3,7 @@
 //! a process that dies before or after any of its writes and fetches.
 
 mod calls;
+mod judge;
 mod process;
 mod runs;
 mod site;

@@ -294,7 +294,7 @@ fn a_renewal_that_is_asked_for_reaches_all_that_share_the_token_whatever_was_rea
 }
 
 /// What the first tokens of so many organisations and their renewal cost, as the processor's time.
-fn cost(layout: &str, corps: usize) -> Duration {
+fn cost(layout: &str, is_copied: bool, corps: usize) -> Duration {
     let mut world = World::new(3, None);
     world
         .store
@@ -306,7 +306,12 @@ fn cost(layout: &str, corps: usize) -> Duration {
         }
     } else {
         let target = json!({"layout": layout});
-        world.apply("payroll", &json!({"target": target, "corpIds": corps}));
+        let grants = json!([{"namespace": NAMESPACE}]);
+        let spec = json!({"target": target, "corpIds": corps, "referenceGrants": grants});
+        world.apply("payroll", &spec);
+        if is_copied {
+            world.refer("copy", "payroll", "copied");
+        }
     }
     world.run(120 * MINUTE);
     let missing = world.without_token();
@@ -316,9 +321,14 @@ fn cost(layout: &str, corps: usize) -> Duration {
 
 #[test]
 fn an_app_with_many_organisations_costs_as_much_as_many_apps() {
-    let apps = cost("Single", 400);
+    let apps = cost("Single", false, 400);
     for layout in ["Combined", "PerCorp"] {
-        let app = cost(layout, 400);
-        assert!(app < 2 * apps, "{layout}: {app:?}, 400 apps: {apps:?}");
+        for is_copied in [false, true] {
+            let app = cost(layout, is_copied, 400);
+            assert!(
+                app < 2 * apps,
+                "{layout}, copied {is_copied}: {app:?}, 400 apps: {apps:?}"
+            );
+        }
     }
 }

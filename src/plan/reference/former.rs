@@ -4,27 +4,29 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use super::view::{CopySeen, ReferenceMemory, ReferenceStep, ReferenceView};
+use super::view::{CopySeen, CopyStep, ReferenceMemory, ReferenceView};
 use crate::plan::TokenRecord;
 use crate::plan::recorded::Recorded;
+use crate::plan::view::TARGET_STEPS_MAX;
 
-/// A Secret that is no copy any more goes if none of its tokens is needed.
+/// Secrets that are no copies any more go if none of their tokens is needed.
 pub(super) fn delete_former(
     view: &ReferenceView<'_>,
     memory: &mut ReferenceMemory,
     mut is_unneeded: impl FnMut(&TokenRecord) -> bool,
-) -> Option<ReferenceStep> {
+) -> Vec<CopyStep> {
     let uid = memory.uid.clone();
-    let (name, former) = view.former.iter().find(|(name, former)| {
+    let unneeded = view.former.iter().filter(|(name, former)| {
         let is_ours = former.data_is_ours || memory.writing(name).has_written(former, &uid);
         let recorded = former.recorded.iter();
         let mut tokens = recorded.flat_map(|recorded| &recorded.tokens);
         is_ours && !former.deleting && tokens.all(&mut is_unneeded)
-    })?;
-    Some(ReferenceStep::Delete {
+    });
+    let deletions = unneeded.map(|(name, former)| CopyStep::Delete {
         name: (*name).to_owned(),
         version: former.version.clone(),
-    })
+    });
+    deletions.take(TARGET_STEPS_MAX).collect()
 }
 
 /// What the copies show, looked up once: a thousand former copies are compared with a thousand others.

@@ -66,13 +66,28 @@ pub struct ReferenceMemory {
 pub enum ReferenceStep {
     /// Read the UID of the reference's namespace.
     ReadNamespace,
+    /// Act on some copies, each at most once: at most [`TARGET_STEPS_MAX`], at least one.
+    Copies(Vec<CopyStep>),
+    /// Nothing more for now: report, and look again at a time.
+    Settle {
+        /// The condition's status, reason and message.
+        told: (&'static str, Reason, String),
+        /// When the first token expires.
+        expires_at: Option<Timestamp>,
+        /// When to look again.
+        wake_at: Option<Timestamp>,
+    },
+}
+
+/// What is done about one copy.
+pub enum CopyStep {
     /// Read the app's Secret to see whether it holds what its metadata says.
     ReadSource {
         /// Its name.
         name: String,
     },
     /// Read the app's Secret and write the copy.
-    Copy {
+    Write {
         /// The copy's name.
         name: String,
         /// The name of the app's Secret.
@@ -84,15 +99,6 @@ pub enum ReferenceStep {
         name: String,
         /// In which state.
         version: ObjectVersion,
-    },
-    /// Nothing more for now: report, and look again at a time.
-    Settle {
-        /// The condition's status, reason and message.
-        told: (&'static str, Reason, String),
-        /// When the first token expires.
-        expires_at: Option<Timestamp>,
-        /// When to look again.
-        wake_at: Option<Timestamp>,
     },
 }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::api::{DingTalkTokenReference, GrantedNamespace, ReferenceGrant, reference_ref};
 use crate::controller::stub::Stub;
 use crate::plan::{
-    Grant, ReferenceMemory, ReferenceStep, copy_write, granted_namespaces, reference_step,
+    CopyStep, Grant, ReferenceMemory, ReferenceStep, copy_write, granted_namespaces, reference_step,
 };
 
 #[test]
@@ -130,10 +130,13 @@ fn a_former_copy_goes_once_its_tokens_are_in_another() {
         let mut memory = ReferenceMemory::default();
         memory.uid = "r1".into();
         match reference_step(&view, &mut memory, now) {
-            ReferenceStep::Delete { name, .. } => format!("delete {name}"),
-            ReferenceStep::Copy { name, .. } => format!("copy {name}"),
+            ReferenceStep::Copies(steps) => match &steps[..] {
+                [CopyStep::Delete { name, .. }] => format!("delete {name}"),
+                [CopyStep::Write { name, .. }] => format!("copy {name}"),
+                _ => "read".to_owned(),
+            },
             ReferenceStep::Settle { wake_at, .. } => format!("wait until {wake_at:?}"),
-            _ => "read".to_owned(),
+            ReferenceStep::ReadNamespace => "read".to_owned(),
         }
     };
     let end: Timestamp = "2099-01-01T02:00:00Z".parse().expect("a time");
