@@ -31,14 +31,7 @@ async fn a_workload_asks_for_a_renewal_and_changes_nothing_else() {
     sandbox
         .merge::<DingTalkApp>("payroll", annotated("a", Some("1")))
         .await;
-    let text = std::fs::read_to_string(FILE).expect("a file");
-    let text = text.replace(
-        "namespace: default",
-        &format!("namespace: {}", sandbox.namespace),
-    );
-    let file = sandbox.folder().join("renewal-request.yaml");
-    std::fs::write(&file, text).expect("written");
-    let (done, said) = sandbox.kubectl_plain(&["apply", "-f", &file.display().to_string()]);
+    let (done, said) = sandbox.kubectl(&["apply", "-f", FILE]);
     assert!(done, "{said}");
 
     let payroll = Account::of(&sandbox, "payroll").await;
