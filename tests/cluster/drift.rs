@@ -90,7 +90,7 @@ async fn crds_and_samples_read_back_as_they_were_applied() {
     let chart = sandbox.folder().join("chart.yaml");
     let templated = Command::new(std::env::var_os("HELM").expect("HELM: run by cargo xtask test"))
         .args(["template", "deploy/helm/dingtalk-token-operator"])
-        .args(["--show-only", "templates/customresourcedefinition-*"])
+        .args(["--show-only", "templates/crds.yaml"])
         .current_dir(root)
         .output()
         .expect("helm");

@@ -16,30 +16,17 @@ pub(crate) fn check_images(what: &str, documents: &[Value]) -> Result<(), Failur
     Ok(())
 }
 
-/// Every `image` of an object: a text, or repository, tag and digest as in a chart's values.
+/// Every `image` of an object.
 pub(crate) fn images(value: &Value) -> Vec<String> {
     match value {
         Value::Array(items) => items.iter().flat_map(images).collect(),
         Value::Object(fields) => {
-            let named = fields.get("image").and_then(image);
-            named
-                .into_iter()
-                .chain(fields.values().flat_map(images))
-                .collect()
+            let named = fields.get("image").and_then(Value::as_str);
+            let below = fields.values().flat_map(images);
+            named.map(str::to_owned).into_iter().chain(below).collect()
         }
         _ => Vec::new(),
     }
-}
-
-fn image(value: &Value) -> Option<String> {
-    if let Some(text) = value.as_str() {
-        return Some(text.to_owned());
-    }
-    let repository = value["repository"].as_str()?;
-    Some(match value["digest"].as_str().unwrap_or_default() {
-        "" => repository.to_owned(),
-        digest => format!("{repository}@{digest}"),
-    })
 }
 
 fn is_safe(image: &str) -> bool {
@@ -88,13 +75,8 @@ mod tests {
         let pod =
             json!({"spec": {"containers": [{"image": "a"}], "initContainers": [{"image": "b"}]}});
         assert_eq!(images(&json!({"spec": {"template": pod}})), ["a", "b"]);
-        let digest = format!("sha256:{}", "0".repeat(64));
-        let values =
-            json!({"image": {"repository": "registry.example/c", "tag": "v1", "digest": digest}});
-        assert!(check_images("values", &[values]).is_ok());
-        let values =
-            json!({"image": {"repository": "registry.example/c", "tag": "v1", "digest": ""}});
-        let error = check_images("values", &[values]).expect_err("refused");
+        let named = json!([{"image": "registry.example/c:v1"}]);
+        let error = check_images("pods", &[named]).expect_err("refused");
         assert!(error.to_string().contains("registry.example/c"), "{error}");
     }
 }

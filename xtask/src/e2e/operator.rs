@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::kubectl::{Kubectl, eventually};
 use super::sites::Site;
@@ -109,19 +109,23 @@ pub(super) fn uninstall(kubectl: &Kubectl, folder: &Path, source: &str) -> Resul
     Ok(())
 }
 
-/// Installs the chart.
+/// Installs the chart; apps of `namespace` may ask for immediate propagation.
 pub(super) fn helm_install(
     kubectl: &Kubectl,
     folder: &Path,
     sites: &[Site],
+    namespace: &str,
 ) -> Result<(), Failure> {
-    let (volumes, mounts) = volumes();
+    let sites: Map<String, Value> = sites
+        .iter()
+        .map(|site| (site.name.to_owned(), json!(site.url)))
+        .collect();
     let values = json!({
-        "args": arguments(sites),
         "image": {"repository": IMAGE, "pullPolicy": "Never"},
-        "volumes": volumes,
-        "volumeMounts": mounts,
-        "immediatePropagation": true,
+        "builtinSites": false,
+        "sites": sites,
+        "caBundle": {"configMapName": "site-ca"},
+        "immediatePropagation": {"namespaces": [namespace]},
     });
     let file = folder.join("values.yaml");
     fs::write(&file, values.to_string())?;

@@ -16,6 +16,8 @@ use crate::Failure;
 
 /// Where the apps and their consumers are.
 const NAMESPACE: &str = "hr";
+/// Lets the operator annotate pods there.
+const IMMEDIATE: &str = "deploy/opt-in/immediate-propagation.yaml";
 /// The operator's process, by the 15 characters that the kernel keeps.
 const OPERATOR: &str = "dingtalk-token-";
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -167,9 +169,9 @@ impl World<'_> {
             Ok(owners.is_null().then_some(()))
         })?;
         self.uninstall(source)?;
-        let refresh = self.folder.join("immediate-propagation.yaml");
+        let role = crate::root().join(IMMEDIATE).display().to_string();
         self.kubectl
-            .run(&["delete", "-f", &refresh.display().to_string()])?;
+            .run(&["delete", "-n", NAMESPACE, "-f", &role])?;
         let left = "only the Secret of the app with Retain is left";
         eventually(left, PATIENCE, || {
             let kinds = "secrets,roles,rolebindings,leases,deployments,clusterroles,clusterrolebindings,crds,namespaces,validatingadmissionpolicies,validatingadmissionpolicybindings";
@@ -187,7 +189,9 @@ impl World<'_> {
 
     fn helm(&self) -> Result<(), Failure> {
         heading("Installed with Helm");
-        operator::helm_install(&self.kubectl, self.folder, &self.sites)?;
+        // The chart binds a role in it.
+        self.namespace()?;
+        operator::helm_install(&self.kubectl, self.folder, &self.sites, NAMESPACE)?;
         self.core(NAMESPACE)?;
         operator::helm_uninstall(&self.kubectl, self.folder)?;
         let crds = self.kubectl.run(&["get", "crds", "-o", "name"])?;
@@ -273,13 +277,8 @@ impl World<'_> {
     }
 
     fn bind_refresh(&self) -> Result<(), Failure> {
-        let file = crate::root().join("deploy/opt-in/immediate-propagation.yaml");
-        let text = std::fs::read_to_string(file)?;
-        let here = text.replace("namespace: default", &format!("namespace: {NAMESPACE}"));
-        let path = self.folder.join("immediate-propagation.yaml");
-        std::fs::write(&path, here)?;
-        self.kubectl
-            .run(&["apply", "-f", &path.display().to_string()])?;
+        let role = crate::root().join(IMMEDIATE).display().to_string();
+        self.kubectl.run(&["apply", "-n", NAMESPACE, "-f", &role])?;
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Links from one page of the documentation to another, or to a heading.
+//! Links from one page of the documentation to another, or to a heading; and from what is installed to one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -17,7 +17,11 @@ struct Page {
     anchors: BTreeSet<String>,
 }
 
-/// The links of README.md and its siblings, and of docs/, that lead nowhere.
+/// Where the files of the main branch are read.
+const ONLINE: &str =
+    "https://github.com/dingtalk-token-operator/dingtalk-token-operator/blob/main/";
+
+/// The links of README.md and its siblings, of docs/ and of deploy/, that lead nowhere.
 pub(crate) fn broken_links(root: &Path) -> Result<Vec<String>, Failure> {
     let pages = page_texts(root)?.into_iter();
     let pages: BTreeMap<PathBuf, Page> = pages.map(|(path, text)| (path, page(&text))).collect();
@@ -29,6 +33,14 @@ pub(crate) fn broken_links(root: &Path) -> Result<Vec<String>, Failure> {
             if !leads_somewhere(link, path, &pages) {
                 broken.push(format!("{name}: the link {link} leads nowhere"));
             }
+        }
+    }
+    for (path, url) in online(&root.join("deploy"))? {
+        // It begins in the root, as that of a page there.
+        let (link, _) = url.split_once("#{{").unwrap_or((&url, ""));
+        if !leads_somewhere(link, &root.join("deploy"), &pages) {
+            let name = shown(path.strip_prefix(root)?);
+            broken.push(format!("{name}: the link {ONLINE}{url} leads nowhere"));
         }
     }
     Ok(broken)
@@ -43,6 +55,24 @@ pub(crate) fn page_texts(root: &Path) -> Result<BTreeMap<PathBuf, String>, Failu
         0 => Err("there is no documentation".into()),
         _ => Ok(texts),
     }
+}
+
+/// The links to files of the main branch, each with the file that has it.
+fn online(folder: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
+    let mut links = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            links.extend(online(&path)?);
+            continue;
+        }
+        for rest in fs::read_to_string(&path)?.split(ONLINE).skip(1) {
+            let ends = |letter: char| letter.is_whitespace() || ")>\"'`".contains(letter);
+            let link = rest.split(ends).next().unwrap_or_default();
+            links.push((path.clone(), link.to_owned()));
+        }
+    }
+    Ok(links)
 }
 
 fn leads_somewhere(link: &str, from: &Path, pages: &BTreeMap<PathBuf, Page>) -> bool {
