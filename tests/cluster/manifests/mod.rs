@@ -94,6 +94,39 @@ fn the_namespaced_overlay_grants_nothing_over_secrets_to_all_namespaces() {
     );
 }
 
+/// As the header of deploy/namespaced/kustomization.yaml says.
+#[test]
+fn the_namespaced_overlay_can_be_copied_elsewhere() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir_in(root.join("target")).expect("a folder");
+    said(
+        Command::new("cp")
+            .args(["-R", "deploy/namespaced/."])
+            .arg(folder.path()),
+    );
+    for (file, path, clone) in [
+        ("kustomization.yaml", "../base", "../../deploy/base"),
+        (
+            "hr/kustomization.yaml",
+            "../../rbac-namespaced",
+            "../../../deploy/rbac-namespaced",
+        ),
+        (
+            "payroll/kustomization.yaml",
+            "../../rbac-namespaced",
+            "../../../deploy/rbac-namespaced",
+        ),
+    ] {
+        let file = folder.path().join(file);
+        let text = std::fs::read_to_string(&file).expect("a file");
+        let [path, clone] = [path, clone].map(|path| format!("  - {path}\n"));
+        assert!(text.contains(&path), "{text}");
+        std::fs::write(&file, text.replace(&path, &clone)).expect("written");
+    }
+    let copied = kustomize(&folder.path().display().to_string());
+    assert_eq!(objects(&copied), objects(&kustomize("deploy/namespaced")));
+}
+
 const POLICIES: [&str; 4] = ["field-manager", "pods", "secrets", "workloads"];
 
 fn policies(objects: &BTreeMap<String, Value>) -> Vec<String> {
