@@ -6,7 +6,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::{CHART, NAME, helm, kustomize, template, values};
+use super::{CHART, NAME, helm, helm_command, kustomize, template, values};
 use crate::support::{Plane, Sandbox, documents};
 
 /// CRDs of the Prometheus Operator, as far as these tests need them: `promtool` judges the rules.
@@ -112,6 +112,65 @@ async fn the_api_server_takes_all_of_it() {
             "{what}: {said}"
         );
     }
+}
+
+/// From the manifest to Helm and away again, without pods: the Deployment, the CRDs and the apps stay the
+/// same objects.
+#[tokio::test]
+async fn helm_takes_over_what_the_manifest_made() {
+    let plane = Plane::start().await;
+    let sandbox = Sandbox::without_operator("takeover", &plane).await;
+    let uids = || {
+        let kinds =
+            "deployment/dingtalk-token-operator,crd/dingtalkapps.dingtalk-token-operator.github.io";
+        let only = "jsonpath={.items[*].metadata.uid}";
+        sandbox.kubectl_plain(&["get", "-n", NAME, kinds, "-o", only])
+    };
+    let (done, said) = sandbox.kubectl_plain(&[
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "-f",
+        "deploy/install.yaml",
+    ]);
+    assert!(done, "{said}");
+    let before = uids();
+    let helm = |arguments: &[&str]| {
+        let mut command = helm_command(&[arguments, &["--namespace", NAME]].concat());
+        super::said(command.env("KUBECONFIG", sandbox.kubeconfig()))
+    };
+    helm(&[
+        "install",
+        NAME,
+        CHART,
+        "--take-ownership",
+        "--force-conflicts",
+    ]);
+    assert_eq!(uids(), before, "nothing was made anew");
+    helm(&[
+        "upgrade",
+        NAME,
+        CHART,
+        "--set=replicaCount=3",
+        "--force-conflicts",
+    ]);
+    let replicas = [
+        "get",
+        "deployment",
+        NAME,
+        "-n",
+        NAME,
+        "-o",
+        "jsonpath={.spec.replicas}",
+    ];
+    assert_eq!(sandbox.kubectl_plain(&replicas), (true, "3".to_owned()));
+    helm(&["uninstall", NAME]);
+    let (_, left) = sandbox.kubectl_plain(&["get", "deployments,crds", "-A", "-o", "name"]);
+    assert!(
+        left.contains("dingtalkapps") && left.contains("dingtalktokenreferences"),
+        "{left}"
+    );
+    assert!(!left.contains("deployment"), "{left}");
 }
 
 /// An older CRD, without a field of this version; then the upgrade, by the README's command.
