@@ -1,5 +1,6 @@
 //! The names that other programs rely on: every one of them as a line of a list in `api/`.
 
+mod chart;
 mod flags;
 mod metrics;
 mod names;
@@ -107,6 +108,7 @@ pub(crate) fn lists() -> Result<Vec<(&'static str, Vec<Line>)>, Failure> {
         ("names.txt", names::lines()?),
         ("metrics.txt", metrics::lines()?),
         ("flags.txt", flags::lines()),
+        ("chart.txt", chart::lines()?),
     ])
 }
 

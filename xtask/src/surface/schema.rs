@@ -60,7 +60,8 @@ pub(super) fn lines() -> Result<Vec<Line>, serde_json::Error> {
     Ok(lines)
 }
 
-fn walk(path: &str, schema: &Value, lines: &mut Vec<Line>) {
+/// What is said of a schema, and of the fields and items below it.
+pub(super) fn walk(path: &str, schema: &Value, lines: &mut Vec<Line>) {
     lines.push(Line::has(path, &format!("type {}", shown(&schema["type"]))));
     if let Some(default) = schema.get("default") {
         lines.push(Line::has(path, &format!("default {}", shown(default))));

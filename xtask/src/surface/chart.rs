@@ -1,0 +1,15 @@
+//! The values of the Helm chart.
+
+use serde_json::Value;
+
+use super::{Line, schema};
+use crate::{Failure, chart, root};
+
+/// Every value, with its type and what it has to be.
+pub(super) fn lines() -> Result<Vec<Line>, Failure> {
+    let path = root().join(chart::CHART).join("values.schema.json");
+    let described: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+    let mut lines = Vec::new();
+    schema::walk("values", &described, &mut lines);
+    Ok(lines)
+}
