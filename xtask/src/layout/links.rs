@@ -66,7 +66,9 @@ fn online(folder: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
             links.extend(online(&path)?);
             continue;
         }
-        for rest in fs::read_to_string(&path)?.split(ONLINE).skip(1) {
+        // A packaged chart is no text.
+        let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
+        for rest in text.split(ONLINE).skip(1) {
             let ends = |letter: char| letter.is_whitespace() || ")>\"'`".contains(letter);
             let link = rest.split(ends).next().unwrap_or_default();
             links.push((path.clone(), link.to_owned()));

@@ -104,7 +104,7 @@ fn elements(list: &Value) -> impl Iterator<Item = &Value> {
 
 fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) if !text.is_empty() => text.clone(),
         other => other.to_string(),
     }
 }
