@@ -24,7 +24,7 @@ pub struct Runs<K> {
     running: BTreeSet<String>,
     /// Woken while they were running.
     again: BTreeSet<String>,
-    runs: FuturesUnordered<Run>,
+    under_way: FuturesUnordered<Run>,
 }
 
 impl<K> Default for Runs<K> {
@@ -34,7 +34,7 @@ impl<K> Default for Runs<K> {
             queued: BTreeSet::new(),
             running: BTreeSet::new(),
             again: BTreeSet::new(),
-            runs: FuturesUnordered::new(),
+            under_way: FuturesUnordered::new(),
         }
     }
 }
@@ -83,11 +83,11 @@ impl<K: ResourceExt> Runs<K> {
             } else if let Some(object) = self.objects.get(&name) {
                 self.running.insert(name.clone());
                 let run = reconcile(Arc::clone(object), Arc::clone(context));
-                self.runs.push(Box::pin(run.map(|_| name)));
+                self.under_way.push(Box::pin(run.map(|_| name)));
             }
         }
         let mut has_ended = false;
-        while let Poll::Ready(Some(name)) = self.runs.poll_next_unpin(polling) {
+        while let Poll::Ready(Some(name)) = self.under_way.poll_next_unpin(polling) {
             has_ended = true;
             self.running.remove(&name);
             if self.again.remove(&name) {
