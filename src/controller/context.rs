@@ -187,7 +187,7 @@ impl Context {
         send(&self.triggers, &app.namespace, app.clone());
     }
 
-    /// Takes note of a Secret that was read or written; gives the apps that it matters to.
+    /// Records a Secret that was read or written; returns the apps that it matters to.
     pub(super) fn secret_seen(&self, metadata: ObjectMeta) -> Vec<AppRef> {
         let namespace = metadata.namespace.clone().unwrap_or_default();
         let name = metadata.name.clone().unwrap_or_default();

@@ -51,7 +51,7 @@ pub async fn reconcile(
     Ok(Action::await_change())
 }
 
-/// Gives the time to look again.
+/// Returns the time to look again.
 async fn handle(app: &DingTalkApp, key: &AppRef, context: &Arc<Context>) -> Option<Timestamp> {
     let refusal = context.index().refusal(key);
     if let Some(refusal) = refusal {
@@ -86,7 +86,7 @@ pub struct Reconciler<'a> {
 }
 
 impl Reconciler<'_> {
-    /// Gives the time to look again.
+    /// Returns the time to look again.
     async fn run(&self) -> Option<Timestamp> {
         // A layout with a Secret for each organisation may have to write or delete each of them.
         let steps = STEPS_MAX + 5 * self.app.spec.corp_ids.len();
@@ -319,7 +319,7 @@ impl Reconciler<'_> {
         Ok(())
     }
 
-    /// Takes note of a Secret that was read or written. The watch's event of the same state will say
+    /// Records a Secret that was read or written. The watch's event of the same state will say
     /// nothing new, so the other apps that it matters to are woken here.
     pub fn seen(&self, metadata: ObjectMeta) {
         let users = self.context.secret_seen(metadata);

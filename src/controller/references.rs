@@ -52,7 +52,7 @@ pub async fn reconcile(
     Ok(Action::await_change())
 }
 
-/// Gives the time to look again.
+/// Returns the time to look again.
 async fn handle(
     reference: &DingTalkTokenReference,
     key: &ReferenceRef,
@@ -111,7 +111,7 @@ struct Copier<'a> {
 }
 
 impl Copier<'_> {
-    /// Gives the time to look again.
+    /// Returns the time to look again.
     async fn run(&self) -> Option<Timestamp> {
         let steps = STEPS_MAX + 3 * self.copies();
         for _ in 0..steps {

@@ -13,7 +13,7 @@ use crate::api::Reason;
 use crate::plan::{Refresh, refreshes_pods};
 
 impl Reconciler<'_> {
-    /// (client) Tells the pods if they are to be told; gives the time to look again.
+    /// (client) Tells the pods if they are to be told; returns the time to look again.
     pub async fn refresh_pods(&self, now: Timestamp) -> Option<Timestamp> {
         if !refreshes_pods(self.app) {
             if self.memory().unrefreshed.take().is_some() {
@@ -54,7 +54,7 @@ impl Reconciler<'_> {
         retry
     }
 
-    /// (client) Annotates the pods that mount one of the Secrets; gives those that never see it.
+    /// (client) Annotates the pods that mount one of the Secrets; returns those that never see it.
     async fn tell_readers(
         &self,
         secrets: &BTreeSet<String>,

@@ -21,7 +21,7 @@ use crate::plan::{
     Refusal, forget_forbidden, refused_previous, refused_reference_status, refused_status, wanted,
 };
 
-/// (client) Says in the status of an app why it is not served; gives the time to try again.
+/// (client) Says in the status of an app why it is not served; returns the time to try again.
 pub async fn refuse(
     context: &Arc<Context>,
     app: &DingTalkApp,
@@ -91,7 +91,7 @@ where
     retry_unless_gone(key, "status write", &error, None, context.wall())
 }
 
-/// (client) Reads an app that is served again, and what it needs; gives the time to try again.
+/// (client) Reads an app that is served again, and what it needs; returns the time to try again.
 pub async fn restore(context: &Arc<Context>, stub: &DingTalkApp) -> Option<Timestamp> {
     let key = app_ref(stub);
     let read = read(context, &key).await;
@@ -115,7 +115,7 @@ pub async fn restore_reference(
     hand_over(restored, &key, "reading a reference", read, context.wall())
 }
 
-/// Hands an object that was read, if it is still there, to its controller; gives the time to try
+/// Hands an object that was read, if it is still there, to its controller; returns the time to try
 /// again.
 fn hand_over<K: Resource<DynamicType = ()>>(
     restored: &Senders<K>,

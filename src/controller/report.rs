@@ -21,7 +21,7 @@ struct Report {
 }
 
 impl Reconciler<'_> {
-    /// (client) Reports; gives the time to look again.
+    /// (client) Reports; returns the time to look again.
     pub(super) async fn settle(&self, settled: &Settled, now: Timestamp) -> Option<Timestamp> {
         if settled.quiet {
             self.measure(settled, None);

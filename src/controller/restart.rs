@@ -14,7 +14,7 @@ use crate::plan::{Restart, Schedule, Settled, restart_notice};
 const RETRY: Duration = Duration::from_secs(300);
 
 impl Reconciler<'_> {
-    /// (client) Restarts the workloads if they are to be; gives the time to look again.
+    /// (client) Restarts the workloads if they are to be; returns the time to look again.
     pub async fn restart_workloads(&self, settled: &Settled, now: Timestamp) -> Option<Timestamp> {
         let step = self.memory().restarts.step(self.app, settled, now);
         let at = match step {

@@ -10,7 +10,7 @@ use super::cluster::ClusterError;
 /// After a call to the API server that failed.
 pub const RETRY: SignedDuration = SignedDuration::from_secs(5);
 
-/// Logs what failed of the object `key`; gives the time to try again.
+/// Logs what failed of the object `key`; returns the time to try again.
 pub fn retry_later<K: Resource<DynamicType = ()>>(
     key: &ObjectRef<K>,
     what: &str,
@@ -21,7 +21,7 @@ pub fn retry_later<K: Resource<DynamicType = ()>>(
     now + RETRY
 }
 
-/// The same, unless the object is gone; gives the time to look again. What was `due` stays so: an object
+/// The same, unless the object is gone; returns the time to look again. What was `due` stays so: an object
 /// that is gone may have been created anew since.
 pub fn retry_unless_gone<K: Resource<DynamicType = ()>>(
     key: &ObjectRef<K>,
@@ -37,7 +37,7 @@ pub fn retry_unless_gone<K: Resource<DynamicType = ()>>(
     Some(due.map_or(retry, |at| at.min(retry)))
 }
 
-/// Logs that the object `key` took more steps than any way through its plan has; gives the time to
+/// Logs that the object `key` took more steps than any way through its plan has; returns the time to
 /// try again.
 pub fn too_many_steps<K: Resource<DynamicType = ()>>(
     key: &ObjectRef<K>,

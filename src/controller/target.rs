@@ -43,7 +43,7 @@ impl Context {
         written
     }
 
-    /// (client) Looks at a Secret that may not be as it was thought to be; gives the apps that it
+    /// (client) Looks at a Secret that may not be as it was thought to be; returns the apps that it
     /// matters to.
     pub async fn look_at_secret(
         &self,

@@ -207,7 +207,7 @@ impl Metrics {
         self.fetches.get_or_create(&App::of(namespace, name)).inc();
     }
 
-    /// Takes note of how long a token request took.
+    /// Records how long a token request took.
     pub fn requested(&self, site: &str, took: Duration) {
         let site = Site {
             site: site.to_owned(),
@@ -217,7 +217,7 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Takes note of a token request that starts after this wait.
+    /// Records a token request that starts after this wait.
     pub fn waited(&self, wait: Duration) {
         self.queue_waits.observe(wait.as_secs_f64());
     }
@@ -266,7 +266,7 @@ impl Metrics {
         self.secret_writes.get_or_create(&write).inc();
     }
 
-    /// Notes the difference of a site's clock to ours; tells whether it was far off before.
+    /// Notes the difference of a site's clock to ours; returns whether it was far off before.
     pub fn clock_difference(&self, site: &str, seconds: f64, far: bool) -> bool {
         self.clock_differences
             .get_or_create(&Site {

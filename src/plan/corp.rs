@@ -205,7 +205,7 @@ impl Corp {
         floor.filter(|_| tried_with != generation)
     }
 
-    /// Takes note of the request for renewal that the app carries: what was queued after it was seen
+    /// Records the request for renewal that the app carries: what was queued after it was seen
     /// answers it, whichever app asked for that and however it ended.
     pub fn follow_request(&mut self, request: Option<&str>, tokens: &Tokens) {
         let Some(text) = request.filter(|text| self.request_done.as_deref() != Some(text)) else {
@@ -220,7 +220,7 @@ impl Corp {
         }
     }
 
-    /// Takes note of the credentials that the token was fetched with, where its record tells. A
+    /// Records the credentials that the token was fetched with, where its record tells. A
     /// predecessor's token counts as theirs by its `client_id`, or a restored backup would mint.
     pub fn credit(
         &mut self,

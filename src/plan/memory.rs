@@ -281,7 +281,7 @@ impl Memory {
             .is_none_or(|wishes| wishes.credentials.is_none())
     }
 
-    /// Takes note of the contents of the Secret `name`, for these organisations.
+    /// Records the contents of the Secret `name`, for these organisations.
     pub fn target_read(
         &mut self,
         name: &str,
@@ -309,7 +309,7 @@ impl Memory {
         }
     }
 
-    /// Takes note of a write that the API server made.
+    /// Records a write that the API server made.
     pub fn wrote(
         &mut self,
         write: &Write,
@@ -336,7 +336,7 @@ impl Memory {
         self.happened.repaired |= is_news;
     }
 
-    /// Takes note of credentials that were read and can be used.
+    /// Records credentials that were read and can be used.
     pub fn credentials_read(&mut self, known: KnownCredentials, trimmed_keys: &[String]) {
         self.credentials_problem = None;
         self.identify = false;
@@ -359,7 +359,7 @@ impl Memory {
         known.filter(|known| known.reference == app.spec.credentials_secret_ref)
     }
 
-    /// Takes note of credentials that cannot be used.
+    /// Records credentials that cannot be used.
     pub fn credentials_failed(&mut self, problem: CredentialsProblem) {
         let since = match &self.credentials_problem {
             Some(old) if old.reason == problem.reason => old.since,

@@ -39,7 +39,7 @@ pub enum Refresh {
 }
 
 impl Unrefreshed {
-    /// Takes note of a Secret that was written.
+    /// Records a Secret that was written.
     pub fn wrote(&mut self, secret: &str) {
         self.secrets.insert(secret.to_owned());
     }
@@ -64,7 +64,7 @@ impl Unrefreshed {
         }
     }
 
-    /// Takes note that the readers of these Secrets were told; gives what to say of pods that were not
+    /// Records that the readers of these Secrets were told; returns what to say of pods that were not
     /// known to be stuck with what they started with.
     pub fn told(
         &mut self,
@@ -80,7 +80,7 @@ impl Unrefreshed {
         is_news.then(|| stuck_notice(&self.stuck))
     }
 
-    /// Takes note that the pods cannot be told; gives the time to try again, and what to say the first
+    /// Records that the pods cannot be told; returns the time to try again, and what to say the first
     /// time.
     pub fn failed(&mut self, said: &str, now: Timestamp) -> (Timestamp, Option<Notice>) {
         let retry = Schedule::after(now, RETRY);

@@ -8,7 +8,7 @@ use super::recorded::Recorded;
 use super::view::{Target, View};
 use super::{Held, Memory, TokenRecord};
 
-/// Takes over the newest token of an organisation, if it is not shown yet; tells whether the value in the
+/// Takes over the newest token of an organisation, if it is not shown yet; returns whether the value in the
 /// Secret has to be read first, to know whether it is another one.
 pub(super) fn take_newer(
     view: &View<'_>,

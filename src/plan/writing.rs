@@ -116,7 +116,7 @@ impl Writing {
         target.data_is_ours && written != Some(&target.version)
     }
 
-    /// Takes note of whether the contents of `target` are what its metadata says.
+    /// Records whether the contents of `target` are what its metadata says.
     pub fn read(&mut self, target: &TargetMeta, is_genuine: bool) {
         let version = Some(target.version.clone());
         match is_genuine {
@@ -151,7 +151,7 @@ impl Writing {
         Some(*last + REPAIR_WINDOW).filter(|at| *at > now)
     }
 
-    /// Takes note of a write that the API server made; tells whether it is a repair to report.
+    /// Records a write that the API server made; returns whether it is a repair to report.
     pub fn wrote(
         &mut self,
         version: ObjectVersion,
@@ -175,7 +175,7 @@ impl Writing {
         is_news
     }
 
-    /// Takes note of a write that failed; the tokens are kept.
+    /// Records a write that failed; the tokens are kept.
     pub fn failed(
         &mut self,
         problem: WriteProblem,

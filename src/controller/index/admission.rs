@@ -194,7 +194,7 @@ impl<Key: Namespaced> Admission<Key> {
         }
     }
 
-    /// Takes note of whether an object can be decoded, or why not; returns whether it can be from now
+    /// Records whether an object can be decoded, or why not; returns whether it can be from now
     /// on.
     pub fn decoded(&mut self, key: &Key, error: Option<&str>) -> bool {
         match error {

@@ -86,13 +86,13 @@ impl Index {
         }
     }
 
-    /// Takes note of whether an app can be decoded, or why not; returns whether it can be from now on,
+    /// Records whether an app can be decoded, or why not; returns whether it can be from now on,
     /// and has to be read with its Secrets, which were not followed.
     pub fn app_decoded(&mut self, key: &AppRef, error: Option<&str>) -> bool {
         self.admission.decoded(key, error)
     }
 
-    /// Takes note of an app; gives the others that this matters to: those that name its targets, for a
+    /// Records an app; returns the others that this matters to: those that name its targets, for a
     /// claim may have moved, and those that are served or refused for it.
     pub fn app_applied(&mut self, app: &DingTalkApp) -> Vec<AppRef> {
         let key = app_ref(app);
@@ -135,7 +135,7 @@ impl Index {
         })
     }
 
-    /// Forgets an app; gives the others that this matters to.
+    /// Forgets an app; returns the others that this matters to.
     pub fn app_deleted(&mut self, key: &AppRef) -> Vec<AppRef> {
         let moved = self.admission.remove(key);
         let mut others = self.follow(key, moved);
@@ -143,7 +143,7 @@ impl Index {
         others
     }
 
-    /// Follows what the namespace's bounds changed by `cause`; gives the other apps that moved.
+    /// Follows what the namespace's bounds changed by `cause`; returns the other apps that moved.
     fn follow(&mut self, cause: &AppRef, moved: Moved<AppRef>) -> Vec<AppRef> {
         let mut others = moved.served;
         for app in moved.refused {
@@ -160,7 +160,7 @@ impl Index {
         others
     }
 
-    /// Puts an app in the place of what was known under its name; gives the others that name a target
+    /// Puts an app in the place of what was known under its name; returns the others that name a target
     /// of either.
     fn replace(&mut self, key: &AppRef, new: Option<App>) -> Vec<AppRef> {
         let namespace = key.namespace.clone().unwrap_or_default();
@@ -227,7 +227,7 @@ impl Index {
         }
     }
 
-    /// Takes note of the `client_id` that an app's credentials have.
+    /// Records the `client_id` that an app's credentials have.
     pub fn client_known(&mut self, key: &AppRef, client_id: &str) {
         let Some(mut app) = self.apps.remove(key) else {
             return;

@@ -33,13 +33,13 @@ pub struct ReferenceState {
 }
 
 impl Index {
-    /// Takes note of whether a reference can be decoded, or why not; returns whether it can be from now
+    /// Records whether a reference can be decoded, or why not; returns whether it can be from now
     /// on, and has to be read with its Secrets, which were not followed.
     pub fn reference_decoded(&mut self, key: &ReferenceRef, error: Option<&str>) -> bool {
         self.reference_admission.decoded(key, error)
     }
 
-    /// Takes note of a reference; gives the others that are served or refused for it.
+    /// Records a reference; returns the others that are served or refused for it.
     pub fn reference_applied(&mut self, reference: &DingTalkTokenReference) -> Vec<ReferenceRef> {
         let key = reference_ref(reference);
         let uid = reference.uid().unwrap_or_default();
@@ -112,7 +112,7 @@ impl Index {
         std::mem::take(&mut self.newly_refused_references)
     }
 
-    /// Follows what the namespace's bounds changed by `cause`; gives the other references that moved.
+    /// Follows what the namespace's bounds changed by `cause`; returns the other references that moved.
     fn follow_references(
         &mut self,
         cause: &ReferenceRef,
@@ -133,7 +133,7 @@ impl Index {
         others
     }
 
-    /// Takes note of the UID of a reference's namespace; gives the app that is to record it.
+    /// Records the UID of a reference's namespace; returns the app that is to record it.
     pub fn namespace_read(
         &mut self,
         key: &ReferenceRef,
@@ -163,7 +163,7 @@ impl Index {
         self.references.contains_key(key)
     }
 
-    /// Forgets a reference; gives the others that there is room for now.
+    /// Forgets a reference; returns the others that there is room for now.
     pub fn reference_deleted(&mut self, key: &ReferenceRef) -> Vec<ReferenceRef> {
         let moved = self.reference_admission.remove(key);
         let others = self.follow_references(key, moved);

@@ -14,7 +14,7 @@ use crate::plan::{ObjectVersion, TARGETS_MAX, TargetMeta};
 const LIGHT: usize = 4096;
 
 impl Index {
-    /// Takes note of a Secret's metadata; gives the apps that it matters to.
+    /// Records a Secret's metadata; returns the apps that it matters to.
     pub fn secret_applied(&mut self, meta: ObjectMeta) -> Vec<AppRef> {
         let secret = secret_ref(&meta);
         for listing in self.listing.values_mut() {
@@ -61,7 +61,7 @@ impl Index {
         }
     }
 
-    /// A Secret is gone; gives the apps that it matters to.
+    /// A Secret is gone; returns the apps that it matters to.
     pub fn secret_deleted(&mut self, meta: &ObjectMeta) -> Vec<AppRef> {
         let gone = ObjectVersion::of(meta);
         let secret = secret_ref(meta);
@@ -76,7 +76,7 @@ impl Index {
         }
     }
 
-    /// There is no such Secret; gives the apps that it matters to.
+    /// There is no such Secret; returns the apps that it matters to.
     pub fn secret_absent(&mut self, namespace: &str, name: &str) -> Vec<AppRef> {
         let secret = (namespace.to_owned(), name.to_owned());
         let last = match self.secrets.get(&secret) {
@@ -88,7 +88,7 @@ impl Index {
     }
 
     /// A call that began when this Secret was in the state `was` (`None`: not known) was answered that
-    /// there is none; gives the apps that it matters to. One that was created since is there.
+    /// there is none; returns the apps that it matters to. One that was created since is there.
     pub fn secret_not_found(
         &mut self,
         namespace: &str,

@@ -147,7 +147,7 @@ fn lost_calls_and_tampering_are_put_right() {
     }
 }
 
-/// Apps that share a token come, change and go at any time; gives how often one went.
+/// Apps that share a token come, change and go at any time; returns how often one went.
 fn sharers(seed: u64, death: Option<Death>, changes: usize) -> (World, usize) {
     let mut world = World::new(seed, death);
     for secret in ["credentials", "copy"] {

@@ -36,7 +36,7 @@ where
     })
 }
 
-/// Takes note of an event; gives it on, without what is heavy of an app that is not served, and with
+/// Records an event; passes it on, without what is heavy of an app that is not served, and with
 /// the same for the apps that are not served from now on.
 pub fn admit(
     context: &Context,

@@ -64,7 +64,7 @@ impl Election {
         }
     }
 
-    /// Takes note of the Lease as it is; `None` where there is none.
+    /// Records the Lease as it is; `None` where there is none.
     pub fn saw(&mut self, lease: Option<Lease>, now: Instant) {
         // Where it could not be looked at, whoever has it could not renew it either, and has the time
         // to when that is over: an outage of the API server changes no leader.

@@ -109,7 +109,7 @@ struct Elector {
 }
 
 impl Elector {
-    /// One try to get or to renew the Lease; gives who has taken it from us.
+    /// One try to get or to renew the Lease; returns who has taken it from us.
     async fn round(&mut self) -> Option<String> {
         match self.try_once().await {
             Ok(()) => self.failing = false,

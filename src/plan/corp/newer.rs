@@ -59,7 +59,7 @@ impl Newer {
 }
 
 impl Corp {
-    /// Takes note of a token that was found in the Secret of another app with the same credentials.
+    /// Records a token that was found in the Secret of another app with the same credentials.
     pub fn found(&mut self, held: Held) {
         self.found = self.token().map(|token| (token, held));
     }
@@ -134,7 +134,7 @@ impl Corp {
             .flatten()
     }
 
-    /// Takes over a token; tells whether its value is new.
+    /// Takes over a token; returns whether its value is new.
     pub fn take(&mut self, newer: Newer, former: Former<'_>, now: Timestamp) -> bool {
         let Newer {
             held: Held { token, mut record },
@@ -213,7 +213,7 @@ fn kept(old: TokenRecord, new: &TokenRecord) -> Option<TokenRecord> {
         .lifetime
         .expires_at
         .duration_since(old.lifetime.expires_at);
-    // A record from the future, before the clock was set back, gives no lifetime to go by.
+    // A record from the future, before the clock was set back, has no lifetime to go by.
     let is_kept = gained.abs() <= SAME_EXPIRY && old.lifetime.minted_at <= new.lifetime.minted_at;
     is_kept.then(|| TokenRecord {
         credentials: new.credentials.clone(),

@@ -61,7 +61,7 @@ impl WrittenStatus {
         self.differs_since = None;
     }
 
-    /// Takes note of a status that was written.
+    /// Records a status that was written.
     pub fn wrote(&mut self, status: DingTalkAppStatus, version: Option<String>, at: Timestamp) {
         self.differs_since = None;
         self.last = Some(Written {

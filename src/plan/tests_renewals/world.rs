@@ -134,7 +134,7 @@ impl World {
         next.unwrap_or(self.now)
     }
 
-    /// The next fetch, when it is due; gives the life that was left then.
+    /// The next fetch, when it is due; returns the life that was left then.
     pub(super) fn step(&mut self) -> i64 {
         self.now = self.next().max(self.now);
         let now = self.now;

@@ -171,7 +171,7 @@ impl Attempts {
         self.is_in_flight |= self.awaited() == Some(fetch);
     }
 
-    /// The fetch is not made in a turn of this namespace; tells whether that was the last one.
+    /// The fetch is not made in a turn of this namespace; returns whether that was the last one.
     pub(super) fn dropped(&mut self, fetch: FetchId, namespace: &str) -> bool {
         if self.awaited() != Some(fetch) || self.is_in_flight {
             return false;

@@ -84,7 +84,7 @@ impl App {
         }
     }
 
-    /// Takes over what is newer; gives the value that is shown.
+    /// Takes over what is newer; returns the value that is shown.
     fn look(&mut self, is_suspended: bool, tokens: &Tokens, now: Timestamp) -> Option<&str> {
         self.look_beside(None, is_suspended, tokens, now)
     }
