@@ -253,7 +253,7 @@ impl Context {
             || version.is_some_and(|now| *now != minting.credentials)
     }
 
-    /// Decides for an app by what is known now; `None` where it is gone, or there is a newer state of it.
+    /// Decides for an app by what is known now; `None` if it is gone, or there is a newer state of it.
     pub(super) fn decide<T>(
         &self,
         app: &DingTalkApp,

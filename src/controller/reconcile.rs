@@ -203,7 +203,7 @@ impl Reconciler<'_> {
         }
     }
 
-    /// (pure) Looks at what is known and decides; `None` where the app is gone.
+    /// (pure) Looks at what is known and decides; `None` if the app is gone.
     fn decide(&self, now: Timestamp) -> Option<Step> {
         self.context.decide(self.app, &self.memory, now, next_step)
     }

@@ -300,7 +300,7 @@ impl Copier<'_> {
         }
     }
 
-    /// (client) Deletes a Secret that is no copy any more.
+    /// (client) Deletes a Secret that is no longer a copy.
     async fn delete(&self, name: &str, version: &ObjectVersion) -> Result<(), ClusterError> {
         let operation = "delete the copy";
         let cluster = &self.context.cluster;

@@ -145,7 +145,7 @@ pub enum ClientError {
 pub struct Answer {
     /// The token, or why there is none.
     pub result: Result<Minted, Failure>,
-    /// The site's `Date` minus our clock, where it was sent.
+    /// The site's `Date` minus our clock, if it was sent.
     pub clock_difference: Option<SignedDuration>,
 }
 

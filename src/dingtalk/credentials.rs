@@ -136,7 +136,7 @@ impl Credentials {
 pub struct AccessToken(Arc<SecretString>);
 
 impl AccessToken {
-    /// `None` where `text` cannot be a token.
+    /// `None` if `text` cannot be a token.
     pub fn new(text: String) -> Option<Self> {
         let usable = (1..=TOKEN_MAX).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_graphic());

@@ -146,7 +146,7 @@ pub struct Failure {
     pub advice: &'static str,
     /// DingTalk's code, verbatim, unless it gave a secret away.
     pub code: Option<String>,
-    /// The HTTP status, where an answer came.
+    /// The HTTP status, if one was received.
     pub http_status: Option<u16>,
     /// DingTalk's request id.
     pub request_id: Option<String>,
@@ -175,7 +175,7 @@ impl Failure {
         }
     }
 
-    /// Whom it holds back, where it is a throttle or a ban.
+    /// Whom it holds back, if it is a throttle or a ban.
     pub fn held_back(&self) -> Option<Scope> {
         matches!(self.class, Class::Throttled { .. } | Class::Banned).then_some(self.scope)
     }

@@ -32,7 +32,7 @@ impl Redactor {
         }
     }
 
-    /// One line of at most 256 bytes; `None` where the text gives a secret away or is empty.
+    /// One line of at most 256 bytes; `None` if the text gives a secret away or is empty.
     pub fn clean(&self, text: &str) -> Option<String> {
         if self.tells(text) {
             return None;

@@ -52,7 +52,7 @@ impl Pace {
 }
 
 /// How long to wait after `streak` failures in a row. `random` is from 0 to 1; `wait` is what the
-/// endpoint asked for; `life_left` is that of a valid token, where one is held.
+/// endpoint asked for; `life_left` is that of a valid token, if one is held.
 pub fn delay(
     class: Class,
     streak: u32,

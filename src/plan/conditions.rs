@@ -238,7 +238,7 @@ fn valid_told(message: String, is_failing: bool) -> Told {
     }
 }
 
-/// Says which tokens are of credentials that the app does not name any more.
+/// Says which tokens are of credentials that the app no longer names.
 fn former(settled: &Settled) -> String {
     let client_ids = settled
         .corps

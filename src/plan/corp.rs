@@ -16,7 +16,7 @@ use crate::dingtalk::Fingerprint;
 /// What an app knows of one organisation's token, and of how it is shown.
 #[derive(Debug, Default)]
 pub struct Corp {
-    /// The token, where its value is known.
+    /// The token, if its value is known.
     pub held: Option<Held>,
     /// Why this process fetched it or took it over from another app.
     pub renewal_cause: Option<Cause>,
@@ -26,7 +26,7 @@ pub struct Corp {
     pub unwritten_since: Option<Timestamp>,
     /// When the value changed last in this process, other than by the first issue.
     pub value_changed_at: Option<Timestamp>,
-    /// The credentials that the token was fetched with, where that is known.
+    /// The credentials that the token was fetched with, if that is known.
     pub minted_with: Option<Fingerprint>,
     /// The last request for renewal that was acted upon.
     pub request_done: Option<String>,
@@ -123,7 +123,7 @@ impl Corp {
         token
     }
 
-    /// The token of former credentials concerns the app no more once there is one of the present ones.
+    /// The token of former credentials no longer concerns the app once there is one of the present ones.
     pub fn leave_former(&mut self, app: &AppRef, tokens: &mut Tokens) {
         let name = self.token().and_then(|token| tokens.get(token));
         let is_present = name.is_some_and(|it| self.minted_with == Some(it.name().fingerprint));
@@ -132,7 +132,7 @@ impl Corp {
         }
     }
 
-    /// The app does not want the organisation's token any more.
+    /// The app no longer wants the organisation's token.
     pub fn leave(&mut self, app: &AppRef, tokens: &mut Tokens) {
         for wanted in [self.wanted.take(), self.former.take()]
             .into_iter()
@@ -220,7 +220,7 @@ impl Corp {
         }
     }
 
-    /// Records the credentials that the token was fetched with, where its record tells. A
+    /// Records the credentials that the token was fetched with, if its record says so. A
     /// predecessor's token counts as theirs by its `client_id`, or a restored backup would mint.
     pub fn credit(
         &mut self,

@@ -26,7 +26,7 @@ impl Data {
         Self(entries.collect())
     }
 
-    /// These keys, as they were found in a Secret; `None` where one is missing or not text.
+    /// These keys, as they were found in a Secret; `None` if one is missing or not text.
     pub fn found(
         keys: impl IntoIterator<Item = String>,
         mut lookup: impl FnMut(&str) -> Option<Zeroizing<Vec<u8>>>,

@@ -101,7 +101,7 @@ pub struct Inputs<'a> {
     pub present: Option<&'a TargetMeta>,
     /// What is known to be in it.
     pub recorded: Option<&'a Recorded>,
-    /// When a value changed last, where that is not recorded yet.
+    /// When a value changed last, if that is not recorded yet.
     pub value_changed_at: Option<Timestamp>,
 }
 

@@ -142,7 +142,7 @@ struct Changes<'a> {
     are_first: bool,
     /// Those that fail, and did not for this reason before, by reason.
     begun: BTreeMap<&'a str, Vec<&'a str>>,
-    /// The reasons of those that fail no more.
+    /// The reasons of those that no longer fail.
     ended: Vec<&'a str>,
 }
 

@@ -16,7 +16,7 @@ pub struct CredentialsProblem {
     pub message: String,
     /// Since when.
     pub since: Timestamp,
-    /// In which state of the Secret; `None` where there is none.
+    /// In which state of the Secret; `None` if there is none.
     pub version: Option<ObjectVersion>,
     /// With which generation of the spec, which names the keys.
     pub generation: Option<i64>,

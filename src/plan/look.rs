@@ -60,7 +60,7 @@ pub(super) fn look<'a>(
         target.disbelieved = disbelieved.map(|token| token.corp_id.clone()).collect();
         if memory.writing(&target.name).is_anothers(present) {
             for token in recorded.tokens.iter().filter(|token| target.counts(token)) {
-                // One of an organisation that is not wanted any more is not remembered.
+                // One of an organisation that is no longer wanted is not remembered.
                 if let Some(corp) = memory.corps.get_mut(&token.corp_id) {
                     corp.give_way_to(token);
                 }

@@ -60,7 +60,7 @@ pub struct Memory {
     pub trimmed_keys: Vec<String>,
     /// The restarts of its workloads.
     pub restarts: Restarts,
-    /// The Secrets whose readers are to be told, where the app asks for it.
+    /// The Secrets whose readers are to be told, if the app asks for it.
     pub unrefreshed: Option<Box<Unrefreshed>>,
     /// Whether something stands in the way of writing a target, whatever it would hold.
     pub is_blocked: bool,
@@ -133,7 +133,7 @@ impl Memory {
         }
     }
 
-    /// The app wants no token any more.
+    /// The app no longer wants a token.
     pub fn leave(&mut self, app: &AppRef, tokens: &mut Tokens) {
         for corp in self.corps.values_mut() {
             corp.leave(app, tokens);

@@ -234,7 +234,7 @@ fn batch_until(
     Some(since + BATCH).filter(|at| *at > now)
 }
 
-/// Secrets that are not targets any more go once the targets have what is in them.
+/// Secrets that are no longer targets go once the targets have what is in them.
 pub(super) fn delete_former(
     view: &View<'_>,
     memory: &mut Memory,

@@ -141,7 +141,7 @@ fn failure_problem(failure: &Failure, corp_id: &str, since: String, next: &str) 
     }
 }
 
-/// The failure that a status tells of, where it is one of the endpoint's.
+/// The failure that a status tells of, if it is one of the endpoint's.
 fn former_failure(error: &CorpError) -> Option<Failure> {
     let rows = || TABLE.iter().chain([&UNREACHABLE]);
     let status = error

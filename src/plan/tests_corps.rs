@@ -47,7 +47,7 @@ pub(super) struct World {
     versions: u64,
     /// Whether an older app has the targets that there are not yet.
     is_contended: bool,
-    /// Whether the process is to act no more.
+    /// Whether the process is shutting down.
     is_ending: bool,
     /// How often templates were parsed, and contents assembled.
     pub(super) parsed: usize,

@@ -107,7 +107,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// A token; `None` if nobody wants it any more.
+    /// A token; `None` if nobody wants it now.
     pub fn get(&self, id: TokenId) -> Option<&Token> {
         self.all.get(&id)
     }
@@ -167,7 +167,7 @@ impl Tokens {
         }
     }
 
-    /// An app does not want a token any more.
+    /// An app no longer wants a token.
     pub fn leave(&mut self, id: TokenId, app: &AppRef) {
         self.wishers.remove(&(id, key(app)));
         self.forget_unwanted(id);

@@ -26,7 +26,7 @@ pub enum CredentialsSeen {
 /// What is seen under the name of a target.
 #[derive(Clone)]
 pub struct TargetSeen<'a> {
-    /// The Secret and whose it is, where there is one.
+    /// The Secret and whose it is, if there is one.
     pub present: Option<(&'a TargetMeta, Ownership)>,
     /// Whether the target is this app's, of those that name it.
     pub claim: Claim,
@@ -40,7 +40,7 @@ pub struct View<'a> {
     pub credentials: CredentialsSeen,
     /// Its targets, in the order of [`wanted`].
     pub targets: Vec<TargetSeen<'a>>,
-    /// Secrets that were written for this app and are not its targets any more, by name.
+    /// Secrets that were written for this app and are no longer its targets, by name.
     pub former: BTreeMap<&'a str, &'a TargetMeta>,
     /// Whether the app's site is configured for its namespace.
     pub site_known: bool,
@@ -48,7 +48,7 @@ pub struct View<'a> {
     pub tokens: &'a Tokens,
     /// What the keys of the target's labels and annotations may begin with.
     pub metadata_prefixes: &'a [String],
-    /// Whether this process is to act no more: it fetches nothing, and writes at once what it has.
+    /// Whether this process is shutting down: it fetches nothing, and writes at once what it has.
     pub is_ending: bool,
 }
 
@@ -74,7 +74,7 @@ pub enum Blocked {
 pub enum Deletion {
     /// It is immutable, to create it anew.
     Immutable,
-    /// It is not a target any more.
+    /// It is no longer a target.
     Former,
 }
 
@@ -144,7 +144,7 @@ pub struct CorpSettled {
     pub next_attempt: Option<Timestamp>,
     /// Why nothing can be done for it.
     pub blocked: Option<Blocked>,
-    /// The size that its Secret would have, where that is too large.
+    /// The size that its Secret would have, if that is too large.
     pub too_large: Option<usize>,
 }
 
@@ -169,7 +169,7 @@ pub(super) struct Target<'a> {
     pub(super) corp_ids: &'a [String],
     pub(super) present: Option<&'a TargetMeta>,
     pub(super) blocked: Option<Blocked>,
-    /// What is in it, where that is known.
+    /// What is in it, if that is known.
     pub(super) recorded: Option<Recorded>,
     /// The only `client_id` whose tokens count, if it was written for an app of this name that is
     /// gone.
@@ -181,7 +181,7 @@ pub(super) struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// The token that this Secret holds for an organisation, where that is known.
+    /// The token that this Secret holds for an organisation, if that is known.
     pub(super) fn token(&self, view: &View<'_>, corp_id: &str) -> Option<&TokenRecord> {
         self.recorded
             .as_ref()?

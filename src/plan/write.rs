@@ -19,7 +19,7 @@ pub type Changes = BTreeMap<String, Option<Zeroizing<String>>>;
 pub struct Write {
     /// Its name.
     pub name: String,
-    /// The state that is replaced; `None` where there is none and it is created.
+    /// The state that is replaced; `None` if there is none and it is created.
     pub replaces: Option<ObjectVersion>,
     /// Its labels; `None` takes one away.
     pub labels: BTreeMap<String, Option<String>>,

@@ -18,7 +18,7 @@ const CONTEST_END: SignedDuration = SignedDuration::from_secs(120);
 /// A write that was refused is tried again after a minute at the latest: what frees a quota or
 /// mends a webhook is not seen.
 const WRITE_STREAK_MAX: u32 = 7;
-/// A namespace that is terminating takes nothing any more.
+/// A namespace that is terminating takes nothing new.
 const TERMINATING_PAUSE: std::time::Duration = std::time::Duration::from_secs(300);
 
 /// Why a write failed.
@@ -138,7 +138,7 @@ impl Writing {
         self.last.is_some()
     }
 
-    /// When the next repair may be made, where not now.
+    /// When the next repair may be made, if not now.
     pub fn repair_at(&mut self, now: Timestamp) -> Option<Timestamp> {
         let recent = self
             .repairs
@@ -214,7 +214,7 @@ impl Writing {
         true
     }
 
-    /// When a write may be tried again, where not now.
+    /// When a write may be tried again, if not now.
     pub fn write_at(&self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
         self.failure
             .as_ref()

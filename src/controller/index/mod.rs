@@ -277,7 +277,7 @@ impl Index {
         self.admission.refused_in(namespace)
     }
 
-    /// The Secret that holds an organisation's token for an app, where one is known.
+    /// The Secret that holds an organisation's token for an app, if one is known.
     pub fn target_of(&self, key: &AppRef, corp_id: &str) -> Option<(&str, &TargetMeta)> {
         let app = self.apps.get(key)?;
         let name = match app.layout {
@@ -287,12 +287,12 @@ impl Index {
         Some((name, self.secret(key, name)?))
     }
 
-    /// The Secret of this name in an app's namespace, where one is known.
+    /// The Secret of this name in an app's namespace, if one is known.
     pub fn secret(&self, key: &AppRef, name: &str) -> Option<&TargetMeta> {
         self.secret_in(key.namespace.as_deref().unwrap_or_default(), name)
     }
 
-    /// The Secret of this name, where one is known.
+    /// The Secret of this name, if one is known.
     pub fn secret_in(&self, namespace: &str, name: &str) -> Option<&TargetMeta> {
         match self.secrets.get(&(namespace.to_owned(), name.to_owned()))? {
             Seen::Present(target, _) => Some(target),
@@ -319,7 +319,7 @@ impl Index {
             .collect()
     }
 
-    /// The state of an app's credentials, where it is known.
+    /// The state of an app's credentials, if it is known.
     pub fn credentials_version(&self, key: &AppRef) -> Option<&ObjectVersion> {
         let credentials = &self.apps.get(key)?.credentials.name;
         self.secret(key, credentials).map(|secret| &secret.version)

@@ -64,7 +64,7 @@ impl Election {
         }
     }
 
-    /// Records the Lease as it is; `None` where there is none.
+    /// Records the Lease as it is; `None` if there is none.
     pub fn saw(&mut self, lease: Option<Lease>, now: Instant) {
         // Where it could not be looked at, whoever has it could not renew it either, and has the time
         // to when that is over: an outage of the API server changes no leader.
@@ -136,7 +136,7 @@ impl Election {
         }
     }
 
-    /// What leaves the Lease to whoever comes first; `None` where it is not ours.
+    /// What leaves the Lease to whoever comes first; `None` if it is not ours.
     pub fn release(&self, wall: Timestamp) -> Option<LeaseSpec> {
         let seen = self.seen.as_ref()?;
         (self.standing() == Standing::Ours).then(|| LeaseSpec {

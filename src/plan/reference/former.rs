@@ -9,7 +9,7 @@ use crate::plan::TokenRecord;
 use crate::plan::recorded::Recorded;
 use crate::plan::view::TARGET_STEPS_MAX;
 
-/// Secrets that are no copies any more go if none of their tokens is needed.
+/// Secrets that are no longer copies go if none of their tokens is needed.
 pub(super) fn delete_former(
     view: &ReferenceView<'_>,
     memory: &mut ReferenceMemory,

@@ -14,9 +14,9 @@ pub struct CopySeen<'a> {
     pub name: String,
     /// The name of the app's Secret.
     pub source_name: String,
-    /// The app's Secret, where it is there.
+    /// The app's Secret, if it is there.
     pub source: Option<&'a TargetMeta>,
-    /// The Secret under the copy's name, where one is there.
+    /// The Secret under the copy's name, if one is there.
     pub present: Option<&'a TargetMeta>,
 }
 
@@ -43,11 +43,11 @@ pub struct ReferenceView<'a> {
     pub reference: &'a DingTalkTokenReference,
     /// Whether the app allows the copies.
     pub grant: Grant,
-    /// The copies that there are to be; `None` where the app is not there or does not grant them.
+    /// The copies that there are to be; `None` if the app is not there or does not grant them.
     pub copies: Option<Vec<CopySeen<'a>>>,
     /// What the keys of the copies' labels and annotations may begin with.
     pub metadata_prefixes: &'a [String],
-    /// Secrets that were written for this reference and are no copies any more, by name.
+    /// Secrets that were written for this reference and are no longer copies, by name.
     pub former: BTreeMap<&'a str, &'a TargetMeta>,
 }
 
@@ -93,7 +93,7 @@ pub enum CopyStep {
         /// The name of the app's Secret.
         source_name: String,
     },
-    /// Delete what is no copy any more.
+    /// Delete what is no longer a copy.
     Delete {
         /// Its name.
         name: String,

@@ -20,7 +20,7 @@ impl<J> Lines<J> {
         taken
     }
 
-    /// Takes out what is not wanted any more.
+    /// Takes out what is no longer wanted.
     pub(in crate::dingtalk::pace) fn sweep(&mut self, wanted: &impl Fn(&J) -> bool) -> Vec<J> {
         let former = std::mem::take(self);
         self.next_id = former.next_id;
