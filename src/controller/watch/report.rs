@@ -1,10 +1,12 @@
 //! Watches that fail.
 
 use kube::runtime::watcher;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::controller::context::Context;
 use crate::controller::scopes::Scope;
+
+const TOO_MANY_REQUESTS: u16 = 429;
 
 /// Logs what is wrong with a watch, and what to do if that is known. It is tried again.
 pub fn report(context: &Context, what: &str, scope: &Scope, error: &watcher::Error) {
@@ -13,6 +15,11 @@ pub fn report(context: &Context, what: &str, scope: &Scope, error: &watcher::Err
         | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),
         _ => None,
     };
+    // It says when to come again, as it does while it starts: nothing is wrong with the watch.
+    if status.is_some_and(|status| status.code == TOO_MANY_REQUESTS) {
+        info!(what, namespace = scope.as_deref(), %error, "API server busy; starting the watch again");
+        return;
+    }
     if status.is_some_and(|status| status.is_forbidden()) {
         context.scopes.refused(scope);
     }
