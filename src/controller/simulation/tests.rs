@@ -60,6 +60,18 @@ fn at_rest(world: &mut World) {
     holds(world, rests, "it does not come to rest");
 }
 
+/// Plays a history once for each write and fetch in it, with a process that dies before or after that one.
+fn dies_everywhere(play: impl Fn(Option<Death>) -> World) {
+    let mut undisturbed = play(None);
+    at_rest(&mut undisturbed);
+    for at in 0..undisturbed.effects {
+        for is_before in [true, false] {
+            let mut world = play(Some(Death { at, is_before }));
+            at_rest(&mut world);
+        }
+    }
+}
+
 /// Users change the spec at any time, while calls are under way and watches lag.
 fn changes(seed: u64, death: Option<Death>, changes: usize) -> World {
     let mut world = World::new(seed, death);
@@ -94,17 +106,7 @@ fn a_changed_spec_fetches_no_token_twice_and_leaves_nothing_behind() {
 #[test]
 fn a_process_that_dies_at_any_write_or_fetch_is_followed_by_one_that_puts_all_right() {
     for seed in seeds(2500) {
-        let effects = {
-            let mut world = changes(seed, None, 3);
-            at_rest(&mut world);
-            world.effects
-        };
-        for at in 0..effects {
-            for is_before in [true, false] {
-                let mut world = changes(seed, Some(Death { at, is_before }), 3);
-                at_rest(&mut world);
-            }
-        }
+        dies_everywhere(|death| changes(seed, death, 3));
     }
 }
 
@@ -205,17 +207,7 @@ fn apps_with_the_same_credentials_have_one_token() {
 #[test]
 fn a_process_of_apps_with_one_token_dies_at_any_write_or_fetch() {
     for seed in seeds(500) {
-        let effects = {
-            let (mut world, _) = sharers(seed, None, 4);
-            at_rest(&mut world);
-            world.effects
-        };
-        for at in 0..effects {
-            for is_before in [true, false] {
-                let (mut world, _) = sharers(seed, Some(Death { at, is_before }), 4);
-                at_rest(&mut world);
-            }
-        }
+        dies_everywhere(|death| sharers(seed, death, 4).0);
     }
 }
 

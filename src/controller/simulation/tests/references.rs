@@ -52,17 +52,7 @@ fn copies_follow_their_app_whatever_changes() {
 #[test]
 fn a_process_of_copies_dies_at_any_write_or_fetch() {
     for seed in seeds(250) {
-        let effects = {
-            let mut world = references(seed, None, 5);
-            at_rest(&mut world);
-            world.effects
-        };
-        for at in 0..effects {
-            for is_before in [true, false] {
-                let mut world = references(seed, Some(Death { at, is_before }), 5);
-                at_rest(&mut world);
-            }
-        }
+        dies_everywhere(|death| references(seed, death, 5));
     }
 }
 
