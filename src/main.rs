@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use dingtalk_token_operator::cli::Cli;
+use dingtalk_token_operator::cli;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Cli::parse().execute().await {
+    match cli::execute(std::env::args_os().collect()).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");

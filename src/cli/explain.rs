@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::output::{Output, print_items};
+use super::error::CliError;
+use super::exit::FOUND_A_PROBLEM;
+use super::output::{Output, print_text};
 use super::reasons::{Explained, find};
-use super::{CliError, FOUND_A_PROBLEM};
 
 /// What to explain.
 #[derive(Debug, Args)]
@@ -22,11 +23,11 @@ pub struct ExplainArguments {
 /// Prints what is known.
 pub fn explain(arguments: &ExplainArguments) -> Result<ExitCode, CliError> {
     let found = find(&arguments.code);
-    if arguments.output == Output::Json {
-        print_items(&found)?;
-    } else {
+    if arguments.output.is_for_people() {
         let parts: Vec<String> = found.iter().map(shown).collect();
-        print!("{}", parts.join("\n"));
+        print_text(&parts.join("\n"))?;
+    } else {
+        arguments.output.print_items(&found)?;
     }
     if found.is_empty() {
         eprintln!(

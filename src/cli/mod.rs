@@ -1,35 +1,37 @@
 //! The command line.
 
+mod advice;
+mod apps;
 mod check;
+mod cluster;
+mod completions;
+mod error;
+mod exit;
 mod explain;
 mod flags;
 mod output;
+mod program;
 mod reasons;
 mod renew;
 mod run;
+mod sites;
+mod span;
+mod status;
+mod table;
 
-use std::path::PathBuf;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use kube::ResourceExt;
-use thiserror::Error;
 
 use crate::api::definitions;
-use crate::dingtalk::{Client, ClientError, ClientOptions, Site};
-use crate::operator::{CoreDumpError, LogsError, ServerError, forbid_core_dumps};
+use crate::operator::forbid_core_dumps;
+use output::print_text;
 
+pub use error::CliError;
+pub use program::Program;
 pub use reasons::{causes_markdown, reasons_markdown};
-
-/// The program's command line, for the list of its flags.
-pub fn command_line() -> clap::Command {
-    <Cli as clap::CommandFactory>::command()
-}
-
-/// Exit code of a command that worked and found that something else does not.
-const FOUND_A_PROBLEM: u8 = 3;
-/// Exit code of a command that gave up waiting.
-const TIMED_OUT: u8 = 4;
 
 /// Keeps DingTalk access tokens in Kubernetes Secrets, valid at all times.
 #[derive(Debug, Parser)]
@@ -37,9 +39,10 @@ const TIMED_OUT: u8 = 4;
     version,
     about,
     after_help = "Exit codes: 0 all is well; 1 the command could not do its job; 2 wrong usage; \
-                  3 it did, and found a problem (check, renew) or nothing (explain); 4 it gave up waiting (renew)."
+                  3 it did, and found a problem (status, check, renew) or nothing (explain); \
+                  4 it gave up waiting (renew)."
 )]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -50,199 +53,92 @@ enum Command {
     Run(Box<run::RunArguments>),
     /// Print the CustomResourceDefinitions as YAML.
     Crd,
+    /// Show DingTalkApps and their tokens: what is valid, what fails, and what to do.
+    ///
+    /// It reads DingTalkApps only, no Secrets.
+    Status(status::StatusArguments),
     /// Try an app's credentials against its site from here, and explain the answer. Writes nothing.
     ///
-    /// It fetches a token as the operator does. Where DingTalk revokes the former token at each fetch,
-    /// the one in the Secret is revoked by it: the answer says so, and what to do.
+    /// It fetches a token as the operator does. If DingTalk revokes the former token at each fetch, the one
+    /// in the Secret is revoked by it. So it asks first if a Secret holds a valid token; without a
+    /// terminal it needs --yes.
     Check(Box<check::CheckArguments>),
-    /// Ask the operator for new tokens of an app now, and wait for them.
+    /// Ask the operator for new tokens of apps now, and wait for them.
     Renew(renew::RenewArguments),
     /// Explain a code of DingTalk or a reason of a condition: what it means and what to do.
     Explain(explain::ExplainArguments),
+    /// Print a script that completes command lines in a shell.
+    Completions(completions::CompletionsArguments),
 }
 
-/// Where DingTalk is, and whom to trust there.
-#[derive(Debug, Args)]
-struct SiteArguments {
-    /// A site that apps may name, beside or instead of a built-in one, as NAME=URL; repeat it for
-    /// several.
-    #[arg(long = "site", value_name = "NAME=URL")]
-    sites: Vec<Site>,
-    /// Whether apps may name the sites china (https://api.dingtalk.com) and global
-    /// (https://api.dingtalk.io).
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-        default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
-    builtin_sites: bool,
-    /// PEM file with CA certificates to trust for the sites, beside the system's.
-    #[arg(long, value_name = "FILE")]
-    ca_bundle: Option<PathBuf>,
-    /// For tests only: send client secrets over http://.
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-        default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
-    allow_plain_http: bool,
+/// The commands that only whoever installs the operator needs.
+const OF_THE_OPERATOR: [&str; 2] = ["run", "crd"];
+
+/// The program's command line, for the list of its flags.
+pub fn command_line() -> clap::Command {
+    Cli::command()
 }
 
-impl SiteArguments {
-    /// The sites of the flags, and the built-in ones that no flag replaces.
-    fn sites(&self) -> Result<Vec<Site>, CliError> {
-        let mut sites = self.sites.clone();
-        for (index, site) in sites.iter().enumerate() {
-            if sites[..index].iter().any(|other| other.name == site.name) {
-                return Err(CliError::SiteTwice(site.name.clone()));
+/// The command line of the plugin for kubectl: the same program under another name.
+pub fn plugin_command_line() -> clap::Command {
+    let name = Program::Plugin.shown();
+    let command_line = Cli::command()
+        .name(name)
+        .bin_name(name)
+        .about("Shows, checks and renews the DingTalk access tokens of a cluster.");
+    OF_THE_OPERATOR.iter().fold(command_line, |it, name| {
+        it.mut_subcommand(*name, |command| command.hide(true))
+    })
+}
+
+impl Program {
+    fn command_line(self) -> clap::Command {
+        match self {
+            Self::Operator => command_line(),
+            Self::Plugin | Self::Completion => plugin_command_line(),
+        }
+    }
+}
+
+/// Does what the words of a command line say, the program's own path being the first.
+///
+/// # Errors
+/// The command could not do its job.
+pub async fn execute(mut words: Vec<OsString>) -> Result<ExitCode, CliError> {
+    let path = words.first().cloned().unwrap_or_default();
+    let program = Program::called_as(&path);
+    let command_line = program.command_line();
+    if program == Program::Completion {
+        let words = words.split_off(words.len().min(1));
+        return completions::complete_words(words, command_line);
+    }
+    let matches = command_line.get_matches_from(words);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    forbid_core_dumps()?;
+    cli.command.execute(program).await
+}
+
+impl Command {
+    async fn execute(self, program: Program) -> Result<ExitCode, CliError> {
+        match self {
+            Self::Run(arguments) => run::run(*arguments).await,
+            Self::Crd => print_crds(),
+            Self::Status(arguments) => status::status(arguments, program).await,
+            Self::Check(arguments) => check::check(*arguments, program).await,
+            Self::Renew(arguments) => renew::renew(arguments, program).await,
+            Self::Explain(arguments) => explain::explain(&arguments),
+            Self::Completions(arguments) => {
+                completions::completions(&arguments, program.command_line(), program)
             }
         }
-        if self.builtin_sites {
-            let is_new = |built_in: &Site| !self.sites.iter().any(|it| it.name == built_in.name);
-            sites.extend(Site::built_in().into_iter().filter(is_new));
-        }
-        match sites.is_empty() {
-            true => Err(CliError::NoSite),
-            false => Ok(sites),
-        }
-    }
-
-    fn client(self) -> Result<Client, CliError> {
-        let sites = self.sites()?;
-        let extra_ca = match self.ca_bundle {
-            Some(path) => {
-                Some(std::fs::read(&path).map_err(|source| CliError::CaBundle { path, source })?)
-            }
-            None => None,
-        };
-        // One provider for the whole process; a second call finds the first one's.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        Ok(Client::new(ClientOptions {
-            sites,
-            allow_plain_http: self.allow_plain_http,
-            extra_ca,
-        })?)
     }
 }
 
-/// Why a command failed.
-#[derive(Debug, Error)]
-pub enum CliError {
-    /// The logs cannot be set up.
-    #[error(transparent)]
-    Logs(#[from] LogsError),
-    /// The CA bundle cannot be read.
-    #[error("read --ca-bundle {path}: {source}")]
-    CaBundle {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Two sites have one name.
-    #[error("--site {0}: given twice")]
-    SiteTwice(String),
-    /// There is no site to call.
-    #[error("--builtin-sites=false leaves no site: name at least one with --site NAME=URL")]
-    NoSite,
-    /// A site is left to namespaces, but is none.
-    #[error("--site-namespaces {site}: no --site has this name; there are {known}")]
-    SiteNamespaces {
-        /// What was named.
-        site: String,
-        /// What there is.
-        known: String,
-    },
-    /// The client for DingTalk cannot be set up.
-    #[error(transparent)]
-    DingTalk(#[from] ClientError),
-    /// There is no cluster to work with.
-    #[error("find the cluster: {0}; set KUBECONFIG, or run it in a pod")]
-    Kubeconfig(#[source] Box<kube::Error>),
-    /// The kubeconfig cannot be used.
-    #[error("find the cluster: {0}; set KUBECONFIG, or run it in a pod")]
-    InferConfig(#[source] Box<kube::config::InferConfigError>),
-    /// The server for probes or that for metrics cannot run.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-    /// The signals cannot be listened to.
-    #[error("listen to signals: {0}")]
-    Signals(#[source] std::io::Error),
-    /// The app or one of its Secrets cannot be read or changed.
-    #[error("{operation}: {source}")]
-    Cluster {
-        /// What was tried.
-        operation: String,
-        /// Why it failed.
-        source: Box<kube::Error>,
-    },
-    /// The app's credentials cannot be used.
-    #[error("Secret {secret}: {source}: put the app's credentials there")]
-    Credentials {
-        /// The Secret.
-        secret: String,
-        /// What is wrong with it.
-        source: crate::dingtalk::CredentialsError,
-    },
-    /// The app's site is none of those given.
-    #[error(
-        "site {site:?} of the app is not known here: give it with --site {site}=URL; there are {known}"
-    )]
-    UnknownSite {
-        /// What the app names.
-        site: String,
-        /// What there is.
-        known: String,
-    },
-    /// Nothing is fetched for the app.
-    #[error("DingTalkApp {0} is suspended: set spec.suspend to false first")]
-    Suspended(String),
-    /// A core dump could hold secrets.
-    #[error(transparent)]
-    CoreDump(#[from] CoreDumpError),
-    /// The result cannot be written as JSON.
-    #[error("write the result as JSON: {0}")]
-    Json(#[from] serde_json::Error),
-    /// The CRD cannot be written as YAML.
-    #[error("write the CRD as YAML: {0}")]
-    Crd(#[from] serde_yaml_ng::Error),
-}
-
-impl Cli {
-    /// Does what the command line says.
-    ///
-    /// # Errors
-    /// The command could not do its job.
-    pub async fn execute(self) -> Result<ExitCode, CliError> {
-        forbid_core_dumps()?;
-        match self.command {
-            Command::Run(arguments) => run::run(*arguments).await,
-            Command::Crd => {
-                for (_, yaml) in crds()? {
-                    print!("---\n{yaml}");
-                }
-                Ok(ExitCode::SUCCESS)
-            }
-            Command::Check(arguments) => check::check(*arguments).await,
-            Command::Renew(arguments) => renew::renew(arguments).await,
-            Command::Explain(arguments) => explain::explain(&arguments),
-        }
+fn print_crds() -> Result<ExitCode, CliError> {
+    for (_, yaml) in crds()? {
+        print_text(&format!("---\n{yaml}"))?;
     }
-}
-
-/// The cluster that the environment names.
-async fn cluster() -> Result<(kube::Client, String), CliError> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let config = kube::Config::infer()
-        .await
-        .map_err(|source| CliError::InferConfig(Box::new(source)))?;
-    let namespace = config.default_namespace.clone();
-    let client =
-        kube::Client::try_from(config).map_err(|source| CliError::Kubeconfig(Box::new(source)))?;
-    Ok((client, namespace))
-}
-
-/// Turns an error of the API server into ours.
-fn failed(operation: impl Into<String>) -> impl FnOnce(kube::Error) -> CliError {
-    let operation = operation.into();
-    move |source| CliError::Cluster {
-        operation,
-        source: Box::new(source),
-    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The CustomResourceDefinitions with their names, as `crds/` holds them.
@@ -257,66 +153,26 @@ pub fn crds() -> Result<Vec<(String, String)>, serde_yaml_ng::Error> {
 mod tests {
     use super::*;
 
-    #[derive(Debug, Parser)]
-    struct Flags {
-        #[command(flatten)]
-        sites: SiteArguments,
-    }
-
-    fn sites(flags: &[&str]) -> Result<Vec<String>, CliError> {
-        let flags = Flags::try_parse_from([&["x"], flags].concat()).expect("flags");
-        let sites = flags.sites.sites()?.into_iter();
-        Ok(sites
-            .map(|site| format!("{}={}", site.name, site.url))
-            .collect())
+    #[test]
+    fn the_command_lines_are_consistent() {
+        command_line().debug_assert();
+        plugin_command_line().debug_assert();
     }
 
     #[test]
-    fn sites_add_to_the_built_in_ones_and_may_replace_them() {
-        let built_in = [
-            "china=https://api.dingtalk.com/",
-            "global=https://api.dingtalk.io/",
-        ];
-        assert_eq!(sites(&[]).expect("sites"), built_in);
-        let ours = sites(&["--site", "ours=https://dingtalk.example"]).expect("sites");
-        assert_eq!(
-            ours,
-            [&["ours=https://dingtalk.example/"], &built_in[..]].concat()
+    fn the_plugin_goes_by_kubectls_name_and_hides_what_runs_the_operator() {
+        let help = plugin_command_line().render_help().to_string();
+        assert!(help.contains("Usage: kubectl dingtalk <COMMAND>"), "{help}");
+        let lines: Vec<&str> = help.lines().map(str::trim_start).collect();
+        let has = |command: &str| lines.iter().any(|line| line.starts_with(command));
+        assert!(
+            has("status ") && has("renew ") && !has("run ") && !has("crd "),
+            "{help}"
         );
-        let china = sites(&["--site=china=https://mirror.example"]).expect("sites");
-        assert_eq!(china, ["china=https://mirror.example/", built_in[1]]);
-        let alone = [
-            "--builtin-sites=false",
-            "--site=ours=https://dingtalk.example",
-        ];
-        assert_eq!(
-            sites(&alone).expect("sites"),
-            ["ours=https://dingtalk.example/"]
-        );
-        assert!(matches!(sites(&alone[..1]), Err(CliError::NoSite)));
-        let twice = [
-            "--site=a=https://one.example",
-            "--site=a=https://two.example",
-        ];
-        assert!(matches!(sites(&twice), Err(CliError::SiteTwice(name)) if name == "a"));
-    }
-
-    #[test]
-    fn a_boolean_flag_stands_alone_or_has_a_value_after_an_equals_sign() {
-        let parsed = |flag: &str| {
-            let flags = Flags::try_parse_from(["x", flag]);
-            flags.map(|flags| flags.sites.builtin_sites).ok()
-        };
-        assert_eq!(parsed("--builtin-sites"), Some(true));
-        assert_eq!(parsed("--builtin-sites=true"), Some(true));
-        assert_eq!(parsed("--builtin-sites=false"), Some(false));
-        assert_eq!(parsed("--builtin-sites=maybe"), None);
-        assert!(Flags::try_parse_from(["x", "--builtin-sites", "false"]).is_err());
-    }
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        use clap::CommandFactory as _;
-        Cli::command().debug_assert();
+        let wrong = plugin_command_line().try_get_matches_from(["kubectl-dingtalk", "renew"]);
+        let said = wrong.expect_err("an app is missing").to_string();
+        assert!(said.contains("kubectl dingtalk renew"), "{said}");
+        let hidden = plugin_command_line().try_get_matches_from(["kubectl-dingtalk", "crd"]);
+        assert!(hidden.is_ok(), "hidden, and there");
     }
 }

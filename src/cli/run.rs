@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tower::buffer::BufferLayer;
 use tracing::{error, info};
 
+use super::error::CliError;
 use super::flags::BindAddress;
-use super::{CliError, SiteArguments};
+use super::sites::SiteArguments;
 use crate::controller::{self, NamespaceLimits};
 use crate::dingtalk::{Client, Rates};
 use crate::operator::{

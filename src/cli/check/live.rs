@@ -1,0 +1,235 @@
+//! Tokens that are in use while others are fetched.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use zeroize::Zeroizing;
+
+use crate::api::{CorpStatus, DingTalkApp};
+use crate::cli::span::span;
+use crate::plan::{self, Field, Shape, Wanted};
+
+/// Live tokens that a question names.
+const NAMED_MAX: usize = 5;
+
+/// The token that a target Secret holds for an organisation.
+pub struct Present {
+    /// The organisation.
+    pub corp_id: String,
+    /// The Secret.
+    pub secret: String,
+    /// Its value; `None` if there is none or it may not be read.
+    pub value: Option<Zeroizing<String>>,
+    /// When it expires: by the Secret, or, if that may not be read, by the app's status.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Present {
+    /// Whether somebody may be using it.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        match self.expires_at {
+            Some(expires_at) => expires_at > now,
+            // It does not say until when.
+            None => self.value.is_some(),
+        }
+    }
+}
+
+/// The tokens of the organisations in question, each Secret being read once.
+pub async fn present(
+    secrets: &Api<Secret>,
+    app: &DingTalkApp,
+    is_asked: impl Fn(&String) -> bool,
+) -> Vec<Present> {
+    let mut all = Vec::new();
+    for target in plan::wanted(app) {
+        let asked: Vec<&String> = target.corp_ids.iter().filter(|id| is_asked(id)).collect();
+        if asked.is_empty() {
+            continue;
+        }
+        let read = secrets.get_opt(&target.name).await;
+        let held = asked.into_iter().map(|corp_id| match &read {
+            Ok(secret) => in_secret(app, &target, corp_id, secret.as_ref()),
+            Err(_) => as_announced(app, &target, corp_id),
+        });
+        all.extend(held);
+    }
+    all
+}
+
+fn in_secret(
+    app: &DingTalkApp,
+    target: &Wanted<'_>,
+    corp_id: &str,
+    secret: Option<&Secret>,
+) -> Present {
+    let shape = Shape::of(app.spec.target.layout);
+    let value = |field: Field| {
+        let value = secret?.data.as_ref()?.get(&shape.key(field, corp_id))?;
+        String::from_utf8(value.0.clone()).ok().map(Zeroizing::new)
+    };
+    Present {
+        corp_id: corp_id.to_owned(),
+        secret: target.name.clone(),
+        value: value(Field::AccessToken),
+        expires_at: value(Field::ExpiresAt).and_then(|at| at.parse().ok()),
+    }
+}
+
+/// What the app's status says of a Secret that may not be read.
+fn as_announced(app: &DingTalkApp, target: &Wanted<'_>, corp_id: &str) -> Present {
+    let mut corps = app.status.iter().flat_map(|status| &status.corps);
+    let corp: Option<&CorpStatus> = corps.find(|corp| corp.corp_id == corp_id);
+    Present {
+        corp_id: corp_id.to_owned(),
+        secret: target.name.clone(),
+        value: None,
+        expires_at: corp.and_then(|corp| corp.expiration_time.as_deref()?.parse().ok()),
+    }
+}
+
+/// Whether tokens may be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// Yes.
+    Given,
+    /// A person can be asked.
+    Ask,
+    /// No: there is nobody to ask.
+    Missing,
+}
+
+/// Whether tokens may be fetched while so many live ones could be revoked by it.
+pub fn consent(live: usize, is_agreed: bool, is_terminal: bool) -> Consent {
+    match (live, is_agreed, is_terminal) {
+        (0, _, _) | (_, true, _) => Consent::Given,
+        (_, false, true) => Consent::Ask,
+        (_, false, false) => Consent::Missing,
+    }
+}
+
+/// What a person is asked.
+pub fn question(live: &[&Present], fetches: usize, renew: &str, now: Timestamp) -> String {
+    let mut lines = vec![
+        "DingTalk may revoke a token when it gives another. Valid and perhaps in use:".to_owned(),
+    ];
+    let named = live.iter().take(NAMED_MAX).map(|token| {
+        let left = token.expires_at.map(|at| {
+            let left = span(at.duration_since(now).as_secs());
+            format!(", valid for {left}")
+        });
+        format!(
+            "  {}, Secret {}{}",
+            token.corp_id,
+            token.secret,
+            left.unwrap_or_default()
+        )
+    });
+    lines.extend(named);
+    if live.len() > NAMED_MAX {
+        lines.push(format!("  and {} more", live.len() - NAMED_MAX));
+    }
+    lines.push(format!("If one is revoked, `{renew}` replaces it."));
+    let tokens = if fetches == 1 { "a token" } else { "tokens" };
+    lines.push(format!("Fetch {tokens} of {fetches} corpIds? [y/N] "));
+    lines.join("\n")
+}
+
+/// Whether a person agreed.
+pub fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-11-23T02:00:00Z".parse().expect("a time")
+    }
+
+    fn app(layout: &str) -> DingTalkApp {
+        serde_json::from_value(json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+            "metadata": {"name": "payroll"},
+            "spec": {
+                "credentialsSecretRef": {"name": "c"}, "site": "china", "corpIds": ["ding1"],
+                "target": {"layout": layout},
+            },
+            "status": {"corps": [{
+                "corpId": "ding1", "secretName": "payroll-token",
+                "expirationTime": "2026-11-23T03:00:00Z",
+            }]},
+        }))
+        .expect("an app")
+    }
+
+    fn held(layout: &str, data: &Value) -> Present {
+        let secret: Secret = serde_json::from_value(json!({"data": data})).expect("a Secret");
+        let app = app(layout);
+        let target = plan::wanted(&app).remove(0);
+        in_secret(&app, &target, "ding1", Some(&secret))
+    }
+
+    #[test]
+    fn a_token_is_live_until_it_expires_and_one_that_does_not_say_is() {
+        // base64: `token`, 2026-11-23T03:00:00Z, 2026-11-23T01:00:00Z.
+        let (token, later) = ("dG9rZW4=", "MjAyNi0xMS0yM1QwMzowMDowMFo=");
+        let earlier = "MjAyNi0xMS0yM1QwMTowMDowMFo=";
+        let single = |expires_at: &str| {
+            held(
+                "Single",
+                &json!({"access_token": token, "expires_at": expires_at}),
+            )
+        };
+        assert!(single(later).is_live(now()));
+        assert!(!single(earlier).is_live(now()));
+        assert_eq!(single(later).value.expect("a token").as_str(), "token");
+        assert!(held("Single", &json!({"access_token": token})).is_live(now()));
+        assert!(!held("Single", &json!({"corp_id": token})).is_live(now()));
+        let combined = json!({"ding1.access_token": token, "ding1.expires_at": later});
+        assert!(held("Combined", &combined).is_live(now()));
+        let app = app("Single");
+        let target = plan::wanted(&app).remove(0);
+        assert!(!in_secret(&app, &target, "ding1", None).is_live(now()));
+        assert!(as_announced(&app, &target, "ding1").is_live(now()));
+        assert!(!as_announced(&app, &target, "ding2").is_live(now()));
+    }
+
+    #[test]
+    fn a_live_token_is_risked_only_by_a_person_who_agreed() {
+        assert_eq!(consent(0, false, false), Consent::Given);
+        assert_eq!(consent(2, true, false), Consent::Given);
+        assert_eq!(consent(2, false, true), Consent::Ask);
+        assert_eq!(consent(2, false, false), Consent::Missing);
+        for answer in ["y\n", "YES", " Yes \r\n"] {
+            assert!(is_yes(answer), "{answer:?}");
+        }
+        for answer in ["", "\n", "n", "yess", "no"] {
+            assert!(!is_yes(answer), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_question_names_what_is_at_stake_and_no_token() {
+        let app = app("Single");
+        let target = plan::wanted(&app).remove(0);
+        let mut live: Vec<Present> = (0..7)
+            .map(|_| as_announced(&app, &target, "ding1"))
+            .collect();
+        live[0].value = Some(Zeroizing::new("top-secret".to_owned()));
+        let live: Vec<&Present> = live.iter().collect();
+        let text = question(&live, 9, "kubectl dingtalk renew payroll", now());
+        assert!(
+            text.contains("  ding1, Secret payroll-token, valid for 60m\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("  and 2 more\n") && text.contains("of 9 corpIds?"),
+            "{text}"
+        );
+        assert!(!text.contains("top-secret"));
+    }
+}

@@ -1,0 +1,162 @@
+//! `check`: an app's credentials, tried from here.
+
+mod live;
+mod shown;
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::Args;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use zeroize::Zeroizing;
+
+use super::cluster::{ClusterArguments, cluster};
+use super::error::{CliError, failed};
+use super::exit::FOUND_A_PROBLEM;
+use super::output::{Output, has_colours, print_text};
+use super::program::Program;
+use super::sites::SiteArguments;
+use crate::api::DingTalkApp;
+use crate::dingtalk::{Client, Credentials};
+use live::{Consent, Present, consent, is_yes, present, question};
+use shown::{Checked, table};
+
+/// Which app, and where its site is.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// The DingTalkApp.
+    name: String,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+    /// Only this corpId of the app; repeat it for several. Default: all.
+    #[arg(long = "corp-id", value_name = "CORP_ID")]
+    corp_ids: Vec<String>,
+    /// Fetch tokens without asking, though DingTalk may revoke valid ones by it.
+    #[arg(short, long)]
+    yes: bool,
+    #[command(flatten)]
+    sites: SiteArguments,
+    /// How to show the result.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Fetches a token for each organisation and shows the results.
+pub async fn check(arguments: CheckArguments, program: Program) -> Result<ExitCode, CliError> {
+    let dingtalk = arguments.sites.client()?;
+    let (client, namespace) = cluster(&arguments.cluster).await?;
+    let apps: Api<DingTalkApp> = Api::namespaced(client.clone(), &namespace);
+    let name = &arguments.name;
+    let reading = failed(format!("read DingTalkApp {namespace}/{name}"));
+    let app = apps.get(name).await.map_err(reading)?;
+    known_site(&dingtalk, &app)?;
+    let secrets: Api<Secret> = Api::namespaced(client, &namespace);
+    let credentials = credentials(&secrets, &app, &namespace).await?;
+    let is_asked =
+        |corp_id: &String| arguments.corp_ids.is_empty() || arguments.corp_ids.contains(corp_id);
+    let present = present(&secrets, &app, is_asked).await;
+    if present.is_empty() {
+        eprintln!("none of the corpIds given is one of DingTalkApp {namespace}/{name}");
+        arguments.output.print_items(&[] as &[Checked])?;
+        return Ok(ExitCode::from(FOUND_A_PROBLEM));
+    }
+    let renew = format!("{} renew {name} -n {namespace}", program.shown());
+    if !may_fetch(
+        &present,
+        arguments.yes,
+        &renew,
+        &format!("{namespace}/{name}"),
+    )? {
+        eprintln!("nothing was fetched");
+        return Ok(ExitCode::FAILURE);
+    }
+    let mut all = Vec::new();
+    for token in &present {
+        let checked = check_one(&dingtalk, &app.spec.site, token, &credentials).await;
+        if arguments.output == Output::Text {
+            print_text(&checked.line(has_colours()))?;
+        }
+        all.push(checked);
+    }
+    match arguments.output {
+        Output::Wide => print_text(&table(&all, has_colours()))?,
+        output => output.print_items(&all)?,
+    }
+    match all.iter().all(|checked| checked.ok) {
+        true => Ok(ExitCode::SUCCESS),
+        false => Ok(ExitCode::from(FOUND_A_PROBLEM)),
+    }
+}
+
+fn known_site(dingtalk: &Client, app: &DingTalkApp) -> Result<(), CliError> {
+    let site = app.spec.site.clone();
+    if dingtalk.knows(&site) {
+        return Ok(());
+    }
+    let known = dingtalk.sites().collect::<Vec<_>>().join(", ");
+    Err(CliError::UnknownSite { site, known })
+}
+
+/// Whether tokens may be fetched, which may revoke those that are live.
+fn may_fetch(
+    present: &[Present],
+    is_agreed: bool,
+    renew: &str,
+    app: &str,
+) -> Result<bool, CliError> {
+    let now = Timestamp::now();
+    let live: Vec<&Present> = present.iter().filter(|it| it.is_live(now)).collect();
+    let is_terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    match consent(live.len(), is_agreed, is_terminal) {
+        Consent::Given => Ok(true),
+        Consent::Ask => {
+            eprint!("{}", question(&live, present.len(), renew, now));
+            let mut answer = String::new();
+            std::io::stdin()
+                .read_line(&mut answer)
+                .map_err(CliError::Answer)?;
+            Ok(is_yes(&answer))
+        }
+        Consent::Missing => Err(CliError::LiveTokens {
+            app: app.to_owned(),
+            count: live.len(),
+        }),
+    }
+}
+
+async fn credentials(
+    secrets: &Api<Secret>,
+    app: &DingTalkApp,
+    namespace: &str,
+) -> Result<Credentials, CliError> {
+    let reference = &app.spec.credentials_secret_ref;
+    let name = format!("{namespace}/{}", reference.name);
+    let reading = failed(format!("read the credentials, Secret {name}"));
+    let secret = secrets.get(&reference.name).await.map_err(reading)?;
+    let data = secret.data.unwrap_or_default();
+    let value = |key: &str| data.get(key).map(|value| Zeroizing::new(value.0.clone()));
+    Credentials::read(
+        &reference.client_id_key,
+        &reference.client_secret_key,
+        value,
+    )
+    .map_err(|source| CliError::Credentials {
+        secret: name,
+        source,
+    })
+}
+
+async fn check_one(
+    dingtalk: &Client,
+    site: &str,
+    token: &Present,
+    credentials: &Credentials,
+) -> Checked {
+    let known = token.value.as_ref().map(|value| value.as_str());
+    let answer = dingtalk
+        .fetch(site, &token.corp_id, credentials, known, false)
+        .await;
+    Checked::of(site, &token.corp_id, credentials, answer.result, known)
+}

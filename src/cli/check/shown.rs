@@ -1,0 +1,127 @@
+//! How the result for an organisation is shown.
+
+use serde::Serialize;
+
+use crate::cli::output::{Tone, plain};
+use crate::cli::span::span;
+use crate::cli::table::{Cell, Table};
+use crate::dingtalk::{Credentials, Failure, Minted};
+use crate::plan;
+
+/// The result for an organisation.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checked {
+    corp_id: String,
+    site: String,
+    /// Shown once it has worked: if the keys of the Secret were mixed up, it is the secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+    /// Whether DingTalk gave a token.
+    pub ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    same_token_as_in_secret: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_status: Option<u16>,
+    message: String,
+}
+
+impl Checked {
+    /// What DingTalk answered, beside the token that is in the Secret.
+    pub fn of(
+        site: &str,
+        corp_id: &str,
+        credentials: &Credentials,
+        answer: Result<Minted, Failure>,
+        present: Option<&str>,
+    ) -> Self {
+        let checked = Self {
+            corp_id: corp_id.to_owned(),
+            site: site.to_owned(),
+            client_id: None,
+            ok: answer.is_ok(),
+            expires_in_seconds: None,
+            same_token_as_in_secret: None,
+            reason: None,
+            code: None,
+            http_status: None,
+            message: String::new(),
+        };
+        match answer {
+            Ok(minted) => {
+                let is_same = present.map(|present| present == minted.token.expose());
+                Self {
+                    expires_in_seconds: Some(minted.expires_in.as_secs()),
+                    same_token_as_in_secret: is_same,
+                    client_id: Some(credentials.client_id.clone()),
+                    message: succeeded(&minted, is_same),
+                    ..checked
+                }
+            }
+            Err(failure) => Self {
+                reason: Some(failure.reason.as_str()),
+                message: explained(&failure, corp_id),
+                code: failure.code,
+                http_status: failure.http_status,
+                ..checked
+            },
+        }
+    }
+
+    /// One line for a person.
+    pub fn line(&self, has_colours: bool) -> String {
+        let word = if self.ok { "ok    " } else { "fails " };
+        let word = Tone::of(self.ok).paint(word, has_colours);
+        format!("{word}{}  {}\n", self.corp_id, plain(&self.message))
+    }
+}
+
+/// All that is known, for a person.
+pub fn table(all: &[Checked], has_colours: bool) -> String {
+    Table::default()
+        .column("CORPID", all, |it| it.corp_id.as_str())
+        .column("RESULT", all, |it| {
+            Cell::new(if it.ok { "ok" } else { "fails" }, Tone::of(it.ok))
+        })
+        .column("SITE", all, |it| it.site.as_str())
+        .column("CLIENT ID", all, |it| it.client_id.as_deref())
+        .column("VALID FOR", all, |it| {
+            let seconds = it.expires_in_seconds?;
+            Some(span(i64::try_from(seconds).ok()?))
+        })
+        .column("IN SECRET", all, |it| {
+            let is_same = it.same_token_as_in_secret?;
+            Some(if is_same { "same" } else { "another" })
+        })
+        .column("REASON", all, |it| it.reason)
+        .column("CODE", all, |it| it.code.as_deref())
+        .column("HTTP", all, |it| {
+            it.http_status.map(|status| status.to_string())
+        })
+        .column("MESSAGE", all, |it| it.message.as_str())
+        .render(has_colours)
+}
+
+fn succeeded(minted: &Minted, is_same: Option<bool>) -> String {
+    let seconds = minted.expires_in.as_secs();
+    let compared = match is_same {
+        Some(true) => "; it is the token that the Secret holds",
+        Some(false) => {
+            "; it is another than the Secret holds: if DingTalk has revoked that one by this, \
+             `renew` replaces it"
+        }
+        None => "",
+    };
+    format!("DingTalk gave a token that is valid for {seconds} s{compared}")
+}
+
+fn explained(failure: &Failure, corp_id: &str) -> String {
+    let reason = failure.reason.as_str();
+    format!("{reason}: {}", plan::explain(failure, corp_id))
+}

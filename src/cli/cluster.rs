@@ -1,0 +1,124 @@
+//! The cluster that a command talks to.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use super::error::CliError;
+
+/// Which cluster and namespace, as kubectl's flags have them.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ClusterArguments {
+    /// The namespace. Default: the context's.
+    #[arg(short, long)]
+    pub namespace: Option<String>,
+    /// The context of the kubeconfig. Default: its current one.
+    #[arg(long)]
+    pub context: Option<String>,
+    /// The kubeconfig. Default: the files of KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// The cluster and the namespace of the flags, or of the environment.
+pub async fn cluster(arguments: &ClusterArguments) -> Result<(Client, String), CliError> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let config = config(arguments).await?;
+    let namespace = arguments
+        .namespace
+        .clone()
+        .unwrap_or_else(|| config.default_namespace.clone());
+    let client = Client::try_from(config).map_err(|source| CliError::Kubeconfig(source.into()))?;
+    Ok((client, namespace))
+}
+
+async fn config(arguments: &ClusterArguments) -> Result<Config, CliError> {
+    let unusable = |source| CliError::NamedKubeconfig(Box::new(source));
+    let kubeconfig = match (&arguments.kubeconfig, &arguments.context) {
+        (Some(path), _) => Kubeconfig::read_from(path),
+        (None, Some(_)) => Kubeconfig::read(),
+        (None, None) => {
+            return Config::infer()
+                .await
+                .map_err(|source| CliError::InferConfig(Box::new(source)));
+        }
+    };
+    let options = KubeConfigOptions {
+        context: arguments.context.clone(),
+        ..KubeConfigOptions::default()
+    };
+    Config::from_custom_kubeconfig(kubeconfig.map_err(unusable)?, &options)
+        .await
+        .map_err(unusable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KUBECONFIG: &str = r#"{
+        "apiVersion": "v1", "kind": "Config", "current-context": "first",
+        "clusters": [
+            {"name": "one", "cluster": {"server": "https://one.example"}},
+            {"name": "two", "cluster": {"server": "https://two.example"}}
+        ],
+        "users": [{"name": "me", "user": {"token": "t"}}],
+        "contexts": [
+            {"name": "first", "context": {"cluster": "one", "user": "me"}},
+            {"name": "second", "context": {"cluster": "two", "user": "me", "namespace": "hr"}}
+        ]
+    }"#;
+
+    async fn reached(
+        context: Option<&str>,
+        namespace: Option<&str>,
+    ) -> Result<[String; 2], CliError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("config");
+        std::fs::write(&path, KUBECONFIG).expect("written");
+        let arguments = ClusterArguments {
+            namespace: namespace.map(str::to_owned),
+            context: context.map(str::to_owned),
+            kubeconfig: Some(path),
+        };
+        let server = config(&arguments).await?.cluster_url.to_string();
+        Ok([server, cluster(&arguments).await?.1])
+    }
+
+    #[tokio::test]
+    async fn flags_come_before_the_context_and_the_context_before_the_current_one() {
+        let reached =
+            async |context, namespace| reached(context, namespace).await.expect("a cluster");
+        assert_eq!(
+            reached(None, None).await,
+            ["https://one.example/", "default"]
+        );
+        let second = ["https://two.example/", "hr"];
+        assert_eq!(reached(Some("second"), None).await, second);
+        let other = ["https://two.example/", "web"];
+        assert_eq!(reached(Some("second"), Some("web")).await, other);
+    }
+
+    #[tokio::test]
+    async fn a_context_or_file_that_is_missing_is_named() {
+        let error = reached(Some("third"), None)
+            .await
+            .expect_err("no such context");
+        let said = error.to_string();
+        assert!(
+            said.contains("third") && said.contains("get-contexts"),
+            "{said}"
+        );
+        let arguments = ClusterArguments {
+            kubeconfig: Some("/no/such/file".into()),
+            ..ClusterArguments::default()
+        };
+        let said = match config(&arguments).await {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        assert!(said.contains("/no/such/file"), "{said}");
+    }
+}

@@ -1,0 +1,120 @@
+//! `completions`, and the completion of kubectl's command lines.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+use clap_complete::engine::{CompletionCandidate, complete};
+
+use super::error::CliError;
+use super::output::print_text;
+use super::program::Program;
+
+/// Cobra's directive that no file name completes the word.
+const NO_FILES: &str = ":4";
+
+/// For which shell.
+#[derive(Debug, Args)]
+pub struct CompletionsArguments {
+    /// The shell that is to complete command lines.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Prints the script for a shell.
+pub fn completions(
+    arguments: &CompletionsArguments,
+    command_line: Command,
+    program: Program,
+) -> Result<ExitCode, CliError> {
+    let mut command_line = command_line.name(program.file_name());
+    let mut script = Vec::new();
+    let name = program.file_name();
+    clap_complete::generate(arguments.shell, &mut command_line, name, &mut script);
+    print_text(&String::from_utf8_lossy(&script))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what may follow `kubectl dingtalk` and these words, of which the last is incomplete, in the
+/// format of kubectl's plugins.
+pub fn complete_words(words: Vec<OsString>, command_line: Command) -> Result<ExitCode, CliError> {
+    print_text(&completed(words, command_line)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn completed(mut words: Vec<OsString>, mut command_line: Command) -> Result<String, CliError> {
+    if words.is_empty() {
+        words.push(OsString::new());
+    }
+    let last = words.last().map(|word| word.to_string_lossy().into_owned());
+    let is_flag = |word: &str| word.starts_with('-');
+    let wants_flags = last.as_deref().is_some_and(is_flag);
+    let index = words.len();
+    words.insert(0, command_line.get_name().into());
+    let folder = std::env::current_dir().ok();
+    let candidates =
+        complete(&mut command_line, words, index, folder.as_deref()).map_err(CliError::Complete)?;
+    let mut text = String::new();
+    for candidate in candidates {
+        let value = candidate.get_value().to_string_lossy();
+        if !candidate.is_hide_set() && (wants_flags || !is_flag(&value)) {
+            let _ = writeln!(text, "{value}{}", description(&candidate));
+        }
+    }
+    Ok(format!("{text}{NO_FILES}\n"))
+}
+
+/// The first line of a candidate's help.
+fn description(candidate: &CompletionCandidate) -> String {
+    let help = candidate.get_help().map(ToString::to_string);
+    match help.as_deref().and_then(|help| help.lines().next()) {
+        Some(line) => format!("\t{line}"),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::plugin_command_line;
+
+    fn words(line: &str) -> Vec<String> {
+        let words = line.split(' ').map(OsString::from).collect();
+        let text = completed(words, plugin_command_line()).expect("candidates");
+        let lines = text.lines().map(|line| line.split('\t').next());
+        lines.flatten().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn commands_flags_and_values_are_completed_for_kubectl() {
+        assert_eq!(words("sta"), ["status", ":4"]);
+        assert_eq!(words("status -o y"), ["yaml", ":4"]);
+        assert_eq!(words("renew --sel"), ["--selector", ":4"]);
+        assert_eq!(words("completions z"), ["zsh", ":4"]);
+        assert_eq!(words("nonsense x"), [":4"]);
+    }
+
+    #[test]
+    fn an_empty_word_is_completed_by_commands_without_those_of_the_operator() {
+        let all = words("");
+        assert!(all.contains(&"check".to_owned()), "{all:?}");
+        assert!(!all.iter().any(|it| it == "run" || it == "crd"), "{all:?}");
+        assert!(!all.iter().any(|it| it.starts_with('-')), "{all:?}");
+    }
+
+    #[test]
+    fn every_shell_has_a_script_that_names_the_program() {
+        use clap::ValueEnum as _;
+        for shell in Shell::value_variants() {
+            let mut script = Vec::new();
+            let mut command_line = plugin_command_line().name("kubectl-dingtalk");
+            clap_complete::generate(*shell, &mut command_line, "kubectl-dingtalk", &mut script);
+            let script = String::from_utf8(script).expect("text");
+            for word in ["kubectl-dingtalk", "status", "all-namespaces"] {
+                assert!(script.contains(word), "{shell}: {word}");
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `renew`: new tokens now.
+
+mod ask;
+mod outcome;
+mod shown;
+mod waiting;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args};
+use jiff::Timestamp;
+use kube::Client;
+
+use super::apps::{App, Scope, list};
+use super::cluster::{ClusterArguments, cluster};
+use super::error::CliError;
+use super::exit::FOUND_A_PROBLEM;
+use super::flags::duration;
+use super::output::{Output, has_colours, print_text};
+use super::program::Program;
+use ask::{Chosen, ask, read_all};
+use outcome::{Renewed, Selection, exit_code};
+use shown::{Lines, View, items, shown};
+use waiting::Waiting;
+use watch::{Watched, wait};
+
+/// Which apps.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("apps").required(true).multiple(true))]
+pub struct RenewArguments {
+    /// The DingTalkApps.
+    #[arg(group = "apps", conflicts_with_all = ["selector", "all", "all_namespaces"])]
+    name: Vec<String>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+    /// The DingTalkApps of all namespaces.
+    #[arg(short = 'A', long, group = "apps", conflicts_with = "namespace")]
+    all_namespaces: bool,
+    /// All DingTalkApps of the namespace.
+    #[arg(long, group = "apps", conflicts_with = "selector")]
+    all: bool,
+    /// The DingTalkApps with these labels, such as team=hr.
+    #[arg(short = 'l', long, group = "apps")]
+    selector: Option<String>,
+    /// How long to wait for the result; a thousand corpIds take 100 seconds.
+    #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = duration)]
+    timeout: Duration,
+    /// How to show the result.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl RenewArguments {
+    fn selection(&self) -> Selection {
+        match self.name.len() {
+            0 => Selection::Matching,
+            1 => Selection::One,
+            _ => Selection::Several,
+        }
+    }
+
+    /// What to watch: no more than the apps, where the API server can tell them from others.
+    fn watched(&self, scope: &Scope) -> Watched {
+        Watched {
+            scope: scope.clone(),
+            name: self.name.first().filter(|_| self.name.len() == 1).cloned(),
+            selector: self.selector.clone(),
+        }
+    }
+}
+
+/// Sets the annotation on each app, and waits until the operator has acted upon all of them.
+pub async fn renew(arguments: RenewArguments, program: Program) -> Result<ExitCode, CliError> {
+    let (client, namespace) = cluster(&arguments.cluster).await?;
+    let scope = Scope::of(namespace.clone(), arguments.all_namespaces);
+    let Chosen { apps, mut renewed } = match arguments.selection() {
+        Selection::Matching => {
+            let selector = arguments.selector.as_deref();
+            Chosen::of(list(client.clone(), &scope, selector).await?)
+        }
+        Selection::One | Selection::Several => read_all(&client, &namespace, &arguments.name).await,
+    };
+    if apps.is_empty() && renewed.is_empty() {
+        eprintln!("no DingTalkApp found in {scope}");
+        arguments.output.print_items(&items(&[]))?;
+        return Ok(ExitCode::from(FOUND_A_PROBLEM));
+    }
+    let request = Timestamp::now().to_string();
+    let (asked, refused) = ask(&client, apps, &request).await;
+    renewed.extend(refused);
+    if arguments.selection() == Selection::One && asked.is_empty() {
+        // There is no result to show beside what stood in the way.
+        if let Some(error) = renewed.pop().and_then(Renewed::into_error) {
+            return Err(error);
+        }
+    }
+    if !asked.is_empty() {
+        renewed.extend(results(client, &arguments, &scope, &asked, &request).await?);
+    }
+    renewed.sort_by(|one, other| one.app.cmp(&other.app));
+    show(&arguments, program, &renewed)?;
+    Ok(exit_code(&renewed, arguments.selection()))
+}
+
+/// Waits for the apps that were asked, and no longer than is wanted.
+async fn results(
+    client: Client,
+    arguments: &RenewArguments,
+    scope: &Scope,
+    asked: &[App],
+    request: &str,
+) -> Result<Vec<Renewed>, CliError> {
+    let mut waiting = Waiting::new(asked, request);
+    eprintln!("asked for new tokens of {waiting} at {request}");
+    let watched = arguments.watched(scope);
+    let watching = wait(client, &watched, &mut waiting);
+    if let Ok(ended) = tokio::time::timeout(arguments.timeout, watching).await {
+        ended?;
+    }
+    Ok(waiting.outcomes().collect())
+}
+
+fn show(arguments: &RenewArguments, program: Program, renewed: &[Renewed]) -> Result<(), CliError> {
+    if let Some(message) = shown::late(renewed, arguments.timeout) {
+        eprintln!("{message}");
+    }
+    if !arguments.output.is_for_people() {
+        return arguments.output.print_items(&items(renewed));
+    }
+    let lines = match (arguments.output, arguments.selection()) {
+        (Output::Wide, _) => Lines::Corps,
+        (_, Selection::One) => Lines::Sentences,
+        (_, Selection::Several | Selection::Matching) => Lines::Apps,
+    };
+    let view = View {
+        lines,
+        namespace: arguments.all_namespaces,
+        colours: has_colours(),
+        program,
+    };
+    print_text(&shown(renewed, view))
+}

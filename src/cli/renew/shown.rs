@@ -1,0 +1,227 @@
+//! How results are shown.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::outcome::{Outcome, Renewed};
+use crate::api::{CorpError, CorpStatus};
+use crate::cli::advice::advice;
+use crate::cli::output::{Tone, plain};
+use crate::cli::program::Program;
+use crate::cli::table::{Cell, Table};
+
+/// What came of one organisation, or of an app that has no result.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Item<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    corp_id: Option<&'a str>,
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a CorpError>,
+    /// Why the app has no result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+impl<'a> Item<'a> {
+    fn without_corp(renewed: &'a Renewed) -> Self {
+        Self {
+            namespace: &renewed.app.namespace,
+            name: &renewed.app.name,
+            corp_id: None,
+            ok: false,
+            secret_name: None,
+            expires_at: None,
+            error: None,
+            problem: renewed.problem(),
+        }
+    }
+
+    fn of(renewed: &'a Renewed, corp: &'a CorpStatus) -> Self {
+        Self {
+            corp_id: Some(&corp.corp_id),
+            ok: corp.error.is_none(),
+            secret_name: Some(&corp.secret_name),
+            expires_at: corp.expiration_time.as_deref(),
+            error: corp.error.as_ref(),
+            ..Self::without_corp(renewed)
+        }
+    }
+
+    fn result(&self) -> Cell {
+        let word = match (self.ok, &self.problem) {
+            (true, _) => "ok",
+            (false, None) => "fails",
+            (false, Some(problem)) => problem,
+        };
+        Cell::new(word, Tone::of(self.ok))
+    }
+}
+
+/// The results as a list.
+pub fn items(renewed: &[Renewed]) -> Vec<Item<'_>> {
+    let items = renewed.iter().flat_map(|it| {
+        let corps = it.corps().iter().map(move |corp| Item::of(it, corp));
+        let missing = it.problem().map(|_| Item::without_corp(it));
+        missing.into_iter().chain(corps)
+    });
+    items.collect()
+}
+
+/// What a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// A corp of the only app, in a sentence.
+    Sentences,
+    /// An app.
+    Apps,
+    /// A corp with all that is known.
+    Corps,
+}
+
+/// How results are shown to a person.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// What each line is about.
+    pub lines: Lines,
+    /// Namespaces, if there may be several.
+    pub namespace: bool,
+    /// In colours.
+    pub colours: bool,
+    /// How a person calls this program.
+    pub program: Program,
+}
+
+/// The results for a person.
+pub fn shown(renewed: &[Renewed], view: View) -> String {
+    if renewed.iter().all(|it| matches!(it.outcome, Outcome::Late)) {
+        return String::new();
+    }
+    match view.lines {
+        Lines::Sentences => {
+            let corps = renewed.iter().flat_map(Renewed::corps);
+            corps.map(|corp| line(corp, view)).collect()
+        }
+        Lines::Apps => by_app(renewed, view),
+        Lines::Corps => by_corp(renewed, view),
+    }
+}
+
+/// What to say of apps without a result; `None` if all have one.
+pub fn late(renewed: &[Renewed], timeout: Duration) -> Option<String> {
+    let late = renewed
+        .iter()
+        .filter(|it| matches!(it.outcome, Outcome::Late));
+    let late: Vec<&Renewed> = late.collect();
+    let namespaces: BTreeSet<&str> = late.iter().map(|it| it.app.namespace.as_str()).collect();
+    let namespaces = Vec::from_iter(namespaces).join(", ");
+    match late.as_slice() {
+        [] => None,
+        [one] => Some(format!(
+            "no result within {timeout:?}: is the operator running, and does it serve namespace \
+             {namespaces}? The request stays; see kubectl describe dta {} -n {namespaces}",
+            one.app.name
+        )),
+        several => Some(format!(
+            "no result for {} DingTalkApps within {timeout:?}: is the operator running, and does it \
+             serve {namespaces}? The requests stay",
+            several.len()
+        )),
+    }
+}
+
+fn line(corp: &CorpStatus, view: View) -> String {
+    let corp_id = &corp.corp_id;
+    match &corp.error {
+        None => {
+            let word = Tone::Good.paint("ok    ", view.colours);
+            let until = corp.expiration_time.as_deref().unwrap_or_default();
+            let secret = &corp.secret_name;
+            format!("{word}{corp_id}  Secret {secret} holds a token that is valid until {until}\n")
+        }
+        Some(error) => {
+            let word = Tone::Bad.paint("fails ", view.colours);
+            let code = error.code.as_deref().unwrap_or_default();
+            let said = plain(error.message.as_deref().unwrap_or_default());
+            let (reason, program) = (&error.reason, view.program.shown());
+            format!("{word}{corp_id}  {reason} {code}: {said}; see `{program} explain {reason}`\n")
+        }
+    }
+}
+
+fn by_app(renewed: &[Renewed], view: View) -> String {
+    let mut table = Table::default();
+    if view.namespace {
+        table = table.column("NAMESPACE", renewed, |it| it.app.namespace.as_str());
+    }
+    let table = table
+        .column("NAME", renewed, |it| it.app.name.as_str())
+        .column("RESULT", renewed, result)
+        .column("RENEWED", renewed, |it| {
+            let well = it.corps().iter().filter(|corp| corp.error.is_none());
+            let (well, all) = (well.count(), it.corps().len());
+            (all > 0).then(|| format!("{well}/{all}"))
+        })
+        .column("VALID UNTIL", renewed, |it| {
+            let corps = it.corps().iter();
+            corps
+                .filter_map(|corp| corp.expiration_time.as_deref())
+                .min()
+        })
+        .column("REASON", renewed, reasons);
+    let errors = renewed.iter().flat_map(Renewed::corps);
+    let errors = errors.filter_map(|corp| corp.error.as_ref());
+    let reasons = errors.map(|error| error.reason.as_str());
+    table.render(view.colours) + &advice(reasons, view.program)
+}
+
+fn result(renewed: &Renewed) -> Cell {
+    let word = match &renewed.outcome {
+        Outcome::Done(_) if renewed.is_ok() => "ok",
+        Outcome::Done(_) => "fails",
+        Outcome::Suspended => "suspended",
+        Outcome::Failed(_) => "error",
+        Outcome::Deleted => "deleted",
+        Outcome::Late => "late",
+    };
+    Cell::new(word, Tone::of(renewed.is_ok()))
+}
+
+fn reasons(renewed: &Renewed) -> Option<String> {
+    let errors = renewed
+        .corps()
+        .iter()
+        .filter_map(|corp| corp.error.as_ref());
+    let reasons: BTreeSet<&str> = errors.map(|error| error.reason.as_str()).collect();
+    match reasons.is_empty() {
+        true => renewed.problem(),
+        false => Some(Vec::from_iter(reasons).join(",")),
+    }
+}
+
+fn by_corp(renewed: &[Renewed], view: View) -> String {
+    let items = items(renewed);
+    let mut table = Table::default();
+    if view.namespace {
+        table = table.column("NAMESPACE", &items, |it| it.namespace);
+    }
+    table
+        .column("NAME", &items, |it| it.name)
+        .column("CORPID", &items, |it| it.corp_id)
+        .column("RESULT", &items, Item::result)
+        .column("VALID UNTIL", &items, |it| it.expires_at)
+        .column("SECRET", &items, |it| it.secret_name)
+        .column("REASON", &items, |it| Some(it.error?.reason.as_str()))
+        .column("CODE", &items, |it| it.error?.code.as_deref())
+        .column("MESSAGE", &items, |it| it.error?.message.as_deref())
+        .render(view.colours)
+}

@@ -1,0 +1,179 @@
+//! One app in detail.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use super::report::{AppReport, CorpReport};
+use super::table::{ago, from_now, left};
+use crate::cli::advice::advice;
+use crate::cli::output::{Tone, plain};
+use crate::cli::program::Program;
+use crate::cli::span::span;
+use crate::cli::table::{Cell, Table};
+
+/// Organisations that are shown unless all are asked for.
+const CORPS_MAX: usize = 50;
+
+/// How an app is shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct View {
+    /// Every organisation with all that is known of it.
+    pub wide: bool,
+    /// In colours.
+    pub colours: bool,
+    /// How a person calls this program.
+    pub program: Program,
+}
+
+/// An app with its organisations, those that fail first, and what to do.
+pub fn detail(app: &AppReport, view: View, now: Timestamp) -> String {
+    let mut corps: Vec<&CorpReport> = app.corps.iter().collect();
+    corps.sort_by_key(|corp| (corp.error().is_none(), corp.is_well()));
+    let shown = match view.wide {
+        true => corps.len(),
+        false => corps.len().min(CORPS_MAX),
+    };
+    let (shown, hidden) = corps.split_at_checked(shown).unwrap_or((&corps, &[]));
+    let mut text = summary(app, view, now);
+    if !shown.is_empty() {
+        text.push('\n');
+        text.push_str(&match view.wide {
+            true => wide_table(shown, view, now),
+            false => narrow_table(shown, view, now),
+        });
+    }
+    text.push_str(&more(hidden));
+    text.push_str(&what_to_do(app, view.program));
+    text
+}
+
+fn summary(app: &AppReport, view: View, now: Timestamp) -> String {
+    let mut text = format!("DingTalkApp {}/{}\n", app.namespace, app.name);
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "  {name:<9}{}", plain(value));
+    };
+    let reason = app.reason.as_deref().unwrap_or("nothing reported");
+    line("ready", &format!("{}, {reason}", app.ready));
+    line("says", app.message.as_deref().unwrap_or("-"));
+    line("site", &app.site);
+    line("tokens", &tokens(app));
+    if let Some(next) = &app.next_attempt_time {
+        let wait = from_now(Some(next), now).unwrap_or_default();
+        line("next", &format!("{next} ({wait})"));
+    }
+    if let Some(since) = &app.failing_since_time {
+        let lasting = ago(Some(since), now).unwrap_or_default();
+        line("failing", &format!("since {since} ({lasting})"));
+    }
+    if app.suspended {
+        line(
+            "suspended",
+            " nothing is fetched: set spec.suspend to false",
+        );
+    }
+    if app.outdated {
+        line(
+            "status",
+            "of an earlier spec: the operator has not seen the present one",
+        );
+    }
+    match view.colours {
+        true => text.replacen(
+            &app.ready,
+            &Tone::of(app.is_ready()).paint(&app.ready, true),
+            1,
+        ),
+        false => text,
+    }
+}
+
+fn tokens(app: &AppReport) -> String {
+    let count = app.tokens.as_deref().unwrap_or("none");
+    let place = app.secret.as_deref().unwrap_or("no Secret yet");
+    let until = match (&app.expiration_time, app.seconds_left) {
+        (Some(until), Some(left)) if left > 0 => {
+            format!(", the first until {until} ({})", span(left))
+        }
+        (Some(until), _) => format!(", the first expired at {until}"),
+        (None, _) => String::new(),
+    };
+    format!("{count} valid, in {place}{until}")
+}
+
+fn narrow_table(corps: &[&CorpReport], view: View, now: Timestamp) -> String {
+    Table::default()
+        .column("CORPID", corps, |corp| corp.status.corp_id.as_str())
+        .column("SECRET", corps, |corp| corp.status.secret_name.as_str())
+        .column("VALID UNTIL", corps, |corp| {
+            corp.status.expiration_time.clone()
+        })
+        .column("LEFT", corps, |corp| left(corp.seconds_left))
+        .column("RENEWED", corps, |corp| {
+            let renewed = ago(corp.status.last_renewal_time.as_deref(), now);
+            renewed.map(|span| format!("{span} ago"))
+        })
+        .column("NEXT", corps, |corp| {
+            from_now(corp.status.next_attempt_time.as_deref(), now)
+        })
+        .column("REASON", corps, |corp| reason(corp))
+        .column("CODE", corps, |corp| corp.error()?.code.clone())
+        .render(view.colours)
+}
+
+fn wide_table(corps: &[&CorpReport], view: View, now: Timestamp) -> String {
+    Table::default()
+        .column("CORPID", corps, |corp| corp.status.corp_id.as_str())
+        .column("SECRET", corps, |corp| corp.status.secret_name.as_str())
+        .column("VALID UNTIL", corps, |corp| {
+            corp.status.expiration_time.clone()
+        })
+        .column("LEFT", corps, |corp| left(corp.seconds_left))
+        .column("RENEWED", corps, |corp| {
+            corp.status.last_renewal_time.clone()
+        })
+        .column("CAUSE", corps, |corp| {
+            corp.status.last_renewal_cause.clone()
+        })
+        .column("NEXT", corps, |corp| corp.status.next_attempt_time.clone())
+        .column("FAILING FOR", corps, |corp| {
+            ago(Some(corp.error()?.since_time.as_str()), now)
+        })
+        .column("REASON", corps, |corp| reason(corp))
+        .column("CODE", corps, |corp| corp.error()?.code.clone())
+        .column("HTTP", corps, |corp| {
+            Some(corp.error()?.http_status?.to_string())
+        })
+        .column("REQUEST ID", corps, |corp| corp.error()?.request_id.clone())
+        .column("MESSAGE", corps, |corp| corp.error()?.message.clone())
+        .render(view.colours)
+}
+
+fn reason(corp: &CorpReport) -> Cell {
+    match corp.error() {
+        Some(error) => Cell::new(&error.reason, Tone::Bad),
+        None => Cell::from("-"),
+    }
+}
+
+/// What is not shown.
+fn more(hidden: &[&CorpReport]) -> String {
+    let failing = hidden.iter().filter(|corp| corp.error().is_some()).count();
+    match (hidden.len(), failing) {
+        (0, _) => String::new(),
+        (count, 0) => format!("… and {count} more (-o wide shows all)\n"),
+        (count, failing) => {
+            format!("… and {count} more, {failing} of them failing (-o wide shows all)\n")
+        }
+    }
+}
+
+/// Where each reason is explained.
+fn what_to_do(app: &AppReport, program: Program) -> String {
+    let reasons = app.corps.iter().filter_map(CorpReport::error);
+    let mut reasons: Vec<&str> = reasons.map(|error| error.reason.as_str()).collect();
+    if reasons.is_empty() && !app.is_ready() {
+        reasons.extend(app.reason.as_deref());
+    }
+    advice(reasons, program)
+}

@@ -1,0 +1,94 @@
+//! `status`: how the apps and their tokens are.
+
+mod detail;
+mod report;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::apps::{Scope, list, read};
+use super::cluster::{ClusterArguments, cluster};
+use super::error::CliError;
+use super::exit::FOUND_A_PROBLEM;
+use super::output::{Output, has_colours, print_text};
+use super::program::Program;
+use detail::{View, detail};
+use report::AppReport;
+use table::{Columns, table};
+
+/// Which apps, and how to show them.
+#[derive(Debug, Args)]
+pub struct StatusArguments {
+    /// Only this DingTalkApp, with each of its corpIds. Default: all.
+    name: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+    /// The DingTalkApps of all namespaces.
+    #[arg(short = 'A', long, conflicts_with_all = ["name", "namespace"])]
+    all_namespaces: bool,
+    /// Only DingTalkApps with these labels, such as team=hr.
+    #[arg(short = 'l', long, conflicts_with = "name")]
+    selector: Option<String>,
+    /// How to show the result.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Shows one app in detail, or all as a table.
+pub async fn status(arguments: StatusArguments, program: Program) -> Result<ExitCode, CliError> {
+    let (client, namespace) = cluster(&arguments.cluster).await?;
+    let scope = Scope::of(namespace.clone(), arguments.all_namespaces);
+    let apps = match &arguments.name {
+        Some(name) => vec![read(client, &namespace, name).await?],
+        None => list(client, &scope, arguments.selector.as_deref()).await?,
+    };
+    let now = Timestamp::now();
+    let reports: Vec<AppReport> = apps.iter().map(|app| AppReport::of(app, now)).collect();
+    if arguments.output.is_for_people() {
+        print_text(&shown(&arguments, program, &reports, now))?;
+    } else {
+        arguments.output.print_items(&reports)?;
+    }
+    if reports.is_empty() {
+        eprintln!("no DingTalkApp found in {scope}");
+    }
+    Ok(match reports.iter().all(AppReport::is_ready) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(FOUND_A_PROBLEM),
+    })
+}
+
+fn shown(
+    arguments: &StatusArguments,
+    program: Program,
+    reports: &[AppReport],
+    now: Timestamp,
+) -> String {
+    let wide = arguments.output == Output::Wide;
+    let colours = has_colours();
+    match (&arguments.name, reports) {
+        (_, []) => String::new(),
+        (Some(_), [app]) => {
+            let view = View {
+                wide,
+                colours,
+                program,
+            };
+            detail(app, view, now)
+        }
+        _ => {
+            let columns = Columns {
+                namespace: arguments.all_namespaces,
+                wide,
+                colours,
+            };
+            table(reports, columns, now)
+        }
+    }
+}
