@@ -81,8 +81,8 @@ pub enum CliError {
     },
     /// Valid tokens could be revoked, and nobody was asked.
     #[error(
-        "DingTalkApp {app}: {count} of its tokens are valid, and DingTalk may revoke a token when it gives \
-         another; nothing was fetched. Add --yes if that may happen, or see `status`, which fetches nothing"
+        "DingTalkApp {app}: DingTalk may revoke its valid tokens ({count}) when it gives others; nothing was \
+         fetched. Add --yes if that may happen; `status` shows tokens and fetches nothing"
     )]
     LiveTokens {
         /// The app.

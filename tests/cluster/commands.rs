@@ -1,15 +1,16 @@
-//! The commands for people: check, renew, explain.
+//! The commands for people: check, renew, explain; plugin.rs has those of `kubectl dingtalk`.
 
 use std::process::{Command, Stdio};
 
 use dingtalk_stub::Repeat;
+use dingtalk_token_operator::api::DingTalkApp;
 use serde_json::{Value, json};
 
 use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox};
 
 impl Sandbox {
     /// Runs a command of the program as a user would; gives exit code, standard output and error.
-    fn command(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+    pub fn command(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let output = Command::new(env!("CARGO_BIN_EXE_dingtalk-token-operator"))
             .args(arguments)
             .env("KUBECONFIG", self.kubeconfig())
@@ -24,7 +25,12 @@ impl Sandbox {
         )
     }
 
+    /// Runs `check` with the consent to revoke a live token.
     fn check(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        self.check_unasked(&[&["--yes"], arguments].concat())
+    }
+
+    fn check_unasked(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let site = format!("global={}", self.stub.url());
         let given = ["check", "payroll", "-n", &self.namespace];
         let given = [&given[..], &["--builtin-sites=false", "--site", &site]].concat();
@@ -76,6 +82,43 @@ async fn check_tries_the_credentials_and_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn check_risks_no_live_token_unless_told_to() {
+    let sandbox = Sandbox::new("command-check-asks").await;
+    sandbox.ready_app("payroll").await;
+    let calls = sandbox.stub.journal().len();
+    let (code, said, error) = sandbox.check_unasked(&[]);
+    assert_eq!((code, said.as_str()), (Some(1), ""), "{error}");
+    assert!(
+        error.contains("/payroll: DingTalk may revoke its valid tokens (1)")
+            && error.contains("Add --yes"),
+        "{error}"
+    );
+    assert_eq!(sandbox.stub.journal().len(), calls, "nothing was fetched");
+    let (code, said, _) = sandbox.check_unasked(&["--corp-id", "ding7", "-o", "json"]);
+    let result: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((code, result), (Some(3), json!({"items": []})));
+    let (code, said, _) = sandbox.check_unasked(&["--yes", "-o", "wide"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("CORPID   RESULT   SITE "), "{said}");
+    assert!(said.contains("ding1    ok       global"), "{said}");
+    assert_eq!(sandbox.stub.journal().len(), calls + 1);
+    // Without a token there is nothing to ask for.
+    sandbox
+        .credentials("expenses-credentials", CLIENT_ID, "guessed-wrong")
+        .await;
+    sandbox.app("expenses", "ding1").await;
+    sandbox
+        .until_failing("expenses", "InvalidCredentials")
+        .await;
+    let site = format!("global={}", sandbox.stub.url());
+    let check = ["check", "expenses", "-n", &sandbox.namespace];
+    let flags = ["--site", &site, "--allow-plain-http"];
+    let (code, said, _) = sandbox.command(&[&check[..], &flags].concat());
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.starts_with("fails ding1  "), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn renew_asks_waits_and_tells_what_came_of_it() {
     let sandbox = Sandbox::new("command-renew").await;
     sandbox
@@ -112,6 +155,15 @@ async fn renew_asks_waits_and_tells_what_came_of_it() {
     assert_eq!(code, Some(3), "{said}");
     let result: Value = serde_json::from_str(&said).expect("JSON");
     assert_eq!(result["items"][1]["error"]["reason"], "AppNotAuthorized");
+    sandbox
+        .merge::<DingTalkApp>("payroll", json!({"spec": {"suspend": true}}))
+        .await;
+    let (code, _, error) = sandbox.command(&renew);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("/payroll is suspended"), "{error}");
+    sandbox
+        .merge::<DingTalkApp>("payroll", json!({"spec": {"suspend": false}}))
+        .await;
     let mut sandbox = sandbox;
     sandbox.stop_operator();
     let (code, _, said) = sandbox.command(&[&renew[..], &["--timeout", "1s"]].concat());

@@ -30,6 +30,7 @@ mod order;
 mod ownership;
 mod people;
 mod permissions;
+mod plugin;
 mod policy;
 mod processes;
 mod redaction;

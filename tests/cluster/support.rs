@@ -294,7 +294,8 @@ impl Sandbox {
         Client::try_from(config).expect("a client")
     }
 
-    async fn kubeconfig_of(&self, account: &str) -> Value {
+    /// A kubeconfig with the rights of a ServiceAccount of this namespace.
+    pub async fn kubeconfig_of(&self, account: &str) -> Value {
         let request = serde_json::from_value(json!({"metadata": {}, "spec": {"audiences": []}}))
             .expect("a token request");
         let token = self

@@ -6,6 +6,8 @@ mod demo;
 mod docs;
 mod e2e;
 mod image;
+#[cfg(test)]
+mod krew;
 mod layout;
 mod manifests;
 mod reference;

@@ -130,8 +130,11 @@ pub fn question(live: &[&Present], fetches: usize, renew: &str, now: Timestamp) 
         lines.push(format!("  and {} more", live.len() - NAMED_MAX));
     }
     lines.push(format!("If one is revoked, `{renew}` replaces it."));
-    let tokens = if fetches == 1 { "a token" } else { "tokens" };
-    lines.push(format!("Fetch {tokens} of {fetches} corpIds? [y/N] "));
+    let corps = match fetches {
+        1 => "a token of 1 corpId".to_owned(),
+        count => format!("tokens of {count} corpIds"),
+    };
+    lines.push(format!("Fetch {corps}? [y/N] "));
     lines.join("\n")
 }
 
@@ -227,7 +230,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("  and 2 more\n") && text.contains("of 9 corpIds?"),
+            text.contains("  and 2 more\n") && text.contains("tokens of 9 corpIds? "),
             "{text}"
         );
         assert!(!text.contains("top-secret"));

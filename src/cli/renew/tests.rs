@@ -127,7 +127,7 @@ fn the_wait_ends_once_every_app_has_a_result() {
 fn what_has_no_result_is_late_and_one_app_is_counted_by_its_corps() {
     let apps = [app("one", &[("ding1", BEFORE)], None)];
     let waiting = Waiting::new(&apps, REQUEST);
-    assert_eq!(waiting.to_string(), "1 corpIds");
+    assert_eq!(waiting.to_string(), "1 corpId");
     let renewed: Vec<Renewed> = waiting.outcomes().collect();
     let said = late(&renewed, Duration::from_secs(1)).expect("late");
     assert!(

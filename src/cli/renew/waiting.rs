@@ -89,7 +89,10 @@ impl Waiting {
 impl fmt::Display for Waiting {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let corps: usize = self.apps.values().map(|state| state.corps).sum();
-        write!(formatter, "{corps} corpIds")?;
+        match corps {
+            1 => formatter.write_str("1 corpId")?,
+            corps => write!(formatter, "{corps} corpIds")?,
+        }
         match self.apps.len() {
             1 => Ok(()),
             apps => write!(formatter, " of {apps} DingTalkApps"),

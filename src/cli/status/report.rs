@@ -153,7 +153,7 @@ fn cause<'a>(app: &'a App, ready: &'a Condition) -> &'a Condition {
     match condition(app, CONDITION_RENEWED) {
         Some(renewed) if renewed.status == "False" => renewed,
         // Suspended, or waiting for the first token of some.
-        Some(renewed) if renewed.status == "Unknown" && ready.status == "True" => renewed,
+        Some(renewed) if renewed.status == "Unknown" && ready.status != "False" => renewed,
         _ => ready,
     }
 }

@@ -216,6 +216,8 @@ fn a_suspended_app_says_so() {
         (true, Some("Suspended"))
     );
     assert!(detail(&app, view(false), now()).contains("set spec.suspend to false"));
+    suspended["status"]["conditions"][0] = condition("Ready", "Unknown", "Pending");
+    assert_eq!(report(&suspended).reason.as_deref(), Some("Suspended"));
     suspended["status"]["conditions"][0] = condition("Ready", "False", "TokenExpired");
     let app = report(&suspended);
     assert_eq!(

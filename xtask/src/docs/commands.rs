@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::error::ErrorKind;
 use clap::{Command, CommandFactory as _};
-use dingtalk_token_operator::cli::command_line;
+use dingtalk_token_operator::cli::{command_line, plugin_command_line};
 
 use crate::Cli;
 
@@ -21,6 +21,9 @@ pub(super) fn wrong_command(root: &Path, command: &str) -> Option<String> {
     }
     let refused = match words.as_slice() {
         ["dingtalk-token-operator", rest @ ..] if !rest.is_empty() => refused(command_line(), rest),
+        ["kubectl", "dingtalk", rest @ ..] if !rest.is_empty() => {
+            refused(plugin_command_line(), rest)
+        }
         ["cargo", "xtask", rest @ ..] if !rest.is_empty() => refused(Cli::command(), rest),
         _ => None,
     };
@@ -60,6 +63,7 @@ mod tests {
             "dingtalk-token-operator explain 90010   # a code",
             "dingtalk-token-operator --version",
             "dingtalk-token-operator",
+            "kubectl dingtalk status -A",
             "cargo xtask test -- model::",
             "kubectl apply -k deploy/try",
             "helm install --whatever",
@@ -69,6 +73,7 @@ mod tests {
         for wrong in [
             "dingtalk-token-operator explian 90010",
             "dingtalk-token-operator renew a --wait",
+            "kubectl dingtalk status payroll -A",
             "cargo xtask tests",
             "kubectl apply -k deploy/tries",
         ] {

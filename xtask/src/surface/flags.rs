@@ -41,7 +41,12 @@ fn describe(command: &Command, argument: &Arg, lines: &mut Vec<Line>) {
         _ => "switch",
     };
     lines.push(Line::has(&subject, kind));
-    for value in argument.get_possible_values() {
+    // A switch has values for the parser only.
+    let values = match kind {
+        "switch" => Vec::new(),
+        _ => argument.get_possible_values(),
+    };
+    for value in values {
         lines.push(Line::has(&subject, &format!("value {}", value.get_name())));
     }
     if let Some(short) = argument.get_short() {

@@ -1,0 +1,276 @@
+//! `kubectl dingtalk`, run by kubectl with the rights of who may edit a namespace.
+
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use dingtalk_stub::Repeat;
+use dingtalk_token_operator::api::DingTalkApp;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, assets, documents};
+
+/// An editor's terminal: the plugin is on its PATH.
+struct Editor<'a> {
+    sandbox: &'a Sandbox,
+    kubeconfig: PathBuf,
+    path: PathBuf,
+}
+
+impl<'a> Editor<'a> {
+    async fn new(sandbox: &'a Sandbox) -> Self {
+        let path = sandbox.folder().join("bin");
+        std::fs::create_dir(&path).expect("a folder");
+        for name in ["kubectl-dingtalk", "kubectl_complete-dingtalk"] {
+            let program = env!("CARGO_BIN_EXE_dingtalk-token-operator");
+            symlink(program, path.join(name)).expect("a link");
+        }
+        let account = json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "editor"},
+        });
+        sandbox.apply::<ServiceAccount>("editor", account).await;
+        let roles: Api<ClusterRole> = Api::all(sandbox.client.clone());
+        let apply = PatchParams::apply("test").force();
+        let aggregated = documents(include_str!("../../deploy/base/aggregated-roles.yaml"));
+        let mut names = vec!["edit".to_owned()];
+        for role in aggregated {
+            let name = role["metadata"]["name"]
+                .as_str()
+                .expect("a name")
+                .to_owned();
+            let applied = roles.patch(&name, &apply, &Patch::Apply(role)).await;
+            applied.expect("the role");
+            names.push(name);
+        }
+        for name in names {
+            let binding = json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+                "metadata": {"name": format!("editor-{name}")},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+                "subjects": [{"kind": "ServiceAccount", "name": "editor", "namespace": sandbox.namespace}],
+            });
+            let binding_name = format!("editor-{name}");
+            sandbox.apply::<RoleBinding>(&binding_name, binding).await;
+        }
+        let kubeconfig = sandbox.folder().join("editor.kubeconfig");
+        let text = sandbox.kubeconfig_of("editor").await.to_string();
+        std::fs::write(&kubeconfig, text).expect("written");
+        Self {
+            sandbox,
+            kubeconfig,
+            path,
+        }
+    }
+
+    /// Runs kubectl; gives exit code, standard output and error.
+    fn kubectl(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let output = Command::new(assets().kubectl)
+            .args(arguments)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("PATH", &self.path)
+            .stdin(Stdio::null())
+            .output()
+            .expect("kubectl");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    }
+
+    /// Runs the plugin in the editor's namespace.
+    fn dingtalk(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let namespace = ["-n", &self.sandbox.namespace];
+        self.kubectl(&[&["dingtalk"], arguments, &namespace].concat())
+    }
+}
+
+/// An app that is ready, and one that DingTalk refuses.
+async fn two_apps(name: &str) -> Sandbox {
+    let sandbox = Sandbox::new(name).await;
+    sandbox
+        .stub
+        .configure(|settings| settings.repeat = Repeat::NewOverlap);
+    sandbox
+        .credentials("expenses-credentials", CLIENT_ID, "wrong")
+        .await;
+    sandbox.app("expenses", "ding1").await;
+    sandbox.ready_app("payroll").await;
+    sandbox
+        .until_failing("expenses", "InvalidCredentials")
+        .await;
+    sandbox
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_editor_sees_the_apps_of_the_namespace_and_what_to_do() {
+    let sandbox = two_apps("plugin-status").await;
+    let editor = Editor::new(&sandbox).await;
+    let (code, table, error) = editor.dingtalk(&["status"]);
+    assert_eq!(code, Some(3), "{table}{error}");
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(
+        lines[0].starts_with("NAME       READY   TOKENS   EXPIRES IN"),
+        "{table}"
+    );
+    let expenses = words(lines[1]);
+    assert_eq!(expenses[..4], ["expenses", "False", "0/1", "-"], "{table}");
+    assert_eq!(expenses.last(), Some(&"InvalidCredentials"));
+    let payroll = words(lines[2]);
+    assert_eq!(payroll[..3], ["payroll", "True", "1/1"], "{table}");
+    assert_eq!(payroll[5..], ["-", "TokensValid"], "{table}");
+    let (code, said, _) = editor.dingtalk(&["status", "payroll"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("ding1    payroll-token   20"), "{said}");
+    assert!(!said.contains("What to do"), "{said}");
+    let (code, said, _) = editor.dingtalk(&["status", "expenses"]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(
+        said.contains("kubectl dingtalk explain InvalidCredentials"),
+        "{said}"
+    );
+    assert!(said.contains("invalid.client"), "{said}");
+    let (code, said, error) = editor.dingtalk(&["status", "absent"]);
+    assert_eq!((code, said.as_str()), (Some(1), ""));
+    assert!(error.contains("/absent"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_namespaces_are_for_who_may_list_them() {
+    let sandbox = two_apps("plugin-all").await;
+    let editor = Editor::new(&sandbox).await;
+    let (code, _, error) = editor.kubectl(&["dingtalk", "status", "-A"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        error.contains("list DingTalkApps in all namespaces") && error.contains("forbidden"),
+        "{error}"
+    );
+    let (code, said, _) = sandbox.command(&["status", "-A", "-o", "json"]);
+    assert_eq!(code, Some(3));
+    let all: Value = serde_json::from_str(&said).expect("JSON");
+    let ours = all["items"].as_array().expect("items").iter();
+    let ours: Vec<&Value> = ours
+        .filter(|it| it["namespace"] == sandbox.namespace.as_str())
+        .collect();
+    assert_eq!(ours.len(), 2, "{said}");
+    assert_eq!(ours[0]["corps"][0]["error"]["code"], "invalid.client");
+    assert_eq!(ours[1]["ready"], "True");
+    let (_, table, _) = sandbox.command(&["status", "-A"]);
+    assert!(table.starts_with("NAMESPACE "), "{table}");
+    let (_, yaml, _) =
+        sandbox.command(&["status", "payroll", "-n", &sandbox.namespace, "-o", "yaml"]);
+    assert!(
+        yaml.starts_with("items:\n- namespace: plugin-all-"),
+        "{yaml}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_editor_renews_several_apps_at_once() {
+    let sandbox = two_apps("plugin-renew").await;
+    let editor = Editor::new(&sandbox).await;
+    sandbox
+        .credentials("paused-credentials", CLIENT_ID, CLIENT_SECRET)
+        .await;
+    sandbox
+        .app_with("paused", json!({"corpIds": ["ding1"], "suspend": true}))
+        .await;
+    for name in ["payroll", "paused"] {
+        let labels = json!({"metadata": {"labels": {"team": "hr"}}});
+        sandbox.merge::<DingTalkApp>(name, labels).await;
+    }
+    // Another organisation: a token is renewed on request once a minute.
+    sandbox
+        .stub
+        .register(CLIENT_ID, CLIENT_SECRET, &["ding1", "ding2"]);
+    sandbox
+        .credentials("invoices-credentials", CLIENT_ID, CLIENT_SECRET)
+        .await;
+    sandbox.app("invoices", "ding2").await;
+    sandbox.until_ready("invoices").await;
+    let before = sandbox.token("payroll-token").await.expect("a token");
+    let (code, table, error) = editor.dingtalk(&["renew", "-l", "team=hr"]);
+    assert_eq!(code, Some(0), "{table}{error}");
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(words(lines[1])[..2], ["paused", "suspended"], "{table}");
+    assert_eq!(words(lines[2])[..3], ["payroll", "ok", "1/1"], "{table}");
+    let after = sandbox.token("payroll-token").await.expect("a token");
+    assert_ne!(before.value, after.value);
+    assert!(
+        error.contains("asked for new tokens of 1 corpId at"),
+        "{error}"
+    );
+    let (code, table, error) = editor.dingtalk(&["renew", "invoices", "expenses"]);
+    assert_eq!(code, Some(3), "{table}{error}");
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(
+        words(lines[1])[..3],
+        ["expenses", "fails", "0/1"],
+        "{table}"
+    );
+    assert_eq!(words(lines[2])[..3], ["invoices", "ok", "1/1"], "{table}");
+    assert!(
+        table.contains("kubectl dingtalk explain InvalidCredentials"),
+        "{table}"
+    );
+    let (code, said, _) = editor.dingtalk(&["renew", "paused", "absent", "-o", "json"]);
+    assert_eq!(code, Some(1), "{said}");
+    let result: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(result["items"][1]["problem"], "spec.suspend is set");
+    let problem = result["items"][0]["problem"].as_str().expect("a problem");
+    assert!(problem.contains("/absent"), "{said}");
+    let (code, _, error) = editor.dingtalk(&["renew", "-l", "team=none"]);
+    assert_eq!(code, Some(3));
+    assert!(
+        error.contains("no DingTalkApp found in namespace"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_completes_and_explains_the_plugin_and_its_flags_are_kubectls() {
+    let sandbox = Sandbox::new("plugin-flags").await;
+    sandbox.ready_app("payroll").await;
+    let editor = Editor::new(&sandbox).await;
+    let (code, help, _) = editor.kubectl(&["dingtalk", "--help"]);
+    assert_eq!(code, Some(0));
+    assert!(help.contains("Usage: kubectl dingtalk <COMMAND>"), "{help}");
+    let (_, completed, error) = editor.kubectl(&["__complete", "dingtalk", "stat"]);
+    assert!(completed.starts_with("status"), "{completed}{error}");
+    let (_, completed, _) = editor.kubectl(&["__complete", "dingtalk", "renew", "-o", "y"]);
+    assert!(completed.starts_with("yaml"), "{completed}");
+    let file = editor.kubeconfig.to_str().expect("a path");
+    let config: Value = serde_json::from_slice(&std::fs::read(file).expect("read")).expect("JSON");
+    let context = config["current-context"].as_str().expect("a context");
+    let plugin = editor.path.join("kubectl-dingtalk");
+    let status = |context: &str| {
+        Command::new(&plugin)
+            .args([
+                "status",
+                "payroll",
+                "--kubeconfig",
+                file,
+                "--context",
+                context,
+            ])
+            .args(["-n", &sandbox.namespace])
+            .env_clear()
+            .output()
+            .expect("the plugin")
+    };
+    let output = status(context);
+    assert!(output.status.success(), "{output:?}");
+    let output = status("elsewhere");
+    let error = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error.contains("elsewhere"), "{error}");
+}
