@@ -26,15 +26,25 @@ pub struct CompletionsArguments {
 /// Prints the script for a shell.
 pub fn completions(
     arguments: &CompletionsArguments,
-    command_line: Command,
+    command_line: &Command,
     program: Program,
 ) -> Result<ExitCode, CliError> {
-    let mut command_line = command_line.name(program.file_name());
-    let mut script = Vec::new();
-    let name = program.file_name();
-    clap_complete::generate(arguments.shell, &mut command_line, name, &mut script);
-    print_text(&String::from_utf8_lossy(&script))?;
+    print_text(&script(arguments.shell, command_line, program))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn script(shell: Shell, command_line: &Command, program: Program) -> String {
+    let name = program.file_name();
+    // The scripts would offer what is hidden.
+    let shown = command_line
+        .get_subcommands()
+        .filter(|it| !it.is_hide_set());
+    let mut command_line = Command::new(name)
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommands(shown.cloned());
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command_line, name, &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 /// Prints what may follow `kubectl dingtalk` and these words, of which the last is incomplete, in the
@@ -108,13 +118,11 @@ mod tests {
     fn every_shell_has_a_script_that_names_the_program() {
         use clap::ValueEnum as _;
         for shell in Shell::value_variants() {
-            let mut script = Vec::new();
-            let mut command_line = plugin_command_line().name("kubectl-dingtalk");
-            clap_complete::generate(*shell, &mut command_line, "kubectl-dingtalk", &mut script);
-            let script = String::from_utf8(script).expect("text");
+            let script = script(*shell, &plugin_command_line(), Program::Plugin);
             for word in ["kubectl-dingtalk", "status", "all-namespaces"] {
                 assert!(script.contains(word), "{shell}: {word}");
             }
+            assert!(!script.contains("leader-elect"), "{shell}: hidden");
         }
     }
 }

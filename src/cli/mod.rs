@@ -128,7 +128,7 @@ impl Command {
             Self::Renew(arguments) => renew::renew(arguments, program).await,
             Self::Explain(arguments) => explain::explain(&arguments),
             Self::Completions(arguments) => {
-                completions::completions(&arguments, program.command_line(), program)
+                completions::completions(&arguments, &program.command_line(), program)
             }
         }
     }
