@@ -112,6 +112,9 @@ pub enum CliError {
     /// The result cannot be written as JSON.
     #[error("write the result as JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// The Chinese texts cannot be read.
+    #[error("read the Chinese texts: {0}; use --lang en")]
+    Translations(#[source] serde_yaml_ng::Error),
     /// The result or the CRD cannot be written as YAML.
     #[error("write YAML: {0}")]
     Yaml(#[from] serde_yaml_ng::Error),

@@ -2,66 +2,142 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
+use super::chinese::Chinese;
 use super::error::CliError;
 use super::exit::FOUND_A_PROBLEM;
 use super::output::{Output, print_text};
-use super::reasons::{Explained, find};
+use super::reasons::{Explained, find, nearest};
 
 /// What to explain.
 #[derive(Debug, Args)]
 pub struct ExplainArguments {
-    /// A code of DingTalk, such as invalid.client or 90002, a reason, such as SecretConflict, or a
+    /// A code of DingTalk, such as invalid.client, 90002 or 40014, a reason, such as SecretConflict, or a
     /// cause, such as RenewalDue.
+    #[arg(allow_hyphen_values = true)]
     code: String,
+    /// The language of the explanation.
+    #[arg(long, value_enum, default_value_t)]
+    lang: Language,
     /// How to show it.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
+/// A language of explanations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Language {
+    /// English.
+    #[default]
+    En,
+    /// Chinese.
+    Zh,
+}
+
+/// What stands before each part of an explanation.
+pub const LABELS: [&str; 7] = [
+    "means       ",
+    "do          ",
+    "class       ",
+    "next try    ",
+    "holds back  ",
+    "seen as     ",
+    "answer of   ",
+];
+
 /// Prints what is known.
 pub fn explain(arguments: &ExplainArguments) -> Result<ExitCode, CliError> {
-    let found = find(&arguments.code);
+    let asked = &arguments.code;
+    let chinese = match arguments.lang {
+        Language::En => None,
+        Language::Zh => Some(Chinese::read().map_err(CliError::Translations)?),
+    };
+    let found = find(asked);
+    let found: Vec<Explained> = match &chinese {
+        Some(chinese) => found.into_iter().map(|it| chinese.explained(it)).collect(),
+        None => found,
+    };
     if arguments.output.is_for_people() {
-        let parts: Vec<String> = found.iter().map(shown).collect();
-        print_text(&parts.join("\n"))?;
+        let parts = found.iter().map(|it| shown(it, chinese.as_ref()));
+        print_text(&parts.collect::<Vec<_>>().join("\n"))?;
     } else {
         arguments.output.print_items(&found)?;
     }
     if found.is_empty() {
-        eprintln!(
-            "{:?} is none of the codes and reasons that are known here. DingTalk's own list of \
-             error codes may have it; the operator goes by the HTTP status then, see its message.",
-            arguments.code
-        );
+        eprintln!("{}", unknown(asked, &nearest(asked)));
         return Ok(ExitCode::from(FOUND_A_PROBLEM));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn shown(explained: &Explained) -> String {
-    let Explained {
-        reason,
-        meaning,
-        signals,
-        class,
-        pace,
-        holds_back,
-        advice,
-    } = explained;
-    let mut lines = vec![
-        reason.to_string(),
-        format!("  means       {meaning}"),
-        format!("  do          {advice}"),
-    ];
-    if let Some(class) = class {
-        lines.push(format!("  class       {class}"));
-        lines.push(format!("  next try    {pace}"));
-        lines.push(format!("  holds back  {holds_back}"));
+fn unknown(asked: &str, nearest: &[String]) -> String {
+    let unknown = format!("{asked:?} is not a known code, reason or cause.");
+    match nearest.is_empty() {
+        true => format!(
+            "{unknown} Look it up in DingTalk's list of error codes. The operator goes by the HTTP status of \
+             an answer whose code it does not know; its message has both."
+        ),
+        false => format!("{unknown} Did you mean {}?", nearest.join(", ")),
     }
-    if !signals.is_empty() {
-        lines.push(format!("  seen as     {}", signals.join(", ")));
+}
+
+fn shown(explained: &Explained, chinese: Option<&Chinese>) -> String {
+    let text = |english| match chinese {
+        Some(chinese) => chinese.text(english).to_owned(),
+        None => str::to_owned(english),
+    };
+    let [means, advice, class, pace, holds_back, signals, api] = LABELS.map(text);
+    let mut lines = vec![
+        explained.reason.to_string(),
+        format!("  {means}{}", explained.meaning),
+        format!("  {advice}{}", explained.advice),
+    ];
+    if let Some(known) = explained.class {
+        lines.push(format!("  {class}{}", text(known)));
+        lines.push(format!("  {pace}{}", explained.pace));
+        lines.push(format!("  {holds_back}{}", explained.holds_back));
+    }
+    if !explained.signals.is_empty() {
+        lines.push(format!("  {signals}{}", explained.signals.join(", ")));
+    }
+    if let Some(known) = explained.api {
+        lines.push(format!("  {api}{known}"));
     }
     lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_explanation_is_shown_in_either_language() {
+        let found = find("42001");
+        let english = shown(&found[0], None);
+        assert!(
+            english.starts_with("42001\n  means       the access token"),
+            "{english}"
+        );
+        assert!(
+            english.ends_with("  answer of   oapi.dingtalk.com\n"),
+            "{english}"
+        );
+        let chinese = Chinese::read().expect("texts");
+        let shown = shown(&chinese.explained(found[0].clone()), Some(&chinese));
+        assert!(shown.contains("含义"), "{shown}");
+        assert!(shown.contains("access_token 已过期"), "{shown}");
+        assert!(!shown.contains("means"), "{shown}");
+    }
+
+    #[test]
+    fn what_is_not_known_names_its_neighbours_or_where_to_look() {
+        let near = unknown("Banne", &nearest("Banne"));
+        assert_eq!(
+            near,
+            "\"Banne\" is not a known code, reason or cause. Did you mean Banned?"
+        );
+        let far = unknown("nonsense", &nearest("nonsense"));
+        assert!(far.contains("DingTalk's list of error codes"), "{far}");
+    }
 }

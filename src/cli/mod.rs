@@ -3,6 +3,7 @@
 mod advice;
 mod apps;
 mod check;
+mod chinese;
 mod cluster;
 mod completions;
 mod error;

@@ -1,72 +1,96 @@
 //! Every reason with its meaning, from the tables that classify by it.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde::Serialize;
 use strum::IntoEnumIterator as _;
 
 use crate::api::{Cause, Reason};
-use crate::dingtalk::{Class, Row, Scope, Signal, TABLE, UNREACHABLE};
+use crate::dingtalk::{
+    Class, LEGACY, LegacyRow, Row, Scope, Signal, TABLE, UNREACHABLE, look_up_legacy,
+};
 
 /// What there is to say of a reason.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explained {
-    /// The reason.
-    pub reason: &'static str,
+    /// The reason; of a code that only programs meet, the code.
+    pub reason: Cow<'static, str>,
+    /// The API that answers with it, if it is not the one that the operator calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api: Option<&'static str>,
     /// What it means.
-    pub meaning: &'static str,
+    pub meaning: Cow<'static, str>,
     /// The signals of the endpoint that it is recognised by.
     pub signals: Vec<String>,
     /// What decides the pace of the next attempts; `None` where no attempt failed.
     pub class: Option<&'static str>,
     /// When the next attempt is.
-    pub pace: &'static str,
+    pub pace: Cow<'static, str>,
     /// What is held back meanwhile.
-    pub holds_back: &'static str,
+    pub holds_back: Cow<'static, str>,
     /// What to do.
-    pub advice: &'static str,
+    pub advice: Cow<'static, str>,
 }
 
 impl Explained {
     fn of_row(row: &Row) -> Self {
         let (class, pace) = class(row.class);
         Self {
-            reason: row.reason.as_str(),
-            meaning: row.reason.meaning(),
+            reason: row.reason.as_str().into(),
+            api: None,
+            meaning: row.reason.meaning().into(),
             signals: row.signals.iter().map(|signal| shown(*signal)).collect(),
             class: Some(class),
-            pace,
+            pace: pace.into(),
             holds_back: match row.scope {
                 Scope::Corp => "this corpId with this client_id only",
                 Scope::ClientId => "every token of this client_id",
                 Scope::Site => "every token of this site",
-            },
-            advice: row.advice,
+            }
+            .into(),
+            advice: row.advice.into(),
         }
     }
 
     fn of_reason(reason: Reason, advice: &'static str) -> Self {
         Self {
-            reason: reason.as_str(),
-            meaning: reason.meaning(),
+            reason: reason.as_str().into(),
+            api: None,
+            meaning: reason.meaning().into(),
             signals: Vec::new(),
             class: None,
-            pace: "as soon as what stands in the way changes",
-            holds_back: "what its message names",
-            advice,
+            pace: "as soon as what stands in the way changes".into(),
+            holds_back: "what its message names".into(),
+            advice: advice.into(),
         }
     }
 
     fn of_cause(cause: Cause) -> Self {
         Self {
-            reason: cause.as_str(),
-            meaning: cause.meaning(),
+            reason: cause.as_str().into(),
+            api: None,
+            meaning: cause.meaning().into(),
             signals: Vec::new(),
             class: None,
-            pace: "",
-            holds_back: "nothing",
-            advice: "nothing: it is why a token was fetched or a Secret written",
+            pace: "".into(),
+            holds_back: "nothing".into(),
+            advice: "nothing: it is why a token was fetched or a Secret written".into(),
+        }
+    }
+
+    fn of_legacy(code: &str, row: &LegacyRow) -> Self {
+        Self {
+            reason: code.to_owned().into(),
+            api: Some(LEGACY_API),
+            meaning: row.meaning.into(),
+            signals: row.codes.iter().map(|it| format!("errcode {it}")).collect(),
+            class: None,
+            pace: "".into(),
+            holds_back: "nothing".into(),
+            advice: row.advice.into(),
         }
     }
 }
@@ -79,16 +103,69 @@ pub fn all() -> Vec<Explained> {
     rows.chain(others).collect()
 }
 
+/// Where programs meet the codes of `LEGACY`.
+const LEGACY_API: &str = "oapi.dingtalk.com";
+
 /// What is known of a code of DingTalk's, of a reason or of a cause, in any case.
+///
+/// A code that both the operator and programs meet has an explanation for each.
 pub fn find(asked: &str) -> Vec<Explained> {
     let by_code = |row: &&Row| row.signals.iter().any(|signal| signal.is_code(asked));
-    if let Some(row) = TABLE.iter().find(by_code) {
-        return vec![Explained::of_row(row)];
+    let row = TABLE.iter().find(by_code).map(Explained::of_row);
+    let legacy = look_up_legacy(asked).map(|row| Explained::of_legacy(asked, row));
+    let codes: Vec<Explained> = row.into_iter().chain(legacy).collect();
+    if !codes.is_empty() {
+        return codes;
     }
     let causes = Cause::iter().map(Explained::of_cause);
     let all = all().into_iter().chain(causes);
     all.filter(|explained| explained.reason.eq_ignore_ascii_case(asked))
         .collect()
+}
+
+/// Everything that `explain` may print.
+pub fn everything() -> Vec<Explained> {
+    let causes = Cause::iter().map(Explained::of_cause);
+    let legacy = LEGACY.iter().flat_map(|row| {
+        let codes = row.codes.iter();
+        codes.map(|code| Explained::of_legacy(code, row))
+    });
+    all().into_iter().chain(causes).chain(legacy).collect()
+}
+
+/// The most names that are suggested.
+const SUGGESTIONS: usize = 5;
+
+/// Names that may have been meant by one that is not known: those that begin like it, else those that differ
+/// in few letters.
+pub fn nearest(asked: &str) -> Vec<String> {
+    let asked = asked.to_lowercase();
+    // Numbers that differ in a digit have nothing in common.
+    if asked.len() < 2 || asked.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Vec::new();
+    }
+    let codes = TABLE.iter().flat_map(|row| row.signals);
+    let codes = codes.filter_map(|signal| match signal {
+        Signal::Code(code) => Some((*code).to_owned()),
+        _ => None,
+    });
+    let reasons = Reason::iter().map(|reason| reason.as_str().to_owned());
+    let causes = Cause::iter().map(|cause| cause.as_str().to_owned());
+    let names: BTreeSet<String> = codes.chain(reasons).chain(causes).collect();
+    let begins = |name: &&String| name.to_lowercase().starts_with(&asked);
+    let mut found: Vec<String> = names.iter().filter(begins).cloned().collect();
+    if found.is_empty() {
+        let distance = |name: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &asked);
+        let mut near: Vec<(usize, String)> = names
+            .into_iter()
+            .map(|name| (distance(&name), name))
+            .filter(|(distance, name)| *distance <= name.len() / 3)
+            .collect();
+        near.sort();
+        found = near.into_iter().map(|(_, name)| name).collect();
+    }
+    found.truncate(SUGGESTIONS);
+    found
 }
 
 fn class(class: Class) -> (&'static str, &'static str) {
@@ -139,11 +216,11 @@ fn shown(signal: Signal) -> String {
 
 /// Every reason with a heading of its own, for the documentation.
 pub fn reasons_markdown() -> String {
-    let mut sections: Vec<(&str, Vec<Explained>)> = Vec::new();
+    let mut sections: Vec<(Cow<str>, Vec<Explained>)> = Vec::new();
     for explained in all() {
         match sections.iter_mut().find(|(it, _)| *it == explained.reason) {
             Some((_, section)) => section.push(explained),
-            None => sections.push((explained.reason, vec![explained])),
+            None => sections.push((explained.reason.clone(), vec![explained])),
         }
     }
     let mut text = String::new();
@@ -152,7 +229,7 @@ pub fn reasons_markdown() -> String {
             text.push('\n');
         }
         let _ = write!(text, "## {reason}\n\n");
-        let meaning = section.first().map_or("", |first| first.meaning);
+        let meaning = section.first().map_or("", |first| &first.meaning);
         let _ = write!(text, "{}.\n\n", sentence(meaning));
         match section.as_slice() {
             [explained] if explained.class.is_none() => {
@@ -220,7 +297,7 @@ mod tests {
             }
         }
         for explained in all() {
-            let found = find(explained.reason);
+            let found = find(&explained.reason);
             assert!(!found.is_empty(), "{}", explained.reason);
             assert!(!explained.meaning.is_empty() && !explained.advice.is_empty());
         }
@@ -230,11 +307,34 @@ mod tests {
         );
         let suite = &find("Forbidden.AccessDenied.QpsLimitForSuitekeyAndOrgAndApi")[0];
         assert_eq!(
-            (suite.reason, suite.holds_back),
+            (&*suite.reason, &*suite.holds_back),
             ("Throttled", "this corpId with this client_id only")
         );
         assert_eq!(find("90010")[0].holds_back, "every token of this client_id");
         assert!(find("never.heard.of.it").is_empty());
+    }
+
+    #[test]
+    fn a_code_that_programs_meet_is_explained_beside_what_it_means_to_the_operator() {
+        let found = find("40001");
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found[0].reason, "InvalidCredentials");
+        assert_eq!((found[0].api, found[1].api), (None, Some(LEGACY_API)));
+        let expired = &find("42001")[0];
+        assert!(expired.meaning.contains("expired"), "{expired:?}");
+        assert!(expired.advice.contains("read the token"), "{expired:?}");
+    }
+
+    #[test]
+    fn what_is_not_known_has_neighbours_by_prefix_or_by_letters() {
+        assert_eq!(nearest("secretc"), ["SecretConflict", "SecretContested"]);
+        assert_eq!(nearest("IpNotAlowed"), ["IpNotAllowed"]);
+        assert_eq!(
+            nearest("invalid.cleint").first().map(String::as_str),
+            Some("invalid.client")
+        );
+        assert!(nearest("nonsense").is_empty());
+        assert!(nearest("40015").is_empty(), "a number is no word");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::{Failure, root};
 
@@ -18,6 +19,9 @@ const GENERATED: &str =
 pub(crate) struct Texts {
     reasons: Vec<Translation>,
     picture: Vec<Translation>,
+    /// What the command `explain` says beside the reasons. Its own tests check it.
+    #[serde(rename = "explain")]
+    _explain: IgnoredAny,
 }
 
 #[derive(Deserialize)]
@@ -174,6 +178,7 @@ mod tests {
         Texts {
             reasons: owned(reasons),
             picture: owned(picture),
+            _explain: IgnoredAny,
         }
     }
 

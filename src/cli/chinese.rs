@@ -1,0 +1,104 @@
+//! What `explain` says, in Chinese: by the translations that the documentation uses as well.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::reasons::Explained;
+
+const TEXTS: &str = include_str!("../../docs/zh-CN/texts.yaml");
+
+#[derive(Deserialize)]
+struct Texts {
+    reasons: Vec<Translation>,
+    explain: Vec<Translation>,
+}
+
+#[derive(Deserialize)]
+struct Translation {
+    en: String,
+    zh: String,
+}
+
+/// The Chinese of each English text.
+pub struct Chinese(BTreeMap<String, String>);
+
+impl Chinese {
+    /// Reads the texts that the program was built with.
+    pub fn read() -> Result<Self, serde_yaml_ng::Error> {
+        let Texts { reasons, explain } = serde_yaml_ng::from_str(TEXTS)?;
+        let pairs = reasons.into_iter().chain(explain);
+        Ok(Self(pairs.map(|it| (it.en, it.zh)).collect()))
+    }
+
+    /// A text in Chinese; as it is if it has no translation, such as a code.
+    pub fn text<'a>(&'a self, english: &'a str) -> &'a str {
+        self.0.get(english).map_or(english, String::as_str)
+    }
+
+    /// An explanation in Chinese. What programs go by, its names and its class, stays.
+    pub fn explained(&self, english: Explained) -> Explained {
+        let text = |text: Cow<'static, str>| Cow::Owned(self.text(&text).to_owned());
+        let signals = english.signals.iter();
+        Explained {
+            meaning: text(english.meaning),
+            pace: text(english.pace),
+            holds_back: text(english.holds_back),
+            advice: text(english.advice),
+            signals: signals.map(|it| self.text(it).to_owned()).collect(),
+            ..english
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::cli::explain::LABELS;
+    use crate::cli::reasons::everything;
+
+    #[test]
+    fn every_text_that_explain_prints_has_a_translation() {
+        let chinese = Chinese::read().expect("texts");
+        let mut missing: BTreeSet<String> = BTreeSet::new();
+        let mut check = |text: &str| {
+            if !text.is_empty() && !chinese.0.contains_key(text) {
+                missing.insert(text.to_owned());
+            }
+        };
+        LABELS.iter().for_each(|label| check(label));
+        for explained in everything() {
+            check(&explained.meaning);
+            check(&explained.advice);
+            check(&explained.pace);
+            check(&explained.holds_back);
+            check(explained.class.unwrap_or_default());
+            let words = explained.signals.iter();
+            let words = words.filter(|it| it.contains(' ') && !it.starts_with("errcode "));
+            words.for_each(|signal| check(signal));
+        }
+        assert_eq!(missing, BTreeSet::new());
+    }
+
+    #[test]
+    fn no_translation_is_left_of_what_explain_no_longer_says() {
+        let texts: Texts = serde_yaml_ng::from_str(TEXTS).expect("texts");
+        let mut said: BTreeSet<String> = LABELS.iter().map(|it| (*it).to_owned()).collect();
+        for explained in everything() {
+            said.extend(explained.class.map(str::to_owned));
+            let texts = [
+                explained.meaning,
+                explained.advice,
+                explained.pace,
+                explained.holds_back,
+            ];
+            said.extend(texts.map(Cow::into_owned));
+        }
+        let unused = texts.explain.iter().map(|it| it.en.as_str());
+        let unused: Vec<&str> = unused.filter(|text| !said.contains(*text)).collect();
+        assert_eq!(unused, Vec::<&str>::new());
+    }
+}
