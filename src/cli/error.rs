@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::validate::{ReadError, RuleError};
 use crate::dingtalk::ClientError;
 use crate::operator::{CoreDumpError, LogsError, ServerError};
 
@@ -112,6 +113,12 @@ pub enum CliError {
     /// The result cannot be written as JSON.
     #[error("write the result as JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// Manifests cannot be read.
+    #[error(transparent)]
+    Manifests(#[from] ReadError),
+    /// A rule that manifests are checked by cannot be used.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
     /// The Chinese texts cannot be read.
     #[error("read the Chinese texts: {0}; use --lang en")]
     Translations(#[source] serde_yaml_ng::Error),

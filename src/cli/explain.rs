@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::chinese::Chinese;
 use super::error::CliError;
-use super::exit::FOUND_A_PROBLEM;
+use super::exit::verdict;
 use super::output::{Output, print_text};
 use super::reasons::{Explained, find, nearest};
 
@@ -66,9 +66,8 @@ pub fn explain(arguments: &ExplainArguments) -> Result<ExitCode, CliError> {
     }
     if found.is_empty() {
         eprintln!("{}", unknown(asked, &nearest(asked)));
-        return Ok(ExitCode::from(FOUND_A_PROBLEM));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(verdict(!found.is_empty()))
 }
 
 fn unknown(asked: &str, nearest: &[String]) -> String {

@@ -19,6 +19,7 @@ mod sites;
 mod span;
 mod status;
 mod table;
+mod validate;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -40,7 +41,7 @@ pub use reasons::{causes_markdown, reasons_markdown};
     version,
     about,
     after_help = "Exit codes: 0 all is well; 1 the command could not do its job; 2 wrong usage; \
-                  3 it did, and found a problem (status, check, renew) or nothing (explain); \
+                  3 it did, and found a problem (status, check, renew, doctor, validate) or nothing (explain); \
                   4 it gave up waiting (renew)."
 )]
 struct Cli {
@@ -66,6 +67,9 @@ enum Command {
     Check(Box<check::CheckArguments>),
     /// Ask the operator for new tokens of apps now, and wait for them.
     Renew(renew::RenewArguments),
+    /// Check manifests of DingTalkApps and DingTalkTokenReferences without a cluster, by the rules that the
+    /// API server applies.
+    Validate(validate::ValidateArguments),
     /// Explain a code of DingTalk or a reason of a condition: what it means and what to do.
     Explain(explain::ExplainArguments),
     /// Print a script that completes command lines in a shell.
@@ -127,6 +131,7 @@ impl Command {
             Self::Status(arguments) => status::status(arguments, program).await,
             Self::Check(arguments) => check::check(*arguments, program).await,
             Self::Renew(arguments) => renew::renew(arguments, program).await,
+            Self::Validate(arguments) => validate::validate(&arguments),
             Self::Explain(arguments) => explain::explain(&arguments),
             Self::Completions(arguments) => {
                 completions::completions(&arguments, &program.command_line(), program)

@@ -35,11 +35,15 @@ impl Output {
 
     /// Prints results for programs; for people, the caller prints them.
     pub fn print_items(self, items: &[impl Serialize]) -> Result<(), CliError> {
-        let items = Items { items };
+        self.print(&Items { items })
+    }
+
+    /// Prints a result for programs that has more than items; for people, the caller prints it.
+    pub fn print(self, result: &impl Serialize) -> Result<(), CliError> {
         match self {
             Self::Text | Self::Wide => Ok(()),
-            Self::Json => print_text(&(serde_json::to_string_pretty(&items)? + "\n")),
-            Self::Yaml => print_text(&serde_yaml_ng::to_string(&items)?),
+            Self::Json => print_text(&(serde_json::to_string_pretty(result)? + "\n")),
+            Self::Yaml => print_text(&serde_yaml_ng::to_string(result)?),
         }
     }
 }

@@ -8,9 +8,7 @@ use serde::Serialize;
 use strum::IntoEnumIterator as _;
 
 use crate::api::{Cause, Reason};
-use crate::dingtalk::{
-    Class, LEGACY, LegacyRow, Row, Scope, Signal, TABLE, UNREACHABLE, look_up_legacy,
-};
+use crate::dingtalk::{Class, LegacyRow, Row, Scope, Signal, TABLE, UNREACHABLE, look_up_legacy};
 
 /// What there is to say of a reason.
 #[derive(Clone, Debug, Serialize)]
@@ -124,9 +122,10 @@ pub fn find(asked: &str) -> Vec<Explained> {
 }
 
 /// Everything that `explain` may print.
+#[cfg(test)]
 pub fn everything() -> Vec<Explained> {
     let causes = Cause::iter().map(Explained::of_cause);
-    let legacy = LEGACY.iter().flat_map(|row| {
+    let legacy = crate::dingtalk::LEGACY.iter().flat_map(|row| {
         let codes = row.codes.iter();
         codes.map(|code| Explained::of_legacy(code, row))
     });

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::cluster::{ClusterArguments, cluster};
 use super::error::{CliError, failed};
-use super::exit::FOUND_A_PROBLEM;
+use super::exit::verdict;
 use super::output::{Output, has_colours, print_text};
 use super::program::Program;
 use super::sites::SiteArguments;
@@ -60,7 +60,7 @@ pub async fn check(arguments: CheckArguments, program: Program) -> Result<ExitCo
     if present.is_empty() {
         eprintln!("none of the corpIds given is one of DingTalkApp {namespace}/{name}");
         arguments.output.print_items(&[] as &[Checked])?;
-        return Ok(ExitCode::from(FOUND_A_PROBLEM));
+        return Ok(verdict(false));
     }
     let renew = format!("{} renew {name} -n {namespace}", program.shown());
     if !may_fetch(
@@ -84,10 +84,7 @@ pub async fn check(arguments: CheckArguments, program: Program) -> Result<ExitCo
         Output::Wide => print_text(&table(&all, has_colours()))?,
         output => output.print_items(&all)?,
     }
-    match all.iter().all(|checked| checked.ok) {
-        true => Ok(ExitCode::SUCCESS),
-        false => Ok(ExitCode::from(FOUND_A_PROBLEM)),
-    }
+    Ok(verdict(all.iter().all(|checked| checked.ok)))
 }
 
 fn known_site(dingtalk: &Client, app: &DingTalkApp) -> Result<(), CliError> {

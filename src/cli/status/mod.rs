@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::apps::{Scope, list, read};
 use super::cluster::{ClusterArguments, cluster};
 use super::error::CliError;
-use super::exit::FOUND_A_PROBLEM;
+use super::exit::verdict;
 use super::output::{Output, has_colours, print_text};
 use super::program::Program;
 use detail::{View, detail};
@@ -58,10 +58,7 @@ pub async fn status(arguments: StatusArguments, program: Program) -> Result<Exit
     if reports.is_empty() {
         eprintln!("no DingTalkApp found in {scope}");
     }
-    Ok(match reports.iter().all(AppReport::is_ready) {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(FOUND_A_PROBLEM),
-    })
+    Ok(verdict(reports.iter().all(AppReport::is_ready)))
 }
 
 fn shown(

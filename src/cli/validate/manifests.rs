@@ -1,0 +1,176 @@
+//! Manifests as files hold them: several documents a file, and lists of objects in a document.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize as _;
+use serde_json::Value;
+use thiserror::Error;
+
+/// Names of files with these ends are read from a folder, as kubectl does.
+const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
+
+/// Why manifests cannot be read.
+#[derive(Debug, Error)]
+#[error("read {path}: {source}")]
+pub struct ReadError {
+    /// The file or folder.
+    path: String,
+    /// Why.
+    source: std::io::Error,
+}
+
+fn failed(path: &Path) -> impl Fn(std::io::Error) -> ReadError {
+    let path = path.display().to_string();
+    move |source| ReadError {
+        path: path.clone(),
+        source,
+    }
+}
+
+/// The text of a file.
+pub struct File {
+    /// Its name as it was given; `-` is the standard input.
+    pub name: String,
+    /// What it holds.
+    pub text: String,
+}
+
+/// The files of the paths given; those of a folder, but not of the folders in it.
+pub fn read(paths: &[PathBuf]) -> Result<Vec<File>, ReadError> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(failed(path))?;
+            let name = "-".to_owned();
+            files.push(File { name, text });
+        } else if path.is_dir() {
+            for path in manifests_of(path)? {
+                files.push(file(&path)?);
+            }
+        } else {
+            files.push(file(path)?);
+        }
+    }
+    Ok(files)
+}
+
+fn file(path: &Path) -> Result<File, ReadError> {
+    Ok(File {
+        name: path.display().to_string(),
+        text: fs::read_to_string(path).map_err(failed(path))?,
+    })
+}
+
+fn manifests_of(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed(folder))? {
+        let path = entry.map_err(failed(folder))?.path();
+        let extension = path.extension().and_then(|it| it.to_str());
+        if extension.is_some_and(|it| EXTENSIONS.contains(&it)) && path.is_file() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// An object of a file.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The file's name.
+    pub file: String,
+    /// Which document of the file it is, from 1 on.
+    pub number: usize,
+    /// The object, or why there is none.
+    pub object: Result<Value, String>,
+}
+
+/// The objects of a file; empty documents are none.
+pub fn documents(file: &File) -> Vec<Document> {
+    let mut documents = Vec::new();
+    let all = serde_yaml_ng::Deserializer::from_str(&file.text);
+    for (index, document) in all.enumerate() {
+        let number = index + 1;
+        // Not at once into JSON's type, which would take the last of two fields with one name.
+        let parsed = serde_yaml_ng::Value::deserialize(document);
+        let is_last = parsed.is_err();
+        let parsed = parsed.map_err(|error| error.to_string());
+        let object = parsed.and_then(|it| serde_json::to_value(&it).map_err(|it| it.to_string()));
+        if !matches!(object, Ok(Value::Null)) {
+            let file = file.name.clone();
+            unfold(
+                Document {
+                    file,
+                    number,
+                    object,
+                },
+                &mut documents,
+            );
+        }
+        if is_last {
+            break;
+        }
+    }
+    documents
+}
+
+/// The objects of a `List`, or the object itself.
+fn unfold(document: Document, documents: &mut Vec<Document>) {
+    let object = document.object.as_ref().ok();
+    let is_list = object.is_some_and(|it| it["kind"] == "List" && it["apiVersion"] == "v1");
+    let items = object
+        .filter(|_| is_list)
+        .and_then(|it| it["items"].as_array());
+    match items {
+        Some(items) => {
+            for item in items {
+                let object = Ok(item.clone());
+                let file = document.file.clone();
+                documents.push(Document {
+                    file,
+                    object,
+                    ..document
+                });
+            }
+        }
+        None => documents.push(document),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn objects(text: &str) -> Vec<(usize, Result<Value, String>)> {
+        let name = "x.yaml".to_owned();
+        let text = text.to_owned();
+        let all = documents(&File { name, text }).into_iter();
+        all.map(|it| (it.number, it.object)).collect()
+    }
+
+    #[test]
+    fn documents_are_counted_empty_ones_skipped_and_lists_unfolded() {
+        let found = objects(
+            "# a comment\n---\na: 1\n---\n---\nkind: List\napiVersion: v1\nitems: [{b: 1}, {c: 1}]\n",
+        );
+        let numbers: Vec<usize> = found.iter().map(|(number, _)| *number).collect();
+        assert_eq!(numbers, [1, 3, 3], "{found:?}");
+        assert!(found.iter().all(|(_, object)| object.is_ok()));
+        assert_eq!(objects("{\"a\": 1}").len(), 1, "JSON is YAML");
+    }
+
+    #[test]
+    fn what_is_no_yaml_or_names_a_field_twice_says_where() {
+        let found = objects("a: 1\n---\nb: [\n");
+        let error = found[1].1.as_ref().expect_err("an error");
+        assert!(error.contains("line"), "{error}");
+        let twice = objects("a: 1\na: 2\n");
+        let error = twice[0].1.as_ref().expect_err("an error");
+        assert!(error.contains("duplicate"), "{error}");
+    }
+}

@@ -1,0 +1,132 @@
+//! `validate`: manifests, checked without a cluster.
+
+mod check;
+mod manifests;
+mod rules;
+mod runtime;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueHint};
+use serde::Serialize;
+
+use super::error::CliError;
+use super::exit::verdict;
+use super::output::{Output, Tone, has_colours, plain, print_text};
+use check::{Finding, Resources, Severity};
+use manifests::{Document, File, documents, read};
+use runtime::{Admitted, findings};
+
+pub use manifests::ReadError;
+pub use rules::RuleError;
+
+/// Which manifests.
+#[derive(Debug, Args)]
+pub struct ValidateArguments {
+    /// A file or folder with manifests, or - for the standard input; repeat it for several.
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true,
+        value_hint = ValueHint::AnyPath)]
+    files: Vec<PathBuf>,
+    /// How to show the result.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// What was found in all files.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    /// What is wrong.
+    items: Vec<Finding>,
+    /// How many objects of ours have nothing wrong.
+    valid: usize,
+    /// How many objects of ours have findings.
+    invalid: usize,
+    /// How many objects are of other kinds.
+    skipped: usize,
+}
+
+/// Checks manifests, and shows what is wrong with them.
+pub fn validate(arguments: &ValidateArguments) -> Result<ExitCode, CliError> {
+    let report = report(&read(&arguments.files)?)?;
+    if arguments.output.is_for_people() {
+        print_text(&shown(&report, has_colours()))?;
+    } else {
+        arguments.output.print(&report)?;
+    }
+    Ok(verdict(report.items.is_empty()))
+}
+
+fn report(files: &[File]) -> Result<Report, RuleError> {
+    let resources = Resources::new()?;
+    let documents: Vec<Document> = files.iter().flat_map(documents).collect();
+    let mut report = Report::default();
+    let mut admitted = Vec::new();
+    let mut secrets = Vec::new();
+    for document in &documents {
+        let refused =
+            |path: &str, message| Finding::new(document, Severity::Refused, path, message);
+        match &document.object {
+            Err(error) => {
+                report.invalid += 1;
+                report.items.push(refused("", format!("not YAML: {error}")));
+            }
+            Ok(object) if resources.is_ours(object) => match resources.admit(object)? {
+                Ok(object) => admitted.push(Admitted { document, object }),
+                Err(faults) => {
+                    report.invalid += 1;
+                    let faults = faults.into_iter();
+                    report
+                        .items
+                        .extend(faults.map(|it| refused(&it.path, it.message)));
+                }
+            },
+            Ok(object) => {
+                report.skipped += 1;
+                if object["kind"] == "Secret" && object["apiVersion"] == "v1" {
+                    secrets.push(document);
+                }
+            }
+        }
+    }
+    let reported = findings(&admitted, &secrets);
+    let is_reported = |it: &&Admitted| {
+        let (file, number) = (&it.document.file, it.document.number);
+        let name = it.object["metadata"]["name"].as_str().unwrap_or_default();
+        let mut reported = reported.iter();
+        reported.any(|it| it.file == *file && it.document == number && it.name == name)
+    };
+    let invalid = admitted.iter().filter(is_reported).count();
+    report.invalid += invalid;
+    report.valid = admitted.len() - invalid;
+    report.items.extend(reported);
+    Ok(report)
+}
+
+fn shown(report: &Report, has_colours: bool) -> String {
+    let lines = report.items.iter().map(|it| line(it, has_colours) + "\n");
+    let (valid, invalid, skipped) = (report.valid, report.invalid, report.skipped);
+    let summary =
+        format!("{valid} valid, {invalid} with findings, {skipped} of other kinds skipped\n");
+    lines.chain([summary]).collect()
+}
+
+fn line(finding: &Finding, has_colours: bool) -> String {
+    let word = match finding.severity {
+        Severity::Refused => "fails ",
+        Severity::Reported => "warn  ",
+    };
+    let mut place = format!("{}, document {}", finding.file, finding.document);
+    if !finding.kind.is_empty() {
+        place = format!("{place}, {} {}", finding.kind, finding.name);
+    }
+    let path = match finding.path.is_empty() {
+        true => String::new(),
+        false => format!("{}: ", finding.path),
+    };
+    let said = format!("{}: {path}{}", place.trim_end(), finding.message);
+    Tone::Bad.paint(word, has_colours) + &plain(&said)
+}

@@ -1,0 +1,154 @@
+//! What the operator would report of manifests that the API server takes, as far as the files tell.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Secret;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::check::{Finding, Severity};
+use super::manifests::Document;
+use crate::api::{DingTalkApp, DingTalkTokenReference, Layout, Reason};
+use crate::dingtalk::Credentials;
+use crate::plan::{Templates, per_corp_name};
+
+/// An object that is taken, and where it stands.
+pub struct Admitted<'a> {
+    /// Where it stands.
+    pub document: &'a Document,
+    /// The object with its defaults.
+    pub object: Value,
+}
+
+impl Admitted<'_> {
+    fn decoded<T: DeserializeOwned>(&self, kind: &str) -> Option<T> {
+        let object = Some(&self.object).filter(|it| it["kind"] == kind)?;
+        serde_json::from_value(object.clone()).ok()
+    }
+
+    fn reported(&self, path: &str, reason: Reason, message: &str) -> Finding {
+        let message = format!("{message}: the operator would report {}", reason.as_str());
+        Finding::new(self.document, Severity::Reported, path, message)
+    }
+}
+
+/// The findings about what is taken, beside the Secrets of the same files.
+pub fn findings(admitted: &[Admitted], secrets: &[&Document]) -> Vec<Finding> {
+    let apps: Vec<(&Admitted, DingTalkApp)> = admitted
+        .iter()
+        .filter_map(|it| Some((it, it.decoded("DingTalkApp")?)))
+        .collect();
+    let mut found = Vec::new();
+    for (at, app) in &apps {
+        found.extend(credentials(at, app, secrets));
+        if let Err(error) = Templates::of(app) {
+            let path = "spec.target.template.data";
+            found.push(at.reported(path, Reason::InvalidTemplate, &error.to_string()));
+        }
+    }
+    found.extend(shared_targets(&apps));
+    for at in admitted {
+        if let Some(reference) = at.decoded("DingTalkTokenReference") {
+            found.extend(grant(at, &reference, &apps));
+        }
+    }
+    found
+}
+
+/// Whether the credentials Secret of an app stands in the files and cannot be used.
+fn credentials(at: &Admitted, app: &DingTalkApp, secrets: &[&Document]) -> Option<Finding> {
+    let wanted = &app.spec.credentials_secret_ref;
+    let is_wanted = |object: &Value| {
+        let metadata = &object["metadata"];
+        metadata["name"] == *wanted.name
+            && metadata["namespace"].as_str() == app.metadata.namespace.as_deref()
+    };
+    let mut found = secrets
+        .iter()
+        .filter_map(|it| Some((it, it.object.as_ref().ok()?)));
+    let (document, object) = found.find(|(_, object)| is_wanted(object))?;
+    let place = format!("Secret {} in {}", wanted.name, document.file);
+    let path = "spec.credentialsSecretRef";
+    let secret: Secret = match serde_json::from_value(object.clone()) {
+        Ok(secret) => secret,
+        // The error may quote a value.
+        Err(_) => {
+            let message =
+                format!("{place} is not a Secret: data has text in base64, stringData has text");
+            return Some(at.reported(path, Reason::CredentialsNotFound, &message));
+        }
+    };
+    let lookup = |key: &str| {
+        let text = secret.string_data.as_ref().and_then(|all| all.get(key));
+        let text = text.map(|text| text.as_bytes().to_vec());
+        let bytes = || secret.data.as_ref()?.get(key).map(|bytes| bytes.0.clone());
+        text.or_else(bytes).map(Zeroizing::new)
+    };
+    let read = Credentials::read(&wanted.client_id_key, &wanted.client_secret_key, lookup);
+    let error = read.err()?;
+    let reason = match error.is_invalid_value() {
+        true => Reason::CredentialsInvalid,
+        false => Reason::CredentialsKeyMissing,
+    };
+    Some(at.reported(path, reason, &format!("{place}: {error}")))
+}
+
+/// Apps that want a Secret which an earlier one of the same namespace has.
+fn shared_targets(apps: &[(&Admitted, DingTalkApp)]) -> Vec<Finding> {
+    let mut owners: BTreeMap<(Option<&str>, String), &str> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (at, app) in apps {
+        let name = app.metadata.name.as_deref().unwrap_or_default();
+        let target = app.target_name();
+        let targets = match app.spec.target.layout {
+            Layout::Single | Layout::Combined => vec![target],
+            Layout::PerCorp => {
+                let corp_ids = app.spec.corp_ids.iter();
+                corp_ids
+                    .map(|corp_id| per_corp_name(&target, corp_id))
+                    .collect()
+            }
+        };
+        for target in targets {
+            let key = (app.metadata.namespace.as_deref(), target.clone());
+            let owner = *owners.entry(key).or_insert(name);
+            if owner != name {
+                let message = format!(
+                    "DingTalkApp {owner} writes the Secret {target} as well; the older of the two has it: set \
+                     another name"
+                );
+                found.push(at.reported("spec.target.name", Reason::SecretConflict, &message));
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// Whether the app that a reference names stands in the files and does not allow the copy.
+fn grant(
+    at: &Admitted,
+    reference: &DingTalkTokenReference,
+    apps: &[(&Admitted, DingTalkApp)],
+) -> Option<Finding> {
+    let wanted = &reference.spec.app_ref;
+    let namespace = reference.metadata.namespace.as_deref()?;
+    let is_wanted = |app: &DingTalkApp| {
+        app.metadata.name.as_ref() == Some(&wanted.name)
+            && app.metadata.namespace.as_ref() == Some(&wanted.namespace)
+    };
+    let (app, _) = apps
+        .iter()
+        .map(|(at, app)| (app, at))
+        .find(|(app, _)| is_wanted(app))?;
+    let mut grants = app.spec.reference_grants.iter();
+    if grants.any(|grant| grant.namespace == namespace) {
+        return None;
+    }
+    let message = format!(
+        "DingTalkApp {}/{} has no spec.referenceGrants entry for namespace {namespace}: add it",
+        wanted.namespace, wanted.name
+    );
+    Some(at.reported("spec.appRef", Reason::NotGranted, &message))
+}
