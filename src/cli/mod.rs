@@ -6,6 +6,7 @@ mod check;
 mod chinese;
 mod cluster;
 mod completions;
+mod doctor;
 mod error;
 mod exit;
 mod explain;
@@ -67,6 +68,9 @@ enum Command {
     Check(Box<check::CheckArguments>),
     /// Ask the operator for new tokens of apps now, and wait for them.
     Renew(renew::RenewArguments),
+    /// Look for what stands in the way: the sites as they are reached from here, and what is installed in the
+    /// cluster. Sends no credentials.
+    Doctor(Box<doctor::DoctorArguments>),
     /// Check manifests of DingTalkApps and DingTalkTokenReferences without a cluster, by the rules that the
     /// API server applies.
     Validate(validate::ValidateArguments),
@@ -131,6 +135,7 @@ impl Command {
             Self::Status(arguments) => status::status(arguments, program).await,
             Self::Check(arguments) => check::check(*arguments, program).await,
             Self::Renew(arguments) => renew::renew(arguments, program).await,
+            Self::Doctor(arguments) => doctor::doctor(*arguments).await,
             Self::Validate(arguments) => validate::validate(&arguments),
             Self::Explain(arguments) => explain::explain(&arguments),
             Self::Completions(arguments) => {

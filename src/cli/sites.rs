@@ -30,7 +30,7 @@ pub struct SiteArguments {
 
 impl SiteArguments {
     /// The sites of the flags, and the built-in ones that no flag replaces.
-    fn sites(&self) -> Result<Vec<Site>, CliError> {
+    pub fn sites(&self) -> Result<Vec<Site>, CliError> {
         let mut sites = self.sites.clone();
         for (index, site) in sites.iter().enumerate() {
             if sites
@@ -52,14 +52,15 @@ impl SiteArguments {
     }
 
     /// A client of DingTalk that knows these sites.
-    pub fn client(self) -> Result<Client, CliError> {
+    pub fn client(&self) -> Result<Client, CliError> {
         let sites = self.sites()?;
-        let extra_ca = match self.ca_bundle {
-            Some(path) => {
-                Some(std::fs::read(&path).map_err(|source| CliError::CaBundle { path, source })?)
-            }
-            None => None,
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|source| CliError::CaBundle {
+                path: path.clone(),
+                source,
+            })
         };
+        let extra_ca = self.ca_bundle.as_ref().map(read).transpose()?;
         // One provider for the whole process; a second call finds the first one's.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Client::new(ClientOptions {

@@ -1,9 +1,7 @@
 //! The HTTP client: one request, one answer, nothing remembered.
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
 use std::str::FromStr;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -14,13 +12,10 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::failure::{Failure, UNREACHABLE};
+use super::unreached::{CONNECT_TIMEOUT, REQUEST_TIMEOUT, Step, Unreached, described};
 use super::wire::{BODY_MAX, RawAnswer, TokenRequest, interpret};
 use super::{Credentials, Minted};
 
-/// To connect, DNS and TLS included.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// For the whole call, the body included.
-pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// What RFC 3986 leaves unreserved need not be encoded.
 const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -149,6 +144,15 @@ pub struct Answer {
     pub clock_difference: Option<SignedDuration>,
 }
 
+/// An answer to a request without credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// HTTP status.
+    pub status: u16,
+    /// The site's `Date` minus our clock, if it was sent.
+    pub clock_difference: Option<SignedDuration>,
+}
+
 /// Calls the token endpoint.
 pub struct Client {
     http: reqwest::Client,
@@ -243,11 +247,23 @@ impl Client {
         };
         Answer {
             result: interpret(&raw, &secrets, &public, now),
-            clock_difference: header(&received.headers, &DATE)
-                .and_then(|date| httpdate::parse_http_date(date).ok())
-                .and_then(|date| Timestamp::try_from(date).ok())
-                .map(|date| date.duration_since(now)),
+            clock_difference: clock_difference(&received.headers, now),
         }
+    }
+
+    /// Asks `site` for its root, without credentials: whether it answers is all that matters.
+    pub async fn probe(&self, site: &str) -> Result<Probe, Unreached> {
+        let Some(url) = self.sites.get(site) else {
+            let message = format!("no site {site:?} is configured");
+            let step = Step::Answer;
+            return Err(Unreached { step, message });
+        };
+        let response = self.http.get(url.clone()).send().await;
+        let response = response.map_err(|error| described(&error))?;
+        Ok(Probe {
+            status: response.status().as_u16(),
+            clock_difference: clock_difference(response.headers(), Timestamp::now()),
+        })
     }
 
     async fn send(
@@ -266,14 +282,18 @@ impl Client {
             .body(body)
             .send()
             .await
-            .map_err(|error| describe(&error))?;
+            .map_err(|error| described(&error).message)?;
         let mut received = Received {
             status: response.status().as_u16(),
             headers: std::mem::take(response.headers_mut()),
             body: Zeroizing::new(Vec::new()),
             cut: false,
         };
-        while let Some(chunk) = response.chunk().await.map_err(|error| describe(&error))? {
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| described(&error).message)?
+        {
             if received.body.len() + chunk.len() > BODY_MAX {
                 received.cut = true;
                 break;
@@ -295,38 +315,18 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
+fn clock_difference(headers: &HeaderMap, now: Timestamp) -> Option<SignedDuration> {
+    let date = httpdate::parse_http_date(header(headers, &DATE)?).ok()?;
+    let date = Timestamp::try_from(date).ok()?;
+    Some(date.duration_since(now))
+}
+
 fn token_url(base: &Url, corp_id: &str) -> Url {
     let corp_id = utf8_percent_encode(corp_id, PATH_SEGMENT);
     let mut url = base.clone();
     let prefix = base.path().trim_end_matches('/');
     url.set_path(&format!("{prefix}/v1.0/oauth2/{corp_id}/token"));
     url
-}
-
-/// Says which step failed, by the innermost cause.
-fn describe(error: &reqwest::Error) -> String {
-    let mut causes = Vec::new();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        causes.push(cause.to_string());
-        source = cause.source();
-    }
-    let all = causes.join(": ");
-    let innermost = causes.last().map_or("no cause given", String::as_str);
-    let step = if all.contains("dns error") {
-        "DNS look-up failed"
-    } else if error.is_timeout() && error.is_connect() {
-        return format!("no connection within {} s", CONNECT_TIMEOUT.as_secs());
-    } else if error.is_timeout() {
-        return format!("no complete answer within {} s", REQUEST_TIMEOUT.as_secs());
-    } else if all.contains("certificate") || all.contains("Tls") || all.contains("TLS") {
-        "TLS failed"
-    } else if error.is_connect() {
-        "could not connect"
-    } else {
-        "the connection broke"
-    };
-    format!("{step}: {innermost}")
 }
 
 #[cfg(test)]

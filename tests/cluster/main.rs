@@ -1,5 +1,6 @@
 //! The real binary as a process, on a real API server: run by `cargo xtask test`.
 
+mod corpus;
 mod support;
 
 mod api_server;
@@ -9,6 +10,7 @@ mod budget;
 mod changes;
 mod commands;
 mod credentials;
+mod doctor;
 mod drift;
 mod failures;
 mod golden;
@@ -39,5 +41,6 @@ mod refresh;
 mod sharing;
 mod slow;
 mod spec;
+mod validate;
 mod version_step;
 mod writes;

@@ -1,0 +1,179 @@
+//! `doctor`: what stands in the way, from where it runs.
+
+mod cluster;
+mod reach;
+mod read;
+mod rights;
+mod sites;
+mod verdict;
+
+use std::process::ExitCode;
+
+use clap::Args;
+use jiff::Timestamp;
+use kube::Client as Cluster;
+
+use super::cluster::ClusterArguments;
+use super::error::CliError;
+use super::exit::verdict;
+use super::output::{Output, Tone, has_colours, plain, print_text};
+use super::sites::SiteArguments;
+use crate::api::MANAGER;
+use read::Account;
+use rights::{FOR_THE_ELECTION, IN_NAMESPACE, RightsFacts};
+use verdict::{State, Unread, Verdict};
+
+/// The most namespaces whose rights are asked about.
+const NAMESPACES_MAX: usize = 20;
+
+/// Where to look.
+#[derive(Debug, Args)]
+#[command(mut_arg("namespace", |it| it.help("The namespace of the apps. Default: every namespace that has some, \
+    or the context's if not all may be listed")))]
+pub struct DoctorArguments {
+    #[command(flatten)]
+    cluster: ClusterArguments,
+    /// The namespace of the operator.
+    #[arg(long, value_name = "NAMESPACE", default_value = MANAGER)]
+    operator_namespace: String,
+    /// The name of the operator's Lease, as its flag of this name has it.
+    #[arg(long, value_name = "NAME", default_value = MANAGER)]
+    leader_elect_resource_name: String,
+    #[command(flatten)]
+    sites: SiteArguments,
+    /// How to show the result.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Looks at the sites and the cluster, and shows what stands in the way.
+pub async fn doctor(arguments: DoctorArguments) -> Result<ExitCode, CliError> {
+    let sites = arguments.sites.sites()?;
+    let dingtalk = arguments.sites.client()?;
+    let cluster = match super::cluster::cluster(&arguments.cluster).await {
+        Err(error @ CliError::NamedKubeconfig(_)) => return Err(error),
+        cluster => cluster,
+    };
+    let mut verdicts = Vec::new();
+    let looks = sites.iter().map(|site| reach::look(site, &dingtalk));
+    for facts in futures::future::join_all(looks).await {
+        verdicts.extend(sites::judge(&facts));
+    }
+    match cluster {
+        Ok((cluster, namespace)) => {
+            verdicts.extend(installed(&arguments, &cluster, namespace).await);
+        }
+        Err(why) => {
+            verdicts.push(Unread::Unavailable(why.to_string()).verdict("cluster", ""));
+        }
+    }
+    if arguments.output.is_for_people() {
+        let has_colours = has_colours();
+        let shown: String = verdicts.iter().map(|it| lines(it, has_colours)).collect();
+        print_text(&shown)?;
+    } else {
+        arguments.output.print_items(&verdicts)?;
+    }
+    Ok(verdict(
+        verdicts.iter().all(|verdict| verdict.state != State::Fails),
+    ))
+}
+
+/// The verdicts about the cluster.
+async fn installed(arguments: &DoctorArguments, client: &Cluster, default: String) -> Vec<Verdict> {
+    let operators = arguments.operator_namespace.as_str();
+    let definitions = read::definitions_of(client).await;
+    let mut verdicts: Vec<Verdict> = definitions.iter().map(cluster::definition).collect();
+    let (deployed, account) = match read::deployments(client, operators).await {
+        Ok((deployed, account)) => (Ok(deployed), account),
+        Err(unread) => (Err(unread), None),
+    };
+    verdicts.extend(cluster::deployments(&deployed, operators));
+    let led = read::lease(client, operators, &arguments.leader_elect_resource_name).await;
+    verdicts.push(cluster::lease(&led, Timestamp::now()));
+    let own = read::own_name(client).await.unwrap_or_default();
+    let of_operators = format!("system:serviceaccount:{operators}:");
+    let name = account.unwrap_or_else(|| MANAGER.to_owned());
+    let (account, shown) = match own.starts_with(&of_operators) {
+        true => (Account::Own, own),
+        false => {
+            let shown = format!("{of_operators}{name}");
+            let namespace = operators.to_owned();
+            (Account::Other { namespace, name }, shown)
+        }
+    };
+    let lease = arguments.leader_elect_resource_name.as_str();
+    let election = RightsFacts {
+        lacking: read::lacking(client, &account, operators, &FOR_THE_ELECTION, lease).await,
+        namespace: operators.to_owned(),
+        account: shown.clone(),
+    };
+    let manifest = "the Role and RoleBinding of deploy/base/leader-election.yaml";
+    verdicts.push(rights::judge(&election, "rights to lead", manifest));
+    verdicts.extend(served(arguments, client, &account, &shown, default).await);
+    verdicts
+}
+
+/// The verdicts about the operator's rights where apps are.
+async fn served(
+    arguments: &DoctorArguments,
+    client: &Cluster,
+    account: &Account,
+    shown: &str,
+    default: String,
+) -> Vec<Verdict> {
+    let namespaces = match &arguments.cluster.namespace {
+        Some(namespace) => vec![namespace.clone()],
+        None => match read::namespaces_with_apps(client).await {
+            Ok(namespaces) => namespaces.into_iter().collect(),
+            Err(_) => vec![default],
+        },
+    };
+    let subject = "rights to serve";
+    if namespaces.is_empty() {
+        let why = "no namespace has a DingTalkApp";
+        return vec![Verdict::not_checked(
+            subject,
+            why,
+            "name a namespace with -n",
+        )];
+    }
+    let mut verdicts = Vec::new();
+    for namespace in namespaces.iter().take(NAMESPACES_MAX) {
+        let facts = RightsFacts {
+            lacking: read::lacking(client, account, namespace, &IN_NAMESPACE, namespace).await,
+            namespace: namespace.clone(),
+            account: shown.to_owned(),
+        };
+        let manifest =
+            "deploy/rbac-namespaced in that namespace, or deploy/install.yaml for all of them";
+        verdicts.push(rights::judge(
+            &facts,
+            &format!("{subject} {namespace}"),
+            manifest,
+        ));
+    }
+    if namespaces.len() > NAMESPACES_MAX {
+        let why = format!(
+            "{} namespaces more have apps",
+            namespaces.len() - NAMESPACES_MAX
+        );
+        verdicts.push(Verdict::not_checked(subject, why, "name each with -n"));
+    }
+    verdicts
+}
+
+fn lines(verdict: &Verdict, has_colours: bool) -> String {
+    let (word, tone) = match verdict.state {
+        State::Ok => ("ok", Tone::Good),
+        State::Warn => ("warn", Tone::Bad),
+        State::Fails => ("fails", Tone::Bad),
+        State::NotChecked => ("not checked", Tone::Plain),
+    };
+    let word = tone.paint(&format!("{word:13}"), has_colours);
+    let said = plain(&format!("{}: {}", verdict.subject, verdict.message));
+    match verdict.advice.is_empty() {
+        true => format!("{word}{said}\n"),
+        false => format!("{word}{said}\n{:13}{}\n", "", verdict.advice),
+    }
+}

@@ -1,0 +1,156 @@
+//! The rights that the operator needs, and judgements about them.
+
+use super::verdict::{Unread, Verdict};
+use crate::api::GROUP;
+
+/// A right to do something with a kind of object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// API group; empty for the core one.
+    pub group: &'static str,
+    /// Resource, with its subresource if it is about one.
+    pub resource: &'static str,
+    /// Verb.
+    pub verb: &'static str,
+}
+
+const fn right(group: &'static str, resource: &'static str, verb: &'static str) -> Right {
+    Right {
+        group,
+        resource,
+        verb,
+    }
+}
+
+/// What the operator does in a namespace that it serves, as `deploy/rbac/role.yaml` grants it.
+pub const IN_NAMESPACE: [Right; 14] = [
+    right(GROUP, "dingtalkapps", "list"),
+    right(GROUP, "dingtalkapps", "watch"),
+    right(GROUP, "dingtalktokenreferences", "list"),
+    right(GROUP, "dingtalktokenreferences", "watch"),
+    right(GROUP, "dingtalkapps/status", "patch"),
+    right(GROUP, "dingtalktokenreferences/status", "patch"),
+    right("", "secrets", "get"),
+    right("", "secrets", "list"),
+    right("", "secrets", "watch"),
+    right("", "secrets", "create"),
+    right("", "secrets", "patch"),
+    right("", "secrets", "delete"),
+    right("", "namespaces", "get"),
+    right("events.k8s.io", "events", "create"),
+];
+
+/// What it does in its own namespace, as `deploy/base/leader-election.yaml` grants it.
+pub const FOR_THE_ELECTION: [Right; 3] = [
+    right("coordination.k8s.io", "leases", "create"),
+    right("coordination.k8s.io", "leases", "get"),
+    right("coordination.k8s.io", "leases", "update"),
+];
+
+/// The rights of the operator's account in a namespace: those asked about, and whether it has each.
+#[derive(Debug)]
+pub struct RightsFacts {
+    /// The account, such as `system:serviceaccount:ns:name`.
+    pub account: String,
+    /// The namespace.
+    pub namespace: String,
+    /// What it lacks.
+    pub lacking: Result<Vec<Right>, Unread>,
+}
+
+/// The verdict about the operator's rights in a namespace.
+pub fn judge(facts: &RightsFacts, subject: &str, manifest: &str) -> Verdict {
+    let place = format!("in namespace {}", facts.namespace);
+    let lacking = match &facts.lacking {
+        Ok(lacking) => lacking,
+        Err(unread) => {
+            return unread.verdict(
+                subject,
+                "create localsubjectaccessreviews for the operator's account",
+            );
+        }
+    };
+    if lacking.is_empty() {
+        return Verdict::ok(
+            subject,
+            format!("{} has all of them {place}", facts.account),
+        );
+    }
+    let lacking: Vec<String> = lacking.iter().map(shown).collect();
+    Verdict::fails(
+        subject,
+        format!("{} may not {} {place}", facts.account, lacking.join(", ")),
+        &format!("apply {manifest}; see docs/permissions.md"),
+    )
+}
+
+fn shown(right: &Right) -> String {
+    match right.group.is_empty() {
+        true => format!("{} {}", right.verb, right.resource),
+        false => format!("{} {}.{}", right.verb, right.resource, right.group),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde::Deserialize as _;
+    use serde_json::Value;
+
+    use super::super::verdict::State;
+    use super::*;
+
+    fn granted(text: &str, kind: &str) -> BTreeSet<(String, String, String)> {
+        let documents = serde_yaml_ng::Deserializer::from_str(text);
+        let mut roles = documents.map(|it| Value::deserialize(it).expect("YAML"));
+        let role = roles.find(|it| it["kind"] == kind).expect("a role");
+        let texts = |value: &Value| -> Vec<String> {
+            let all = value.as_array().expect("a list").iter();
+            all.map(|it| it.as_str().expect("a text").to_owned())
+                .collect()
+        };
+        let mut granted = BTreeSet::new();
+        for rule in role["rules"].as_array().expect("rules") {
+            for group in texts(&rule["apiGroups"]) {
+                for resource in texts(&rule["resources"]) {
+                    for verb in texts(&rule["verbs"]) {
+                        granted.insert((group.clone(), resource.clone(), verb));
+                    }
+                }
+            }
+        }
+        granted
+    }
+
+    #[test]
+    fn the_rights_are_those_that_the_manifests_grant() {
+        let as_set = |rights: &[Right]| -> BTreeSet<(String, String, String)> {
+            let texts = |it: &Right| [it.group, it.resource, it.verb].map(str::to_owned).into();
+            rights.iter().map(texts).collect()
+        };
+        let role = include_str!("../../../deploy/rbac/role.yaml");
+        assert_eq!(as_set(&IN_NAMESPACE), granted(role, "ClusterRole"));
+        let election = include_str!("../../../deploy/base/leader-election.yaml");
+        assert_eq!(as_set(&FOR_THE_ELECTION), granted(election, "Role"));
+    }
+
+    #[test]
+    fn what_is_lacking_is_named_and_what_may_not_be_asked_is_not_checked() {
+        let judged = |lacking| {
+            let facts = RightsFacts {
+                account: "system:serviceaccount:ns:operator".to_owned(),
+                namespace: "hr".to_owned(),
+                lacking,
+            };
+            judge(&facts, "rights", "deploy/rbac/role.yaml")
+        };
+        assert_eq!(judged(Ok(Vec::new())).state, State::Ok);
+        let lacking = judged(Ok(vec![IN_NAMESPACE[6], IN_NAMESPACE[13]]));
+        assert_eq!(lacking.state, State::Fails);
+        let said = "may not get secrets, create events.events.k8s.io in namespace hr";
+        assert!(lacking.message.contains(said), "{lacking:?}");
+        assert!(lacking.advice.contains("role.yaml"));
+        assert_eq!(judged(Err(Unread::Forbidden)).state, State::NotChecked);
+    }
+}
