@@ -69,7 +69,9 @@ mod tests {
                 missing.insert(text.to_owned());
             }
         };
-        LABELS.iter().for_each(|label| check(label));
+        for label in LABELS {
+            check(label);
+        }
         for explained in everything() {
             check(&explained.meaning);
             check(&explained.advice);
@@ -78,7 +80,9 @@ mod tests {
             check(explained.class.unwrap_or_default());
             let words = explained.signals.iter();
             let words = words.filter(|it| it.contains(' ') && !it.starts_with("errcode "));
-            words.for_each(|signal| check(signal));
+            for signal in words {
+                check(signal);
+            }
         }
         assert_eq!(missing, BTreeSet::new());
     }

@@ -82,6 +82,13 @@ async fn doctor_says_what_stands_in_the_way_with_few_rights_as_well() {
     sandbox.ready_app("payroll").await;
     let namespace = sandbox.namespace.clone();
     let rights = format!("rights to serve {namespace}");
+    // The API server publishes a schema a moment after its definition was created.
+    sandbox
+        .eventually("a published schema", async || {
+            let (_, verdicts) = sandbox.doctor(sandbox.kubeconfig());
+            (state(&verdicts, "CRD DingTalkApp").0 == "ok").then_some(())
+        })
+        .await;
     // Nobody has deployed it: the operator of the tests is a process.
     let (code, verdicts) = sandbox.doctor(sandbox.kubeconfig());
     assert_eq!(code, Some(3), "{verdicts}");

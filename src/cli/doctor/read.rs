@@ -54,21 +54,32 @@ pub async fn definitions_of(client: &Client) -> Vec<ResourceFacts> {
         let kind = definition.spec.names.kind.clone();
         let version = definition.spec.versions.into_iter().next();
         let Some(version) = version else { continue };
-        let path = format!("/openapi/v3/apis/{GROUP}/{}", version.name);
+        let path = format!("apis/{GROUP}/{}", version.name);
         let schema = version.schema.and_then(|it| it.open_api_v3_schema);
         let ours = serde_json::to_value(schema).unwrap_or_default();
-        let schemas = match openapi(client, &path).await {
-            Ok(document) => published(&document, &kind)
-                .map(|theirs| (spec_of(theirs), spec_of(&ours)))
-                .ok_or(Unread::Missing),
-            Err(unread) => Err(unread),
-        };
+        let theirs = schema_of(client, &path, &kind).await;
+        let schemas = theirs.map(|theirs| (spec_of(&theirs), spec_of(&ours)));
         facts.push(ResourceFacts { kind, schemas });
     }
     facts
 }
 
-async fn openapi(client: &Client, path: &str) -> Result<Value, Unread> {
+/// The schema of a resource that is installed. It is published a moment after that.
+async fn schema_of(client: &Client, path: &str, kind: &str) -> Result<Value, Unread> {
+    let installed = get(client, &format!("/{path}")).await?;
+    let mut resources = installed["resources"].as_array().into_iter().flatten();
+    if !resources.any(|resource| resource["kind"] == kind) {
+        return Err(Unread::Missing);
+    }
+    let unpublished = || Unread::Unavailable("it has not published the schema yet".to_owned());
+    match get(client, &format!("/openapi/v3/{path}")).await {
+        Ok(document) => published(&document, kind).cloned().ok_or_else(unpublished),
+        Err(Unread::Missing) => Err(unpublished()),
+        Err(unread) => Err(unread),
+    }
+}
+
+async fn get(client: &Client, path: &str) -> Result<Value, Unread> {
     let request = http::Request::get(path).body(Vec::new());
     let request = request.map_err(|error| Unread::Unavailable(error.to_string()))?;
     call(client.request::<Value>(request)).await

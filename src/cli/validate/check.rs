@@ -152,10 +152,11 @@ impl Resources {
         found.extend(unknown_fields(&admitted, &schema, ""));
         apply_defaults(&mut admitted, &schema);
         found.extend(faults(&admitted, &schema, ""));
-        if !found.iter().any(|fault| fault.blocks_rules) {
-            let seen = as_rules_see(&admitted);
-            found.extend(resource.rules.faults(&seen, &schema, "")?);
-        }
+        let blocked = found.iter().filter(|fault| fault.blocks_rules);
+        let blocked: Vec<&str> = blocked.map(|fault| fault.path.as_str()).collect();
+        let seen = as_rules_see(&admitted);
+        let broken = resource.rules.faults(&seen, &schema, "", &blocked)?;
+        found.extend(broken);
         Ok(match found.is_empty() {
             true => Ok(admitted),
             false => Err(found),

@@ -56,29 +56,37 @@ impl Rules {
         }
     }
 
-    /// What the rules say of a value that the schema alone has nothing against.
+    /// What the rules say of a value. Those of a field with something of `blocked` in it are left out.
     pub fn faults(
         &self,
         value: &Value,
         schema: &JSONSchemaProps,
         path: &str,
+        blocked: &[&str],
     ) -> Result<Vec<Fault>, RuleError> {
         let mut faults = Vec::new();
-        for rule in schema.x_kubernetes_validations.iter().flatten() {
-            faults.extend(self.fault(value, rule, path)?);
+        if !blocked.iter().any(|blocked| is_within(blocked, path)) {
+            for rule in schema.x_kubernetes_validations.iter().flatten() {
+                faults.extend(self.fault(value, rule, path)?);
+            }
         }
         match value {
             Value::Object(object) => {
                 for (name, value) in object {
                     if let Some(property) = property(schema, name) {
-                        faults.extend(self.faults(value, property, &field(path, name))?);
+                        faults.extend(self.faults(value, property, &field(path, name), blocked)?);
                     }
                 }
             }
             Value::Array(list) => {
                 for (index, item) in list.iter().enumerate() {
                     if let Some(items) = items(schema) {
-                        faults.extend(self.faults(item, items, &format!("{path}[{index}]"))?);
+                        faults.extend(self.faults(
+                            item,
+                            items,
+                            &format!("{path}[{index}]"),
+                            blocked,
+                        )?);
                     }
                 }
             }
@@ -110,6 +118,12 @@ impl Rules {
             Err(error) => Some(Fault::new(path, format!("{message} ({error})"))),
         })
     }
+}
+
+/// Whether a field is another one, or in it.
+fn is_within(inner: &str, outer: &str) -> bool {
+    let rest = inner.strip_prefix(outer);
+    rest.is_some_and(|rest| outer.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// Whether a rule holds of a value, or why that cannot be said.

@@ -71,8 +71,9 @@ fn met(value: &Value, schema: &JSONSchemaProps, path: &str, rules: &mut BTreeSet
         }
         Value::Array(list) => {
             let items = items(schema).expect("items");
-            list.iter()
-                .for_each(|item| met(item, items, &format!("{path}[]"), rules));
+            for item in list {
+                met(item, items, &format!("{path}[]"), rules);
+            }
         }
         _ => {}
     }
@@ -212,6 +213,14 @@ fn defaults_are_filled_in_where_something_stands_to_hold_them() {
     assert_eq!(app["spec"]["target"]["layout"], "Single");
     assert_eq!(app["spec"]["suspend"], false);
     assert!(app["spec"].get("renewBefore").is_none());
+}
+
+#[test]
+fn a_missing_field_hides_no_rule_of_another() {
+    let wrong = json!({"site": "China", "corpIds": null, "renewBefore": "soon"});
+    let found = found(&[app("a", &wrong)]);
+    let paths: Vec<&str> = found.iter().map(|it| it.path.as_str()).collect();
+    assert_eq!(paths, ["spec.corpIds", "spec.renewBefore", "spec.site"]);
 }
 
 #[test]
