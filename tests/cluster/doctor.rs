@@ -78,7 +78,8 @@ async fn deploy(sandbox: &Sandbox, image: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_says_what_stands_in_the_way_with_few_rights_as_well() {
-    let sandbox = Sandbox::new("doctor").await;
+    let sandbox = Sandbox::without_operator("doctor", shared_plane().await).await;
+    let _operator = sandbox.replica(&format!("global={}", sandbox.stub.url()));
     sandbox.ready_app("payroll").await;
     let namespace = sandbox.namespace.clone();
     let rights = format!("rights to serve {namespace}");
