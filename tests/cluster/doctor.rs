@@ -15,15 +15,14 @@ use crate::support::{Sandbox, shared_plane};
 impl Sandbox {
     /// Runs `doctor` by a kubeconfig; its exit code, and the verdicts.
     fn doctor(&self, kubeconfig: &Path) -> (Option<i32>, Value) {
+        self.doctor_with(kubeconfig, &["-n", &self.namespace])
+    }
+
+    fn doctor_with(&self, kubeconfig: &Path, arguments: &[&str]) -> (Option<i32>, Value) {
         let site = format!("global={}", self.stub.url());
         let output = Command::new(env!("CARGO_BIN_EXE_dingtalk-token-operator"))
-            .args([
-                "doctor",
-                "-n",
-                &self.namespace,
-                "--operator-namespace",
-                &self.namespace,
-            ])
+            .args(["doctor", "--operator-namespace", &self.namespace])
+            .args(arguments)
             .args([
                 "--builtin-sites=false",
                 "--allow-plain-http",
@@ -114,6 +113,14 @@ async fn doctor_says_what_stands_in_the_way_with_few_rights_as_well() {
     assert_eq!(state(&verdicts, &rights).0, "ok", "{verdicts}");
     assert_eq!(state(&verdicts, "leader").0, "ok", "{verdicts}");
     assert_eq!(state(&verdicts, "operator").0, "notChecked", "{verdicts}");
+    // Without -n it would have to list all namespaces, which its Role does not allow.
+    let (code, verdicts) = sandbox.doctor_with(&kubeconfig(&sandbox, "operator").await, &[]);
+    assert_eq!(code, Some(0), "{verdicts}");
+    assert_eq!(
+        state(&verdicts, "rights to serve").0,
+        "notChecked",
+        "{verdicts}"
+    );
     // As somebody of another namespace, without any right.
     let elsewhere = Sandbox::without_operator("doctor-elsewhere", shared_plane().await).await;
     let nobody = serde_json::from_value(json!({"metadata": {"name": "nobody"}})).expect("it");

@@ -7,6 +7,7 @@ mod rights;
 mod sites;
 mod verdict;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -122,22 +123,20 @@ async fn served(
     shown: &str,
     default: String,
 ) -> Vec<Verdict> {
+    let subject = "rights to serve";
     let namespaces = match &arguments.cluster.namespace {
         Some(namespace) => vec![namespace.clone()],
-        None => match read::namespaces_with_apps(client).await {
-            Ok(namespaces) => namespaces.into_iter().collect(),
-            Err(_) => vec![default],
+        None => match namespaces_with_apps(client, default).await {
+            Ok(namespaces) => namespaces,
+            Err(why) => {
+                return vec![Verdict::not_checked(
+                    subject,
+                    why,
+                    "name a namespace with -n",
+                )];
+            }
         },
     };
-    let subject = "rights to serve";
-    if namespaces.is_empty() {
-        let why = "no namespace has a DingTalkApp";
-        return vec![Verdict::not_checked(
-            subject,
-            why,
-            "name a namespace with -n",
-        )];
-    }
     let mut verdicts = Vec::new();
     for namespace in namespaces.iter().take(NAMESPACES_MAX) {
         let facts = RightsFacts {
@@ -161,6 +160,25 @@ async fn served(
         verdicts.push(Verdict::not_checked(subject, why, "name each with -n"));
     }
     verdicts
+}
+
+/// The namespaces that have an app, of all or of the context's if not all may be listed; or why there is none
+/// to look at.
+async fn namespaces_with_apps(client: &Cluster, default: String) -> Result<Vec<String>, String> {
+    if let Ok(namespaces) = read::namespaces_with_apps(client, None).await {
+        return some(namespaces, "no namespace has a DingTalkApp".to_owned());
+    }
+    let why = format!("not all namespaces may be listed, and {default} has no DingTalkApp");
+    let namespaces = read::namespaces_with_apps(client, Some(&default)).await;
+    some(namespaces.unwrap_or_default(), why)
+}
+
+/// What there is, or why there is nothing.
+fn some(namespaces: BTreeSet<String>, why: String) -> Result<Vec<String>, String> {
+    match namespaces.is_empty() {
+        true => Err(why),
+        false => Ok(namespaces.into_iter().collect()),
+    }
 }
 
 fn lines(verdict: &Verdict, has_colours: bool) -> String {

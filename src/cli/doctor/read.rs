@@ -150,9 +150,15 @@ pub async fn own_name(client: &Client) -> Result<String, Unread> {
     Ok(user.and_then(|it| it.username).unwrap_or_default())
 }
 
-/// The namespaces that have an app.
-pub async fn namespaces_with_apps(client: &Client) -> Result<BTreeSet<String>, Unread> {
-    let api: Api<DingTalkApp> = Api::all(client.clone());
+/// The namespaces that have an app, of all or of the one given.
+pub async fn namespaces_with_apps(
+    client: &Client,
+    only: Option<&str>,
+) -> Result<BTreeSet<String>, Unread> {
+    let api: Api<DingTalkApp> = match only {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
     let found = call(api.list_metadata(&ListParams::default())).await?;
     Ok(found
         .items

@@ -199,6 +199,7 @@ fn wrong_type(value: &Value, schema: &JSONSchemaProps, path: &str) -> Option<Fau
     }
     let hint = match (wanted, is) {
         ("string", "integer" | "number" | "boolean") => ": put it in quotes",
+        ("boolean", "string") => ": write true or false",
         _ => "",
     };
     let message = format!("must be of type {wanted}, but is of type {is}{hint}");
