@@ -67,6 +67,7 @@ impl SiteArguments {
             sites,
             allow_plain_http: self.allow_plain_http,
             extra_ca,
+            has_proxies: true,
         })?)
     }
 }

@@ -115,6 +115,8 @@ pub struct ClientOptions {
     pub allow_plain_http: bool,
     /// PEM certificates to trust beside the system's.
     pub extra_ca: Option<Vec<u8>>,
+    /// Whether to call them by the proxies of the environment (`HTTPS_PROXY`, `NO_PROXY`, …).
+    pub has_proxies: bool,
 }
 
 /// Why the client cannot be set up.
@@ -160,7 +162,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY`, …).
+    /// A client of the sites of the options.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -175,6 +177,9 @@ impl Client {
         if let Some(pem) = options.extra_ca {
             let certificates = Certificate::from_pem_bundle(&pem).map_err(ClientError::CaBundle)?;
             builder = builder.tls_certs_merge(certificates);
+        }
+        if !options.has_proxies {
+            builder = builder.no_proxy();
         }
         let mut sites = BTreeMap::new();
         for Site { name, url } in options.sites {
@@ -376,6 +381,7 @@ mod tests {
             sites: vec!["test=http://127.0.0.1:1".parse().expect("a site")],
             allow_plain_http,
             extra_ca: None,
+            has_proxies: false,
         };
         let _ = rustls::crypto::ring::default_provider().install_default();
         assert!(matches!(

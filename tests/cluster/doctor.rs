@@ -31,6 +31,8 @@ impl Sandbox {
                 "-o",
                 "json",
             ])
+            // A proxy of the environment would be the way to the site.
+            .env_clear()
             .env("KUBECONFIG", kubeconfig)
             .output()
             .expect("the program");

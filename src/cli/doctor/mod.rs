@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use clap::Args;
+use hyper_util::client::proxy::matcher::Matcher;
 use jiff::Timestamp;
 use kube::Client as Cluster;
 
@@ -56,7 +57,10 @@ pub async fn doctor(arguments: DoctorArguments) -> Result<ExitCode, CliError> {
         cluster => cluster,
     };
     let mut verdicts = Vec::new();
-    let looks = sites.iter().map(|site| reach::look(site, &dingtalk));
+    let proxies = Matcher::from_env();
+    let looks = sites
+        .iter()
+        .map(|site| reach::look(site, &dingtalk, &proxies));
     for facts in futures::future::join_all(looks).await {
         verdicts.extend(sites::judge(&facts));
     }

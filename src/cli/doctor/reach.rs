@@ -14,9 +14,9 @@ use crate::dingtalk::{Client, Site};
 /// For each step, as the operator has it.
 const STEP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What is seen on the way to a site.
-pub async fn look(site: &Site, client: &Client) -> SiteFacts {
-    let proxy = proxy_of(&site.url);
+/// What is seen on the way to a site, by the proxies that the client uses.
+pub async fn look(site: &Site, client: &Client, proxies: &Matcher) -> SiteFacts {
+    let proxy = proxy_of(&site.url, proxies);
     let (host, port) = match &proxy {
         Some((host, port, _)) => (host.clone(), *port),
         None => host_of(&site.url),
@@ -47,11 +47,11 @@ fn host_of(url: &Url) -> (String, u16) {
     (host.to_owned(), url.port_or_known_default().unwrap_or(443))
 }
 
-/// The proxy that the environment names for a URL, by the rules of the HTTP client: host, port, and how it is
-/// shown. Its credentials are left out.
-fn proxy_of(url: &Url) -> Option<(String, u16, String)> {
+/// The proxy for a URL, by the rules of the HTTP client: host, port, and how it is shown. Its credentials are
+/// left out.
+fn proxy_of(url: &Url, proxies: &Matcher) -> Option<(String, u16, String)> {
     let uri = url.as_str().parse().ok()?;
-    let intercept = Matcher::from_env().intercept(&uri)?;
+    let intercept = proxies.intercept(&uri)?;
     let proxy = intercept.uri();
     let host = proxy.host()?;
     let is_tls = proxy.scheme_str() == Some("https");
@@ -113,9 +113,10 @@ mod tests {
             sites: vec![site.clone()],
             allow_plain_http: true,
             extra_ca,
+            has_proxies: false,
         };
         let client = Client::new(options).expect("a client");
-        let verdicts = judge(&look(&site, &client).await);
+        let verdicts = judge(&look(&site, &client, &Matcher::builder().build()).await);
         verdicts.into_iter().map(|it| it.state).collect()
     }
 
