@@ -122,7 +122,7 @@ mod tests {
             for word in ["kubectl-dingtalk", "status", "all-namespaces"] {
                 assert!(script.contains(word), "{shell}: {word}");
             }
-            assert!(!script.contains("leader-elect"), "{shell}: hidden");
+            assert!(!script.contains("watch-namespace"), "{shell}: hidden");
         }
     }
 }
