@@ -199,3 +199,37 @@ fn lines(verdict: &Verdict, has_colours: bool) -> String {
         false => format!("{word}{said}\n{:13}{}\n", "", verdict.advice),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Flags {
+        #[command(flatten)]
+        doctor: DoctorArguments,
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_that_was_named_and_is_missing_is_an_error() {
+        let flags = Flags::try_parse_from(["x", "--kubeconfig", "/no/such/file"]).expect("flags");
+        let error = doctor(flags.doctor).await.expect_err("no such file");
+        assert!(error.to_string().contains("/no/such/file"), "{error}");
+    }
+
+    #[test]
+    fn advice_has_a_line_of_its_own_and_colours_are_for_terminals() {
+        let verdict = Verdict::fails("site china, DNS", "no such\x1b name", "check it");
+        assert_eq!(
+            lines(&verdict, false),
+            "fails        site china, DNS: no such  name\n             check it\n"
+        );
+        let verdict = Verdict::ok("leader", "pod-1");
+        assert_eq!(
+            lines(&verdict, true),
+            "\x1b[32mok           \x1b[0mleader: pod-1\n"
+        );
+    }
+}
