@@ -14,7 +14,7 @@ use super::alarm::Alarm;
 use super::clock::Clock;
 use super::cluster::Cluster;
 use super::endpoint::Endpoint;
-use super::index::Index;
+use super::index::{Asked, Index};
 use super::job::Job;
 use super::remembered::{Remembered, RememberedReference};
 use super::scopes::{Scope, Scopes};
@@ -22,7 +22,7 @@ use super::workers::Workers;
 use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef, app_ref};
 use crate::dingtalk::{Failure, Minted, Recovery};
 use crate::operator::{Leadership, Metrics, Outages, Pulse};
-use crate::plan::{FailedAttempt, Memory, Minting, ObjectVersion, Tokens, View};
+use crate::plan::{FailedAttempt, Memory, Minting, Tokens, View};
 
 /// How long the last writes may take, of the 30 s that a pod has to end.
 pub(super) const LAST_WRITES: Duration = Duration::from_secs(10);
@@ -77,6 +77,11 @@ impl Context {
     /// Whether this replica leads. One that stands by watches, and does nothing.
     pub(super) fn leads(&self) -> bool {
         self.leadership.holds(self.clock.now())
+    }
+
+    /// Whether this replica may learn what others wrote.
+    pub(super) fn may_learn(&self) -> bool {
+        self.leadership.may_learn(self.clock.now())
     }
 
     /// Looks at everything whenever this replica takes the lead: until then all was left alone.
@@ -187,34 +192,39 @@ impl Context {
         send(&self.triggers, &app.namespace, app.clone());
     }
 
-    /// Records a Secret that was read or written; returns the apps that it matters to.
-    pub(super) fn secret_seen(&self, metadata: ObjectMeta) -> Vec<AppRef> {
+    /// Records a Secret that was read; returns the apps that it matters to.
+    pub(super) fn secret_read(&self, metadata: ObjectMeta, asked: &Asked) -> Vec<AppRef> {
+        match self.may_learn() {
+            true => self.secret_written(metadata, asked),
+            false => Vec::new(),
+        }
+    }
+
+    /// Records a Secret that was written; returns the apps that it matters to.
+    pub(super) fn secret_written(&self, metadata: ObjectMeta, asked: &Asked) -> Vec<AppRef> {
         let namespace = metadata.namespace.clone().unwrap_or_default();
         let name = metadata.name.clone().unwrap_or_default();
         let mut index = self.index();
-        let users = index.secret_applied(metadata);
+        let users = index.secret_answered(metadata, asked);
         let references = index.references_of(&namespace, &name);
         drop(index);
         self.wake_references(references);
         users
     }
 
-    /// The state in which a Secret is known, to be asked before a call that may find it gone.
-    pub(super) fn known_secret(&self, namespace: &str, name: &str) -> Option<ObjectVersion> {
-        let index = self.index();
-        Some(index.secret_in(namespace, name)?.version.clone())
+    /// To be asked before a call about a Secret.
+    pub(super) fn asks(&self, namespace: &str, name: &str) -> Asked {
+        self.index().asks(namespace, name)
     }
 
-    /// Records that a Secret is not there, unless it was created since it `was` known; returns the apps
-    /// that it matters to.
-    pub(super) fn secret_gone(
-        &self,
-        namespace: &str,
-        name: &str,
-        was: Option<&ObjectVersion>,
-    ) -> Vec<AppRef> {
+    /// Records that a Secret is not there, unless it was created since it was `asked` for; returns the
+    /// apps that it matters to.
+    pub(super) fn secret_gone(&self, namespace: &str, name: &str, asked: &Asked) -> Vec<AppRef> {
+        if !self.may_learn() {
+            return Vec::new();
+        }
         let mut index = self.index();
-        let users = index.secret_not_found(namespace, name, was);
+        let users = index.secret_not_found(namespace, name, asked);
         let references = index.references_of(namespace, name);
         drop(index);
         self.wake_references(references);

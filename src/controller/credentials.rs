@@ -30,7 +30,7 @@ impl Reconciler<'_> {
             generation: self.app.metadata.generation,
             retry,
         };
-        let was = self.context.known_secret(&self.namespace, name);
+        let asked = self.context.asks(&self.namespace, name);
         let read = self
             .context
             .cluster
@@ -38,7 +38,7 @@ impl Reconciler<'_> {
         let mut contents = match read.await {
             Ok(contents) => contents,
             Err(error) if error.is_not_found() => {
-                self.absent(name, was.as_ref());
+                self.absent(name, &asked);
                 let message = format!(
                     "Secret {name} does not exist: create it with the keys {} and {}",
                     reference.client_id_key, reference.client_secret_key
@@ -72,7 +72,7 @@ impl Reconciler<'_> {
             |key| contents.take(key),
         );
         // The other keys, up to a megabyte, are not kept while a shared token is looked for.
-        self.seen(contents.into_metadata());
+        self.seen(contents.into_metadata(), &asked);
         match credentials {
             Ok(credentials) => self.queue_fetches(credentials, version).await,
             Err(error) => {

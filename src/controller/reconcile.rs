@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::cluster::ClusterError;
 use super::context::Context;
+use super::index::Asked;
 use super::kinds::APP;
 use super::remembered::Remembered;
 use super::retry::{RETRY, retry_later, too_many_steps};
@@ -148,8 +149,8 @@ impl Reconciler<'_> {
     }
 
     /// (client) After the lead was lost: a token in hand is still written, once, in the state of the
-    /// Secret that is known here, so not where another replica has written. Returns whether contents were
-    /// put together that can be written now.
+    /// Secret that is known here, so not where another replica has written. Whatever else is wanted is left
+    /// to the leader. Returns whether contents were put together that can be written now.
     async fn write_last(&self, steps: Vec<TargetStep>) -> bool {
         let mut has_assembled = false;
         for step in steps {
@@ -162,7 +163,7 @@ impl Reconciler<'_> {
                     write,
                     repair: false,
                     cause,
-                } => self.write_once(&write, cause).await,
+                } if self.memory().is_first_write(&write) => self.write_once(&write, cause).await,
                 TargetStep::Write { .. } | TargetStep::Read { .. } | TargetStep::Delete { .. } => {}
             }
         }
@@ -172,6 +173,7 @@ impl Reconciler<'_> {
     /// (client) Writes a token in hand after the lead was lost.
     async fn write_once(&self, write: &Write, cause: Cause) {
         let name = write.name.as_str();
+        let asked = self.context.asks(&self.namespace, name);
         let written = self.context.cluster.write_secret(&self.namespace, write);
         match written.await {
             Ok(metadata) => {
@@ -184,7 +186,7 @@ impl Reconciler<'_> {
                     "Lease lost; in-flight token written"
                 );
                 let version = ObjectVersion::of(&metadata);
-                self.seen(metadata);
+                self.written(metadata, &asked);
                 let generation = self.app.metadata.generation;
                 let now = self.context.wall();
                 self.memory().wrote(write, version, generation, false, now);
@@ -210,21 +212,23 @@ impl Reconciler<'_> {
 
     /// (client) Reads what a Secret of ours holds.
     async fn read_target(&self, name: &str, corp_ids: &[String]) -> Result<(), ClusterError> {
-        let was = self.context.known_secret(&self.namespace, name);
+        let asked = self.context.asks(&self.namespace, name);
         let read =
             self.context
                 .cluster
                 .read_secret("read the target Secret", &self.namespace, name);
         match read.await {
+            // What others wrote is not for a replica that has lost the lead.
+            Ok(_) if !self.context.may_learn() => Ok(()),
             Ok(mut contents) => {
                 let (target, data) = found(&mut contents);
-                self.seen(contents.metadata);
+                self.seen(contents.metadata, &asked);
                 self.memory()
                     .target_read(name, &target, data.as_ref(), corp_ids);
                 Ok(())
             }
             Err(error) if error.is_not_found() => {
-                self.absent(name, was.as_ref());
+                self.absent(name, &asked);
                 Ok(())
             }
             Err(error) => Err(error),
@@ -242,6 +246,7 @@ impl Reconciler<'_> {
             Deletion::Immutable => "delete the immutable target Secret",
             Deletion::Former => "delete the former target Secret",
         };
+        let asked = self.context.asks(&self.namespace, name);
         let deleted = self
             .context
             .cluster
@@ -249,7 +254,7 @@ impl Reconciler<'_> {
         match deleted.await {
             Ok(()) => {
                 info!(kind = APP, namespace = self.namespace, name = self.key.name, secret = name, reason = ?why, "Secret deleted");
-                self.absent(name, Some(version));
+                self.absent(name, &asked);
                 Ok(())
             }
             Err(error) if error.is_not_found() || error.is_conflict() => {
@@ -264,11 +269,12 @@ impl Reconciler<'_> {
         let generation = self.app.metadata.generation;
         let name = write.name.as_str();
         let now = self.context.wall();
+        let asked = self.context.asks(&self.namespace, name);
         let written = self.context.write_target(APP, &self.key, write, cause);
         match written.await {
             Ok(metadata) => {
                 let version = ObjectVersion::of(&metadata);
-                self.seen(metadata);
+                self.written(metadata, &asked);
                 let mut memory = self.memory();
                 memory.wrote(write, version, generation, repair, now);
                 if refreshes_pods(self.app) {
@@ -277,7 +283,7 @@ impl Reconciler<'_> {
                 Ok(())
             }
             Err(error) if error.is_not_found() && write.replaces.is_some() => {
-                self.absent(name, write.replaces.as_ref());
+                self.absent(name, &asked);
                 Ok(())
             }
             Err(error) if error.is_conflict() => self.look_at_target(name).await,
@@ -319,16 +325,22 @@ impl Reconciler<'_> {
         Ok(())
     }
 
-    /// Records a Secret that was read or written. The watch's event of the same state will say
-    /// nothing new, so the other apps that it matters to are woken here.
-    pub fn seen(&self, metadata: ObjectMeta) {
-        let users = self.context.secret_seen(metadata);
+    /// Records a Secret that was written. The watch's event of the same state will say nothing new, so
+    /// the other apps that it matters to are woken here.
+    fn written(&self, metadata: ObjectMeta, asked: &Asked) {
+        let users = self.context.secret_written(metadata, asked);
         self.wake_others(users);
     }
 
-    /// Records that a Secret is not there, unless it was created since it `was` known.
-    pub fn absent(&self, name: &str, was: Option<&ObjectVersion>) {
-        let users = self.context.secret_gone(&self.namespace, name, was);
+    /// The same for a Secret that was read.
+    pub fn seen(&self, metadata: ObjectMeta, asked: &Asked) {
+        let users = self.context.secret_read(metadata, asked);
+        self.wake_others(users);
+    }
+
+    /// Records that a Secret is not there, unless it was created since it was `asked` for.
+    pub fn absent(&self, name: &str, asked: &Asked) {
+        let users = self.context.secret_gone(&self.namespace, name, asked);
         self.wake_others(users);
     }
 

@@ -72,7 +72,12 @@ async fn handle(
         reference,
         context,
     };
-    copier.run().await
+    let (generation, now) = (reference.metadata.generation, context.wall());
+    let later = copier.memory().begin_look(generation, now);
+    match later {
+        Some(later) => Some(later),
+        None => copier.run().await,
+    }
 }
 
 /// The memory of a reference; a new one where it is new or was recreated.
@@ -195,7 +200,7 @@ impl Copier<'_> {
         name: &str,
     ) -> Result<Option<(TargetMeta, Option<Data>)>, ClusterError> {
         let app_namespace = self.reference.spec.app_ref.namespace.as_str();
-        let was = self.context.known_secret(app_namespace, name);
+        let asked = self.context.asks(app_namespace, name);
         let operation = "read the app's Secret";
         let read = self
             .context
@@ -204,14 +209,14 @@ impl Copier<'_> {
         let mut contents = match read.await {
             Ok(contents) => contents,
             Err(error) if error.is_not_found() => {
-                let users = self.context.secret_gone(app_namespace, name, was.as_ref());
+                let users = self.context.secret_gone(app_namespace, name, &asked);
                 self.context.wake_all(users);
                 return Ok(None);
             }
             Err(error) => return Err(error),
         };
         let (source, data) = found(&mut contents);
-        let users = self.context.secret_seen(contents.metadata);
+        let users = self.context.secret_read(contents.metadata, &asked);
         self.context.wake_all(users);
         let recorded = source.recorded.as_ref();
         let data =
@@ -257,13 +262,14 @@ impl Copier<'_> {
             (write, repair, cause)
         };
         let now = self.context.wall();
+        let asked = self.context.asks(&self.namespace, name);
         let written = self
             .context
             .write_target(REFERENCE, &self.key, &write, cause);
         match written.await {
             Ok(metadata) => {
                 let version = ObjectVersion::of(&metadata);
-                let users = self.context.secret_seen(metadata);
+                let users = self.context.secret_written(metadata, &asked);
                 self.context.wake_all(users);
                 self.memory()
                     .writing(name)
@@ -304,6 +310,7 @@ impl Copier<'_> {
     async fn delete(&self, name: &str, version: &ObjectVersion) -> Result<(), ClusterError> {
         let operation = "delete the copy";
         let cluster = &self.context.cluster;
+        let asked = self.context.asks(&self.namespace, name);
         let deleted = cluster.delete_secret(operation, &self.namespace, name, version);
         match deleted.await {
             Ok(()) => {
@@ -314,9 +321,7 @@ impl Copier<'_> {
                     secret = name,
                     "Secret deleted"
                 );
-                let users = self
-                    .context
-                    .secret_gone(&self.namespace, name, Some(version));
+                let users = self.context.secret_gone(&self.namespace, name, &asked);
                 self.context.wake_all(users);
                 Ok(())
             }

@@ -50,12 +50,10 @@ impl Context {
         namespace: &str,
         name: &str,
     ) -> Result<Vec<AppRef>, ClusterError> {
-        let was = self.known_secret(namespace, name);
+        let asked = self.asks(namespace, name);
         match self.cluster.read_secret_metadata(namespace, name).await {
-            Ok(metadata) => Ok(self.secret_seen(metadata)),
-            Err(error) if error.is_not_found() => {
-                Ok(self.secret_gone(namespace, name, was.as_ref()))
-            }
+            Ok(metadata) => Ok(self.secret_read(metadata, &asked)),
+            Err(error) if error.is_not_found() => Ok(self.secret_gone(namespace, name, &asked)),
             Err(error) => Err(error),
         }
     }

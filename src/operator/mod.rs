@@ -26,6 +26,8 @@ pub use gauges::{TokenGauges, TokenTimes};
 pub use health::{serve_metrics, serve_probes};
 pub use heartbeat::{Heartbeat, Pulse};
 pub use leader::{Candidate, Leadership, Moment, Outcome, elect};
+#[cfg(test)]
+pub use leader::{Election, LEASE_DURATION, RETRY_PERIOD, Standing, Turn};
 pub use logs::{LogFormat, LogsError, init_logs};
 pub use memory_dump::{CoreDumpError, forbid_core_dumps};
 pub use metrics::{Metrics, Replica, SecretWrite};

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tracing::info;
 
 /// A shorter silence is no outage: the Lease is renewed every two seconds, so that a call which alone fails
 /// again and again has others answered in between, and keeps its own pace.
@@ -38,16 +39,16 @@ impl Outages {
     /// A call was answered.
     pub fn answered(&self, now: Instant) {
         let mut seen = self.seen();
-        let is_late = seen
-            .answered_at
-            .is_none_or(|at| now.saturating_duration_since(at) >= SILENCE);
-        let is_over = is_late && seen.has_failed_since;
+        let silence = seen.answered_at.map(|at| now.saturating_duration_since(at));
+        let is_over = seen.has_failed_since && silence.is_none_or(|silence| silence >= SILENCE);
         *seen = Seen {
             answered_at: Some(now),
             has_failed_since: false,
         };
         drop(seen);
         if is_over {
+            let silent_seconds = silence.map(|silence| silence.as_secs());
+            info!(silent_seconds, "the API server answers again");
             self.0.ended.send_modify(|ended| *ended += 1);
         }
     }

@@ -1,4 +1,4 @@
-//! How often a large app is looked at.
+//! How often a large app, or a reference with many copies, is looked at.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,32 +8,36 @@ const PACE_FOR_EACH: SignedDuration = SignedDuration::from_millis(1);
 /// A smaller app is looked at whenever something happens to it.
 const LARGE: usize = 50;
 
+/// A changed spec does not wait, so many times in a row; whoever changes it all the time does.
+const HURRIED_MAX: u8 = 3;
+
 /// The last look at an app.
 #[derive(Debug, Default)]
 pub struct Looks {
     last: Option<(Timestamp, Option<i64>)>,
+    hurried: u8,
 }
 
 impl Looks {
-    /// Until when a look at a generation of an app with so many organisations waits; `None` if it does
-    /// not, and counts as the last one.
+    /// Until when a look at a generation of an app with so many organisations, or of a reference with so
+    /// many copies, waits; `None` if it does not, and counts as the last one.
     pub fn begin(
         &mut self,
-        corps: usize,
+        count: usize,
         generation: Option<i64>,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let pace = PACE_FOR_EACH * i32::try_from(corps).unwrap_or(i32::MAX);
+        let pace = PACE_FOR_EACH * i32::try_from(count).unwrap_or(i32::MAX);
         // A clock that was set back would hold it up for as long.
-        let last = self.last.filter(|(at, of)| *at <= now && *of == generation);
-        let later = last
-            .filter(|_| corps >= LARGE)
-            .map(|(at, _)| at + pace)
-            .filter(|at| *at > now);
-        if later.is_none() {
-            self.last = Some((now, generation));
+        let last = self.last.filter(|(at, _)| count >= LARGE && *at <= now);
+        let early = last.filter(|(at, _)| *at + pace > now);
+        match early {
+            None => self.hurried = 0,
+            Some((_, of)) if of != generation && self.hurried < HURRIED_MAX => self.hurried += 1,
+            Some((at, _)) => return Some(at + pace),
         }
-        later
+        self.last = Some((now, generation));
+        None
     }
 }
 
@@ -55,5 +59,14 @@ mod tests {
         for milli in 501..510 {
             assert_eq!(looks.begin(49, Some(2), at(milli)), None);
         }
+    }
+
+    #[test]
+    fn whoever_changes_a_large_app_all_the_time_waits() {
+        let at = |milli| Timestamp::from_millisecond(milli).expect("a time");
+        let mut looks = Looks::default();
+        let looked =
+            (0..10_000).filter(|milli| looks.begin(1000, Some(*milli), at(*milli)).is_none());
+        assert_eq!(looked.count(), 40);
     }
 }

@@ -263,6 +263,13 @@ impl Memory {
                 .all(|writing| writing.failure.is_none())
     }
 
+    /// Whether a write brings a token that no Secret holds yet.
+    pub fn is_first_write(&self, write: &Write) -> bool {
+        let corps = write.recorded.tokens.iter();
+        let mut corps = corps.filter_map(|token| self.corps.get(&token.corp_id));
+        corps.any(|corp| corp.unwritten_since.is_some())
+    }
+
     /// The API server answers again: see [`Writing::retry_unanswered`].
     pub fn retry_unanswered(&mut self, now: Timestamp) -> bool {
         let targets = self.targets.values_mut();

@@ -41,6 +41,7 @@ mod refresh;
 mod sharing;
 mod slow;
 mod spec;
+mod thousand;
 mod validate;
 mod version_step;
 mod writes;

@@ -787,6 +787,18 @@ impl Operator {
         peak.and_then(|peak| peak.parse().ok()).expect("a number")
     }
 
+    /// The processor's time that it took until now, in clock ticks.
+    pub fn processor_time(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let stat = stat.expect("a process of Linux");
+        // After the program's name, which is in parentheses: utime is the 14th field, stime the 15th.
+        let (_, fields) = stat.rsplit_once(')').expect("fields");
+        let fields = fields.split_whitespace().skip(11).take(2);
+        fields
+            .map(|field| field.parse::<u64>().expect("a number"))
+            .sum()
+    }
+
     /// How it ended, where it has.
     pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
         self.child.try_wait().expect("a status")

@@ -24,6 +24,8 @@ use app::App;
 use names::SecretRef;
 use references::Reference;
 pub use references::ReferenceState;
+pub use secrets::Asked;
+use secrets::Listing;
 pub use sharers::{Candidate, Wish};
 
 enum Seen {
@@ -48,7 +50,9 @@ pub struct Index {
     referrers: HashMap<AppRef, HashSet<ReferenceRef>>,
     /// The references whose copies have this name, or one that begins with it and `-`.
     copiers: HashMap<SecretRef, HashSet<ReferenceRef>>,
-    listing: HashMap<Option<String>, HashSet<SecretRef>>,
+    listing: HashMap<Option<String>, Listing>,
+    /// How many lists of Secrets have ended.
+    lists: u64,
     listing_apps: HashMap<Option<String>, HashSet<AppRef>>,
     admission: Admission<AppRef>,
     reference_admission: Admission<ReferenceRef>,
@@ -77,6 +81,7 @@ impl Index {
             referrers: HashMap::new(),
             copiers: HashMap::new(),
             listing: HashMap::new(),
+            lists: 0,
             listing_apps: HashMap::new(),
             admission: Admission::of_apps(limits),
             reference_admission: Admission::of_references(limits),

@@ -13,13 +13,62 @@ use crate::plan::{ObjectVersion, TARGETS_MAX, TargetMeta};
 /// spec's own labels and annotations, and one token.
 const LIGHT: usize = 4096;
 
+/// A list of Secrets that is under way.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    listed: HashSet<SecretRef>,
+    /// What calls were answered with meanwhile.
+    answered: HashSet<SecretRef>,
+}
+
+/// What was known when a call about a Secret began; its answer may come late.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The state of the Secret, if it was known.
+    was: Option<ObjectVersion>,
+    /// How many lists of Secrets had ended.
+    lists: u64,
+}
+
 impl Index {
+    /// To be asked before a call about a Secret.
+    pub fn asks(&self, namespace: &str, name: &str) -> Asked {
+        let was = self.secret_in(namespace, name);
+        Asked {
+            was: was.map(|target| target.version.clone()),
+            lists: self.lists,
+        }
+    }
+
+    /// A list of Secrets has this one; returns the apps that it matters to.
+    pub fn secret_in_list(&mut self, meta: ObjectMeta) -> Vec<AppRef> {
+        let secret = secret_ref(&meta);
+        for listing in self.listing.values_mut() {
+            listing.listed.insert(secret.clone());
+        }
+        self.secret_applied(meta)
+    }
+
+    /// A call was answered with a Secret's metadata; returns the apps that it matters to.
+    pub fn secret_answered(&mut self, meta: ObjectMeta, asked: &Asked) -> Vec<AppRef> {
+        let secret = secret_ref(&meta);
+        let uid = meta.uid.as_deref();
+        let is_present = self
+            .secret_in(&secret.0, &secret.1)
+            .is_some_and(|known| Some(known.version.uid.as_str()) == uid);
+        // It may have been deleted before a list that has ended since. If it was not, an event follows.
+        if asked.lists != self.lists && !is_present {
+            return Vec::new();
+        }
+        for listing in self.listing.values_mut() {
+            listing.answered.insert(secret.clone());
+        }
+        self.secret_applied(meta)
+    }
+
     /// Records a Secret's metadata; returns the apps that it matters to.
     pub fn secret_applied(&mut self, meta: ObjectMeta) -> Vec<AppRef> {
         let secret = secret_ref(&meta);
-        for listing in self.listing.values_mut() {
-            listing.insert(secret.clone());
-        }
         let target = TargetMeta::of(meta);
         if !self.worth_keeping(&secret, &target) {
             self.forget_secret(&secret);
@@ -87,16 +136,11 @@ impl Index {
         self.absent(&secret, last)
     }
 
-    /// A call that began when this Secret was in the state `was` (`None`: not known) was answered that
-    /// there is none; returns the apps that it matters to. One that was created since is there.
-    pub fn secret_not_found(
-        &mut self,
-        namespace: &str,
-        name: &str,
-        was: Option<&ObjectVersion>,
-    ) -> Vec<AppRef> {
+    /// A call was answered that there is no such Secret; returns the apps that it matters to. One that was
+    /// created since is there.
+    pub fn secret_not_found(&mut self, namespace: &str, name: &str, asked: &Asked) -> Vec<AppRef> {
         let now = self.secret_in(namespace, name).map(|now| &now.version.uid);
-        match now.is_some() && now != was.map(|was| &was.uid) {
+        match now.is_some() && now != asked.was.as_ref().map(|was| &was.uid) {
             true => Vec::new(),
             false => self.secret_absent(namespace, name),
         }
@@ -114,7 +158,7 @@ impl Index {
     /// A list of the Secrets of `scope` begins.
     pub fn secrets_listing(&mut self, scope: Option<&str>) {
         self.listing
-            .insert(scope.map(str::to_owned), HashSet::new());
+            .insert(scope.map(str::to_owned), Listing::default());
         // What a list shows is there, even if a backup of the store brought it back.
         for (secret, seen) in &mut self.secrets {
             if let Seen::Absent(gone) = seen
@@ -125,9 +169,11 @@ impl Index {
         }
     }
 
-    /// That list is complete: what is referenced and not in it does not exist.
+    /// That list is complete: what is referenced and not in it does not exist. What a call was answered
+    /// meanwhile was either deleted before, or changed after the list, and then an event of it follows.
     pub fn secrets_listed(&mut self, scope: Option<&str>) -> Vec<AppRef> {
-        let listed = self
+        self.lists += 1;
+        let Listing { listed, answered } = self
             .listing
             .remove(&scope.map(str::to_owned))
             .unwrap_or_default();
@@ -139,7 +185,10 @@ impl Index {
             .cloned()
             .collect();
         gone.iter()
-            .flat_map(|(namespace, name)| self.secret_absent(namespace, name))
+            .flat_map(|secret| match answered.contains(secret) {
+                true => self.absent(secret, None),
+                false => self.secret_absent(&secret.0, &secret.1),
+            })
             .collect()
     }
 

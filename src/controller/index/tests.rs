@@ -288,7 +288,7 @@ fn after_a_list_what_is_not_in_it_is_absent() {
         "before the first list"
     );
     index.secrets_listing(None);
-    index.secret_applied(secret("credentials", "3", None));
+    index.secret_in_list(secret("credentials", "3", None));
     index.secrets_listed(None);
     assert!(matches!(credentials(&index), CredentialsSeen::Present(_)));
     index.secrets_listing(None);

@@ -21,7 +21,7 @@ use crate::controller::clock::Clock;
 use crate::controller::cluster::{Cluster, ClusterError, Named, Programs, SecretContents};
 use crate::controller::endpoint::Endpoint;
 use crate::dingtalk::{Answer, Credentials, Failure, UNREACHABLE};
-use crate::operator::Moment;
+use crate::operator::{Moment, Outages};
 use crate::plan::{ObjectVersion, Readers, Write};
 
 /// How a call ends.
@@ -56,6 +56,7 @@ pub struct Begun {
 pub struct Wire {
     pub begun: Arc<Mutex<Vec<Begun>>>,
     pub moment: Arc<Mutex<Moment>>,
+    pub outages: Outages,
     dice: Arc<Mutex<SmallRng>>,
 }
 
@@ -68,6 +69,7 @@ impl Wire {
         Self {
             begun: Arc::default(),
             moment: Arc::new(Mutex::new(moment)),
+            outages: Outages::default(),
             dice: Arc::new(Mutex::new(SmallRng::seed_from_u64(seed))),
         }
     }
@@ -93,7 +95,12 @@ impl Wire {
             execute: Box::new(execute),
         });
         let lost = Err(ClusterError::TimedOut { operation });
-        answered.await.unwrap_or(lost)
+        let answer = answered.await.unwrap_or(lost);
+        match &answer {
+            Err(ClusterError::TimedOut { .. }) => self.outages.failed(),
+            _ => self.outages.answered(self.now().monotonic),
+        }
+        answer
     }
 }
 

@@ -42,4 +42,17 @@ impl World {
         }
         missing
     }
+
+    /// No write takes a token away that works.
+    pub fn judge_write(&self, was_missing: &[String]) {
+        let missing = self.without_token();
+        let taken = missing
+            .iter()
+            .find(|missing| !was_missing.contains(missing));
+        assert!(
+            taken.is_none(),
+            "a write took {taken:?}\n{}",
+            self.history.join("\n")
+        );
+    }
 }

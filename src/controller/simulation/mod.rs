@@ -3,10 +3,14 @@
 //! a process that dies before or after any of its writes and fetches.
 
 mod calls;
+mod election;
 mod judge;
 mod process;
+mod replica;
 mod runs;
+mod server;
 mod site;
 mod store;
 mod tests;
+mod users;
 mod world;

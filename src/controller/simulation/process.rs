@@ -1,14 +1,15 @@
 //! One process of the operator: what kube's Controller and the loops of [`super::super::run`] do, one
 //! step after the other.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as Polling, Poll};
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::channel::mpsc::UnboundedReceiver;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -21,7 +22,7 @@ use super::calls::Wire;
 use super::runs::Runs;
 use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef};
 use crate::controller::alarm::Alarm;
-use crate::controller::context::{Context, trigger_channels};
+use crate::controller::context::{Context, HANDOVER, trigger_channels};
 use crate::controller::decoded::{Decoded, map_object};
 use crate::controller::fetcher::{Fetching, finish, start_what_may};
 use crate::controller::index::Index;
@@ -32,7 +33,7 @@ use crate::controller::scopes::Scopes;
 use crate::controller::watch::{admit_references, app_event, secret_event};
 use crate::controller::workers::Workers;
 use crate::dingtalk::{Rates, Scheduler};
-use crate::operator::{Leadership, Metrics, Outages, Pulse, Replica, WatchTimes};
+use crate::operator::{Leadership, Metrics, Pulse, Replica, WatchTimes};
 
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -49,24 +50,29 @@ pub struct Process {
     references: Runs<DingTalkTokenReference>,
     listed_references: HashSet<ReferenceRef>,
     fetching: FuturesUnordered<Fetching>,
+    /// What waits for the lead, and for the end of an outage.
+    followers: [BoxFuture<'static, ()>; 2],
+    /// Secret events that wait until this replica may learn of them.
+    held: VecDeque<Event<ObjectMeta>>,
+    /// Whether the apps whose tokens are not written yet were woken for the last time.
+    has_woken_last: bool,
     /// The processor's time that it took, but for watches.
     pub spent: Duration,
 }
 
 impl Process {
-    pub fn new(wire: &Wire) -> Self {
+    pub fn new(wire: &Wire, leadership: Arc<Leadership>) -> Self {
         let (sender, jobs) = mpsc::unbounded_channel();
         let scopes = [None];
         let (triggers, mut triggered) = trigger_channels(&scopes);
         let (reference_triggers, mut references_triggered) = trigger_channels(&scopes);
         let (restored, _) = trigger_channels(&scopes);
         let (restored_references, _) = trigger_channels(&scopes);
-        let leadership = Arc::new(Leadership::alone());
         let replica = Replica {
             leadership: Arc::clone(&leadership),
             watches: WatchTimes::default(),
         };
-        let context = Context {
+        let context = Arc::new(Context {
             cluster: Arc::new(wire.clone()),
             dingtalk: Arc::new(wire.clone()),
             clock: Arc::new(wire.clone()),
@@ -88,14 +94,22 @@ impl Process {
             salt: [7; 32],
             instance: "simulated".to_owned(),
             leadership,
-            outages: Outages::default(),
+            outages: wire.outages.clone(),
             pulse: Arc::new(Pulse::default()),
             site_namespaces: HashMap::new(),
             metadata_prefixes: vec!["team.example/".to_owned()],
             tokens: Mutex::default(),
-        };
+        });
+        let (leading, outages) = (Arc::clone(&context), Arc::clone(&context));
+        let followers: [BoxFuture<'static, ()>; 2] = [
+            Box::pin(async move { leading.follow_leadership().await }),
+            Box::pin(async move { outages.follow_outages().await }),
+        ];
         Self {
-            context: Arc::new(context),
+            context,
+            followers,
+            held: VecDeque::new(),
+            has_woken_last: false,
             scheduler: Scheduler::new(Rates::default()),
             jobs,
             triggers: triggered.remove(0),
@@ -123,13 +137,50 @@ impl Process {
     }
 
     pub fn secret_event(&mut self, event: Event<ObjectMeta>) {
-        let event = map_object(event, |metadata| {
-            Decoded::Object(PartialObjectMeta::<Secret> {
-                metadata,
-                ..PartialObjectMeta::default()
-            })
-        });
-        secret_event(&self.context, &None, Ok(event));
+        self.held.push_back(event);
+        self.learn();
+    }
+
+    fn learn(&mut self) {
+        while !self.held.is_empty() && self.context.may_learn() {
+            let Some(event) = self.held.pop_front() else {
+                return;
+            };
+            let event = map_object(event, |metadata| {
+                Decoded::Object(PartialObjectMeta::<Secret> {
+                    metadata,
+                    ..PartialObjectMeta::default()
+                })
+            });
+            secret_event(&self.context, &None, Ok(event));
+        }
+    }
+
+    /// Begins nothing new, and finishes what is in hand.
+    pub fn stop(&mut self) {
+        self.context.stop.cancel();
+    }
+
+    /// Whether it was stopped, and nothing is in hand.
+    pub fn has_ended(&self) -> bool {
+        self.has_woken_last && self.context.unwritten().is_empty()
+    }
+
+    fn fetch(&mut self) -> Duration {
+        if !self.context.stop.is_cancelled() {
+            while let Ok(job) = self.jobs.try_recv() {
+                self.scheduler.push(job.call.clone(), job.rank, job);
+            }
+            let mut begun = Vec::new();
+            let wait = start_what_may(&self.context, &mut self.scheduler, &mut begun);
+            self.fetching.extend(begun);
+            return wait;
+        }
+        if self.fetching.is_empty() && !self.has_woken_last {
+            self.has_woken_last = true;
+            self.context.wake_all(self.context.unwritten());
+        }
+        HANDOVER
     }
 
     /// Does all that can be done at this time; returns when to look again.
@@ -142,8 +193,12 @@ impl Process {
 
     fn settle_now(&mut self, now: Timestamp) -> Duration {
         let mut polling = Polling::from_waker(futures::task::noop_waker_ref());
+        self.learn();
         loop {
             let mut progress = false;
+            for follower in &mut self.followers {
+                let _ = follower.poll_unpin(&mut polling);
+            }
             while let Ok(app) = self.triggers.try_recv() {
                 self.apps.wake(app.name);
             }
@@ -163,12 +218,7 @@ impl Process {
             progress |= self
                 .references
                 .poll(&mut polling, context, references::reconcile);
-            while let Ok(job) = self.jobs.try_recv() {
-                self.scheduler.push(job.call.clone(), job.rank, job);
-            }
-            let mut begun = Vec::new();
-            let wait = start_what_may(&self.context, &mut self.scheduler, &mut begun);
-            self.fetching.extend(begun);
+            let wait = self.fetch();
             while let Poll::Ready(Some(finished)) = self.fetching.poll_next_unpin(&mut polling) {
                 progress = true;
                 finish(&self.context, &mut self.scheduler, finished);

@@ -40,8 +40,8 @@ pub struct Site {
     pub life: SignedDuration,
     /// The right secret of each client.
     pub clients: BTreeMap<String, String>,
-    /// Until when all calls fail.
-    pub fails_until: Timestamp,
+    /// What it answers to every call, until a time.
+    pub answer: Option<((&'static str, u16), Timestamp)>,
     issued: BTreeMap<(String, String), Vec<Issued>>,
     /// Successful fetches, by corpId.
     pub fetched: BTreeMap<String, usize>,
@@ -49,12 +49,12 @@ pub struct Site {
 }
 
 impl Site {
-    pub fn new(repeat: Repeat, now: Timestamp) -> Self {
+    pub fn new(repeat: Repeat) -> Self {
         Self {
             repeat,
             life: SignedDuration::from_hours(2),
             clients: BTreeMap::new(),
-            fails_until: now,
+            answer: None,
             issued: BTreeMap::new(),
             fetched: BTreeMap::new(),
             counter: 0,
@@ -86,8 +86,10 @@ impl Site {
             http_status: Some(status),
             ..Failure::of(look_up(&[code], status).0)
         };
-        if now < self.fails_until {
-            return Err(failure("server.error", 500));
+        if let Some(((code, status), until)) = self.answer
+            && now < until
+        {
+            return Err(failure(code, status));
         }
         if self
             .clients

@@ -1,20 +1,20 @@
-//! Time, users, delays and deaths.
+//! Time, delays and disturbances.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::runtime::watcher::Event;
+use k8s_openapi::api::coordination::v1::Lease;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use serde_json::json;
 
-use super::calls::{Begun, Deliver, Fate, Kind, Wire};
-use super::process::Process;
+use super::calls::{self, Begun, Deliver, Fate, Wire};
+use super::election::LeaseCall;
+use super::replica::{Kind, Replica, list, listing};
 use super::site::{REPEATS, Site};
-use super::store::{NAMESPACE, Store};
-use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp};
+use super::store::{Store, Told};
+use crate::dingtalk::REQUEST_TIMEOUT;
 
 /// At which write or fetch the process dies, and whether before it or after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,18 +23,40 @@ pub struct Death {
     pub is_before: bool,
 }
 
-enum What {
-    Execute(Begun),
+/// What comes at a time that is planned.
+pub(super) enum What {
+    /// A call that was sent at this time arrives.
+    Execute(Begun, Timestamp),
     Deliver(Deliver),
-    AppEvent,
-    SecretEvent,
-    ReferenceEvent,
-    Look,
+    /// An event of a watch, on this connection.
+    Tell(u64, Told),
+    /// A watch begins with a list.
+    List(Kind),
+    /// Something is due. The latest one counts.
+    Look(u64),
     Start,
+    /// A process that was stopped has to have ended.
+    End,
+    LeaseRound,
+    LeaseCall(LeaseCall),
+    LeaseAnswer(LeaseCall, Result<Option<Lease>, ()>),
+}
+
+struct Planned {
+    replica: usize,
+    life: u64,
+    what: What,
 }
 
 /// How long after the end of a process another one acts at the earliest: the Lease has to run out.
 const TAKEOVER: SignedDuration = SignedDuration::from_secs(1);
+/// How long a process that was stopped may take, of the 30 s that a pod has to end.
+const GRACE: SignedDuration = SignedDuration::from_secs(20);
+
+/// A change of a wish is known to a replica after this time, unless it is cut off.
+const SETTLED: SignedDuration = SignedDuration::from_secs(15);
+/// A token request that has not arrived by then has been given up, and its connection closed.
+const GIVEN_UP: SignedDuration = SignedDuration::from_secs(REQUEST_TIMEOUT.as_secs().cast_signed());
 
 pub struct World {
     pub store: Store,
@@ -44,29 +66,34 @@ pub struct World {
     /// Writes and fetches that were begun.
     pub effects: usize,
     pub loses_calls: bool,
+    /// Whether each write is judged; with many Secrets that takes its time.
+    pub judges_writes: bool,
+    /// Since when nobody has wished for anything else.
+    pub wished_at: Timestamp,
     death: Option<Death>,
-    wire: Wire,
-    pub process: Process,
-    life: u64,
+    pub replicas: Vec<Replica>,
     queue: BinaryHeap<Reverse<(Timestamp, u64)>>,
-    planned: std::collections::HashMap<u64, (u64, What)>,
+    planned: HashMap<u64, Planned>,
     sequence: u64,
     /// An app whose namespace is listed late.
     late: Option<String>,
-    is_down: bool,
-    told: [Timestamp; 3],
-    /// How many events of each watch are planned in this life.
-    to_tell: [usize; 3],
 }
 
 impl World {
+    /// One with a single replica.
     pub fn new(seed: u64, death: Option<Death>) -> Self {
+        Self::with_replicas(1, seed, death)
+    }
+
+    /// One with so many replicas, of which one leads.
+    pub fn with_replicas(count: usize, seed: u64, death: Option<Death>) -> Self {
         let start = Timestamp::from_second(1_800_000_000).expect("a time");
         let mut dice = SmallRng::seed_from_u64(seed);
         let repeat = REPEATS[dice.random_range(0..REPEATS.len())];
-        let wire = Wire::new(start, seed);
-        let mut site = Site::new(repeat, start);
+        let mut site = Site::new(repeat);
         site.clients.insert("client".to_owned(), "right".to_owned());
+        let replicas = 0..u64::try_from(count).expect("few");
+        let replicas = replicas.map(|index| Replica::new(Wire::new(start, seed + index), start));
         let mut world = Self {
             store: Store {
                 now: start,
@@ -77,19 +104,18 @@ impl World {
             history: vec![format!("seed {seed}, {repeat:?}, {death:?}")],
             effects: 0,
             loses_calls: false,
+            judges_writes: true,
+            wished_at: start,
             death,
-            process: Process::new(&wire),
-            wire,
-            life: 0,
+            replicas: replicas.collect(),
             queue: BinaryHeap::new(),
-            planned: std::collections::HashMap::new(),
+            planned: HashMap::new(),
             sequence: 0,
             late: None,
-            is_down: false,
-            told: [start; 3],
-            to_tell: [0; 3],
         };
-        world.start();
+        for index in 0..count {
+            world.start(index);
+        }
         world
     }
 
@@ -98,52 +124,62 @@ impl World {
     }
 
     pub fn note(&mut self, what: &str) {
-        let second = self.now().as_second() - 1_800_000_000;
-        self.history.push(format!("{second:>6} s  {what}"));
+        let start = Timestamp::from_second(1_800_000_000).expect("a time");
+        let seconds = self.now().duration_since(start).as_secs_f64();
+        self.history.push(format!("{seconds:>10.3} s  {what}"));
+    }
+
+    /// A number below `sides`.
+    pub fn roll(&mut self, sides: usize) -> usize {
+        self.dice.random_range(0..sides)
+    }
+
+    /// True once in so many.
+    pub fn rolls(&mut self, sides: usize) -> bool {
+        self.roll(sides) == 0
+    }
+
+    /// Somebody wishes for something else than before.
+    pub(super) fn wish_changed(&mut self) {
+        self.wished_at = self.now();
+        self.watch();
     }
 
     /// A new process lists everything.
-    fn start(&mut self) {
-        self.process = Process::new(&self.wire);
-        self.store.app_events.clear();
-        self.store.secret_events.clear();
-        self.store.reference_events.clear();
-        self.process.app_event(Event::Init);
-        let late = self.late.as_ref();
-        let listed = self.store.apps.iter();
-        for (_, app) in listed.filter(|(name, _)| late != Some(*name)) {
-            self.process.app_event(Event::InitApply(app.clone()));
+    fn start(&mut self, index: usize) {
+        let several = self.replicas.len() > 1;
+        let identity = several.then(|| format!("{index}-{}", self.replicas[index].life));
+        self.replicas[index].start(identity);
+        self.watch();
+        self.begin_list(index, Kind::App);
+        self.begin_list(index, Kind::Reference);
+        if several {
+            self.plan_soon(index, What::LeaseRound);
         }
-        self.process.app_event(Event::InitDone);
-        self.process.reference_event(Event::Init);
-        for reference in self.store.references.values() {
-            let event = Event::InitApply(reference.clone());
-            self.process.reference_event(event);
-        }
-        self.process.reference_event(Event::InitDone);
-        self.process.secret_event(Event::Init);
-        for (name, secret) in &self.store.secrets {
-            self.process
-                .secret_event(Event::InitApply(secret.meta(name)));
-        }
-        self.process.secret_event(Event::InitDone);
     }
 
     /// The process dies, and another takes its place: once its Lease has run out, so after the last of the
     /// writes that it had sent.
     pub fn die(&mut self) {
-        self.note("the process dies");
-        self.life += 1;
-        self.to_tell = [0; 3];
-        self.is_down = true;
-        self.wire.begun.lock().expect("no panic").clear();
+        self.replica_dies(0);
+    }
+
+    /// The process of one of several replicas dies. The Lease is its successor's concern.
+    pub fn replica_dies(&mut self, index: usize) {
+        self.note(&format!("the process of replica {index} dies"));
         let sent = self.queue.iter().filter(|Reverse((_, number))| {
             let planned = self.planned.get(number);
-            matches!(planned, Some((_, What::Execute(begun))) if begun.kind == Kind::Write)
+            let what = planned.map(|planned| (planned.replica, &planned.what));
+            matches!(what, Some((of, What::Execute(begun, _))) if of == index && begun.kind == calls::Kind::Write)
         });
         let last = sent.map(|Reverse((at, _))| *at).max();
+        self.replicas[index].end();
         let earliest = self.now() + TAKEOVER;
-        self.plan(last.map_or(earliest, |at| at.max(earliest)), What::Start);
+        self.plan(
+            index,
+            last.map_or(earliest, |at| at.max(earliest)),
+            What::Start,
+        );
     }
 
     /// The same, but this app is seen only later, by [`Self::see_late`].
@@ -156,218 +192,243 @@ impl World {
     pub fn see_late(&mut self) {
         let late = self.late.take();
         if let Some(app) = late.and_then(|name| self.store.apps.get(&name)) {
-            let event = Event::Apply(app.clone());
-            self.store.app_events.push_back(event);
+            let event = kube::runtime::watcher::Event::Apply(app.clone());
+            self.store.events.push_back(Told::App(event));
             self.watch();
         }
     }
 
-    fn plan(&mut self, at: Timestamp, what: What) {
-        self.sequence += 1;
-        self.queue.push(Reverse((at, self.sequence)));
-        self.planned.insert(self.sequence, (self.life, what));
+    /// A process is told to stop, finishes what is in hand, and another takes its place.
+    pub fn stop(&mut self, index: usize) {
+        self.note(&format!("replica {index} is told to stop"));
+        self.replicas[index].process.stop();
+        self.plan(index, self.now() + GRACE, What::End);
     }
 
-    fn delay(&mut self) -> SignedDuration {
+    /// A connection breaks; the watch begins again with a list.
+    pub fn drop_watch(&mut self, index: usize, kind: Kind) {
+        if self.replicas[index].is_up && self.replicas[index].watches[kind as usize].is_connected {
+            self.note(&format!("replica {index} loses its watch of {kind:?}s"));
+            self.begin_list(index, kind);
+        }
+    }
+
+    fn begin_list(&mut self, index: usize, kind: Kind) {
+        let watch = &mut self.replicas[index].watches[kind as usize];
+        watch.connection += 1;
+        watch.is_connected = false;
+        watch.told_until = self.store.now;
+        self.replicas[index].hear(listing(kind));
+        self.plan_soon(index, What::List(kind));
+    }
+
+    fn list(&mut self, index: usize, kind: Kind) {
+        self.watch();
+        self.replicas[index].watches[kind as usize].is_connected = true;
+        for told in list(&self.store, kind, self.late.as_ref()) {
+            self.tell(index, told);
+        }
+    }
+
+    pub(super) fn plan(&mut self, replica: usize, at: Timestamp, what: What) {
+        self.sequence += 1;
+        self.queue.push(Reverse((at, self.sequence)));
+        let life = self.replicas[replica].life;
+        let planned = Planned {
+            replica,
+            life,
+            what,
+        };
+        self.planned.insert(self.sequence, planned);
+    }
+
+    /// After the time that a message takes.
+    pub(super) fn plan_soon(&mut self, replica: usize, what: What) {
+        let at = self.arrival(replica);
+        self.plan(replica, at, what);
+    }
+
+    fn arrival(&mut self, replica: usize) -> Timestamp {
         let millis = match self.dice.random_range(0..20) {
             0 => self.dice.random_range(0..3000),
             _ => self.dice.random_range(0..50),
         };
-        SignedDuration::from_millis(millis)
+        let from = self.now().max(self.replicas[replica].cut_off_until);
+        from + SignedDuration::from_millis(millis)
     }
 
-    fn settle(&mut self) {
-        if self.is_down {
+    fn settle(&mut self, index: usize) {
+        if !self.replicas[index].is_up {
             return;
         }
-        let wait = self.process.settle(self.now());
-        let begun = std::mem::take(&mut *self.wire.begun.lock().expect("no panic"));
+        let now = self.now() + self.replicas[index].clock_ahead;
+        let wait = self.replicas[index].process.settle(now);
+        let begun = &self.replicas[index].wire.begun;
+        let begun = std::mem::take(&mut *begun.lock().expect("no panic"));
         let did = !begun.is_empty();
         for begun in begun {
-            let at = self.now() + self.delay();
-            self.plan(at, What::Execute(begun));
+            let sent = self.now();
+            self.plan_soon(index, What::Execute(begun, sent));
         }
         self.watch();
-        if !did {
+        if self.replicas[index].process.has_ended() {
+            self.end(index);
+        } else if !did {
             let wait = SignedDuration::try_from(wait).unwrap_or_default();
-            let at = self.now() + wait;
-            self.plan(at, What::Look);
+            self.replicas[index].looks += 1;
+            let look = self.replicas[index].looks;
+            self.plan(index, self.now() + wait, What::Look(look));
         }
+    }
+
+    fn end(&mut self, index: usize) {
+        self.note(&format!("the process of replica {index} has ended"));
+        self.release_lease(index);
+        self.replicas[index].end();
+        self.plan(index, self.now() + TAKEOVER, What::Start);
     }
 
     /// Plans the watches' events, each kind in its order.
     fn watch(&mut self) {
-        if self.is_down {
-            return;
-        }
-        let to_tell = [
-            self.store.app_events.len(),
-            self.store.secret_events.len(),
-            self.store.reference_events.len(),
-        ];
-        for (kind, count) in to_tell.into_iter().enumerate() {
-            for _ in self.to_tell[kind]..count {
-                self.to_tell[kind] += 1;
-                let at = (self.now() + self.delay()).max(self.told[kind]);
-                self.told[kind] = at;
-                let what = match kind {
-                    0 => What::AppEvent,
-                    1 => What::SecretEvent,
-                    _ => What::ReferenceEvent,
-                };
-                self.plan(at, what);
+        while let Some(told) = self.store.events.pop_front() {
+            for index in 0..self.replicas.len() {
+                if self.replicas[index].watches[told.kind() as usize].is_connected {
+                    self.tell(index, told.clone());
+                }
             }
         }
+    }
+
+    fn tell(&mut self, index: usize, told: Told) {
+        let arrival = self.arrival(index);
+        let watch = &mut self.replicas[index].watches[told.kind() as usize];
+        watch.told_until = watch.told_until.max(arrival);
+        let (at, connection) = (watch.told_until, watch.connection);
+        self.plan(index, at, What::Tell(connection, told));
     }
 
     /// Runs for so long.
     pub fn run(&mut self, duration: Duration) {
         let until = self.now() + SignedDuration::try_from(duration).expect("not for ever");
         self.watch();
-        self.settle();
+        for index in 0..self.replicas.len() {
+            self.settle(index);
+        }
         while let Some(Reverse((at, number))) = self.queue.peek().copied() {
             if at > until {
                 break;
             }
             self.queue.pop();
-            let Some((life, what)) = self.planned.remove(&number) else {
+            let Some(planned) = self.planned.remove(&number) else {
                 continue;
             };
-            self.set_time(at);
-            let is_of_this_life = life == self.life;
-            match what {
-                // A connection ends with its process; a write may have arrived before.
-                What::Execute(begun) if is_of_this_life || begun.kind == Kind::Write => {
-                    if self.execute(begun, is_of_this_life) {
-                        continue;
-                    }
-                }
-                What::Deliver(deliver) if is_of_this_life => deliver(),
-                What::AppEvent if is_of_this_life => {
-                    self.to_tell[0] -= 1;
-                    if let Some(event) = self.store.app_events.pop_front() {
-                        self.process.app_event(event);
-                    }
-                }
-                What::SecretEvent if is_of_this_life => {
-                    self.to_tell[1] -= 1;
-                    if let Some(event) = self.store.secret_events.pop_front() {
-                        self.process.secret_event(event);
-                    }
-                }
-                What::ReferenceEvent if is_of_this_life => {
-                    self.to_tell[2] -= 1;
-                    if let Some(event) = self.store.reference_events.pop_front() {
-                        self.process.reference_event(event);
-                    }
-                }
-                What::Look if is_of_this_life => {}
-                What::Start if is_of_this_life => {
-                    self.is_down = false;
-                    self.start();
-                }
-                What::Execute(_)
-                | What::Deliver(_)
-                | What::AppEvent
-                | What::SecretEvent
-                | What::ReferenceEvent
-                | What::Look
-                | What::Start => continue,
+            let index = planned.replica;
+            let is_of_this_life = planned.life == self.replicas[index].life;
+            // A connection ends with its process; a write may have arrived before.
+            let arrives = matches!(&planned.what, What::Execute(begun, _) if begun.kind == calls::Kind::Write);
+            if !is_of_this_life && !arrives {
+                continue;
             }
-            self.settle();
+            let latest = self.replicas[index].looks;
+            if matches!(planned.what, What::Look(look) if look != latest) {
+                continue;
+            }
+            self.set_time(at);
+            self.happen(index, planned.what, is_of_this_life);
+            self.settle(index);
         }
         self.set_time(until);
     }
 
-    /// Returns whether the process died of it.
-    fn execute(&mut self, begun: Begun, is_of_this_life: bool) -> bool {
+    fn happen(&mut self, index: usize, what: What, is_of_this_life: bool) {
+        match what {
+            What::Execute(begun, sent) => {
+                self.execute(index, begun, sent, is_of_this_life);
+            }
+            What::Deliver(deliver) => deliver(),
+            What::Tell(connection, told) => {
+                if self.replicas[index].watches[told.kind() as usize].connection != connection {
+                    return;
+                }
+                let are_apps_listed =
+                    matches!(told, Told::App(kube::runtime::watcher::Event::InitDone));
+                self.replicas[index].hear(told);
+                // The first list of Secrets waits for it.
+                if are_apps_listed
+                    && !std::mem::replace(&mut self.replicas[index].lists_secrets, true)
+                {
+                    self.begin_list(index, Kind::Secret);
+                }
+            }
+            What::List(kind) => self.list(index, kind),
+            What::Look(_) => {}
+            What::Start => self.start(index),
+            What::End => self.end(index),
+            What::LeaseRound => self.lease_round(index, false),
+            What::LeaseCall(call) => self.lease_called(index, call),
+            What::LeaseAnswer(call, answer) => self.lease_answered(index, &call, answer),
+        }
+    }
+
+    fn execute(&mut self, index: usize, begun: Begun, sent: Timestamp, is_of_this_life: bool) {
         let mut fate = Fate::Answered;
-        if self.loses_calls && self.dice.random_range(0..20) == 0 {
-            fate = [Fate::RequestLost, Fate::AnswerLost][self.dice.random_range(0..2)];
+        if self.loses_calls && self.rolls(20) {
+            fate = [Fate::RequestLost, Fate::AnswerLost][self.roll(2)];
+        }
+        let is_late = self.now().duration_since(sent) > GIVEN_UP;
+        if is_late && begun.kind == calls::Kind::Fetch {
+            fate = Fate::RequestLost;
         }
         let mut dies = false;
-        if begun.kind != Kind::Read {
+        let is_write = begun.kind == calls::Kind::Write;
+        if begun.kind != calls::Kind::Read {
             let number = self.effects;
             self.effects += 1;
             if let Some(death) = self.death.filter(|death| death.at == number) {
                 dies = true;
-                fate = if death.is_before {
-                    Fate::RequestLost
-                } else {
-                    Fate::Answered
+                fate = match death.is_before {
+                    true => Fate::RequestLost,
+                    false => Fate::Answered,
                 };
             }
         }
         let count = self.store.writes.len();
         let fetched: usize = self.site.fetched.values().sum();
+        let is_judged = is_write && self.judges_writes;
+        let missing = is_judged.then(|| self.without_token());
         let deliver = (begun.execute)(&mut self.store, &mut self.site, fate);
         for write in count..self.store.writes.len() {
-            let write = format!("operator: {}", self.store.writes[write]);
+            let write = format!("replica {index}: {}", self.store.writes[write]);
             self.note(&write);
         }
         if self.site.fetched.values().sum::<usize>() > fetched {
-            self.note("operator: fetched a token");
+            self.note(&format!("replica {index}: fetched a token"));
+        }
+        if let Some(missing) = missing {
+            let known_at = self.wished_at.max(self.replicas[index].cut_off_until);
+            if sent.duration_since(known_at) > SETTLED {
+                self.judge_write(&missing);
+            }
         }
         if dies {
-            self.die();
-            self.settle();
-            return true;
-        }
-        if is_of_this_life {
-            let at = self.now() + self.delay();
-            self.plan(at, What::Deliver(deliver));
+            self.replica_dies(index);
+        } else if is_of_this_life {
+            self.plan_soon(index, What::Deliver(deliver));
         }
         self.watch();
-        false
     }
 
     fn set_time(&mut self, at: Timestamp) {
-        let mut moment = self.wire.moment.lock().expect("no panic");
-        let step = Duration::try_from(at.duration_since(moment.wall)).unwrap_or_default();
-        moment.wall = at;
-        moment.monotonic += step;
+        for replica in &mut self.replicas {
+            replica.set_time(at);
+        }
         self.store.now = at;
     }
 
-    /// Applies an app with these fields over the defaults.
-    pub fn apply(&mut self, name: &str, spec: &serde_json::Value) {
-        self.note(&format!("user: apply {name} {spec}"));
-        let mut app = json!({
-            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
-            "metadata": {"name": name},
-            "spec": {"credentialsSecretRef": {"name": "credentials"}, "site": "china", "corpIds": ["ding1"]},
-        });
-        for (field, value) in spec.as_object().expect("an object") {
-            app["spec"][field] = value.clone();
-        }
-        self.store
-            .put_app(serde_json::from_value::<DingTalkApp>(app).expect("an app"));
-        self.watch();
-    }
-
-    /// Applies a reference to an app, whose copies have this name.
-    pub fn refer(&mut self, name: &str, app: &str, target: &str) {
-        self.note(&format!("user: apply reference {name} to {app}, {target}"));
-        let reference = json!({
-            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
-            "metadata": {"name": name},
-            "spec": {"appRef": {"namespace": NAMESPACE, "name": app}, "target": {"name": target}},
-        });
-        let reference = serde_json::from_value(reference).expect("a reference");
-        self.store.put_reference(reference);
-        self.watch();
-    }
-
-    /// Asks an app for a renewal.
-    pub fn renew(&mut self, name: &str) {
-        self.note(&format!("user: renew {name}"));
-        let mut app = self.store.apps[name].clone();
-        let annotations = app.metadata.annotations.get_or_insert_default();
-        annotations.insert(
-            ANNOTATION_RENEW_REQUESTED_AT.to_owned(),
-            self.store.now.to_string(),
-        );
-        self.store.put_app(app);
-        self.watch();
+    /// For so long nothing reaches a replica, and it reaches nothing.
+    pub fn cut_off(&mut self, index: usize, duration: Duration) {
+        self.note(&format!("replica {index} is cut off for {duration:?}"));
+        let duration = SignedDuration::try_from(duration).expect("not for ever");
+        self.replicas[index].cut_off_until = self.now() + duration;
     }
 }

@@ -40,7 +40,9 @@ pub async fn secrets(client: Client, scopes: Vec<Scope>, context: Arc<Context>) 
     });
     let mut streams = select_all(streams);
     while let Some((scope, event)) = streams.next().await {
-        context.leadership.may_learn().await;
+        let clock = &context.clock;
+        let leadership = &context.leadership;
+        leadership.until_it_may_learn(|| clock.now()).await;
         secret_event(&context, &scope, event);
     }
 }
@@ -59,9 +61,8 @@ pub fn secret_event(
         _ => None,
     };
     let users = match event {
-        Ok(Event::Apply(secret) | Event::InitApply(secret)) => {
-            index.secret_applied(secret.into_metadata())
-        }
+        Ok(Event::Apply(secret)) => index.secret_applied(secret.into_metadata()),
+        Ok(Event::InitApply(secret)) => index.secret_in_list(secret.into_metadata()),
         Ok(Event::Delete(secret)) => index.secret_deleted(secret.meta()),
         Ok(Event::Init) => {
             index.secrets_listing(scope.as_deref());

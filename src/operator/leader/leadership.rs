@@ -85,12 +85,17 @@ impl Leadership {
         self.taken_up.notified().await;
     }
 
-    /// Waits while this replica has led and does not lead now. It must not learn meanwhile what others
-    /// wrote: what it has in hand is to be refused there.
-    pub async fn may_learn(&self) {
+    /// Whether this replica leads or never led. One that has led must not learn what others wrote until it
+    /// leads again: what it has in hand is to be refused there.
+    pub fn may_learn(&self, now: Moment) -> bool {
+        self.holds(now) || self.is(|hold| matches!(hold, Hold::Never))
+    }
+
+    /// Waits until this replica may learn what others wrote.
+    pub async fn until_it_may_learn(&self, now: impl Fn() -> Moment) {
         loop {
             let renewed = self.renewed.notified();
-            if self.holds(Moment::now()) || self.is(|hold| matches!(hold, Hold::Never)) {
+            if self.may_learn(now()) {
                 return;
             }
             renewed.await;
@@ -99,7 +104,7 @@ impl Leadership {
 
     /// The lease was got or renewed by a request that was sent at `sent`. Tells whether this replica
     /// did not lead before.
-    pub(super) fn renewed(&self, sent: Moment, duration: Duration, now: Moment) -> bool {
+    pub(crate) fn renewed(&self, sent: Moment, duration: Duration, now: Moment) -> bool {
         let led = self.holds(now);
         self.set(sent.after(duration).map_or(Hold::Lost, Hold::Until));
         let leads = !led && self.holds(now);
@@ -111,7 +116,7 @@ impl Leadership {
     }
 
     /// Another replica leads.
-    pub(super) fn lost(&self) {
+    pub(crate) fn lost(&self) {
         self.set(Hold::Lost);
     }
 
@@ -159,16 +164,19 @@ mod tests {
     async fn one_that_led_learns_nothing_until_it_leads_again() {
         use futures::FutureExt as _;
         let leadership = Leadership::default();
-        leadership.may_learn().await;
+        leadership.until_it_may_learn(Moment::now).await;
         let long_ago = later(Moment::now(), 0, 0);
         leadership.renewed(long_ago, Duration::ZERO, long_ago);
-        let waits = leadership.may_learn();
+        let waits = leadership.until_it_may_learn(Moment::now);
         tokio::pin!(waits);
         assert_eq!(waits.as_mut().now_or_never(), None, "the lease has run out");
         leadership.renewed(Moment::now(), LEASE, Moment::now());
         waits.await;
         leadership.lost();
-        assert_eq!(leadership.may_learn().now_or_never(), None);
+        assert_eq!(
+            leadership.until_it_may_learn(Moment::now).now_or_never(),
+            None
+        );
     }
 
     #[test]

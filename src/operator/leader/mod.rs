@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use election::{Election, LEASE_DURATION, RETRY_PERIOD, Standing, Turn};
+pub use election::{Election, LEASE_DURATION, RETRY_PERIOD, Standing, Turn};
 pub use leadership::{Leadership, Moment};
 
 /// A renewal that is not answered is tried again while the lease lasts.

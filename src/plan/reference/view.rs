@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::api::{DingTalkTokenReference, DingTalkTokenReferenceStatus, Reason};
+use crate::plan::looks::Looks;
 use crate::plan::writing::Writing;
 use crate::plan::{ObjectVersion, TargetMeta};
 
@@ -58,6 +59,7 @@ pub struct ReferenceMemory {
     pub uid: String,
     /// The status that was written last, and the version of the reference since then.
     pub status: Option<(DingTalkTokenReferenceStatus, Option<String>)>,
+    looks: Looks,
     pub(super) writings: BTreeMap<String, Writing>,
     pub(super) sources: BTreeMap<String, Writing>,
 }
@@ -103,6 +105,11 @@ pub enum CopyStep {
 }
 
 impl ReferenceMemory {
+    /// Until when a look at the reference waits, if it does: see [`Looks::begin`].
+    pub fn begin_look(&mut self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
+        self.looks.begin(self.writings.len(), generation, now)
+    }
+
     /// What is remembered of a copy.
     pub fn writing(&mut self, name: &str) -> &mut Writing {
         self.writings.entry(name.to_owned()).or_default()

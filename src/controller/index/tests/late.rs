@@ -39,23 +39,50 @@ fn an_answer_that_comes_late_neither_brings_a_secret_back_nor_takes_one_away() {
     let mut index = Index::default();
     let payroll = app("payroll", "u1", 1, "token");
     index.app_applied(&payroll);
-    let former = ObjectVersion::of(&of("former", "10"));
     index.secret_applied(of("former", "10"));
     index.secret_deleted(&of("former", "12"));
     index.secret_applied(of("former", "11"));
     assert_eq!(ownership_of(&index, &payroll), None, "our write of it");
     // A backup of the store may bring the very same object back.
     index.secrets_listing(None);
-    index.secret_applied(of("former", "11"));
+    index.secret_in_list(of("former", "11"));
     assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Ours));
+    let asked = index.asks("hr", "token");
     index.secret_applied(of("new", "13"));
-    index.secret_not_found("hr", "token", Some(&former));
+    index.secret_not_found("hr", "token", &asked);
     assert_eq!(
         ownership_of(&index, &payroll),
         Some(Ownership::Ours),
         "our deletion of the former one"
     );
-    let new = ObjectVersion::of(&of("new", "13"));
-    index.secret_not_found("hr", "token", Some(&new));
+    let asked = index.asks("hr", "token");
+    index.secret_not_found("hr", "token", &asked);
     assert_eq!(ownership_of(&index, &payroll), None);
+}
+
+/// Regression: the answer to a write that came during or after a list which no longer had the Secret was
+/// believed, and nothing else told that it was gone.
+#[test]
+fn an_answer_to_what_was_asked_before_a_list_ended_brings_nothing_back_that_the_list_lacks() {
+    let payroll = app("payroll", "u1", 1, "token");
+    for comes_during_the_list in [true, false] {
+        let mut index = Index::default();
+        index.app_applied(&payroll);
+        let asked = index.asks("hr", "token");
+        index.secrets_listing(None);
+        if comes_during_the_list {
+            index.secret_answered(of("token", "10"), &asked);
+        }
+        index.secrets_listed(None);
+        if !comes_during_the_list {
+            index.secret_answered(of("token", "10"), &asked);
+        }
+        assert_eq!(ownership_of(&index, &payroll), None);
+        // It was written after the list, so the watch tells of it.
+        index.secret_applied(of("token", "10"));
+        assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Ours));
+        index.secret_answered(of("token", "11"), &asked);
+        let version = index.secret_in("hr", "token").map(|it| &it.version);
+        assert_eq!(version.map(|it| it.resource_version.as_str()), Some("11"));
+    }
 }

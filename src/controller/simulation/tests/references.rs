@@ -19,8 +19,7 @@ fn references(seed: u64, death: Option<Death>, changes: usize) -> World {
                 world.refer(name, "payroll", &format!("{name}-{target}"));
             }
             2 => {
-                world.note(&format!("user: delete reference {name}"));
-                world.store.delete_reference(name);
+                world.delete_reference(name);
             }
             _ => {
                 let mut spec = specs[world.dice.random_range(0..specs.len())].clone();
@@ -62,21 +61,9 @@ fn lost_calls_and_tampering_with_copies_are_put_right() {
         let mut world = references(seed, None, 4);
         world.loses_calls = true;
         for _ in 0..3 {
-            let mut names: Vec<String> = world.store.secrets.keys().cloned().collect();
-            names.retain(|name| name != "credentials");
-            if !names.is_empty() {
-                let name = names[world.dice.random_range(0..names.len())].clone();
-                match world.dice.random_range(0..3) {
-                    0 => {
-                        world.note(&format!("user: delete Secret {name}"));
-                        world.store.remove_secret(&name);
-                    }
-                    1 => {
-                        world.note(&format!("user: edit Secret {name}"));
-                        world.store.tamper(&name);
-                    }
-                    _ => world.die(),
-                }
+            match world.roll(3) {
+                0 | 1 => world.tamper(),
+                _ => world.die(),
             }
             world.run(20 * MINUTE);
         }

@@ -1,0 +1,174 @@
+//! One replica of the operator: its process, and what it hears of the world.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::runtime::watcher::Event;
+
+use super::calls::Wire;
+use super::process::Process;
+use super::store::{Store, Told};
+use crate::operator::{Election, Leadership};
+
+pub const KINDS: usize = 3;
+
+/// Which watch, by its place in the arrays of [`Replica`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    App,
+    Reference,
+    Secret,
+}
+
+impl Told {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::App(_) => Kind::App,
+            Self::Reference(_) => Kind::Reference,
+            Self::Secret(_) => Kind::Secret,
+        }
+    }
+}
+
+/// A watch, as its replica sees it.
+#[derive(Clone, Copy)]
+pub struct Watch {
+    /// What is on its way of a former connection is lost.
+    pub connection: u64,
+    /// Nothing is told between the end of a connection and the list that follows it.
+    pub is_connected: bool,
+    /// The last event that is on its way comes at this time.
+    pub told_until: Timestamp,
+}
+
+pub struct Replica {
+    pub process: Process,
+    pub wire: Wire,
+    pub leadership: Arc<Leadership>,
+    /// Where several stand for election.
+    pub election: Option<Election>,
+    pub has_led: bool,
+    pub is_up: bool,
+    /// Counts its processes: what was planned for a former one is lost.
+    pub life: u64,
+    /// Counts the times to look again that were planned.
+    pub looks: u64,
+    pub watches: [Watch; KINDS],
+    /// Whether its Secrets were listed.
+    pub lists_secrets: bool,
+    /// Until when nothing reaches it, and it reaches nothing.
+    pub cut_off_until: Timestamp,
+    /// By how much its clock is ahead.
+    pub clock_ahead: SignedDuration,
+}
+
+impl Replica {
+    pub fn new(wire: Wire, now: Timestamp) -> Self {
+        let leadership = Arc::new(Leadership::alone());
+        let watch = Watch {
+            connection: 0,
+            is_connected: false,
+            told_until: now,
+        };
+        Self {
+            process: Process::new(&wire, Arc::clone(&leadership)),
+            wire,
+            leadership,
+            election: None,
+            has_led: false,
+            is_up: false,
+            life: 0,
+            looks: 0,
+            watches: [watch; KINDS],
+            lists_secrets: false,
+            cut_off_until: now,
+            clock_ahead: SignedDuration::ZERO,
+        }
+    }
+
+    /// A new process, as candidate `identity` if there are others.
+    pub fn start(&mut self, identity: Option<String>) {
+        self.leadership = Arc::new(match identity {
+            None => Leadership::alone(),
+            Some(_) => Leadership::default(),
+        });
+        self.election = identity.map(Election::new);
+        self.has_led = false;
+        self.lists_secrets = false;
+        self.process = Process::new(&self.wire, Arc::clone(&self.leadership));
+        self.is_up = true;
+    }
+
+    /// What was under way is lost.
+    pub fn end(&mut self) {
+        self.is_up = false;
+        self.life += 1;
+        for watch in &mut self.watches {
+            watch.connection += 1;
+            watch.is_connected = false;
+        }
+        self.wire.begun.lock().expect("no panic").clear();
+    }
+
+    pub fn hear(&mut self, told: Told) {
+        match told {
+            Told::App(event) => self.process.app_event(event),
+            Told::Reference(event) => self.process.reference_event(event),
+            Told::Secret(event) => self.process.secret_event(event),
+        }
+    }
+
+    pub fn set_time(&mut self, at: Timestamp) {
+        let mut moment = self.wire.moment.lock().expect("no panic");
+        let wall = at + self.clock_ahead;
+        let step = wall.duration_since(moment.wall);
+        moment.monotonic += Duration::try_from(step).unwrap_or_default();
+        moment.wall = wall;
+    }
+
+    /// Its clock is set; the time that passes stays the same.
+    pub fn set_clock(&mut self, ahead: SignedDuration) {
+        let change = ahead - self.clock_ahead;
+        self.clock_ahead = ahead;
+        self.wire.moment.lock().expect("no panic").wall += change;
+    }
+}
+
+/// A list of all objects of a kind, but for an app that is listed late.
+pub fn list(store: &Store, kind: Kind, late: Option<&String>) -> Vec<Told> {
+    let mut list = Vec::new();
+    match kind {
+        Kind::App => {
+            let apps = store.apps.iter();
+            let apps = apps.filter(|(name, _)| late != Some(*name));
+            list.extend(apps.map(|(_, app)| Told::App(Event::InitApply(app.clone()))));
+            list.push(Told::App(Event::InitDone));
+        }
+        Kind::Reference => {
+            let references = store.references.values();
+            let told = |it: &crate::api::DingTalkTokenReference| {
+                Told::Reference(Event::InitApply(it.clone()))
+            };
+            list.extend(references.map(told));
+            list.push(Told::Reference(Event::InitDone));
+        }
+        Kind::Secret => {
+            let secrets = store.secrets.iter();
+            let told =
+                secrets.map(|(name, secret)| Told::Secret(Event::InitApply(secret.meta(name))));
+            list.extend(told);
+            list.push(Told::Secret(Event::InitDone));
+        }
+    }
+    list
+}
+
+/// A list begins.
+pub fn listing(kind: Kind) -> Told {
+    match kind {
+        Kind::App => Told::App(Event::Init),
+        Kind::Reference => Told::Reference(Event::Init),
+        Kind::Secret => Told::Secret(Event::Init),
+    }
+}

@@ -1,0 +1,197 @@
+//! How the simulated API server answers the operator.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::watcher::Event;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::store::{Store, StoredSecret, Told};
+use crate::controller::cluster::{ClusterError, SecretContents};
+use crate::plan::{ObjectVersion, Write};
+
+fn refused(operation: &'static str, code: u16, reason: &str) -> ClusterError {
+    let status = kube::core::Status::failure(reason, reason).with_code(code);
+    ClusterError::Call {
+        operation,
+        source: kube::Error::Api(Box::new(status)),
+    }
+}
+
+impl Store {
+    pub fn read(
+        &self,
+        operation: &'static str,
+        name: &str,
+    ) -> Result<SecretContents, ClusterError> {
+        let stored = self.secrets.get(name);
+        let stored = stored.ok_or_else(|| refused(operation, 404, "NotFound"))?;
+        let data = stored.data.iter();
+        let data =
+            data.map(|(key, value)| (key.clone(), Zeroizing::new(value.clone().into_bytes())));
+        Ok(SecretContents::new(stored.meta(name), data.collect()))
+    }
+
+    pub fn read_meta(&self, name: &str) -> Result<ObjectMeta, ClusterError> {
+        let operation = "read the target Secret's metadata";
+        let stored = self.secrets.get(name);
+        let stored = stored.ok_or_else(|| refused(operation, 404, "NotFound"))?;
+        Ok(stored.meta(name))
+    }
+
+    pub fn write(&mut self, write: &Write) -> Result<ObjectMeta, ClusterError> {
+        let operation = "write the target Secret";
+        if let Some(refusal) = self.refusal {
+            return Err(refused(operation, 403, refusal));
+        }
+        let known = self.secrets.get(&write.name);
+        let is_expected = match (known, &write.replaces) {
+            (None, None) => true,
+            (None, Some(_)) => return Err(refused(operation, 404, "NotFound")),
+            (Some(_), None) => return Err(refused(operation, 409, "AlreadyExists")),
+            (Some(known), Some(expected)) => {
+                known.uid == expected.uid && known.version.to_string() == expected.resource_version
+            }
+        };
+        if !is_expected {
+            return Err(refused(operation, 409, "Conflict"));
+        }
+        let version = self.next_version();
+        let stored = self.secrets.entry(write.name.clone()).or_default();
+        if stored.uid.is_empty() {
+            stored.uid = format!("secret-{version}");
+        }
+        stored.version = version;
+        stored.owners.clone_from(&write.owner_references);
+        let StoredSecret {
+            data,
+            labels,
+            annotations,
+            ours,
+            ..
+        } = stored;
+        let changes = write
+            .data
+            .iter()
+            .map(|(key, value)| (key, value.as_ref().map(|it| it.as_str())));
+        patch("data/", data, ours, changes);
+        patch(
+            "label/",
+            labels,
+            ours,
+            write
+                .labels
+                .iter()
+                .map(|(key, value)| (key, value.as_deref())),
+        );
+        patch(
+            "annotation/",
+            annotations,
+            ours,
+            write
+                .annotations
+                .iter()
+                .map(|(key, value)| (key, value.as_deref())),
+        );
+        let meta = stored.meta(&write.name);
+        self.writes.push(format!("write {}", write.name));
+        self.tell(&write.name);
+        let apps = self.apps.values().map(|app| &app.metadata.uid);
+        let references = self.references.values();
+        let uids = apps.chain(references.map(|reference| &reference.metadata.uid));
+        let uids: Vec<&str> = uids.flatten().map(String::as_str).collect();
+        let lives = |uid: &str| uids.contains(&uid);
+        let owners = &write.owner_references;
+        // The garbage collector takes what only those own that are gone.
+        if !owners.is_empty() && !owners.iter().any(|owner| lives(&owner.uid)) {
+            self.remove_secret(&write.name);
+        }
+        Ok(meta)
+    }
+
+    pub fn delete(&mut self, name: &str, version: &ObjectVersion) -> Result<(), ClusterError> {
+        let operation = "delete the target Secret";
+        let known = self.secrets.get(name);
+        let known = known.ok_or_else(|| refused(operation, 404, "NotFound"))?;
+        if known.uid != version.uid || known.version.to_string() != version.resource_version {
+            return Err(refused(operation, 409, "Conflict"));
+        }
+        self.writes.push(format!("delete {name}"));
+        self.remove_secret(name);
+        Ok(())
+    }
+
+    pub fn patch_status(
+        &mut self,
+        kind: &str,
+        name: &str,
+        body: &Value,
+    ) -> Result<ObjectMeta, ClusterError> {
+        let operation = "write the status";
+        let gone = || refused(operation, 404, "NotFound");
+        let version = self.next_version().to_string();
+        self.writes.push(format!("status {name}"));
+        if kind == "DingTalkTokenReference" {
+            let reference = self.references.get_mut(name).ok_or_else(gone)?;
+            patch_object(
+                &mut reference.metadata,
+                &mut reference.status,
+                body,
+                version,
+            )?;
+            let event = Event::Apply(reference.clone());
+            self.events.push_back(Told::Reference(event));
+            return Ok(reference.metadata.clone());
+        }
+        let app = self.apps.get_mut(name).ok_or_else(gone)?;
+        patch_object(&mut app.metadata, &mut app.status, body, version)?;
+        self.events.push_back(Told::App(Event::Apply(app.clone())));
+        Ok(app.metadata.clone())
+    }
+}
+
+fn patch_object<S: Serialize + DeserializeOwned + Default>(
+    metadata: &mut ObjectMeta,
+    status: &mut Option<S>,
+    body: &Value,
+    version: String,
+) -> Result<(), ClusterError> {
+    if body["metadata"]["uid"].as_str() != metadata.uid.as_deref() {
+        return Err(refused("write the status", 409, "Conflict"));
+    }
+    let mut new = serde_json::to_value(status.take().unwrap_or_default()).expect("JSON");
+    if let (Some(new), Some(patch)) = (new.as_object_mut(), body["status"].as_object()) {
+        for (key, value) in patch {
+            match value {
+                Value::Null => new.remove(key),
+                value => new.insert(key.clone(), value.clone()),
+            };
+        }
+    }
+    *status = Some(serde_json::from_value(new).expect("a status"));
+    metadata.resource_version = Some(version);
+    Ok(())
+}
+
+fn patch<'a>(
+    prefix: &str,
+    map: &mut BTreeMap<String, String>,
+    ours: &mut BTreeSet<String>,
+    changes: impl Iterator<Item = (&'a String, Option<&'a str>)>,
+) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => {
+                ours.insert(format!("{prefix}{key}"));
+                map.insert(key.clone(), value.to_owned());
+            }
+            None => {
+                ours.remove(&format!("{prefix}{key}"));
+                map.remove(key);
+            }
+        }
+    }
+}

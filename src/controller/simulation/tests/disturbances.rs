@@ -1,0 +1,155 @@
+//! What the world does to the operator.
+
+use jiff::SignedDuration;
+
+use super::*;
+use crate::controller::simulation::replica::Kind;
+
+const KINDS: [Kind; 3] = [Kind::App, Kind::Reference, Kind::Secret];
+
+/// Every token works at any time from now on, but for the moments between a fetch and its write.
+fn without_gap(world: &mut World, minutes: u32) {
+    for _ in 0..minutes {
+        world.run(MINUTE);
+        if world.without_token().is_empty() {
+            continue;
+        }
+        world.run(Duration::from_secs(15));
+        let missing = world.without_token();
+        holds(world, missing.is_empty(), &format!("a gap: {missing:?}"));
+    }
+}
+
+/// The lists that follow a lost watch say what was before a write, or nothing of what was deleted.
+#[test]
+fn watches_that_break_lose_nothing() {
+    for seed in seeds(1500) {
+        let mut world = World::new(seed, None);
+        world
+            .store
+            .put_credentials("credentials", "client", "right");
+        let mut specs = specs();
+        // A Secret that is retained stays behind when its app goes.
+        specs.retain(|spec| spec["target"]["deletionPolicy"].is_null());
+        let mut deleted = 0;
+        world.apply("payroll", &json!({}));
+        for _ in 0..10 {
+            match world.roll(8) {
+                0 => world.tamper(),
+                1 => {
+                    world.delete_app("payroll");
+                    let wait = world.dice.random_range(0..100);
+                    world.run(Duration::from_millis(wait));
+                    world.apply("payroll", &json!({}));
+                    deleted += 1;
+                }
+                2..5 => {
+                    let mut spec = specs[world.roll(specs.len())].clone();
+                    spec["referenceGrants"] = json!([{"namespace": NAMESPACE}]);
+                    world.apply("payroll", &spec);
+                }
+                5 => world.refer("one", "payroll", "copied"),
+                _ => {
+                    let kind = KINDS[world.roll(3)];
+                    world.drop_watch(0, kind);
+                }
+            }
+            let wait = world.dice.random_range(0..400);
+            world.run(Duration::from_millis(wait));
+        }
+        at_rest(&mut world);
+        let count = world.site.fetched.get("ding1").copied().unwrap_or_default();
+        let is_right = (1..=1 + deleted).contains(&count);
+        holds(
+            &world,
+            is_right,
+            &format!("ding1 was fetched {count} times"),
+        );
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_moves_every_deadline_with_it() {
+    for seed in seeds(300) {
+        let mut world = World::new(seed, None);
+        world
+            .store
+            .put_credentials("credentials", "client", "right");
+        let spec = json!({"corpIds": ["ding1", "ding2"], "target": {"layout": "Combined"}});
+        world.apply("payroll", &spec);
+        world.run(2 * MINUTE);
+        let mut before = 0;
+        for _ in 0..4 {
+            let ahead = world.dice.random_range(-3 * 60 * 60..3 * 60 * 60_i64);
+            world.note(&format!("the clock is set {ahead} s ahead"));
+            world.replicas[0].set_clock(SignedDuration::from_secs(ahead));
+            // What was fetched by a clock that was ahead is recorded as good for longer than it is.
+            let wait = match u64::try_from(before - ahead) {
+                Ok(back) => 125 * MINUTE + Duration::from_secs(back),
+                Err(_) => 2 * MINUTE,
+            };
+            before = ahead;
+            world.run(wait);
+            let minutes = world.dice.random_range(10..200);
+            without_gap(&mut world, minutes);
+        }
+        let fetched: usize = world.site.fetched.values().sum();
+        holds(&world, fetched < 60, &format!("{fetched} fetches"));
+    }
+}
+
+#[test]
+fn a_token_is_never_fetched_again_for_a_write_that_is_refused() {
+    let refusals = ["exceeded quota", "denied the request"];
+    for seed in seeds(500) {
+        let mut world = World::new(seed, None);
+        world
+            .store
+            .put_credentials("credentials", "client", "right");
+        world.store.refusal = Some(refusals[world.roll(2)]);
+        let specs = specs();
+        for _ in 0..4 {
+            let spec = specs[world.roll(specs.len())].clone();
+            world.apply("payroll", &spec);
+            let seconds = world.dice.random_range(0..300);
+            world.run(Duration::from_secs(seconds));
+        }
+        world.store.refusal = None;
+        at_rest(&mut world);
+        let count = world.site.fetched.get("ding1").copied();
+        holds(&world, count == Some(1), "ding1 was fetched again");
+    }
+}
+
+#[test]
+fn whatever_the_endpoint_answers_every_token_is_there_in_the_end() {
+    let answers = [
+        ("server.error", 500),
+        ("invalid.client", 400),
+        ("unauthorized.client", 401),
+        ("Forbidden.AccessDenied.QpsLimitForApi", 403),
+        ("Forbidden.AccessDenied.IpNotInWhiteList", 403),
+        ("90018", 403),
+        ("never.heard.of.it", 418),
+    ];
+    for seed in seeds(400) {
+        let mut world = World::new(seed, None);
+        world
+            .store
+            .put_credentials("credentials", "client", "right");
+        for name in ["payroll", "other"] {
+            let target = json!({"name": format!("{name}-token")});
+            world.apply(name, &json!({"target": target}));
+        }
+        for _ in 0..5 {
+            let until = world.now() + SignedDuration::from_secs(world.dice.random_range(1..8000));
+            world.site.answer = Some((answers[world.roll(answers.len())], until));
+            let minutes = world.dice.random_range(1..200);
+            world.run(minutes * MINUTE);
+        }
+        world.site.answer = None;
+        world.run(70 * MINUTE);
+        at_rest(&mut world);
+        without_gap(&mut world, 300);
+    }
+}
