@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::channel::mpsc as triggers;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::mpsc;
@@ -17,7 +16,8 @@ use super::endpoint::Endpoint;
 use super::index::{Asked, Index};
 use super::job::Job;
 use super::remembered::{Remembered, RememberedReference};
-use super::scopes::{Scope, Scopes};
+use super::scopes::Scopes;
+use super::triggers::{Senders, send};
 use super::workers::Workers;
 use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef, app_ref};
 use crate::dingtalk::{Failure, Minted, Recovery};
@@ -378,25 +378,4 @@ impl Context {
 pub(super) fn life_left(expires_at: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
     let left = expires_at?.duration_since(now);
     Duration::try_from(left).ok().filter(|left| !left.is_zero())
-}
-
-pub(super) type Senders<T> = HashMap<Scope, triggers::UnboundedSender<T>>;
-pub(super) type Channels<T> = (Senders<T>, Vec<triggers::UnboundedReceiver<T>>);
-
-/// Sends something of a namespace to the controller that serves it.
-pub(super) fn send<T>(senders: &Senders<T>, namespace: &Scope, message: T) {
-    if let Some(sender) = senders.get(namespace).or_else(|| senders.get(&None)) {
-        // The controller is gone only when the process ends.
-        let _ = sender.unbounded_send(message);
-    }
-}
-
-pub(super) fn trigger_channels<T>(scopes: &[Scope]) -> Channels<T> {
-    scopes
-        .iter()
-        .map(|scope| {
-            let (sender, receiver) = triggers::unbounded();
-            ((scope.clone(), sender), receiver)
-        })
-        .unzip()
 }

@@ -31,6 +31,7 @@ mod simulation;
 mod stored;
 mod stub;
 mod target;
+mod triggers;
 mod watch;
 mod workers;
 
@@ -56,10 +57,11 @@ use crate::operator::{Leadership, Metrics, Outages, Pulse};
 use alarm::Alarm;
 use clock::SystemClock;
 use cluster::KubeCluster;
-use context::{Context, HANDOVER, LAST_WRITES, trigger_channels};
+use context::{Context, HANDOVER, LAST_WRITES};
 use index::Index;
 pub use index::NamespaceLimits;
 use scopes::{Scope, Scopes};
+use triggers::trigger_channels;
 use workers::{CONCURRENCY, Workers};
 
 /// What the controller is to do.

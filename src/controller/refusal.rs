@@ -10,9 +10,10 @@ use serde::Serialize;
 use tracing::info;
 
 use super::cluster::ClusterError;
-use super::context::{Context, Senders, send};
+use super::context::Context;
 use super::kept::lighten;
 use super::retry::{retry_later, retry_unless_gone};
+use super::triggers::{Senders, send};
 use crate::api::{
     AppRef, DingTalkApp, DingTalkTokenReference, DingTalkTokenReferenceStatus, ReferenceRef,
     app_ref, reference_ref,

@@ -3,6 +3,7 @@
 
 mod admission;
 mod app;
+mod listing;
 mod names;
 mod references;
 mod secrets;
@@ -21,11 +22,11 @@ use crate::plan::{Claim, ObjectVersion, Refusal, TargetMeta, per_corp_name};
 pub use admission::NamespaceLimits;
 use admission::{Admission, Load, Moved};
 use app::App;
+pub use listing::Asked;
+use listing::Listing;
 use names::SecretRef;
 use references::Reference;
 pub use references::ReferenceState;
-pub use secrets::Asked;
-use secrets::Listing;
 pub use sharers::{Candidate, Wish};
 
 enum Seen {

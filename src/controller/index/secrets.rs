@@ -1,9 +1,8 @@
 //! What is known of Secrets, and which are worth knowing.
 
-use std::collections::HashSet;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::listing::{Asked, Listing};
 use super::names::{SecretRef, secret_ref};
 use super::{App, Index, Seen, in_scope};
 use crate::api::AppRef;
@@ -12,23 +11,6 @@ use crate::plan::{ObjectVersion, TARGETS_MAX, TargetMeta};
 /// A Secret up to this weight costs nothing of its namespace's budget if an app names it: with the
 /// spec's own labels and annotations, and one token.
 const LIGHT: usize = 4096;
-
-/// A list of Secrets that is under way.
-#[derive(Debug, Default)]
-pub(super) struct Listing {
-    listed: HashSet<SecretRef>,
-    /// What calls were answered with meanwhile.
-    answered: HashSet<SecretRef>,
-}
-
-/// What was known when a call about a Secret began; its answer may come late.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// The state of the Secret, if it was known.
-    was: Option<ObjectVersion>,
-    /// How many lists of Secrets had ended.
-    lists: u64,
-}
 
 impl Index {
     /// To be asked before a call about a Secret.

@@ -5,7 +5,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 
 use super::store::Store;
 use super::world::{What, World};
-use crate::operator::{LEASE_DURATION, Moment, RETRY_PERIOD, Standing, Turn};
+use crate::operator::{Election, LEASE_DURATION, Moment, RETRY_PERIOD, Standing, Turn};
 
 /// A call about the Lease.
 pub struct LeaseCall {
@@ -86,7 +86,8 @@ impl World {
 
     fn lease_round_ended(&mut self, index: usize) {
         let replica = &mut self.replicas[index];
-        let standing = replica.election.as_ref().map(|it| it.standing());
+        let election = replica.election.as_ref();
+        let standing = election.map(Election::standing);
         match standing {
             Some(Standing::Ours) => replica.has_led = true,
             Some(Standing::Theirs(_)) if replica.has_led => {

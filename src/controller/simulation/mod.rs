@@ -13,4 +13,5 @@ mod site;
 mod store;
 mod tests;
 mod users;
+mod watches;
 mod world;

@@ -28,6 +28,7 @@ pub struct StoredSecret {
 
 /// What a watch tells.
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "most are events of apps")]
 pub enum Told {
     App(Event<DingTalkApp>),
     Reference(Event<DingTalkTokenReference>),

@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 
 use super::calls::{self, Begun, Deliver, Fate, Wire};
 use super::election::LeaseCall;
-use super::replica::{Kind, Replica, list, listing};
+use super::replica::{Kind, Replica};
 use super::site::{REPEATS, Site};
 use super::store::{Store, Told};
 use crate::dingtalk::REQUEST_TIMEOUT;
@@ -24,6 +24,7 @@ pub struct Death {
 }
 
 /// What comes at a time that is planned.
+#[expect(clippy::large_enum_variant, reason = "they are few at a time")]
 pub(super) enum What {
     /// A call that was sent at this time arrives.
     Execute(Begun, Timestamp),
@@ -76,7 +77,7 @@ pub struct World {
     planned: HashMap<u64, Planned>,
     sequence: u64,
     /// An app whose namespace is listed late.
-    late: Option<String>,
+    pub(super) late: Option<String>,
 }
 
 impl World {
@@ -188,46 +189,11 @@ impl World {
         self.die();
     }
 
-    /// The app that was missed is seen.
-    pub fn see_late(&mut self) {
-        let late = self.late.take();
-        if let Some(app) = late.and_then(|name| self.store.apps.get(&name)) {
-            let event = kube::runtime::watcher::Event::Apply(app.clone());
-            self.store.events.push_back(Told::App(event));
-            self.watch();
-        }
-    }
-
     /// A process is told to stop, finishes what is in hand, and another takes its place.
     pub fn stop(&mut self, index: usize) {
         self.note(&format!("replica {index} is told to stop"));
         self.replicas[index].process.stop();
         self.plan(index, self.now() + GRACE, What::End);
-    }
-
-    /// A connection breaks; the watch begins again with a list.
-    pub fn drop_watch(&mut self, index: usize, kind: Kind) {
-        if self.replicas[index].is_up && self.replicas[index].watches[kind as usize].is_connected {
-            self.note(&format!("replica {index} loses its watch of {kind:?}s"));
-            self.begin_list(index, kind);
-        }
-    }
-
-    fn begin_list(&mut self, index: usize, kind: Kind) {
-        let watch = &mut self.replicas[index].watches[kind as usize];
-        watch.connection += 1;
-        watch.is_connected = false;
-        watch.told_until = self.store.now;
-        self.replicas[index].hear(listing(kind));
-        self.plan_soon(index, What::List(kind));
-    }
-
-    fn list(&mut self, index: usize, kind: Kind) {
-        self.watch();
-        self.replicas[index].watches[kind as usize].is_connected = true;
-        for told in list(&self.store, kind, self.late.as_ref()) {
-            self.tell(index, told);
-        }
     }
 
     pub(super) fn plan(&mut self, replica: usize, at: Timestamp, what: What) {
@@ -248,7 +214,7 @@ impl World {
         self.plan(replica, at, what);
     }
 
-    fn arrival(&mut self, replica: usize) -> Timestamp {
+    pub(super) fn arrival(&mut self, replica: usize) -> Timestamp {
         let millis = match self.dice.random_range(0..20) {
             0 => self.dice.random_range(0..3000),
             _ => self.dice.random_range(0..50),
@@ -286,25 +252,6 @@ impl World {
         self.release_lease(index);
         self.replicas[index].end();
         self.plan(index, self.now() + TAKEOVER, What::Start);
-    }
-
-    /// Plans the watches' events, each kind in its order.
-    fn watch(&mut self) {
-        while let Some(told) = self.store.events.pop_front() {
-            for index in 0..self.replicas.len() {
-                if self.replicas[index].watches[told.kind() as usize].is_connected {
-                    self.tell(index, told.clone());
-                }
-            }
-        }
-    }
-
-    fn tell(&mut self, index: usize, told: Told) {
-        let arrival = self.arrival(index);
-        let watch = &mut self.replicas[index].watches[told.kind() as usize];
-        watch.told_until = watch.told_until.max(arrival);
-        let (at, connection) = (watch.told_until, watch.connection);
-        self.plan(index, at, What::Tell(connection, told));
     }
 
     /// Runs for so long.
@@ -346,20 +293,7 @@ impl World {
                 self.execute(index, begun, sent, is_of_this_life);
             }
             What::Deliver(deliver) => deliver(),
-            What::Tell(connection, told) => {
-                if self.replicas[index].watches[told.kind() as usize].connection != connection {
-                    return;
-                }
-                let are_apps_listed =
-                    matches!(told, Told::App(kube::runtime::watcher::Event::InitDone));
-                self.replicas[index].hear(told);
-                // The first list of Secrets waits for it.
-                if are_apps_listed
-                    && !std::mem::replace(&mut self.replicas[index].lists_secrets, true)
-                {
-                    self.begin_list(index, Kind::Secret);
-                }
-            }
+            What::Tell(connection, told) => self.told(index, connection, told),
             What::List(kind) => self.list(index, kind),
             What::Look(_) => {}
             What::Start => self.start(index),

@@ -1,0 +1,28 @@
+//! What wakes the controllers.
+
+use std::collections::HashMap;
+
+use futures::channel::mpsc as triggers;
+
+use super::scopes::Scope;
+
+pub type Senders<T> = HashMap<Scope, triggers::UnboundedSender<T>>;
+pub type Channels<T> = (Senders<T>, Vec<triggers::UnboundedReceiver<T>>);
+
+/// Sends something of a namespace to the controller that serves it.
+pub fn send<T>(senders: &Senders<T>, namespace: &Scope, message: T) {
+    if let Some(sender) = senders.get(namespace).or_else(|| senders.get(&None)) {
+        // The controller is gone only when the process ends.
+        let _ = sender.unbounded_send(message);
+    }
+}
+
+pub fn trigger_channels<T>(scopes: &[Scope]) -> Channels<T> {
+    scopes
+        .iter()
+        .map(|scope| {
+            let (sender, receiver) = triggers::unbounded();
+            ((scope.clone(), sender), receiver)
+        })
+        .unzip()
+}
