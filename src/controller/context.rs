@@ -12,17 +12,17 @@ use tokio_util::sync::CancellationToken;
 use super::alarm::Alarm;
 use super::clock::Clock;
 use super::cluster::Cluster;
+use super::core::{Concerned, Core, Surroundings};
 use super::endpoint::Endpoint;
-use super::index::{Asked, Index};
+use super::index::Asked;
 use super::job::Job;
-use super::remembered::{Remembered, RememberedReference};
 use super::scopes::Scopes;
 use super::triggers::{Senders, send};
 use super::workers::Workers;
-use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef, app_ref};
+use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef};
 use crate::dingtalk::{Failure, Minted, Recovery};
 use crate::operator::{Leadership, Metrics, Outages, Pulse};
-use crate::plan::{FailedAttempt, Memory, Minting, Tokens, View};
+use crate::plan::{FailedAttempt, Memory, ReferenceMemory, ReferenceView, View};
 
 /// How long the last writes may take, of the 30 s that a pod has to end.
 pub(super) const LAST_WRITES: Duration = Duration::from_secs(10);
@@ -31,6 +31,7 @@ pub(super) const HANDOVER: Duration = Duration::from_millis(100);
 
 /// What every reconciliation shares.
 pub(super) struct Context {
+    pub(super) core: Mutex<Core>,
     pub(super) cluster: Arc<dyn Cluster>,
     pub(super) dingtalk: Arc<dyn Endpoint>,
     pub(super) clock: Arc<dyn Clock>,
@@ -39,10 +40,7 @@ pub(super) struct Context {
     pub(super) workers: Workers<AppRef>,
     pub(super) reference_alarm: Alarm<ReferenceRef>,
     pub(super) reference_workers: Workers<ReferenceRef>,
-    pub(super) index: Mutex<Index>,
-    pub(super) memories: Mutex<HashMap<AppRef, Remembered>>,
     pub(super) jobs: mpsc::UnboundedSender<Job>,
-    pub(super) reference_memories: Mutex<HashMap<ReferenceRef, RememberedReference>>,
     pub(super) triggers: Senders<AppRef>,
     pub(super) reference_triggers: Senders<ReferenceRef>,
     pub(super) restored: Senders<DingTalkApp>,
@@ -56,17 +54,13 @@ pub(super) struct Context {
     pub(super) pulse: Arc<Pulse>,
     pub(super) site_namespaces: HashMap<String, Vec<String>>,
     pub(super) metadata_prefixes: Vec<String>,
-    pub(super) tokens: Mutex<Tokens>,
 }
 
 impl Context {
-    pub(super) fn index(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whoever needs several of these locks the index first, then a memory, then the tokens.
-    pub(super) fn tokens(&self) -> MutexGuard<'_, Tokens> {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the operator knows. Nobody holds it during a call, or calls another method of this type
+    /// meanwhile that asks for it.
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Now, by the wall clock.
@@ -84,90 +78,62 @@ impl Context {
         self.leadership.may_learn(self.clock.now())
     }
 
+    /// Whether this process is shutting down, or no longer leads.
+    fn is_ending(&self) -> bool {
+        self.stop.is_cancelled() || !self.leads()
+    }
+
     /// Looks at everything whenever this replica takes the lead: until then all was left alone.
     pub(super) async fn follow_leadership(&self) {
         loop {
             self.leadership.taken_up().await;
-            let (apps, references) = self.index().all();
-            self.wake_all(apps);
-            self.wake_references(references);
+            let all = self.core().all();
+            self.look_at(all);
         }
     }
 
-    /// The memory of an app; a new one where the app is new or was recreated.
-    pub(super) fn remember(&self, app: &DingTalkApp) -> Remembered {
-        let shows_former = self.may_show_former(app);
-        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        let memory = memories.entry(app_ref(app)).or_insert_with(|| {
-            let mut memory = Memory::new(app, self.wall());
-            memory.identify |= shows_former;
-            Arc::new(Mutex::new(memory))
-        });
-        let same = {
-            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-            let same = app.metadata.uid.as_deref() == Some(memory.uid.as_str());
-            if !same {
-                memory.leave(&app_ref(app), &mut self.tokens());
-            }
-            same
-        };
-        if !same {
-            *memory = Arc::new(Mutex::new(Memory::new(app, self.wall())));
+    /// Has the writes that were not answered tried again whenever an outage of the API server ends.
+    pub(super) async fn follow_outages(&self) {
+        let mut ends = self.outages.ends();
+        loop {
+            ends.next().await;
+            let unanswered = self.core().answered_again(self.wall());
+            self.look_at(unanswered);
         }
-        Arc::clone(memory)
     }
 
     /// Until when a look at an app waits, if it does: not if this process is ending, or no longer leads.
-    pub(super) fn not_before(&self, app: &DingTalkApp, key: &AppRef) -> Option<Timestamp> {
-        if self.stop.is_cancelled() || !self.leads() {
-            return None;
+    pub(super) fn not_before(&self, app: &DingTalkApp) -> Option<Timestamp> {
+        match self.is_ending() {
+            true => None,
+            false => self.core().look_waits_until(app, self.wall()),
         }
-        let memory = self.remembered(key)?;
-        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let (corps, generation) = (app.spec.corp_ids.len(), app.metadata.generation);
-        memory.looks.begin(corps, generation, self.wall())
     }
 
-    /// Whether this process has fetched a token before it looked at this app for the first time, which may
-    /// show what that has revoked.
-    fn may_show_former(&self, app: &DingTalkApp) -> bool {
-        let key = app_ref(app);
-        if self.remembered(&key).is_some() {
-            return false;
-        }
-        let wanted = self.index().tokens_of(&key);
-        let (tokens, now) = (self.tokens(), self.wall());
-        wanted.iter().any(|token| tokens.has_fetched(token, now))
-    }
-
-    pub(super) fn forget(&self, app: &AppRef) {
+    /// Forgets an app that is gone.
+    pub(super) fn forget(&self, core: &mut Core, app: &AppRef) {
         self.alarm.set(app, None);
         let namespace = app.namespace.as_deref().unwrap_or_default();
         self.metrics.forget_app(namespace, &app.name);
-        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(memory) = memories.remove(app) {
-            memory
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .leave(app, &mut self.tokens());
-        }
+        core.forget_app(app);
+    }
+
+    /// Forgets a reference that is gone.
+    pub(super) fn forget_reference(&self, core: &mut Core, reference: &ReferenceRef) {
+        self.reference_alarm.set(reference, None);
+        let namespace = reference.namespace.as_deref().unwrap_or_default();
+        self.metrics.forget_reference(namespace, &reference.name);
+        core.forget_reference(reference);
     }
 
     /// Measures something of an app that is there. Whoever deletes it holds the same lock, so that no
     /// series outlives its app.
     pub(super) fn measure_app(&self, app: &AppRef, measure: impl FnOnce(&Metrics, &str, &str)) {
-        let index = self.index();
-        if index.knows(app) {
+        let core = self.core();
+        if core.index.knows(app) {
             let namespace = app.namespace.as_deref().unwrap_or_default();
             measure(&self.metrics, namespace, &app.name);
         }
-    }
-
-    /// Measures how many apps of a namespace are not served.
-    pub(super) fn measure_refused(&self, index: &Index, namespace: Option<&str>) {
-        let namespace = namespace.unwrap_or_default();
-        let refused = index.refused_in(namespace);
-        self.metrics.objects.not_served(namespace, refused);
     }
 
     /// Measures something of a reference that is there; see [`Self::measure_app`].
@@ -176,11 +142,18 @@ impl Context {
         reference: &ReferenceRef,
         measure: impl FnOnce(&Metrics, &str, &str),
     ) {
-        let index = self.index();
-        if index.knows_reference(reference) {
+        let core = self.core();
+        if core.index.knows_reference(reference) {
             let namespace = reference.namespace.as_deref().unwrap_or_default();
             measure(&self.metrics, namespace, &reference.name);
         }
+    }
+
+    /// Measures how many apps of a namespace are not served.
+    pub(super) fn measure_refused(&self, core: &Core, namespace: Option<&str>) {
+        let namespace = namespace.unwrap_or_default();
+        let refused = core.index.refused_in(namespace);
+        self.metrics.objects.not_served(namespace, refused);
     }
 
     pub(super) fn fetch(&self, job: Job) {
@@ -192,43 +165,10 @@ impl Context {
         send(&self.triggers, &app.namespace, app.clone());
     }
 
-    /// Records a Secret that was read; returns the apps that it matters to.
-    pub(super) fn secret_read(&self, metadata: ObjectMeta, asked: &Asked) -> Vec<AppRef> {
-        match self.may_learn() {
-            true => self.secret_written(metadata, asked),
-            false => Vec::new(),
+    pub(super) fn wake_all(&self, apps: impl IntoIterator<Item = AppRef>) {
+        for app in apps {
+            self.wake(&app);
         }
-    }
-
-    /// Records a Secret that was written; returns the apps that it matters to.
-    pub(super) fn secret_written(&self, metadata: ObjectMeta, asked: &Asked) -> Vec<AppRef> {
-        let namespace = metadata.namespace.clone().unwrap_or_default();
-        let name = metadata.name.clone().unwrap_or_default();
-        let mut index = self.index();
-        let users = index.secret_answered(metadata, asked);
-        let references = index.references_of(&namespace, &name);
-        drop(index);
-        self.wake_references(references);
-        users
-    }
-
-    /// To be asked before a call about a Secret.
-    pub(super) fn asks(&self, namespace: &str, name: &str) -> Asked {
-        self.index().asks(namespace, name)
-    }
-
-    /// Records that a Secret is not there, unless it was created since it was `asked` for; returns the
-    /// apps that it matters to.
-    pub(super) fn secret_gone(&self, namespace: &str, name: &str, asked: &Asked) -> Vec<AppRef> {
-        if !self.may_learn() {
-            return Vec::new();
-        }
-        let mut index = self.index();
-        let users = index.secret_not_found(namespace, name, asked);
-        let references = index.references_of(namespace, name);
-        drop(index);
-        self.wake_references(references);
-        users
     }
 
     pub(super) fn wake_references(&self, references: impl IntoIterator<Item = ReferenceRef>) {
@@ -238,84 +178,101 @@ impl Context {
         }
     }
 
-    pub(super) fn forget_reference(&self, reference: &ReferenceRef) {
-        self.reference_alarm.set(reference, None);
-        let namespace = reference.namespace.as_deref().unwrap_or_default();
-        self.metrics.forget_reference(namespace, &reference.name);
-        self.reference_memories
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(reference);
+    /// Has all these looked at.
+    pub(super) fn look_at(&self, concerned: Concerned) {
+        self.wake_all(concerned.apps);
+        self.wake_references(concerned.references);
     }
 
-    pub(super) fn wake_all(&self, apps: impl IntoIterator<Item = AppRef>) {
-        for app in apps {
-            self.wake(&app);
+    /// To be asked before a call about a Secret.
+    pub(super) fn asks(&self, namespace: &str, name: &str) -> Asked {
+        self.core().index.asks(namespace, name)
+    }
+
+    /// Records a Secret that was written; returns whom it matters to.
+    pub(super) fn secret_written(&self, metadata: ObjectMeta, asked: &Asked) -> Concerned {
+        self.core().secret_answered(metadata, asked)
+    }
+
+    /// Records a Secret that was read; returns whom it matters to.
+    pub(super) fn secret_read(&self, metadata: ObjectMeta, asked: &Asked) -> Concerned {
+        match self.may_learn() {
+            true => self.secret_written(metadata, asked),
+            false => Concerned::default(),
         }
     }
 
-    /// Whether an app names other credentials by now than a fetch was queued with, or changed ones.
-    pub(super) fn credentials_changed(&self, app: &AppRef, minting: &Minting) -> bool {
-        let index = self.index();
-        let reference = index.credentials_ref(app);
-        let version = index.credentials_version(app);
-        reference.is_some_and(|now| *now != minting.reference)
-            || version.is_some_and(|now| *now != minting.credentials)
+    /// Records that a Secret is not there, unless it was created since it was `asked` for; returns whom
+    /// that matters to.
+    pub(super) fn secret_gone(&self, namespace: &str, name: &str, asked: &Asked) -> Concerned {
+        match self.may_learn() {
+            true => self.core().secret_not_found(namespace, name, asked),
+            false => Concerned::default(),
+        }
     }
 
     /// Decides for an app by what is known now; `None` if it is gone, or there is a newer state of it.
     pub(super) fn decide<T>(
         &self,
         app: &DingTalkApp,
-        memory: &Remembered,
         now: Timestamp,
         decide: impl FnOnce(&View<'_>, &mut Memory, Timestamp) -> T,
     ) -> Option<T> {
-        let index = self.index();
-        let current = index.current(app)?;
-        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut tokens = self.tokens();
-        memory.wish(app, &mut tokens, now);
-        let mut view = current.view(app, self.site_known(app), &tokens);
-        view.metadata_prefixes = &self.metadata_prefixes;
-        view.is_ending = self.stop.is_cancelled() || !self.leads();
-        Some(decide(&view, &mut memory, now))
+        let surroundings = Surroundings {
+            site_known: self.site_known(app),
+            is_ending: self.is_ending(),
+            metadata_prefixes: &self.metadata_prefixes,
+        };
+        self.core().decide(app, surroundings, now, decide)
+    }
+
+    /// Decides for a reference by what is known now; `None` if it is gone, or there is a newer state of
+    /// it.
+    pub(super) fn decide_copies<T>(
+        &self,
+        reference: &DingTalkTokenReference,
+        decide: impl FnOnce(&ReferenceView<'_>, &mut ReferenceMemory) -> T,
+    ) -> Option<T> {
+        let mut core = self.core();
+        core.decide_copies(reference, &self.metadata_prefixes, decide)
     }
 
     /// A queued fetch that is not made: its app decides anew, and so do all that want the token, if nobody
     /// else waits for the same fetch.
     pub(super) fn drop_fetch(&self, job: &Job) {
         let namespace = &job.call.namespace;
-        let wishers = self.tokens().dropped(&job.minting, namespace);
+        let wishers = self.core().tokens.dropped(&job.minting, namespace);
         self.wake(&job.app);
         self.wake_all(wishers.into_iter().filter(|app| *app != job.app));
     }
 
     /// Records a token that was fetched.
     pub(super) fn record_success(&self, job: &Job, minted: Minted, requested_at: Timestamp) {
-        let now = self.wall();
-        let wishers = self
-            .tokens()
+        let (now, call) = (self.wall(), &job.call);
+        let mut core = self.core();
+        let wishers = core
+            .tokens
             .succeeded(&job.minting, minted, requested_at, now);
-        self.wake_all(wishers);
-        self.identify_sharers(&job.app, &job.call);
+        let unresolved =
+            core.unresolved_sharers(&job.app, &call.site, &call.client_id, &call.corp_id);
+        drop(core);
+        self.wake_all(wishers.into_iter().chain(unresolved));
     }
 
     /// Records a fetch that failed.
     pub(super) fn record_failure(&self, job: &Job, failure: Failure, is_site_down: bool) {
         let now = self.wall();
-        let expires_at = {
-            let tokens = self.tokens();
-            let token = tokens.get(job.minting.token);
-            token.and_then(|token| token.attempts.expires_at())
-        };
+        let random = self.clock.random();
+        let mut core = self.core();
+        let expires_at = core.expiry(&job.minting).or(job.expires_at);
         let attempt = FailedAttempt {
             failure,
-            life_left: life_left(expires_at.or(job.expires_at), now),
+            life_left: life_left(expires_at, now),
             is_site_down,
-            random: self.clock.random(),
+            random,
         };
-        let wishers = self.tokens().failed(&job.minting, attempt, now);
+        let wishers = core.tokens.failed(&job.minting, attempt, now);
+        drop(core);
         self.wake_all(wishers);
     }
 
@@ -328,8 +285,13 @@ impl Context {
         let since = now.saturating_sub(age).unwrap_or(now);
         let concerns =
             |namespace: &str, client_id: &str| recovery.reach.concerns(namespace, client_id);
-        let hurried = self.tokens().hurry(site, concerns, since, now);
+        let hurried = self.core().tokens.hurry(site, concerns, since, now);
         self.wake_all(hurried);
+    }
+
+    /// The apps with a token that no Secret holds.
+    pub(super) fn unwritten(&self) -> Vec<AppRef> {
+        self.core().unwritten(self.wall())
     }
 
     /// Has every token written that this process holds and no Secret does: one that is lost may have
@@ -347,21 +309,6 @@ impl Context {
             }
             tokio::time::sleep(HANDOVER).await;
         }
-    }
-
-    pub(super) fn unwritten(&self) -> Vec<AppRef> {
-        let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.wall();
-        let unwritten = memories.iter().filter(|(_, memory)| {
-            let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-            memory.is_to_be_written() || memory.has_untaken(&self.tokens(), now)
-        });
-        unwritten.map(|(app, _)| app.clone()).collect()
-    }
-
-    pub(super) fn remembered(&self, app: &AppRef) -> Option<Remembered> {
-        let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        memories.get(app).cloned()
     }
 
     /// Whether an app may use a site.

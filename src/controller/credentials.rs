@@ -38,29 +38,24 @@ impl Reconciler<'_> {
         let mut contents = match read.await {
             Ok(contents) => contents,
             Err(error) if error.is_not_found() => {
-                self.absent(name, &asked);
+                self.secrets().absent(name, &asked);
                 let message = format!(
                     "Secret {name} does not exist: create it with the keys {} and {}",
                     reference.client_id_key, reference.client_secret_key
                 );
-                self.memory().credentials_failed(problem(
-                    Reason::CredentialsNotFound,
-                    message,
-                    None,
-                    None,
-                ));
+                let problem = problem(Reason::CredentialsNotFound, message, None, None);
+                self.memory(|memory| memory.credentials_failed(problem));
                 return Ok(());
             }
             Err(error) if error.is_forbidden() => {
-                let version = self.context.index().credentials_version(&self.key).cloned();
+                let version = {
+                    let core = self.context.core();
+                    core.index.credentials_version(&self.key).cloned()
+                };
                 let message = format!("Secret {name} cannot be read: {error}");
                 let retry = Some(Schedule::after(now, UNREADABLE_RETRY));
-                self.memory().credentials_failed(problem(
-                    Reason::CredentialsUnreadable,
-                    message,
-                    version,
-                    retry,
-                ));
+                let problem = problem(Reason::CredentialsUnreadable, message, version, retry);
+                self.memory(|memory| memory.credentials_failed(problem));
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -72,7 +67,7 @@ impl Reconciler<'_> {
             |key| contents.take(key),
         );
         // The other keys, up to a megabyte, are not kept while a shared token is looked for.
-        self.seen(contents.into_metadata(), &asked);
+        self.secrets().seen(contents.into_metadata(), &asked);
         match credentials {
             Ok(credentials) => self.queue_fetches(credentials, version).await,
             Err(error) => {
@@ -81,8 +76,8 @@ impl Reconciler<'_> {
                     true => Reason::CredentialsInvalid,
                     false => Reason::CredentialsKeyMissing,
                 };
-                self.memory()
-                    .credentials_failed(problem(reason, message, Some(version), None));
+                let problem = problem(reason, message, Some(version), None);
+                self.memory(|memory| memory.credentials_failed(problem));
             }
         }
         Ok(())
@@ -97,11 +92,10 @@ impl Reconciler<'_> {
             version,
             fingerprint,
         };
-        self.memory()
-            .credentials_read(known.clone(), &credentials.trimmed_keys);
+        let uid = self.app.metadata.uid.as_deref().unwrap_or_default();
         self.context
-            .index()
-            .client_known(&self.key, &credentials.client_id);
+            .core()
+            .credentials_read(&self.key, uid, &known, &credentials.trimmed_keys);
         let credentials = Arc::new(credentials);
         for due in self.due() {
             let wish = Wish {
@@ -114,9 +108,8 @@ impl Reconciler<'_> {
             if !due.is_asked
                 && let Some(held) = self.context.shared_token(&wish, due.newer_than).await
             {
-                let mut memory = self.memory();
-                memory.corp(&due.corp_id).found(held);
-                self.context.tokens().found(due.token);
+                self.memory(|memory| memory.corp(&due.corp_id).found(held));
+                self.context.core().tokens.found(due.token);
                 continue;
             }
             self.queue_fetch(&due, &credentials, &known);
@@ -126,9 +119,7 @@ impl Reconciler<'_> {
     /// (pure) The tokens that are due.
     fn due(&self) -> Vec<Due> {
         let now = self.context.wall();
-        self.context
-            .decide(self.app, &self.memory, now, due)
-            .unwrap_or_default()
+        self.context.decide(self.app, now, due).unwrap_or_default()
     }
 
     /// Queues a fetch that was found to be due, unless the token has come since.
@@ -147,13 +138,12 @@ impl Reconciler<'_> {
             since: now.wall,
         };
         let expires_at = due.former.as_ref().map(|former| former.lifetime.expires_at);
-        let known_token = {
-            let memory = self.memory();
-            let corp = memory.corps.get(&due.corp_id);
-            let held = corp.and_then(|corp| corp.held.as_ref());
+        let known_token = self.memory(|memory| {
+            let held = memory.corps.get(&due.corp_id)?.held.as_ref();
             held.map(|held| held.token.clone())
-        };
-        let mut tokens = self.context.tokens();
+        });
+        let mut core = self.context.core();
+        let tokens = &mut core.tokens;
         let Some(attempts) = tokens.get(due.token).map(|token| &token.attempts) else {
             return;
         };
@@ -166,7 +156,7 @@ impl Reconciler<'_> {
         let Some(minting) = tokens.begin(due.token, due.ended, &self.namespace, minting) else {
             return;
         };
-        drop(tokens);
+        drop(core);
         let job = Job {
             app: self.key.clone(),
             call: self.call(&due.corp_id, known),
@@ -174,7 +164,7 @@ impl Reconciler<'_> {
             credentials: Arc::clone(credentials),
             expires_at,
             failing_since,
-            known: known_token,
+            known: known_token.flatten(),
             queued_at: now.monotonic,
             minting,
         };

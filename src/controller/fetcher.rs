@@ -89,8 +89,8 @@ pub fn start_what_may(
     }
     let now = context.clock.now().monotonic;
     let is_wanted = |job: &Job| {
-        let is_wanted = context.tokens().wants(&job.minting);
-        is_wanted && !context.credentials_changed(&job.app, &job.minting)
+        let core = context.core();
+        core.tokens.wants(&job.minting) && !core.credentials_changed(&job.app, &job.minting)
     };
     let Started {
         starting,
@@ -103,7 +103,7 @@ pub fn start_what_may(
     }
     for (call, job) in starting {
         context.metrics.waited(now.duration_since(job.queued_at));
-        context.tokens().started(&job.minting);
+        context.core().tokens.started(&job.minting);
         let is_proven = scheduler.is_proven(&call);
         begun.push(fetch(Arc::clone(context), call, job, is_proven));
     }

@@ -4,6 +4,7 @@ mod alarm;
 mod clock;
 mod cluster;
 mod context;
+mod core;
 mod credentials;
 mod decoded;
 mod endpoint;
@@ -14,23 +15,21 @@ mod job;
 mod kept;
 mod kinds;
 mod metadata;
-mod outages;
 mod reconcile;
 mod references;
 mod refresh;
 mod refusal;
-mod remembered;
 mod report;
 mod restart;
 mod restored;
 mod retry;
 mod scopes;
+mod secrets;
 mod sharing;
 #[cfg(test)]
 mod simulation;
 mod stored;
 mod stub;
-mod target;
 mod triggers;
 mod watch;
 mod workers;
@@ -58,7 +57,7 @@ use alarm::Alarm;
 use clock::SystemClock;
 use cluster::KubeCluster;
 use context::{Context, HANDOVER, LAST_WRITES};
-use index::Index;
+use core::Core;
 pub use index::NamespaceLimits;
 use scopes::{Scope, Scopes};
 use triggers::trigger_channels;
@@ -160,10 +159,8 @@ pub async fn run(
         workers: Workers::default(),
         reference_alarm: Alarm::default(),
         reference_workers: Workers::default(),
-        reference_memories: Mutex::new(HashMap::new()),
         reference_triggers: reference_senders,
-        index: Mutex::new(Index::new(options.limits)),
-        memories: Mutex::new(HashMap::new()),
+        core: Mutex::new(Core::new(options.limits)),
         jobs,
         triggers: senders,
         restored: restorers,
@@ -177,7 +174,6 @@ pub async fn run(
         pulse: options.pulse,
         site_namespaces: options.site_namespaces,
         metadata_prefixes: options.metadata_prefixes,
-        tokens: Mutex::default(),
     });
     let drained = CancellationToken::new();
     let served = |scope: &Scope| Served {

@@ -1,25 +1,22 @@
 //! One app: look, decide, act, until there is nothing more to do for now.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::cluster::ClusterError;
 use super::context::Context;
-use super::index::Asked;
 use super::kinds::APP;
-use super::remembered::Remembered;
 use super::retry::{RETRY, retry_later, too_many_steps};
+use super::secrets::{Owner, Secrets};
 use super::stub::Stub;
-use super::target::{found, log_write, shown};
 use crate::api::{AppRef, Cause, DingTalkApp, app_ref};
 use crate::plan::{
-    Assembly, Deletion, ObjectVersion, Step, TargetStep, Templates, Write, next_step,
-    refreshes_pods,
+    Assembly, Deletion, Memory, ObjectVersion, Step, TargetStep, Templates, Write, WriteOutcome,
+    next_step,
 };
 
 /// More steps in a row than any way through the plan has: a backstop against going in circles.
@@ -41,7 +38,7 @@ pub async fn reconcile(
         context.alarm.set(&key, Some(context.wall() + RETRY));
         return Ok(Action::await_change());
     }
-    let wake_at = match context.not_before(&app, &key) {
+    let wake_at = match context.not_before(&app) {
         Some(later) => Some(later),
         None => handle(&app, &key, &context).await,
     };
@@ -54,7 +51,7 @@ pub async fn reconcile(
 
 /// Returns the time to look again.
 async fn handle(app: &DingTalkApp, key: &AppRef, context: &Arc<Context>) -> Option<Timestamp> {
-    let refusal = context.index().refusal(key);
+    let refusal = context.core().index.refusal(key);
     if let Some(refusal) = refusal {
         return super::refusal::refuse(context, app, &refusal).await;
     }
@@ -65,12 +62,12 @@ async fn handle(app: &DingTalkApp, key: &AppRef, context: &Arc<Context>) -> Opti
         };
     }
     // A replica that led may have a token in hand; one that never did has nothing.
-    if !context.leads() && context.remembered(key).is_none() {
+    if !context.leads() && context.core().app(key).is_none() {
         return None;
     }
+    context.core().remember(app, context.wall());
     let reconciler = Reconciler {
         key: key.clone(),
-        memory: context.remember(app),
         namespace: app.namespace().unwrap_or_default(),
         app,
         context,
@@ -80,7 +77,6 @@ async fn handle(app: &DingTalkApp, key: &AppRef, context: &Arc<Context>) -> Opti
 
 pub struct Reconciler<'a> {
     pub key: AppRef,
-    pub memory: Remembered,
     pub namespace: String,
     pub app: &'a DingTalkApp,
     pub context: &'a Arc<Context>,
@@ -93,12 +89,12 @@ impl Reconciler<'_> {
         let steps = STEPS_MAX + 5 * self.app.spec.corp_ids.len();
         for _ in 0..steps {
             let now = self.context.wall();
-            let step = self.decide(now)?;
+            let step = self.context.decide(self.app, now, next_step)?;
             let done = match step {
                 Step::ParseTemplates => {
                     let templates = Templates::of(self.app);
                     let generation = self.app.metadata.generation;
-                    self.memory().templates_parsed(generation, templates);
+                    self.memory(|memory| memory.templates_parsed(generation, templates));
                     Ok(())
                 }
                 Step::Targets(steps) if !self.context.leads() => {
@@ -123,7 +119,7 @@ impl Reconciler<'_> {
     /// took the lead, is decided anew.
     async fn act(&self, steps: Vec<TargetStep>) -> Result<(), ClusterError> {
         for (done, step) in steps.into_iter().enumerate() {
-            let is_current = || self.context.index().current(self.app).is_some();
+            let is_current = || self.context.core().index.current(self.app).is_some();
             if done > 0 && !(self.context.leads() && is_current()) {
                 return Ok(());
             }
@@ -133,11 +129,7 @@ impl Reconciler<'_> {
                 TargetStep::Delete { name, version, why } => {
                     self.delete_target(&name, &version, why).await?;
                 }
-                TargetStep::Write {
-                    write,
-                    repair,
-                    cause,
-                } => self.write(&write, repair, cause).await?,
+                TargetStep::Write { write, cause } => self.write(&write, cause).await?,
             }
         }
         Ok(())
@@ -145,7 +137,7 @@ impl Reconciler<'_> {
 
     fn assemble(&self, name: &str, assembly: Assembly) {
         let assembled = assembly.assemble();
-        self.memory().assembled(name, assembled);
+        self.memory(|memory| memory.assembled(name, assembled));
     }
 
     /// (client) After the lead was lost: a token in hand is still written, once, in the state of the
@@ -159,11 +151,11 @@ impl Reconciler<'_> {
                     self.assemble(&name, *assembly);
                     has_assembled = true;
                 }
-                TargetStep::Write {
-                    write,
-                    repair: false,
-                    cause,
-                } if self.memory().is_first_write(&write) => self.write_once(&write, cause).await,
+                TargetStep::Write { write, cause }
+                    if self.memory(|memory| memory.is_first_write(&write)) == Some(true) =>
+                {
+                    self.write_once(&write, cause).await;
+                }
                 TargetStep::Write { .. } | TargetStep::Read { .. } | TargetStep::Delete { .. } => {}
             }
         }
@@ -172,67 +164,31 @@ impl Reconciler<'_> {
 
     /// (client) Writes a token in hand after the lead was lost.
     async fn write_once(&self, write: &Write, cause: Cause) {
-        let name = write.name.as_str();
-        let asked = self.context.asks(&self.namespace, name);
-        let written = self.context.cluster.write_secret(&self.namespace, write);
-        match written.await {
-            Ok(metadata) => {
-                log_write(&self.key, write, cause);
-                info!(
-                    kind = APP,
-                    namespace = self.namespace,
-                    name = self.key.name,
-                    secret = name,
-                    "Lease lost; in-flight token written"
-                );
-                let version = ObjectVersion::of(&metadata);
-                self.written(metadata, &asked);
-                let generation = self.app.metadata.generation;
-                let now = self.context.wall();
-                self.memory().wrote(write, version, generation, false, now);
+        let outcome = self.secrets().write(write, cause, &[]).await;
+        let done = match outcome {
+            Ok(outcome @ WriteOutcome::Done(_)) => {
+                self.write_ended(write, outcome);
+                "in-flight token written"
             }
-            Err(error) => {
-                info!(
-                    kind = APP,
-                    namespace = self.namespace,
-                    name = self.key.name,
-                    secret = name,
-                    cause = cause.as_str(),
-                    error = shown(&error, write, &self.key, &self.app.spec.corp_ids),
-                    "Lease lost; in-flight token left to the leader"
-                );
-            }
-        }
-    }
-
-    /// (pure) Looks at what is known and decides; `None` if the app is gone.
-    fn decide(&self, now: Timestamp) -> Option<Step> {
-        self.context.decide(self.app, &self.memory, now, next_step)
+            _ => "in-flight token left to the leader",
+        };
+        info!(
+            kind = APP,
+            namespace = self.namespace,
+            name = self.key.name,
+            secret = write.name,
+            "Lease lost; {done}"
+        );
     }
 
     /// (client) Reads what a Secret of ours holds.
     async fn read_target(&self, name: &str, corp_ids: &[String]) -> Result<(), ClusterError> {
-        let asked = self.context.asks(&self.namespace, name);
-        let read =
-            self.context
-                .cluster
-                .read_secret("read the target Secret", &self.namespace, name);
-        match read.await {
-            // What others wrote is not for a replica that has lost the lead.
-            Ok(_) if !self.context.may_learn() => Ok(()),
-            Ok(mut contents) => {
-                let (target, data) = found(&mut contents);
-                self.seen(contents.metadata, &asked);
-                self.memory()
-                    .target_read(name, &target, data.as_ref(), corp_ids);
-                Ok(())
-            }
-            Err(error) if error.is_not_found() => {
-                self.absent(name, &asked);
-                Ok(())
-            }
-            Err(error) => Err(error),
+        let operation = "read the target Secret";
+        let read = self.secrets().read(operation, &self.namespace, name);
+        if let Some((target, data)) = read.await? {
+            self.memory(|memory| memory.target_read(name, &target, data.as_ref(), corp_ids));
         }
+        Ok(())
     }
 
     /// (client) Deletes a Secret of ours.
@@ -246,110 +202,33 @@ impl Reconciler<'_> {
             Deletion::Immutable => "delete the immutable target Secret",
             Deletion::Former => "delete the former target Secret",
         };
-        let asked = self.context.asks(&self.namespace, name);
-        let deleted = self
-            .context
-            .cluster
-            .delete_secret(operation, &self.namespace, name, version);
-        match deleted.await {
-            Ok(()) => {
-                info!(kind = APP, namespace = self.namespace, name = self.key.name, secret = name, reason = ?why, "Secret deleted");
-                self.absent(name, &asked);
-                Ok(())
-            }
-            Err(error) if error.is_not_found() || error.is_conflict() => {
-                self.look_at_target(name).await
-            }
-            Err(error) => Err(error),
-        }
+        self.secrets().delete(operation, name, version, why).await
     }
 
     /// (client) Writes a target.
-    async fn write(&self, write: &Write, repair: bool, cause: Cause) -> Result<(), ClusterError> {
-        let generation = self.app.metadata.generation;
-        let name = write.name.as_str();
-        let now = self.context.wall();
-        let asked = self.context.asks(&self.namespace, name);
-        let written = self.context.write_target(APP, &self.key, write, cause);
-        match written.await {
-            Ok(metadata) => {
-                let version = ObjectVersion::of(&metadata);
-                self.written(metadata, &asked);
-                let mut memory = self.memory();
-                memory.wrote(write, version, generation, repair, now);
-                if refreshes_pods(self.app) {
-                    memory.unrefreshed.get_or_insert_default().wrote(name);
-                }
-                Ok(())
-            }
-            Err(error) if error.is_not_found() && write.replaces.is_some() => {
-                self.absent(name, &asked);
-                Ok(())
-            }
-            Err(error) if error.is_conflict() => self.look_at_target(name).await,
-            Err(error) if error.is_immutable() && write.replaces.is_some() => {
-                self.memory()
-                    .writing(name)
-                    .immutable
-                    .clone_from(&write.replaces);
-                Ok(())
-            }
-            Err(error) => {
-                let problem = error.write_problem();
-                let message = shown(&error, write, &self.key, &self.app.spec.corp_ids);
-                warn!(
-                    kind = APP,
-                    namespace = self.namespace,
-                    name = self.key.name,
-                    secret = name,
-                    cause = cause.as_str(),
-                    error = message,
-                    "Secret write failed; keeping the tokens, will retry"
-                );
-                self.memory().writing(name).failed(
-                    problem,
-                    message,
-                    generation,
-                    self.context.clock.random(),
-                    now,
-                );
-                Ok(())
-            }
-        }
-    }
-
-    /// (client) Looks at the Secret under a name, which is not as it was thought to be.
-    async fn look_at_target(&self, name: &str) -> Result<(), ClusterError> {
-        let users = self.context.look_at_secret(&self.namespace, name).await?;
-        self.wake_others(users);
+    async fn write(&self, write: &Write, cause: Cause) -> Result<(), ClusterError> {
+        let public = &self.app.spec.corp_ids;
+        let outcome = self.secrets().write(write, cause, public).await?;
+        self.write_ended(write, outcome);
         Ok(())
     }
 
-    /// Records a Secret that was written. The watch's event of the same state will say nothing new, so
-    /// the other apps that it matters to are woken here.
-    fn written(&self, metadata: ObjectMeta, asked: &Asked) {
-        let users = self.context.secret_written(metadata, asked);
-        self.wake_others(users);
+    fn write_ended(&self, write: &Write, outcome: WriteOutcome) {
+        let now = self.context.wall();
+        self.memory(|memory| memory.write_ended(write, outcome, self.app, now));
     }
 
-    /// The same for a Secret that was read.
-    pub fn seen(&self, metadata: ObjectMeta, asked: &Asked) {
-        let users = self.context.secret_read(metadata, asked);
-        self.wake_others(users);
+    /// The app's Secrets, and calls about them.
+    pub fn secrets(&self) -> Secrets<'_> {
+        Secrets {
+            context: self.context,
+            owner: Owner::App(&self.key),
+        }
     }
 
-    /// Records that a Secret is not there, unless it was created since it was `asked` for.
-    pub fn absent(&self, name: &str, asked: &Asked) {
-        let users = self.context.secret_gone(&self.namespace, name, asked);
-        self.wake_others(users);
-    }
-
-    fn wake_others(&self, users: Vec<AppRef>) {
-        self.context
-            .wake_all(users.into_iter().filter(|user| *user != self.key));
-    }
-
-    pub fn memory(&self) -> std::sync::MutexGuard<'_, crate::plan::Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is remembered of the app; `None` if it is gone. `act` must not ask for the core.
+    pub fn memory<T>(&self, act: impl FnOnce(&mut Memory) -> T) -> Option<T> {
+        let uid = self.app.metadata.uid.as_deref().unwrap_or_default();
+        self.context.core().app_of(&self.key, uid).map(act)
     }
 }

@@ -1,24 +1,22 @@
 //! Copies of tokens in other namespaces: look, decide, act.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use tracing::{info, warn};
 
 use super::cluster::ClusterError;
 use super::context::Context;
 use super::index::ReferenceState;
-use super::kinds::REFERENCE;
 use super::refusal::{refuse_reference, restore_reference};
 use super::retry::{RETRY, retry_unless_gone, too_many_steps};
+use super::secrets::{Owner, Secrets};
 use super::stub::Stub;
-use super::target::{found, shown};
 use crate::api::{DingTalkTokenReference, Reason, ReferenceRef, reference_ref};
 use crate::plan::{
-    CopyStep, Data, ObjectVersion, ReferenceMemory, ReferenceStep, TargetMeta, copy_cause,
-    copy_write, reference_notice, reference_status, reference_step,
+    CopyStep, Data, Deletion, ObjectVersion, ReferenceMemory, ReferenceStep, TargetMeta, copy_now,
+    reference_notice, reference_status, reference_step,
 };
 
 /// More steps in a row than any way has, apart from one for each copy.
@@ -58,58 +56,32 @@ async fn handle(
     key: &ReferenceRef,
     context: &Arc<Context>,
 ) -> Option<Timestamp> {
-    let refusal = context.index().reference_refusal(key);
+    let refusal = context.core().index.reference_refusal(key);
     if let Some(refusal) = refusal {
         return refuse_reference(context, reference, &refusal).await;
     }
     if reference.is_stub() {
         return restore_reference(context, reference).await;
     }
+    let later = {
+        let mut core = context.core();
+        core.remember_reference(reference);
+        core.copies_wait_until(reference, context.wall())
+    };
+    if later.is_some() {
+        return later;
+    }
     let copier = Copier {
         key: key.clone(),
-        memory: remember(context, key, reference),
         namespace: reference.namespace().unwrap_or_default(),
         reference,
         context,
     };
-    let (generation, now) = (reference.metadata.generation, context.wall());
-    let later = copier.memory().begin_look(generation, now);
-    match later {
-        Some(later) => Some(later),
-        None => copier.run().await,
-    }
-}
-
-/// The memory of a reference; a new one where it is new or was recreated.
-fn remember(
-    context: &Context,
-    key: &ReferenceRef,
-    reference: &DingTalkTokenReference,
-) -> Arc<Mutex<ReferenceMemory>> {
-    let mut memories = context
-        .reference_memories
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    let uid = reference.metadata.uid.clone().unwrap_or_default();
-    let memory = memories.entry(key.clone()).or_default();
-    let is_same = {
-        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if memory.uid.is_empty() {
-            memory.uid.clone_from(&uid);
-        }
-        memory.uid == uid
-    };
-    if !is_same {
-        *memory = Arc::default();
-        let mut new = memory.lock().unwrap_or_else(PoisonError::into_inner);
-        new.uid = uid;
-    }
-    Arc::clone(memory)
+    copier.run().await
 }
 
 struct Copier<'a> {
     key: ReferenceRef,
-    memory: Arc<Mutex<ReferenceMemory>>,
     namespace: String,
     reference: &'a DingTalkTokenReference,
     context: &'a Arc<Context>,
@@ -121,13 +93,7 @@ impl Copier<'_> {
         let steps = STEPS_MAX + 3 * self.copies();
         for _ in 0..steps {
             let now = self.context.wall();
-            let (step, state) = {
-                let index = self.context.index();
-                let mut view = index.reference_view(self.reference)?;
-                view.metadata_prefixes = &self.context.metadata_prefixes;
-                let step = reference_step(&view, &mut self.memory(), now);
-                (step, index.reference_state(&self.key)?)
-            };
+            let (step, state) = self.decide(now)?;
             let done = match step {
                 ReferenceStep::ReadNamespace => self.read_namespace().await,
                 ReferenceStep::Copies(steps) => self.act(steps, &state).await,
@@ -151,6 +117,21 @@ impl Copier<'_> {
         Some(too_many_steps(&self.key, self.context.wall()))
     }
 
+    /// The next step, and the state in which it was decided; `None` if the reference is gone.
+    fn decide(&self, now: Timestamp) -> Option<(ReferenceStep, ReferenceState)> {
+        let prefixes = &self.context.metadata_prefixes;
+        let mut core = self.context.core();
+        let step = core.decide_copies(self.reference, prefixes, |view, memory| {
+            reference_step(view, memory, now)
+        })?;
+        Some((step, core.index.reference_state(&self.key)?))
+    }
+
+    /// What decisions about the reference depend on.
+    fn state(&self) -> Option<ReferenceState> {
+        self.context.core().index.reference_state(&self.key)
+    }
+
     /// (client) Acts on some copies. What was decided before the reference or its app changed, or before
     /// another replica took the lead, is decided anew.
     async fn act(
@@ -159,23 +140,24 @@ impl Copier<'_> {
         decided_in: &ReferenceState,
     ) -> Result<(), ClusterError> {
         for step in steps {
-            let state = self.context.index().reference_state(&self.key);
-            if !self.context.leads() || state.as_ref() != Some(decided_in) {
+            if !self.context.leads() || self.state().as_ref() != Some(decided_in) {
                 return Ok(());
             }
             match step {
                 CopyStep::ReadSource { name } => drop(self.read_source(&name).await?),
                 CopyStep::Write { name, source_name } => self.copy(&name, &source_name).await?,
-                CopyStep::Delete { name, version } => self.delete(&name, &version).await?,
+                CopyStep::Delete { name, version, why } => {
+                    self.delete(&name, &version, why).await?;
+                }
             }
         }
         Ok(())
     }
 
     fn copies(&self) -> usize {
-        let index = self.context.index();
-        let view = index.reference_view(self.reference);
-        let copies = view.map(|view| view.copies.map_or(0, |copies| copies.len()));
+        let copies = self.context.decide_copies(self.reference, |view, _| {
+            view.copies.as_ref().map_or(0, Vec::len)
+        });
         copies.unwrap_or_default()
     }
 
@@ -183,46 +165,25 @@ impl Copier<'_> {
     async fn read_namespace(&self) -> Result<(), ClusterError> {
         let uid = self.context.cluster.read_namespace_uid(&self.namespace);
         let uid = uid.await?;
-        let reference_uid = self.reference.metadata.uid.as_deref().unwrap_or_default();
-        let app = self
-            .context
-            .index()
-            .namespace_read(&self.key, reference_uid, uid);
-        if let Some(app) = app {
-            self.context.wake(&app);
-        }
+        let index = &mut self.context.core().index;
+        let app = index.namespace_read(&self.key, self.uid(), uid);
+        self.context.wake_all(app);
         Ok(())
     }
 
-    /// (client) Reads the app's Secret; `None` if there is none.
-    async fn read_source(
-        &self,
-        name: &str,
-    ) -> Result<Option<(TargetMeta, Option<Data>)>, ClusterError> {
+    /// (client) Reads the app's Secret; `None` if it does not hold what it says.
+    async fn read_source(&self, name: &str) -> Result<Option<(TargetMeta, Data)>, ClusterError> {
         let app_namespace = self.reference.spec.app_ref.namespace.as_str();
-        let asked = self.context.asks(app_namespace, name);
         let operation = "read the app's Secret";
-        let read = self
-            .context
-            .cluster
-            .read_secret(operation, app_namespace, name);
-        let mut contents = match read.await {
-            Ok(contents) => contents,
-            Err(error) if error.is_not_found() => {
-                let users = self.context.secret_gone(app_namespace, name, &asked);
-                self.context.wake_all(users);
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
+        let read = self.secrets().read(operation, app_namespace, name);
+        let Some((source, data)) = read.await? else {
+            return Ok(None);
         };
-        let (source, data) = found(&mut contents);
-        let users = self.context.secret_read(contents.metadata, &asked);
-        self.context.wake_all(users);
         let recorded = source.recorded.as_ref();
         let data =
             data.filter(|data| recorded.is_some_and(|it| data.tokens_recorded(it).is_some()));
-        self.memory().source_read(name, &source, data.is_some());
-        Ok(Some((source, data)))
+        self.memory(|memory| memory.source_read(name, &source, data.is_some()));
+        Ok(data.map(|data| (source, data)))
     }
 
     /// (client) Reads the app's Secret and writes the copy.
@@ -230,113 +191,30 @@ impl Copier<'_> {
         let Some((source, data)) = self.read_source(source_name).await? else {
             return Ok(());
         };
-        let generation = self.reference.metadata.generation;
-        let (write, repair, cause) = {
-            let index = self.context.index();
-            let Some(view) = index.reference_view(self.reference) else {
-                return Ok(());
-            };
-            // The grant may have been withdrawn while the Secret was read.
-            let copy = view.copies.as_deref().unwrap_or_default().iter();
-            let Some(copy) = copy.into_iter().find(|copy| copy.name == name) else {
-                return Ok(());
-            };
-            let recorded = source
-                .recorded
-                .as_ref()
-                .filter(|_| copy.source.map(|source| &source.version) == Some(&source.version));
-            let (Some(recorded), Some(data)) = (recorded, &data) else {
-                return Ok(());
-            };
-            let write = copy_write(
-                self.reference,
-                name,
-                recorded.clone(),
-                Some(data),
-                copy.present,
-            );
-            let mut memory = self.memory();
-            let writing = memory.writing(name);
-            let repair = writing.is_repair(&write.recorded, generation);
-            let cause = copy_cause(writing, copy.present, &write.recorded, repair);
-            (write, repair, cause)
-        };
         let now = self.context.wall();
-        let asked = self.context.asks(&self.namespace, name);
-        let written = self
-            .context
-            .write_target(REFERENCE, &self.key, &write, cause);
-        match written.await {
-            Ok(metadata) => {
-                let version = ObjectVersion::of(&metadata);
-                let users = self.context.secret_written(metadata, &asked);
-                self.context.wake_all(users);
-                self.memory()
-                    .writing(name)
-                    .wrote(version, write.recorded, generation, repair, now);
-                Ok(())
-            }
-            Err(error) if error.is_conflict() || error.is_not_found() => {
-                self.look_at_copy(name).await
-            }
-            Err(error) if error.is_immutable() && write.replaces.is_some() => {
-                match &write.replaces {
-                    Some(version) => self.delete(name, version).await,
-                    None => Ok(()),
-                }
-            }
-            Err(error) => {
-                let problem = error.write_problem();
-                let message = shown(&error, &write, &self.key, &[]);
-                warn!(
-                    kind = REFERENCE,
-                    namespace = self.namespace,
-                    name = self.key.name,
-                    secret = name,
-                    cause = cause.as_str(),
-                    error = message,
-                    "Secret write failed; will retry"
-                );
-                let mut memory = self.memory();
-                let writing = memory.writing(name);
-                let random = self.context.clock.random();
-                writing.failed(problem, message, generation, random, now);
-                Ok(())
-            }
-        }
-    }
-
-    /// (client) Deletes a Secret that is no longer a copy.
-    async fn delete(&self, name: &str, version: &ObjectVersion) -> Result<(), ClusterError> {
-        let operation = "delete the copy";
-        let cluster = &self.context.cluster;
-        let asked = self.context.asks(&self.namespace, name);
-        let deleted = cluster.delete_secret(operation, &self.namespace, name, version);
-        match deleted.await {
-            Ok(()) => {
-                info!(
-                    kind = REFERENCE,
-                    namespace = self.namespace,
-                    name = self.key.name,
-                    secret = name,
-                    "Secret deleted"
-                );
-                let users = self.context.secret_gone(&self.namespace, name, &asked);
-                self.context.wake_all(users);
-                Ok(())
-            }
-            Err(error) if error.is_not_found() || error.is_conflict() => {
-                self.look_at_copy(name).await
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// (client) Looks at a Secret that is not as it was thought to be.
-    async fn look_at_copy(&self, name: &str) -> Result<(), ClusterError> {
-        let users = self.context.look_at_secret(&self.namespace, name).await?;
-        self.context.wake_all(users);
+        // The grant may have been withdrawn while the Secret was read.
+        let decided = self.context.decide_copies(self.reference, |view, memory| {
+            copy_now(view, memory, name, (&source, &data), now)
+        });
+        let Some((write, cause)) = decided.flatten() else {
+            return Ok(());
+        };
+        let outcome = self.secrets().write(&write, cause, &[]).await?;
+        let generation = self.reference.metadata.generation;
+        let now = self.context.wall();
+        self.memory(|memory| memory.writing(name).ended(&write, outcome, generation, now));
         Ok(())
+    }
+
+    /// (client) Deletes a Secret of ours.
+    async fn delete(
+        &self,
+        name: &str,
+        version: &ObjectVersion,
+        why: Deletion,
+    ) -> Result<(), ClusterError> {
+        let operation = "delete the copy";
+        self.secrets().delete(operation, name, version, why).await
     }
 
     /// (client) Reports.
@@ -346,18 +224,16 @@ impl Copier<'_> {
         expires_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<(), ClusterError> {
-        let (previous, current) = {
-            let index = self.context.index();
-            let Some(view) = index.reference_view(self.reference) else {
-                return Ok(());
-            };
-            let memory = self.memory();
+        let report = self.context.decide_copies(self.reference, |view, memory| {
             let previous = match &memory.status {
                 Some((status, _)) => status.clone(),
                 None => self.reference.status.clone().unwrap_or_default(),
             };
-            let current = reference_status(&view, told, expires_at, &previous, now);
+            let current = reference_status(view, told, expires_at, &previous, now);
             (previous, current)
+        });
+        let Some((previous, current)) = report else {
+            return Ok(());
         };
         self.context
             .measure_reference(&self.key, |metrics, namespace, name| {
@@ -372,14 +248,29 @@ impl Copier<'_> {
             .cluster
             .write_status(self.reference, &previous, &current);
         let version = written.await?;
-        self.memory().status = Some((current.clone(), version));
-        if let Some(notice) = reference_notice(&previous, &current) {
+        let notice = reference_notice(&previous, &current);
+        self.memory(|memory| memory.status = Some((current, version)));
+        if let Some(notice) = notice {
             self.context.publish(self.reference, &notice).await;
         }
         Ok(())
     }
 
-    fn memory(&self) -> std::sync::MutexGuard<'_, ReferenceMemory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The reference's Secrets, and calls about them.
+    fn secrets(&self) -> Secrets<'_> {
+        Secrets {
+            context: self.context,
+            owner: Owner::Reference(&self.key),
+        }
+    }
+
+    fn uid(&self) -> &str {
+        self.reference.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// What is remembered of the reference; `None` if it is gone. `act` must not ask for the core.
+    fn memory<T>(&self, act: impl FnOnce(&mut ReferenceMemory) -> T) -> Option<T> {
+        let mut core = self.context.core();
+        core.reference_of(&self.key, self.uid()).map(act)
     }
 }

@@ -10,20 +10,21 @@ use super::kinds::APP;
 use super::reconcile::Reconciler;
 use super::retry::retry_later;
 use crate::api::Reason;
-use crate::plan::{Refresh, refreshes_pods};
+use crate::plan::{Refresh, Unrefreshed, refreshes_pods};
 
 impl Reconciler<'_> {
     /// (client) Tells the pods if they are to be told; returns the time to look again.
     pub async fn refresh_pods(&self, now: Timestamp) -> Option<Timestamp> {
         if !refreshes_pods(self.app) {
-            if self.memory().unrefreshed.take().is_some() {
+            let was_on = self.memory(|memory| memory.unrefreshed.take()).flatten();
+            if was_on.is_some() {
                 self.measure_delivery(Reason::PropagationFailed, false, now);
                 self.measure_delivery(Reason::PodsNeverUpdated, false, now);
             }
             return None;
         }
-        let step = self.memory().unrefreshed.as_ref()?.step(now);
-        let secrets = match step {
+        let step = self.memory(|memory| Some(memory.unrefreshed.as_ref()?.step(now)));
+        let secrets = match step.flatten()? {
             Refresh::Nothing => return None,
             Refresh::Later(at) => return Some(at),
             Refresh::Now(secrets) => secrets,
@@ -34,16 +35,18 @@ impl Reconciler<'_> {
             self.measure_delivery(Reason::PodsNeverUpdated, !stuck.is_empty(), now);
         }
         let (retry, notice) = {
-            let mut memory = self.memory();
-            let unrefreshed = memory.unrefreshed.get_or_insert_default();
             match told {
-                Ok(stuck) => (None, unrefreshed.told(&secrets, stuck, now)),
+                Ok(stuck) => {
+                    let notice = self.unrefreshed(|it| it.told(&secrets, stuck, now));
+                    (None, notice.flatten())
+                }
                 Err(error) if !error.is_forbidden() => {
                     return Some(retry_later(&self.key, "pod annotation", &error, now));
                 }
                 Err(error) => {
                     warn!(kind = APP, namespace = self.namespace, name = self.key.name, %error, "pod annotation not allowed");
-                    let (at, notice) = unrefreshed.failed(&error.to_string(), now);
+                    let failed = self.unrefreshed(|it| it.failed(&error.to_string(), now));
+                    let (at, notice) = failed?;
                     (Some(at), notice)
                 }
             }
@@ -52,6 +55,10 @@ impl Reconciler<'_> {
             self.publish(&notice).await;
         }
         retry
+    }
+
+    fn unrefreshed<T>(&self, act: impl FnOnce(&mut Unrefreshed) -> T) -> Option<T> {
+        self.memory(|memory| act(memory.unrefreshed.get_or_insert_default()))
     }
 
     /// (client) Annotates the pods that mount one of the Secrets; returns those that never see it.

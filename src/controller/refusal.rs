@@ -13,6 +13,7 @@ use super::cluster::ClusterError;
 use super::context::Context;
 use super::kept::lighten;
 use super::retry::{retry_later, retry_unless_gone};
+use super::secrets::{Owner, Secrets};
 use super::triggers::{Senders, send};
 use crate::api::{
     AppRef, DingTalkApp, DingTalkTokenReference, DingTalkTokenReferenceStatus, ReferenceRef,
@@ -30,7 +31,7 @@ pub async fn refuse(
 ) -> Option<Timestamp> {
     let key = app_ref(app);
     // What is queued for it is not fetched, and what it took in memory is given back.
-    context.forget(&key);
+    context.forget(&mut context.core(), &key);
     let status = refused_status(app, refusal, context.wall());
     if matches!(refusal, Refusal::UnsupportedSpec(_))
         && let Some(shown) = status.as_ref().or(app.status.as_ref())
@@ -57,7 +58,7 @@ pub async fn refuse_reference(
     refusal: &Refusal,
 ) -> Option<Timestamp> {
     let key = reference_ref(reference);
-    context.forget_reference(&key);
+    context.forget_reference(&mut context.core(), &key);
     let status = refused_reference_status(reference, refusal, context.wall());
     if matches!(refusal, Refusal::UnsupportedSpec(_))
         && let Some(shown) = status.as_ref().or(reference.status.as_ref())
@@ -155,13 +156,16 @@ async fn read(context: &Arc<Context>, key: &AppRef) -> Result<Option<DingTalkApp
         &context.metadata_prefixes,
     );
     // From here on, the index keeps what is seen of its Secrets.
-    let others = context.index().app_applied(&app);
+    let others = context.core().index.app_applied(&app);
     context.wake_all(others);
     let credentials = app.spec.credentials_secret_ref.name.clone();
     let targets = wanted(&app).into_iter().map(|target| target.name);
+    let secrets = Secrets {
+        context,
+        owner: Owner::App(key),
+    };
     for name in std::iter::once(credentials).chain(targets) {
-        let users = context.look_at_secret(namespace, &name).await?;
-        context.wake_all(users.into_iter().filter(|user| user != key));
+        secrets.look(&name).await?;
     }
     Ok(Some(app))
 }
@@ -185,16 +189,19 @@ async fn read_reference(
         &context.metadata_prefixes,
     );
     let names = {
-        let mut index = context.index();
-        let others = index.reference_applied(&reference);
-        let names = index.copies_of(&reference);
-        drop(index);
+        let mut core = context.core();
+        let others = core.index.reference_applied(&reference);
+        let names = core.index.copies_of(&reference);
+        drop(core);
         context.wake_references(others);
         names
     };
+    let secrets = Secrets {
+        context,
+        owner: Owner::Reference(key),
+    };
     for name in names {
-        let users = context.look_at_secret(namespace, &name).await?;
-        context.wake_all(users);
+        secrets.look(&name).await?;
     }
     Ok(Some(reference))
 }

@@ -7,18 +7,7 @@ use super::reconcile::Reconciler;
 use super::retry::retry_unless_gone;
 use crate::api::{DingTalkAppStatus, Reason};
 use crate::operator::TokenTimes;
-use crate::plan::{
-    Happened, Notice, Settled, StatusNews, granted_namespaces, notices, status, write_status_at,
-};
-
-struct Report {
-    previous: DingTalkAppStatus,
-    current: DingTalkAppStatus,
-    /// The events of the change.
-    notices: Vec<Notice>,
-    /// Until when the status waits to be written.
-    not_before: Option<Timestamp>,
-}
+use crate::plan::{Happened, Notice, Settled};
 
 impl Reconciler<'_> {
     /// (client) Reports; returns the time to look again.
@@ -29,7 +18,7 @@ impl Reconciler<'_> {
         }
         let retry_restart = self.restart_workloads(settled, now).await;
         let retry_refresh = self.refresh_pods(now).await;
-        let Some(report) = self.report(settled, now) else {
+        let Some(report) = self.context.core().report(self.app, settled, now) else {
             return Some(now);
         };
         self.measure(settled, Some(&report.current));
@@ -45,49 +34,15 @@ impl Reconciler<'_> {
             return retry_unless_gone(&self.key, "status write", &error, wake_at, now);
         }
         {
-            let mut memory = self.memory();
-            memory.happened = Happened::default();
-            memory.trimmed_keys.clear();
+            self.memory(|memory| {
+                memory.happened = Happened::default();
+                memory.trimmed_keys.clear();
+            });
         }
         for notice in report.notices {
             self.publish(&notice).await;
         }
         wake_at
-    }
-
-    /// (pure) What there is to report; `None` if there is a newer state of the app.
-    fn report(&self, settled: &Settled, now: Timestamp) -> Option<Report> {
-        let asking = self.context.index().referring_namespaces(&self.key);
-        let mut memory = self.memory();
-        let (previous, written_at) = memory.written_status.previous(self.app)?;
-        let mut current = status(
-            self.app,
-            settled,
-            &memory,
-            &self.context.tokens(),
-            &previous,
-            now,
-        );
-        current.granted_namespaces =
-            granted_namespaces(self.app, &previous.granted_namespaces, &asking);
-        let notices = notices(&previous, &current, memory.happened, &memory.trimmed_keys);
-        let mut not_before = None;
-        if current == previous {
-            memory.written_status.is_up_to_date();
-        } else {
-            let news = StatusNews {
-                written_at,
-                since: memory.written_status.differs(now),
-                is_fetching: settled.is_fetching,
-            };
-            not_before = write_status_at(&previous, &current, news, now);
-        }
-        Some(Report {
-            previous,
-            current,
-            notices,
-            not_before,
-        })
     }
 
     async fn write_status(
@@ -101,7 +56,7 @@ impl Reconciler<'_> {
             .cluster
             .write_status(self.app, previous, &current)
             .await?;
-        self.memory().written_status.wrote(current, version, now);
+        self.memory(|memory| memory.written_status.wrote(current, version, now));
         Ok(())
     }
 

@@ -16,8 +16,8 @@ const RETRY: Duration = Duration::from_secs(300);
 impl Reconciler<'_> {
     /// (client) Restarts the workloads if they are to be; returns the time to look again.
     pub async fn restart_workloads(&self, settled: &Settled, now: Timestamp) -> Option<Timestamp> {
-        let step = self.memory().restarts.step(self.app, settled, now);
-        let at = match step {
+        let step = self.memory(|memory| memory.restarts.step(self.app, settled, now));
+        let at = match step? {
             Restart::Nothing => {
                 if self.app.spec.rollout_restart_targets.is_empty() {
                     let objects = &self.context.metrics.objects;
@@ -33,7 +33,8 @@ impl Reconciler<'_> {
             Restart::Now => now,
         };
         let changed_at = settled.value_changed_at;
-        let (mut partly, left) = self.memory().restarts.left(self.app, changed_at);
+        let left = self.memory(|memory| memory.restarts.left(self.app, changed_at));
+        let (mut partly, left) = left?;
         let mut failed = Vec::new();
         for workload in left {
             let (kind, name) = (workload.kind, &workload.name);
@@ -61,13 +62,11 @@ impl Reconciler<'_> {
         self.publish(&notice).await;
         // What does not exist cannot be running with a former token.
         let is_done = failed.iter().all(|(.., is_gone)| *is_gone);
-        let restarts = &mut self.memory().restarts;
-        if is_done {
-            restarts.done(changed_at, at);
-            return None;
-        }
         let retry = Schedule::after(now, RETRY);
-        restarts.failed(partly, retry);
-        Some(retry.at)
+        self.memory(|memory| match is_done {
+            true => memory.restarts.done(changed_at, at),
+            false => memory.restarts.failed(partly, retry),
+        });
+        (!is_done).then_some(retry.at)
     }
 }

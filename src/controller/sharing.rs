@@ -1,16 +1,13 @@
 //! Tokens in the Secrets of other apps with the same credentials, which a process that has just started
 //! knows only from there.
 
-use std::sync::PoisonError;
-
 use jiff::Timestamp;
 use tracing::debug;
 
 use super::context::Context;
 use super::index::{Candidate, Wish};
-use super::remembered::Remembered;
 use crate::api::AppRef;
-use crate::dingtalk::{Call, Credentials};
+use crate::dingtalk::Credentials;
 use crate::plan::{Data, Held, KnownCredentials, ObjectVersion, TargetMeta};
 
 /// So many Secrets of other apps are read for one token that is wanted.
@@ -23,7 +20,7 @@ impl Context {
     pub async fn shared_token(&self, wish: &Wish<'_>, since: Option<Timestamp>) -> Option<Held> {
         let now = self.wall();
         let candidates = {
-            let index = self.index();
+            let index = &self.core().index;
             let sharers = index.sharers(wish.app, wish.site, wish.client_id, wish.corp_id);
             index.candidates(wish, &sharers, now)
         };
@@ -39,43 +36,25 @@ impl Context {
         None
     }
 
-    /// Apps whose credentials were not read yet may show a token that a fetch has just revoked.
-    pub fn identify_sharers(&self, app: &AppRef, call: &Call) {
-        let sharers = self
-            .index()
-            .sharers(app, &call.site, &call.client_id, &call.corp_id);
-        for sharer in sharers {
-            let Some(memory) = self.remembered(&sharer) else {
-                continue;
-            };
-            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-            memory.identify |= memory.credentials.is_none();
-            if memory.is_unresolved() {
-                self.wake(&sharer);
-            }
-        }
-    }
-
     /// (client) The token in an app's own Secret, if the app's credentials are those of the wish.
     async fn token_in(&self, candidate: &Candidate, wish: &Wish<'_>) -> Option<Held> {
         let app = &candidate.app;
-        let memory = self.remembered(app)?;
-        let locked = || memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.credentials_of_another(app, &memory).await?;
+        let known = self.credentials_of_another(app).await?;
         // What it was fetched with must be what the app has now, or its value proves nothing.
         if known.fingerprint != wish.known.fingerprint || candidate.credentials != known.version {
             return None;
         }
         {
-            let mut memory = locked();
+            let mut core = self.core();
+            let memory = core.app(app)?;
             if memory
                 .writing(&candidate.secret)
                 .has_distrusted(&candidate.version)
             {
                 return None;
             }
-            let corp = memory.corps.get(wish.corp_id);
-            let held = corp.and_then(|corp| corp.held.as_ref());
+            let organisation = memory.corps.get(wish.corp_id);
+            let held = organisation.and_then(|it| it.held.as_ref());
             if let Some(held) = held.filter(|held| held.record.lifetime == candidate.lifetime) {
                 return Some(held.clone());
             }
@@ -95,7 +74,9 @@ impl Context {
             return None;
         }
         let corp_ids = [wish.corp_id.to_owned()];
-        locked().target_read(&candidate.secret, &target, data.as_ref(), &corp_ids);
+        self.core()
+            .app(app)?
+            .target_read(&candidate.secret, &target, data.as_ref(), &corp_ids);
         let mut tokens = data?.tokens_recorded(recorded)?.into_iter();
         let held = tokens.find(|held| held.record.corp_id == wish.corp_id)?;
         debug!(
@@ -109,20 +90,12 @@ impl Context {
 
     /// (client) The credentials of an app that may share a token. Those that cannot be used are read
     /// once for each change.
-    async fn credentials_of_another(
-        &self,
-        app: &AppRef,
-        memory: &Remembered,
-    ) -> Option<KnownCredentials> {
-        let locked = || memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let (reference, seen) = {
-            let index = self.index();
-            let seen = index.credentials_version(app).cloned();
-            (index.credentials_ref(app)?.clone(), seen)
-        };
-        let tried = (reference, seen);
-        {
-            let memory = locked();
+    async fn credentials_of_another(&self, app: &AppRef) -> Option<KnownCredentials> {
+        let tried = {
+            let mut core = self.core();
+            let seen = core.index.credentials_version(app).cloned();
+            let tried = (core.index.credentials_ref(app)?.clone(), seen);
+            let memory = core.app(app)?;
             let known = memory.credentials.as_ref();
             if let Some(known) = known.filter(|known| known.reference == tried.0) {
                 return Some(known.clone());
@@ -132,7 +105,8 @@ impl Context {
             {
                 return None;
             }
-        }
+            tried
+        };
         let reference = tried.0.clone();
         let namespace = app.namespace.as_deref().unwrap_or_default();
         let operation = "read the credentials of an app that may share a token";
@@ -155,7 +129,8 @@ impl Context {
                 reference: reference.clone(),
             })
         });
-        let mut memory = locked();
+        let mut core = self.core();
+        let memory = core.app(app)?;
         match usable {
             Some(known) => {
                 memory.credentials.get_or_insert(known.clone());

@@ -14,14 +14,14 @@ use super::data::Data;
 use super::events::Happened;
 use super::known_credentials::{CredentialsProblem, KnownCredentials};
 use super::looks::Looks;
-use super::refresh::Unrefreshed;
+use super::refresh::{Unrefreshed, refreshes_pods};
 use super::restart::Restarts;
 use super::shape::Field;
 use super::templates::{TemplateError, Templates};
 use super::token::whole_seconds;
 use super::tokens::{Interest, TokenName, Tokens};
 use super::write::Write;
-use super::writing::Writing;
+use super::writing::{WriteOutcome, Writing};
 use super::{ObjectVersion, RenewRequest, TargetMeta, TokenRecord};
 use crate::api::{
     ANNOTATION_RENEW_REQUESTED_AT, AppRef, CredentialsSecretRef, DingTalkApp, app_ref,
@@ -316,15 +316,29 @@ impl Memory {
         }
     }
 
-    /// Records a write that the API server made.
-    pub fn wrote(
+    /// Records what came of a write.
+    pub fn write_ended(
         &mut self,
         write: &Write,
-        version: ObjectVersion,
-        generation: Option<i64>,
-        repair: bool,
+        outcome: WriteOutcome,
+        app: &DingTalkApp,
         now: Timestamp,
     ) {
+        if matches!(outcome, WriteOutcome::Done(_)) {
+            self.shows(write);
+            if refreshes_pods(app) {
+                self.unrefreshed.get_or_insert_default().wrote(&write.name);
+            }
+        }
+        let generation = app.metadata.generation;
+        let is_news = self
+            .writing(&write.name)
+            .ended(write, outcome, generation, now);
+        self.happened.repaired |= is_news;
+    }
+
+    /// What was written is in a Secret now.
+    fn shows(&mut self, write: &Write) {
         let shape = write.recorded.shape;
         for token in &write.recorded.tokens {
             let key = shape.key(Field::AccessToken, &token.corp_id);
@@ -337,10 +351,6 @@ impl Memory {
                 corp.unwritten_since = None;
             }
         }
-        let recorded = write.recorded.clone();
-        let writing = self.writing(&write.name);
-        let is_news = writing.wrote(version, recorded, generation, repair, now);
-        self.happened.repaired |= is_news;
     }
 
     /// Records credentials that were read and can be used.

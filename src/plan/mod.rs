@@ -67,9 +67,11 @@ pub use metadata::forget_forbidden;
 pub use ownership::{Claim, Ownership, owner_name, ownership};
 pub use problem::explain;
 pub use recorded::Recorded;
+#[cfg(test)]
+pub use reference::copy_write;
 pub use reference::{
-    CopySeen, CopyStep, Grant, ReferenceMemory, ReferenceStep, ReferenceView, copy_cause,
-    copy_write, granted_namespaces, reference_notice, reference_status, reference_step,
+    CopySeen, CopyStep, Grant, ReferenceMemory, ReferenceStep, ReferenceView, copy_now,
+    granted_namespaces, reference_notice, reference_status, reference_step,
 };
 pub use refresh::{Readers, Refresh, Unrefreshed, refreshes_pods};
 pub use refusal::{Bound, Refusal, refused_previous, refused_reference_status, refused_status};
@@ -84,4 +86,4 @@ pub use token::{Held, ObjectVersion, TokenRecord, lifetime, whole_seconds};
 pub use tokens::{Attempts, Interest, TokenName, Tokens};
 pub use view::{Blocked, CredentialsSeen, Deletion, Settled, Step, TargetSeen, TargetStep, View};
 pub use write::Write;
-pub use writing::WriteProblem;
+pub use writing::{WriteOutcome, WriteProblem};

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::assembly::Assembled;
 use super::desired::{Inputs, Known, Need, need};
 use super::view::{Deletion, TARGET_STEPS_MAX, Target, TargetStep, View, Wake};
+use super::writing::Turn;
 use super::{Memory, TokenRecord};
 use crate::api::Cause;
 
@@ -99,29 +100,19 @@ pub(super) fn write_target(
         },
         Need::Write(write) => write,
     };
-    let repair = writing.is_repair(&write.recorded, generation);
-    let later = match repair {
-        true => writing
-            .repair_at(now)
-            .max(writing.write_at(generation, now)),
-        false => writing.write_at(generation, now),
-    };
-    match (later, &writing.immutable) {
-        (Some(later), _) => {
+    match writing.turn(&write.recorded, write.replaces.as_ref(), generation, now) {
+        Turn::Later(later) => {
             wake.at(later);
             None
         }
-        (None, Some(version)) if write.replaces.as_ref() == Some(version) => {
-            Some(TargetStep::Delete {
-                name,
-                version: version.clone(),
-                why: Deletion::Immutable,
-            })
-        }
-        (None, _) => Some(TargetStep::Write {
-            cause: write_cause(memory, target, repair),
+        Turn::Replace(version) => Some(TargetStep::Delete {
+            name,
+            version,
+            why: Deletion::Immutable,
+        }),
+        Turn::Now { is_repair } => Some(TargetStep::Write {
+            cause: write_cause(memory, target, is_repair),
             write,
-            repair,
         }),
     }
 }

@@ -109,14 +109,9 @@ pub fn problem(
         return Some(write_problem(&corp.secret, failure));
     }
     writing.contested.then(|| {
-        let message = format!(
-            "another writer keeps changing Secret {}: see its managedFields for who; it is put \
-             right once a minute",
-            corp.secret
-        );
         Problem::new(
             Reason::SecretContested,
-            message,
+            contested_message(&corp.secret),
             since(Reason::SecretContested),
         )
         .that_may_pass()
@@ -251,4 +246,12 @@ pub fn explain(failure: &Failure, corp_id: &str) -> String {
 /// A time as the status shows it.
 pub fn shown(time: Timestamp) -> String {
     whole_seconds(time).to_string()
+}
+
+/// That another writer keeps changing a Secret of ours.
+pub(super) fn contested_message(secret: &str) -> String {
+    format!(
+        "another writer keeps changing Secret {secret}: see its managedFields for who; it is put \
+         right once a minute"
+    )
 }

@@ -9,16 +9,19 @@ use std::collections::{BTreeMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::TargetMeta;
 use super::metadata::{forbidden_key, forbidden_message};
 use super::owner::is_in_order;
-use super::problem::{shown, write_problem};
+use super::problem::{contested_message, shown, write_problem};
+use super::view::Deletion;
 use super::view::TARGET_STEPS_MAX;
+use super::writing::Turn;
+use super::{ObjectVersion, TargetMeta};
 use crate::api::{
     ANNOTATION_ADOPT_BY, DingTalkApp, DingTalkTokenReference, GrantedNamespace, Reason,
 };
+pub use copy::copy_now;
+pub use copy::copy_write;
 use copy::my_name;
-pub use copy::{copy_cause, copy_write};
 use former::{Shown, delete_former};
 pub use status::{reference_notice, reference_status};
 pub use view::{CopySeen, CopyStep, Grant, ReferenceMemory, ReferenceStep, ReferenceView};
@@ -137,6 +140,11 @@ pub fn reference_step(
                 name: copy.name.clone(),
                 source_name: copy.source_name.clone(),
             }),
+            Look::Replace(version) => steps.push(CopyStep::Delete {
+                name: copy.name.clone(),
+                version,
+                why: Deletion::Immutable,
+            }),
             Look::InOrder(life) => {
                 if life > now {
                     wake(life);
@@ -191,6 +199,7 @@ enum Look {
     InOrder(Timestamp),
     ReadSource,
     Copy,
+    Replace(ObjectVersion),
     Problem(Reason, String, Option<Timestamp>),
 }
 
@@ -255,12 +264,12 @@ fn look(
         let lives = recorded.tokens.iter().map(|token| token.lifetime);
         let first = lives.map(|lifetime| lifetime.expires_at).min();
         if writing.contested {
-            let message = format!(
-                "another writer keeps changing Secret {name}: see its managedFields for who; it is \
-                 put right once a minute"
-            );
             let later = now + SignedDuration::from_secs(60);
-            return Look::Problem(Reason::SecretContested, message, Some(later));
+            return Look::Problem(
+                Reason::SecretContested,
+                contested_message(name),
+                Some(later),
+            );
         }
         return Look::InOrder(first.unwrap_or(now));
     }
@@ -271,24 +280,19 @@ fn look(
             None,
         );
     }
-    let repair_at = match writing.is_repair(recorded, generation) {
-        true => writing.repair_at(now),
-        false => None,
-    };
+    let replaces = copy.present.map(|present| &present.version);
     match (
-        repair_at.max(writing.write_at(generation, now)),
+        writing.turn(recorded, replaces, generation, now),
         &writing.failure,
     ) {
-        (None, _) => Look::Copy,
-        (Some(at), Some(failure)) => {
+        (Turn::Now { .. }, _) => Look::Copy,
+        (Turn::Replace(version), _) => Look::Replace(version),
+        (Turn::Later(at), Some(failure)) => {
             let problem = write_problem(name, failure);
             Look::Problem(problem.reason, problem.message, Some(at))
         }
-        (Some(at), None) => {
-            let message = format!(
-                "another writer keeps changing Secret {name}: see its managedFields for who; it is put right once a minute"
-            );
-            Look::Problem(Reason::SecretContested, message, Some(at))
+        (Turn::Later(at), None) => {
+            Look::Problem(Reason::SecretContested, contested_message(name), Some(at))
         }
     }
 }

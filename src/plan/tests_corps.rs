@@ -133,7 +133,7 @@ impl World {
                 self.assembled += 1;
                 self.memory.assembled(&name, assembly.assemble());
             }
-            TargetStep::Write { write, repair, .. } => self.write(&write, repair),
+            TargetStep::Write { write, .. } => self.write(&write),
             TargetStep::Delete { name, .. } => {
                 self.secrets.remove(&name);
                 self.deletions.push(name);
@@ -204,7 +204,7 @@ impl World {
         self.tokens.succeeded(&minting, minted, self.now, self.now);
     }
 
-    fn write(&mut self, write: &Write, repair: bool) {
+    fn write(&mut self, write: &Write) {
         self.versions += 1;
         let version = ObjectVersion {
             uid: write.name.clone(),
@@ -227,13 +227,8 @@ impl World {
         };
         self.secrets.insert(write.name.clone(), target);
         self.writes.push((self.now, write.name.clone()));
-        self.memory.wrote(
-            write,
-            version,
-            self.app.metadata.generation,
-            repair,
-            self.now,
-        );
+        let outcome = WriteOutcome::Done(version);
+        self.memory.write_ended(write, outcome, &self.app, self.now);
     }
 
     pub(super) fn tokens_in(&self, secret: &str) -> usize {

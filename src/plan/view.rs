@@ -123,8 +123,6 @@ pub enum TargetStep {
     Write {
         /// How.
         write: Box<Write>,
-        /// Whether it puts another writer's change right.
-        repair: bool,
         /// Why.
         cause: Cause,
     },

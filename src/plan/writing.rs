@@ -6,6 +6,7 @@ use super::assembly::Assembled;
 use super::backoff::delay;
 use super::recorded::Recorded;
 use super::schedule::Schedule;
+use super::write::Write;
 use super::{ObjectVersion, TargetMeta};
 use crate::dingtalk::Class;
 
@@ -32,6 +33,40 @@ pub enum WriteProblem {
     NamespaceTerminating,
     /// The Secret would be larger than the cluster takes.
     TooLarge,
+}
+
+/// What came of a write.
+#[derive(Debug)]
+pub enum WriteOutcome {
+    /// It was made; the Secret is in this state now.
+    Done(ObjectVersion),
+    /// The Secret was not as it was thought to be, and was looked at.
+    Outdated,
+    /// The Secret's data cannot be changed.
+    Immutable,
+    /// It failed.
+    Failed {
+        /// What stands in the way.
+        problem: WriteProblem,
+        /// What the API server said, or that it said nothing; nothing secret in it.
+        message: String,
+        /// For the jitter, between 0 and 1.
+        random: f64,
+    },
+}
+
+/// When a write that is needed is made.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Now.
+    Now {
+        /// Whether it puts another writer's change right.
+        is_repair: bool,
+    },
+    /// At this time.
+    Later(Timestamp),
+    /// Once the Secret in this state, whose data cannot be changed, is deleted.
+    Replace(ObjectVersion),
 }
 
 /// Writes of the target that fail.
@@ -127,7 +162,7 @@ impl Writing {
 
     /// Whether a write of `recorded` puts another writer's change right: the same was written before,
     /// and either did not last, or did not even come to be (a webhook may change what is written).
-    pub fn is_repair(&self, recorded: &Recorded, generation: Option<i64>) -> bool {
+    fn is_repair(&self, recorded: &Recorded, generation: Option<i64>) -> bool {
         self.last
             .as_ref()
             .is_some_and(|last| last.recorded == *recorded && last.generation == generation)
@@ -138,8 +173,26 @@ impl Writing {
         self.last.is_some()
     }
 
+    /// When a write of `recorded` over the state that it `replaces` is made.
+    pub fn turn(
+        &mut self,
+        recorded: &Recorded,
+        replaces: Option<&ObjectVersion>,
+        generation: Option<i64>,
+        now: Timestamp,
+    ) -> Turn {
+        let is_repair = self.is_repair(recorded, generation);
+        let repair_at = if is_repair { self.repair_at(now) } else { None };
+        let later = repair_at.max(self.write_at(generation, now));
+        match (later, &self.immutable) {
+            (Some(later), _) => Turn::Later(later),
+            (None, Some(version)) if replaces == Some(version) => Turn::Replace(version.clone()),
+            (None, _) => Turn::Now { is_repair },
+        }
+    }
+
     /// When the next repair may be made, if not now.
-    pub fn repair_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+    fn repair_at(&mut self, now: Timestamp) -> Option<Timestamp> {
         let recent = self
             .repairs
             .iter()
@@ -151,17 +204,42 @@ impl Writing {
         Some(*last + REPAIR_WINDOW).filter(|at| *at > now)
     }
 
-    /// Records a write that the API server made; returns whether it is a repair to report.
-    pub fn wrote(
+    /// Records what came of a write; returns whether it is a repair to report.
+    pub fn ended(
         &mut self,
-        version: ObjectVersion,
-        recorded: Recorded,
+        write: &Write,
+        outcome: WriteOutcome,
         generation: Option<i64>,
-        repair: bool,
         now: Timestamp,
     ) -> bool {
-        let is_news = repair && self.repairs.is_empty();
-        if repair {
+        match outcome {
+            WriteOutcome::Done(version) => self.wrote(write, version, generation, now),
+            WriteOutcome::Outdated => false,
+            WriteOutcome::Immutable => {
+                self.immutable.clone_from(&write.replaces);
+                false
+            }
+            WriteOutcome::Failed {
+                problem,
+                message,
+                random,
+            } => {
+                self.failed(problem, message, generation, random, now);
+                false
+            }
+        }
+    }
+
+    fn wrote(
+        &mut self,
+        write: &Write,
+        version: ObjectVersion,
+        generation: Option<i64>,
+        now: Timestamp,
+    ) -> bool {
+        let is_repair = self.is_repair(&write.recorded, generation);
+        let is_news = is_repair && self.repairs.is_empty();
+        if is_repair {
             self.repairs.push(now);
         }
         self.failure = None;
@@ -169,14 +247,14 @@ impl Writing {
         self.trusted = Some(version.clone());
         self.last = Some(LastWrite {
             version,
-            recorded,
+            recorded: write.recorded.clone(),
             generation,
         });
         is_news
     }
 
-    /// Records a write that failed; the tokens are kept.
-    pub fn failed(
+    /// The tokens are kept.
+    fn failed(
         &mut self,
         problem: WriteProblem,
         message: String,
@@ -215,7 +293,7 @@ impl Writing {
     }
 
     /// When a write may be tried again, if not now.
-    pub fn write_at(&self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn write_at(&self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
         self.failure
             .as_ref()
             .filter(|failure| {

@@ -23,9 +23,10 @@ use super::runs::Runs;
 use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef};
 use crate::controller::alarm::Alarm;
 use crate::controller::context::{Context, HANDOVER};
+use crate::controller::core::Core;
 use crate::controller::decoded::{Decoded, map_object};
 use crate::controller::fetcher::{Fetching, finish, start_what_may};
-use crate::controller::index::Index;
+use crate::controller::index::NamespaceLimits;
 use crate::controller::job::Job;
 use crate::controller::reconcile::reconcile;
 use crate::controller::references;
@@ -82,10 +83,8 @@ impl Process {
             workers: Workers::default(),
             reference_alarm: Alarm::default(),
             reference_workers: Workers::default(),
-            reference_memories: Mutex::default(),
             reference_triggers,
-            index: Mutex::new(Index::default()),
-            memories: Mutex::default(),
+            core: Mutex::new(Core::new(NamespaceLimits::default())),
             jobs: sender,
             triggers,
             restored,
@@ -99,7 +98,6 @@ impl Process {
             pulse: Arc::new(Pulse::default()),
             site_namespaces: HashMap::new(),
             metadata_prefixes: vec!["team.example/".to_owned()],
-            tokens: Mutex::default(),
         });
         let (leading, outages) = (Arc::clone(&context), Arc::clone(&context));
         let followers: [BoxFuture<'static, ()>; 2] = [

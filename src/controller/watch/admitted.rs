@@ -1,7 +1,6 @@
 //! What comes through the watches of apps and references, recorded and made lighter.
 
 use std::collections::HashSet;
-use std::sync::PoisonError;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
@@ -48,20 +47,21 @@ pub fn admit(
         Err(error) => return vec![Err(error)],
     };
     let mut event = supported(event, |metadata, error| {
-        context.index().app_decoded(&key_of(metadata), error)
+        let index = &mut context.core().index;
+        index.app_decoded(&key_of(metadata), error)
     });
     app_event(context, scope, &event);
-    let mut index = context.index();
-    let refused = index.newly_refused();
+    let mut core = context.core();
+    let refused = core.index.newly_refused();
     let mut own = None;
     if let Event::Apply(app) | Event::InitApply(app) = &mut event {
         let key = app_ref(app);
-        if index.refusal(&key).is_some() {
+        if core.index.refusal(&key).is_some() {
             app.strip();
         }
         own = Some(key);
     }
-    drop(index);
+    drop(core);
     let others = refused.into_iter();
     with_others(
         event,
@@ -80,7 +80,8 @@ pub fn admit_references(
         Ok(event) => event,
         Err(error) => return vec![Err(error)],
     };
-    let mut index = context.index();
+    let mut core = context.core();
+    let index = &mut core.index;
     let mut event = supported(event, |metadata, error| {
         index.reference_decoded(&key_of(metadata), error)
     });
@@ -112,10 +113,10 @@ pub fn admit_references(
         reference.strip();
     }
     let refused = index.newly_refused_references();
-    drop(index);
     for key in &forgotten {
-        context.forget_reference(key);
+        context.forget_reference(&mut core, key);
     }
+    drop(core);
     context.wake_references(others);
     with_others(event, refused.into_iter())
 }
@@ -139,41 +140,41 @@ fn key_of<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectRef<K> 
 }
 
 pub fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>) {
+    let mut core = context.core();
     if let Event::Apply(app) = event
-        && let Some(memory) = context.remembered(&app_ref(app))
+        && let Some(memory) = core.app(&app_ref(app))
     {
-        let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.written_status.seen(app);
     }
-    let mut index = context.index();
     let others = match event {
         Event::Apply(app) | Event::InitApply(app) => {
-            let others = index.app_applied(app);
-            context.measure_refused(&index, app.metadata.namespace.as_deref());
+            let others = core.index.app_applied(app);
+            context.measure_refused(&core, app.metadata.namespace.as_deref());
             others
         }
         Event::Delete(app) => {
             let app = app_ref(app);
-            let others = index.app_deleted(&app);
-            context.forget(&app);
-            context.measure_refused(&index, app.namespace.as_deref());
+            let others = core.index.app_deleted(&app);
+            context.forget(&mut core, &app);
+            context.measure_refused(&core, app.namespace.as_deref());
             others
         }
         Event::Init => {
-            index.apps_listing(scope);
+            core.index.apps_listing(scope);
             Vec::new()
         }
         Event::InitDone => {
             context.scopes.apps_listed(&scope.map(str::to_owned));
-            let gone = index.apps_listed(scope);
+            let gone = core.index.apps_listed(scope);
             for app in &gone {
-                context.forget(app);
+                context.forget(&mut core, app);
             }
+            let index = &mut core.index;
             let referrers = gone.iter().flat_map(|app| index.referrers(app));
             context.wake_references(referrers.collect::<Vec<_>>());
             let others = gone.iter().flat_map(|app| index.app_deleted(app)).collect();
             for app in &gone {
-                context.measure_refused(&index, app.namespace.as_deref());
+                context.measure_refused(&core, app.namespace.as_deref());
             }
             others
         }
@@ -183,10 +184,10 @@ pub fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkA
         Event::Init | Event::InitDone => None,
     };
     let referrers = match key {
-        Some(key) => index.referrers(&key),
+        Some(key) => core.index.referrers(&key),
         None => Vec::new(),
     };
-    drop(index);
+    drop(core);
     context.wake_all(others);
     context.wake_references(referrers);
 }

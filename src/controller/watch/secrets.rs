@@ -14,6 +14,7 @@ use super::backoff::with_backoff;
 use super::report::report;
 use crate::api::AppRef;
 use crate::controller::context::Context;
+use crate::controller::core::Concerned;
 use crate::controller::decoded::Decoded;
 use crate::controller::scopes::Scope;
 
@@ -53,7 +54,8 @@ pub fn secret_event(
     scope: &Scope,
     event: watcher::Result<Event<Decoded<PartialObjectMeta<Secret>>>>,
 ) {
-    let mut index = context.index();
+    let mut core = context.core();
+    let index = &mut core.index;
     let name = match &event {
         Ok(Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret)) => {
             Some((secret.namespace().unwrap_or_default(), secret.name_any()))
@@ -85,11 +87,13 @@ pub fn secret_event(
             Vec::new()
         }
     };
-    let references = match name {
-        Some((namespace, name)) => index.references_of(&namespace, &name),
-        None => Vec::new(),
+    let concerned = match name {
+        Some((namespace, name)) => core.concerned(users, &namespace, &name),
+        None => Concerned {
+            apps: users,
+            references: Vec::new(),
+        },
     };
-    drop(index);
-    context.wake_all(users);
-    context.wake_references(references);
+    drop(core);
+    context.look_at(concerned);
 }

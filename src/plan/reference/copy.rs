@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use kube::Resource;
 
+use super::view::{ReferenceMemory, ReferenceView};
 use crate::api::{Cause, DingTalkTokenReference};
 use crate::plan::data::Data;
 use crate::plan::owner::{Owner, owner_reference};
 use crate::plan::recorded::Recorded;
 use crate::plan::write::Write;
-use crate::plan::writing::Writing;
+use crate::plan::writing::{Turn, Writing};
 use crate::plan::{TargetMeta, owner_name};
 
 /// A reference as its copies' annotations name it.
@@ -47,17 +49,42 @@ pub fn copy_write(
     owner.write(name, recorded, changes, present)
 }
 
-/// Why a copy is written.
-pub fn copy_cause(
+/// The write of the copy `name` from its source as it was read, and why it is made; `None` if the copy is
+/// no longer allowed, or waits, or if the source has changed since.
+pub fn copy_now(
+    view: &ReferenceView<'_>,
+    memory: &mut ReferenceMemory,
+    name: &str,
+    (source, data): (&TargetMeta, &Data),
+    now: Timestamp,
+) -> Option<(Write, Cause)> {
+    let mut copies = view.copies.iter().flatten();
+    let copy = copies.find(|copy| copy.name == name)?;
+    if copy.source.map(|source| &source.version) != Some(&source.version) {
+        return None;
+    }
+    let recorded = source.recorded.clone()?;
+    let write = copy_write(view.reference, name, recorded, Some(data), copy.present);
+    let generation = view.reference.metadata.generation;
+    let writing = memory.writing(name);
+    let turn = writing.turn(&write.recorded, write.replaces.as_ref(), generation, now);
+    let Turn::Now { is_repair } = turn else {
+        return None;
+    };
+    let cause = cause(writing, copy.present, &write.recorded, is_repair);
+    Some((write, cause))
+}
+
+fn cause(
     writing: &Writing,
     present: Option<&TargetMeta>,
     recorded: &Recorded,
-    repair: bool,
+    is_repair: bool,
 ) -> Cause {
     match present {
-        None if repair || writing.has_written_once() => Cause::TargetMissing,
+        None if is_repair || writing.has_written_once() => Cause::TargetMissing,
         None => Cause::FirstToken,
-        Some(_) if repair => Cause::TargetChanged,
+        Some(_) if is_repair => Cause::TargetChanged,
         Some(present) if present.recorded.as_ref() != Some(recorded) => Cause::SourceChanged,
         Some(_) => Cause::SpecChanged,
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::view::{CopySeen, CopyStep, ReferenceMemory, ReferenceView};
 use crate::plan::TokenRecord;
 use crate::plan::recorded::Recorded;
-use crate::plan::view::TARGET_STEPS_MAX;
+use crate::plan::view::{Deletion, TARGET_STEPS_MAX};
 
 /// Secrets that are no longer copies go if none of their tokens is needed.
 pub(super) fn delete_former(
@@ -25,6 +25,7 @@ pub(super) fn delete_former(
     let deletions = unneeded.map(|(name, former)| CopyStep::Delete {
         name: (*name).to_owned(),
         version: former.version.clone(),
+        why: Deletion::Former,
     });
     deletions.take(TARGET_STEPS_MAX).collect()
 }

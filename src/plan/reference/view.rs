@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::api::{DingTalkTokenReference, DingTalkTokenReferenceStatus, Reason};
 use crate::plan::looks::Looks;
+use crate::plan::view::Deletion;
 use crate::plan::writing::Writing;
 use crate::plan::{ObjectVersion, TargetMeta};
 
@@ -95,16 +96,26 @@ pub enum CopyStep {
         /// The name of the app's Secret.
         source_name: String,
     },
-    /// Delete what is no longer a copy.
+    /// Delete a Secret.
     Delete {
         /// Its name.
         name: String,
         /// In which state.
         version: ObjectVersion,
+        /// Why.
+        why: Deletion,
     },
 }
 
 impl ReferenceMemory {
+    /// Of the reference with this UID.
+    pub fn new(uid: &str) -> Self {
+        Self {
+            uid: uid.to_owned(),
+            ..Self::default()
+        }
+    }
+
     /// Until when a look at the reference waits, if it does: see [`Looks::begin`].
     pub fn begin_look(&mut self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
         self.looks.begin(self.writings.len(), generation, now)

@@ -161,13 +161,9 @@ impl World {
             TargetStep::Assemble { name, assembly } => {
                 self.memory.assembled(&name, assembly.assemble());
             }
-            TargetStep::Write {
-                write,
-                repair,
-                cause,
-            } => {
+            TargetStep::Write { write, cause } => {
                 self.write_causes.push(cause);
-                self.write(&write, repair);
+                self.write(&write);
             }
             TargetStep::Read { name, corp_ids } => self.read_target(&name, &corp_ids),
             TargetStep::Delete { .. } => unreachable!("the target is ours"),
@@ -267,7 +263,7 @@ impl World {
         }
     }
 
-    pub fn write(&mut self, write: &Write, repair: bool) {
+    pub fn write(&mut self, write: &Write) {
         self.versions += 1;
         let version = ObjectVersion {
             uid: "t1".into(),
@@ -297,9 +293,8 @@ impl World {
             data_is_ours: true,
             ..TargetMeta::default()
         });
-        let generation = self.app.metadata.generation;
-        self.memory
-            .wrote(write, version, generation, repair, self.now);
+        let outcome = WriteOutcome::Done(version);
+        self.memory.write_ended(write, outcome, &self.app, self.now);
     }
 
     /// The process ends, and another one starts.

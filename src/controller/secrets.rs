@@ -1,0 +1,241 @@
+//! The Secrets of one app or reference: each call about them, and what is learnt from its answer.
+
+use std::fmt::Debug;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use tracing::{info, warn};
+
+use super::cluster::{ClusterError, SecretContents};
+use super::context::Context;
+use super::core::Concerned;
+use super::index::Asked;
+use super::kinds::{APP, REFERENCE};
+use crate::api::{AppRef, Cause, ReferenceRef};
+use crate::dingtalk::Redactor;
+use crate::operator::SecretWrite;
+use crate::plan::{Data, ObjectVersion, Recorded, TargetMeta, Write, WriteOutcome};
+
+/// The object that some Secrets are written for.
+#[derive(Clone, Copy)]
+pub enum Owner<'a> {
+    /// An app.
+    App(&'a AppRef),
+    /// A reference.
+    Reference(&'a ReferenceRef),
+}
+
+/// The Secrets of an object.
+#[derive(Clone, Copy)]
+pub struct Secrets<'a> {
+    /// What every reconciliation shares.
+    pub context: &'a Context,
+    /// The object.
+    pub owner: Owner<'a>,
+}
+
+impl<'a> Owner<'a> {
+    /// Its kind, as logs and metrics name it.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::App(_) => APP,
+            Self::Reference(_) => REFERENCE,
+        }
+    }
+
+    fn name(self) -> &'a str {
+        match self {
+            Self::App(app) => &app.name,
+            Self::Reference(reference) => &reference.name,
+        }
+    }
+
+    fn namespace(self) -> &'a str {
+        let namespace = match self {
+            Self::App(app) => &app.namespace,
+            Self::Reference(reference) => &reference.namespace,
+        };
+        namespace.as_deref().unwrap_or_default()
+    }
+}
+
+impl<'a> Secrets<'a> {
+    fn namespace(self) -> &'a str {
+        self.owner.namespace()
+    }
+
+    /// (client) Writes a Secret. `public` may be shown in an error beside what is public anyway.
+    pub async fn write(
+        self,
+        write: &Write,
+        cause: Cause,
+        public: &[String],
+    ) -> Result<WriteOutcome, ClusterError> {
+        let (context, name) = (self.context, write.name.as_str());
+        let asked = context.asks(self.namespace(), name);
+        let started = context.clock.now().monotonic;
+        let written = context.cluster.write_secret(self.namespace(), write).await;
+        let took = context.clock.now().monotonic;
+        let took = took.saturating_duration_since(started);
+        let outcome = match &written {
+            Ok(_) => SecretWrite::Written,
+            Err(error) => error.written(),
+        };
+        context
+            .metrics
+            .secret_write(self.owner.kind(), cause, outcome, took);
+        match written {
+            Ok(metadata) => {
+                self.log_write(write, cause);
+                let version = ObjectVersion::of(&metadata);
+                // The watch's event of the same state will say nothing new.
+                self.look_at_others(context.secret_written(metadata, &asked));
+                Ok(WriteOutcome::Done(version))
+            }
+            Err(error) if error.is_not_found() && write.replaces.is_some() => {
+                self.look_at_others(context.secret_gone(self.namespace(), name, &asked));
+                Ok(WriteOutcome::Outdated)
+            }
+            Err(error) if error.is_conflict() => {
+                self.look(name).await?;
+                Ok(WriteOutcome::Outdated)
+            }
+            Err(error) if error.is_immutable() && write.replaces.is_some() => {
+                Ok(WriteOutcome::Immutable)
+            }
+            Err(error) => {
+                let message = shown(&error, write, self.owner, public);
+                warn!(
+                    kind = self.owner.kind(),
+                    namespace = self.namespace(),
+                    name = self.owner.name(),
+                    secret = name,
+                    cause = cause.as_str(),
+                    error = message,
+                    "Secret write failed; will retry"
+                );
+                Ok(WriteOutcome::Failed {
+                    problem: error.write_problem(),
+                    message,
+                    random: context.clock.random(),
+                })
+            }
+        }
+    }
+
+    /// (client) Reads a Secret of `namespace`: what it says of itself, and the values of the keys that it
+    /// records. `None` if there is none, or if what others wrote is not for this replica any longer.
+    pub async fn read(
+        self,
+        operation: &'static str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<(TargetMeta, Option<Data>)>, ClusterError> {
+        let context = self.context;
+        let asked = context.asks(namespace, name);
+        let read = context.cluster.read_secret(operation, namespace, name);
+        match read.await {
+            Ok(_) if !context.may_learn() => Ok(None),
+            Ok(mut contents) => {
+                let found = found(&mut contents);
+                self.seen(contents.into_metadata(), &asked);
+                Ok(Some(found))
+            }
+            Err(error) if error.is_not_found() => {
+                self.look_at_others(context.secret_gone(namespace, name, &asked));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// (client) Deletes a Secret in the state in which it was seen; otherwise looks at it.
+    pub async fn delete(
+        self,
+        operation: &'static str,
+        name: &str,
+        version: &ObjectVersion,
+        why: impl Debug,
+    ) -> Result<(), ClusterError> {
+        let context = self.context;
+        let asked = context.asks(self.namespace(), name);
+        let deleted = context
+            .cluster
+            .delete_secret(operation, self.namespace(), name, version);
+        match deleted.await {
+            Ok(()) => {
+                info!(kind = self.owner.kind(), namespace = self.namespace(), name = self.owner.name(), secret = name, reason = ?why, "Secret deleted");
+                self.look_at_others(context.secret_gone(self.namespace(), name, &asked));
+                Ok(())
+            }
+            Err(error) if error.is_not_found() || error.is_conflict() => self.look(name).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// (client) Looks at a Secret that may not be as it was thought to be.
+    pub async fn look(self, name: &str) -> Result<(), ClusterError> {
+        let (context, namespace) = (self.context, self.namespace());
+        let asked = context.asks(namespace, name);
+        match context.cluster.read_secret_metadata(namespace, name).await {
+            Ok(metadata) => self.seen(metadata, &asked),
+            Err(error) if error.is_not_found() => {
+                self.look_at_others(context.secret_gone(namespace, name, &asked));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Records a Secret that was read.
+    pub fn seen(self, metadata: ObjectMeta, asked: &Asked) {
+        self.look_at_others(self.context.secret_read(metadata, asked));
+    }
+
+    /// Records that a Secret is not there.
+    pub fn absent(self, name: &str, asked: &Asked) {
+        self.look_at_others(self.context.secret_gone(self.namespace(), name, asked));
+    }
+
+    /// The object itself is being looked at.
+    fn look_at_others(self, mut concerned: Concerned) {
+        match self.owner {
+            Owner::App(app) => concerned.apps.retain(|other| other != app),
+            Owner::Reference(reference) => concerned.references.retain(|other| other != reference),
+        }
+        self.context.look_at(concerned);
+    }
+
+    /// Logs a write, and why it was made.
+    fn log_write(self, write: &Write, cause: Cause) {
+        let tokens = &write.recorded.tokens;
+        let expires_at = tokens.iter().map(|token| token.lifetime.expires_at).min();
+        info!(
+            kind = self.owner.kind(),
+            namespace = self.namespace(),
+            name = self.owner.name(),
+            secret = write.name,
+            cause = cause.as_str(),
+            tokens = tokens.len(),
+            expires_at = expires_at.map(tracing::field::display),
+            "Secret written"
+        );
+    }
+}
+
+/// What a Secret that was read says of itself, and the values of the keys that it records.
+pub fn found(contents: &mut SecretContents) -> (TargetMeta, Option<Data>) {
+    let target = TargetMeta::of(contents.metadata.clone());
+    let keys: Vec<String> = target.recorded.iter().flat_map(Recorded::keys).collect();
+    let data = Data::found(keys, |key| contents.take(key));
+    (target, data)
+}
+
+/// An error of the API server as it may be shown: a webhook could repeat what it was sent.
+fn shown(error: &ClusterError, write: &Write, owner: Owner<'_>, public: &[String]) -> String {
+    let sent = write.data.values().flatten().map(|value| value.as_str());
+    let names = [write.name.as_str(), owner.namespace(), owner.name()];
+    let public = public.iter().map(String::as_str);
+    Redactor::new(sent, names.into_iter().chain(public))
+        .clean(&error.to_string())
+        .unwrap_or_else(|| "the API server refused the write".to_owned())
+}
