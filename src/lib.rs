@@ -15,6 +15,6 @@
 pub mod api;
 pub mod cli;
 pub mod controller;
+pub mod core;
 pub mod dingtalk;
 pub mod operator;
-pub mod plan;

@@ -12,17 +12,17 @@ use tokio_util::sync::CancellationToken;
 use super::alarm::Alarm;
 use super::clock::Clock;
 use super::cluster::Cluster;
-use super::core::{Concerned, Core, Surroundings};
 use super::endpoint::Endpoint;
-use super::index::Asked;
 use super::job::Job;
 use super::scopes::Scopes;
 use super::triggers::{Senders, send};
 use super::workers::Workers;
 use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef};
+use crate::core::Asked;
+use crate::core::{Concerned, Core, Surroundings};
+use crate::core::{FailedAttempt, Memory, ReferenceMemory, ReferenceView, View};
 use crate::dingtalk::{Failure, Minted, Recovery};
 use crate::operator::{Leadership, Metrics, Outages, Pulse};
-use crate::plan::{FailedAttempt, Memory, ReferenceMemory, ReferenceView, View};
 
 /// How long the last writes may take, of the 30 s that a pod has to end.
 pub(super) const LAST_WRITES: Duration = Duration::from_secs(10);

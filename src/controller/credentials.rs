@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cluster::ClusterError;
-use super::index::Wish;
 use super::job::Job;
 use super::reconcile::Reconciler;
 use crate::api::Reason;
-use crate::dingtalk::{Call, Credentials, CredentialsId};
-use crate::plan::{
+use crate::core::Wish;
+use crate::core::{
     CredentialsProblem, Due, KnownCredentials, Minting, ObjectVersion, Schedule, due,
 };
+use crate::dingtalk::{Call, Credentials, CredentialsId};
 
 /// Credentials that may not be read are tried again this often: a change of RBAC is not seen.
 const UNREADABLE_RETRY: Duration = Duration::from_secs(60);

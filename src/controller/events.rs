@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::context::Context;
 use crate::api::MANAGER;
-use crate::plan::{Notice, NoticeType};
+use crate::core::{Notice, NoticeType};
 
 impl Context {
     /// (client) Publishes an event about `object`.

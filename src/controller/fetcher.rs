@@ -13,9 +13,9 @@ use tracing::{info, warn};
 use super::context::Context;
 use super::job::Job;
 use super::kinds::APP;
+use crate::core::{lifetime, whole_seconds};
 use crate::dingtalk::{self, AccessToken, Answer, Call, Failure, Heard, Rates, Scheduler, Started};
 use crate::operator::Metrics;
-use crate::plan::{lifetime, whole_seconds};
 
 /// A site's clock that differs by more is reported: certificates and expiries depend on it.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);

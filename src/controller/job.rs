@@ -6,8 +6,8 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use crate::api::AppRef;
+use crate::core::Minting;
 use crate::dingtalk::{AccessToken, Call, Credentials, Rank};
-use crate::plan::Minting;
 
 /// One token to fetch.
 pub struct Job {

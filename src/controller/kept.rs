@@ -70,7 +70,7 @@ mod tests {
         lighten(&mut app);
         let size = serde_json::to_vec(&app.metadata).expect("JSON").len();
         assert!(size < 300, "{size}");
-        let request = crate::plan::renew_request(&app).expect("kept");
+        let request = crate::core::renew_request(&app).expect("kept");
         assert_eq!(request, "\u{e9}".repeat(32));
     }
 

@@ -1,16 +1,14 @@
-//! Watches, and acts: the effects around [`crate::plan`].
+//! Watches, and acts: the effects around [`crate::core`].
 
 mod alarm;
 mod clock;
 mod cluster;
 mod context;
-mod core;
 mod credentials;
 mod decoded;
 mod endpoint;
 mod events;
 mod fetcher;
-mod index;
 mod job;
 mod kept;
 mod kinds;
@@ -29,7 +27,6 @@ mod sharing;
 #[cfg(test)]
 mod simulation;
 mod stored;
-mod stub;
 mod triggers;
 mod watch;
 mod workers;
@@ -51,14 +48,14 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
+use crate::core::Core;
+pub use crate::core::NamespaceLimits;
 use crate::dingtalk::{self, Rates};
 use crate::operator::{Leadership, Metrics, Outages, Pulse};
 use alarm::Alarm;
 use clock::SystemClock;
 use cluster::KubeCluster;
 use context::{Context, HANDOVER, LAST_WRITES};
-use core::Core;
-pub use index::NamespaceLimits;
 use scopes::{Scope, Scopes};
 use triggers::trigger_channels;
 use workers::{CONCURRENCY, Workers};

@@ -12,9 +12,9 @@ use super::context::Context;
 use super::kinds::APP;
 use super::retry::{RETRY, retry_later, too_many_steps};
 use super::secrets::{Owner, Secrets};
-use super::stub::Stub;
 use crate::api::{AppRef, Cause, DingTalkApp, app_ref};
-use crate::plan::{
+use crate::core::Stub;
+use crate::core::{
     Assembly, Deletion, Memory, ObjectVersion, Step, TargetStep, Templates, Write, WriteOutcome,
     next_step,
 };

@@ -8,13 +8,13 @@ use kube::runtime::controller::Action;
 
 use super::cluster::ClusterError;
 use super::context::Context;
-use super::index::ReferenceState;
 use super::refusal::{refuse_reference, restore_reference};
 use super::retry::{RETRY, retry_unless_gone, too_many_steps};
 use super::secrets::{Owner, Secrets};
-use super::stub::Stub;
 use crate::api::{DingTalkTokenReference, Reason, ReferenceRef, reference_ref};
-use crate::plan::{
+use crate::core::ReferenceState;
+use crate::core::Stub;
+use crate::core::{
     CopyStep, Data, Deletion, ObjectVersion, ReferenceMemory, ReferenceStep, TargetMeta, copy_now,
     reference_notice, reference_status, reference_step,
 };

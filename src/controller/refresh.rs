@@ -10,7 +10,7 @@ use super::kinds::APP;
 use super::reconcile::Reconciler;
 use super::retry::retry_later;
 use crate::api::Reason;
-use crate::plan::{Refresh, Unrefreshed, refreshes_pods};
+use crate::core::{Refresh, Unrefreshed, refreshes_pods};
 
 impl Reconciler<'_> {
     /// (client) Tells the pods if they are to be told; returns the time to look again.

@@ -19,7 +19,7 @@ use crate::api::{
     AppRef, DingTalkApp, DingTalkTokenReference, DingTalkTokenReferenceStatus, ReferenceRef,
     app_ref, reference_ref,
 };
-use crate::plan::{
+use crate::core::{
     Refusal, forget_forbidden, refused_previous, refused_reference_status, refused_status, wanted,
 };
 

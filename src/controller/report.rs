@@ -6,8 +6,8 @@ use super::cluster::ClusterError;
 use super::reconcile::Reconciler;
 use super::retry::retry_unless_gone;
 use crate::api::{DingTalkAppStatus, Reason};
+use crate::core::{Happened, Notice, Settled};
 use crate::operator::TokenTimes;
-use crate::plan::{Happened, Notice, Settled};
 
 impl Reconciler<'_> {
     /// (client) Reports; returns the time to look again.

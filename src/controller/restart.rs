@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::kinds::APP;
 use super::reconcile::Reconciler;
 use crate::api::Reason;
-use crate::plan::{Restart, Schedule, Settled, restart_notice};
+use crate::core::{Restart, Schedule, Settled, restart_notice};
 
 /// After a restart that was refused: a missing role is not seen to come.
 const RETRY: Duration = Duration::from_secs(300);

@@ -2,8 +2,8 @@
 
 use kube::Resource;
 
-use super::stub::Stub;
-use crate::plan::ObjectVersion;
+use crate::core::ObjectVersion;
+use crate::core::Stub;
 
 /// What becomes of an object that was read.
 #[derive(Debug, PartialEq, Eq)]

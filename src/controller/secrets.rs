@@ -7,13 +7,13 @@ use tracing::{info, warn};
 
 use super::cluster::{ClusterError, SecretContents};
 use super::context::Context;
-use super::core::Concerned;
-use super::index::Asked;
 use super::kinds::{APP, REFERENCE};
 use crate::api::{AppRef, Cause, ReferenceRef};
+use crate::core::Asked;
+use crate::core::Concerned;
+use crate::core::{Data, ObjectVersion, Recorded, TargetMeta, Write, WriteOutcome};
 use crate::dingtalk::Redactor;
 use crate::operator::SecretWrite;
-use crate::plan::{Data, ObjectVersion, Recorded, TargetMeta, Write, WriteOutcome};
 
 /// The object that some Secrets are written for.
 #[derive(Clone, Copy)]

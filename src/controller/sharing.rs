@@ -5,10 +5,10 @@ use jiff::Timestamp;
 use tracing::debug;
 
 use super::context::Context;
-use super::index::{Candidate, Wish};
 use crate::api::AppRef;
+use crate::core::{Candidate, Wish};
+use crate::core::{Data, Held, KnownCredentials, ObjectVersion, TargetMeta};
 use crate::dingtalk::Credentials;
-use crate::plan::{Data, Held, KnownCredentials, ObjectVersion, TargetMeta};
 
 /// So many Secrets of other apps are read for one token that is wanted.
 const READS_MAX: usize = 16;

@@ -3,7 +3,7 @@
 use futures::stream::{self, Stream, StreamExt};
 use kube::runtime::watcher::{Event, Result};
 
-use super::stub::Stub;
+use crate::core::Stub;
 
 /// The objects of `events`, which the store has applied already: one of a list when the list is
 /// complete, because only then the store takes it over, and nobody reconciles what it does not have.

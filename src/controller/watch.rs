@@ -29,10 +29,10 @@ use super::restored::{Restored, restored};
 use super::retry::RETRY;
 use super::scopes::Scope;
 use super::stored::stored;
-use super::stub::Stub;
 use crate::api::{DingTalkApp, DingTalkTokenReference};
+use crate::core::Stub;
+use crate::core::forget_forbidden;
 use crate::operator::Outages;
-use crate::plan::forget_forbidden;
 use admitted::admit;
 pub use admitted::admit_references;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dingtalk_stub::Repeat;
 use dingtalk_token_operator::api::DingTalkApp;
-use dingtalk_token_operator::plan::Data;
+use dingtalk_token_operator::core::Data;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PostParams;

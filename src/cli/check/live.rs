@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::api::{CorpStatus, DingTalkApp};
 use crate::cli::span::span;
-use crate::plan::{self, Field, Shape, Wanted};
+use crate::core::{self, Field, Shape, Wanted};
 
 /// Live tokens that a question names.
 const NAMED_MAX: usize = 5;
@@ -42,7 +42,7 @@ pub async fn present(
     is_asked: impl Fn(&String) -> bool,
 ) -> Vec<Present> {
     let mut all = Vec::new();
-    for target in plan::wanted(app) {
+    for target in core::wanted(app) {
         let asked: Vec<&String> = target.corp_ids.iter().filter(|id| is_asked(id)).collect();
         if asked.is_empty() {
             continue;
@@ -172,7 +172,7 @@ mod tests {
     fn held(layout: &str, data: &Value) -> Present {
         let secret: Secret = serde_json::from_value(json!({"data": data})).expect("a Secret");
         let app = app(layout);
-        let target = plan::wanted(&app).remove(0);
+        let target = core::wanted(&app).remove(0);
         in_secret(&app, &target, "ding1", Some(&secret))
     }
 
@@ -195,7 +195,7 @@ mod tests {
         let combined = json!({"ding1.access_token": token, "ding1.expires_at": later});
         assert!(held("Combined", &combined).is_live(now()));
         let app = app("Single");
-        let target = plan::wanted(&app).remove(0);
+        let target = core::wanted(&app).remove(0);
         assert!(!in_secret(&app, &target, "ding1", None).is_live(now()));
         assert!(as_announced(&app, &target, "ding1").is_live(now()));
         assert!(!as_announced(&app, &target, "ding2").is_live(now()));
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn a_question_names_what_is_at_stake_and_no_token() {
         let app = app("Single");
-        let target = plan::wanted(&app).remove(0);
+        let target = core::wanted(&app).remove(0);
         let mut live: Vec<Present> = (0..7)
             .map(|_| as_announced(&app, &target, "ding1"))
             .collect();

@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::cli::output::{Tone, plain};
 use crate::cli::span::span;
 use crate::cli::table::{Cell, Table};
+use crate::core;
 use crate::dingtalk::{Credentials, Failure, Minted};
-use crate::plan;
 
 /// The result for an organisation.
 #[derive(Serialize)]
@@ -123,5 +123,5 @@ fn succeeded(minted: &Minted, is_same: Option<bool>) -> String {
 
 fn explained(failure: &Failure, corp_id: &str) -> String {
     let reason = failure.reason.as_str();
-    format!("{reason}: {}", plan::explain(failure, corp_id))
+    format!("{reason}: {}", core::explain(failure, corp_id))
 }

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 use super::check::{Finding, Severity};
 use super::manifests::Document;
 use crate::api::{DingTalkApp, DingTalkTokenReference, Layout, Reason};
+use crate::core::{Templates, per_corp_name};
 use crate::dingtalk::Credentials;
-use crate::plan::{Templates, per_corp_name};
 
 /// An object that is taken, and where it stands.
 pub struct Admitted<'a> {

@@ -11,7 +11,7 @@ use super::contents::SecretContents;
 use super::error::ClusterError;
 use super::programs::Programs;
 use crate::api::{DingTalkApp, DingTalkTokenReference};
-use crate::plan::{ObjectVersion, Write};
+use crate::core::{ObjectVersion, Write};
 
 /// The API server.
 #[async_trait]

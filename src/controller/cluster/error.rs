@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::core::WriteProblem;
 use crate::dingtalk::visible;
 use crate::operator::SecretWrite;
-use crate::plan::WriteProblem;
 
 /// The client library retries for minutes by itself; an app must not wait for that.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -23,7 +23,7 @@ use super::contents::SecretContents;
 use super::error::ClusterError;
 use crate::api::{DingTalkApp, DingTalkTokenReference, MANAGER};
 use crate::controller::metadata::Metadata;
-use crate::plan::{ObjectVersion, Write};
+use crate::core::{ObjectVersion, Write};
 
 #[derive(Deserialize)]
 struct WireSecret {

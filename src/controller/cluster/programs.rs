@@ -17,7 +17,7 @@ use crate::api::{
     ANNOTATION_RESTARTED_AT, ANNOTATION_TOKEN_WRITTEN_AT, RolloutRestartTarget, WorkloadKind,
 };
 use crate::controller::decoded::Decoded;
-use crate::plan::Readers;
+use crate::core::Readers;
 
 /// Pods of one page at most; heavy ones come in smaller pages.
 const PODS_PAGE: u32 = 500;

@@ -20,9 +20,9 @@ use crate::api::{DingTalkApp, DingTalkTokenReference, RolloutRestartTarget};
 use crate::controller::clock::Clock;
 use crate::controller::cluster::{Cluster, ClusterError, Named, Programs, SecretContents};
 use crate::controller::endpoint::Endpoint;
+use crate::core::{ObjectVersion, Readers, Write};
 use crate::dingtalk::{Answer, Credentials, Failure, UNREACHABLE};
 use crate::operator::{Moment, Outages};
-use crate::plan::{ObjectVersion, Readers, Write};
 
 /// How a call ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

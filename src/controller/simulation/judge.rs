@@ -2,7 +2,7 @@
 
 use super::world::World;
 use crate::api::DingTalkApp;
-use crate::plan::wanted;
+use crate::core::wanted;
 
 impl World {
     /// The Secrets that there are to be, and whose tokens they hold.

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::store::{Store, StoredSecret, Told};
 use crate::controller::cluster::{ClusterError, SecretContents};
-use crate::plan::{ObjectVersion, Write};
+use crate::core::{ObjectVersion, Write};
 
 fn refused(operation: &'static str, code: u16, reason: &str) -> ClusterError {
     let status = kube::core::Status::failure(reason, reason).with_code(code);

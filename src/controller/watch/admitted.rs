@@ -10,7 +10,7 @@ use kube::runtime::watcher::{self, Event};
 use crate::api::{DingTalkApp, DingTalkTokenReference, ReferenceRef, app_ref, reference_ref};
 use crate::controller::context::Context;
 use crate::controller::decoded::{Decoded, map_object};
-use crate::controller::stub::Stub;
+use crate::core::Stub;
 
 /// The event with objects as they are to be handled: a stub in the place of one that cannot be
 /// decoded, or could not be until now and has to be read with its Secrets.
@@ -30,7 +30,7 @@ where
         }
         Decoded::Unsupported(unsupported) => {
             decoded(&unsupported.metadata, Some(&unsupported.error));
-            K::of_unsupported(*unsupported)
+            K::of_unsupported(unsupported.metadata, unsupported.conditions)
         }
     })
 }

@@ -14,9 +14,9 @@ use super::backoff::with_backoff;
 use super::report::report;
 use crate::api::AppRef;
 use crate::controller::context::Context;
-use crate::controller::core::Concerned;
 use crate::controller::decoded::Decoded;
 use crate::controller::scopes::Scope;
+use crate::core::Concerned;
 
 /// Follows the metadata of the Secrets of each scope, once its apps are known.
 pub async fn secrets(client: Client, scopes: Vec<Scope>, context: Arc<Context>) {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dingtalk_token_operator::plan::Templates;
+use dingtalk_token_operator::core::Templates;
 use serde_json::{Value, json};
 
 use super::generator::{Generator, TEMPLATE_MAX};

@@ -5,12 +5,12 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use dingtalk_token_operator::api::{AppRef, Cause, CredentialsSecretRef};
-use dingtalk_token_operator::dingtalk::{
-    AccessToken, Call, Failure, Fingerprint, Minted, Rates, Recovery, Scheduler,
-};
-use dingtalk_token_operator::plan::{
+use dingtalk_token_operator::core::{
     Attempts, Corp, FailedAttempt, Former, Interest, KnownCredentials, Minting, ObjectVersion,
     Pace, TokenId, TokenName, Tokens,
+};
+use dingtalk_token_operator::dingtalk::{
+    AccessToken, Call, Failure, Fingerprint, Minted, Rates, Recovery, Scheduler,
 };
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::SmallRng;

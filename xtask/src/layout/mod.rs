@@ -28,7 +28,7 @@ const ROOMS: [(&str, &str); 6] = [
         "dingtalk",
         "the client of DingTalk, and which request goes next",
     ),
-    ("plan", "pure decisions"),
+    ("core", "what the operator knows, and what follows from it"),
     ("operator", "leader election, metrics, logs, health"),
     ("controller", "watches and calls to the API server"),
     ("cli", "the commands"),

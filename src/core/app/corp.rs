@@ -1,0 +1,283 @@
+//! What an app knows of one organisation's token, and shows of it.
+
+mod newer;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::{AppRef, Cause};
+use crate::core::token::attempt::{FetchId, TokenId};
+use crate::core::token::schedule::{CLOCK_TOLERANCE, Schedule, jitter};
+use crate::core::token::tokens::{Attempts, Interest, Token, TokenName, Tokens};
+use crate::core::{Held, KnownCredentials, Lifetime, TokenRecord};
+use crate::dingtalk::Fingerprint;
+
+/// What an app knows of one organisation's token, and of how it is shown.
+#[derive(Debug, Default)]
+pub struct Corp {
+    /// The token, if its value is known.
+    pub held: Option<Held>,
+    /// Why this process fetched it or took it over from another app.
+    pub renewal_cause: Option<Cause>,
+    /// Whether it ever had a token, as far as is known.
+    pub had_token: bool,
+    /// Since when a token waits to be written; its record may be that of the one in the Secret.
+    pub unwritten_since: Option<Timestamp>,
+    /// When the value changed last in this process, other than by the first issue.
+    pub value_changed_at: Option<Timestamp>,
+    /// The credentials that the token was fetched with, if that is known.
+    pub minted_with: Option<Fingerprint>,
+    /// The last request for renewal that was acted upon.
+    pub request_done: Option<String>,
+    /// A request for renewal, and the last fetch that was queued before it was seen.
+    request: Option<(String, FetchId)>,
+    /// What a former process knew of the fetches, until the token is known.
+    pub resumed: Option<Box<Attempts>>,
+    /// A token that was found in the Secret of another app with the same credentials.
+    found: Option<(TokenId, Held)>,
+    wanted: Option<Wanted>,
+    /// The token of former credentials, which is shown until there is one of the present ones.
+    former: Option<Wanted>,
+    renewal: Option<(Lifetime, Option<Duration>, Schedule)>,
+    /// The fetch that another app had asked for and that has failed, and the generation of this app's spec
+    /// when it was seen.
+    failure_seen: Option<(FetchId, Option<i64>)>,
+}
+
+/// The token that an app wants.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    token: TokenId,
+    /// The last fetch that was queued when the app began to want it.
+    since: FetchId,
+    /// The last fetch whose token was taken over.
+    taken: FetchId,
+    is_suspended: bool,
+}
+
+static NO_ATTEMPTS: Attempts = Attempts::NONE;
+
+impl Corp {
+    /// The fetches of the token that is wanted; until that is known, what a former process knew of them.
+    pub fn attempts<'a>(&'a self, tokens: &'a Tokens) -> &'a Attempts {
+        match self.wanted {
+            Some(wanted) => tokens
+                .get(wanted.token)
+                .map_or(&NO_ATTEMPTS, |token| &token.attempts),
+            None => self.resumed.as_deref().unwrap_or(&NO_ATTEMPTS),
+        }
+    }
+
+    /// The token that is wanted, once the credentials are known.
+    pub fn token(&self) -> Option<TokenId> {
+        self.wanted.map(|wanted| wanted.token)
+    }
+
+    /// Whether the app had other credentials before, and no token of the present ones yet.
+    pub fn has_former(&self) -> bool {
+        self.former.is_some()
+    }
+
+    /// The app wants the token of this name from now on, in this way; `None` while its credentials are
+    /// not known.
+    pub fn want(
+        &mut self,
+        name: Option<TokenName>,
+        app: &AppRef,
+        interest: Interest,
+        tokens: &mut Tokens,
+    ) -> Option<TokenId> {
+        let site = name.as_ref().map(|name| name.site.clone());
+        let before = [self.wanted.take(), self.former.take()];
+        self.wanted = name.map(|name| {
+            let token = tokens.join(name, app, interest, self.resumed.take());
+            let known = before.into_iter().flatten().find(|it| it.token == token);
+            Wanted {
+                token,
+                since: known.map_or_else(|| tokens.last_fetch(), |known| known.since),
+                taken: known.map(|known| known.taken).unwrap_or_default(),
+                is_suspended: interest == Interest::Suspended,
+            }
+        });
+        let token = self.token();
+        let former = before
+            .into_iter()
+            .flatten()
+            .filter(|it| Some(it.token) != token);
+        let (gone, kept): (Vec<_>, Vec<_>) = former.partition(|it| {
+            let of_site = tokens.get(it.token).map(|it| it.name().site.as_str());
+            site.is_some() && of_site != site.as_deref()
+        });
+        let is_shown = |it: &&Wanted| {
+            let name = tokens.get(it.token).map(Token::name);
+            name.is_some_and(|name| self.minted_with == Some(name.fingerprint))
+        };
+        self.former = kept.iter().find(is_shown).or(kept.first()).copied();
+        for it in gone.iter().chain(&kept) {
+            match self.former.is_some_and(|former| former.token == it.token) {
+                true => tokens.interested(it.token, app, Interest::Former),
+                false => tokens.leave(it.token, app),
+            }
+        }
+        token
+    }
+
+    /// The token of former credentials no longer concerns the app once there is one of the present ones.
+    pub fn leave_former(&mut self, app: &AppRef, tokens: &mut Tokens) {
+        let name = self.token().and_then(|token| tokens.get(token));
+        let is_present = name.is_some_and(|it| self.minted_with == Some(it.name().fingerprint));
+        if let Some(former) = self.former.take_if(|_| is_present) {
+            tokens.leave(former.token, app);
+        }
+    }
+
+    /// The app no longer wants the organisation's token.
+    pub fn leave(&mut self, app: &AppRef, tokens: &mut Tokens) {
+        for wanted in [self.wanted.take(), self.former.take()]
+            .into_iter()
+            .flatten()
+        {
+            tokens.leave(wanted.token, app);
+        }
+    }
+
+    /// To be called before anything is decided.
+    pub fn notice_clock(&mut self, now: Timestamp) {
+        if let Some((.., schedule)) = &mut self.renewal {
+            schedule.notice_clock(now);
+        }
+        if let Some(attempts) = &mut self.resumed {
+            attempts.notice_clock(now);
+        }
+        self.unwritten_since = self.unwritten_since.map(|since| since.min(now));
+    }
+
+    /// When the token is fetched next, apart from changes of spec and credentials; `None`: now.
+    pub fn next_fetch(
+        &mut self,
+        uid: &str,
+        token: Option<&TokenRecord>,
+        renew_before: Option<Duration>,
+        tokens: &Tokens,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let attempts = self.attempts(tokens);
+        let (renewals, floor) = (attempts.renewals(), attempts.floor());
+        // A plan to renew late, of a former process, says nothing of an app without a token.
+        let is_bound = token.is_some() || attempts.has_failed();
+        if let Some(retry_at) = attempts.retry_at().filter(|_| is_bound) {
+            return Some(retry_at);
+        }
+        let lifetime = token?.lifetime;
+        let fits = |(of, before, _): &(Lifetime, Option<Duration>, Schedule)| {
+            *of == lifetime && *before == renew_before
+        };
+        if self.renewal.as_ref().is_none_or(|renewal| !fits(renewal)) {
+            let jitter = jitter(uid, lifetime.expires_at);
+            let at = renewals.at(lifetime, renew_before, jitter);
+            let at = floor.map_or(at, |floor| at.max(floor));
+            self.renewal = Some((lifetime, renew_before, Schedule::at(now, at)));
+        }
+        self.renewal.map(|(.., schedule)| schedule.at)
+    }
+
+    /// From when on a failed attempt is worth repeating because the app's spec has changed since.
+    pub fn spec_retry_at(
+        &mut self,
+        uid: &str,
+        generation: Option<i64>,
+        tokens: &Tokens,
+    ) -> Option<Timestamp> {
+        let attempts = self.attempts(tokens);
+        let failing = attempts.failing();
+        let failing = failing.filter(|failing| failing.failure.class.needs_a_person())?;
+        let (ended, floor) = (attempts.ended(), attempts.floor());
+        let of_this = (failing.uid == uid).then_some(failing.generation);
+        let tried_with = match (of_this, self.failure_seen) {
+            (Some(tried_with), _) => tried_with,
+            (None, Some((seen, tried_with))) if seen == ended => tried_with,
+            (None, _) => {
+                self.failure_seen = Some((ended, generation));
+                generation
+            }
+        };
+        floor.filter(|_| tried_with != generation)
+    }
+
+    /// Records the request for renewal that the app carries: what was queued after it was seen
+    /// answers it, whichever app asked for that and however it ended.
+    pub fn follow_request(&mut self, request: Option<&str>, tokens: &Tokens) {
+        let Some(text) = request.filter(|text| self.request_done.as_deref() != Some(text)) else {
+            self.request = None;
+            return;
+        };
+        let seen = self.request.take().filter(|(seen, _)| seen == text);
+        let (text, seen) = seen.unwrap_or_else(|| (text.to_owned(), tokens.last_fetch()));
+        match self.attempts(tokens).ended() > seen {
+            true => self.request_done = Some(text),
+            false => self.request = Some((text, seen)),
+        }
+    }
+
+    /// Records the credentials that the token was fetched with, if its record says so. A
+    /// predecessor's token counts as theirs by its `client_id`, or a restored backup would mint.
+    pub fn credit(
+        &mut self,
+        in_secret: Option<&TokenRecord>,
+        known: &KnownCredentials,
+        is_predecessors: bool,
+    ) {
+        let token = self.held.as_ref().map(|held| &held.record).or(in_secret);
+        let Some(token) = token.filter(|_| self.minted_with.is_none()) else {
+            return;
+        };
+        let is_theirs = is_predecessors && token.client_id == known.client_id;
+        if !known.fetched(token) && !is_theirs {
+            return;
+        }
+        self.minted_with = Some(known.fingerprint);
+        if let Some(held) = &mut self.held {
+            held.record.credentials = known.version.clone();
+        }
+    }
+
+    /// Whether a token that a Secret holds was fetched with these credentials.
+    pub fn is_proven(&self, token: &TokenRecord, known: &KnownCredentials) -> bool {
+        let is_latest = self
+            .held
+            .as_ref()
+            .is_none_or(|held| held.record.is_same_token(token));
+        match self.minted_with {
+            Some(fingerprint) if is_latest => fingerprint == known.fingerprint,
+            // A newer one waits to be written; of this one only the annotations are known.
+            Some(_) => token.client_id().is_some_and(|id| id == known.client_id),
+            None => known.fetched(token),
+        }
+    }
+
+    /// Whether the times of a recorded token can be true. What this process has believed before, it
+    /// believes after the clock was set back.
+    pub fn believes(&self, token: &TokenRecord, now: Timestamp) -> bool {
+        let held = self.held.as_ref().map(|held| held.record.lifetime);
+        let scheduled = self.renewal.as_ref().map(|(lifetime, ..)| *lifetime);
+        token.lifetime.is_plausible(now) || [held, scheduled].contains(&Some(token.lifetime))
+    }
+
+    /// Forgets the token if `recorded`, by another replica, is a later one: this one led before and after
+    /// it, and may have slept between. One that is in no Secret yet may be the later one in spite of
+    /// its time, if the clocks of the two differ.
+    pub fn give_way_to(&mut self, recorded: &TokenRecord) {
+        let Some(held) = &self.held else { return };
+        let tolerance = match self.unwritten_since {
+            Some(_) => CLOCK_TOLERANCE,
+            None => SignedDuration::ZERO,
+        };
+        if recorded.lifetime.minted_at > held.record.lifetime.minted_at + tolerance {
+            self.held = None;
+            self.minted_with = None;
+            self.unwritten_since = None;
+            self.renewal = None;
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Taking over a token that is newer than the one that is shown.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Corp, Wanted};
+use crate::api::Cause;
+use crate::core::token::attempt::{FetchId, Former, TokenId};
+use crate::core::token::schedule::SAME_EXPIRY;
+use crate::core::token::tokens::{Fetched, Tokens};
+use crate::core::{Held, KnownCredentials, ObjectVersion, RenewRequest, TokenRecord};
+use crate::dingtalk::Fingerprint;
+
+/// A token that is newer than the one that is shown.
+pub struct Newer {
+    held: Held,
+    fingerprint: Fingerprint,
+    cause: Cause,
+    /// Which fetch brought it, and when; `None` if it was found in a Secret.
+    fetch: Option<(FetchId, Timestamp)>,
+    of: TokenId,
+}
+
+impl Newer {
+    /// The token.
+    pub fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// A token that a fetch brought.
+    fn fetched(
+        fetched: &Fetched,
+        of: TokenId,
+        tokens: &Tokens,
+        credentials: ObjectVersion,
+        uid: &str,
+    ) -> Option<Self> {
+        let name = tokens.get(of)?.name();
+        Some(Self {
+            held: Held {
+                token: fetched.token.clone(),
+                record: TokenRecord {
+                    site: name.site.clone(),
+                    client_id: name.client_id.clone(),
+                    corp_id: name.corp_id.clone(),
+                    lifetime: fetched.lifetime,
+                    credentials,
+                    answers: None,
+                },
+            },
+            fingerprint: name.fingerprint,
+            cause: match fetched.uid == uid {
+                true => fetched.cause,
+                false => Cause::TokenShared,
+            },
+            fetch: Some((fetched.id, fetched.at)),
+            of,
+        })
+    }
+}
+
+impl Corp {
+    /// Records a token that was found in the Secret of another app with the same credentials.
+    pub fn found(&mut self, held: Held) {
+        self.found = self.token().map(|token| (token, held));
+    }
+
+    /// Whether there may be a token to take over.
+    pub fn may_take(&self, tokens: &Tokens) -> bool {
+        let wanted = [self.wanted, self.former].into_iter().flatten();
+        let mut untaken = wanted.filter_map(|wanted| untaken(wanted, tokens));
+        self.found.is_some() || untaken.next().is_some()
+    }
+
+    /// Whether a fetch has brought a token that was not looked at yet.
+    pub fn has_untaken(&self, uid: &str, tokens: &Tokens, now: Timestamp) -> bool {
+        self.wanted.is_some_and(|wanted| {
+            let fetched = untaken(wanted, tokens).filter(|it| it.id > wanted.since);
+            fetched.is_some_and(|it| it.is_for(uid, wanted.is_suspended, now))
+        })
+    }
+
+    /// The token that is to be shown from now on instead of the present one, which `in_secret` tells of
+    /// where its value is not known. A suspended app is left alone, but for what it had asked for itself.
+    pub fn newer(
+        &self,
+        uid: &str,
+        known: Option<&KnownCredentials>,
+        in_secret: Option<&TokenRecord>,
+        is_suspended: bool,
+        tokens: &Tokens,
+        now: Timestamp,
+    ) -> Option<Newer> {
+        let is_for_it = |fetched: &&Fetched| fetched.is_for(uid, is_suspended, now);
+        let own = self.held.as_ref().map(|held| &held.record).or(in_secret);
+        if let (Some(wanted), Some(known)) = (self.wanted, known) {
+            // What was fetched before the app wanted it may be older than what its Secret has, or expired.
+            let is_older = |own: &TokenRecord, fetched: &Fetched| {
+                self.is_proven(own, known) && fetched.lifetime.minted_at < own.lifetime.minted_at
+            };
+            let is_newer = |fetched: &&Fetched| {
+                fetched.id > wanted.since
+                    || fetched.lifetime.expires_at > now
+                        && own.is_none_or(|own| !is_older(own, fetched))
+            };
+            let fetched = untaken(wanted, tokens).filter(is_for_it);
+            if let Some(fetched) = fetched.filter(is_newer) {
+                let credentials = known.version.clone();
+                return Newer::fetched(fetched, wanted.token, tokens, credentials, uid);
+            }
+            let is_found = |(of, held): &&(TokenId, Held)| {
+                *of == wanted.token && held.record.lifetime.expires_at > now
+            };
+            if let Some((_, found)) = self.found.as_ref().filter(is_found) {
+                let mut held = found.clone();
+                held.record.credentials = known.version.clone();
+                // What was asked of the other app.
+                held.record.answers = None;
+                return Some(Newer {
+                    held,
+                    fingerprint: known.fingerprint,
+                    cause: Cause::TokenShared,
+                    fetch: None,
+                    of: wanted.token,
+                });
+            }
+        }
+        // It may have revoked the one that is shown.
+        let former = self.former?;
+        let fetched = untaken(former, tokens).filter(|it| it.id > former.since && is_for_it(it))?;
+        let is_shown = self.minted_with == Some(tokens.get(former.token)?.name().fingerprint);
+        let credentials = fetched.credentials.clone();
+        is_shown
+            .then(|| Newer::fetched(fetched, former.token, tokens, credentials, uid))
+            .flatten()
+    }
+
+    /// Takes over a token; returns whether its value is new.
+    pub fn take(&mut self, newer: Newer, former: Former<'_>, now: Timestamp) -> bool {
+        let Newer {
+            held: Held { token, mut record },
+            fingerprint,
+            cause,
+            fetch,
+            of,
+        } = newer;
+        record.answers = fetch.and_then(|(fetch, _)| self.answered_by(fetch));
+        let same_value = match &self.held {
+            Some(held) => held.token == token,
+            None => former.has_same_value,
+        };
+        let previous = self.held.take().map(|held| held.record);
+        let previous = previous.or_else(|| former.record.cloned());
+        let previous =
+            previous.filter(|old| old.site == record.site && old.corp_id == record.corp_id);
+        let same_value = same_value && previous.is_some();
+        if let Some(old) = previous.as_ref().filter(|_| !same_value) {
+            // Two tokens of the same second would have the same record, by which a Secret is known to have
+            // the one or the other.
+            if old.lifetime == record.lifetime {
+                record.lifetime.minted_at += SignedDuration::from_secs(1);
+            }
+            self.value_changed_at = Some(record.lifetime.minted_at);
+        }
+        // What was found in a Secret is newer than what this app has recorded: else it would be found again.
+        let (record, is_kept) = (same_value && fetch.is_some())
+            .then_some(previous)
+            .flatten()
+            .and_then(|old| kept(old, &record))
+            .map_or((record, false), |kept| (kept, true));
+        self.held = Some(Held { token, record });
+        self.minted_with = Some(fingerprint);
+        self.renewal_cause = Some(cause);
+        self.renewal = None;
+        self.found = None;
+        if !is_kept {
+            let since = fetch.map_or(now, |(_, at)| at.min(now));
+            self.unwritten_since.get_or_insert(since);
+        }
+        for wanted in [&mut self.wanted, &mut self.former].into_iter().flatten() {
+            if let Some((fetch, _)) = fetch.filter(|_| wanted.token == of) {
+                wanted.taken = fetch;
+            }
+        }
+        !same_value
+    }
+
+    /// The request for renewal that a fetch answers.
+    fn answered_by(&self, fetch: FetchId) -> Option<RenewRequest> {
+        let request = match &self.request {
+            Some((text, seen)) => Some(text).filter(|_| fetch > *seen),
+            None => self.request_done.as_ref(),
+        };
+        request.map(|text| RenewRequest::of(text))
+    }
+}
+
+impl Fetched {
+    /// Whether the app with this UID takes it over: what it had asked for itself in any case.
+    fn is_for(&self, uid: &str, is_suspended: bool, now: Timestamp) -> bool {
+        self.uid == uid || !is_suspended && self.lifetime.expires_at > now
+    }
+}
+
+fn untaken(wanted: Wanted, tokens: &Tokens) -> Option<&Fetched> {
+    let fetched = tokens.get(wanted.token)?.fetched.as_ref()?;
+    (fetched.id > wanted.taken).then_some(fetched)
+}
+
+/// The former record of a token whose fetch has brought the same value with the same expiry: only the
+/// credentials are those of the new record. `None` if it is to be recorded anew.
+fn kept(old: TokenRecord, new: &TokenRecord) -> Option<TokenRecord> {
+    let gained = new
+        .lifetime
+        .expires_at
+        .duration_since(old.lifetime.expires_at);
+    // A record from the future, before the clock was set back, has no lifetime to go by.
+    let is_kept = gained.abs() <= SAME_EXPIRY && old.lifetime.minted_at <= new.lifetime.minted_at;
+    is_kept.then(|| TokenRecord {
+        credentials: new.credentials.clone(),
+        client_id: new.client_id.clone(),
+        ..old
+    })
+}

@@ -1,0 +1,325 @@
+//! Which tokens are to be fetched, and when.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::api::Cause;
+use crate::core::app::look::look;
+use crate::core::app::take::take_newer;
+use crate::core::app::view::{CredentialsSeen, TARGET_STEPS_MAX, Target, TargetStep, View};
+use crate::core::secret::desired::wanted;
+use crate::core::token::attempt::{FetchId, TokenId};
+use crate::core::token::schedule::together;
+use crate::core::{Corp, KnownCredentials, Memory, ObjectVersion, TokenRecord, renew_request};
+
+/// When a token is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::core) enum Fetch {
+    /// It is due, for this cause.
+    Now(Cause),
+    /// The value in the Secret has to be read, to take over another one.
+    Value,
+    /// The credentials have to be read to know.
+    Check,
+    At(Timestamp),
+    UnderWay(Option<Timestamp>),
+    Waiting(Option<Timestamp>),
+}
+
+impl Fetch {
+    pub(in crate::core) fn is_now(self) -> bool {
+        matches!(self, Self::Now(_))
+    }
+
+    pub(in crate::core) fn at(self) -> Option<Timestamp> {
+        match self {
+            Self::Now(_) | Self::Value | Self::Check => None,
+            Self::At(at) => Some(at),
+            Self::UnderWay(at) | Self::Waiting(at) => at,
+        }
+    }
+}
+
+/// What is to be fetched, as the index of the target, the organisation, and when. Where one is
+/// due, those that are due soon go with it.
+pub(in crate::core) fn fetches_of<'a>(
+    view: &View<'_>,
+    memory: &mut Memory,
+    targets: &[Target<'a>],
+    now: Timestamp,
+) -> Vec<(usize, &'a str, Fetch)> {
+    let mut fetches = Vec::new();
+    for (index, target) in targets.iter().enumerate() {
+        if target.blocked.is_some() {
+            continue;
+        }
+        for corp_id in target.corp_ids {
+            let fetch = fetch(view, memory, corp_id, target, now);
+            fetches.push((index, corp_id.as_str(), fetch));
+        }
+    }
+    if !fetches.iter().any(|(.., fetch)| fetch.is_now()) {
+        return fetches;
+    }
+    for (index, corp_id, fetch) in &mut fetches {
+        let Fetch::At(at) = *fetch else { continue };
+        let corp = memory.corp(corp_id);
+        let held = corp.held.as_ref().map(|held| held.record.lifetime);
+        let lifetime = held.or_else(|| Some(targets[*index].token(view, corp_id)?.lifetime));
+        if corp.attempts(view.tokens).is_renewal()
+            && lifetime.is_some_and(|lifetime| at <= now + together(lifetime))
+        {
+            *fetch = Fetch::Now(Cause::RenewalDue);
+        }
+    }
+    fetches
+}
+
+fn fetch(
+    view: &View<'_>,
+    memory: &mut Memory,
+    corp_id: &str,
+    target: &Target<'_>,
+    now: Timestamp,
+) -> Fetch {
+    let app = view.app;
+    let in_secret = target.token(view, corp_id);
+    let generation = app.metadata.generation;
+    let uid = memory.uid.clone();
+    let renew_before = app.spec.renew_before();
+    let known = memory.credentials_of(app).cloned();
+    let tokens = view.tokens;
+    let corp = memory.corp(corp_id);
+    corp.follow_request(renew_request(app), tokens);
+    if let Some(known) = &known {
+        corp.credit(in_secret, known, target.only_client_id.is_some());
+    }
+    if take_newer(view, memory, target, corp_id, now) {
+        return Fetch::Value;
+    }
+    let corp = memory.corp(corp_id);
+    let held = corp.held.as_ref().map(|held| held.record.clone());
+    let token = held.as_ref().or(in_secret);
+    if let Some(token) = token {
+        memory.credit_request(app, token);
+    }
+    let corp = memory.corp(corp_id);
+    corp.had_token |= token.is_some();
+    if app.spec.suspend {
+        // Nothing is fetched; but whose token it is has to be known.
+        let is_unread = token.is_some() && is_unread(view, memory, token);
+        let problem = memory.credentials_problem.as_ref();
+        return match is_unread && problem.is_none_or(|it| it.generation != generation) {
+            true => Fetch::Check,
+            false => Fetch::Waiting(None),
+        };
+    }
+    let next = corp.next_fetch(&uid, token, renew_before, tokens, now);
+    let attempts = corp.attempts(tokens);
+    if attempts.has_turn(app.metadata.namespace.as_deref().unwrap_or_default()) {
+        // The attempt under way is not in the future; one that waits in the queue may be.
+        return Fetch::UnderWay(next.filter(|at| *at > now));
+    }
+    let scheduled = next
+        .is_none_or(|at| at <= now)
+        .then(|| scheduled_cause(view, corp, corp_id, target, token));
+    let (forced_at, floor) = (attempts.forced_at(now), attempts.floor());
+    let (is_untried, is_failing) = (!attempts.is_attempted, attempts.failing().is_some());
+    let has_former = corp.has_former();
+    let spec_retry_at = corp.spec_retry_at(&uid, generation, tokens);
+    // What people do to an app has a pace, however often they do it.
+    let request = memory.open_request(app, corp_id, token);
+    let asked_at = request
+        .map(|_| forced_at)
+        .into_iter()
+        .chain(spec_retry_at)
+        .min();
+    let next = next.map(|next| asked_at.map_or(next, |at| at.min(next)));
+    let is_due = next.is_none_or(|at| at <= now);
+    if let Some(problem) = &memory.credentials_problem {
+        let changed = match &view.credentials {
+            CredentialsSeen::Unknown => false,
+            CredentialsSeen::Absent => problem.version.is_some(),
+            CredentialsSeen::Present(version) => problem.version.as_ref() != Some(version),
+        };
+        let retry = problem.retry.map(|retry| retry.at);
+        let look = changed || retry.is_some_and(|at| at <= now) || problem.generation != generation;
+        return match look {
+            true => Fetch::Check,
+            false => Fetch::Waiting(retry),
+        };
+    }
+    let version = match &view.credentials {
+        CredentialsSeen::Absent => return Fetch::Check,
+        CredentialsSeen::Present(version) => Some(version),
+        CredentialsSeen::Unknown => None,
+    };
+    let read = known
+        .as_ref()
+        .filter(|known| version.is_none_or(|version| *version == known.version));
+    let is_of_others = |read: &KnownCredentials| {
+        let corp = memory.corps.get(corp_id);
+        token.is_some_and(|token| corp.is_some_and(|corp| !corp.is_proven(token, read)))
+    };
+    // What has failed with these credentials waits for its time.
+    let is_changed =
+        !is_failing && read.is_some_and(|read| is_of_others(read) || is_untried && has_former);
+    if let Some(floor) = floor.filter(|floor| is_changed && *floor > now) {
+        return Fetch::At(floor);
+    }
+    let is_asked = request.is_some() && forced_at <= now;
+    let causes = [
+        is_changed.then_some(Cause::CredentialsChanged),
+        scheduled,
+        is_asked.then_some(Cause::RenewalRequested),
+        // Nothing else makes a failed attempt due before its time.
+        is_due.then_some(Cause::SpecChanged),
+    ];
+    if let Some(cause) = causes.into_iter().flatten().next() {
+        return Fetch::Now(cause);
+    }
+    match next {
+        _ if is_unread(view, memory, token) || memory.identify => Fetch::Check,
+        Some(at) => Fetch::At(at),
+        None => Fetch::Waiting(None),
+    }
+}
+
+/// Why a token is fetched that is due by its own schedule.
+fn scheduled_cause(
+    view: &View<'_>,
+    corp: &Corp,
+    corp_id: &str,
+    target: &Target<'_>,
+    token: Option<&TokenRecord>,
+) -> Cause {
+    if corp.attempts(view.tokens).has_failed() {
+        return Cause::RetryDue;
+    }
+    if token.is_some() {
+        return Cause::RenewalDue;
+    }
+    let present = target.present.and_then(|present| present.recorded.as_ref());
+    match present.and_then(|recorded| recorded.token(corp_id)) {
+        Some(token) if token.site != view.app.spec.site => Cause::SpecChanged,
+        Some(_) => Cause::TargetChanged,
+        None if !corp.had_token => Cause::FirstToken,
+        None if target.present.is_some() => Cause::TargetChanged,
+        None => Cause::TargetMissing,
+    }
+}
+
+/// Whether the credentials have to be read to know whether they are those of `token`.
+fn is_unread(view: &View<'_>, memory: &Memory, token: Option<&TokenRecord>) -> bool {
+    let is_another = |version: &ObjectVersion| match (memory.credentials_of(view.app), token) {
+        (Some(known), _) => known.version != *version,
+        // What was read through another reference says nothing of this one.
+        (None, _) if memory.credentials.is_some() => true,
+        (None, Some(token)) => token.credentials != *version,
+        (None, None) => false,
+    };
+    match &view.credentials {
+        CredentialsSeen::Present(version) => is_another(version),
+        CredentialsSeen::Absent => true,
+        CredentialsSeen::Unknown => memory.credentials_of(view.app).is_none(),
+    }
+}
+
+/// Secrets that have to be rewritten as a whole once a token in them is renewed are read before.
+pub(in crate::core) fn values_needed(
+    view: &View<'_>,
+    memory: &Memory,
+    targets: &[Target<'_>],
+    fetches: &[(usize, &str, Fetch)],
+) -> Vec<TargetStep> {
+    let mut steps = BTreeMap::new();
+    let is_known = |corp_id: &str| {
+        let corp = memory.corps.get(corp_id);
+        corp.is_some_and(|corp| corp.held.is_some())
+    };
+    for (index, corp_id, fetch) in fetches {
+        let target = &targets[*index];
+        if steps.len() == TARGET_STEPS_MAX || steps.contains_key(&target.name) {
+            continue;
+        }
+        let Some(recorded) = &target.recorded else {
+            continue;
+        };
+        let needs_values = fetch.is_now() || *fetch == Fetch::Value;
+        if needs_values && recorded.is_whole() && !is_known(corp_id) {
+            let tokens = recorded.tokens.iter().map(|token| &token.corp_id);
+            let tokens = tokens.filter(|id| target.token(view, id).is_some());
+            let corp_ids: Vec<String> = tokens.filter(|id| !is_known(id)).cloned().collect();
+            if corp_ids.iter().any(|unknown| unknown == corp_id) {
+                let name = target.name.clone();
+                steps.insert(&target.name, TargetStep::Read { name, corp_ids });
+            }
+        }
+    }
+    steps.into_values().collect()
+}
+
+/// A token that is to be fetched now.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// Its organisation.
+    pub corp_id: String,
+    /// Why.
+    pub cause: Cause,
+    /// Which token.
+    pub token: TokenId,
+    /// The last of its fetches that has ended.
+    pub ended: FetchId,
+    /// What is known of the token that it is to replace.
+    pub former: Option<TokenRecord>,
+    /// When that was requested, if it was fetched with the present credentials.
+    pub newer_than: Option<Timestamp>,
+    /// Whether somebody has asked for it: another app's token will not do.
+    pub is_asked: bool,
+}
+
+/// The tokens that are to be fetched now, with the credentials that were just read.
+pub fn due(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<Due> {
+    let wanted = wanted(view.app);
+    let mut targets = Vec::new();
+    for (wanted, seen) in wanted.into_iter().zip(&view.targets) {
+        if let Ok(target) = look(view, memory, wanted.name, wanted.corp_ids, seen, None, now) {
+            targets.push(target);
+        }
+    }
+    let fetches = fetches_of(view, memory, &targets, now);
+    let due = fetches
+        .into_iter()
+        .filter_map(|(index, corp_id, fetch)| match fetch {
+            Fetch::Now(cause) => due_now(view, memory, &targets[index], corp_id, cause, now),
+            _ => None,
+        });
+    due.collect()
+}
+
+fn due_now(
+    view: &View<'_>,
+    memory: &Memory,
+    target: &Target<'_>,
+    corp_id: &str,
+    cause: Cause,
+    now: Timestamp,
+) -> Option<Due> {
+    let corp = memory.corps.get(corp_id)?;
+    let known = memory.credentials_of(view.app)?;
+    let held = corp.held.as_ref().map(|held| &held.record);
+    let former = held.or_else(|| target.token(view, corp_id));
+    // A time to come, as somebody may write it, would be newer than any token.
+    let proven = former.filter(|record| corp.is_proven(record, known));
+    let proven = proven.filter(|record| held.is_some() || record.lifetime.is_plausible(now));
+    Some(Due {
+        corp_id: corp_id.to_owned(),
+        cause,
+        token: corp.token()?,
+        ended: corp.attempts(view.tokens).ended(),
+        newer_than: proven.map(|record| record.lifetime.minted_at),
+        is_asked: memory.open_request(view.app, corp_id, former).is_some(),
+        former: former.cloned(),
+    })
+}

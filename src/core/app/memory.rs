@@ -1,0 +1,395 @@
+//! What the operator remembers of an app between two looks at it.
+
+mod resumed;
+mod written_status;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::api::{
+    ANNOTATION_RENEW_REQUESTED_AT, AppRef, CredentialsSecretRef, DingTalkApp, app_ref,
+};
+use crate::core::app::corp::Corp;
+use crate::core::app::looks::Looks;
+use crate::core::app::refresh::{Unrefreshed, refreshes_pods};
+use crate::core::app::restart::Restarts;
+use crate::core::report::events::Happened;
+use crate::core::secret::assembly::Assembled;
+use crate::core::secret::data::Data;
+use crate::core::secret::shape::Field;
+use crate::core::secret::templates::{TemplateError, Templates};
+use crate::core::secret::write::Write;
+use crate::core::secret::writing::{WriteOutcome, Writing};
+use crate::core::token::known_credentials::{CredentialsProblem, KnownCredentials};
+use crate::core::token::token::whole_seconds;
+use crate::core::token::tokens::{Interest, TokenName, Tokens};
+use crate::core::{ObjectVersion, RenewRequest, TargetMeta, TokenRecord};
+use crate::dingtalk::Fingerprint;
+use written_status::WrittenStatus;
+
+/// Templates, and the generation of the spec that they were parsed for.
+#[derive(Debug)]
+struct Parsed {
+    generation: Option<i64>,
+    templates: Result<Arc<Templates>, TemplateError>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// The app's UID: a recreated app is another app.
+    pub uid: String,
+    /// Its organisations. Boxed: a map of few holds room for eleven.
+    pub corps: BTreeMap<String, Box<Corp>>,
+    /// Its target Secrets, by name.
+    pub targets: BTreeMap<String, Box<Writing>>,
+    /// The credentials that were read last.
+    pub credentials: Option<KnownCredentials>,
+    /// The reference and the state of the Secret through which another app looked for credentials to
+    /// share, and found none that can be used.
+    pub unusable_to_others: Option<(CredentialsSecretRef, Option<ObjectVersion>)>,
+    /// Credentials that cannot be used.
+    pub credentials_problem: Option<CredentialsProblem>,
+    /// Whether the credentials are to be read to see who shares them.
+    pub identify: bool,
+    /// What to report.
+    pub happened: Happened,
+    /// Keys of the credentials that were trimmed, not reported yet.
+    pub trimmed_keys: Vec<String>,
+    /// The restarts of its workloads.
+    pub restarts: Restarts,
+    /// The Secrets whose readers are to be told, if the app asks for it.
+    pub unrefreshed: Option<Box<Unrefreshed>>,
+    /// Whether something stands in the way of writing a target, whatever it would hold.
+    pub is_blocked: bool,
+    /// The last look at the app.
+    pub looks: Looks,
+    /// The status that this process wrote last.
+    pub written_status: WrittenStatus,
+    request_at_start: Option<String>,
+    trimmed_reported: Option<ObjectVersion>,
+    templates: Option<Parsed>,
+    wishes: Option<Wishes>,
+}
+
+/// What an app's wishes for tokens depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wishes {
+    generation: Option<i64>,
+    credentials: Option<Fingerprint>,
+}
+
+impl Memory {
+    /// Says which tokens the app wants: to be called before anything is decided.
+    pub fn wish(&mut self, app: &DingTalkApp, tokens: &mut Tokens, now: Timestamp) {
+        let known = self.credentials_of(app);
+        let wishes = Wishes {
+            generation: app.metadata.generation,
+            credentials: known.map(|known| known.fingerprint),
+        };
+        if self.wishes != Some(wishes) {
+            let name = known.map(|known| TokenName {
+                site: app.spec.site.clone(),
+                client_id: known.client_id.clone(),
+                corp_id: String::new(),
+                fingerprint: known.fingerprint,
+            });
+            self.wish_anew(app, name.as_ref(), tokens);
+            self.wishes = Some(wishes);
+        }
+        for corp in self.corps.values_mut() {
+            if corp.has_former() {
+                corp.leave_former(&app_ref(app), tokens);
+            }
+            if let Some(token) = corp.token() {
+                tokens.notice_clock(token, now);
+            }
+        }
+    }
+
+    fn wish_anew(&mut self, app: &DingTalkApp, name: Option<&TokenName>, tokens: &mut Tokens) {
+        let key = app_ref(app);
+        let wanted: HashSet<&String> = app.spec.corp_ids.iter().collect();
+        self.corps.retain(|corp_id, corp| {
+            let is_wanted = wanted.contains(corp_id);
+            if !is_wanted {
+                corp.leave(&key, tokens);
+            }
+            is_wanted
+        });
+        let interest = match app.spec.suspend {
+            true => Interest::Suspended,
+            false => Interest::Active,
+        };
+        for corp_id in &app.spec.corp_ids {
+            let name = name.map(|name| TokenName {
+                corp_id: corp_id.clone(),
+                ..name.clone()
+            });
+            let corp = self.corps.entry(corp_id.clone()).or_default();
+            corp.want(name, &key, interest, tokens);
+        }
+    }
+
+    /// The app no longer wants a token.
+    pub fn leave(&mut self, app: &AppRef, tokens: &mut Tokens) {
+        for corp in self.corps.values_mut() {
+            corp.leave(app, tokens);
+        }
+        self.wishes = None;
+    }
+
+    /// To be called before anything is decided: forgets what is not wanted, notices the clock.
+    pub fn prepare(&mut self, app: &DingTalkApp, targets: &HashSet<&str>, now: Timestamp) {
+        if app.spec.target.template.data.is_empty() {
+            self.templates = None;
+        }
+        for corp in self.corps.values_mut() {
+            corp.notice_clock(now);
+            corp.held = corp
+                .held
+                .take()
+                .filter(|held| held.record.site == app.spec.site);
+        }
+        self.targets
+            .retain(|name, _| targets.contains(name.as_str()));
+        for writing in self.targets.values_mut() {
+            writing.notice_clock(now);
+        }
+        let retries = [
+            self.credentials_problem
+                .as_mut()
+                .and_then(|problem| problem.retry.as_mut()),
+            self.restarts.retry.as_mut(),
+        ];
+        for schedule in retries.into_iter().flatten() {
+            schedule.notice_clock(now);
+        }
+        if let Some(unrefreshed) = &mut self.unrefreshed {
+            unrefreshed.notice_clock(now);
+        }
+    }
+
+    /// The app's templates; `None` if they are not parsed yet.
+    pub fn templates(&self, app: &DingTalkApp) -> Option<&Result<Arc<Templates>, TemplateError>> {
+        if app.spec.target.template.data.is_empty() {
+            return Some(Templates::none());
+        }
+        let parsed = self.templates.as_ref();
+        let parsed = parsed.filter(|parsed| parsed.generation == app.metadata.generation)?;
+        Some(&parsed.templates)
+    }
+
+    /// Records the templates of a generation of the spec.
+    pub fn templates_parsed(
+        &mut self,
+        generation: Option<i64>,
+        templates: Result<Templates, TemplateError>,
+    ) {
+        self.templates = Some(Parsed {
+            generation,
+            templates: templates.map(Arc::new),
+        });
+    }
+
+    /// Records contents of the Secret `target` for the next decision.
+    pub fn assembled(&mut self, target: &str, assembled: Assembled) {
+        self.writing(target).assembled = Some(Box::new(assembled));
+    }
+
+    /// What is remembered of an organisation's token.
+    pub fn corp(&mut self, corp_id: &str) -> &mut Corp {
+        self.corps.entry(corp_id.to_owned()).or_default()
+    }
+
+    /// What is remembered of a target.
+    pub fn writing(&mut self, target: &str) -> &mut Writing {
+        self.targets.entry(target.to_owned()).or_default()
+    }
+
+    /// Whether the times of a recorded token can be true.
+    pub fn believes(&self, token: &TokenRecord, now: Timestamp) -> bool {
+        match self.corps.get(&token.corp_id) {
+            Some(corp) => corp.believes(token, now),
+            None => token.lifetime.is_plausible(now),
+        }
+    }
+
+    /// Notes that a token was fetched for the request that the app carries, if its Secret says so.
+    pub fn credit_request(&mut self, app: &DingTalkApp, token: &TokenRecord) {
+        let Some(request) = renew_request(app) else {
+            return;
+        };
+        let corp = self.corp(&token.corp_id);
+        if corp.request_done.as_deref() != Some(request)
+            && token.answers == Some(RenewRequest::of(request))
+        {
+            corp.request_done = Some(request.to_owned());
+        }
+    }
+
+    /// The request for renewal that an organisation's token has not been fetched for yet.
+    pub fn open_request<'a>(
+        &self,
+        app: &'a DingTalkApp,
+        corp_id: &str,
+        token: Option<&TokenRecord>,
+    ) -> Option<&'a str> {
+        let request = renew_request(app)?;
+        let done = self
+            .corps
+            .get(corp_id)
+            .and_then(|corp| corp.request_done.as_deref());
+        // A former process may have acted upon it and not have come to say so.
+        let is_answered = || {
+            let requested_at = request.parse::<Timestamp>().ok().map(whole_seconds);
+            self.request_at_start.as_deref() == Some(request)
+                && requested_at
+                    .zip(token)
+                    .is_some_and(|(at, token)| token.lifetime.minted_at >= at)
+        };
+        (done != Some(request) && !is_answered()).then_some(request)
+    }
+
+    /// Whether there is a token that no Secret holds yet, and nothing stands in the way of writing it.
+    pub fn is_to_be_written(&self) -> bool {
+        let mut corps = self.corps.values();
+        corps.any(|corp| corp.unwritten_since.is_some())
+            && self
+                .targets
+                .values()
+                .all(|writing| writing.failure.is_none())
+    }
+
+    /// Whether a write brings a token that no Secret holds yet.
+    pub fn is_first_write(&self, write: &Write) -> bool {
+        let corps = write.recorded.tokens.iter();
+        let mut corps = corps.filter_map(|token| self.corps.get(&token.corp_id));
+        corps.any(|corp| corp.unwritten_since.is_some())
+    }
+
+    /// The API server answers again: see [`Writing::retry_unanswered`].
+    pub fn retry_unanswered(&mut self, now: Timestamp) -> bool {
+        let targets = self.targets.values_mut();
+        targets.fold(false, |any, writing| writing.retry_unanswered(now) | any)
+    }
+
+    /// Whether a fetch has brought a token that was not looked at yet.
+    pub fn has_untaken(&self, tokens: &Tokens, now: Timestamp) -> bool {
+        let mut corps = self.corps.values();
+        !self.is_blocked && corps.any(|corp| corp.has_untaken(&self.uid, tokens, now))
+    }
+
+    /// Whether the app was not looked at since its credentials were read.
+    pub fn is_unresolved(&self) -> bool {
+        self.wishes
+            .is_none_or(|wishes| wishes.credentials.is_none())
+    }
+
+    /// Records the contents of the Secret `name`, for these organisations.
+    pub fn target_read(
+        &mut self,
+        name: &str,
+        target: &TargetMeta,
+        data: Option<&Data>,
+        corp_ids: &[String],
+    ) {
+        let recorded = target.recorded.clone().map(|recorded| {
+            let is_unreadable = recorded.digest.is_none();
+            match self.credentials.as_ref().filter(|_| is_unreadable) {
+                Some(known) => recorded.credited(known),
+                None => recorded,
+            }
+        });
+        let tokens = recorded.and_then(|recorded| data?.tokens_recorded(&recorded));
+        self.writing(name).read(target, tokens.is_some());
+        for held in tokens.into_iter().flatten() {
+            let corp_id = &held.record.corp_id;
+            if corp_ids.contains(corp_id)
+                && let Some(corp) = self.corps.get_mut(corp_id)
+                && corp.held.is_none()
+            {
+                corp.held = Some(held);
+            }
+        }
+    }
+
+    /// Records what came of a write.
+    pub fn write_ended(
+        &mut self,
+        write: &Write,
+        outcome: WriteOutcome,
+        app: &DingTalkApp,
+        now: Timestamp,
+    ) {
+        if matches!(outcome, WriteOutcome::Done(_)) {
+            self.shows(write);
+            if refreshes_pods(app) {
+                self.unrefreshed.get_or_insert_default().wrote(&write.name);
+            }
+        }
+        let generation = app.metadata.generation;
+        let is_news = self
+            .writing(&write.name)
+            .ended(write, outcome, generation, now);
+        self.happened.repaired |= is_news;
+    }
+
+    /// What was written is in a Secret now.
+    fn shows(&mut self, write: &Write) {
+        let shape = write.recorded.shape;
+        for token in &write.recorded.tokens {
+            let key = shape.key(Field::AccessToken, &token.corp_id);
+            let written = write.data.get(&key).and_then(Option::as_ref);
+            let corp = self.corp(&token.corp_id);
+            // Another token may have come while this one was being written.
+            if let (Some(written), Some(held)) = (written, &corp.held)
+                && written.as_str() == held.token.expose()
+            {
+                corp.unwritten_since = None;
+            }
+        }
+    }
+
+    /// Records credentials that were read and can be used.
+    pub fn credentials_read(&mut self, known: KnownCredentials, trimmed_keys: &[String]) {
+        self.credentials_problem = None;
+        self.identify = false;
+        if !trimmed_keys.is_empty() && self.trimmed_reported.as_ref() != Some(&known.version) {
+            self.trimmed_keys = trimmed_keys.to_vec();
+            self.trimmed_reported = Some(known.version.clone());
+        }
+        for corp in self.corps.values_mut() {
+            let is_same = corp.minted_with == Some(known.fingerprint);
+            if let Some(held) = corp.held.as_mut().filter(|_| is_same) {
+                held.record.credentials = known.version.clone();
+            }
+        }
+        self.credentials = Some(known);
+    }
+
+    /// The credentials that were read last, if they were read through the app's present reference.
+    pub fn credentials_of(&self, app: &DingTalkApp) -> Option<&KnownCredentials> {
+        let known = self.credentials.as_ref();
+        known.filter(|known| known.reference == app.spec.credentials_secret_ref)
+    }
+
+    /// Records credentials that cannot be used.
+    pub fn credentials_failed(&mut self, problem: CredentialsProblem) {
+        let since = match &self.credentials_problem {
+            Some(old) if old.reason == problem.reason => old.since,
+            _ => problem.since,
+        };
+        self.identify = false;
+        self.credentials_problem = Some(CredentialsProblem { since, ..problem });
+    }
+}
+
+/// The request for renewal that an app carries.
+pub fn renew_request(app: &DingTalkApp) -> Option<&str> {
+    let annotations = app.metadata.annotations.as_ref()?;
+    let request = annotations.get(ANNOTATION_RENEW_REQUESTED_AT)?;
+    Some(request.as_str()).filter(|request| !request.is_empty())
+}

@@ -1,0 +1,89 @@
+//! What an app's status tells a new process.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Memory, renew_request};
+use crate::api::{CorpStatus, DingTalkApp, DingTalkAppStatus, Origin, Reason};
+use crate::core::app::corp::Corp;
+use crate::core::token::renewals::Renewals;
+use crate::core::token::schedule::Lifetime;
+use crate::core::token::tokens::Attempts;
+
+impl Memory {
+    /// The memory of an app that is seen for the first time: what its status tells.
+    ///
+    /// Limits outlive a restart: what was throttled or banned stays so until the time it named.
+    pub fn new(app: &DingTalkApp, now: Timestamp) -> Self {
+        let mut memory = Self {
+            uid: app.metadata.uid.clone().unwrap_or_default(),
+            ..Self::default()
+        };
+        let empty = DingTalkAppStatus::default();
+        let status = app.status.as_ref().unwrap_or(&empty);
+        memory.restarts.restarted_for = time(status.rollout_restarted_for_time.as_ref());
+        let unextended = status
+            .conditions
+            .iter()
+            .any(|condition| condition.reason == Reason::RenewalNotExtended);
+        let request = renew_request(app);
+        let is_handled = request == status.last_handled_renew_request.as_deref();
+        memory.request_at_start = request.map(str::to_owned);
+        // The reference may have changed since a process last looked, and only its keys: the Secret's
+        // version does not tell.
+        memory.identify =
+            app.status.is_some() && status.observed_generation != app.metadata.generation;
+        for seen in &status.corps {
+            let corp = memory.corps.entry(seen.corp_id.clone()).or_default();
+            if is_handled {
+                corp.request_done = request.map(str::to_owned);
+            }
+            resume(corp, app, seen, unextended, now);
+        }
+        memory
+    }
+}
+
+/// Takes from the status of one organisation what outlives a restart.
+fn resume(corp: &mut Corp, app: &DingTalkApp, seen: &CorpStatus, unextended: bool, now: Timestamp) {
+    corp.had_token = seen.last_renewal_time.is_some();
+    let mut attempts = Attempts::default();
+    attempts.former_failure = seen
+        .error
+        .as_ref()
+        .and_then(|error| Some((error.reason.clone(), error.since_time.parse().ok()?)));
+    let error = seen.error.as_ref();
+    let reason: Option<Reason> = error.and_then(|error| error.reason.parse().ok());
+    let paced = matches!(
+        reason,
+        Some(Reason::Throttled | Reason::Banned | Reason::QuotaExceeded)
+    );
+    // Without a token, whatever was mended meanwhile is tried at once.
+    let failed = reason.is_some_and(|reason| reason.origin() == Origin::DingTalk);
+    let times = time(seen.last_renewal_time.as_ref()).zip(time(seen.expiration_time.as_ref()));
+    let lifetime = times.map(|(minted_at, expires_at)| Lifetime {
+        minted_at,
+        expires_at,
+    });
+    // What a clock that was ahead had planned could be years from now.
+    let lifetime = lifetime.filter(|lifetime| unextended && lifetime.is_plausible(now));
+    let keeps_time = paced || lifetime.is_some() || (failed && seen.expiration_time.is_some());
+    let next = time(seen.next_attempt_time.as_ref());
+    let renewals = match (lifetime, next) {
+        (Some(lifetime), Some(next)) if !failed => {
+            Renewals::resumed(lifetime, app.spec.renew_before(), next)
+        }
+        _ => Renewals::Usual,
+    };
+    if let Some(next) = next.filter(|next| keeps_time && *next > now) {
+        let latest = match failed {
+            true => now + SignedDuration::from_hours(1),
+            false => Timestamp::MAX,
+        };
+        attempts.resume(next.min(latest), renewals, now);
+    }
+    corp.resumed = Some(Box::new(attempts));
+}
+
+fn time(text: Option<&String>) -> Option<Timestamp> {
+    text?.parse().ok()
+}

@@ -1,0 +1,13 @@
+//! One app: which tokens it wants in which Secrets, and what is done next.
+
+pub(in crate::core) mod corp;
+pub(in crate::core) mod fetch;
+pub(in crate::core) mod look;
+pub(in crate::core) mod looks;
+pub(in crate::core) mod memory;
+pub(in crate::core) mod place;
+pub(in crate::core) mod refresh;
+pub(in crate::core) mod restart;
+pub(in crate::core) mod step;
+pub(in crate::core) mod take;
+pub(in crate::core) mod view;

@@ -1,0 +1,353 @@
+//! Which pods are told of a Secret that was written, and when; which of them never see it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+
+use crate::api::{DingTalkApp, Propagation, Reason};
+use crate::core::report::events::{Notice, NoticeType, notice};
+use crate::core::token::schedule::Schedule;
+
+/// The pods of one app are told at most this often: a thousand organisations renew one after the
+/// other, and what was written meanwhile comes with the next.
+const PACE: Duration = Duration::from_secs(5);
+/// A role that is missing is not seen to come.
+const RETRY: Duration = Duration::from_secs(300);
+/// More names than a note takes are counted.
+const NAMED_MAX: usize = 8;
+
+/// The Secrets whose readers are to be told.
+#[derive(Debug, Default)]
+pub struct Unrefreshed {
+    secrets: BTreeSet<String>,
+    told_at: Option<Timestamp>,
+    retry: Option<Schedule>,
+    stuck: BTreeSet<String>,
+}
+
+/// Whether to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// Nothing was written.
+    Nothing,
+    /// At that time.
+    Later(Timestamp),
+    /// Now, of these Secrets.
+    Now(BTreeSet<String>),
+}
+
+impl Unrefreshed {
+    /// Records a Secret that was written.
+    pub fn wrote(&mut self, secret: &str) {
+        self.secrets.insert(secret.to_owned());
+    }
+
+    /// To be called before anything is decided.
+    pub fn notice_clock(&mut self, now: Timestamp) {
+        if let Some(retry) = &mut self.retry {
+            retry.notice_clock(now);
+        }
+        self.told_at = self.told_at.filter(|at| *at <= now);
+    }
+
+    /// What to do now.
+    pub fn step(&self, now: Timestamp) -> Refresh {
+        if self.secrets.is_empty() {
+            return Refresh::Nothing;
+        }
+        let paced_at = self.told_at.map(|at| Schedule::after(at, PACE).at);
+        match self.retry.map(|retry| retry.at).max(paced_at) {
+            Some(at) if at > now => Refresh::Later(at),
+            _ => Refresh::Now(self.secrets.clone()),
+        }
+    }
+
+    /// Records that the readers of these Secrets were told; returns what to say of pods that were not
+    /// known to be stuck with what they started with.
+    pub fn told(
+        &mut self,
+        secrets: &BTreeSet<String>,
+        stuck: BTreeSet<String>,
+        now: Timestamp,
+    ) -> Option<Notice> {
+        self.secrets.retain(|secret| !secrets.contains(secret));
+        self.told_at = Some(now);
+        self.retry = None;
+        let is_news = !stuck.is_subset(&self.stuck);
+        self.stuck = stuck;
+        is_news.then(|| stuck_notice(&self.stuck))
+    }
+
+    /// Records that the pods cannot be told; returns the time to try again, and what to say the first
+    /// time.
+    pub fn failed(&mut self, said: &str, now: Timestamp) -> (Timestamp, Option<Notice>) {
+        let retry = Schedule::after(now, RETRY);
+        let is_news = self.retry.replace(retry).is_none();
+        let note = format!(
+            "pods are not told of the new token, which reaches their files after up to 90 s: {said}; \
+             grant the operator the role of deploy/opt-in/immediate-propagation.yaml in this namespace, or set \
+             spec.target.propagation to Periodic"
+        );
+        let failed = || {
+            notice(
+                NoticeType::Warning,
+                Reason::PropagationFailed,
+                "Propagate",
+                &note,
+            )
+        };
+        (retry.at, is_news.then(failed))
+    }
+}
+
+fn stuck_notice(pods: &BTreeSet<String>) -> Notice {
+    let mut named = pods.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>();
+    if let Some(more) = pods.len().checked_sub(NAMED_MAX).filter(|more| *more > 0) {
+        named.push(format!("{more} more"));
+    }
+    let note = format!(
+        "these pods never see a renewal, since they use the Secret through subPath or environment \
+         variables: {}; mount it as a directory, or name their workload in spec.rolloutRestartTargets",
+        named.join(", ")
+    );
+    notice(
+        NoticeType::Warning,
+        Reason::PodsNeverUpdated,
+        "Propagate",
+        &note,
+    )
+}
+
+/// How the pods of a namespace use some Secrets.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Readers {
+    /// The pods that mount one as a directory, with the UID of each.
+    pub mounting: BTreeMap<String, String>,
+    /// The pods that keep what they started with.
+    pub stuck: BTreeSet<String>,
+}
+
+/// Whether the app's pods are to be told at all.
+pub fn refreshes_pods(app: &DingTalkApp) -> bool {
+    app.spec.target.propagation == Propagation::Immediate
+}
+
+impl Readers {
+    /// Adds the readers of `secrets` among `pods`; those that have ended do not count.
+    pub fn look_at<'a>(
+        &mut self,
+        pods: impl IntoIterator<Item = &'a Pod>,
+        secrets: &BTreeSet<String>,
+    ) {
+        for pod in pods {
+            let phase = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.phase.as_deref());
+            let Some(spec) = pod
+                .spec
+                .as_ref()
+                .filter(|_| !matches!(phase, Some("Succeeded" | "Failed")))
+            else {
+                continue;
+            };
+            let name = pod.metadata.name.clone().unwrap_or_default();
+            let volumes = volumes_of(spec, secrets);
+            let mut containers = spec
+                .containers
+                .iter()
+                .chain(spec.init_containers.iter().flatten());
+            if containers
+                .clone()
+                .any(|container| mounts_directory(container, &volumes))
+            {
+                let uid = pod.metadata.uid.clone().unwrap_or_default();
+                self.mounting.insert(name.clone(), uid);
+            }
+            if containers.any(|container| is_stuck(container, &volumes, secrets)) {
+                self.stuck.insert(name);
+            }
+        }
+    }
+}
+
+/// The volumes of a pod that hold one of the Secrets.
+fn volumes_of<'a>(spec: &'a PodSpec, secrets: &BTreeSet<String>) -> BTreeSet<&'a str> {
+    let is_one = |name: &Option<String>| name.as_ref().is_some_and(|name| secrets.contains(name));
+    let volumes = spec.volumes.iter().flatten();
+    let holding = volumes.filter(|volume| {
+        let direct = volume.secret.as_ref();
+        let projected = volume
+            .projected
+            .iter()
+            .flat_map(|all| all.sources.iter().flatten());
+        direct.is_some_and(|secret| is_one(&secret.secret_name))
+            || projected
+                .filter_map(|source| source.secret.as_ref())
+                .any(|secret| secrets.contains(&secret.name))
+    });
+    holding.map(|volume| volume.name.as_str()).collect()
+}
+
+fn mounts_directory(container: &Container, volumes: &BTreeSet<&str>) -> bool {
+    let mut mounts = container.volume_mounts.iter().flatten();
+    mounts.any(|mount| {
+        volumes.contains(mount.name.as_str())
+            && mount.sub_path.is_none()
+            && mount.sub_path_expr.is_none()
+    })
+}
+
+fn is_stuck(container: &Container, volumes: &BTreeSet<&str>, secrets: &BTreeSet<String>) -> bool {
+    let mut mounts = container.volume_mounts.iter().flatten();
+    let by_sub_path = mounts.any(|mount| {
+        volumes.contains(mount.name.as_str())
+            && (mount.sub_path.is_some() || mount.sub_path_expr.is_some())
+    });
+    let variables = container.env.iter().flatten();
+    let mut references =
+        variables.filter_map(|variable| variable.value_from.as_ref()?.secret_key_ref.as_ref());
+    let by_variable = references.any(|reference| secrets.contains(&reference.name));
+    let mut sources = container.env_from.iter().flatten();
+    let by_all = sources.any(|source| {
+        let secret = source.secret_ref.as_ref();
+        secret.is_some_and(|secret| secrets.contains(&secret.name))
+    });
+    by_sub_path || by_variable || by_all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(name: &str, spec: &serde_json::Value) -> Pod {
+        let pod = json!({"metadata": {"name": name, "uid": format!("uid-{name}")}, "spec": spec});
+        serde_json::from_value(pod).expect("a pod")
+    }
+
+    fn secrets(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_directory_follows_and_the_rest_is_stuck() {
+        let volume = json!([{"name": "token", "secret": {"secretName": "t"}}]);
+        let projected =
+            json!([{"name": "token", "projected": {"sources": [{"secret": {"name": "t"}}]}}]);
+        let mount = |more: serde_json::Value| {
+            let mut mount = json!({"name": "token", "mountPath": "/token"});
+            for (key, value) in more.as_object().expect("an object") {
+                mount[key] = value.clone();
+            }
+            json!([{"name": "c", "volumeMounts": [mount]}])
+        };
+        let variable = json!([{"name": "c", "env": [{"name": "T", "valueFrom":
+            {"secretKeyRef": {"name": "t", "key": "access_token"}}}]}]);
+        let all = json!([{"name": "c", "envFrom": [{"secretRef": {"name": "t"}}]}]);
+        let plain = json!([{"name": "c"}]);
+        let mut ended = pod(
+            "ended",
+            &json!({"volumes": volume, "containers": mount(json!({}))}),
+        );
+        ended.status = serde_json::from_value(json!({"phase": "Succeeded"})).expect("a status");
+        let pods = vec![
+            pod(
+                "directory",
+                &json!({"volumes": volume, "containers": mount(json!({}))}),
+            ),
+            pod(
+                "projected",
+                &json!({"volumes": projected, "containers": mount(json!({}))}),
+            ),
+            pod(
+                "init",
+                &json!({"volumes": volume, "containers": plain, "initContainers": mount(json!({}))}),
+            ),
+            pod(
+                "sub-path",
+                &json!({"volumes": volume, "containers": mount(json!({"subPath": "access_token"}))}),
+            ),
+            pod(
+                "sub-path-expr",
+                &json!({"volumes": volume, "containers": mount(json!({"subPathExpr": "$(KEY)"}))}),
+            ),
+            pod("variable", &json!({"containers": variable})),
+            pod("variables", &json!({"containers": all})),
+            pod(
+                "unmounted",
+                &json!({"volumes": volume, "containers": plain}),
+            ),
+            pod(
+                "other",
+                &json!({"volumes": [{"name": "token", "secret": {"secretName": "u"}}], "containers": mount(json!({}))}),
+            ),
+            ended,
+        ];
+        let mut found = Readers::default();
+        for page in pods.chunks(3) {
+            found.look_at(page, &secrets(&["t"]));
+        }
+        let mounting: Vec<&str> = found.mounting.keys().map(String::as_str).collect();
+        assert_eq!(mounting, ["directory", "init", "projected"]);
+        assert_eq!(found.mounting["init"], "uid-init");
+        let stuck = ["sub-path", "sub-path-expr", "variable", "variables"];
+        assert_eq!(found.stuck, secrets(&stuck));
+    }
+
+    #[test]
+    fn readers_are_told_at_once_then_paced_and_the_stuck_are_named_once() {
+        let mut unrefreshed = Unrefreshed::default();
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        assert_eq!(unrefreshed.step(at(0)), Refresh::Nothing);
+        unrefreshed.wrote("a");
+        let told = secrets(&["a"]);
+        assert_eq!(unrefreshed.step(at(0)), Refresh::Now(told.clone()));
+        let notice = unrefreshed.told(&told, secrets(&["p"]), at(0));
+        assert!(
+            notice
+                .expect("news")
+                .note
+                .contains("environment variables: p;")
+        );
+        assert_eq!(unrefreshed.step(at(0)), Refresh::Nothing);
+        unrefreshed.wrote("b");
+        unrefreshed.wrote("c");
+        assert_eq!(unrefreshed.step(at(1)), Refresh::Later(at(5)));
+        let told = secrets(&["b", "c"]);
+        assert_eq!(unrefreshed.step(at(5)), Refresh::Now(told.clone()));
+        // Written while the pods were being told.
+        unrefreshed.wrote("d");
+        assert_eq!(unrefreshed.told(&told, secrets(&["p"]), at(6)), None);
+        assert_eq!(unrefreshed.step(at(11)), Refresh::Now(secrets(&["d"])));
+    }
+
+    #[test]
+    fn a_missing_role_is_said_once_and_tried_again() {
+        let mut unrefreshed = Unrefreshed::default();
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        unrefreshed.wrote("a");
+        let (retry, said) = unrefreshed.failed("pods is forbidden", at(0));
+        assert_eq!(retry, at(300));
+        assert!(
+            said.expect("news")
+                .note
+                .contains("deploy/opt-in/immediate-propagation.yaml")
+        );
+        assert_eq!(unrefreshed.step(at(299)), Refresh::Later(at(300)));
+        assert!(unrefreshed.failed("pods is forbidden", at(300)).1.is_none());
+    }
+
+    #[test]
+    fn many_pods_are_counted() {
+        let pods: BTreeSet<String> = (0..100)
+            .map(|n| format!("{n:03}{}", "p".repeat(250)))
+            .collect();
+        let notice = stuck_notice(&pods);
+        assert!(notice.note.len() <= 1024);
+        let few: BTreeSet<String> = (0..10).map(|n| format!("p{n}")).collect();
+        assert!(stuck_notice(&few).note.contains("p7, 2 more;"));
+    }
+}

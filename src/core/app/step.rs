@@ -1,0 +1,181 @@
+//! What to do next for one app.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::core::app::fetch::{Fetch, fetches_of, values_needed};
+use crate::core::app::look::{is_former, look};
+use crate::core::app::place::{carry_over, delete_former, write_target};
+use crate::core::app::view::{
+    Blocked, CorpSettled, Settled, Step, TARGET_STEPS_MAX, Target, View, Wake,
+};
+use crate::core::secret::desired::wanted;
+use crate::core::secret::metadata::{forbidden_key, forbidden_message};
+use crate::core::token::tokens::Attempts;
+use crate::core::{Corp, Memory, TokenRecord};
+
+/// A fetch that takes longer than this is shown as pending.
+const PENDING_SHOWN_AFTER: SignedDuration = SignedDuration::from_secs(3);
+
+/// Decides the next step. Each step's outcome goes into `memory` or the view, so that asking again
+/// leads to [`Step::Settle`].
+pub fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
+    let app = view.app;
+    if app.metadata.deletion_timestamp.is_some() {
+        return Step::Settle(Settled {
+            quiet: true,
+            ..Settled::default()
+        });
+    }
+    let wanted = wanted(app);
+    let names = wanted.iter().map(|target| target.name.as_str());
+    memory.prepare(
+        app,
+        &names.chain(view.former.keys().copied()).collect(),
+        now,
+    );
+    let target = &app.spec.target;
+    let key = forbidden_key(&target.labels, &target.annotations, view.metadata_prefixes);
+    let blocked = match (view.site_known, key, memory.templates(app)) {
+        (false, ..) => Some(Blocked::UnknownSite),
+        (true, Some(key), _) => Some(Blocked::Metadata(forbidden_message(
+            key,
+            view.metadata_prefixes,
+        ))),
+        (true, None, None) => return Step::ParseTemplates,
+        (true, None, Some(Err(error))) => Some(Blocked::Template(error.clone())),
+        (true, None, Some(Ok(_))) => None,
+    };
+    let mut targets = Vec::with_capacity(wanted.len());
+    let mut steps = Vec::new();
+    for (wanted, seen) in wanted.into_iter().zip(&view.targets) {
+        let target = look(
+            view,
+            memory,
+            wanted.name,
+            wanted.corp_ids,
+            seen,
+            blocked.as_ref(),
+            now,
+        );
+        match target {
+            Ok(target) => targets.push(target),
+            Err(step) => steps.push(step),
+        }
+        if steps.len() == TARGET_STEPS_MAX {
+            break;
+        }
+    }
+    if !steps.is_empty() {
+        return Step::Targets(steps);
+    }
+    memory.is_blocked = targets.iter().any(|target| target.blocked.is_some());
+    let mut wake = Wake(None);
+    let mut fetches: BTreeMap<&str, Fetch> = BTreeMap::new();
+    if blocked.is_none() {
+        let steps = carry_over(view, memory, &targets, now);
+        if !steps.is_empty() {
+            return Step::Targets(steps);
+        }
+        let decided = fetches_of(view, memory, &targets, now);
+        let any = |is_wanted: fn(Fetch) -> bool| {
+            let mut fetches = decided.iter().map(|(.., fetch)| *fetch);
+            !view.is_ending && fetches.any(is_wanted)
+        };
+        if any(|fetch| fetch.is_now() || fetch == Fetch::Value) {
+            let steps = values_needed(view, memory, &targets, &decided);
+            return match steps.is_empty() {
+                true => Step::ReadCredentials,
+                false => Step::Targets(steps),
+            };
+        }
+        if any(|fetch| fetch == Fetch::Check) {
+            return Step::ReadCredentials;
+        }
+        fetches = decided
+            .into_iter()
+            .map(|(_, corp_id, fetch)| (corp_id, fetch))
+            .collect();
+        let to_write = targets
+            .iter_mut()
+            .filter_map(|target| write_target(view, memory, target, &mut wake, now));
+        let mut steps: Vec<_> = to_write.take(TARGET_STEPS_MAX).collect();
+        if steps.is_empty() {
+            steps = delete_former(view, memory, &targets, now);
+        }
+        if !steps.is_empty() {
+            return Step::Targets(steps);
+        }
+    }
+    settle(view, memory, &targets, &fetches, wake, now)
+}
+
+fn settle(
+    view: &View<'_>,
+    memory: &Memory,
+    targets: &[Target<'_>],
+    fetches: &BTreeMap<&str, Fetch>,
+    mut wake: Wake,
+    now: Timestamp,
+) -> Step {
+    let corp = |corp_id: &String| memory.corps.get(corp_id);
+    let mut settled = Settled::default();
+    let mut shown_at: Option<Timestamp> = None;
+    let mut is_quiet = memory.credentials_problem.is_none();
+    for target in targets {
+        for corp_id in target.corp_ids {
+            let token = target.token(view, corp_id);
+            let in_secret = token.map(|token| token.lifetime);
+            let former_client_id = token
+                .filter(|token| is_former(view, memory, token))
+                .map(|token| fetched_as(corp(corp_id).map(Box::as_ref), token));
+            let fetch = fetches.get(corp_id.as_str()).copied();
+            let next_attempt = fetch.and_then(Fetch::at);
+            for at in [in_secret.map(|life| life.expires_at), next_attempt] {
+                if let Some(at) = at.filter(|at| *at > now) {
+                    wake.at(at);
+                }
+            }
+            let is_left_out = target.left_out.contains(corp_id) || target.left_out.is_empty();
+            let attempts = corp(corp_id).map(|corp| corp.attempts(view.tokens));
+            let since = attempts.and_then(Attempts::under_way_since);
+            settled.is_fetching |= since.is_some();
+            let pending = since.map(|since| since + PENDING_SHOWN_AFTER);
+            let is_new = |corp: &Corp| corp.held.is_none() || former_client_id.is_some();
+            let is_first = (in_secret.is_none() || former_client_id.is_some())
+                && target.blocked.is_none()
+                && attempts.is_some_and(|attempts| attempts.failing().is_none())
+                && corp(corp_id).is_some_and(|corp| is_new(corp))
+                && pending.is_some_and(|at| at > now);
+            is_quiet &= is_first;
+            shown_at = pending.into_iter().chain(shown_at).min();
+            settled.corps.push(CorpSettled {
+                secret: target.name.clone(),
+                in_secret,
+                former_client_id,
+                next_attempt,
+                blocked: target.blocked.clone(),
+                too_large: target.too_large.filter(|_| is_left_out),
+            });
+        }
+        let recorded = target.recorded.as_ref();
+        let changed_at = recorded.and_then(|recorded| recorded.value_changed_at);
+        settled.value_changed_at = settled.value_changed_at.max(changed_at);
+    }
+    settled.quiet = is_quiet && !settled.corps.is_empty();
+    if let Some(at) = shown_at.filter(|_| settled.quiet) {
+        wake.at(at);
+    }
+    settled.wake_at = wake.0;
+    Step::Settle(settled)
+}
+
+/// The `client_id` that a token was fetched with. A Secret records one for all its tokens.
+fn fetched_as(corp: Option<&Corp>, token: &TokenRecord) -> String {
+    let held = corp.and_then(|corp| corp.held.as_ref());
+    match held.filter(|held| held.record.is_same_token(token)) {
+        Some(held) => held.record.client_id.clone(),
+        None => token.client_id().unwrap_or_default().to_owned(),
+    }
+}

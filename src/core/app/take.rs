@@ -1,0 +1,66 @@
+//! Takes over a token that was fetched, or found, since the app was looked at last.
+
+use jiff::Timestamp;
+
+use crate::core::app::view::{Target, View};
+use crate::core::secret::data::Data;
+use crate::core::secret::recorded::Recorded;
+use crate::core::token::attempt::Former;
+use crate::core::{Held, Memory, TokenRecord};
+
+/// Takes over the newest token of an organisation, if it is not shown yet; returns whether the value in the
+/// Secret has to be read first, to know whether it is another one.
+pub(in crate::core) fn take_newer(
+    view: &View<'_>,
+    memory: &mut Memory,
+    target: &Target<'_>,
+    corp_id: &str,
+    now: Timestamp,
+) -> bool {
+    if !memory.corp(corp_id).may_take(view.tokens) {
+        return false;
+    }
+    let uid = memory.uid.clone();
+    let known = memory.credentials_of(view.app).cloned();
+    let in_secret = target.token(view, corp_id);
+    let corp = memory.corp(corp_id);
+    let is_suspended = view.app.spec.suspend;
+    let newer = corp.newer(
+        &uid,
+        known.as_ref(),
+        in_secret,
+        is_suspended,
+        view.tokens,
+        now,
+    );
+    let Some(newer) = newer else { return false };
+    let recorded = target.recorded.as_ref();
+    let is_unread = corp.held.is_none() && in_secret.is_some();
+    // At the end there is no time to read: what is not written then is lost.
+    if is_unread && !view.is_ending && recorded.is_some_and(Recorded::is_whole) {
+        return true;
+    }
+    let record = recorded
+        .and_then(|recorded| recorded.token(corp_id))
+        .filter(|record| corp.believes(record, now));
+    let former = Former {
+        record,
+        has_same_value: has_value(recorded, record, newer.held()),
+    };
+    let is_new = corp.take(newer, former, now);
+    memory.happened.value_changed |= is_new;
+    false
+}
+
+/// Whether the token that is recorded has the value of `held`, by the digest of the Secret.
+fn has_value(recorded: Option<&Recorded>, record: Option<&TokenRecord>, held: &Held) -> bool {
+    let (Some(recorded), Some(record)) = (recorded, record) else {
+        return false;
+    };
+    let held = Held {
+        token: held.token.clone(),
+        record: record.clone(),
+    };
+    let data = Data::as_recorded(recorded, &held);
+    data.is_some_and(|data| Some(data.digest()) == recorded.digest)
+}

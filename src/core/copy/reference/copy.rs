@@ -1,0 +1,91 @@
+//! The write of a copy.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kube::Resource;
+
+use super::view::{ReferenceMemory, ReferenceView};
+use crate::api::{Cause, DingTalkTokenReference};
+use crate::core::secret::data::Data;
+use crate::core::secret::owner::{Owner, owner_reference};
+use crate::core::secret::recorded::Recorded;
+use crate::core::secret::write::Write;
+use crate::core::secret::writing::{Turn, Writing};
+use crate::core::{TargetMeta, owner_name};
+
+/// A reference as its copies' annotations name it.
+pub(super) fn my_name(reference: &DingTalkTokenReference) -> String {
+    let name = reference.metadata.name.as_deref().unwrap_or_default();
+    owner_name::<DingTalkTokenReference>(name)
+}
+
+/// The write of a copy; without `data`, only what its metadata is to be.
+pub fn copy_write(
+    reference: &DingTalkTokenReference,
+    name: &str,
+    recorded: Recorded,
+    data: Option<&Data>,
+    present: Option<&TargetMeta>,
+) -> Write {
+    let owner = Owner {
+        uid: reference.metadata.uid.as_deref().unwrap_or_default(),
+        name: my_name(reference),
+        labels: &reference.spec.target.labels,
+        annotations: &reference.spec.target.annotations,
+        kind: &DingTalkTokenReference::kind(&()),
+        reference: Some(owner_reference(reference)),
+    };
+    let mut changes = BTreeMap::new();
+    if let Some(data) = data {
+        let former = present.and_then(|present| present.recorded.as_ref());
+        for key in former.into_iter().flat_map(Recorded::keys) {
+            changes.insert(key, None);
+        }
+        for (key, value) in data.iter() {
+            changes.insert(key.to_owned(), Some(value.clone()));
+        }
+    }
+    owner.write(name, recorded, changes, present)
+}
+
+/// The write of the copy `name` from its source as it was read, and why it is made; `None` if the copy is
+/// no longer allowed, or waits, or if the source has changed since.
+pub fn copy_now(
+    view: &ReferenceView<'_>,
+    memory: &mut ReferenceMemory,
+    name: &str,
+    (source, data): (&TargetMeta, &Data),
+    now: Timestamp,
+) -> Option<(Write, Cause)> {
+    let mut copies = view.copies.iter().flatten();
+    let copy = copies.find(|copy| copy.name == name)?;
+    if copy.source.map(|source| &source.version) != Some(&source.version) {
+        return None;
+    }
+    let recorded = source.recorded.clone()?;
+    let write = copy_write(view.reference, name, recorded, Some(data), copy.present);
+    let generation = view.reference.metadata.generation;
+    let writing = memory.writing(name);
+    let turn = writing.turn(&write.recorded, write.replaces.as_ref(), generation, now);
+    let Turn::Now { is_repair } = turn else {
+        return None;
+    };
+    let cause = cause(writing, copy.present, &write.recorded, is_repair);
+    Some((write, cause))
+}
+
+fn cause(
+    writing: &Writing,
+    present: Option<&TargetMeta>,
+    recorded: &Recorded,
+    is_repair: bool,
+) -> Cause {
+    match present {
+        None if is_repair || writing.has_written_once() => Cause::TargetMissing,
+        None => Cause::FirstToken,
+        Some(_) if is_repair => Cause::TargetChanged,
+        Some(present) if present.recorded.as_ref() != Some(recorded) => Cause::SourceChanged,
+        Some(_) => Cause::SpecChanged,
+    }
+}

@@ -1,0 +1,73 @@
+//! Former copies go once their tokens are in others.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+
+use super::view::{CopySeen, CopyStep, ReferenceMemory, ReferenceView};
+use crate::core::TokenRecord;
+use crate::core::app::view::{Deletion, TARGET_STEPS_MAX};
+use crate::core::secret::recorded::Recorded;
+
+/// Secrets that are no longer copies go if none of their tokens is needed.
+pub(super) fn delete_former(
+    view: &ReferenceView<'_>,
+    memory: &mut ReferenceMemory,
+    mut is_unneeded: impl FnMut(&TokenRecord) -> bool,
+) -> Vec<CopyStep> {
+    let uid = memory.uid.clone();
+    let unneeded = view.former.iter().filter(|(name, former)| {
+        let is_ours = former.data_is_ours || memory.writing(name).has_written(former, &uid);
+        let recorded = former.recorded.iter();
+        let mut tokens = recorded.flat_map(|recorded| &recorded.tokens);
+        is_ours && !former.deleting && tokens.all(&mut is_unneeded)
+    });
+    let deletions = unneeded.map(|(name, former)| CopyStep::Delete {
+        name: (*name).to_owned(),
+        version: former.version.clone(),
+        why: Deletion::Former,
+    });
+    deletions.take(TARGET_STEPS_MAX).collect()
+}
+
+/// What the copies show, looked up once: a thousand former copies are compared with a thousand others.
+pub(super) struct Shown<'a> {
+    /// When the newest token of each organisation in a copy was requested.
+    requested_at: HashMap<&'a str, Timestamp>,
+    /// The organisations in the app's Secrets; `None` if one of the Secrets is not known.
+    wanted: Option<HashSet<&'a str>>,
+}
+
+impl<'a> Shown<'a> {
+    pub(super) fn by(copies: &'a [CopySeen<'a>]) -> Self {
+        let mut requested_at = HashMap::new();
+        let present = copies
+            .iter()
+            .filter_map(|copy| copy.present?.recorded.as_ref());
+        for token in present.flat_map(|recorded| &recorded.tokens) {
+            let newest = requested_at
+                .entry(token.corp_id.as_str())
+                .or_insert(token.lifetime.minted_at);
+            *newest = (*newest).max(token.lifetime.minted_at);
+        }
+        let sources = copies.iter().map(|copy| copy.source?.recorded.as_ref());
+        let sources: Option<Vec<&Recorded>> = sources.collect();
+        let wanted = sources.map(|sources| {
+            let tokens = sources.into_iter().flat_map(|recorded| &recorded.tokens);
+            tokens.map(|token| token.corp_id.as_str()).collect()
+        });
+        Self {
+            requested_at,
+            wanted,
+        }
+    }
+
+    /// Whether a former copy's token is valid, may be wanted, and is in no copy.
+    pub(super) fn lacks(&self, token: &TokenRecord, now: Timestamp) -> bool {
+        let corp_id = token.corp_id.as_str();
+        let is_wanted = self.wanted.as_ref().is_none_or(|all| all.contains(corp_id));
+        let newest = self.requested_at.get(corp_id);
+        let is_shown = newest.is_some_and(|at| *at >= token.lifetime.minted_at);
+        token.lifetime.expires_at > now && is_wanted && !is_shown
+    }
+}

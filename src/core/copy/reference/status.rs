@@ -1,0 +1,93 @@
+//! What is told of a reference.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::view::ReferenceView;
+use crate::api::{CONDITION_READY, CONDITION_STALLED, DingTalkTokenReferenceStatus, Reason};
+use crate::core::report::events::{Notice, NoticeType, notice};
+use crate::core::report::problem::shown;
+use crate::core::token::token::whole_seconds;
+
+/// Reasons with which nothing but a person's act will help.
+const NEED_A_PERSON: [Reason; 4] = [
+    Reason::AppNotFound,
+    Reason::NotGranted,
+    Reason::MetadataNotAllowed,
+    Reason::SecretConflict,
+];
+
+/// The copy as `kubectl get` shows it.
+fn secret_shown(view: &ReferenceView<'_>) -> String {
+    let name = view.reference.target_name();
+    let copies = view.copies.iter().flatten();
+    match copies.into_iter().any(|copy| copy.name != name) {
+        true => format!("{name}-*"),
+        false => name,
+    }
+}
+
+/// The status of a reference at rest.
+pub fn reference_status(
+    view: &ReferenceView<'_>,
+    told: &(&'static str, Reason, String),
+    expires_at: Option<Timestamp>,
+    previous: &DingTalkTokenReferenceStatus,
+    now: Timestamp,
+) -> DingTalkTokenReferenceStatus {
+    let (status, reason, message) = told;
+    let condition = |type_: &str, status: &str| {
+        let mut before = previous.conditions.iter();
+        let since = before.find(|old| old.type_ == type_ && old.status == status);
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.as_str().to_owned(),
+            message: message.clone(),
+            observed_generation: view.reference.metadata.generation,
+            last_transition_time: since.map_or_else(
+                || Time(whole_seconds(now)),
+                |old| old.last_transition_time.clone(),
+            ),
+        }
+    };
+    let mut conditions = vec![condition(CONDITION_READY, status)];
+    if NEED_A_PERSON.contains(reason) {
+        conditions.push(condition(CONDITION_STALLED, "True"));
+    }
+    let copies = view.copies.iter().flatten();
+    DingTalkTokenReferenceStatus {
+        observed_generation: view.reference.metadata.generation,
+        conditions,
+        expiration_time: expires_at.map(shown),
+        secret: Some(secret_shown(view)),
+        secret_names: copies.map(|copy| copy.name.clone()).collect(),
+    }
+}
+
+/// The event of a change of the condition, if it is one.
+pub fn reference_notice(
+    previous: &DingTalkTokenReferenceStatus,
+    current: &DingTalkTokenReferenceStatus,
+) -> Option<Notice> {
+    let old = previous.conditions.first();
+    let new = current.conditions.first()?;
+    let is_same = old.is_some_and(|old| (&old.status, &old.reason) == (&new.status, &new.reason));
+    if is_same || new.reason == Reason::Pending {
+        return None;
+    }
+    Some(match new.status.as_str() {
+        "True" => notice(
+            NoticeType::Normal,
+            Reason::TokensCopied,
+            "Copy",
+            &new.message,
+        ),
+        _ => notice(
+            NoticeType::Warning,
+            new.reason.parse().ok()?,
+            "Copy",
+            &new.message,
+        ),
+    })
+}

@@ -1,0 +1,104 @@
+//! What is remembered of apps, and what is decided of them.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::Core;
+use crate::api::{AppRef, DingTalkApp, app_ref};
+use crate::core::{KnownCredentials, Memory, View};
+
+/// What matters to every decision beside what the core knows.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Whether the app's site is configured for its namespace.
+    pub site_known: bool,
+    /// Whether this process is shutting down, or no longer leads.
+    pub is_ending: bool,
+    /// What the keys of a Secret's labels and annotations may begin with.
+    pub metadata_prefixes: &'a [String],
+}
+
+impl Core {
+    /// Remembers an app from now on; one that was recreated is another app.
+    pub fn remember(&mut self, app: &DingTalkApp, now: Timestamp) {
+        let key = app_ref(app);
+        if let Some(memory) = self.apps.get_mut(&key) {
+            if memory.uid == app.uid().unwrap_or_default() {
+                return;
+            }
+            memory.leave(&key, &mut self.tokens);
+            self.apps.insert(key, Memory::new(app, now));
+            return;
+        }
+        let mut memory = Memory::new(app, now);
+        // It may show what a fetch of this process has revoked.
+        let wanted = self.index.tokens_of(&key);
+        memory.identify |= wanted
+            .iter()
+            .any(|token| self.tokens.has_fetched(token, now));
+        self.apps.insert(key, memory);
+    }
+
+    /// What is remembered of an app.
+    pub fn app(&mut self, key: &AppRef) -> Option<&mut Memory> {
+        self.apps.get_mut(key)
+    }
+
+    /// What is remembered of the app with this UID; `None` if it is gone.
+    pub fn app_of(&mut self, key: &AppRef, uid: &str) -> Option<&mut Memory> {
+        self.app(key).filter(|memory| memory.uid == uid)
+    }
+
+    /// Forgets an app.
+    pub fn forget_app(&mut self, key: &AppRef) {
+        if let Some(mut memory) = self.apps.remove(key) {
+            memory.leave(key, &mut self.tokens);
+        }
+    }
+
+    /// Until when a look at an app waits, if it does.
+    pub fn look_waits_until(&mut self, app: &DingTalkApp, now: Timestamp) -> Option<Timestamp> {
+        let memory = self.apps.get_mut(&app_ref(app))?;
+        let (corps, generation) = (app.spec.corp_ids.len(), app.metadata.generation);
+        memory.looks.begin(corps, generation, now)
+    }
+
+    /// Decides for an app by what is known now; `None` if it is gone, or there is a newer state of it.
+    pub fn decide<T>(
+        &mut self,
+        app: &DingTalkApp,
+        surroundings: Surroundings<'_>,
+        now: Timestamp,
+        decide: impl FnOnce(&View<'_>, &mut Memory, Timestamp) -> T,
+    ) -> Option<T> {
+        let current = self.index.current(app)?;
+        let memory = self.apps.get_mut(&app_ref(app))?;
+        memory.wish(app, &mut self.tokens, now);
+        let mut view = current.view(app, surroundings.site_known, &self.tokens);
+        view.metadata_prefixes = surroundings.metadata_prefixes;
+        view.is_ending = surroundings.is_ending;
+        Some(decide(&view, memory, now))
+    }
+
+    /// Records credentials that were read and can be used.
+    pub fn credentials_read(
+        &mut self,
+        key: &AppRef,
+        uid: &str,
+        known: &KnownCredentials,
+        trimmed_keys: &[String],
+    ) {
+        if let Some(memory) = self.app_of(key, uid) {
+            memory.credentials_read(known.clone(), trimmed_keys);
+            self.index.client_known(key, &known.client_id);
+        }
+    }
+
+    /// The apps with a token that no Secret holds.
+    pub fn unwritten(&self, now: Timestamp) -> Vec<AppRef> {
+        let unwritten = self.apps.iter().filter(|(_, memory)| {
+            memory.is_to_be_written() || memory.has_untaken(&self.tokens, now)
+        });
+        unwritten.map(|(app, _)| app.clone()).collect()
+    }
+}

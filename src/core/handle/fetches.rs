@@ -1,0 +1,43 @@
+//! What came of fetches, and whom it concerns.
+
+use jiff::Timestamp;
+
+use super::Core;
+use crate::api::AppRef;
+use crate::core::Minting;
+
+impl Core {
+    /// Whether an app names other credentials by now than a fetch was queued with, or changed ones.
+    pub fn credentials_changed(&self, app: &AppRef, minting: &Minting) -> bool {
+        let reference = self.index.credentials_ref(app);
+        let version = self.index.credentials_version(app);
+        reference.is_some_and(|now| *now != minting.reference)
+            || version.is_some_and(|now| *now != minting.credentials)
+    }
+
+    /// When the token that the fetch is to replace expires.
+    pub fn expiry(&self, minting: &Minting) -> Option<Timestamp> {
+        let token = self.tokens.get(minting.token)?;
+        token.attempts.expires_at()
+    }
+
+    /// The other apps whose credentials were not read yet: they may show a token that a fetch has just
+    /// revoked.
+    pub fn unresolved_sharers(
+        &mut self,
+        app: &AppRef,
+        site: &str,
+        client_id: &str,
+        corp_id: &str,
+    ) -> Vec<AppRef> {
+        let mut sharers = self.index.sharers(app, site, client_id, corp_id);
+        sharers.retain(|sharer| {
+            let Some(memory) = self.apps.get_mut(sharer) else {
+                return false;
+            };
+            memory.identify |= memory.credentials.is_none();
+            memory.is_unresolved()
+        });
+        sharers
+    }
+}

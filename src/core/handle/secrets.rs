@@ -1,0 +1,31 @@
+//! What is learnt of Secrets, and whom it concerns.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::{Concerned, Core};
+use crate::api::AppRef;
+use crate::core::Asked;
+
+impl Core {
+    /// Records a Secret that a call has returned.
+    pub fn secret_answered(&mut self, metadata: ObjectMeta, asked: &Asked) -> Concerned {
+        let namespace = metadata.namespace.clone().unwrap_or_default();
+        let name = metadata.name.clone().unwrap_or_default();
+        let apps = self.index.secret_answered(metadata, asked);
+        self.concerned(apps, &namespace, &name)
+    }
+
+    /// Records that a Secret is not there, unless it was created since it was `asked` for.
+    pub fn secret_not_found(&mut self, namespace: &str, name: &str, asked: &Asked) -> Concerned {
+        let apps = self.index.secret_not_found(namespace, name, asked);
+        self.concerned(apps, namespace, name)
+    }
+
+    /// These apps, and the references that a Secret matters to.
+    pub fn concerned(&self, apps: Vec<AppRef>, namespace: &str, name: &str) -> Concerned {
+        Concerned {
+            apps,
+            references: self.index.references_of(namespace, name),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What is kept of an app.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::ResourceExt;
+
+use super::TokenName;
+use super::admission::Age;
+use crate::api::{AppRef, CredentialsSecretRef, DingTalkApp, Layout};
+use crate::core::Stub;
+use crate::core::wanted;
+
+#[derive(Clone)]
+pub(super) struct App {
+    pub(super) uid: String,
+    pub(super) created: Option<Timestamp>,
+    pub(super) credentials: CredentialsSecretRef,
+    pub(super) target: String,
+    pub(super) layout: Layout,
+    pub(super) targets: BTreeSet<String>,
+    pub(super) site: String,
+    pub(super) corp_ids: Vec<String>,
+    pub(super) client_id: Option<String>,
+    pub(super) grants: BTreeSet<String>,
+    /// The UIDs of the namespaces that the grants were given to.
+    pub(super) granted: BTreeMap<String, String>,
+    pub(super) generation: Option<i64>,
+    pub(super) resource_version: Option<String>,
+}
+
+impl App {
+    pub(super) fn of(app: &DingTalkApp) -> Self {
+        Self {
+            uid: app.uid().unwrap_or_default(),
+            created: app.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            credentials: app.spec.credentials_secret_ref.clone(),
+            target: app.target_name(),
+            layout: app.spec.target.layout,
+            targets: wanted(app).into_iter().map(|target| target.name).collect(),
+            site: app.spec.site.clone(),
+            corp_ids: app.spec.corp_ids.clone(),
+            client_id: None,
+            grants: app
+                .spec
+                .reference_grants
+                .iter()
+                .map(|grant| grant.namespace.clone())
+                .collect(),
+            granted: granted(app),
+            generation: app.metadata.generation,
+            resource_version: app.metadata.resource_version.clone(),
+        }
+    }
+
+    /// What is kept of an app that is not served.
+    pub(super) fn refused(self) -> Self {
+        Self {
+            targets: BTreeSet::new(),
+            corp_ids: Vec::new(),
+            client_id: None,
+            grants: BTreeSet::new(),
+            granted: BTreeMap::new(),
+            ..self
+        }
+    }
+
+    /// What stands in the store for it while it is not served.
+    pub(super) fn stub(&self, key: &AppRef) -> DingTalkApp {
+        DingTalkApp::stub(ObjectMeta {
+            name: Some(key.name.clone()),
+            namespace: key.namespace.clone(),
+            uid: Some(self.uid.clone()),
+            generation: self.generation,
+            resource_version: self.resource_version.clone(),
+            creation_timestamp: self.created.map(Time),
+            ..ObjectMeta::default()
+        })
+    }
+
+    pub(super) fn age(&self) -> Age {
+        let (created, uid) = self.seniority();
+        (created, uid.to_owned())
+    }
+
+    /// The older one has the target; on a tie that of the lower UID.
+    pub(super) fn seniority(&self) -> (Timestamp, &str) {
+        (self.created.unwrap_or(Timestamp::MAX), &self.uid)
+    }
+
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.credentials.name).chain(&self.targets)
+    }
+
+    pub(super) fn names_secret(&self, name: &String) -> bool {
+        self.credentials.name == *name || self.targets.contains(name)
+    }
+
+    pub(super) fn tokens(&self) -> impl Iterator<Item = TokenName> {
+        let client_id = self.client_id.as_ref();
+        client_id.into_iter().flat_map(|client_id| {
+            let name = |corp_id: &String| (self.site.clone(), client_id.clone(), corp_id.clone());
+            self.corp_ids.iter().map(name)
+        })
+    }
+}
+
+/// The UIDs of the namespaces that the grants of an app were given to, as its status records.
+fn granted(app: &DingTalkApp) -> BTreeMap<String, String> {
+    let grants = &app.spec.reference_grants;
+    let is_granted = |namespace: &str| grants.iter().any(|grant| grant.namespace == namespace);
+    let recorded = app.status.iter();
+    recorded
+        .flat_map(|status| &status.granted_namespaces)
+        .filter(|granted| is_granted(&granted.namespace))
+        .map(|granted| (granted.namespace.clone(), granted.uid.clone()))
+        .collect()
+}

@@ -1,0 +1,24 @@
+//! Lists of Secrets, and answers that may be older than a list.
+
+use std::collections::HashSet;
+
+use super::names::SecretRef;
+use crate::core::ObjectVersion;
+
+/// A list of Secrets that is under way.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// What it has.
+    pub listed: HashSet<SecretRef>,
+    /// What calls were answered with meanwhile.
+    pub answered: HashSet<SecretRef>,
+}
+
+/// What was known when a call about a Secret began; its answer may come late.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The state of the Secret, if it was known.
+    pub was: Option<ObjectVersion>,
+    /// How many lists of Secrets had ended.
+    pub lists: u64,
+}

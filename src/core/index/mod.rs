@@ -1,0 +1,388 @@
+//! Which app references which Secret, and what is known of those Secrets. Other people's Secrets
+//! pass by and are not kept.
+
+mod admission;
+mod app;
+mod listing;
+mod names;
+mod references;
+mod secrets;
+mod sharers;
+mod stub;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use crate::api::{
+    AppRef, CredentialsSecretRef, DingTalkApp, DingTalkTokenReference, Layout, ReferenceRef,
+    app_ref,
+};
+use crate::core::{Claim, ObjectVersion, Refusal, TargetMeta, per_corp_name};
+pub use admission::NamespaceLimits;
+use admission::{Admission, Load, Moved};
+use app::App;
+pub use listing::Asked;
+use listing::Listing;
+use names::SecretRef;
+use references::Reference;
+pub use references::ReferenceState;
+pub use sharers::{Candidate, Wish};
+pub use stub::Stub;
+
+enum Seen {
+    /// There is none; the state that was known last of one that is gone.
+    Absent(Option<ObjectVersion>),
+    /// What is kept of it, and what that takes of its namespace's budget.
+    Present(Box<TargetMeta>, usize),
+}
+
+/// What tells tokens apart, but for the client secret: site, `client_id` and organisation.
+type TokenName = (String, String, String);
+
+/// See the module.
+pub struct Index {
+    apps: HashMap<AppRef, App>,
+    users: HashMap<SecretRef, Vec<AppRef>>,
+    secrets: HashMap<SecretRef, Seen>,
+    uids: HashMap<String, AppRef>,
+    owned: HashMap<String, BTreeSet<SecretRef>>,
+    sharers: HashMap<TokenName, HashSet<AppRef>>,
+    references: HashMap<ReferenceRef, Reference>,
+    referrers: HashMap<AppRef, HashSet<ReferenceRef>>,
+    /// The references whose copies have this name, or one that begins with it and `-`.
+    copiers: HashMap<SecretRef, HashSet<ReferenceRef>>,
+    listing: HashMap<Option<String>, Listing>,
+    /// How many lists of Secrets have ended.
+    lists: u64,
+    listing_apps: HashMap<Option<String>, HashSet<AppRef>>,
+    admission: Admission<AppRef>,
+    reference_admission: Admission<ReferenceRef>,
+    newly_refused: Vec<AppRef>,
+    newly_refused_references: Vec<DingTalkTokenReference>,
+    budgets: HashMap<String, usize>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self::new(NamespaceLimits::default())
+    }
+}
+
+impl Index {
+    /// With these bounds for each namespace.
+    pub fn new(limits: NamespaceLimits) -> Self {
+        Self {
+            apps: HashMap::new(),
+            users: HashMap::new(),
+            secrets: HashMap::new(),
+            uids: HashMap::new(),
+            owned: HashMap::new(),
+            sharers: HashMap::new(),
+            references: HashMap::new(),
+            referrers: HashMap::new(),
+            copiers: HashMap::new(),
+            listing: HashMap::new(),
+            lists: 0,
+            listing_apps: HashMap::new(),
+            admission: Admission::of_apps(limits),
+            reference_admission: Admission::of_references(limits),
+            newly_refused: Vec::new(),
+            newly_refused_references: Vec::new(),
+            budgets: HashMap::new(),
+        }
+    }
+
+    /// Records whether an app can be decoded, or why not; returns whether it can be from now on,
+    /// and has to be read with its Secrets, which were not followed.
+    pub fn app_decoded(&mut self, key: &AppRef, error: Option<&str>) -> bool {
+        self.admission.decoded(key, error)
+    }
+
+    /// Records an app; returns the others that this matters to: those that name its targets, for a
+    /// claim may have moved, and those that are served or refused for it.
+    pub fn app_applied(&mut self, app: &DingTalkApp) -> Vec<AppRef> {
+        let key = app_ref(app);
+        for listing in self.listing_apps.values_mut() {
+            listing.insert(key.clone());
+        }
+        let mut new = App::of(app);
+        let moved = self.admission.put(&key, &new.age(), load(app));
+        let mut others = self.follow(&key, moved);
+        if self.admission.refusal(&key).is_some() {
+            new = new.refused();
+        }
+        if let Some(old) = self.apps.get_mut(&key).filter(|old| old.uid == new.uid) {
+            old.granted.clone_from(&new.granted);
+            if old.credentials == new.credentials {
+                new.client_id.clone_from(&old.client_id);
+            }
+            if old.credentials == new.credentials
+                && old.targets == new.targets
+                && (&old.site, &old.corp_ids) == (&new.site, &new.corp_ids)
+                && old.grants == new.grants
+            {
+                old.generation = new.generation;
+                old.resource_version = new.resource_version;
+                return others;
+            }
+        }
+        if new.client_id.is_none() {
+            new.client_id = self.client_id_shown(&new.uid);
+        }
+        others.extend(self.replace(&key, Some(new)));
+        others
+    }
+
+    /// The `client_id` of a token that an app shows, by its Secrets.
+    fn client_id_shown(&self, uid: &str) -> Option<String> {
+        self.owned.get(uid)?.iter().find_map(|(namespace, name)| {
+            let recorded = self.secret_in(namespace, name)?.recorded.as_ref()?;
+            Some(recorded.tokens.first()?.client_id.clone())
+        })
+    }
+
+    /// Forgets an app; returns the others that this matters to.
+    pub fn app_deleted(&mut self, key: &AppRef) -> Vec<AppRef> {
+        let moved = self.admission.remove(key);
+        let mut others = self.follow(key, moved);
+        others.extend(self.replace(key, None));
+        others
+    }
+
+    /// Follows what the namespace's bounds changed by `cause`; returns the other apps that moved.
+    fn follow(&mut self, cause: &AppRef, moved: Moved<AppRef>) -> Vec<AppRef> {
+        let mut others = moved.served;
+        for app in moved.refused {
+            self.newly_refused.push(app.clone());
+            if app == *cause {
+                continue;
+            }
+            if let Some(stripped) = self.apps.get(&app).map(|served| served.clone().refused()) {
+                others.extend(self.replace(&app, Some(stripped)));
+            }
+            others.push(app);
+        }
+        others.retain(|other| other != cause);
+        others
+    }
+
+    /// Puts an app in the place of what was known under its name; returns the others that name a target
+    /// of either.
+    fn replace(&mut self, key: &AppRef, new: Option<App>) -> Vec<AppRef> {
+        let namespace = key.namespace.clone().unwrap_or_default();
+        let old = self.apps.remove(key);
+        let mut others = Vec::new();
+        if let Some(old) = &old {
+            self.uids.remove(&old.uid);
+            self.unshare(key, old);
+            others.extend(self.rivals(&namespace, &old.targets, key));
+            for name in old.secrets() {
+                let secret = (namespace.clone(), name.clone());
+                if let Some(users) = self.users.get_mut(&secret) {
+                    users.retain(|user| user != key);
+                    if users.is_empty() {
+                        self.users.remove(&secret);
+                    }
+                }
+            }
+        }
+        if let Some(new) = new {
+            for name in new.secrets() {
+                let secret = (namespace.clone(), name.clone());
+                self.users.entry(secret).or_default().push(key.clone());
+            }
+            others.extend(self.rivals(&namespace, &new.targets, key));
+            self.uids.insert(new.uid.clone(), key.clone());
+            for token in new.tokens() {
+                self.sharers.entry(token).or_default().insert(key.clone());
+            }
+            self.apps.insert(key.clone(), new);
+        }
+        for name in old.iter().flat_map(App::secrets) {
+            let secret = (namespace.clone(), name.clone());
+            if !self.users.contains_key(&secret) {
+                self.weigh_anew(&secret);
+            }
+        }
+        others
+    }
+
+    /// Why an app is not served; `None` if it is, or is not known.
+    pub fn refusal(&self, key: &AppRef) -> Option<Refusal> {
+        self.admission.refusal(key)
+    }
+
+    /// What stands in the store for the apps that are not served since this was asked last.
+    pub fn newly_refused(&mut self) -> Vec<DingTalkApp> {
+        let refused = std::mem::take(&mut self.newly_refused);
+        let refused = refused.iter().filter_map(|key| {
+            self.admission.refusal(key)?;
+            Some(self.apps.get(key)?.stub(key))
+        });
+        refused.collect()
+    }
+
+    fn unshare(&mut self, key: &AppRef, app: &App) {
+        for token in app.tokens() {
+            if let Some(sharers) = self.sharers.get_mut(&token) {
+                sharers.remove(key);
+                if sharers.is_empty() {
+                    self.sharers.remove(&token);
+                }
+            }
+        }
+    }
+
+    /// Records the `client_id` that an app's credentials have.
+    pub fn client_known(&mut self, key: &AppRef, client_id: &str) {
+        let Some(mut app) = self.apps.remove(key) else {
+            return;
+        };
+        if app.client_id.as_deref() != Some(client_id) {
+            self.unshare(key, &app);
+            app.client_id = Some(client_id.to_owned());
+            for token in app.tokens() {
+                self.sharers.entry(token).or_default().insert(key.clone());
+            }
+        }
+        self.apps.insert(key.clone(), app);
+    }
+
+    /// The other apps that hold or want the token of this name. They share it where their client
+    /// secret is the same.
+    pub fn sharers(&self, key: &AppRef, site: &str, client_id: &str, corp_id: &str) -> Vec<AppRef> {
+        let name = (site.to_owned(), client_id.to_owned(), corp_id.to_owned());
+        let sharers = self.sharers.get(&name).into_iter().flatten();
+        sharers.filter(|sharer| *sharer != key).cloned().collect()
+    }
+
+    /// Site, `client_id` and organisation of an app's tokens, as far as is known.
+    pub fn tokens_of(&self, key: &AppRef) -> Vec<TokenName> {
+        let tokens = self.apps.get(key).into_iter().flat_map(App::tokens);
+        tokens.collect()
+    }
+
+    /// Every app and every reference.
+    pub fn all(&self) -> (Vec<AppRef>, Vec<ReferenceRef>) {
+        let apps = self.apps.keys().cloned().collect();
+        (apps, self.reference_admission.known().cloned().collect())
+    }
+
+    /// Where an app's credentials are.
+    pub fn credentials_ref(&self, key: &AppRef) -> Option<&CredentialsSecretRef> {
+        Some(&self.apps.get(key)?.credentials)
+    }
+
+    /// Whether there is such an app, served or not.
+    pub fn knows(&self, key: &AppRef) -> bool {
+        self.apps.contains_key(key)
+    }
+
+    /// How many apps of a namespace are not served.
+    pub fn refused_in(&self, namespace: &str) -> usize {
+        self.admission.refused_in(namespace)
+    }
+
+    /// The Secret that holds an organisation's token for an app, if one is known.
+    pub fn target_of(&self, key: &AppRef, corp_id: &str) -> Option<(&str, &TargetMeta)> {
+        let app = self.apps.get(key)?;
+        let name = match app.layout {
+            Layout::Single | Layout::Combined => app.targets.first(),
+            Layout::PerCorp => app.targets.get(&per_corp_name(&app.target, corp_id)),
+        }?;
+        Some((name, self.secret(key, name)?))
+    }
+
+    /// The Secret of this name in an app's namespace, if one is known.
+    pub fn secret(&self, key: &AppRef, name: &str) -> Option<&TargetMeta> {
+        self.secret_in(key.namespace.as_deref().unwrap_or_default(), name)
+    }
+
+    /// The Secret of this name, if one is known.
+    pub fn secret_in(&self, namespace: &str, name: &str) -> Option<&TargetMeta> {
+        match self.secrets.get(&(namespace.to_owned(), name.to_owned()))? {
+            Seen::Present(target, _) => Some(target),
+            Seen::Absent(_) => None,
+        }
+    }
+
+    /// A list of the apps of `scope` (a namespace, or all) begins.
+    pub fn apps_listing(&mut self, scope: Option<&str>) {
+        self.listing_apps
+            .insert(scope.map(str::to_owned), HashSet::new());
+    }
+
+    /// That list is complete: gives the apps that are gone.
+    pub fn apps_listed(&mut self, scope: Option<&str>) -> Vec<AppRef> {
+        let listed = self
+            .listing_apps
+            .remove(&scope.map(str::to_owned))
+            .unwrap_or_default();
+        self.apps
+            .keys()
+            .filter(|app| in_scope(scope, app.namespace.as_deref()) && !listed.contains(app))
+            .cloned()
+            .collect()
+    }
+
+    /// The state of an app's credentials, if it is known.
+    pub fn credentials_version(&self, key: &AppRef) -> Option<&ObjectVersion> {
+        let credentials = &self.apps.get(key)?.credentials.name;
+        self.secret(key, credentials).map(|secret| &secret.version)
+    }
+
+    fn claimants<'a>(
+        &'a self,
+        target: &'a SecretRef,
+    ) -> impl Iterator<Item = (&'a AppRef, &'a App)> {
+        self.users
+            .get(target)
+            .into_iter()
+            .flatten()
+            .filter_map(|key| self.apps.get_key_value(key))
+            .filter(|(_, app)| app.targets.contains(&target.1))
+    }
+
+    /// The other apps that name one of these targets. Those that merely share credentials have no
+    /// part in it: a thousand of them would wake each other a million times.
+    fn rivals(&self, namespace: &str, targets: &BTreeSet<String>, key: &AppRef) -> Vec<AppRef> {
+        let mut rivals = Vec::new();
+        for target in targets {
+            let target = (namespace.to_owned(), target.clone());
+            let claimants = self.claimants(&target).map(|(claimant, _)| claimant);
+            rivals.extend(claimants.filter(|claimant| *claimant != key).cloned());
+        }
+        rivals
+    }
+
+    fn claim(&self, target: &SecretRef, key: &AppRef) -> Claim {
+        match self
+            .claimants(target)
+            .min_by_key(|(_, app)| app.seniority())
+        {
+            Some((oldest, _)) if oldest != key => Claim::Lost {
+                to: oldest.name.clone(),
+            },
+            _ => Claim::Ours,
+        }
+    }
+
+    fn users_of(&self, secret: &SecretRef) -> Vec<AppRef> {
+        self.users.get(secret).cloned().unwrap_or_default()
+    }
+}
+
+/// What an app counts for.
+fn load(app: &DingTalkApp) -> Load {
+    let spec = serde_json::to_vec(&app.spec).map_or(0, |spec| spec.len());
+    Load {
+        corps: app.spec.corp_ids.len(),
+        spec,
+    }
+}
+
+fn in_scope(scope: Option<&str>, namespace: Option<&str>) -> bool {
+    scope.is_none() || scope == namespace
+}

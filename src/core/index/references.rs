@@ -1,0 +1,354 @@
+//! Which reference copies which app's Secrets.
+
+use std::collections::{BTreeMap, HashSet};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
+
+use super::admission::{Load, Moved};
+use super::names::SecretRef;
+use super::{App, Index, in_scope};
+use crate::api::{AppRef, DingTalkTokenReference, Layout, ReferenceRef, reference_ref};
+use crate::core::Stub;
+use crate::core::{CopySeen, Grant, ReferenceView, Refusal, per_corp_name};
+
+/// What is kept of a reference.
+pub(super) struct Reference {
+    uid: String,
+    app: AppRef,
+    target: String,
+    namespace_uid: Option<String>,
+    /// What the stub that stands in for it while it is not served has of its metadata.
+    metadata: ObjectMeta,
+}
+
+/// What the copies of a reference depend on, apart from Secrets.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ReferenceState {
+    uid: String,
+    generation: Option<i64>,
+    app: Option<(String, Option<i64>)>,
+    grant: Grant,
+}
+
+impl Index {
+    /// Records whether a reference can be decoded, or why not; returns whether it can be from now
+    /// on, and has to be read with its Secrets, which were not followed.
+    pub fn reference_decoded(&mut self, key: &ReferenceRef, error: Option<&str>) -> bool {
+        self.reference_admission.decoded(key, error)
+    }
+
+    /// Records a reference; returns the others that are served or refused for it.
+    pub fn reference_applied(&mut self, reference: &DingTalkTokenReference) -> Vec<ReferenceRef> {
+        let key = reference_ref(reference);
+        let uid = reference.uid().unwrap_or_default();
+        let metadata = &reference.metadata;
+        let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let age = (created.unwrap_or(Timestamp::MAX), uid.clone());
+        let load = Load {
+            corps: 0,
+            spec: serde_json::to_vec(&reference.spec).map_or(0, |spec| spec.len()),
+        };
+        let moved = self.reference_admission.put(&key, &age, load);
+        let others = self.follow_references(&key, moved);
+        let old = self.references.get(&key).filter(|old| old.uid == uid);
+        let namespace_uid = old.and_then(|old| old.namespace_uid.clone());
+        self.unlink(&key);
+        if self.reference_refusal(&key).is_some() {
+            return others;
+        }
+        let named = &reference.spec.app_ref;
+        let app = AppRef::new(&named.name).within(&named.namespace);
+        let new = Reference {
+            uid,
+            app: app.clone(),
+            target: reference.target_name(),
+            namespace_uid,
+            metadata: ObjectMeta {
+                name: metadata.name.clone(),
+                namespace: metadata.namespace.clone(),
+                uid: metadata.uid.clone(),
+                resource_version: metadata.resource_version.clone(),
+                generation: metadata.generation,
+                creation_timestamp: metadata.creation_timestamp.clone(),
+                ..ObjectMeta::default()
+            },
+        };
+        self.referrers.entry(app).or_default().insert(key.clone());
+        let copies = (
+            key.namespace.clone().unwrap_or_default(),
+            new.target.clone(),
+        );
+        self.copiers.entry(copies).or_default().insert(key.clone());
+        self.references.insert(key, new);
+        others
+    }
+
+    /// The names that a reference's copies have, or would have if the app grants them.
+    pub fn copies_of(&self, reference: &DingTalkTokenReference) -> Vec<String> {
+        let Some(entry) = self.references.get(&reference_ref(reference)) else {
+            return Vec::new();
+        };
+        match self.apps.get(&entry.app) {
+            Some(app) if app.layout == Layout::PerCorp => {
+                let corp_ids = app.corp_ids.iter();
+                corp_ids
+                    .map(|id| per_corp_name(&entry.target, id))
+                    .collect()
+            }
+            Some(_) => vec![entry.target.clone()],
+            None => Vec::new(),
+        }
+    }
+
+    /// Why a reference is not served; `None` if it is, or is not known.
+    pub fn reference_refusal(&self, key: &ReferenceRef) -> Option<Refusal> {
+        self.reference_admission.refusal(key)
+    }
+
+    /// What stands in the store for the references that are not served since this was asked last.
+    pub fn newly_refused_references(&mut self) -> Vec<DingTalkTokenReference> {
+        std::mem::take(&mut self.newly_refused_references)
+    }
+
+    /// Follows what the namespace's bounds changed by `cause`; returns the other references that moved.
+    fn follow_references(
+        &mut self,
+        cause: &ReferenceRef,
+        moved: Moved<ReferenceRef>,
+    ) -> Vec<ReferenceRef> {
+        let mut others = moved.served;
+        for key in moved.refused {
+            if key == *cause {
+                continue;
+            }
+            if let Some(reference) = self.unlink(&key) {
+                let stub = DingTalkTokenReference::stub(reference.metadata);
+                self.newly_refused_references.push(stub);
+            }
+            others.push(key);
+        }
+        others.retain(|other| other != cause);
+        others
+    }
+
+    /// Records the UID of a reference's namespace; returns the app that is to record it.
+    pub fn namespace_read(
+        &mut self,
+        key: &ReferenceRef,
+        uid: &str,
+        namespace_uid: String,
+    ) -> Option<AppRef> {
+        let reference = self.references.get_mut(key)?;
+        if reference.uid == uid {
+            reference.namespace_uid = Some(namespace_uid);
+        }
+        Some(reference.app.clone())
+    }
+
+    /// The namespaces with references to an app, and their UIDs where they are known.
+    pub fn referring_namespaces(&self, app: &AppRef) -> BTreeMap<String, String> {
+        let referrers = self.referrers.get(app).into_iter().flatten();
+        referrers
+            .filter_map(|key| {
+                let uid = self.references.get(key)?.namespace_uid.clone()?;
+                Some((key.namespace.clone()?, uid))
+            })
+            .collect()
+    }
+
+    /// Whether there is such a reference.
+    pub fn knows_reference(&self, key: &ReferenceRef) -> bool {
+        self.references.contains_key(key)
+    }
+
+    /// Forgets a reference; returns the others that there is room for now.
+    pub fn reference_deleted(&mut self, key: &ReferenceRef) -> Vec<ReferenceRef> {
+        let moved = self.reference_admission.remove(key);
+        let others = self.follow_references(key, moved);
+        self.unlink(key);
+        others
+    }
+
+    fn unlink(&mut self, key: &ReferenceRef) -> Option<Reference> {
+        let reference = self.references.remove(key)?;
+        if let Some(referrers) = self.referrers.get_mut(&reference.app) {
+            referrers.remove(key);
+            if referrers.is_empty() {
+                self.referrers.remove(&reference.app);
+            }
+        }
+        let copies = (
+            key.namespace.clone().unwrap_or_default(),
+            reference.target.clone(),
+        );
+        if let Some(copiers) = self.copiers.get_mut(&copies) {
+            copiers.remove(key);
+            if copiers.is_empty() {
+                self.copiers.remove(&copies);
+            }
+        }
+        Some(reference)
+    }
+
+    /// The references of `scope` that are not in `listed`.
+    pub fn references_gone(
+        &self,
+        scope: Option<&str>,
+        listed: &HashSet<ReferenceRef>,
+    ) -> Vec<ReferenceRef> {
+        let known = self.reference_admission.known();
+        known
+            .filter(|key| in_scope(scope, key.namespace.as_deref()) && !listed.contains(key))
+            .cloned()
+            .collect()
+    }
+
+    /// The references to an app.
+    pub fn referrers(&self, app: &AppRef) -> Vec<ReferenceRef> {
+        let referrers = self.referrers.get(app).into_iter().flatten();
+        referrers.cloned().collect()
+    }
+
+    /// The references that a Secret matters to: their copies, or what they copy.
+    pub fn references_of(&self, namespace: &str, name: &str) -> Vec<ReferenceRef> {
+        if self.references.is_empty() {
+            return Vec::new();
+        }
+        let users = self.users_of(&(namespace.to_owned(), name.to_owned()));
+        let sources = users.iter().flat_map(|app| self.referrers(app));
+        sources
+            .chain(self.copiers(namespace, name).cloned())
+            .collect()
+    }
+
+    /// Whether a Secret has the very name of a reference's copy.
+    pub(super) fn is_copy(&self, (namespace, name): &SecretRef) -> bool {
+        self.copiers(namespace, name).any(|key| {
+            let Some(reference) = self.references.get(key) else {
+                return false;
+            };
+            let rest = name.strip_prefix(reference.target.as_str());
+            let corp_id = rest.and_then(|rest| rest.strip_prefix('-'));
+            let app = self.apps.get(&reference.app);
+            rest == Some("")
+                || corp_id.is_some_and(|corp_id| {
+                    app.is_some_and(|app| app.corp_ids.iter().any(|id| id == corp_id))
+                })
+        })
+    }
+
+    pub(super) fn copiers<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> impl Iterator<Item = &'a ReferenceRef> {
+        let ends = name.match_indices('-').map(|(end, _)| end);
+        let targets = ends.chain([name.len()]).map(|end| &name[..end]);
+        targets
+            .filter_map(move |target| self.copiers.get(&(namespace.to_owned(), target.to_owned())))
+            .flatten()
+    }
+
+    /// The generations of a reference and of its app, and whether there is a grant: what is to be copied
+    /// stays the same as long as they do.
+    pub fn reference_state(&self, reference: &ReferenceRef) -> Option<ReferenceState> {
+        let entry = self.references.get(reference)?;
+        let app = self.apps.get(&entry.app);
+        let namespace = reference.namespace.as_deref().unwrap_or_default();
+        Some(ReferenceState {
+            uid: entry.uid.clone(),
+            generation: entry.metadata.generation,
+            app: app.map(|app| (app.uid.clone(), app.generation)),
+            grant: grant(app, namespace, entry.namespace_uid.as_deref()),
+        })
+    }
+
+    /// What is seen for a reference; `None` if it is gone, or there is a newer state of it.
+    pub fn reference_view<'a>(
+        &'a self,
+        reference: &'a DingTalkTokenReference,
+    ) -> Option<ReferenceView<'a>> {
+        let key = reference_ref(reference);
+        let uid = reference.metadata.uid.as_deref().unwrap_or_default();
+        let entry = self.references.get(&key).filter(|entry| {
+            entry.uid == uid && entry.metadata.generation == reference.metadata.generation
+        })?;
+        let is_stub = |app: &App| app.corp_ids.is_empty();
+        if self.refusal(&entry.app).is_some() || self.apps.get(&entry.app).is_some_and(is_stub) {
+            // Whom the app grants a copy is not kept while it is not served, nor known again until it
+            // was read anew: its copies stay.
+            return Some(ReferenceView {
+                reference,
+                grant: Grant::Given,
+                copies: Some(Vec::new()),
+                metadata_prefixes: &[],
+                former: BTreeMap::new(),
+            });
+        }
+        let namespace = key.namespace.clone().unwrap_or_default();
+        let app = self.apps.get(&entry.app);
+        let grant = grant(app, &namespace, entry.namespace_uid.as_deref());
+        let granted = app.filter(|_| grant == Grant::Given);
+        let copies = granted.map(|app| {
+            let names = match app.layout {
+                Layout::Single | Layout::Combined => {
+                    vec![(app.target.clone(), entry.target.clone())]
+                }
+                Layout::PerCorp => app
+                    .corp_ids
+                    .iter()
+                    .map(|corp_id| {
+                        (
+                            per_corp_name(&app.target, corp_id),
+                            per_corp_name(&entry.target, corp_id),
+                        )
+                    })
+                    .collect(),
+            };
+            let seen = |(source_name, name): (String, String)| {
+                let source = self
+                    .secret(&entry.app, &source_name)
+                    .filter(|source| source.owner_uid() == Some(&app.uid));
+                let present = self.secret_in(&namespace, &name);
+                CopySeen {
+                    name,
+                    source_name,
+                    source,
+                    present,
+                }
+            };
+            names.into_iter().map(seen).collect::<Vec<_>>()
+        });
+        let wanted = copies.iter().flatten();
+        let wanted: HashSet<&str> = wanted.map(|copy| copy.name.as_str()).collect();
+        let owned = self.owned.get(uid).into_iter().flatten();
+        let former = owned
+            .filter(|(owned_in, name)| *owned_in == namespace && !wanted.contains(name.as_str()))
+            .filter_map(|(namespace, name)| Some((name.as_str(), self.secret_in(namespace, name)?)))
+            .collect();
+        Some(ReferenceView {
+            reference,
+            grant,
+            copies,
+            metadata_prefixes: &[],
+            former,
+        })
+    }
+}
+
+fn grant(app: Option<&App>, namespace: &str, uid: Option<&str>) -> Grant {
+    let Some(app) = app else {
+        return Grant::NoApp;
+    };
+    let granted = Some(app).filter(|app| app.grants.contains(namespace));
+    let recorded = granted.map(|app| app.granted.get(namespace));
+    match (recorded, uid) {
+        (None, _) => Grant::Absent,
+        (Some(_), None) => Grant::Unread,
+        (Some(None), Some(_)) => Grant::Unrecorded,
+        (Some(Some(recorded)), Some(uid)) if recorded == uid => Grant::Given,
+        (Some(Some(_)), Some(_)) => Grant::Former,
+    }
+}

@@ -1,0 +1,82 @@
+//! Which apps may share a token, and whose Secrets are believed.
+
+use jiff::Timestamp;
+
+use super::Index;
+use crate::api::{AppRef, DingTalkApp};
+use crate::core::{Claim, KnownCredentials, Lifetime, ObjectVersion, owner_name};
+
+/// A token that an app wants, and what it proves itself with.
+pub struct Wish<'a> {
+    /// The app.
+    pub app: &'a AppRef,
+    /// The site.
+    pub site: &'a str,
+    /// The organisation.
+    pub corp_id: &'a str,
+    /// The `client_id`.
+    pub client_id: &'a str,
+    /// The app's credentials.
+    pub known: &'a KnownCredentials,
+}
+
+/// A Secret that may hold a token that another app wants.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The app whose Secret it is.
+    pub app: AppRef,
+    /// The Secret's name.
+    pub secret: String,
+    /// In which state.
+    pub version: ObjectVersion,
+    /// The life of its token.
+    pub lifetime: Lifetime,
+    /// The credentials that the token was fetched with.
+    pub credentials: ObjectVersion,
+}
+
+impl Index {
+    /// The Secrets that hold the token of a wish, the newest token first: of the same namespace, each
+    /// its app's own and written by us, as far as metadata can tell.
+    pub fn candidates(
+        &self,
+        wish: &Wish<'_>,
+        sharers: &[AppRef],
+        now: Timestamp,
+    ) -> Vec<Candidate> {
+        let mut candidates: Vec<Candidate> = sharers
+            .iter()
+            .filter(|sharer| sharer.namespace == wish.app.namespace)
+            .filter_map(|sharer| self.candidate(sharer, wish, now))
+            .collect();
+        candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.lifetime.minted_at));
+        candidates
+    }
+
+    fn candidate(&self, sharer: &AppRef, wish: &Wish<'_>, now: Timestamp) -> Option<Candidate> {
+        let app = self.apps.get(sharer)?;
+        let (name, target) = self.target_of(sharer, wish.corp_id)?;
+        let secret = (
+            sharer.namespace.clone().unwrap_or_default(),
+            name.to_owned(),
+        );
+        let is_its_own = target.is_managed()
+            && target.owner_uid() == Some(app.uid.as_str())
+            && target.owner.as_deref() == Some(owner_name::<DingTalkApp>(&sharer.name).as_str())
+            && self.claim(&secret, sharer) == Claim::Ours;
+        if !is_its_own || !target.data_is_ours || target.deleting {
+            return None;
+        }
+        let token = target.recorded.as_ref()?.token(wish.corp_id)?;
+        let is_wanted = token.site == wish.site
+            && token.client_id() == Some(wish.client_id)
+            && token.lifetime.is_plausible(now);
+        is_wanted.then(|| Candidate {
+            app: sharer.clone(),
+            secret: secret.1,
+            version: target.version.clone(),
+            lifetime: token.lifetime,
+            credentials: token.credentials.clone(),
+        })
+    }
+}

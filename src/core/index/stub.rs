@@ -1,0 +1,102 @@
+//! What stands in the store for objects that are not served: names and versions, and nothing heavy.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+
+use crate::api::{
+    AppReference, CredentialsSecretRef, DingTalkApp, DingTalkAppSpec, DingTalkTokenReference,
+    DingTalkTokenReferenceSpec, ReferenceTarget, Target,
+};
+
+/// An object that a stub can stand in for.
+pub trait Stub: Sized {
+    /// Whether it is a stub.
+    fn is_stub(&self) -> bool;
+    /// Takes away what is heavy.
+    fn strip(&mut self);
+    /// A stub with this metadata.
+    fn stub(metadata: ObjectMeta) -> Self;
+    /// A stub of one that cannot be decoded.
+    fn of_unsupported(metadata: ObjectMeta, conditions: Vec<Condition>) -> Self;
+}
+
+impl Stub for DingTalkApp {
+    /// The schema allows no empty `corpIds`.
+    fn is_stub(&self) -> bool {
+        self.spec.corp_ids.is_empty()
+    }
+
+    fn strip(&mut self) {
+        self.spec.corp_ids = Vec::new();
+        self.spec.target = Target::default();
+        self.spec.reference_grants = Vec::new();
+        self.spec.rollout_restart_targets = Vec::new();
+        if let Some(status) = &mut self.status {
+            status.corps = Vec::new();
+        }
+    }
+
+    fn stub(metadata: ObjectMeta) -> Self {
+        let credentials_secret_ref = CredentialsSecretRef {
+            name: String::new(),
+            client_id_key: String::new(),
+            client_secret_key: String::new(),
+        };
+        let spec = DingTalkAppSpec {
+            credentials_secret_ref,
+            corp_ids: Vec::new(),
+            site: String::new(),
+            target: Target::default(),
+            renew_before: None,
+            reference_grants: Vec::new(),
+            rollout_restart_targets: Vec::new(),
+            suspend: false,
+        };
+        Self {
+            metadata,
+            spec,
+            status: None,
+        }
+    }
+
+    fn of_unsupported(metadata: ObjectMeta, conditions: Vec<Condition>) -> Self {
+        let mut stub = Self::stub(metadata);
+        stub.status.get_or_insert_default().conditions = conditions;
+        stub
+    }
+}
+
+impl Stub for DingTalkTokenReference {
+    /// The schema allows no empty name.
+    fn is_stub(&self) -> bool {
+        self.spec.app_ref.name.is_empty()
+    }
+
+    fn strip(&mut self) {
+        self.spec = Self::stub(ObjectMeta::default()).spec;
+        if let Some(status) = &mut self.status {
+            status.secret_names = Vec::new();
+        }
+    }
+
+    fn stub(metadata: ObjectMeta) -> Self {
+        let app_ref = AppReference {
+            namespace: String::new(),
+            name: String::new(),
+        };
+        let spec = DingTalkTokenReferenceSpec {
+            app_ref,
+            target: ReferenceTarget::default(),
+        };
+        Self {
+            metadata,
+            spec,
+            status: None,
+        }
+    }
+
+    fn of_unsupported(metadata: ObjectMeta, conditions: Vec<Condition>) -> Self {
+        let mut stub = Self::stub(metadata);
+        stub.status.get_or_insert_default().conditions = conditions;
+        stub
+    }
+}

@@ -1,0 +1,194 @@
+use super::*;
+use crate::api::{DingTalkTokenReference, GrantedNamespace, ReferenceGrant, reference_ref};
+use crate::core::Stub;
+use crate::core::{
+    CopyStep, Grant, ReferenceMemory, ReferenceStep, copy_write, granted_namespaces, reference_step,
+};
+
+#[test]
+fn a_grant_is_given_to_a_namespace_of_one_uid() {
+    let reference: DingTalkTokenReference = serde_json::from_value(serde_json::json!({
+        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
+        "metadata": {"name": "copy", "namespace": "web", "uid": "r1"},
+        "spec": {"appRef": {"namespace": "hr", "name": "payroll"}},
+    }))
+    .expect("a reference");
+    let key = reference_ref(&reference);
+    let mut payroll = app("payroll", "u1", 1, "token");
+    let mut index = Index::default();
+    index.app_applied(&payroll);
+    index.reference_applied(&reference);
+    let grant = |index: &Index, reference| index.reference_view(reference).expect("known").grant;
+    let copies = |index: &Index| {
+        let view = index.reference_view(&reference).expect("known");
+        view.copies.map_or(0, |copies| copies.len())
+    };
+    assert_eq!(grant(&index, &reference), Grant::Absent);
+    payroll.spec.reference_grants = vec![ReferenceGrant {
+        namespace: "web".into(),
+    }];
+    index.app_applied(&payroll);
+    assert_eq!(grant(&index, &reference), Grant::Unread);
+    let woken = index.namespace_read(&key, "r1", "n1".into());
+    assert_eq!(woken, Some(app_ref(&payroll)));
+    assert_eq!(grant(&index, &reference), Grant::Unrecorded);
+    assert_eq!(copies(&index), 0);
+    // The app records who asks, and keeps that.
+    let asking = index.referring_namespaces(&app_ref(&payroll));
+    let recorded = granted_namespaces(&payroll, &[], &asking);
+    let of = |uid: &str| GrantedNamespace {
+        namespace: "web".into(),
+        uid: uid.into(),
+    };
+    assert_eq!(recorded, [of("n1")]);
+    payroll.status.get_or_insert_default().granted_namespaces = recorded.clone();
+    index.app_applied(&payroll);
+    assert_eq!(grant(&index, &reference), Grant::Given);
+    assert_eq!(copies(&index), 1);
+    index.reference_applied(&reference);
+    assert_eq!(grant(&index, &reference), Grant::Given, "read once");
+    // While the app cannot be decoded, and until it was read anew, its copies stay.
+    let app_key = app_ref(&payroll);
+    let stub = DingTalkApp::stub(payroll.metadata.clone());
+    for error in [Some("spec: no"), None] {
+        index.app_decoded(&app_key, error);
+        index.app_applied(&stub);
+        assert_eq!(grant(&index, &reference), Grant::Given, "{error:?}");
+        assert_eq!(copies(&index), 0);
+    }
+    index.app_applied(&payroll);
+    assert_eq!(grant(&index, &reference), Grant::Given);
+    assert_eq!(copies(&index), 1);
+    // The namespace is created anew, and so is the reference.
+    let mut anew = reference.clone();
+    anew.metadata.uid = Some("r2".into());
+    index.reference_applied(&anew);
+    assert_eq!(grant(&index, &anew), Grant::Unread);
+    index.namespace_read(&key, "r2", "n2".into());
+    assert_eq!(grant(&index, &anew), Grant::Former);
+    assert!(index.reference_view(&anew).expect("known").copies.is_none());
+    let asking = index.referring_namespaces(&app_ref(&payroll));
+    assert_eq!(granted_namespaces(&payroll, &recorded, &asking), [of("n1")]);
+    // Withdrawn, and given again.
+    payroll.spec.reference_grants.clear();
+    let pruned = granted_namespaces(&payroll, &recorded, &asking);
+    assert_eq!(pruned, []);
+    payroll.spec.reference_grants = vec![ReferenceGrant {
+        namespace: "web".into(),
+    }];
+    assert_eq!(granted_namespaces(&payroll, &pruned, &asking), [of("n2")]);
+}
+
+#[test]
+fn a_former_copy_goes_once_its_tokens_are_in_another() {
+    let of = |generation: i64, target: &str| -> DingTalkTokenReference {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
+            "metadata": {"name": "copy", "namespace": "web", "uid": "r1", "generation": generation},
+            "spec": {"appRef": {"namespace": "hr", "name": "payroll"}, "target": {"name": target}},
+        }))
+        .expect("a reference")
+    };
+    let source = written("token", "payroll", "u1", MANAGER, "2099-01-01T00:00:00Z");
+    let copy = |name: &str| {
+        let recorded = TargetMeta::of(source.clone()).recorded.expect("recorded");
+        let write = copy_write(&of(2, name), name, recorded, None, None);
+        let set = |marks: BTreeMap<String, Option<String>>| {
+            let marks = marks.into_iter();
+            Some(
+                marks
+                    .filter_map(|(key, value)| Some((key, value?)))
+                    .collect(),
+            )
+        };
+        let meta = ObjectMeta {
+            namespace: Some("web".into()),
+            labels: set(write.labels),
+            annotations: set(write.annotations),
+            owner_references: Some(write.owner_references),
+            ..secret(name, "20", None)
+        };
+        managed_by(MANAGER, meta)
+    };
+    let mut payroll = app("payroll", "u1", 1, "token");
+    payroll.spec.reference_grants = vec![ReferenceGrant {
+        namespace: "web".into(),
+    }];
+    payroll.status.get_or_insert_default().granted_namespaces = vec![GrantedNamespace {
+        namespace: "web".into(),
+        uid: "n1".into(),
+    }];
+    let now: Timestamp = "2099-01-01T00:30:00Z".parse().expect("a time");
+    let mut index = Index::default();
+    index.app_applied(&payroll);
+    let renamed = of(2, "renamed");
+    index.reference_applied(&renamed);
+    index.namespace_read(&reference_ref(&renamed), "r1", "n1".into());
+    index.secret_applied(copy("former"));
+    let step = |index: &Index, now| {
+        let view = index.reference_view(&renamed).expect("known");
+        let mut memory = ReferenceMemory::default();
+        memory.uid = "r1".into();
+        match reference_step(&view, &mut memory, now) {
+            ReferenceStep::Copies(steps) => match &steps[..] {
+                [CopyStep::Delete { name, .. }] => format!("delete {name}"),
+                [CopyStep::Write { name, .. }] => format!("copy {name}"),
+                _ => "read".to_owned(),
+            },
+            ReferenceStep::Settle { wake_at, .. } => format!("wait until {wake_at:?}"),
+            ReferenceStep::ReadNamespace => "read".to_owned(),
+        }
+    };
+    let end: Timestamp = "2099-01-01T02:00:00Z".parse().expect("a time");
+    let waiting = format!("wait until {:?}", Some(end));
+    assert_eq!(step(&index, now), waiting, "the app's Secret is not there");
+    assert_eq!(step(&index, end), "delete former", "it serves nobody");
+    index.secret_applied(source.clone());
+    assert_eq!(step(&index, now), "copy renamed");
+    index.secret_applied(copy("renamed"));
+    assert_eq!(step(&index, now), "delete former");
+    // The grant is withdrawn: it goes at once.
+    index.secret_absent("web", "renamed");
+    payroll.spec.reference_grants.clear();
+    index.app_applied(&payroll);
+    assert_eq!(step(&index, now), "delete former");
+}
+
+#[test]
+fn references_past_the_bound_name_nothing_and_leave_a_stub() {
+    let mut index = Index::new(NamespaceLimits {
+        references: 1,
+        ..NamespaceLimits::default()
+    });
+    let reference = |name: &str, created: i64| -> DingTalkTokenReference {
+        let mut reference: DingTalkTokenReference = serde_json::from_value(serde_json::json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
+            "kind": "DingTalkTokenReference",
+            "metadata": {"name": name, "namespace": "web", "uid": name},
+            "spec": {"appRef": {"namespace": "hr", "name": "payroll"}, "target": {"name": format!("copy-{name}")}},
+        }))
+        .expect("a reference");
+        let created = Timestamp::from_second(created).expect("a time");
+        reference.metadata.creation_timestamp = Some(Time(created));
+        reference
+    };
+    let (older, younger) = (reference("a", 1), reference("b", 2));
+    let (older_key, younger_key) = (reference_ref(&older), reference_ref(&younger));
+    let copies = |index: &Index, name: &str| index.copiers("web", name).count();
+    assert!(index.reference_applied(&younger).is_empty());
+    assert_eq!(copies(&index, "copy-b"), 1);
+    assert_eq!(copies(&index, "copy-b-ding1"), 1, "of layout PerCorp");
+    assert_eq!(copies(&index, "copy-bb"), 0);
+    let moved = [younger_key.clone()];
+    assert_eq!(index.reference_applied(&older), moved);
+    let stubs = index.newly_refused_references();
+    assert!(stubs.len() == 1 && stubs[0].is_stub());
+    assert!(index.reference_refusal(&younger_key).is_some());
+    assert_eq!((copies(&index, "copy-a"), copies(&index, "copy-b")), (1, 0));
+    let gone = index.references_gone(None, &HashSet::from([older_key.clone()]));
+    assert_eq!(gone, moved, "refused ones are known");
+    assert_eq!(index.reference_deleted(&older_key), moved);
+    assert!(index.reference_refusal(&younger_key).is_none());
+    index.reference_deleted(&younger_key);
+    assert!(index.references.is_empty() && index.copiers.is_empty() && index.referrers.is_empty());
+}

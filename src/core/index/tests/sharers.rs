@@ -1,0 +1,73 @@
+//! Whose Secrets are believed.
+
+use super::*;
+
+#[test]
+fn only_an_apps_own_secret_with_plausible_times_is_a_candidate_to_share() {
+    let now: Timestamp = "2099-01-01T00:30:00Z".parse().expect("a time");
+    let at = "2099-01-01T00:00:00Z";
+    let known = crate::core::KnownCredentials {
+        reference: app("one", "u1", 1, "t").spec.credentials_secret_ref,
+        client_id: "dingapp".into(),
+        version: ObjectVersion::default(),
+        fingerprint: crate::dingtalk::Fingerprint::default(),
+    };
+    let mut index = Index::default();
+    let (one, two) = (
+        app("one", "u1", 2, "token-1"),
+        app("two", "u2", 3, "token-2"),
+    );
+    index.app_applied(&one);
+    index.app_applied(&two);
+    let found = |index: &Index, namespace: &str, client_id: &str, at: Timestamp| {
+        let wanting = AppRef::new("new").within(namespace);
+        let wish = crate::core::Wish {
+            app: &wanting,
+            site: "global",
+            corp_id: "ding1",
+            client_id,
+            known: &known,
+        };
+        let sharers = [app_ref(&one), app_ref(&two)];
+        let candidates = index.candidates(&wish, &sharers, at);
+        let names = candidates.into_iter().map(|candidate| candidate.secret);
+        names.collect::<Vec<_>>()
+    };
+    let mut version = 20;
+    let mut see = |index: &mut Index, mut meta: ObjectMeta| {
+        version += 1;
+        meta.resource_version = Some(version.to_string());
+        index.secret_applied(meta);
+    };
+    see(&mut index, written("token-1", "one", "u1", MANAGER, at));
+    let newer = "2099-01-01T00:10:00Z";
+    see(&mut index, written("token-2", "two", "u2", MANAGER, newer));
+    assert_eq!(
+        found(&index, "hr", "dingapp", now),
+        ["token-2", "token-1"],
+        "the newest first"
+    );
+    assert!(found(&index, "elsewhere", "dingapp", now).is_empty());
+    assert!(found(&index, "hr", "dingother", now).is_empty());
+    // Before it can have been fetched, and with a life that nothing has.
+    let early = "2098-12-31T23:58:00Z".parse().expect("a time");
+    assert!(found(&index, "hr", "dingapp", early).is_empty());
+    see(
+        &mut index,
+        written("token-2", "two", "u2", MANAGER, "2098-01-01T00:00:00Z"),
+    );
+    assert_eq!(found(&index, "hr", "dingapp", now), ["token-1"]);
+    for forged in [
+        written("token-1", "one", "u1", "kubectl", at),
+        written("token-1", "two", "u1", MANAGER, at),
+        written("token-1", "two", "u2", MANAGER, at),
+    ] {
+        see(&mut index, forged);
+        assert!(found(&index, "hr", "dingapp", now).is_empty());
+    }
+    see(&mut index, written("token-1", "one", "u1", MANAGER, at));
+    assert_eq!(found(&index, "hr", "dingapp", now), ["token-1"]);
+    // An older app claims the Secret.
+    index.app_applied(&app("oldest", "u0", 1, "token-1"));
+    assert!(found(&index, "hr", "dingapp", now).is_empty());
+}

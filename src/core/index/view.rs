@@ -1,0 +1,75 @@
+//! What is seen for an app.
+
+use super::{App, Index, Seen};
+use crate::api::{DingTalkApp, app_ref};
+use crate::core::{CredentialsSeen, TargetSeen, Tokens, View, ownership, wanted};
+
+/// An app as it is now.
+pub struct Current<'a> {
+    index: &'a Index,
+    entry: &'a App,
+}
+
+impl Index {
+    /// An app as it is now; `None` if it is gone, or there is a newer state of it: the targets of one
+    /// spec beside the former ones of another would be both at once.
+    pub fn current(&self, app: &DingTalkApp) -> Option<Current<'_>> {
+        let uid = app.metadata.uid.as_deref().unwrap_or_default();
+        let entry = self
+            .apps
+            .get(&app_ref(app))
+            .filter(|entry| entry.uid == uid && entry.generation == app.metadata.generation)?;
+        Some(Current { index: self, entry })
+    }
+}
+
+impl<'a> Current<'a> {
+    /// What is seen for it.
+    pub fn view(self, app: &'a DingTalkApp, site_known: bool, tokens: &'a Tokens) -> View<'a> {
+        let Self { index, entry } = self;
+        let key = app_ref(app);
+        let uid = app.metadata.uid.as_deref().unwrap_or_default();
+        let namespace = key.namespace.clone().unwrap_or_default();
+        let credentials = app.spec.credentials_secret_ref.name.clone();
+        let credentials = (namespace.clone(), credentials);
+        let targets = wanted(app).into_iter().map(|wanted| {
+            let target_ref = (namespace.clone(), wanted.name);
+            let present = match index.secret_in(&target_ref.0, &target_ref.1) {
+                Some(target) => {
+                    let claimed = index
+                        .claimants(&target_ref)
+                        .any(|(_, claimant)| Some(claimant.uid.as_str()) == target.owner_uid());
+                    let lives = |uid: &str| index.uids.contains_key(uid);
+                    let name = app.metadata.name.as_deref().unwrap_or_default();
+                    Some((target, ownership(target, name, uid, lives, claimed)))
+                }
+                None => None,
+            };
+            TargetSeen {
+                present,
+                claim: index.claim(&target_ref, &key),
+            }
+        });
+        let former = index.owned.get(uid).into_iter().flatten();
+        let former =
+            former.filter(|(owned_in, name)| *owned_in == namespace && !entry.names_secret(name));
+        View {
+            app,
+            credentials: match index.secrets.get(&credentials) {
+                Some(Seen::Present(target, _)) => CredentialsSeen::Present(target.version.clone()),
+                Some(Seen::Absent(_)) => CredentialsSeen::Absent,
+                None => CredentialsSeen::Unknown,
+            },
+            targets: targets.collect(),
+            former: former
+                .filter_map(|(namespace, name)| {
+                    Some((name.as_str(), index.secret_in(namespace, name)?))
+                })
+                .collect(),
+            site_known,
+            tokens,
+            metadata_prefixes: &[],
+            is_ending: false,
+        }
+    }
+}

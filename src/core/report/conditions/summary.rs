@@ -1,0 +1,40 @@
+//! What several organisations' problems have in common.
+
+use crate::api::Reason;
+use crate::core::report::problem::Problem;
+
+/// So many failing organisations are named in a condition; the others are in `status.corps`.
+pub(super) const NAMED_MAX: usize = 3;
+
+/// The reason that all have in common, and what there is to say of all.
+pub(super) fn summary(problems: &[(&str, Problem)], total: usize) -> (Reason, String) {
+    let mut reasons = problems.iter().map(|(_, problem)| problem.reason);
+    let reason = reasons.next().unwrap_or(Reason::Pending);
+    let reason = match reasons.all(|other| other == reason) {
+        true => reason,
+        false => Reason::CorpsFailing,
+    };
+    if let (1, [(_, problem)]) = (total, problems) {
+        return (reason, problem.message.clone());
+    }
+    // What stands in the way of all alike is said once.
+    let first = problems.first().map_or("", |(_, problem)| &problem.message);
+    if problems.len() == total && problems.iter().all(|(_, other)| other.message == first) {
+        return (reason, first.to_owned());
+    }
+    let named: Vec<&str> = problems
+        .iter()
+        .take(NAMED_MAX)
+        .map(|(_, problem)| problem.message.as_str())
+        .collect();
+    let more = match problems.len() - named.len() {
+        0 => String::new(),
+        more => format!(" | and {more} more, see status.corps"),
+    };
+    let message = format!(
+        "{} of {total} corpIds fail: {}{more}",
+        problems.len(),
+        named.join(" | ")
+    );
+    (reason, message)
+}

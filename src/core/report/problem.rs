@@ -1,0 +1,257 @@
+//! What stands in the way of a token, in the words that condition, status and event show.
+
+use jiff::Timestamp;
+
+use crate::api::{ANNOTATION_ADOPT_BY, CorpError, CorpStatus, DingTalkApp, Reason};
+use crate::core::Memory;
+use crate::core::app::view::{Blocked, CorpSettled};
+use crate::core::secret::target::{MARKS_MAX, OWNERS_MAX, TARGETS_MAX};
+use crate::core::secret::write::SECRET_SIZE_MAX;
+use crate::core::secret::writing::{WriteFailure, WriteProblem};
+use crate::core::token::token::whole_seconds;
+use crate::core::token::tokens::{Attempts, Tokens};
+use crate::dingtalk::{Failure, Row, TABLE, UNREACHABLE, look_up};
+
+/// What stands in the way.
+#[derive(Clone)]
+pub struct Problem {
+    /// Its name, CamelCase.
+    pub reason: Reason,
+    /// What it is, and what to do about it.
+    pub message: String,
+    /// The same for `status.corps`.
+    pub error: CorpError,
+    /// Whether nothing but a person's act will help.
+    pub needs_a_person: bool,
+}
+
+impl Problem {
+    fn new(reason: Reason, message: String, since: Timestamp) -> Self {
+        let error = CorpError {
+            reason: reason.as_str().to_owned(),
+            message: Some(message.clone()),
+            since_time: shown(since),
+            ..CorpError::default()
+        };
+        Self {
+            reason,
+            message,
+            error,
+            needs_a_person: true,
+        }
+    }
+
+    fn that_may_pass(mut self) -> Self {
+        self.needs_a_person = false;
+        self
+    }
+}
+
+/// What stands in the way of an organisation's token, if anything does, and since when.
+pub fn problem(
+    app: &DingTalkApp,
+    (memory, tokens): (&Memory, &Tokens),
+    corp_id: &str,
+    corp: &CorpSettled,
+    announced: Option<&CorpStatus>,
+    next: Option<&str>,
+    now: Timestamp,
+) -> Option<Problem> {
+    // What began before this process, or says by itself no time, is as old as the status says.
+    let since = |reason: Reason| {
+        let error = announced.and_then(|announced| announced.error.as_ref());
+        let error = error.filter(|error| error.reason == reason);
+        let since = error.and_then(|error| error.since_time.parse().ok());
+        since.unwrap_or(now)
+    };
+    if let Some(blocked) = &corp.blocked {
+        let (reason, message) = blocked_problem(app, &corp.secret, blocked);
+        return Some(Problem::new(reason, message, since(reason)));
+    }
+    let next = next.map_or_else(
+        || "the next attempt is under way".to_owned(),
+        |next| format!("next attempt at {next}"),
+    );
+    if let Some(problem) = &memory.credentials_problem {
+        return Some(Problem::new(
+            problem.reason,
+            format!("{}; tried again as soon as it changes", problem.message),
+            problem.since,
+        ));
+    }
+    let attempts = memory.corps.get(corp_id).map(|corp| corp.attempts(tokens));
+    if let Some(failing) = attempts.and_then(Attempts::failing) {
+        let since = shown(failing.since);
+        return Some(failure_problem(&failing.failure, corp_id, since, &next));
+    }
+    if attempts.is_some_and(|attempts| !attempts.is_attempted)
+        && let Some(error) = announced.and_then(|announced| announced.error.as_ref())
+        && let Some(failure) = former_failure(error)
+    {
+        // What a former process was told holds until this one is told something else.
+        let since = error.since_time.clone();
+        return Some(failure_problem(&failure, corp_id, since, &next));
+    }
+    if let Some(size) = corp.too_large {
+        let message = format!(
+            "the token of corpId {corp_id} does not fit: Secret {} would hold {size} bytes, and {SECRET_SIZE_MAX} \
+             is the most; use layout PerCorp, or divide the corpIds among several DingTalkApps",
+            corp.secret
+        );
+        return Some(Problem::new(
+            Reason::SecretTooLarge,
+            message,
+            since(Reason::SecretTooLarge),
+        ));
+    }
+    let writing = memory.targets.get(&corp.secret)?;
+    if let Some(failure) = &writing.failure {
+        return Some(write_problem(&corp.secret, failure));
+    }
+    writing.contested.then(|| {
+        Problem::new(
+            Reason::SecretContested,
+            contested_message(&corp.secret),
+            since(Reason::SecretContested),
+        )
+        .that_may_pass()
+    })
+}
+
+fn failure_problem(failure: &Failure, corp_id: &str, since: String, next: &str) -> Problem {
+    Problem {
+        reason: failure.reason,
+        message: format!("{}; {next}", explain(failure, corp_id)),
+        error: CorpError {
+            reason: failure.reason.as_str().to_owned(),
+            code: failure.code.clone(),
+            http_status: failure.http_status.map(i32::from),
+            request_id: failure.request_id.clone(),
+            message: failure.message.clone(),
+            scope: failure.held_back().map(|scope| scope.as_str().to_owned()),
+            since_time: since,
+        },
+        // A quota is refilled by itself.
+        needs_a_person: failure.class.needs_a_person() && failure.reason != Reason::QuotaExceeded,
+    }
+}
+
+/// The failure that a status tells of, if it is one of the endpoint's.
+fn former_failure(error: &CorpError) -> Option<Failure> {
+    let rows = || TABLE.iter().chain([&UNREACHABLE]);
+    let status = error
+        .http_status
+        .and_then(|status| u16::try_from(status).ok());
+    let codes: Vec<&str> = error.code.as_deref().into_iter().collect();
+    let (by_code, _) = look_up(&codes, status.unwrap_or_default());
+    let named = |row: &&Row| row.reason.as_str() == error.reason;
+    let row = Some(by_code).filter(named).or_else(|| rows().find(named))?;
+    Some(Failure {
+        code: error.code.clone(),
+        http_status: status,
+        request_id: error.request_id.clone(),
+        message: error.message.clone(),
+        ..Failure::of(row)
+    })
+}
+
+/// Why a Secret could not be written.
+pub fn write_problem(secret: &str, failure: &WriteFailure) -> Problem {
+    let reason = failure.problem.reason();
+    let message = format!(
+        "a token was fetched, but Secret {secret} could not be written: {}; the token is kept and \
+         the write tried again at {}",
+        failure.message,
+        shown(failure.retry.at),
+    );
+    let mut problem = Problem::new(reason, message, failure.since).that_may_pass();
+    problem.error.message = Some(failure.message.clone());
+    problem
+}
+
+impl WriteProblem {
+    /// The reason of the condition.
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::Refused | Self::Unanswered => Reason::SecretWriteFailed,
+            Self::NamespaceTerminating => Reason::NamespaceTerminating,
+            Self::TooLarge => Reason::SecretTooLarge,
+        }
+    }
+}
+
+fn blocked_problem(app: &DingTalkApp, secret: &str, blocked: &Blocked) -> (Reason, String) {
+    let name = app.metadata.name.as_deref().unwrap_or_default();
+    match blocked {
+        Blocked::UnknownSite => (
+            Reason::UnknownSite,
+            format!(
+                "site {:?} is not configured for this namespace: use a name from the operator's \
+                 --site flags that --site-namespaces leaves to it",
+                app.spec.site
+            ),
+        ),
+        Blocked::Metadata(message) => (Reason::MetadataNotAllowed, message.clone()),
+        Blocked::Template(error) => (Reason::InvalidTemplate, error.to_string()),
+        Blocked::TargetOfOlderApp(older) => (
+            Reason::SecretConflict,
+            format!(
+                "Secret {secret} is the target of the older DingTalkApp {older}: give this one \
+                 another spec.target.name"
+            ),
+        ),
+        Blocked::TargetPastBounds => (
+            Reason::TargetMetadataTooLarge,
+            format!(
+                "Secret {secret} carries more than the operator keeps of a target ({MARKS_MAX} labels and \
+                 annotations, {OWNERS_MAX} owners of 1 KiB each, and in large Secrets {} MiB in the \
+                 namespace): remove from it what other programs added, or delete it",
+                TARGETS_MAX >> 20
+            ),
+        ),
+        Blocked::TargetForeign => (
+            Reason::SecretConflict,
+            format!(
+                "Secret {secret} exists and was not made for this app, so it is not touched: \
+                 delete it, choose another spec.target.name, or hand it over by annotating it \
+                 with {ANNOTATION_ADOPT_BY}=DingTalkApp/{name}"
+            ),
+        ),
+    }
+}
+
+/// One sentence with all that is known: code, HTTP status, request id, corpId, message, advice.
+pub fn explain(failure: &Failure, corp_id: &str) -> String {
+    let said = match (&failure.code, failure.http_status) {
+        (Some(code), Some(status)) => format!("DingTalk answered {code} (HTTP {status}"),
+        (None, Some(status)) => format!("DingTalk answered without a known code (HTTP {status}"),
+        (_, None) => "DingTalk did not answer (no HTTP status".to_owned(),
+    };
+    let request = failure
+        .request_id
+        .as_ref()
+        .map(|id| format!(", request id {id}"))
+        .unwrap_or_default();
+    let message = failure
+        .message
+        .as_ref()
+        .map(|message| format!(": {message}"))
+        .unwrap_or_default();
+    format!(
+        "{said}{request}) for corpId {corp_id}{message}; {}",
+        failure.advice
+    )
+}
+
+/// A time as the status shows it.
+pub fn shown(time: Timestamp) -> String {
+    whole_seconds(time).to_string()
+}
+
+/// That another writer keeps changing a Secret of ours.
+pub(in crate::core) fn contested_message(secret: &str) -> String {
+    format!(
+        "another writer keeps changing Secret {secret}: see its managedFields for who; it is put \
+         right once a minute"
+    )
+}

@@ -1,0 +1,236 @@
+//! Objects that are not served: their namespace is past one of its bounds, or they cannot be decoded.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+
+use crate::api::{
+    CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, CorpStatus, DingTalkApp,
+    DingTalkAppStatus, DingTalkTokenReference, DingTalkTokenReferenceStatus, Reason,
+};
+use crate::core::token::token::whole_seconds;
+
+/// A bound of a namespace, with the most that it allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The number of apps.
+    Apps(usize),
+    /// The number of organisations of all apps together.
+    Corps(usize),
+    /// The size of all specs of a kind together, in bytes.
+    Specs(usize),
+    /// The number of references.
+    References(usize),
+}
+
+/// Why an object is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Its namespace is past this bound.
+    PastBound(Bound),
+    /// It cannot be decoded, for this reason.
+    UnsupportedSpec(Arc<str>),
+}
+
+impl Bound {
+    /// What it is, and what to do about it. It says nothing that changes with each object of the
+    /// namespace, or the status of each would be written whenever one comes or goes.
+    fn message(self, namespace: &str) -> String {
+        let (limit, advice) = match self {
+            Self::Apps(max) => (
+                format!("{max} DingTalkApps (--max-apps-per-namespace)"),
+                "delete DingTalkApps that are not needed, use another namespace, or ask whoever runs \
+                 the operator to raise the flag",
+            ),
+            Self::References(max) => (
+                format!("{max} DingTalkTokenReferences (--max-references-per-namespace)"),
+                "delete DingTalkTokenReferences that are not needed, use another namespace, or ask \
+                 whoever runs the operator to raise the flag",
+            ),
+            Self::Corps(max) => (
+                format!("{max} corpIds in all DingTalkApps together (--max-corps-per-namespace)"),
+                "take corpIds off, delete DingTalkApps that are not needed, use another namespace, or \
+                 ask whoever runs the operator to raise the flag",
+            ),
+            Self::Specs(max) => (
+                format!(
+                    "{} MiB in the specs of all objects of this kind together",
+                    max >> 20
+                ),
+                "shorten spec.target (template, labels, annotations), or use another namespace",
+            ),
+        };
+        format!(
+            "namespace {namespace} has more than the operator serves: {limit}. The oldest are served, \
+             and this one is not: nothing is fetched for it, and its Secrets stay as they are; {advice}"
+        )
+    }
+}
+
+impl Refusal {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::PastBound(_) => Reason::NamespaceLimitExceeded,
+            Self::UnsupportedSpec(_) => Reason::UnsupportedSpec,
+        }
+    }
+
+    fn message(&self, metadata: &ObjectMeta) -> String {
+        match self {
+            Self::PastBound(bound) => {
+                bound.message(metadata.namespace.as_deref().unwrap_or_default())
+            }
+            Self::UnsupportedSpec(error) => format!(
+                "version {} of the operator cannot read this object: {error}. Nothing is fetched for \
+                 it, and its Secrets stay as they are; upgrade the operator, or write only what this \
+                 version knows",
+                env!("CARGO_PKG_VERSION")
+            ),
+        }
+    }
+
+    /// The conditions of an object that is not served, of these types; `None` if it says so already.
+    fn conditions(
+        &self,
+        metadata: &ObjectMeta,
+        present: &[Condition],
+        types: &[&str],
+        now: Timestamp,
+    ) -> Option<Vec<Condition>> {
+        let (reason, message) = (self.reason(), self.message(metadata));
+        let generation = metadata.generation;
+        let says_so = |condition: &Condition| {
+            condition.type_ == CONDITION_READY
+                && condition.reason == reason
+                && condition.message == message
+                && condition.observed_generation == generation
+        };
+        if present.iter().any(says_so) {
+            return None;
+        }
+        let condition = |type_: &&str| {
+            let status = match *type_ {
+                CONDITION_STALLED => "True",
+                _ => "False",
+            };
+            let mut present = present.iter();
+            let since = present.find(|old| old.type_ == *type_ && old.status == status);
+            Condition {
+                type_: (*type_).to_owned(),
+                status: status.to_owned(),
+                reason: reason.as_str().to_owned(),
+                message: message.clone(),
+                observed_generation: generation,
+                last_transition_time: since.map_or_else(
+                    || Time(whole_seconds(now)),
+                    |old| old.last_transition_time.clone(),
+                ),
+            }
+        };
+        Some(types.iter().map(condition).collect())
+    }
+}
+
+/// What the status of an app that is not served is written over: every field that goes.
+///
+/// That of an app that cannot be decoded keeps the other fields: the version that wrote them may come
+/// back.
+pub fn refused_previous(refusal: &Refusal) -> DingTalkAppStatus {
+    if let Refusal::UnsupportedSpec(_) = refusal {
+        return DingTalkAppStatus::default();
+    }
+    let gone = || Some(String::new());
+    DingTalkAppStatus {
+        valid_corps: Some(0),
+        total_corps: Some(0),
+        tokens: gone(),
+        secret: gone(),
+        expiration_time: gone(),
+        next_attempt_time: gone(),
+        corps: vec![CorpStatus::default()],
+        ..DingTalkAppStatus::default()
+    }
+}
+
+/// The status of an app that is not served; `None` if it says so already.
+pub fn refused_status(
+    app: &DingTalkApp,
+    refusal: &Refusal,
+    now: Timestamp,
+) -> Option<DingTalkAppStatus> {
+    let present = app
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice());
+    let types = [CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED];
+    let present = present.unwrap_or_default();
+    Some(DingTalkAppStatus {
+        observed_generation: app.metadata.generation,
+        conditions: refusal.conditions(&app.metadata, present, &types, now)?,
+        ..DingTalkAppStatus::default()
+    })
+}
+
+/// The same for a reference.
+pub fn refused_reference_status(
+    reference: &DingTalkTokenReference,
+    refusal: &Refusal,
+    now: Timestamp,
+) -> Option<DingTalkTokenReferenceStatus> {
+    let status = reference.status.as_ref();
+    let present = status.map(|status| status.conditions.as_slice());
+    let types = [CONDITION_READY, CONDITION_STALLED];
+    let present = present.unwrap_or_default();
+    Some(DingTalkTokenReferenceStatus {
+        observed_generation: reference.metadata.generation,
+        conditions: refusal.conditions(&reference.metadata, present, &types, now)?,
+        ..DingTalkTokenReferenceStatus::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_names_the_bound_the_flag_and_the_way_out_and_is_written_once() {
+        let mut app: DingTalkApp = serde_json::from_value(serde_json::json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+            "metadata": {"name": "payroll", "namespace": "hr", "generation": 3},
+            "spec": {"credentialsSecretRef": {"name": "credentials"}, "site": "global", "corpIds": []},
+        }))
+        .expect("an app");
+        let now = Timestamp::from_second(1_800_000_000).expect("a time");
+        for (bound, named) in [
+            (
+                Bound::Apps(10),
+                "10 DingTalkApps (--max-apps-per-namespace)",
+            ),
+            (
+                Bound::Corps(20),
+                "20 corpIds in all DingTalkApps together (--max-corps-per-namespace)",
+            ),
+            (Bound::Specs(8 << 20), "8 MiB in the specs"),
+        ] {
+            let refusal = Refusal::PastBound(bound);
+            let status = refused_status(&app, &refusal, now).expect("to be written");
+            let message = &status.conditions[0].message;
+            assert!(
+                message.contains("namespace hr") && message.contains(named),
+                "{message}"
+            );
+            let reasons = status.conditions.iter().map(|it| &it.reason);
+            assert!(
+                reasons
+                    .into_iter()
+                    .all(|it| *it == Reason::NamespaceLimitExceeded)
+            );
+            app.status = Some(status);
+            assert_eq!(refused_status(&app, &refusal, now), None);
+        }
+        app.metadata.generation = Some(4);
+        let refusal = Refusal::PastBound(Bound::Specs(8 << 20));
+        assert!(refused_status(&app, &refusal, now).is_some());
+    }
+}

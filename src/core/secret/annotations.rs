@@ -1,0 +1,100 @@
+//! What is recorded of a Secret, as its annotations say it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::{ANNOTATION_CORP_ID, ANNOTATION_EXPIRES_AT, ANNOTATION_SITE, ANNOTATION_STATE};
+use crate::core::secret::managed::Managed;
+use crate::core::secret::recorded::{
+    ANY_CORP, CORP_ID_MAX, KEYS_MAX, NAME_MAX, Recorded, TOKENS_MAX,
+};
+use crate::core::secret::shape::{Field, Shape};
+use crate::core::secret::state::{self, Read};
+use crate::core::{Lifetime, ObjectVersion, TokenRecord};
+
+impl Recorded {
+    /// Reads what annotations say.
+    pub fn read(annotations: &BTreeMap<String, String>, managed: &Managed<'_>) -> Option<Self> {
+        match state::read(annotations.get(ANNOTATION_STATE)?)? {
+            Read::Known(recorded) => Some(recorded),
+            Read::Newer => Self::public(annotations, managed),
+        }
+    }
+
+    /// What public metadata tells of a Secret whose state is of a newer version: that a token is valid
+    /// at least until a time. Only if all of it is ours, since there is no digest to check it by.
+    fn public(annotations: &BTreeMap<String, String>, managed: &Managed<'_>) -> Option<Self> {
+        let corp_id = annotations.get(ANNOTATION_CORP_ID);
+        let mut read = [ANNOTATION_SITE, ANNOTATION_EXPIRES_AT, ANNOTATION_STATE].to_vec();
+        read.extend(corp_id.map(|_| ANNOTATION_CORP_ID));
+        let is_ours = |key: &&str| managed.is_ours("/f:metadata/f:annotations", key);
+        if !read.iter().all(is_ours) {
+            return None;
+        }
+        let site = annotations.get(ANNOTATION_SITE)?;
+        let lifetime = Lifetime {
+            minted_at: managed.written_at()?,
+            expires_at: annotations.get(ANNOTATION_EXPIRES_AT)?.parse().ok()?,
+        };
+        let written = managed.ours("/f:data");
+        let (shape, corp_ids) = match corp_id {
+            Some(corp_id) => (Shape::One, vec![corp_id.as_str()]),
+            None => {
+                let of_token = |key| Shape::Many.corp_id(Field::AccessToken, key);
+                let corp_ids = written.iter().filter_map(|key| of_token(key.as_str()));
+                (Shape::Many, corp_ids.collect())
+            }
+        };
+        let known: BTreeSet<&str> = corp_ids.iter().copied().collect();
+        let pattern = |key: &String| match key.split_once('.') {
+            Some((corp_id, rest)) if shape == Shape::Many && known.contains(corp_id) => {
+                format!("{ANY_CORP}.{rest}")
+            }
+            _ => key.clone(),
+        };
+        let keys: BTreeSet<String> = written.iter().map(pattern).collect();
+        let is_short = |corp_id: &&str| corp_id.len() <= CORP_ID_MAX;
+        if keys.len() > KEYS_MAX || corp_ids.len() > TOKENS_MAX || site.len() > NAME_MAX {
+            return None;
+        }
+        let tokens = corp_ids.into_iter().filter(is_short);
+        let tokens = tokens.map(|corp_id| TokenRecord {
+            site: site.clone(),
+            client_id: String::new(),
+            corp_id: corp_id.to_owned(),
+            lifetime,
+            credentials: ObjectVersion::default(),
+            answers: None,
+        });
+        Self::of(keys.into_iter().collect(), tokens.collect())
+    }
+
+    /// The annotations that say so. All but the operator's own state is for everybody.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let Some(first) = self.tokens.first() else {
+            return BTreeMap::new();
+        };
+        let expiries = self.tokens.iter().map(|token| token.lifetime.expires_at);
+        let corp_id = (self.shape == Shape::One).then(|| first.corp_id.clone());
+        let recorded = [
+            (ANNOTATION_SITE, Some(first.site.clone())),
+            (ANNOTATION_CORP_ID, corp_id),
+            (
+                ANNOTATION_EXPIRES_AT,
+                expiries.min().map(|at| at.to_string()),
+            ),
+            (ANNOTATION_STATE, state::write(self)),
+        ];
+        let recorded = recorded.into_iter();
+        recorded
+            .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+            .collect()
+    }
+
+    /// This record as it is read back: less is kept of tokens of former credentials.
+    pub fn read_back(&self) -> Option<Self> {
+        match state::read(&state::write(self)?)? {
+            Read::Known(recorded) => Some(recorded),
+            Read::Newer => None,
+        }
+    }
+}

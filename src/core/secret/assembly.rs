@@ -1,0 +1,216 @@
+//! The contents of a Secret that take milliseconds to put together: those with templates or many
+//! tokens. What is needed is described under the locks, and put together outside of them.
+
+use std::sync::Arc;
+
+use crate::core::Held;
+use crate::core::secret::data::Data;
+use crate::core::secret::shape::Shape;
+use crate::core::secret::templates::Templates;
+use crate::core::secret::write::SECRET_SIZE_MAX;
+
+/// Fewer tokens without templates are put together at once: they always fit into a Secret.
+const TOKENS_MIN: usize = 64;
+
+/// A token for a Secret.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Offered {
+    /// The token.
+    pub held: Held,
+    /// Whether the Secret has a token of this organisation already.
+    pub is_in_secret: bool,
+}
+
+/// What the contents of a Secret are made from.
+#[derive(Debug)]
+pub struct Assembly {
+    /// The generation of the app's spec.
+    pub generation: Option<i64>,
+    /// The app's templates.
+    pub templates: Arc<Templates>,
+    /// The shape of the app's Secrets.
+    pub shape: Shape,
+    /// The tokens, in the order of the spec.
+    pub tokens: Vec<Offered>,
+}
+
+/// Contents that are ready to be written.
+#[derive(Clone)]
+pub struct Contents {
+    /// Keys and values.
+    pub data: Data,
+    /// Their digest.
+    pub digest: String,
+}
+
+/// The outcome of an [`Assembly`], good for exactly what it was made from.
+pub struct Assembled {
+    from: Assembly,
+    /// Which of the tokens the contents have: as many as fit.
+    kept: Vec<bool>,
+    /// The size with all tokens.
+    size: usize,
+    contents: Option<Contents>,
+}
+
+/// What an [`Assembled`] says about some tokens.
+pub enum Answer {
+    /// Nothing: it is not about them.
+    Unknown,
+    /// They do not fit.
+    TooLarge {
+        /// The organisations whose tokens fit.
+        fitting: Vec<String>,
+    },
+    /// These are the contents.
+    Contents(Contents),
+}
+
+impl std::fmt::Debug for Assembled {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Assembled")
+            .field("kept", &self.kept)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Contents {
+    /// The contents for these tokens.
+    pub fn of(shape: Shape, templates: &Templates, tokens: &[&Held]) -> Self {
+        let mut data = Data::of(shape, tokens.iter().copied());
+        for (key, value) in templates.render(tokens) {
+            data.insert(key, value);
+        }
+        let digest = data.digest();
+        Self { data, digest }
+    }
+}
+
+impl Assembly {
+    /// Whether contents of so many tokens are to be assembled.
+    pub fn is_for(templates: &Templates, tokens: usize) -> bool {
+        !templates.is_empty() || tokens > TOKENS_MIN
+    }
+
+    /// Puts the contents together.
+    pub fn assemble(self) -> Assembled {
+        let sizes = |offered: &Offered| Data::of(self.shape, [&offered.held]).size();
+        let sizes: Vec<usize> = self.tokens.iter().map(sizes).collect();
+        let all = vec![true; self.tokens.len()];
+        let size = sizes.iter().sum::<usize>() + self.templates.size(&self.chosen(&all));
+        let kept = match size <= SECRET_SIZE_MAX {
+            true => all,
+            false => self.fitting(&sizes, size),
+        };
+        let tokens = self.chosen(&kept);
+        let contents =
+            (!tokens.is_empty()).then(|| Contents::of(self.shape, &self.templates, &tokens));
+        Assembled {
+            kept,
+            size,
+            contents,
+            from: self,
+        }
+    }
+
+    fn chosen(&self, kept: &[bool]) -> Vec<&Held> {
+        let tokens = self.tokens.iter().zip(kept);
+        let chosen = tokens.filter(|(_, is_kept)| **is_kept);
+        chosen.map(|(offered, _)| &offered.held).collect()
+    }
+
+    /// As many tokens as fit; one too many does not hold back those that are in the Secret already.
+    ///
+    /// A pass over the templates takes milliseconds, so the first guess of each two is what fits if
+    /// all tokens take the same room, which most often is right.
+    fn fitting(&self, sizes: &[usize], size: usize) -> Vec<bool> {
+        let mut order: Vec<usize> = (0..self.tokens.len()).collect();
+        order.sort_by_key(|index| !self.tokens[*index].is_in_secret);
+        let first = |count: usize| {
+            let mut kept = vec![false; order.len()];
+            for index in &order[..count] {
+                kept[*index] = true;
+            }
+            kept
+        };
+        let size_of = |count: usize| {
+            let tokens: usize = order[..count].iter().map(|index| sizes[*index]).sum();
+            match tokens > SECRET_SIZE_MAX {
+                true => tokens,
+                false => tokens + self.templates.size(&self.chosen(&first(count))),
+            }
+        };
+        let (mut fitting, mut excess) = ((0, 0), (order.len(), size));
+        for is_guess in [true, false].into_iter().cycle() {
+            let between = excess.0 - fitting.0;
+            if between <= 1 {
+                break;
+            }
+            let guess = (SECRET_SIZE_MAX - fitting.1) * between / (excess.1 - fitting.1);
+            let count = match is_guess {
+                true => fitting.0 + guess.clamp(1, between - 1),
+                false => fitting.0.midpoint(excess.0),
+            };
+            match size_of(count) {
+                size if size <= SECRET_SIZE_MAX => fitting = (count, size),
+                size => excess = (count, size),
+            }
+        }
+        first(fitting.0)
+    }
+}
+
+impl Assembled {
+    /// What is known of these tokens; contents are given away once.
+    pub fn answer(
+        &mut self,
+        generation: Option<i64>,
+        templates: &Arc<Templates>,
+        tokens: &[&Held],
+    ) -> Answer {
+        if self.from.generation != generation || !Arc::ptr_eq(&self.from.templates, templates) {
+            return Answer::Unknown;
+        }
+        let kept = self.from.chosen(&self.kept);
+        if kept == tokens {
+            return self
+                .contents
+                .take()
+                .map_or(Answer::Unknown, Answer::Contents);
+        }
+        let all = self.from.tokens.iter().map(|offered| &offered.held);
+        if !all.eq(tokens.iter().copied()) {
+            return Answer::Unknown;
+        }
+        Answer::TooLarge {
+            fitting: kept
+                .iter()
+                .map(|held| held.record.corp_id.clone())
+                .collect(),
+        }
+    }
+
+    /// The size with all tokens and the organisations that are left out, if not all fit.
+    pub fn excess(&self) -> Option<(usize, Vec<String>)> {
+        let tokens = self.from.tokens.iter().zip(&self.kept);
+        let left_out = tokens.filter(|(_, is_kept)| !**is_kept);
+        let left_out: Vec<String> = left_out
+            .map(|(offered, _)| offered.held.record.corp_id.clone())
+            .collect();
+        (!left_out.is_empty()).then_some((self.size, left_out))
+    }
+
+    /// The contents, if they were not taken yet.
+    #[cfg(test)]
+    pub fn contents(&self) -> Option<&Contents> {
+        self.contents.as_ref()
+    }
+
+    /// What is worth keeping of it: that not all tokens fit, without any contents.
+    pub fn noted(mut self: Box<Self>) -> Option<Box<Self>> {
+        self.contents = None;
+        self.kept.contains(&false).then_some(self)
+    }
+}

@@ -1,0 +1,121 @@
+//! The keys and values of a target Secret.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::core::secret::recorded::Recorded;
+use crate::core::secret::shape::{Field, Shape};
+use crate::core::token::hexadecimal::hexadecimal;
+use crate::core::{Held, TokenRecord};
+use crate::dingtalk::{AccessToken, LIFETIME_MAX};
+
+/// See the module.
+#[derive(Clone, Default)]
+pub struct Data(BTreeMap<String, Zeroizing<String>>);
+
+impl Data {
+    /// The keys of these tokens in this shape.
+    pub fn of<'a>(shape: Shape, tokens: impl IntoIterator<Item = &'a Held>) -> Self {
+        let entries = tokens.into_iter().flat_map(|held| {
+            let entry =
+                |field: &Field| (shape.key(*field, &held.record.corp_id), field.value(held));
+            shape.fields().iter().map(entry)
+        });
+        Self(entries.collect())
+    }
+
+    /// These keys, as they were found in a Secret; `None` if one is missing or not text.
+    pub fn found(
+        keys: impl IntoIterator<Item = String>,
+        mut lookup: impl FnMut(&str) -> Option<Zeroizing<Vec<u8>>>,
+    ) -> Option<Self> {
+        let mut data = BTreeMap::new();
+        for key in keys {
+            let text = String::from_utf8(lookup(&key)?.to_vec()).ok()?;
+            data.insert(key, Zeroizing::new(text));
+        }
+        Some(Self(data))
+    }
+
+    /// Adds a key.
+    pub fn insert(&mut self, key: String, value: Zeroizing<String>) {
+        self.0.insert(key, value);
+    }
+
+    /// SHA-256 over keys and values with their lengths, in hexadecimal.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for (key, value) in &self.0 {
+            for part in [key.as_bytes(), value.as_bytes()] {
+                hash.update((part.len() as u64).to_be_bytes());
+                hash.update(part);
+            }
+        }
+        hexadecimal(&hash.finalize())
+    }
+
+    /// The size of all values in bytes, as the API server counts it.
+    pub fn size(&self) -> usize {
+        self.0.values().map(|value| value.len()).sum()
+    }
+
+    /// Keys and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Zeroizing<String>)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// The tokens, if these keys are what was recorded of them.
+    pub fn tokens_recorded(&self, recorded: &Recorded) -> Option<Vec<Held>> {
+        let digest = recorded.digest.as_ref();
+        if digest.is_some_and(|digest| *digest != self.digest()) {
+            return None;
+        }
+        let tokens = recorded.tokens.iter();
+        tokens.map(|record| self.token(recorded, record)).collect()
+    }
+
+    fn token(&self, recorded: &Recorded, record: &TokenRecord) -> Option<Held> {
+        let value = |field| self.0.get(&recorded.shape.key(field, &record.corp_id));
+        let mut held = Held {
+            token: AccessToken::new(value(Field::AccessToken)?.to_string())?,
+            record: record.clone(),
+        };
+        if recorded.digest.is_none() {
+            // Public metadata has the first expiry of all.
+            let lifetime = &mut held.record.lifetime;
+            lifetime.expires_at = value(Field::ExpiresAt)?.parse().ok()?;
+            let is_plausible = lifetime.length().unsigned_abs() <= LIFETIME_MAX;
+            return is_plausible.then_some(held);
+        }
+        // A field that another release did not write is missing.
+        let is_as_recorded =
+            |field: &Field| value(*field).is_none_or(|it| *it == field.value(&held));
+        let mut fields = recorded.shape.fields().iter();
+        fields.all(is_as_recorded).then_some(held)
+    }
+
+    /// What was recorded of a single token, with the value of `held`; `None` if more was written than
+    /// what is known of a token.
+    pub fn as_recorded(recorded: &Recorded, held: &Held) -> Option<Self> {
+        let fields = recorded.shape.fields();
+        let mut data = Self::default();
+        for key in recorded.keys() {
+            let is_of = |field: &&Field| recorded.shape.key(**field, &held.record.corp_id) == key;
+            let value = fields.iter().find(is_of)?.value(held);
+            data.insert(key, value);
+        }
+        Some(data)
+    }
+}
+
+impl IntoIterator for Data {
+    type Item = (String, Zeroizing<String>);
+    type IntoIter = std::collections::btree_map::IntoIter<String, Zeroizing<String>>;
+
+    /// Keys and values.
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}

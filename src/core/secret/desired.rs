@@ -1,0 +1,243 @@
+//! The Secrets that an app is to have, and the writes that make them so.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::Resource;
+
+use crate::api::{DeletionPolicy, DingTalkApp, Layout};
+use crate::core::secret::assembly::{Answer, Assembled, Assembly, Contents, Offered};
+use crate::core::secret::owner::{Owner, is_in_order, owner_reference};
+use crate::core::secret::recorded::{Recorded, sort, written_keys};
+use crate::core::secret::shape::Shape;
+use crate::core::secret::templates::Templates;
+use crate::core::secret::write::{Changes, Write};
+use crate::core::{Held, TargetMeta, TokenRecord, owner_name};
+
+/// A Secret that an app is to have, and whose tokens it is to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted<'a> {
+    /// Its name.
+    pub name: String,
+    /// The organisations.
+    pub corp_ids: &'a [String],
+}
+
+/// The Secrets that an app is to have.
+pub fn wanted(app: &DingTalkApp) -> Vec<Wanted<'_>> {
+    let corp_ids = app.spec.corp_ids.as_slice();
+    let name = app.target_name();
+    match app.spec.target.layout {
+        Layout::Single => vec![Wanted {
+            name,
+            corp_ids: &corp_ids[..corp_ids.len().min(1)],
+        }],
+        Layout::Combined => vec![Wanted { name, corp_ids }],
+        Layout::PerCorp => corp_ids
+            .chunks(1)
+            .map(|corp_ids| Wanted {
+                name: per_corp_name(&name, &corp_ids[0]),
+                corp_ids,
+            })
+            .collect(),
+    }
+}
+
+/// The name of an organisation's Secret with layout `PerCorp`.
+pub fn per_corp_name(target: &str, corp_id: &str) -> String {
+    format!("{target}-{corp_id}")
+}
+
+/// A token that is to be in a Secret.
+#[derive(Clone, Copy)]
+pub enum Known<'a> {
+    /// Its value is known, and in the Secret if the Secret has this record.
+    Held(&'a Held),
+    /// Its value is known, and not in the Secret yet.
+    Unwritten(&'a Held),
+    /// It is in the Secret already, and its value is not known.
+    Recorded(&'a TokenRecord),
+}
+
+impl Known<'_> {
+    /// What is known of it.
+    pub fn record(&self) -> &TokenRecord {
+        match self {
+            Self::Held(held) | Self::Unwritten(held) => &held.record,
+            Self::Recorded(record) => record,
+        }
+    }
+}
+
+/// What has to be done about a Secret.
+pub enum Need {
+    /// Nothing: it is as it should be.
+    Nothing,
+    /// To read it first: values are needed that are only in it.
+    Values,
+    /// To write it.
+    Write(Box<Write>),
+    /// To put its contents together first.
+    Assemble(Box<Assembly>),
+    /// The contents are larger than a Secret can be.
+    TooLarge {
+        /// The organisations whose tokens fit.
+        fitting: Vec<String>,
+    },
+}
+
+/// What a write is decided from.
+pub struct Inputs<'a> {
+    /// The app.
+    pub app: &'a DingTalkApp,
+    /// The Secret's name.
+    pub name: &'a str,
+    /// The tokens that are to be in it, at least one.
+    pub tokens: &'a [Known<'a>],
+    /// The app's templates.
+    pub templates: &'a Arc<Templates>,
+    /// The Secret as it is.
+    pub present: Option<&'a TargetMeta>,
+    /// What is known to be in it.
+    pub recorded: Option<&'a Recorded>,
+    /// When a value changed last, if that is not recorded yet.
+    pub value_changed_at: Option<Timestamp>,
+}
+
+/// The write that makes the Secret hold these tokens, if one is needed, with contents that were
+/// assembled for them.
+pub fn need(inputs: &Inputs<'_>, assembled: Option<&mut Assembled>) -> Need {
+    let (app, present) = (inputs.app, inputs.present);
+    let kept = inputs.kept();
+    let (mut recorded, data) = match kept {
+        Some(kept) => (kept.clone(), BTreeMap::new()),
+        None => match inputs.rewritten(assembled) {
+            Ok(rewritten) => rewritten,
+            Err(need) => return need,
+        },
+    };
+    let tokens = inputs.tokens.iter();
+    recorded.tokens = tokens.map(|known| known.record().clone()).collect();
+    sort(&mut recorded.tokens);
+    let was_changed_at = inputs.recorded.and_then(|old| old.value_changed_at);
+    // Not the later of both: a clock that was ahead would hide every change until then.
+    recorded.value_changed_at = inputs.value_changed_at.or(was_changed_at);
+    let reference = match app.spec.target.deletion_policy {
+        DeletionPolicy::Delete => Some(owner_reference(app)),
+        DeletionPolicy::Retain => None,
+    };
+    let owner = Owner {
+        uid: app.metadata.uid.as_deref().unwrap_or_default(),
+        name: owner_name::<DingTalkApp>(app.metadata.name.as_deref().unwrap_or_default()),
+        labels: &app.spec.target.labels,
+        annotations: &app.spec.target.annotations,
+        kind: &DingTalkApp::kind(&()),
+        reference,
+    };
+    let write = owner.write(inputs.name, recorded, data, present);
+    match present {
+        Some(present) if kept.is_some() && is_in_order(present, &write) => Need::Nothing,
+        _ => Need::Write(Box::new(write)),
+    }
+}
+
+impl Inputs<'_> {
+    fn shape(&self) -> Shape {
+        Shape::of(self.app.spec.target.layout)
+    }
+
+    /// What is recorded of a token that is to stay in the Secret as it is.
+    fn in_secret(&self, known: &Known<'_>) -> Option<&TokenRecord> {
+        let recorded = self.recorded?;
+        let is_written = recorded.shape == self.shape() && !matches!(known, Known::Unwritten(_));
+        let record = known.record();
+        let old = recorded.token(&record.corp_id).filter(|_| is_written);
+        old.filter(|old| old.is_same_token(record))
+    }
+
+    /// What is recorded, if the contents stay as they are, whichever release wrote them.
+    fn kept(&self) -> Option<&Recorded> {
+        let recorded = self.recorded?;
+        let is_kept = |known: &Known<'_>| {
+            // A template can show with which client_id a token was fetched.
+            let is_same_client = |old: &TokenRecord| {
+                let ids = old.client_id().zip(known.record().client_id());
+                self.templates.is_empty() || ids.is_none_or(|(old, new)| old == new)
+            };
+            self.in_secret(known).is_some_and(is_same_client)
+        };
+        let is_kept = recorded.digest.is_some()
+            && recorded.templates == self.templates.signature()
+            && recorded.tokens.len() == self.tokens.len()
+            && self.tokens.iter().all(is_kept);
+        is_kept.then_some(recorded)
+    }
+
+    /// The contents anew: what is recorded of them, and the keys that change.
+    fn rewritten(&self, assembled: Option<&mut Assembled>) -> Result<(Recorded, Changes), Need> {
+        let mut held = Vec::with_capacity(self.tokens.len());
+        for known in self.tokens {
+            match known {
+                Known::Held(token) | Known::Unwritten(token) => held.push(*token),
+                Known::Recorded(_) => return Err(Need::Values),
+            }
+        }
+        let contents = contents(self, &held, assembled)?;
+        let former = self.present.and_then(|present| present.recorded.as_ref());
+        let former = former.into_iter().flat_map(Recorded::keys);
+        let mut changes: Changes = former.map(|key| (key, None)).collect();
+        // What is in the Secret as it is need not be sent: it is a megabyte with a thousand tokens.
+        let staying = self.tokens.iter().filter_map(|known| {
+            let old = self.in_secret(known)?;
+            Some(self.recorded?.keys_of(&old.corp_id))
+        });
+        let staying: HashSet<String> = staying.flatten().collect();
+        for (key, value) in contents.data {
+            match staying.contains(&key) {
+                true => changes.remove(&key),
+                false => changes.insert(key, Some(value)),
+            };
+        }
+        let recorded = Recorded {
+            shape: self.shape(),
+            keys: written_keys(self.shape(), self.templates.keys()),
+            tokens: Vec::new(),
+            templates: self.templates.signature().to_owned(),
+            digest: Some(contents.digest),
+            value_changed_at: None,
+        };
+        Ok((recorded, changes))
+    }
+}
+
+/// The contents for these tokens, or what has to be done to have them.
+fn contents(
+    inputs: &Inputs<'_>,
+    held: &[&Held],
+    assembled: Option<&mut Assembled>,
+) -> Result<Contents, Need> {
+    let shape = inputs.shape();
+    if !Assembly::is_for(inputs.templates, held.len()) {
+        return Ok(Contents::of(shape, inputs.templates, held));
+    }
+    let generation = inputs.app.metadata.generation;
+    let answer = assembled.map(|it| it.answer(generation, inputs.templates, held));
+    match answer.unwrap_or(Answer::Unknown) {
+        Answer::Contents(contents) => Ok(contents),
+        Answer::TooLarge { fitting } => Err(Need::TooLarge { fitting }),
+        Answer::Unknown => {
+            let in_secret = |held: &Held| inputs.recorded?.token(&held.record.corp_id);
+            let offered = |held: &&Held| Offered {
+                held: (*held).clone(),
+                is_in_secret: in_secret(held).is_some(),
+            };
+            Err(Need::Assemble(Box::new(Assembly {
+                generation,
+                templates: Arc::clone(inputs.templates),
+                shape,
+                tokens: held.iter().map(offered).collect(),
+            })))
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What the metadata of a target Secret records of its contents.
+
+use jiff::Timestamp;
+
+use crate::core::secret::shape::{Field, Shape};
+use crate::core::{KnownCredentials, ObjectVersion, TokenRecord};
+
+/// The most tokens that one Secret may record: `spec.corpIds` has no more.
+pub const TOKENS_MAX: usize = 1000;
+/// Longest corpId, as in the schema of `spec.corpIds`.
+pub const CORP_ID_MAX: usize = 64;
+/// Longest name of an object, a site, a key or a UID that is kept.
+pub const NAME_MAX: usize = 253;
+/// The most keys that may be recorded: 16 of templates, and some for each token.
+pub const KEYS_MAX: usize = 64;
+/// In a recorded key, stands for the corpId of each token; no key of a Secret can have it.
+pub(in crate::core) const ANY_CORP: &str = "*";
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Which keys there are for each token.
+    pub shape: Shape,
+    /// The keys that were written, sorted, with `*` for the corpId of each token. They may be those of
+    /// another release.
+    pub keys: Vec<String>,
+    /// The tokens, in the order of their organisations.
+    pub tokens: Vec<TokenRecord>,
+    /// Stands for the templates that made some of the keys; empty without templates.
+    pub templates: String,
+    /// The digest of all keys and values; `None` if the state is of a newer version, so that only
+    /// public metadata is known.
+    pub digest: Option<String>,
+    /// When a value changed last, other than by a token's first issue.
+    pub value_changed_at: Option<Timestamp>,
+}
+
+impl Recorded {
+    /// Whether a Secret is rewritten as a whole when a token in it is renewed.
+    pub fn is_whole(&self) -> bool {
+        self.shape == Shape::Many || !self.templates.is_empty()
+    }
+
+    /// Of these keys and tokens; `None` if no key holds the tokens.
+    pub fn of(keys: Vec<String>, mut tokens: Vec<TokenRecord>) -> Option<Self> {
+        let has = |shape: Shape| keys.contains(&shape.key(Field::AccessToken, ANY_CORP));
+        // A template of an app with several tokens may have the key of a single one.
+        let shape = [Shape::Many, Shape::One]
+            .into_iter()
+            .find(|shape| has(*shape))?;
+        if shape == Shape::One && tokens.len() != 1 {
+            return None;
+        }
+        sort(&mut tokens);
+        Some(Self {
+            shape,
+            keys,
+            tokens,
+            templates: String::new(),
+            digest: None,
+            value_changed_at: None,
+        })
+    }
+
+    /// This record of a Secret that does not tell with which state of the credentials its tokens were
+    /// fetched: with these, if the `client_id` is theirs or is not known either.
+    #[must_use]
+    pub fn credited(mut self, known: &KnownCredentials) -> Self {
+        let is_unreadable = self.digest.is_none();
+        for token in &mut self.tokens {
+            if is_unreadable {
+                token.client_id.clone_from(&known.client_id);
+            }
+            token.credentials = match token.client_id == known.client_id {
+                true => known.version.clone(),
+                false => ObjectVersion::default(),
+            };
+        }
+        self
+    }
+
+    /// About what it takes in memory, in bytes.
+    pub fn weight(&self) -> usize {
+        let texts = |token: &TokenRecord| {
+            token.site.len()
+                + token.client_id.len()
+                + token.corp_id.len()
+                + token.credentials.uid.len()
+                + token.credentials.resource_version.len()
+        };
+        let tokens = self.tokens.iter();
+        let keys = self.keys.iter();
+        size_of::<Self>()
+            + self.templates.len()
+            + self.digest.as_ref().map_or(0, String::len)
+            + keys
+                .map(|key| size_of::<String>() + key.len())
+                .sum::<usize>()
+            + tokens
+                .map(|token| size_of::<TokenRecord>() + texts(token))
+                .sum::<usize>()
+    }
+
+    /// Every key that was written.
+    pub fn keys(&self) -> impl Iterator<Item = String> {
+        let shared = self.keys.iter().filter(|key| !is_per_corp(key)).cloned();
+        let tokens = self.tokens.iter();
+        shared.chain(tokens.flat_map(|token| self.keys_of(&token.corp_id)))
+    }
+
+    /// The keys that were written for one of several tokens.
+    pub fn keys_of(&self, corp_id: &str) -> impl Iterator<Item = String> {
+        let keys = self.keys.iter().filter(|key| is_per_corp(key));
+        keys.map(move |key| key.replacen(ANY_CORP, corp_id, 1))
+    }
+
+    /// What is recorded of an organisation's token.
+    pub fn token(&self, corp_id: &str) -> Option<&TokenRecord> {
+        let found = self
+            .tokens
+            .binary_search_by(|token| token.corp_id.as_str().cmp(corp_id));
+        found.ok().map(|at| &self.tokens[at])
+    }
+}
+
+/// The keys that are written for tokens of this shape, and by templates, as they are recorded.
+pub fn written_keys<'a>(shape: Shape, templates: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let fields = shape.fields().iter();
+    let fields = fields.map(|field| shape.key(*field, ANY_CORP));
+    let mut keys: Vec<String> = fields.chain(templates.map(str::to_owned)).collect();
+    keys.sort_unstable();
+    keys
+}
+
+fn is_per_corp(key: &str) -> bool {
+    key.starts_with(ANY_CORP)
+}
+
+/// Puts tokens into the order that [`Recorded::tokens`] has.
+pub fn sort(tokens: &mut [TokenRecord]) {
+    tokens.sort_by(|one, other| one.corp_id.cmp(&other.corp_id));
+}

@@ -1,0 +1,78 @@
+//! The keys of a Secret, by its layout.
+
+use zeroize::Zeroizing;
+
+use crate::api::{KEY_ACCESS_TOKEN, KEY_CORP_ID, KEY_EXPIRES_AT, Layout};
+use crate::core::Held;
+
+/// Which keys a Secret has for its tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One token: layouts `Single` and `PerCorp`.
+    One,
+    /// A token for each of several organisations: layout `Combined`.
+    Many,
+}
+
+impl Shape {
+    /// The shape of a layout's Secrets.
+    pub fn of(layout: Layout) -> Self {
+        match layout {
+            Layout::Single | Layout::PerCorp => Self::One,
+            Layout::Combined => Self::Many,
+        }
+    }
+
+    /// What is written of a token.
+    pub fn fields(self) -> &'static [Field] {
+        match self {
+            Self::One => &[Field::AccessToken, Field::CorpId, Field::ExpiresAt],
+            Self::Many => &[Field::AccessToken, Field::ExpiresAt],
+        }
+    }
+
+    /// The key of a field.
+    pub fn key(self, field: Field, corp_id: &str) -> String {
+        match self {
+            Self::One => field.name().to_owned(),
+            Self::Many => format!("{corp_id}.{}", field.name()),
+        }
+    }
+
+    /// The organisation that a key is for, if it is of this field of one of several tokens.
+    pub fn corp_id(self, field: Field, key: &str) -> Option<&str> {
+        match self {
+            Self::One => None,
+            Self::Many => key.strip_suffix(field.name())?.strip_suffix('.'),
+        }
+    }
+}
+
+/// A value that is written of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The token itself.
+    AccessToken,
+    /// Its organisation.
+    CorpId,
+    /// When it expires.
+    ExpiresAt,
+}
+
+impl Field {
+    fn name(self) -> &'static str {
+        match self {
+            Self::AccessToken => KEY_ACCESS_TOKEN,
+            Self::CorpId => KEY_CORP_ID,
+            Self::ExpiresAt => KEY_EXPIRES_AT,
+        }
+    }
+
+    pub(in crate::core) fn value(self, held: &Held) -> Zeroizing<String> {
+        Zeroizing::new(match self {
+            Self::AccessToken => held.token.expose().to_owned(),
+            Self::CorpId => held.record.corp_id.clone(),
+            Self::ExpiresAt => held.record.lifetime.expires_at.to_string(),
+        })
+    }
+}

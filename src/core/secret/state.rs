@@ -1,0 +1,225 @@
+//! The annotation `state` of a target Secret: what the operator needs to go on after a restart or an
+//! upgrade without a fetch.
+//!
+//! JSON that begins with the version of its format, `{"version":1,…}`. A version may gain fields: a
+//! release skips those that it does not know. What an older release would misread needs a new version,
+//! which a release may write only if the one before it reads it, so that a rollback finds what it knows.
+//! Of a version that is newer still, [`crate::core::Recorded`] makes do with the public metadata.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::core::secret::recorded::{CORP_ID_MAX, KEYS_MAX, NAME_MAX, Recorded, TOKENS_MAX};
+use crate::core::token::request::RenewRequest;
+use crate::core::{Lifetime, ObjectVersion, TokenRecord};
+
+/// The version that is written.
+const VERSION: u32 = 1;
+/// Longest state that is read: a thousand tokens with the longest corpIds take less.
+const STATE_MAX: usize = 128 * 1024;
+
+/// A state that was read.
+pub enum Read {
+    /// It is of a version that this release knows.
+    Known(Recorded),
+    /// It is of a newer version.
+    Newer,
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// Version 1. The names of its fields are a wire format.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct State {
+    version: u32,
+    site: String,
+    /// What the newest token was fetched with.
+    client_id: String,
+    credentials: Credentials,
+    /// The keys that were written; `*` stands for the corpId of each token.
+    keys: Vec<String>,
+    /// Stands for the templates that made some of the keys.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    templates: String,
+    /// Of all keys and values.
+    digest: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value_changed_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    renewal: Option<Renewal>,
+    /// By corpId.
+    tokens: BTreeMap<String, Token>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Credentials {
+    uid: String,
+    resource_version: String,
+}
+
+/// The last request for a renewal that tokens of this Secret were fetched for.
+#[derive(Serialize, Deserialize)]
+struct Renewal {
+    request: String,
+    /// Tokens that were requested at this time or later were fetched after it, so they answer it.
+    since: i64,
+}
+
+/// A token, in short words: there may be a thousand.
+#[derive(Serialize, Deserialize)]
+struct Token {
+    /// When it was requested, in Unix seconds.
+    at: i64,
+    /// Its lifetime in seconds.
+    #[serde(rename = "for")]
+    lifetime: i64,
+    /// Whether it was fetched with former credentials.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    former: bool,
+}
+
+/// Reads a state; `None` if it is malformed or past a bound.
+pub fn read(text: &str) -> Option<Read> {
+    if text.len() > STATE_MAX {
+        return None;
+    }
+    let Versioned { version } = serde_json::from_str(text).ok()?;
+    if version > VERSION {
+        return Some(Read::Newer);
+    }
+    let state: State = serde_json::from_str(text).ok()?;
+    state.recorded().map(Read::Known)
+}
+
+/// The state that says so; `None` of a record without tokens, or of unknown contents.
+pub fn write(recorded: &Recorded) -> Option<String> {
+    serde_json::to_string(&State::of(recorded)?).ok()
+}
+
+impl State {
+    fn of(recorded: &Recorded) -> Option<Self> {
+        let tokens = &recorded.tokens;
+        let newest = tokens
+            .iter()
+            .filter(|token| token.credentials != ObjectVersion::default())
+            .max_by_key(|token| token.lifetime.minted_at)
+            .or(tokens.first())?;
+        let renewal = tokens
+            .iter()
+            .filter(|token| token.answers.is_some())
+            .max_by_key(|token| token.lifetime.minted_at)
+            .and_then(|token| token.answers);
+        let answering = |request| tokens.iter().filter(move |it| it.answers == Some(request));
+        let renewal = renewal.and_then(|request| {
+            let times = answering(request).map(|token| token.lifetime.minted_at.as_second());
+            Some(Renewal {
+                request: request.to_string(),
+                since: times.min()?,
+            })
+        });
+        let token = |token: &TokenRecord| Token {
+            at: token.lifetime.minted_at.as_second(),
+            lifetime: token.lifetime.length().as_secs(),
+            former: token.credentials != newest.credentials,
+        };
+        Some(Self {
+            version: VERSION,
+            site: newest.site.clone(),
+            client_id: newest.client_id.clone(),
+            credentials: Credentials {
+                uid: newest.credentials.uid.clone(),
+                resource_version: newest.credentials.resource_version.clone(),
+            },
+            keys: recorded.keys.clone(),
+            templates: recorded.templates.clone(),
+            digest: recorded.digest.clone()?,
+            value_changed_at: recorded.value_changed_at,
+            renewal,
+            tokens: tokens
+                .iter()
+                .map(|of| (of.corp_id.clone(), token(of)))
+                .collect(),
+        })
+    }
+
+    fn is_within_bounds(&self) -> bool {
+        let credentials = &self.credentials;
+        let names = [
+            &self.site,
+            &self.client_id,
+            &credentials.uid,
+            &credentials.resource_version,
+            &self.templates,
+            &self.digest,
+        ];
+        names.iter().all(|name| name.len() <= NAME_MAX)
+            && self.keys.len() <= KEYS_MAX
+            && self.keys.iter().all(|key| key.len() <= NAME_MAX)
+            && !self.tokens.is_empty()
+            && self.tokens.len() <= TOKENS_MAX
+            && self.tokens.keys().all(|key| key.len() <= CORP_ID_MAX)
+    }
+
+    fn recorded(self) -> Option<Recorded> {
+        if !self.is_within_bounds() {
+            return None;
+        }
+        let renewal = self.renewal.as_ref();
+        let renewal = renewal.and_then(|it| Some((RenewRequest::parse(&it.request)?, it.since)));
+        let tokens = self.tokens.iter().map(|(corp_id, token)| {
+            let answered = renewal.filter(|(_, since)| token.at >= *since);
+            Some(TokenRecord {
+                site: self.site.clone(),
+                client_id: self.client_id.clone(),
+                corp_id: corp_id.clone(),
+                lifetime: token.lifetime()?,
+                credentials: match token.former {
+                    true => ObjectVersion::default(),
+                    false => ObjectVersion {
+                        uid: self.credentials.uid.clone(),
+                        resource_version: self.credentials.resource_version.clone(),
+                    },
+                },
+                answers: answered.map(|(request, _)| request),
+            })
+        });
+        let tokens = tokens.collect::<Option<_>>()?;
+        let recorded = Recorded::of(self.keys, tokens)?;
+        Some(Recorded {
+            templates: self.templates,
+            digest: Some(self.digest),
+            value_changed_at: self.value_changed_at,
+            ..recorded
+        })
+    }
+}
+
+impl Token {
+    fn lifetime(&self) -> Option<Lifetime> {
+        let requested_at = Timestamp::from_second(self.at).ok()?;
+        let length = SignedDuration::from_secs(self.lifetime);
+        Some(Lifetime {
+            minted_at: requested_at,
+            expires_at: requested_at.checked_add(length).ok()?,
+        })
+    }
+}
+
+/// A record of one token.
+#[cfg(test)]
+pub fn example() -> Recorded {
+    tests::recorded(
+        &["access_token"],
+        vec![tests::token("ding1", 100, 7200, "5")],
+    )
+}
+
+#[cfg(test)]
+mod tests;

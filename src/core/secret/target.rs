@@ -1,0 +1,237 @@
+//! What the metadata of a target Secret says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+
+use crate::api::{
+    ANNOTATION_ADOPT_BY, ANNOTATION_OWNER, ANNOTATION_STATE, GROUP, LABEL_MANAGED_BY,
+    LABEL_OWNER_UID, MANAGER,
+};
+use crate::core::ObjectVersion;
+use crate::core::secret::managed::Managed;
+use crate::core::secret::marks::Marks;
+use crate::core::secret::recorded::{NAME_MAX, Recorded};
+
+/// Longest kind and name of an owner that is kept.
+const OWNER_NAME_MAX: usize = "DingTalkTokenReference/".len() + NAME_MAX;
+
+/// The most labels and annotations that a target may carry, the operator's own included. The spec of
+/// an app may ask for 64, and the operator sets 7.
+pub const MARKS_MAX: usize = 256;
+/// The most owners that a target may have.
+pub const OWNERS_MAX: usize = 16;
+/// The most that is kept of the targets of a namespace, in bytes, beside what small ones take.
+pub const TARGETS_MAX: usize = 16 << 20;
+/// The most that the keys which are ours alone may take, in bytes.
+const OUR_KEYS_MAX: usize = 16 * 1024;
+/// The most that one owner reference may take, in bytes.
+const OWNER_MAX: usize = 1024;
+
+/// What is kept of a Secret's metadata, which has a bound; its contents are not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TargetMeta {
+    /// Which state of which object this is.
+    pub version: ObjectVersion,
+    /// Its labels.
+    pub labels: Marks,
+    /// Its annotations.
+    pub annotations: Marks,
+    /// The UID in our label, if it carries our `managed-by` label as well.
+    pub managed_for: Option<Box<str>>,
+    /// Kind and name of the app or reference that it was written for.
+    pub owner: Option<Box<str>>,
+    /// Kind and name of the app or reference that it is handed to.
+    pub adopt_by: Option<Box<str>>,
+    /// Its owners.
+    pub owner_references: Vec<OwnerReference>,
+    /// What is recorded of its contents.
+    pub recorded: Option<Recorded>,
+    /// Whether the last to write what is recorded were we, by the managed fields.
+    pub data_is_ours: bool,
+    /// Labels that we set and nobody else.
+    pub our_labels: BTreeSet<String>,
+    /// Annotations that we set and nobody else.
+    pub our_annotations: BTreeSet<String>,
+    /// Whether it is on its way out.
+    pub deleting: bool,
+    /// Whether its metadata is past a bound, so that nothing else of it is kept.
+    pub is_past_bounds: bool,
+}
+
+impl TargetMeta {
+    /// Keeps what matters of an object's metadata.
+    pub fn of(meta: ObjectMeta) -> Self {
+        let bare = Self {
+            version: ObjectVersion::of(&meta),
+            deleting: meta.deletion_timestamp.is_some(),
+            ..Self::default()
+        };
+        let annotations = meta.annotations.unwrap_or_default();
+        let labels = meta.labels.unwrap_or_default();
+        let is_of_this_project =
+            |map: &BTreeMap<String, String>| map.keys().any(|key| key.starts_with(GROUP));
+        if !is_of_this_project(&annotations) && !is_of_this_project(&labels) {
+            // Somebody else's, such as the credentials: its state is all that matters, and its owners
+            // if it is a target that lost all our marks.
+            let owners = meta.owner_references.unwrap_or_default();
+            return Self {
+                owner_references: if are_within_bounds(&owners) {
+                    owners
+                } else {
+                    Vec::new()
+                },
+                ..bare
+            };
+        }
+        let managed = Managed::of(meta.managed_fields.as_deref().unwrap_or_default());
+        let our_labels = managed.ours("/f:metadata/f:labels");
+        let our_annotations = managed.ours("/f:metadata/f:annotations");
+        let owner_references = meta.owner_references.unwrap_or_default();
+        let our_keys = our_labels.iter().chain(&our_annotations);
+        let is_past_bounds = labels.len() + annotations.len() > MARKS_MAX
+            || !are_within_bounds(&owner_references)
+            || our_keys.map(String::len).sum::<usize>() > OUR_KEYS_MAX;
+        if is_past_bounds {
+            return Self {
+                is_past_bounds,
+                ..bare
+            };
+        }
+        let recorded = Recorded::read(&annotations, &managed);
+        let data_is_ours = recorded.as_ref().is_some_and(|recorded| {
+            recorded.keys().all(|key| managed.is_ours("/f:data", &key))
+                && managed.is_ours("/f:metadata/f:annotations", ANNOTATION_STATE)
+        });
+        let is_managed = labels
+            .get(LABEL_MANAGED_BY)
+            .is_some_and(|manager| manager == MANAGER);
+        let name = |key: &str| {
+            let name = annotations.get(key)?;
+            (name.len() <= OWNER_NAME_MAX).then(|| Box::from(name.as_str()))
+        };
+        Self {
+            data_is_ours,
+            our_labels,
+            our_annotations,
+            recorded,
+            managed_for: labels
+                .get(LABEL_OWNER_UID)
+                .filter(|uid| is_managed && !uid.is_empty())
+                .map(|uid| Box::from(uid.as_str())),
+            owner: name(ANNOTATION_OWNER),
+            adopt_by: name(ANNOTATION_ADOPT_BY),
+            labels: Marks::of(&labels),
+            annotations: Marks::of(&annotations),
+            owner_references,
+            ..bare
+        }
+    }
+
+    /// A target past its bounds in the same state: of one that there is no room for, no more is kept.
+    #[must_use]
+    pub fn past_bounds(&self) -> Self {
+        Self {
+            version: self.version.clone(),
+            deleting: self.deleting,
+            is_past_bounds: true,
+            ..Self::default()
+        }
+    }
+
+    /// About what it takes in memory, in bytes.
+    pub fn weight(&self) -> usize {
+        let our_keys = self.our_labels.iter().chain(&self.our_annotations);
+        let owners = self.owner_references.iter().map(owner_size);
+        size_of::<Self>()
+            + our_keys
+                .map(|key| size_of::<String>() + key.len())
+                .sum::<usize>()
+            + 16 * (self.labels.len() + self.annotations.len())
+            + owners.sum::<usize>()
+            + self.recorded.as_ref().map_or(0, Recorded::weight)
+    }
+
+    /// Whether this operator wrote it.
+    pub fn is_managed(&self) -> bool {
+        self.managed_for.is_some()
+    }
+
+    /// The UID of the app or reference that it was written for.
+    pub fn owner_uid(&self) -> Option<&str> {
+        self.managed_for.as_deref()
+    }
+
+    /// Kind and name of the app or reference that it is handed to.
+    pub fn adopt_by(&self) -> Option<&str> {
+        self.adopt_by.as_deref()
+    }
+}
+
+fn are_within_bounds(owners: &[OwnerReference]) -> bool {
+    owners.len() <= OWNERS_MAX && owners.iter().all(|owner| owner_size(owner) <= OWNER_MAX)
+}
+
+fn owner_size(owner: &OwnerReference) -> usize {
+    let texts = [&owner.api_version, &owner.kind, &owner.name, &owner.uid];
+    size_of::<OwnerReference>() + texts.iter().map(|text| text.len()).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A target of ours, with this many annotations of others.
+    fn meta(others: usize, length: usize) -> ObjectMeta {
+        let mut annotations = crate::core::secret::state::example().annotations();
+        annotations.extend((0..others).map(|n| (format!("other-{n}"), "x".repeat(length))));
+        let labels = [(LABEL_MANAGED_BY, MANAGER), (LABEL_OWNER_UID, "u1")];
+        ObjectMeta {
+            labels: Some(labels.map(|(key, value)| (key.into(), value.into())).into()),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        }
+    }
+
+    #[test]
+    fn what_others_write_into_a_target_takes_next_to_no_memory() {
+        let plain = TargetMeta::of(meta(0, 0));
+        let heavy = TargetMeta::of(meta(100, 2500));
+        assert_eq!(heavy.weight() - plain.weight(), 1600);
+        assert_eq!(heavy.owner_uid(), Some("u1"));
+        assert_eq!(heavy.recorded, plain.recorded);
+        let value = "x".repeat(2500);
+        assert!(heavy.annotations.agrees("other-7", Some(&value)));
+        let past = TargetMeta::of(meta(MARKS_MAX, 1));
+        assert!(past.is_past_bounds && !past.is_managed());
+        assert_eq!(past.weight(), size_of::<TargetMeta>());
+    }
+
+    #[test]
+    fn owners_past_the_bound_are_not_kept() {
+        let owned = |count: usize, name: usize| {
+            let owner = OwnerReference {
+                name: "n".repeat(name),
+                ..OwnerReference::default()
+            };
+            TargetMeta::of(ObjectMeta {
+                owner_references: Some(vec![owner; count]),
+                ..meta(0, 0)
+            })
+        };
+        assert_eq!(owned(OWNERS_MAX, 253).owner_references.len(), OWNERS_MAX);
+        assert!(owned(OWNERS_MAX + 1, 1).is_past_bounds);
+        assert!(owned(1, OWNER_MAX).is_past_bounds);
+    }
+
+    /// Regression: an annotation under `mykubernetes.io/`, which the schema accepts, was taken for one
+    /// of Kubernetes' own and not seen, so it was written again and again.
+    #[test]
+    fn an_annotation_that_only_looks_like_one_of_kubernetes_is_seen() {
+        let mut meta = meta(0, 0);
+        let annotations = meta.annotations.as_mut().expect("annotations");
+        annotations.insert("mykubernetes.io/x".into(), "1".into());
+        let target = TargetMeta::of(meta);
+        assert!(target.annotations.agrees("mykubernetes.io/x", Some("1")));
+    }
+}

@@ -1,0 +1,297 @@
+//! Keys that users add to a Secret by templates.
+//!
+//! A small part of Jinja, bounded by construction: what the parser lets through takes steps in
+//! proportion to the template and the corps, and its text is measured before any of it is kept.
+
+mod parse;
+mod refusal;
+mod render;
+mod tree;
+
+use std::sync::{Arc, LazyLock};
+
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use self::render::Scope;
+use self::tree::Node;
+use crate::api::{DingTalkApp, KEY_ACCESS_TOKEN, KEY_CORP_ID, KEY_EXPIRES_AT, Layout};
+use crate::core::secret::shape::Shape;
+use crate::core::secret::write::SECRET_SIZE_MAX;
+use crate::core::token::hexadecimal::hexadecimal;
+use crate::core::{Held, Lifetime, ObjectVersion, TokenRecord};
+use crate::dingtalk::AccessToken;
+
+/// The most steps that all templates of a Secret can take: some milliseconds. With 1,000 corps,
+/// that is 200 values, filters and conditions for each.
+const STEPS_MAX: u64 = 200_000;
+/// The most parts that all templates of a Secret can have. They are kept parsed, and each takes some
+/// 200 bytes.
+const PARTS_MAX: u64 = 1000;
+/// The schema allows no more corps.
+const EXAMPLES_MAX: usize = 1000;
+
+/// Why templates cannot be used. Nothing in it comes from a token.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum TemplateError {
+    /// The key is one of the layout's.
+    #[error(
+        "spec.target.template.data[{key:?}], line 1, column 1: layout {layout:?} writes the key {key:?} itself: name this one otherwise"
+    )]
+    Overrides {
+        /// The key.
+        key: String,
+        /// The layout.
+        layout: Layout,
+    },
+    /// It is not a template, or uses what is not available.
+    #[error("spec.target.template.data[{key:?}], line {line}, column {column}: {detail}")]
+    Invalid {
+        /// The key.
+        key: String,
+        /// From 1 on.
+        line: usize,
+        /// From 1 on, in characters.
+        column: usize,
+        /// What is wrong.
+        detail: String,
+    },
+    /// They are too long.
+    #[error(
+        "spec.target.template.data: the templates have {parts} parts (a text, value, filter or condition each), and {PARTS_MAX} is the most"
+    )]
+    TooManyParts {
+        /// The number of parts.
+        parts: u64,
+    },
+    /// They take too long.
+    #[error(
+        "spec.target.template.data: for {corps} corpIds the templates take {steps} steps (a text, value, filter or condition each), and {STEPS_MAX} is the most: write less within {{% for %}}, or divide the corpIds among several DingTalkApps"
+    )]
+    TooManySteps {
+        /// The number of corps in a Secret.
+        corps: usize,
+        /// The steps.
+        steps: u64,
+    },
+    /// They write too much.
+    #[error(
+        "spec.target.template.data: for {corps} corpIds the templates make at least {size} bytes, and {SECRET_SIZE_MAX} is the most that a Secret holds: write less within {{% for %}}, or divide the corpIds among several DingTalkApps"
+    )]
+    TooLarge {
+        /// The number of corps in a Secret.
+        corps: usize,
+        /// The size.
+        size: usize,
+    },
+}
+
+/// The templates of an app, parsed and tried.
+#[derive(Default)]
+pub struct Templates {
+    site: String,
+    nodes: Vec<(String, Vec<Node>)>,
+    signature: String,
+}
+
+impl std::fmt::Debug for Templates {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let keys = self.nodes.iter().map(|(key, _)| key);
+        formatter.debug_list().entries(keys).finish()
+    }
+}
+
+impl Templates {
+    /// No templates, as most apps have it.
+    pub fn none() -> &'static Result<Arc<Self>, TemplateError> {
+        static NONE: LazyLock<Result<Arc<Templates>, TemplateError>> =
+            LazyLock::new(|| Ok(Arc::default()));
+        &NONE
+    }
+
+    /// The templates of `app`, tried with dummy tokens.
+    ///
+    /// # Errors
+    /// The first one that cannot be used, by the order of its key.
+    pub fn of(app: &DingTalkApp) -> Result<Self, TemplateError> {
+        if app.spec.target.template.data.is_empty() {
+            return Ok(Self::default());
+        }
+        let layout = app.spec.target.layout;
+        let mut hash = Sha256::new();
+        let mut nodes_by_key = Vec::new();
+        for (key, source) in &app.spec.target.template.data {
+            if is_of_layout(layout, key, &app.spec.corp_ids) {
+                let key = key.clone();
+                return Err(TemplateError::Overrides { key, layout });
+            }
+            let nodes = parse::parse(source, Shape::of(layout)).map_err(|refusal| {
+                let (line, column) = position(source, refusal.offset);
+                TemplateError::Invalid {
+                    key: key.clone(),
+                    line,
+                    column,
+                    detail: refusal.detail,
+                }
+            })?;
+            nodes_by_key.push((key.clone(), nodes));
+            for part in [key.as_bytes(), source.as_bytes()] {
+                hash.update((part.len() as u64).to_be_bytes());
+                hash.update(part);
+            }
+        }
+        let templates = Self {
+            site: app.spec.site.clone(),
+            nodes: nodes_by_key,
+            signature: hexadecimal(&hash.finalize()[..8]),
+        };
+        templates.try_out(app)?;
+        Ok(templates)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// The keys that they make.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().map(|(key, _)| key.as_str())
+    }
+
+    /// Stands for their keys and texts; empty without templates.
+    pub fn signature(&self) -> &str {
+        &self.signature
+    }
+
+    /// The size of all values for these tokens, in bytes.
+    pub fn size(&self, tokens: &[&Held]) -> usize {
+        let tokens = by_corp_id(tokens);
+        let mut size = 0;
+        for (_, nodes) in &self.nodes {
+            render::write(nodes, self.scope(&tokens), &mut size);
+        }
+        size
+    }
+
+    /// The values for these tokens. Whoever calls it has asked for [`Templates::size`] before.
+    pub fn render(&self, tokens: &[&Held]) -> Vec<(String, Zeroizing<String>)> {
+        let tokens = by_corp_id(tokens);
+        let value = |(key, nodes): &(String, Vec<Node>)| {
+            let mut size = 0;
+            render::write(nodes, self.scope(&tokens), &mut size);
+            // Of the right size at once, for growing leaves copies of tokens in memory.
+            let mut text = Zeroizing::new(String::with_capacity(size));
+            render::write(nodes, self.scope(&tokens), &mut text);
+            (key.clone(), text)
+        };
+        self.nodes.iter().map(value).collect()
+    }
+
+    fn scope<'a>(&'a self, tokens: &'a [&'a Held]) -> Scope<'a> {
+        Scope {
+            site: &self.site,
+            tokens,
+            index: 0,
+        }
+    }
+
+    fn steps(&self, corps: usize) -> u64 {
+        let steps = |(_, nodes): &(String, Vec<Node>)| tree::steps(nodes, corps as u64);
+        let steps = self.nodes.iter().map(steps);
+        steps.fold(0, u64::saturating_add)
+    }
+
+    /// What would be too much with all tokens is refused here, before anything is fetched.
+    fn try_out(&self, app: &DingTalkApp) -> Result<(), TemplateError> {
+        let corp_ids = app.spec.corp_ids.iter();
+        let examples: Vec<Held> = match Shape::of(app.spec.target.layout) {
+            Shape::One => {
+                let longest = corp_ids.max_by_key(|corp_id| corp_id.len());
+                longest
+                    .and_then(|corp_id| example(app, corp_id))
+                    .into_iter()
+                    .collect()
+            }
+            Shape::Many => {
+                let corp_ids = corp_ids.take(EXAMPLES_MAX);
+                corp_ids
+                    .filter_map(|corp_id| example(app, corp_id))
+                    .collect()
+            }
+        };
+        let tokens: Vec<&Held> = examples.iter().collect();
+        let corps = tokens.len();
+        let parts = self.steps(1);
+        if parts > PARTS_MAX {
+            return Err(TemplateError::TooManyParts { parts });
+        }
+        let steps = self.steps(corps);
+        if steps > STEPS_MAX {
+            return Err(TemplateError::TooManySteps { corps, steps });
+        }
+        let size = self.size(&tokens);
+        if size > SECRET_SIZE_MAX {
+            return Err(TemplateError::TooLarge { corps, size });
+        }
+        Ok(())
+    }
+}
+
+/// `spec.corpIds` is a set: its order must not show in a Secret.
+fn by_corp_id<'a>(tokens: &[&'a Held]) -> Vec<&'a Held> {
+    let mut tokens = tokens.to_vec();
+    tokens.sort_by(|one, other| one.record.corp_id.cmp(&other.record.corp_id));
+    tokens
+}
+
+/// A dummy token.
+fn example(app: &DingTalkApp, corp_id: &str) -> Option<Held> {
+    let epoch = jiff::Timestamp::UNIX_EPOCH;
+    let lifetime = Lifetime {
+        minted_at: epoch,
+        expires_at: epoch,
+    };
+    Some(Held {
+        token: AccessToken::new("0123456789abcdef0123456789abcdef".to_owned())?,
+        record: TokenRecord {
+            site: app.spec.site.clone(),
+            client_id: "dingexample".to_owned(),
+            corp_id: corp_id.to_owned(),
+            lifetime,
+            credentials: ObjectVersion::default(),
+            answers: None,
+        },
+    })
+}
+
+fn is_of_layout(layout: Layout, key: &str, corp_ids: &[String]) -> bool {
+    match layout {
+        Layout::Single | Layout::PerCorp => {
+            [KEY_ACCESS_TOKEN, KEY_CORP_ID, KEY_EXPIRES_AT].contains(&key)
+        }
+        Layout::Combined => [KEY_ACCESS_TOKEN, KEY_EXPIRES_AT].iter().any(|end| {
+            key.strip_suffix(end)
+                .and_then(|start| start.strip_suffix('.'))
+                .is_some_and(|corp_id| corp_ids.iter().any(|wanted| wanted == corp_id))
+        }),
+    }
+}
+
+/// Line and column of a byte, both from 1 on.
+fn position(source: &str, offset: usize) -> (usize, usize) {
+    let before = source.get(..offset).unwrap_or(source);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (
+        before.matches('\n').count() + 1,
+        before[line_start..].chars().count() + 1,
+    )
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_bounds;
+#[cfg(test)]
+mod tests_refused;

@@ -1,0 +1,34 @@
+//! A write of a Secret.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use zeroize::Zeroizing;
+
+use crate::core::ObjectVersion;
+use crate::core::secret::recorded::Recorded;
+
+/// The most that the values of a Secret may take, in bytes (`MaxSecretSize` of Kubernetes' API).
+pub const SECRET_SIZE_MAX: usize = 1024 * 1024;
+
+/// The keys of a Secret that change; `None` takes one away.
+pub type Changes = BTreeMap<String, Option<Zeroizing<String>>>;
+
+/// A Secret as it is to be written.
+#[derive(Clone)]
+pub struct Write {
+    /// Its name.
+    pub name: String,
+    /// The state that is replaced; `None` if there is none and it is created.
+    pub replaces: Option<ObjectVersion>,
+    /// Its labels; `None` takes one away.
+    pub labels: BTreeMap<String, Option<String>>,
+    /// Its annotations; `None` takes one away.
+    pub annotations: BTreeMap<String, Option<String>>,
+    /// All its owners.
+    pub owner_references: Vec<OwnerReference>,
+    /// The keys that change.
+    pub data: Changes,
+    /// What it records of its keys.
+    pub recorded: Recorded,
+}

@@ -1,0 +1,160 @@
+//! Why each token is fetched and each Secret written.
+
+use super::*;
+use crate::api::ANNOTATION_RENEW_REQUESTED_AT;
+
+const FRESH: Outcome = Outcome::Token {
+    life: 7200,
+    fresh: true,
+};
+/// `server.error`, tried again within seconds.
+fn failure() -> Outcome {
+    let row = TABLE.iter().position(|row| row.class == Class::Transient);
+    Outcome::Failure {
+        row: row.expect("a row"),
+        wait: None,
+        random: 0.0,
+    }
+}
+
+/// A world with its first token, at the time of its first look after that.
+fn with_token() -> World {
+    let mut world = World::new();
+    world.settle(&FRESH);
+    world
+}
+
+fn pass(world: &mut World, seconds: i64) {
+    world.now += SignedDuration::from_secs(seconds);
+}
+
+/// What the operator reports is in the app from now on.
+fn report(world: &mut World) {
+    let settled = world.settle(&FRESH);
+    world.app.status = Some(world.status(&settled));
+}
+
+/// The causes after the first token: of fetches, then of writes.
+fn later(world: &World) -> (&[Cause], &[Cause]) {
+    (&world.causes[1..], &world.write_causes[1..])
+}
+
+#[test]
+fn a_first_token_and_its_renewal() {
+    let mut world = with_token();
+    assert_eq!(world.causes, [Cause::FirstToken]);
+    assert_eq!(world.write_causes, [Cause::FirstToken]);
+    pass(&mut world, 4800);
+    world.settle(&FRESH);
+    assert_eq!(
+        later(&world),
+        (&[Cause::RenewalDue][..], &[Cause::RenewalDue][..])
+    );
+}
+
+#[test]
+fn an_attempt_after_a_failure_is_a_retry_until_it_succeeds() {
+    let mut world = with_token();
+    pass(&mut world, 4800);
+    world.settle(&failure());
+    pass(&mut world, 60);
+    world.settle(&FRESH);
+    pass(&mut world, 4800);
+    world.settle(&FRESH);
+    let (fetches, writes) = later(&world);
+    assert_eq!(
+        fetches,
+        [Cause::RenewalDue, Cause::RetryDue, Cause::RenewalDue]
+    );
+    assert_eq!(writes, [Cause::RetryDue, Cause::RenewalDue]);
+}
+
+#[test]
+fn changed_credentials_and_a_request() {
+    let mut world = with_token();
+    world.credentials += 1;
+    world.settle(&FRESH);
+    pass(&mut world, 600);
+    let asked = BTreeMap::from([(ANNOTATION_RENEW_REQUESTED_AT.to_owned(), "now".to_owned())]);
+    world.app.metadata.annotations = Some(asked);
+    world.settle(&FRESH);
+    let expected = [Cause::CredentialsChanged, Cause::RenewalRequested];
+    assert_eq!(later(&world), (&expected[..], &expected[..]));
+}
+
+#[test]
+fn a_deleted_secret_is_written_again_and_fetched_only_where_its_token_is_not_known() {
+    let mut world = with_token();
+    report(&mut world);
+    world.target = None;
+    pass(&mut world, 5);
+    world.settle(&FRESH);
+    assert_eq!(later(&world), (&[][..], &[Cause::TargetMissing][..]));
+    world.target = None;
+    world.restart();
+    world.settle(&FRESH);
+    let (fetches, writes) = later(&world);
+    assert_eq!(fetches, [Cause::TargetMissing]);
+    assert_eq!(writes, [Cause::TargetMissing, Cause::TargetMissing]);
+}
+
+#[test]
+fn a_changed_secret_and_a_changed_spec() {
+    let mut world = with_token();
+    let target = world.target.as_mut().expect("written");
+    target.labels = crate::core::secret::marks::Marks::default();
+    world.settle(&FRESH);
+    world.app.metadata.generation = Some(2);
+    world.app.spec.target.annotations = [("team".to_owned(), "hr".to_owned())].into();
+    world.metadata_prefixes = vec!["team".to_owned()];
+    world.settle(&FRESH);
+    let writes = [Cause::TargetChanged, Cause::SpecChanged];
+    assert_eq!(later(&world), (&[][..], &writes[..]));
+}
+
+#[test]
+fn another_site_is_a_change_of_the_spec() {
+    let mut world = with_token();
+    world.app.metadata.generation = Some(2);
+    world.app.spec.site = "china".into();
+    world.settle(&FRESH);
+    let (fetches, _) = later(&world);
+    assert_eq!(fetches.first(), Some(&Cause::SpecChanged));
+}
+
+/// Regression: after a restart, what had been planned by a clock that was ahead held back all renewals.
+#[test]
+fn a_plan_of_a_clock_that_was_ahead_is_not_gone_on_with() {
+    let now = 1_800_000_000;
+    for (ahead, is_kept) in [(0, true), (365 * 24 * 3600, false)] {
+        let time = |second: i64| at(now + ahead + second).to_string();
+        let mut app = app(1);
+        let status = serde_json::json!({
+            "conditions": [{
+                "type": "Renewed", "status": "True", "reason": "RenewalNotExtended",
+                "message": "", "lastTransitionTime": time(0),
+            }],
+            "corps": [{
+                "corpId": "ding1", "secretName": "payroll-token", "lastRenewalTime": time(0),
+                "expirationTime": time(7200), "nextAttemptTime": time(6900),
+            }],
+        });
+        app.status = serde_json::from_value(status).expect("a status");
+        let mut memory = Memory::new(&app, at(now));
+        let record = TokenRecord {
+            site: "global".into(),
+            client_id: "a".into(),
+            corp_id: "ding1".into(),
+            lifetime: Lifetime {
+                minted_at: at(now + ahead),
+                expires_at: at(now + ahead + 7200),
+            },
+            credentials: ObjectVersion::default(),
+            answers: None,
+        };
+        let (corp, tokens) = (memory.corp("ding1"), Tokens::default());
+        let next = corp.next_fetch("u1", Some(&record), None, &tokens, at(now));
+        let is_planned = next == Some(at(now + 6900));
+        assert_eq!(is_planned, is_kept, "{ahead} s ahead");
+    }
+}

@@ -1,0 +1,249 @@
+//! What is recorded with a Secret, by this release or by another one.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+use super::*;
+
+const FRESH: Outcome = Outcome::Token {
+    life: 7200,
+    fresh: true,
+};
+const SAME: Outcome = Outcome::Token {
+    life: 7200,
+    fresh: false,
+};
+
+fn with_token() -> World {
+    let mut world = World::new();
+    world.settle(&FRESH);
+    assert_eq!((world.attempts.len(), world.writes.len()), (1, 1));
+    world
+}
+
+impl World {
+    /// Something of the Secret's metadata is of another release.
+    fn of_another_release(&mut self, change: impl FnOnce(&mut TargetMeta)) {
+        self.versions += 1;
+        let version = self.versions.to_string();
+        let target = self.target.as_mut().expect("a target");
+        target.version.resource_version = version;
+        change(target);
+    }
+
+    fn recorded(&mut self) -> &mut Recorded {
+        let target = self.target.as_mut().expect("a target");
+        target.recorded.as_mut().expect("a record")
+    }
+
+    fn request(&mut self, request: &str) {
+        let key = crate::api::ANNOTATION_RENEW_REQUESTED_AT.to_owned();
+        let annotations = self.app.metadata.annotations.get_or_insert_default();
+        annotations.insert(key, request.to_owned());
+    }
+
+    fn is_renewed(&mut self) {
+        let attempts = self.attempts.len();
+        self.now += SignedDuration::from_secs(4800);
+        self.settle(&FRESH);
+        assert_eq!(self.attempts.len(), attempts + 1);
+    }
+}
+
+/// Regression: a key that only one of two releases writes made the token be fetched again.
+#[test]
+fn keys_of_another_release_stay_until_the_next_renewal() {
+    let mut world = with_token();
+    world.contents.remove("corp_id");
+    world.contents.insert("more".into(), "x".to_owned().into());
+    let contents: Vec<(String, Zeroizing<String>)> = world.contents.clone().into_iter().collect();
+    world.of_another_release(|target| {
+        let recorded = target.recorded.as_mut().expect("a record");
+        let mut data = Data::default();
+        for (key, value) in contents {
+            data.insert(key, value);
+        }
+        recorded.keys = ["access_token", "expires_at", "more"]
+            .map(str::to_owned)
+            .into();
+        recorded.digest = Some(data.digest());
+        // As after a backup was restored, so that the contents are read.
+        target.data_is_ours = false;
+    });
+    world.restart();
+    world.settle(&FRESH);
+    assert_eq!((world.attempts.len(), world.writes.len()), (1, 1));
+    world.is_renewed();
+    let keys: Vec<&str> = world.contents.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["access_token", "corp_id", "expires_at"]);
+}
+
+#[test]
+fn a_state_in_other_words_and_an_owner_of_another_version_are_not_written_over() {
+    let mut world = with_token();
+    world.of_another_release(|target| {
+        target.annotations = crate::core::secret::marks::Marks::of(&BTreeMap::new());
+        target.owner_references[0].api_version = format!("{}/v1", crate::api::GROUP);
+    });
+    let write = world.last_write.clone().expect("a write");
+    let mut annotations: BTreeMap<String, String> = BTreeMap::new();
+    for (key, value) in write.annotations {
+        annotations.extend(value.map(|value| (key, value)));
+    }
+    let state = annotations.get_mut(crate::api::ANNOTATION_STATE);
+    state.expect("a state").push(' ');
+    world.of_another_release(|target| {
+        target.annotations = crate::core::secret::marks::Marks::of(&annotations)
+    });
+    for is_restarted in [false, true] {
+        if is_restarted {
+            world.restart();
+        }
+        world.settle(&FRESH);
+        assert_eq!((world.attempts.len(), world.writes.len()), (1, 1));
+    }
+    for change in [
+        |owner: &mut OwnerReference| owner.uid = "u2".into(),
+        |owner: &mut OwnerReference| owner.kind = "DingTalkTokenReference".into(),
+        |owner: &mut OwnerReference| owner.api_version = "example.com/v1alpha1".into(),
+    ] {
+        world.now += SignedDuration::from_secs(200);
+        let writes = world.writes.len();
+        world.of_another_release(|target| {
+            change(target.owner_references.last_mut().expect("an owner"));
+        });
+        world.settle(&FRESH);
+        assert_eq!(world.writes.len(), writes + 1);
+    }
+}
+
+#[test]
+fn a_state_of_a_newer_version_costs_a_write_and_no_fetch() {
+    let mut world = with_token();
+    let expected = world.held();
+    world.of_another_release(|target| {
+        let recorded = target.recorded.as_mut().expect("a record");
+        recorded.digest = None;
+        recorded.templates.clear();
+        recorded.keys.push("more".into());
+        let token = &mut recorded.tokens[0];
+        token.client_id.clear();
+        token.credentials = ObjectVersion::default();
+    });
+    world.contents.insert("more".into(), "x".to_owned().into());
+    world.restart();
+    world.settle(&FRESH);
+    assert_eq!((world.attempts.len(), world.writes.len()), (1, 2));
+    assert_eq!(world.held(), expected);
+    assert!(world.recorded().digest.is_some());
+    assert!(!world.contents.contains_key("more"));
+    // With other credentials it is fetched with those, as any token is.
+    world.credentials += 1;
+    world.settle(&FRESH);
+    assert_eq!(world.attempts.len(), 2);
+}
+
+/// Regression: a value that a template shows was only written with the next renewal.
+#[test]
+fn a_template_shows_another_client_id_though_the_token_is_the_same() {
+    let mut world = World::new();
+    let template = ("id".to_owned(), "{{ client_id }}".to_owned());
+    world.app.spec.target.template.data = [template].into();
+    world.settle(&SAME);
+    assert_eq!(world.contents["id"].as_str(), "a");
+    world.client_id = "b".into();
+    world.credentials += 1;
+    world.settle(&SAME);
+    assert_eq!(world.attempts.len(), 2);
+    assert_eq!(world.contents["id"].as_str(), "b");
+    let writes = world.writes.len();
+    world.settle(&SAME);
+    assert_eq!(world.writes.len(), writes);
+}
+
+#[test]
+fn a_request_that_a_secret_proves_done_is_not_repeated_without_a_status() {
+    let mut world = with_token();
+    world.request("as soon as possible");
+    world.now += SignedDuration::from_secs(100);
+    world.settle(&FRESH);
+    assert_eq!(world.attempts.len(), 2);
+    world.restart();
+    let settled = world.settle(&FRESH);
+    assert_eq!(world.attempts.len(), 2);
+    let handled = world.status(&settled).last_handled_renew_request;
+    assert_eq!(handled.as_deref(), Some("as soon as possible"));
+    // A renewal that nobody asked for answers it as well.
+    world.is_renewed();
+    world.restart();
+    world.settle(&FRESH);
+    assert_eq!(world.attempts.len(), 3);
+    world.request("once more");
+    world.restart();
+    world.settle(&FRESH);
+    assert_eq!(world.attempts.len(), 4);
+}
+
+/// Regression: a replica that led, slept while another one led, and leads again wrote its former token
+/// over the newer one.
+#[test]
+fn a_token_that_another_replica_has_renewed_since_is_not_written_again() {
+    let renewed_elsewhere = || {
+        let mut world = with_token();
+        let mut other = World::new();
+        other.target = world.target.clone();
+        other.contents = world.contents.clone();
+        (other.now, other.versions) = (world.now + SignedDuration::from_secs(5000), 20);
+        other.settle(&FRESH);
+        assert_eq!((other.attempts.len(), other.writes.len()), (1, 1));
+        (world.now, world.target, world.contents) = (other.now, other.target, other.contents);
+        world
+    };
+    let mut world = renewed_elsewhere();
+    let settled = world.settle(&FRESH);
+    assert_eq!((world.attempts.len(), world.writes.len()), (1, 1));
+    let lifetime = only(&settled).in_secret.expect("a token");
+    assert_eq!(lifetime.minted_at, world.now);
+
+    // What this one has fetched and not written yet, by a clock that may differ, is kept.
+    let mut world = renewed_elsewhere();
+    let mut held = world.held().expect("a token");
+    held.record.lifetime.minted_at = world.now - SignedDuration::from_secs(10);
+    let corp = world.memory.corp("ding1");
+    corp.held = Some(held.clone());
+    corp.unwritten_since = Some(world.now);
+    world.settle(&FRESH);
+    assert_eq!(world.held(), Some(held));
+}
+
+/// Regression: after a restart, what another app's fetch brought was taken for another value, and workloads
+/// were restarted, though the token was the same.
+#[test]
+fn the_same_token_that_another_app_has_fetched_is_no_change_though_its_value_was_not_read() {
+    for (fetched, is_changed) in [("token", false), ("another", true)] {
+        let mut world = World::new();
+        let template = ("header".to_owned(), "{{ access_token }}".to_owned());
+        world.app.spec.target.template.data = [template].into();
+        world.settle(&SAME);
+        world.now += SignedDuration::from_secs(1000);
+        world.restart();
+        world.settle(&SAME);
+        assert_eq!(world.held(), None, "only its record is known");
+        world.read_credentials();
+        let minting = Minting {
+            uid: "u2".into(),
+            ..world.queue()
+        };
+        let minted = Minted {
+            token: AccessToken::new(fetched.into()).expect("a token"),
+            expires_in: Duration::from_secs(7200),
+        };
+        world
+            .tokens
+            .succeeded(&minting, minted, world.now, world.now);
+        world.settle(&SAME);
+        assert_eq!((world.attempts.len(), world.writes.len()), (1, 2));
+        assert_eq!(world.contents["header"].as_str(), fetched);
+        let changed_at = world.recorded().value_changed_at;
+        assert_eq!(changed_at.is_some(), is_changed, "{fetched}");
+    }
+}

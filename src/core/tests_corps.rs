@@ -1,0 +1,376 @@
+//! Many organisations of one app, over the pure plan.
+
+mod restarts;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::api::DingTalkApp;
+use crate::dingtalk::{AccessToken, Credentials, Fingerprint, Minted};
+
+fn app(layout: &str, corps: &[String]) -> DingTalkApp {
+    serde_json::from_value(serde_json::json!({
+        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+        "metadata": {"name": "payroll", "namespace": "hr", "uid": "u1", "generation": 1},
+        "spec": {"credentialsSecretRef": {"name": "credentials"}, "site": "global", "corpIds": corps,
+            "target": {"layout": layout, "name": "token"}},
+    }))
+    .expect("an app")
+}
+
+pub(super) fn corps(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("ding{n:04}")).collect()
+}
+
+fn fingerprint() -> Fingerprint {
+    let value = |_: &str| Some(Zeroizing::new(b"x".to_vec()));
+    Credentials::read("id", "secret", value)
+        .expect("credentials")
+        .fingerprint(&[0; 32])
+}
+
+/// A cluster with one app of many organisations.
+pub(super) struct World {
+    pub(super) app: DingTalkApp,
+    pub(super) memory: Memory,
+    pub(super) secrets: BTreeMap<String, TargetMeta>,
+    pub(super) now: Timestamp,
+    pub(super) tokens: Tokens,
+    pub(super) queued: Vec<(String, Minting)>,
+    pub(super) writes: Vec<(Timestamp, String)>,
+    deletions: Vec<String>,
+    reads: usize,
+    versions: u64,
+    /// Whether an older app has the targets that there are not yet.
+    is_contended: bool,
+    /// Whether the process is shutting down.
+    is_ending: bool,
+    /// How often templates were parsed, and contents assembled.
+    pub(super) parsed: usize,
+    pub(super) assembled: usize,
+}
+
+impl World {
+    pub(super) fn new(layout: &str, corps: &[String]) -> Self {
+        let app = app(layout, corps);
+        let now = Timestamp::from_second(1_800_000_000).expect("a time");
+        Self {
+            memory: Memory::new(&app, now),
+            app,
+            secrets: BTreeMap::new(),
+            now,
+            tokens: Tokens::default(),
+            queued: Vec::new(),
+            writes: Vec::new(),
+            deletions: Vec::new(),
+            reads: 0,
+            versions: 10,
+            is_contended: false,
+            is_ending: false,
+            parsed: 0,
+            assembled: 0,
+        }
+    }
+
+    fn version() -> ObjectVersion {
+        ObjectVersion {
+            uid: "c1".into(),
+            resource_version: "1".into(),
+        }
+    }
+
+    fn change(&mut self, layout: &str, corps: &[String], name: &str) {
+        let generation = self.app.metadata.generation;
+        self.app = app(layout, corps);
+        self.app.spec.target.name = Some(name.to_owned());
+        self.app.metadata.generation = generation.map(|it| it + 1);
+    }
+
+    /// Goes on until nothing is to be done; what is due is queued.
+    pub(super) fn settle(&mut self) -> Settled {
+        for _ in 0..5000 {
+            let app = self.app.clone();
+            match self.decide(next_step) {
+                Step::ReadCredentials => {
+                    self.reads += 1;
+                    let known = KnownCredentials {
+                        reference: app.spec.credentials_secret_ref.clone(),
+                        client_id: "a".into(),
+                        version: Self::version(),
+                        fingerprint: fingerprint(),
+                    };
+                    self.memory.credentials_read(known, &[]);
+                    for due in self.decide(due) {
+                        let corp_id = due.corp_id.clone();
+                        let minting = self.begin(due);
+                        self.queued.push((corp_id, minting));
+                    }
+                }
+                Step::ParseTemplates => {
+                    self.parsed += 1;
+                    let generation = app.metadata.generation;
+                    self.memory
+                        .templates_parsed(generation, Templates::of(&app));
+                }
+                Step::Targets(steps) => {
+                    for step in steps {
+                        self.act(step);
+                    }
+                }
+                Step::Settle(settled) => return settled,
+            }
+        }
+        panic!("it goes in circles");
+    }
+
+    fn act(&mut self, step: TargetStep) {
+        match step {
+            TargetStep::Assemble { name, assembly } => {
+                self.assembled += 1;
+                self.memory.assembled(&name, assembly.assemble());
+            }
+            TargetStep::Write { write, .. } => self.write(&write),
+            TargetStep::Delete { name, .. } => {
+                self.secrets.remove(&name);
+                self.deletions.push(name);
+            }
+            TargetStep::Read { .. } => panic!("every value is known"),
+        }
+    }
+
+    fn decide<T>(&mut self, decide: impl FnOnce(&View<'_>, &mut Memory, Timestamp) -> T) -> T {
+        self.memory.wish(&self.app, &mut self.tokens, self.now);
+        let names: BTreeSet<String> = wanted(&self.app).into_iter().map(|it| it.name).collect();
+        let seen = |name: &String| TargetSeen {
+            present: self
+                .secrets
+                .get(name)
+                .map(|target| (target, Ownership::Ours)),
+            claim: match self.is_contended && !self.secrets.contains_key(name) {
+                true => Claim::Lost { to: "older".into() },
+                false => Claim::Ours,
+            },
+        };
+        let former = self
+            .secrets
+            .iter()
+            .filter(|(name, _)| !names.contains(*name));
+        let view = View {
+            app: &self.app,
+            credentials: CredentialsSeen::Present(Self::version()),
+            targets: wanted(&self.app)
+                .iter()
+                .map(|target| seen(&target.name))
+                .collect(),
+            former: former
+                .map(|(name, target)| (name.as_str(), target))
+                .collect(),
+            site_known: true,
+            tokens: &self.tokens,
+            metadata_prefixes: &[],
+            is_ending: self.is_ending,
+        };
+        decide(&view, &mut self.memory, self.now)
+    }
+
+    fn begin(&mut self, due: Due) -> Minting {
+        let minting = |id| Minting {
+            id,
+            token: due.token,
+            uid: self.memory.uid.clone(),
+            credentials: Self::version(),
+            reference: self.app.spec.credentials_secret_ref.clone(),
+            cause: due.cause,
+            generation: self.app.metadata.generation,
+            renew_before: None,
+            former: due.former,
+            since: self.now,
+        };
+        let minting = self.tokens.begin(due.token, due.ended, "hr", minting);
+        minting.expect("none is under way")
+    }
+
+    /// The answer to the first that is queued.
+    pub(super) fn answer(&mut self, life: u64) {
+        let (corp_id, minting) = self.queued.remove(0);
+        let minted = Minted {
+            token: AccessToken::new(format!("{corp_id}-{}", self.now.as_second())).expect("it"),
+            expires_in: Duration::from_secs(life),
+        };
+        self.tokens.succeeded(&minting, minted, self.now, self.now);
+    }
+
+    fn write(&mut self, write: &Write) {
+        self.versions += 1;
+        let version = ObjectVersion {
+            uid: write.name.clone(),
+            resource_version: self.versions.to_string(),
+        };
+        let set = |map: &BTreeMap<String, Option<String>>| -> BTreeMap<String, String> {
+            let set = map.iter();
+            set.filter_map(|(key, value)| Some((key.clone(), value.clone()?)))
+                .collect()
+        };
+        let target = TargetMeta {
+            version: version.clone(),
+            labels: crate::core::secret::marks::Marks::of(&set(&write.labels)),
+            annotations: crate::core::secret::marks::Marks::of(&set(&write.annotations)),
+            managed_for: Some(self.memory.uid.as_str().into()),
+            owner_references: write.owner_references.clone(),
+            recorded: Some(write.recorded.clone()),
+            data_is_ours: true,
+            ..TargetMeta::default()
+        };
+        self.secrets.insert(write.name.clone(), target);
+        self.writes.push((self.now, write.name.clone()));
+        let outcome = WriteOutcome::Done(version);
+        self.memory.write_ended(write, outcome, &self.app, self.now);
+    }
+
+    pub(super) fn tokens_in(&self, secret: &str) -> usize {
+        let target = self.secrets.get(secret);
+        let recorded = target.and_then(|target| target.recorded.as_ref());
+        recorded.map_or(0, |recorded| recorded.tokens.len())
+    }
+}
+
+#[test]
+fn a_minted_token_is_written_within_five_seconds_and_the_first_at_once() {
+    let mut world = World::new("Combined", &corps(200));
+    world.settle();
+    assert_eq!(world.queued.len(), 200);
+    assert_eq!(world.reads, 1);
+    let mut unwritten: Vec<Timestamp> = Vec::new();
+    while !world.queued.is_empty() {
+        world.now += SignedDuration::from_millis(100);
+        world.answer(7200);
+        unwritten.push(world.now);
+        let writes = world.writes.len();
+        world.settle();
+        if world.writes.len() > writes {
+            let waited = world.now.duration_since(unwritten[0]);
+            assert!(waited <= SignedDuration::from_millis(4900), "{waited}");
+            unwritten.clear();
+        }
+    }
+    assert_eq!(world.tokens_in("token"), 200, "the last is not waited for");
+    // 20 s: the first at once, then every 4.8 s, and the last.
+    assert!(world.writes.len() <= 6, "{:?}", world.writes);
+}
+
+#[test]
+fn a_process_that_ends_writes_what_it_has_and_fetches_nothing() {
+    let mut world = World::new("Combined", &corps(10));
+    world.settle();
+    world.answer(7200);
+    world.settle();
+    world.now += SignedDuration::from_millis(100);
+    world.answer(7200);
+    world.settle();
+    assert_eq!(world.tokens_in("token"), 1, "it waits for more");
+    assert!(world.memory.is_to_be_written());
+    world.is_ending = true;
+    world.settle();
+    assert_eq!(world.tokens_in("token"), 2);
+    assert!(!world.memory.is_to_be_written());
+    // What becomes due is the next process's.
+    let reads = world.reads;
+    world.now += SignedDuration::from_hours(1);
+    world.settle();
+    assert_eq!(world.reads, reads);
+}
+
+#[test]
+fn what_is_due_close_together_is_renewed_together() {
+    let mut world = World::new("Combined", &corps(30));
+    world.settle();
+    while !world.queued.is_empty() {
+        world.now += SignedDuration::from_secs(3);
+        world.answer(7200);
+        world.settle();
+    }
+    let settled = world.settle();
+    let next = settled.corps.iter().filter_map(|corp| corp.next_attempt);
+    let mut times: Vec<Timestamp> = next.collect();
+    times.sort();
+    world.now = times[0] + SignedDuration::from_secs(1);
+    let reads = world.reads;
+    world.settle();
+    let horizon = world.now + SignedDuration::from_secs(144);
+    let within = times.iter().filter(|at| **at <= horizon).count();
+    assert!(within > 1, "{times:?}");
+    assert_eq!(world.queued.len(), within, "two hundredths of two hours");
+    assert_eq!(
+        world.reads,
+        reads + 1,
+        "with one reading of the credentials"
+    );
+}
+
+#[test]
+fn each_organisation_has_its_secret_written_at_once() {
+    let mut world = World::new("PerCorp", &corps(5));
+    world.settle();
+    while !world.queued.is_empty() {
+        world.now += SignedDuration::from_millis(100);
+        let corp_id = world.queued[0].0.clone();
+        world.answer(7200);
+        world.settle();
+        let written = (world.now, format!("token-{corp_id}"));
+        assert_eq!(world.writes.last(), Some(&written));
+    }
+    assert_eq!(world.writes.len(), 5);
+}
+
+#[test]
+fn the_old_secrets_go_after_the_new_one_is_complete() {
+    let all = corps(3);
+    let mut world = World::new("PerCorp", &all);
+    world.settle();
+    while !world.queued.is_empty() {
+        world.answer(7200);
+        world.settle();
+    }
+    // One more organisation, which is never answered, does not keep the old ones.
+    let more = corps(4);
+    world.change("Combined", &more, "other");
+    world.settle();
+    assert_eq!(world.tokens_in("other"), 3);
+    assert_eq!(world.deletions.len(), 3);
+    let queued: Vec<&str> = world
+        .queued
+        .iter()
+        .map(|(corp_id, _)| corp_id.as_str())
+        .collect();
+    assert_eq!(queued, ["ding0003"], "nothing else is fetched");
+    assert_eq!(world.secrets.keys().collect::<Vec<_>>(), ["other"]);
+    // An organisation that is taken off the list goes from the Secret.
+    world.change("Combined", &all[..2], "other");
+    world.app.metadata.generation = Some(3);
+    world.settle();
+    assert_eq!(world.tokens_in("other"), 2);
+}
+
+#[test]
+fn the_old_secret_stays_while_the_new_one_cannot_be() {
+    let all = corps(2);
+    let mut world = World::new("Combined", &all);
+    world.settle();
+    while !world.queued.is_empty() {
+        world.answer(7200);
+        world.settle();
+    }
+    world.is_contended = true;
+    world.change("Combined", &all, "other");
+    world.settle();
+    assert_eq!(world.deletions, [] as [&str; 0]);
+    assert_eq!(world.tokens_in("token"), 2);
+    world.is_contended = false;
+    world.settle();
+    assert_eq!(world.deletions, ["token"]);
+    assert_eq!(world.tokens_in("other"), 2);
+}

@@ -1,0 +1,11 @@
+//! One token: its life, when it is fetched, and what came of each fetch.
+
+pub(in crate::core) mod attempt;
+pub(in crate::core) mod backoff;
+pub(in crate::core) mod hexadecimal;
+pub(in crate::core) mod known_credentials;
+pub(in crate::core) mod renewals;
+pub(in crate::core) mod request;
+pub(in crate::core) mod schedule;
+pub(in crate::core) mod token;
+pub(in crate::core) mod tokens;

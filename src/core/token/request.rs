@@ -1,0 +1,47 @@
+//! Requests for a renewal, as a target Secret records them.
+
+use sha2::{Digest, Sha256};
+
+use crate::core::token::hexadecimal::hexadecimal;
+
+/// Stands for a value of the annotation `renew-requested-at`, which may be long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RenewRequest([u8; 8]);
+
+impl RenewRequest {
+    /// Stands for this value.
+    pub fn of(value: &str) -> Self {
+        let digest = Sha256::digest(value);
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest[..8]);
+        Self(first)
+    }
+
+    /// Reads what [`Self::to_string`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let number = u64::from_str_radix(text, 16).ok()?;
+        let request = Self(number.to_be_bytes());
+        (request.to_string() == text).then_some(request)
+    }
+}
+
+impl std::fmt::Display for RenewRequest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&hexadecimal(&self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_back() {
+        let request = RenewRequest::of("2026-11-23T00:00:00Z");
+        assert_eq!(RenewRequest::parse(&request.to_string()), Some(request));
+        assert_ne!(request, RenewRequest::of("2026-11-23T00:00:01Z"));
+        for text in ["", "12", "+123456789abcdef", "0123456789abcdeg"] {
+            assert_eq!(RenewRequest::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! A token, and what is known of it without its value.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::core::Lifetime;
+use crate::core::token::request::RenewRequest;
+use crate::dingtalk::AccessToken;
+
+/// One state of one object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectVersion {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub resource_version: String,
+}
+
+impl ObjectVersion {
+    /// The version of an object that came from the API server.
+    pub fn of(meta: &ObjectMeta) -> Self {
+        Self {
+            uid: meta.uid.clone().unwrap_or_default(),
+            resource_version: meta.resource_version.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Whether it is a later state than `other`. An answer to a write and the watch's event of it race;
+    /// since Kubernetes 1.35 resourceVersions are documented to be comparable, and they always were.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        let number = |version: &Self| version.resource_version.parse::<u128>().ok();
+        match (number(self), number(other)) {
+            (Some(new), Some(old)) => new > old,
+            _ => self != other,
+        }
+    }
+}
+
+/// What is known of a token without its value; it is in the metadata of the Secret that holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRecord {
+    /// The site that issued it.
+    pub site: String,
+    /// The `client_id` it was fetched with.
+    pub client_id: String,
+    /// Its organisation.
+    pub corp_id: String,
+    /// Its life.
+    pub lifetime: Lifetime,
+    /// The credentials it was fetched with; empty where only known to be former ones.
+    pub credentials: ObjectVersion,
+    /// The last request for a renewal that it answers.
+    pub answers: Option<RenewRequest>,
+}
+
+impl TokenRecord {
+    /// The `client_id` it was fetched with, unless it is only known to be a former one.
+    pub fn client_id(&self) -> Option<&str> {
+        let is_known = self.credentials != ObjectVersion::default();
+        is_known.then_some(self.client_id.as_str())
+    }
+
+    /// Whether it is the same token with the same life, whatever it was fetched with.
+    pub fn is_same_token(&self, other: &Self) -> bool {
+        (&self.site, &self.corp_id, self.lifetime) == (&other.site, &other.corp_id, other.lifetime)
+    }
+}
+
+/// A token whose value is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// The value.
+    pub token: AccessToken,
+    /// The rest.
+    pub record: TokenRecord,
+}
+
+/// From `requested_at` on for `expires_in`. The API's times have whole seconds: cut off, so that no
+/// token is taken to live longer.
+pub fn lifetime(requested_at: Timestamp, expires_in: std::time::Duration) -> Lifetime {
+    let minted_at = whole_seconds(requested_at);
+    let expires_in = SignedDuration::try_from(expires_in).unwrap_or_default();
+    Lifetime {
+        minted_at,
+        expires_at: whole_seconds(
+            minted_at
+                .saturating_add(expires_in)
+                .unwrap_or(Timestamp::MAX),
+        ),
+    }
+}
+
+/// The time without its fraction of a second.
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}

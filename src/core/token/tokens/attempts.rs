@@ -1,0 +1,317 @@
+//! The fetches of a token: the one under way, how the last ones ended, and when the next one may be made.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::core::token::attempt::{FailedAttempt, Failing, FetchId, Minting};
+use crate::core::token::backoff::delay;
+use crate::core::token::renewals::{Renewals, Repeated};
+use crate::core::token::schedule::{FETCH_FLOOR, Lifetime, SAME_EXPIRY, Schedule, jitter};
+use crate::dingtalk::{Class, Rank};
+
+/// A person's requests for a renewal are obeyed this often.
+const FORCED_PACE: SignedDuration = SignedDuration::from_secs(60);
+
+/// While a site is down for all, a token is asked for again so soon; the queue probes the site at its
+/// own pace, whoever waits.
+const OUTAGE_RETRY: Duration = Duration::from_secs(2);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    /// The fetch that is queued or in flight, and since when.
+    under_way: Option<(FetchId, Timestamp)>,
+    failing: Option<Box<Failing>>,
+    /// The failure of a former process, and since when it lasts.
+    pub former_failure: Option<(String, Timestamp)>,
+    /// Whether this process has had an outcome; before, the status tells how the last one was.
+    pub is_attempted: bool,
+    /// The namespaces in whose turns the fetch waits: whoever shares a token with a namespace that has much
+    /// to fetch does not wait behind that.
+    turns: Vec<String>,
+    is_in_flight: bool,
+    /// The earliest expiry of a token that whoever asked for the fetch still has.
+    expires_at: Option<Timestamp>,
+    ended: FetchId,
+    /// When a token is renewed, as earlier renewals taught.
+    renewals: Renewals,
+    retry: Option<Schedule>,
+    attempted_at: Option<Timestamp>,
+}
+
+impl Attempts {
+    /// None yet, in no process.
+    pub const NONE: Self = Self {
+        under_way: None,
+        failing: None,
+        former_failure: None,
+        is_attempted: false,
+        turns: Vec::new(),
+        is_in_flight: false,
+        expires_at: None,
+        ended: FetchId(0),
+        renewals: Renewals::Usual,
+        retry: None,
+        attempted_at: None,
+    };
+
+    /// Not before `at`, as a former process decided, and what it had learnt.
+    pub fn resume(&mut self, at: Timestamp, renewals: Renewals, now: Timestamp) {
+        self.retry = Some(Schedule::at(now, at));
+        self.renewals = renewals;
+    }
+
+    /// When a token is renewed, as earlier renewals taught.
+    pub fn renewals(&self) -> Renewals {
+        self.renewals
+    }
+
+    /// The last fetch that has ended.
+    pub fn ended(&self) -> FetchId {
+        self.ended
+    }
+
+    /// Attempts that fail, if the last one has.
+    pub fn failing(&self) -> Option<&Failing> {
+        self.failing.as_deref()
+    }
+
+    /// Whether a fetch is queued or in flight.
+    pub fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// Since when a fetch is queued or in flight.
+    pub fn under_way_since(&self) -> Option<Timestamp> {
+        self.under_way.map(|(_, since)| since)
+    }
+
+    /// The fetch that is queued or in flight.
+    pub(super) fn awaited(&self) -> Option<FetchId> {
+        self.under_way.map(|(fetch, _)| fetch)
+    }
+
+    /// To be called before anything is decided.
+    pub fn notice_clock(&mut self, now: Timestamp) {
+        if let Some(schedule) = &mut self.retry {
+            schedule.notice_clock(now);
+        }
+        self.attempted_at = self.attempted_at.map(|at| at.min(now));
+    }
+
+    /// When to try again after a failure.
+    pub fn retry_at(&self) -> Option<Timestamp> {
+        self.retry.map(|retry| retry.at)
+    }
+
+    /// Before when no fetch is made, whatever asks for it.
+    pub fn floor(&self) -> Option<Timestamp> {
+        self.attempted_at.map(|at| at + FETCH_FLOOR)
+    }
+
+    /// From when on a person's request for a renewal is obeyed: a minute after the last attempt, and
+    /// not before a limit that the site has named is over.
+    pub fn forced_at(&self, now: Timestamp) -> Timestamp {
+        let paced = self.attempted_at.map_or(now, |at| at + FORCED_PACE);
+        let is_limited = self.failing.as_ref().is_some_and(|failing| {
+            matches!(
+                failing.failure.class,
+                Class::Throttled { .. } | Class::Banned
+            )
+        });
+        match self.retry.filter(|_| is_limited) {
+            Some(retry) => paced.max(retry.at),
+            None => paced,
+        }
+    }
+
+    /// What goes before the next fetch, if the token that is known expires at `expires_at`. A token
+    /// that could only be renewed after its expiry is as urgent as a renewal can be.
+    pub fn rank(&self, expires_at: Option<Timestamp>, now: Timestamp) -> Rank {
+        let is_new = !self.is_attempted && self.former_failure.is_none();
+        match expires_at {
+            Some(at) if at > now || self.failing.is_none() => Rank::Renewal(at),
+            None if is_new => Rank::First,
+            Some(_) | None => Rank::Retry,
+        }
+    }
+
+    /// Whether the last attempt failed, in this process or in a former one.
+    pub fn has_failed(&self) -> bool {
+        self.failing.is_some() || self.former_failure.is_some()
+    }
+
+    /// Whether the next fetch is an ordinary renewal, which may be made a little earlier.
+    pub fn is_renewal(&self) -> bool {
+        self.retry.is_none() && self.renewals == Renewals::Usual
+    }
+
+    /// Whether the fetch that is under way waits in a turn of this namespace.
+    pub fn has_turn(&self, namespace: &str) -> bool {
+        self.is_under_way() && self.turns.iter().any(|turn| turn == namespace)
+    }
+
+    pub(super) fn begun(&mut self, minting: &Minting, namespace: &str) {
+        if self.under_way.is_none() {
+            self.under_way = Some((minting.id, minting.since));
+            self.turns.clear();
+            self.is_in_flight = false;
+            self.expires_at = None;
+        }
+        self.turns.push(namespace.to_owned());
+        let former = minting.former.as_ref();
+        let expires_at = former.map(|former| former.lifetime.expires_at);
+        let valid = expires_at.filter(|at| *at > minting.since);
+        self.expires_at = self.expires_at.into_iter().chain(valid).min();
+    }
+
+    /// The fetch was sent.
+    pub(super) fn started(&mut self, fetch: FetchId) {
+        self.is_in_flight |= self.awaited() == Some(fetch);
+    }
+
+    /// The fetch is not made in a turn of this namespace; returns whether that was the last one.
+    pub(super) fn dropped(&mut self, fetch: FetchId, namespace: &str) -> bool {
+        if self.awaited() != Some(fetch) || self.is_in_flight {
+            return false;
+        }
+        self.turns.retain(|turn| turn != namespace);
+        let was_last = self.turns.is_empty();
+        if was_last {
+            self.under_way = None;
+        }
+        was_last
+    }
+
+    /// The earliest expiry of a token that whoever asked for the fetch still has.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
+    /// Goes on with what a former process knew, where this one has not tried yet.
+    pub(super) fn resume_beside(&mut self, resumed: Self) {
+        if self.is_attempted || self.is_under_way() {
+            return;
+        }
+        self.retry = match (self.retry, resumed.retry) {
+            (Some(one), Some(other)) if one.at >= other.at => Some(one),
+            (one, other) => other.or(one),
+        };
+        self.former_failure = self.former_failure.take().or(resumed.former_failure);
+        if self.renewals == Renewals::Usual {
+            self.renewals = resumed.renewals;
+        }
+    }
+
+    fn end(&mut self, fetch: FetchId, now: Timestamp) {
+        // What was queued meanwhile, in another turn, is decided anew.
+        self.under_way = None;
+        self.is_in_flight = false;
+        self.ended = self.ended.max(fetch);
+        self.is_attempted = true;
+        self.attempted_at = Some(now);
+    }
+
+    pub(super) fn succeeded(
+        &mut self,
+        minting: &Minting,
+        lifetime: Lifetime,
+        client_id: &str,
+        now: Timestamp,
+    ) {
+        self.end(minting.id, now);
+        self.found();
+        self.learn(minting, lifetime, client_id, now);
+    }
+
+    /// The token is there.
+    pub(super) fn found(&mut self) {
+        self.is_attempted = true;
+        self.former_failure = None;
+        self.failing = None;
+        self.retry = None;
+    }
+
+    /// Learns from a fetch that replaced an earlier token whether renewals bring more life.
+    fn learn(&mut self, minting: &Minting, new: Lifetime, client_id: &str, now: Timestamp) {
+        let Some(former) = &minting.former else {
+            return;
+        };
+        let old = former.lifetime;
+        if old.expires_at <= now {
+            self.renewals = self.renewals.expired();
+            return;
+        }
+        // A token of another client is no repetition, and one that was just fetched has no life to gain.
+        let elapsed = new.minted_at.duration_since(old.minted_at);
+        if former.client_id != client_id || elapsed.abs() <= SAME_EXPIRY * 2 {
+            return;
+        }
+        let gained = new.expires_at.duration_since(old.expires_at);
+        self.renewals = self.renewals.repeated(&Repeated {
+            lifetime: old,
+            renew_before: minting.renew_before,
+            jitter: jitter(&minting.uid, old.expires_at),
+            at: now,
+            is_extended: gained > SAME_EXPIRY,
+        });
+    }
+
+    pub(super) fn failed(&mut self, minting: &Minting, attempt: FailedAttempt, now: Timestamp) {
+        self.end(minting.id, now);
+        let FailedAttempt {
+            failure,
+            life_left,
+            is_site_down,
+            random,
+        } = attempt;
+        let same_class = self
+            .failing
+            .as_ref()
+            .filter(|old| old.failure.class == failure.class);
+        let same_reason = self
+            .failing
+            .as_ref()
+            .filter(|old| old.failure.reason == failure.reason);
+        // What the whole site's outage costs is not counted against the token.
+        let counted = u32::from(!is_site_down);
+        let streak = same_class.map_or(1, |old| old.streak.saturating_add(counted));
+        let former = self.former_failure.take();
+        let former = former.filter(|(reason, _)| reason == failure.reason.as_str());
+        let since = match (same_reason, former) {
+            (Some(old), _) => old.since,
+            (None, Some((_, since))) => since,
+            (None, None) => now,
+        };
+        let streak_since = self.failing.as_ref().map_or(now, |old| old.streak_since);
+        let wait = match is_site_down {
+            true => OUTAGE_RETRY,
+            false => delay(failure.class, streak, random, failure.wait, life_left),
+        };
+        self.retry = Some(Schedule::after(now, wait));
+        let failing = Failing {
+            failure,
+            streak,
+            since,
+            streak_since,
+            uid: minting.uid.clone(),
+            generation: minting.generation,
+        };
+        self.failing = Some(Box::new(failing));
+    }
+
+    /// An outage that began at `since` is over: a token that has failed in it, and not before, is
+    /// tried now. Returns whether it is.
+    pub(super) fn hurry(&mut self, since: Timestamp, now: Timestamp) -> bool {
+        let is_by_outage = self.failing.as_ref().is_some_and(|failing| {
+            failing.failure.class == Class::Transient && failing.streak_since >= since
+        });
+        let is_waiting = self.under_way.is_none() && self.retry.is_some_and(|retry| retry.at > now);
+        let hurries = is_by_outage && is_waiting;
+        if hurries {
+            self.retry = Some(Schedule::at(now, now));
+        }
+        hurries
+    }
+}

@@ -1,0 +1,316 @@
+//! One token, and the apps that want it.
+
+mod others;
+
+use std::time::Duration;
+
+use super::*;
+use crate::api::CredentialsSecretRef;
+use crate::core::{Corp, Former, KnownCredentials, TokenRecord};
+use crate::dingtalk::{AccessToken, Failure, UNREACHABLE};
+
+const START: i64 = 1_800_000_000;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(START + second).expect("a time")
+}
+
+fn known() -> KnownCredentials {
+    KnownCredentials {
+        reference: CredentialsSecretRef {
+            name: "credentials".into(),
+            client_id_key: "client_id".into(),
+            client_secret_key: "client_secret".into(),
+        },
+        client_id: "a".into(),
+        version: ObjectVersion::default(),
+        fingerprint: Fingerprint::default(),
+    }
+}
+
+/// An app, and what it shows.
+struct App {
+    name: &'static str,
+    corp: Corp,
+}
+
+impl App {
+    fn new(name: &'static str, tokens: &mut Tokens) -> Self {
+        let mut app = Self {
+            name,
+            corp: Corp::default(),
+        };
+        app.wants(Interest::Active, tokens);
+        app
+    }
+
+    fn wants(&mut self, interest: Interest, tokens: &mut Tokens) {
+        let name = TokenName {
+            site: "global".into(),
+            client_id: "a".into(),
+            corp_id: "ding1".into(),
+            fingerprint: Fingerprint::default(),
+        };
+        let key = AppRef::new(self.name);
+        self.corp.want(Some(name), &key, interest, tokens);
+    }
+
+    fn leaves(&mut self, tokens: &mut Tokens) {
+        self.corp.leave(&AppRef::new(self.name), tokens);
+    }
+
+    fn begin(&self, tokens: &mut Tokens) -> Option<Minting> {
+        self.begin_in("hr", tokens)
+    }
+
+    fn begin_in(&self, namespace: &str, tokens: &mut Tokens) -> Option<Minting> {
+        let token = self.corp.token().expect("wanted");
+        let ended = self.corp.attempts(tokens).ended();
+        tokens.begin(token, ended, namespace, |id| self.minting(id))
+    }
+
+    fn minting(&self, id: FetchId) -> Minting {
+        Minting {
+            id,
+            token: self.corp.token().expect("wanted"),
+            uid: self.name.to_owned(),
+            credentials: ObjectVersion::default(),
+            reference: known().reference,
+            cause: Cause::FirstToken,
+            generation: None,
+            renew_before: None,
+            former: None,
+            since: at(0),
+        }
+    }
+
+    /// Takes over what is newer; returns the value that is shown.
+    fn look(&mut self, is_suspended: bool, tokens: &Tokens, now: Timestamp) -> Option<&str> {
+        self.look_beside(None, is_suspended, tokens, now)
+    }
+
+    fn look_beside(
+        &mut self,
+        in_secret: Option<&TokenRecord>,
+        is_suspended: bool,
+        tokens: &Tokens,
+        now: Timestamp,
+    ) -> Option<&str> {
+        let known = known();
+        let newer = self.corp.newer(
+            self.name,
+            Some(&known),
+            in_secret,
+            is_suspended,
+            tokens,
+            now,
+        );
+        if let Some(newer) = newer {
+            let former = Former {
+                record: in_secret,
+                has_same_value: false,
+            };
+            self.corp.take(newer, former, now);
+        }
+        self.corp.held.as_ref().map(|held| held.token.expose())
+    }
+
+    fn next(&mut self, tokens: &Tokens, now: Timestamp) -> Option<Timestamp> {
+        let record = self.corp.held.as_ref().map(|held| held.record.clone());
+        self.corp
+            .next_fetch(self.name, record.as_ref(), None, tokens, now)
+    }
+}
+
+fn minted(value: &str, life: u64) -> Minted {
+    Minted {
+        token: AccessToken::new(value.to_owned()).expect("a token"),
+        expires_in: Duration::from_secs(life),
+    }
+}
+
+fn succeed(minting: &Minting, value: &str, second: i64, tokens: &mut Tokens) -> Vec<String> {
+    let wishers = tokens.succeeded(minting, minted(value, 7200), at(second), at(second));
+    let mut names: Vec<String> = wishers.into_iter().map(|app| app.name).collect();
+    names.sort();
+    names
+}
+
+fn fail(minting: &Minting, second: i64, tokens: &mut Tokens) {
+    let attempt = FailedAttempt {
+        failure: Failure::of(&UNREACHABLE),
+        life_left: None,
+        is_site_down: false,
+        random: 0.5,
+    };
+    tokens.failed(minting, attempt, at(second));
+}
+
+fn two() -> (Tokens, App, App) {
+    let mut tokens = Tokens::default();
+    let one = App::new("one", &mut tokens);
+    let two = App::new("two", &mut tokens);
+    (tokens, one, two)
+}
+
+#[test]
+fn what_one_app_fetches_all_have_and_nobody_fetches_beside_it() {
+    let (mut tokens, mut one, mut two) = two();
+    let minting = one.begin(&mut tokens).expect("due");
+    assert!(two.begin(&mut tokens).is_none(), "it is under way");
+    assert_eq!(succeed(&minting, "t1", 0, &mut tokens), ["one", "two"]);
+    assert_eq!(one.look(false, &tokens, at(0)), Some("t1"));
+    assert_eq!(two.look(false, &tokens, at(0)), Some("t1"));
+    let causes = [one.corp.renewal_cause, two.corp.renewal_cause];
+    assert_eq!(causes, [Some(Cause::FirstToken), Some(Cause::TokenShared)]);
+    // One that comes later finds it there.
+    let mut three = App::new("three", &mut tokens);
+    assert_eq!(three.look(false, &tokens, at(10)), Some("t1"));
+    assert_eq!(three.look(false, &tokens, at(7200)), Some("t1"));
+    let mut four = App::new("four", &mut tokens);
+    assert_eq!(four.look(false, &tokens, at(7200)), None, "it has expired");
+}
+
+#[test]
+fn a_failure_is_everybodys_and_so_is_the_wait_after_it() {
+    let (mut tokens, mut one, mut two) = two();
+    let minting = one.begin(&mut tokens).expect("due");
+    fail(&minting, 0, &mut tokens);
+    let retry_at = one.next(&tokens, at(0)).expect("it waits");
+    assert!(retry_at > at(0));
+    assert_eq!(two.next(&tokens, at(0)), Some(retry_at));
+    assert!(two.corp.attempts(&tokens).failing().is_some());
+}
+
+/// Regression: two apps with one token of a short life called in turn, up to the client's rate.
+#[test]
+fn the_floor_between_two_fetches_is_the_tokens() {
+    let (mut tokens, mut one, mut two) = two();
+    let minting = one.begin(&mut tokens).expect("due");
+    tokens.succeeded(&minting, minted("t1", 1), at(0), at(0));
+    for app in [&mut one, &mut two] {
+        app.look(false, &tokens, at(0));
+        assert_eq!(app.next(&tokens, at(0)), Some(at(5)));
+    }
+}
+
+#[test]
+fn a_suspended_app_is_left_alone_but_for_what_it_had_asked_for() {
+    let (mut tokens, mut one, mut two) = two();
+    two.wants(Interest::Suspended, &mut tokens);
+    let minting = one.begin(&mut tokens).expect("due");
+    succeed(&minting, "t1", 0, &mut tokens);
+    assert_eq!(two.look(true, &tokens, at(0)), None);
+    two.wants(Interest::Active, &mut tokens);
+    assert_eq!(two.look(false, &tokens, at(1)), Some("t1"));
+    // It may have revoked the one that is shown.
+    let minting = two.begin(&mut tokens).expect("due");
+    two.wants(Interest::Suspended, &mut tokens);
+    assert!(tokens.wants(&minting), "the other app wants it");
+    succeed(&minting, "t2", 100, &mut tokens);
+    assert_eq!(two.look(true, &tokens, at(100)), Some("t2"));
+    assert_eq!(one.look(false, &tokens, at(100)), Some("t2"));
+}
+
+#[test]
+fn a_queued_fetch_that_no_app_wants_any_more_is_not_made() {
+    let (mut tokens, mut one, mut two) = two();
+    let minting = one.begin(&mut tokens).expect("due");
+    one.leaves(&mut tokens);
+    assert!(tokens.wants(&minting));
+    two.wants(Interest::Suspended, &mut tokens);
+    assert!(!tokens.wants(&minting));
+    assert_eq!(tokens.dropped(&minting, "hr"), [AppRef::new("two")]);
+    assert!(two.begin(&mut tokens).is_some(), "none is under way");
+}
+
+/// A corp that is taken off and put back while its fetch is under way is not fetched beside it.
+#[test]
+fn a_token_lives_until_its_fetch_has_ended() {
+    let (mut tokens, mut one, mut two) = two();
+    let minting = one.begin(&mut tokens).expect("due");
+    one.leaves(&mut tokens);
+    two.leaves(&mut tokens);
+    let mut again = App::new("one", &mut tokens);
+    assert!(again.begin(&mut tokens).is_none());
+    assert_eq!(succeed(&minting, "t1", 0, &mut tokens), ["one"]);
+    assert_eq!(again.look(false, &tokens, at(0)), Some("t1"));
+    let id = again.corp.token().expect("wanted");
+    again.leaves(&mut tokens);
+    assert!(tokens.get(id).is_none());
+    assert!(tokens.ids.is_empty());
+}
+
+#[test]
+fn what_was_decided_before_a_fetch_ended_is_not_acted_upon() {
+    let (mut tokens, one, two) = two();
+    let minting = one.begin(&mut tokens).expect("due");
+    let token = two.corp.token().expect("wanted");
+    let ended = two.corp.attempts(&tokens).ended();
+    succeed(&minting, "t1", 0, &mut tokens);
+    let late = tokens.begin(token, ended, "hr", |_| unreachable!("it is not queued"));
+    assert!(late.is_none());
+}
+
+#[test]
+fn a_request_for_renewal_is_answered_by_whichever_fetch_was_queued_after_it() {
+    let (mut tokens, mut one, mut two) = two();
+    let early = one.begin(&mut tokens).expect("due");
+    two.corp.follow_request(Some("now"), &tokens);
+    succeed(&early, "t1", 0, &mut tokens);
+    two.corp.follow_request(Some("now"), &tokens);
+    assert_eq!(two.corp.request_done, None, "it was queued before");
+    let later = one.begin(&mut tokens).expect("due");
+    fail(&later, 10, &mut tokens);
+    two.corp.follow_request(Some("now"), &tokens);
+    assert_eq!(two.corp.request_done.as_deref(), Some("now"));
+    one.look(false, &tokens, at(10));
+    let answers = one.corp.held.expect("t1").record.answers;
+    assert_eq!(answers, None, "it asked for nothing");
+}
+
+/// Regression: after a restart of the operator, workloads were not restarted for a token that another app
+/// had fetched.
+#[test]
+fn another_value_than_that_of_the_secret_is_a_change() {
+    let (mut tokens, one, mut two) = two();
+    let in_secret = TokenRecord {
+        site: "global".into(),
+        client_id: "a".into(),
+        corp_id: "ding1".into(),
+        lifetime: lifetime(at(-100), Duration::from_secs(7200)),
+        credentials: ObjectVersion::default(),
+        answers: None,
+    };
+    let minting = one.begin(&mut tokens).expect("due");
+    succeed(&minting, "t1", 0, &mut tokens);
+    let shown = two.look_beside(Some(&in_secret), false, &tokens, at(0));
+    assert_eq!(shown, Some("t1"));
+    assert_eq!(two.corp.value_changed_at, Some(at(0)));
+    // One that was fetched before is older than what the Secret of an app that comes has.
+    let newer = TokenRecord {
+        lifetime: lifetime(at(1), Duration::from_secs(7200)),
+        ..in_secret
+    };
+    let mut three = App::new("three", &mut tokens);
+    let shown = three.look_beside(Some(&newer), false, &tokens, at(1));
+    assert_eq!(shown, None);
+}
+
+/// A namespace that shares a token with one that has much to fetch does not wait in that one's turn.
+#[test]
+fn each_namespace_has_a_turn_of_its_own_for_one_and_the_same_fetch() {
+    let (mut tokens, mut one, mut two) = two();
+    let slow = one.begin_in("hr", &mut tokens).expect("due");
+    let fast = two.begin_in("payroll", &mut tokens).expect("due");
+    assert_eq!(slow.id, fast.id);
+    assert!(two.begin_in("payroll", &mut tokens).is_none());
+    assert_eq!(succeed(&fast, "t1", 0, &mut tokens), ["one", "two"]);
+    assert_eq!(two.corp.attempts(&tokens).ended(), fast.id);
+    assert!(!tokens.wants(&slow), "it is not made once more");
+    assert_eq!(one.look(false, &tokens, at(0)), Some("t1"));
+    assert_eq!(two.look(false, &tokens, at(0)), Some("t1"));
+    // Even if it were, it would count once.
+    fail(&slow, 1, &mut tokens);
+    assert!(one.corp.attempts(&tokens).failing().is_none());
+}

@@ -1,0 +1,161 @@
+//! What one app knows, changes or drops, and what the others have of it.
+
+use super::*;
+
+/// Regression: two apps whose specs had different generations made the failing call in turn, every 5 s.
+#[test]
+fn an_apps_changed_spec_repeats_a_failed_attempt_and_another_apps_generation_does_not() {
+    let (mut tokens, mut one, mut two) = two();
+    let minting = one.begin(&mut tokens).expect("due");
+    let attempt = FailedAttempt {
+        failure: Failure::of(&crate::dingtalk::TABLE[0]),
+        life_left: None,
+        is_site_down: false,
+        random: 0.5,
+    };
+    tokens.failed(&minting, attempt, at(0));
+    let retry_at =
+        |app: &mut App, generation| app.corp.spec_retry_at(app.name, Some(generation), &tokens);
+    for _ in 0..2 {
+        assert_eq!(retry_at(&mut two, 7), None);
+    }
+    assert_eq!(retry_at(&mut two, 8), Some(at(5)), "its own has changed");
+    assert_eq!(retry_at(&mut one, 1), Some(at(5)));
+}
+
+/// Regression: what one app had planned in a former process held back another one without a token.
+#[test]
+fn a_resumed_plan_holds_back_no_app_without_a_token_and_a_resumed_limit_holds_back_all() {
+    let resumed = |failure: Option<(String, Timestamp)>| {
+        let mut attempts = Attempts::default();
+        attempts.former_failure = failure;
+        attempts.resume(
+            at(6000),
+            crate::core::token::renewals::Renewals::Usual,
+            at(0),
+        );
+        Some(Box::new(attempts))
+    };
+    let next = |failure: Option<(String, Timestamp)>, is_first: bool| {
+        let mut tokens = Tokens::default();
+        let mut other = App {
+            name: "other",
+            corp: Corp::default(),
+        };
+        if is_first {
+            other.wants(Interest::Active, &mut tokens);
+        }
+        let mut resuming = App {
+            name: "resuming",
+            corp: Corp::default(),
+        };
+        resuming.corp.resumed = resumed(failure);
+        resuming.wants(Interest::Active, &mut tokens);
+        other.wants(Interest::Active, &mut tokens);
+        other.next(&tokens, at(0))
+    };
+    for is_first in [true, false] {
+        assert_eq!(next(None, is_first), None, "it is due");
+        let banned = Some(("Banned".to_owned(), at(-10)));
+        assert_eq!(next(banned, is_first), Some(at(6000)));
+    }
+}
+
+/// Regression: one namespace's dropped request cleared the fetch of all, even one in flight.
+#[test]
+fn a_fetch_ends_with_its_last_turn_and_never_while_it_is_in_flight() {
+    let (mut tokens, one, two) = two();
+    let minting = one.begin_in("hr", &mut tokens).expect("due");
+    two.begin_in("payroll", &mut tokens).expect("due");
+    assert!(tokens.dropped(&minting, "payroll").is_empty());
+    assert!(tokens.wants(&minting));
+    assert!(one.begin_in("hr", &mut tokens).is_none());
+    assert_eq!(tokens.dropped(&minting, "hr").len(), 2);
+    assert!(tokens.dropped(&minting, "hr").is_empty(), "it is known");
+
+    let minting = one.begin_in("hr", &mut tokens).expect("due");
+    tokens.started(&minting);
+    assert!(tokens.dropped(&minting, "hr").is_empty());
+    assert!(one.begin_in("hr", &mut tokens).is_none(), "it is in flight");
+}
+
+/// Regression: an expired token of another app's Secret was taken over in the place of a valid one, and
+/// one with the same value was found again and again.
+#[test]
+fn a_token_that_was_found_is_valid_and_taken_over_once() {
+    let mut tokens = Tokens::default();
+    let mut app = App::new("one", &mut tokens);
+    let held = |second: i64, value: &str| crate::core::Held {
+        token: AccessToken::new(value.to_owned()).expect("a token"),
+        record: TokenRecord {
+            site: "global".into(),
+            client_id: "a".into(),
+            corp_id: "ding1".into(),
+            lifetime: lifetime(at(second), Duration::from_secs(7200)),
+            credentials: ObjectVersion::default(),
+            answers: None,
+        },
+    };
+    app.corp.found(held(-7200, "expired"));
+    assert_eq!(app.look(false, &tokens, at(0)), None);
+    app.corp.found(held(0, "t1"));
+    assert_eq!(app.look(false, &tokens, at(1)), Some("t1"));
+    app.corp.found(held(2, "t1"));
+    app.look(false, &tokens, at(3));
+    let shown = app.corp.held.expect("t1").record.lifetime.minted_at;
+    assert_eq!(shown, at(2), "else it would be found again");
+}
+
+/// Regression: each stop took its full time where a suspended app shared a token that was renewed.
+#[test]
+fn a_stop_waits_for_no_token_that_nobody_will_take_over() {
+    let (mut tokens, one, mut two) = two();
+    two.wants(Interest::Suspended, &mut tokens);
+    let minting = one.begin(&mut tokens).expect("due");
+    succeed(&minting, "t1", 0, &mut tokens);
+    assert!(one.corp.has_untaken(one.name, &tokens, at(0)));
+    assert!(!two.corp.has_untaken(two.name, &tokens, at(0)));
+}
+
+/// The most urgent of those who ask decides how patiently a failed fetch is repeated.
+#[test]
+fn the_life_that_is_left_is_that_of_the_earliest_token_that_is_still_valid() {
+    let (mut tokens, one, two) = two();
+    let record = |expires_at: i64| TokenRecord {
+        site: "global".into(),
+        client_id: "a".into(),
+        corp_id: "ding1".into(),
+        lifetime: lifetime(at(expires_at - 7200), Duration::from_secs(7200)),
+        credentials: ObjectVersion::default(),
+        answers: None,
+    };
+    let asked = |app: &App, namespace: &str, expires_at: Option<i64>, tokens: &mut Tokens| {
+        let token = app.corp.token().expect("wanted");
+        let ended = app.corp.attempts(tokens).ended();
+        let minting = |id| Minting {
+            former: expires_at.map(record),
+            ..app.minting(id)
+        };
+        tokens.begin(token, ended, namespace, minting).expect("due");
+        app.corp.attempts(tokens).expires_at()
+    };
+    assert_eq!(asked(&one, "hr", None, &mut tokens), None);
+    assert_eq!(asked(&two, "payroll", Some(-1), &mut tokens), None);
+    assert_eq!(asked(&two, "web", Some(500), &mut tokens), Some(at(500)));
+    assert_eq!(asked(&one, "it", Some(300), &mut tokens), Some(at(300)));
+    assert_eq!(asked(&one, "legal", Some(900), &mut tokens), Some(at(300)));
+}
+
+/// An app that is looked at after a fetch may show what that has revoked, whoever has gone since.
+#[test]
+fn what_was_fetched_is_known_until_it_expires_though_nobody_wants_it_any_more() {
+    let (mut tokens, mut one, mut two) = two();
+    let seat = ("global".to_owned(), "a".to_owned(), "ding1".to_owned());
+    let minting = one.begin(&mut tokens).expect("due");
+    assert!(!tokens.has_fetched(&seat, at(0)));
+    succeed(&minting, "t1", 0, &mut tokens);
+    one.leaves(&mut tokens);
+    two.leaves(&mut tokens);
+    assert!(tokens.has_fetched(&seat, at(7199)));
+    assert!(!tokens.has_fetched(&seat, at(7200)));
+}
