@@ -123,8 +123,10 @@ fn charted(crds: Vec<(String, String)>, check: bool) -> Result<(), Failure> {
 fn documentation(check: bool) -> Result<(), Failure> {
     let reasons = reasons_markdown();
     tabulate("docs/reasons.md", &escaped(&reasons), check)?;
-    tabulate("docs/operating.md", &causes_markdown(), check)?;
+    let causes = causes_markdown();
+    tabulate("docs/operating.md", &causes, check)?;
     let texts = Texts::read()?;
+    tabulate("docs/zh-CN/operating.md", &texts.causes(&causes)?, check)?;
     tabulate(
         "docs/zh-CN/reasons.md",
         &escaped(&texts.reasons(&reasons)?),
