@@ -11,12 +11,12 @@ use super::context::Context;
 use super::refusal::{refuse_reference, restore_reference};
 use super::retry::{RETRY, retry_unless_gone, too_many_steps};
 use super::secrets::{Owner, Secrets};
-use crate::api::{DingTalkTokenReference, Reason, ReferenceRef, reference_ref};
+use crate::api::{DingTalkTokenReference, ReferenceRef, reference_ref};
 use crate::core::ReferenceState;
 use crate::core::Stub;
 use crate::core::{
-    CopyStep, Data, Deletion, ObjectVersion, ReferenceMemory, ReferenceStep, TargetMeta, copy_now,
-    reference_notice, reference_status, reference_step,
+    CopyStep, Data, Deletion, ObjectVersion, ReferenceMemory, ReferenceStep, TargetMeta, Told,
+    copy_now, reference_notice, reference_status, reference_step,
 };
 
 /// More steps in a row than any way has, apart from one for each copy.
@@ -220,7 +220,7 @@ impl Copier<'_> {
     /// (client) Reports.
     async fn settle(
         &self,
-        told: &(&'static str, Reason, String),
+        told: &Told,
         expires_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<(), ClusterError> {

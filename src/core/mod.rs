@@ -28,9 +28,9 @@ pub use app::view::{
     Blocked, CredentialsSeen, Deletion, Settled, Step, TargetSeen, TargetStep, View,
 };
 #[cfg(test)]
-pub use copy::reference::copy_write;
-pub use copy::reference::{
-    CopySeen, CopyStep, Grant, ReferenceMemory, ReferenceStep, ReferenceView, copy_now,
+pub use copy::copy_write;
+pub use copy::{
+    CopySeen, CopyStep, Grant, ReferenceMemory, ReferenceStep, ReferenceView, Told, copy_now,
     granted_namespaces, reference_notice, reference_status, reference_step,
 };
 pub use handle::{Concerned, Core, Surroundings};

@@ -195,6 +195,7 @@ impl Target<'_> {
 }
 
 /// The earliest of several times.
+#[derive(Default)]
 pub(in crate::core) struct Wake(pub(in crate::core) Option<Timestamp>);
 
 impl Wake {

@@ -1,3 +1,19 @@
-//! Copies of an app's Secrets in other namespaces.
+//! Copies of an app's tokens in another namespace: whether there is to be one, and what it says.
 
-pub(in crate::core) mod reference;
+mod former;
+mod granted;
+mod look;
+mod status;
+mod step;
+mod told;
+mod view;
+mod write;
+
+pub use granted::granted_namespaces;
+pub use status::{reference_notice, reference_status};
+pub use step::reference_step;
+pub use told::Told;
+pub use view::{CopySeen, CopyStep, Grant, ReferenceMemory, ReferenceStep, ReferenceView};
+pub use write::copy_now;
+#[cfg(test)]
+pub use write::copy_write;

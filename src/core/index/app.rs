@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 
-use super::TokenName;
 use super::admission::Age;
+use super::names::TokenName;
+use super::stub::Stub;
 use crate::api::{AppRef, CredentialsSecretRef, DingTalkApp, Layout};
-use crate::core::Stub;
 use crate::core::wanted;
 
 #[derive(Clone)]

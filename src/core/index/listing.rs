@@ -22,3 +22,8 @@ pub struct Asked {
     /// How many lists of Secrets had ended.
     pub lists: u64,
 }
+
+/// Whether a list of `scope` (a namespace, or all) has the objects of a namespace.
+pub fn in_scope(scope: Option<&str>, namespace: Option<&str>) -> bool {
+    scope.is_none() || scope == namespace
+}

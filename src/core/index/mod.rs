@@ -5,6 +5,8 @@ mod admission;
 mod app;
 mod listing;
 mod names;
+mod reference;
+mod reference_view;
 mod references;
 mod secrets;
 mod sharers;
@@ -24,10 +26,10 @@ pub use admission::NamespaceLimits;
 use admission::{Admission, Load, Moved};
 use app::App;
 pub use listing::Asked;
-use listing::Listing;
-use names::SecretRef;
-use references::Reference;
-pub use references::ReferenceState;
+use listing::{Listing, in_scope};
+use names::{SecretRef, TokenName};
+use reference::Reference;
+pub use reference::ReferenceState;
 pub use sharers::{Candidate, Wish};
 pub use stub::Stub;
 
@@ -37,9 +39,6 @@ enum Seen {
     /// What is kept of it, and what that takes of its namespace's budget.
     Present(Box<TargetMeta>, usize),
 }
-
-/// What tells tokens apart, but for the client secret: site, `client_id` and organisation.
-type TokenName = (String, String, String);
 
 /// See the module.
 pub struct Index {
@@ -381,8 +380,4 @@ fn load(app: &DingTalkApp) -> Load {
         corps: app.spec.corp_ids.len(),
         spec,
     }
-}
-
-fn in_scope(scope: Option<&str>, namespace: Option<&str>) -> bool {
-    scope.is_none() || scope == namespace
 }

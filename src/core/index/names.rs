@@ -1,9 +1,12 @@
-//! What Secrets are named by.
+//! What Secrets and tokens are named by.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// A Secret, by namespace and name.
 pub type SecretRef = (String, String);
+
+/// What tells tokens apart, but for the client secret: site, `client_id` and organisation.
+pub type TokenName = (String, String, String);
 
 /// The reference of a Secret.
 pub fn secret_ref(meta: &ObjectMeta) -> SecretRef {

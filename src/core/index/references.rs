@@ -6,31 +6,14 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
+use super::Index;
 use super::admission::{Load, Moved};
+use super::listing::in_scope;
 use super::names::SecretRef;
-use super::{App, Index, in_scope};
+use super::reference::{Reference, ReferenceState, grant};
+use super::stub::Stub;
 use crate::api::{AppRef, DingTalkTokenReference, Layout, ReferenceRef, reference_ref};
-use crate::core::Stub;
-use crate::core::{CopySeen, Grant, ReferenceView, Refusal, per_corp_name};
-
-/// What is kept of a reference.
-pub(super) struct Reference {
-    uid: String,
-    app: AppRef,
-    target: String,
-    namespace_uid: Option<String>,
-    /// What the stub that stands in for it while it is not served has of its metadata.
-    metadata: ObjectMeta,
-}
-
-/// What the copies of a reference depend on, apart from Secrets.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ReferenceState {
-    uid: String,
-    generation: Option<i64>,
-    app: Option<(String, Option<i64>)>,
-    grant: Grant,
-}
+use crate::core::{Refusal, per_corp_name};
 
 impl Index {
     /// Records whether a reference can be decoded, or why not; returns whether it can be from now
@@ -263,92 +246,5 @@ impl Index {
             app: app.map(|app| (app.uid.clone(), app.generation)),
             grant: grant(app, namespace, entry.namespace_uid.as_deref()),
         })
-    }
-
-    /// What is seen for a reference; `None` if it is gone, or there is a newer state of it.
-    pub fn reference_view<'a>(
-        &'a self,
-        reference: &'a DingTalkTokenReference,
-    ) -> Option<ReferenceView<'a>> {
-        let key = reference_ref(reference);
-        let uid = reference.metadata.uid.as_deref().unwrap_or_default();
-        let entry = self.references.get(&key).filter(|entry| {
-            entry.uid == uid && entry.metadata.generation == reference.metadata.generation
-        })?;
-        let is_stub = |app: &App| app.corp_ids.is_empty();
-        if self.refusal(&entry.app).is_some() || self.apps.get(&entry.app).is_some_and(is_stub) {
-            // Whom the app grants a copy is not kept while it is not served, nor known again until it
-            // was read anew: its copies stay.
-            return Some(ReferenceView {
-                reference,
-                grant: Grant::Given,
-                copies: Some(Vec::new()),
-                metadata_prefixes: &[],
-                former: BTreeMap::new(),
-            });
-        }
-        let namespace = key.namespace.clone().unwrap_or_default();
-        let app = self.apps.get(&entry.app);
-        let grant = grant(app, &namespace, entry.namespace_uid.as_deref());
-        let granted = app.filter(|_| grant == Grant::Given);
-        let copies = granted.map(|app| {
-            let names = match app.layout {
-                Layout::Single | Layout::Combined => {
-                    vec![(app.target.clone(), entry.target.clone())]
-                }
-                Layout::PerCorp => app
-                    .corp_ids
-                    .iter()
-                    .map(|corp_id| {
-                        (
-                            per_corp_name(&app.target, corp_id),
-                            per_corp_name(&entry.target, corp_id),
-                        )
-                    })
-                    .collect(),
-            };
-            let seen = |(source_name, name): (String, String)| {
-                let source = self
-                    .secret(&entry.app, &source_name)
-                    .filter(|source| source.owner_uid() == Some(&app.uid));
-                let present = self.secret_in(&namespace, &name);
-                CopySeen {
-                    name,
-                    source_name,
-                    source,
-                    present,
-                }
-            };
-            names.into_iter().map(seen).collect::<Vec<_>>()
-        });
-        let wanted = copies.iter().flatten();
-        let wanted: HashSet<&str> = wanted.map(|copy| copy.name.as_str()).collect();
-        let owned = self.owned.get(uid).into_iter().flatten();
-        let former = owned
-            .filter(|(owned_in, name)| *owned_in == namespace && !wanted.contains(name.as_str()))
-            .filter_map(|(namespace, name)| Some((name.as_str(), self.secret_in(namespace, name)?)))
-            .collect();
-        Some(ReferenceView {
-            reference,
-            grant,
-            copies,
-            metadata_prefixes: &[],
-            former,
-        })
-    }
-}
-
-fn grant(app: Option<&App>, namespace: &str, uid: Option<&str>) -> Grant {
-    let Some(app) = app else {
-        return Grant::NoApp;
-    };
-    let granted = Some(app).filter(|app| app.grants.contains(namespace));
-    let recorded = granted.map(|app| app.granted.get(namespace));
-    match (recorded, uid) {
-        (None, _) => Grant::Absent,
-        (Some(_), None) => Grant::Unread,
-        (Some(None), Some(_)) => Grant::Unrecorded,
-        (Some(Some(recorded)), Some(uid)) if recorded == uid => Grant::Given,
-        (Some(Some(_)), Some(_)) => Grant::Former,
     }
 }

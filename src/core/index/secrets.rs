@@ -2,9 +2,9 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::listing::{Asked, Listing};
+use super::listing::{Asked, Listing, in_scope};
 use super::names::{SecretRef, secret_ref};
-use super::{App, Index, Seen, in_scope};
+use super::{App, Index, Seen};
 use crate::api::AppRef;
 use crate::core::{ObjectVersion, TARGETS_MAX, TargetMeta};
 

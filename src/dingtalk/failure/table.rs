@@ -1,7 +1,8 @@
 //! The table of failures.
 
-use super::Signal::{Code, CodeContains, CodePrefix, CodeRange, LimitNames, Status};
-use super::{Class, Reason, Row, Scope};
+use super::row::Signal::{Code, CodeContains, CodePrefix, CodeRange, LimitNames, Status};
+use super::row::{Class, Row, Scope};
+use crate::api::Reason;
 
 /// Every known failure, the more specific signals first.
 ///

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::told::Told;
 use super::view::ReferenceView;
 use crate::api::{CONDITION_READY, CONDITION_STALLED, DingTalkTokenReferenceStatus, Reason};
 use crate::core::report::events::{Notice, NoticeType, notice};
@@ -30,12 +31,16 @@ fn secret_shown(view: &ReferenceView<'_>) -> String {
 /// The status of a reference at rest.
 pub fn reference_status(
     view: &ReferenceView<'_>,
-    told: &(&'static str, Reason, String),
+    told: &Told,
     expires_at: Option<Timestamp>,
     previous: &DingTalkTokenReferenceStatus,
     now: Timestamp,
 ) -> DingTalkTokenReferenceStatus {
-    let (status, reason, message) = told;
+    let Told {
+        status,
+        reason,
+        message,
+    } = told;
     let condition = |type_: &str, status: &str| {
         let mut before = previous.conditions.iter();
         let since = before.find(|old| old.type_ == type_ && old.status == status);

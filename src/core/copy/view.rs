@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::api::{DingTalkTokenReference, DingTalkTokenReferenceStatus, Reason};
+use super::told::Told;
+use crate::api::{DingTalkTokenReference, DingTalkTokenReferenceStatus};
 use crate::core::app::looks::Looks;
-use crate::core::app::view::Deletion;
+use crate::core::app::view::{Deletion, Wake};
 use crate::core::secret::writing::Writing;
 use crate::core::{ObjectVersion, TargetMeta};
 
@@ -73,13 +74,23 @@ pub enum ReferenceStep {
     Copies(Vec<CopyStep>),
     /// Nothing more for now: report, and look again at a time.
     Settle {
-        /// The condition's status, reason and message.
-        told: (&'static str, Reason, String),
+        /// What is said of the copies.
+        told: Told,
         /// When the first token expires.
         expires_at: Option<Timestamp>,
         /// When to look again.
         wake_at: Option<Timestamp>,
     },
+}
+
+impl ReferenceStep {
+    pub(super) fn settle(told: Told, expires_at: Option<Timestamp>, wake: Wake) -> Self {
+        Self::Settle {
+            told,
+            expires_at,
+            wake_at: wake.0,
+        }
+    }
 }
 
 /// What is done about one copy.

@@ -1,0 +1,160 @@
+//! A look at one copy.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::told::Told;
+use super::view::{CopySeen, ReferenceMemory};
+use super::write::{copy_write, my_name};
+use crate::api::{ANNOTATION_ADOPT_BY, DingTalkTokenReference, Reason};
+use crate::core::report::problem::{contested_message, write_problem};
+use crate::core::secret::owner::is_in_order;
+use crate::core::secret::recorded::Recorded;
+use crate::core::secret::writing::{Turn, Writing};
+use crate::core::{ObjectVersion, TargetMeta};
+
+/// A contested copy is looked at this often.
+const CONTESTED_PAUSE: SignedDuration = SignedDuration::from_secs(60);
+
+/// What is to be done about a copy.
+pub(super) enum Look {
+    /// Nothing until its first token expires.
+    InOrder(Timestamp),
+    /// To see whether the app's Secret holds what its metadata says.
+    ReadSource,
+    /// To copy.
+    Copy,
+    /// To delete the Secret in this state, whose data cannot be changed.
+    Replace(ObjectVersion),
+    /// Nothing until this time, if ever, for this reason.
+    Problem(Told, Option<Timestamp>),
+}
+
+impl Look {
+    fn problem(reason: Reason, message: String, retry_at: Option<Timestamp>) -> Self {
+        Self::Problem(Told::failing(reason, message), retry_at)
+    }
+}
+
+/// Looks at a copy.
+pub(super) fn look(
+    reference: &DingTalkTokenReference,
+    copy: &CopySeen<'_>,
+    memory: &mut ReferenceMemory,
+    now: Timestamp,
+) -> Look {
+    let uid = memory.uid.clone();
+    if let Some(message) = conflict(reference, copy, memory.writing(&copy.name), &uid) {
+        return Look::problem(Reason::SecretConflict, message, None);
+    }
+    let recorded = match source(copy, memory) {
+        Source::Trusted(recorded) => recorded,
+        Source::Unread => return Look::ReadSource,
+        Source::Absent => {
+            let message = format!(
+                "the app's Secret {} is not there yet: see its status",
+                copy.source_name
+            );
+            return Look::problem(Reason::Pending, message, None);
+        }
+    };
+    let writing = memory.writing(&copy.name);
+    let write = copy_write(reference, &copy.name, recorded.clone(), None, copy.present);
+    let is_in_order = copy.present.is_some_and(|present| {
+        writing.trusts(present)
+            && present.recorded.as_ref() == Some(recorded)
+            && is_in_order(present, &write)
+    });
+    match is_in_order {
+        true => in_order(&copy.name, recorded, writing, now),
+        false => out_of_order(reference, copy, recorded, writing, now),
+    }
+}
+
+/// That a Secret of others has the copy's name.
+fn conflict(
+    reference: &DingTalkTokenReference,
+    copy: &CopySeen<'_>,
+    writing: &Writing,
+    uid: &str,
+) -> Option<String> {
+    let (name, present) = (&copy.name, copy.present?);
+    let my_name = my_name(reference);
+    // A former reference of this name, before a backup was restored, say, was this one.
+    let is_predecessors =
+        present.is_managed() && present.owner.as_deref() == Some(my_name.as_str());
+    let is_ours = is_predecessors
+        || present.owner_uid() == Some(uid)
+        || writing.has_written(present, uid)
+        || present.adopt_by() == Some(my_name.as_str());
+    (!is_ours).then(|| {
+        format!(
+            "Secret {name} exists and was not made for this reference, so it is not touched: \
+             delete it, choose another spec.target.name, or hand it over by annotating it \
+             with {ANNOTATION_ADOPT_BY}={my_name}"
+        )
+    })
+}
+
+enum Source<'a> {
+    Trusted(&'a Recorded),
+    Unread,
+    Absent,
+}
+
+/// What the app's Secret holds.
+fn source<'a>(copy: &CopySeen<'a>, memory: &ReferenceMemory) -> Source<'a> {
+    let source = copy.source.filter(|source| !source.deleting);
+    let source = source.and_then(|source| Some((source, source.recorded.as_ref()?)));
+    // One that is of a newer release is written anew for its app first.
+    let source = source.filter(|(_, recorded)| recorded.digest.is_some());
+    let read = memory.sources.get(&copy.source_name);
+    let is_trusted = |source: &TargetMeta| match read {
+        Some(read) => read.trusts(source),
+        None => source.data_is_ours,
+    };
+    match source {
+        Some((source, _)) if read.is_some_and(|read| read.distrusts(source)) => Source::Absent,
+        Some((source, recorded)) if is_trusted(source) => Source::Trusted(recorded),
+        Some(_) => Source::Unread,
+        None => Source::Absent,
+    }
+}
+
+fn in_order(name: &str, recorded: &Recorded, writing: &mut Writing, now: Timestamp) -> Look {
+    writing.failure = None;
+    if writing.contested {
+        let later = Some(now + CONTESTED_PAUSE);
+        return Look::problem(Reason::SecretContested, contested_message(name), later);
+    }
+    let lives = recorded.tokens.iter().map(|token| token.lifetime);
+    let first = lives.map(|lifetime| lifetime.expires_at).min();
+    Look::InOrder(first.unwrap_or(now))
+}
+
+fn out_of_order(
+    reference: &DingTalkTokenReference,
+    copy: &CopySeen<'_>,
+    recorded: &Recorded,
+    writing: &mut Writing,
+    now: Timestamp,
+) -> Look {
+    let (name, generation) = (&copy.name, reference.metadata.generation);
+    if copy.present.is_some_and(|present| present.deleting) {
+        let message = format!("Secret {name} is being deleted");
+        return Look::problem(Reason::Pending, message, None);
+    }
+    let replaces = copy.present.map(|present| &present.version);
+    let turn = writing.turn(recorded, replaces, generation, now);
+    match (turn, &writing.failure) {
+        (Turn::Now { .. }, _) => Look::Copy,
+        (Turn::Replace(version), _) => Look::Replace(version),
+        (Turn::Later(at), Some(failure)) => {
+            let problem = write_problem(name, failure);
+            Look::problem(problem.reason, problem.message, Some(at))
+        }
+        (Turn::Later(at), None) => {
+            let message = contested_message(name);
+            Look::problem(Reason::SecretContested, message, Some(at))
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What to do next for a reference.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+
+use super::former::{Shown, delete_former};
+use super::look::{Look, look};
+use super::told::Told;
+use super::view::{CopySeen, CopyStep, Grant, ReferenceMemory, ReferenceStep, ReferenceView};
+use crate::api::Reason;
+use crate::core::app::view::{Deletion, TARGET_STEPS_MAX, Wake};
+use crate::core::secret::metadata::{forbidden_key, forbidden_message};
+
+/// Decides the next step.
+pub fn reference_step(
+    view: &ReferenceView<'_>,
+    memory: &mut ReferenceMemory,
+    now: Timestamp,
+) -> ReferenceStep {
+    match view.grant {
+        Grant::Unread => return ReferenceStep::ReadNamespace,
+        Grant::Unrecorded | Grant::Given => {}
+        Grant::NoApp | Grant::Absent | Grant::Former => {
+            prepare(view, memory, now);
+            let steps = delete_former(view, memory, |_| true);
+            if !steps.is_empty() {
+                return ReferenceStep::Copies(steps);
+            }
+        }
+    }
+    match (Told::of_grant(view), &view.copies) {
+        (Some(told), _) => ReferenceStep::settle(told, None, Wake::default()),
+        (None, Some(copies)) => {
+            prepare(view, memory, now);
+            keep(view, copies, memory, now)
+        }
+        // Nothing is granted without copies.
+        (None, None) => ReferenceStep::settle(Told::of_copies(None, now), None, Wake::default()),
+    }
+}
+
+/// Forgets what is not wanted, notices the clock.
+fn prepare(view: &ReferenceView<'_>, memory: &mut ReferenceMemory, now: Timestamp) {
+    let copies = || view.copies.iter().flatten();
+    let names: HashSet<&str> = copies().map(|copy| copy.name.as_str()).collect();
+    let is_known = |name: &str| names.contains(name) || view.former.contains_key(name);
+    memory.writings.retain(|name, _| is_known(name));
+    let sources: HashSet<&str> = copies().map(|copy| copy.source_name.as_str()).collect();
+    memory
+        .sources
+        .retain(|name, _| sources.contains(name.as_str()));
+    for writing in memory.writings.values_mut() {
+        writing.notice_clock(now);
+    }
+}
+
+/// Keeps the copies as they should be.
+fn keep(
+    view: &ReferenceView<'_>,
+    copies: &[CopySeen<'_>],
+    memory: &mut ReferenceMemory,
+    now: Timestamp,
+) -> ReferenceStep {
+    let target = &view.reference.spec.target;
+    if let Some(key) = forbidden_key(&target.labels, &target.annotations, view.metadata_prefixes) {
+        let message = forbidden_message(key, view.metadata_prefixes);
+        let told = Told::failing(Reason::MetadataNotAllowed, message);
+        return ReferenceStep::settle(told, None, Wake::default());
+    }
+    let mut seen = Seen::default();
+    for copy in copies {
+        if seen.steps.len() == TARGET_STEPS_MAX {
+            break;
+        }
+        let look = look(view.reference, copy, memory, now);
+        seen.add(copy, look, now);
+    }
+    let Seen {
+        mut steps,
+        told,
+        expires_at,
+        mut wake,
+    } = seen;
+    if steps.is_empty() && !view.former.is_empty() {
+        let shown = Shown::by(copies);
+        steps = delete_former(view, memory, |token| {
+            let is_unneeded = !shown.lacks(token, now);
+            if !is_unneeded {
+                wake.at(token.lifetime.expires_at);
+            }
+            is_unneeded
+        });
+    }
+    if !steps.is_empty() {
+        return ReferenceStep::Copies(steps);
+    }
+    let told = told.unwrap_or_else(|| Told::of_copies(expires_at, now));
+    ReferenceStep::settle(told, expires_at, wake)
+}
+
+/// What looks at the copies have led to.
+#[derive(Default)]
+struct Seen {
+    steps: Vec<CopyStep>,
+    /// The first problem.
+    told: Option<Told>,
+    expires_at: Option<Timestamp>,
+    wake: Wake,
+}
+
+impl Seen {
+    fn add(&mut self, copy: &CopySeen<'_>, look: Look, now: Timestamp) {
+        match look {
+            Look::ReadSource => self.steps.push(CopyStep::ReadSource {
+                name: copy.source_name.clone(),
+            }),
+            Look::Copy => self.steps.push(CopyStep::Write {
+                name: copy.name.clone(),
+                source_name: copy.source_name.clone(),
+            }),
+            Look::Replace(version) => self.steps.push(CopyStep::Delete {
+                name: copy.name.clone(),
+                version,
+                why: Deletion::Immutable,
+            }),
+            Look::InOrder(life) => {
+                if life > now {
+                    self.wake.at(life);
+                }
+                let first = self.expires_at.map_or(life, |earlier| earlier.min(life));
+                self.expires_at = Some(first);
+            }
+            Look::Problem(told, retry_at) => {
+                self.told.get_or_insert(told);
+                if let Some(at) = retry_at {
+                    self.wake.at(at);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What the conditions of a reference say.
+
+use jiff::Timestamp;
+
+use super::view::{Grant, ReferenceView};
+use crate::api::Reason;
+use crate::core::report::problem::shown;
+
+/// The condition `Ready`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its status: `True`, `False` or `Unknown`.
+    pub status: &'static str,
+    /// Its reason.
+    pub reason: Reason,
+    /// Its message.
+    pub message: String,
+}
+
+impl Told {
+    fn unknown(message: &str) -> Self {
+        Self {
+            status: "Unknown",
+            reason: Reason::Pending,
+            message: message.to_owned(),
+        }
+    }
+
+    /// That the copies are not as they should be.
+    pub(super) fn failing(reason: Reason, message: String) -> Self {
+        let status = match reason {
+            Reason::Pending => "Unknown",
+            _ => "False",
+        };
+        Self {
+            status,
+            reason,
+            message,
+        }
+    }
+
+    /// What is said if there are to be no copies; `None` if there are.
+    pub(super) fn of_grant(view: &ReferenceView<'_>) -> Option<Self> {
+        let reference = view.reference;
+        let app = &reference.spec.app_ref;
+        let namespace = reference.metadata.namespace.as_deref().unwrap_or_default();
+        let (reason, message) = match view.grant {
+            Grant::Given | Grant::Unread => return None,
+            // Copies that are there stay: an earlier version recorded nothing.
+            Grant::Unrecorded => {
+                return Some(Self::unknown(
+                    "the DingTalkApp has no token yet, or has not recorded this namespace in its \
+                     status.grantedNamespaces",
+                ));
+            }
+            Grant::Former => (
+                Reason::NotGranted,
+                format!(
+                    "DingTalkApp {}/{} allowed it to a former namespace {namespace}, which was \
+                     deleted since: have its owner take {namespace} off spec.referenceGrants, wait \
+                     until status.grantedNamespaces does not name it, and add it again",
+                    app.namespace, app.name
+                ),
+            ),
+            Grant::NoApp => (
+                Reason::AppNotFound,
+                format!(
+                    "there is no DingTalkApp {}/{} in the namespaces that this operator watches: \
+                     check spec.appRef, or have it created",
+                    app.namespace, app.name
+                ),
+            ),
+            Grant::Absent => (
+                Reason::NotGranted,
+                format!(
+                    "DingTalkApp {}/{} does not allow it: have its owner add namespace {namespace} \
+                     to spec.referenceGrants",
+                    app.namespace, app.name
+                ),
+            ),
+        };
+        Some(Self::failing(reason, message))
+    }
+
+    /// What is said of copies that are in order; the first token in them expires at this time.
+    pub(super) fn of_copies(expires_at: Option<Timestamp>, now: Timestamp) -> Self {
+        match expires_at {
+            None => Self::unknown("the app has no token yet: see its status"),
+            Some(at) if at > now => Self {
+                status: "True",
+                reason: Reason::TokensValid,
+                message: format!("the copy holds valid tokens, the first until {}", shown(at)),
+            },
+            Some(at) => Self::failing(
+                Reason::TokenExpired,
+                format!(
+                    "a token expired at {}: see the status of the DingTalkApp",
+                    shown(at)
+                ),
+            ),
+        }
+    }
+}

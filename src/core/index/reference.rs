@@ -1,0 +1,42 @@
+//! What is kept of a reference, and whether its app allows the copies.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::app::App;
+use crate::api::AppRef;
+use crate::core::Grant;
+
+/// What is kept of a reference.
+pub(super) struct Reference {
+    pub(super) uid: String,
+    pub(super) app: AppRef,
+    pub(super) target: String,
+    pub(super) namespace_uid: Option<String>,
+    /// What the stub that stands in for it while it is not served has of its metadata.
+    pub(super) metadata: ObjectMeta,
+}
+
+/// What the copies of a reference depend on, apart from Secrets.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ReferenceState {
+    pub(super) uid: String,
+    pub(super) generation: Option<i64>,
+    pub(super) app: Option<(String, Option<i64>)>,
+    pub(super) grant: Grant,
+}
+
+/// Whether an app allows copies in a namespace, whose UID is this one if it was read.
+pub(super) fn grant(app: Option<&App>, namespace: &str, uid: Option<&str>) -> Grant {
+    let Some(app) = app else {
+        return Grant::NoApp;
+    };
+    let granted = Some(app).filter(|app| app.grants.contains(namespace));
+    let recorded = granted.map(|app| app.granted.get(namespace));
+    match (recorded, uid) {
+        (None, _) => Grant::Absent,
+        (Some(_), None) => Grant::Unread,
+        (Some(None), Some(_)) => Grant::Unrecorded,
+        (Some(Some(recorded)), Some(uid)) if recorded == uid => Grant::Given,
+        (Some(Some(_)), Some(_)) => Grant::Former,
+    }
+}

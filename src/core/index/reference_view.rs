@@ -1,0 +1,96 @@
+//! What is seen for a reference.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::Index;
+use super::app::App;
+use super::reference::{Reference, grant};
+use crate::api::{DingTalkTokenReference, Layout, reference_ref};
+use crate::core::{CopySeen, Grant, ReferenceView, TargetMeta, per_corp_name};
+
+impl Index {
+    /// What is seen for a reference; `None` if it is gone, or there is a newer state of it.
+    pub fn reference_view<'a>(
+        &'a self,
+        reference: &'a DingTalkTokenReference,
+    ) -> Option<ReferenceView<'a>> {
+        let key = reference_ref(reference);
+        let uid = reference.metadata.uid.as_deref().unwrap_or_default();
+        let entry = self.references.get(&key).filter(|entry| {
+            entry.uid == uid && entry.metadata.generation == reference.metadata.generation
+        })?;
+        let is_stub = |app: &App| app.corp_ids.is_empty();
+        if self.refusal(&entry.app).is_some() || self.apps.get(&entry.app).is_some_and(is_stub) {
+            // Whom the app grants a copy is not kept while it is not served, nor known again until it
+            // was read anew: its copies stay.
+            return Some(ReferenceView {
+                reference,
+                grant: Grant::Given,
+                copies: Some(Vec::new()),
+                metadata_prefixes: &[],
+                former: BTreeMap::new(),
+            });
+        }
+        let namespace = key.namespace.clone().unwrap_or_default();
+        let app = self.apps.get(&entry.app);
+        let grant = grant(app, &namespace, entry.namespace_uid.as_deref());
+        let granted = app.filter(|_| grant == Grant::Given);
+        let copies = granted.map(|app| self.copies_seen(entry, app, &namespace));
+        Some(ReferenceView {
+            reference,
+            grant,
+            former: self.former_copies(uid, &namespace, copies.as_deref()),
+            copies,
+            metadata_prefixes: &[],
+        })
+    }
+
+    fn copies_seen<'a>(
+        &'a self,
+        reference: &'a Reference,
+        app: &'a App,
+        namespace: &str,
+    ) -> Vec<CopySeen<'a>> {
+        let seen = |(source_name, name): (String, String)| {
+            let source = self
+                .secret(&reference.app, &source_name)
+                .filter(|source| source.owner_uid() == Some(&app.uid));
+            let present = self.secret_in(namespace, &name);
+            CopySeen {
+                name,
+                source_name,
+                source,
+                present,
+            }
+        };
+        names(reference, app).into_iter().map(seen).collect()
+    }
+
+    /// The Secrets that were written for the reference with this UID and are not among its copies.
+    fn former_copies(
+        &self,
+        uid: &str,
+        namespace: &str,
+        copies: Option<&[CopySeen<'_>]>,
+    ) -> BTreeMap<&str, &TargetMeta> {
+        let copies = copies.into_iter().flatten();
+        let wanted: HashSet<&str> = copies.map(|copy| copy.name.as_str()).collect();
+        let owned = self.owned.get(uid).into_iter().flatten();
+        owned
+            .filter(|(owned_in, name)| owned_in == namespace && !wanted.contains(name.as_str()))
+            .filter_map(|(namespace, name)| Some((name.as_str(), self.secret_in(namespace, name)?)))
+            .collect()
+    }
+}
+
+/// The names of an app's Secrets, each with that of its copy.
+fn names(reference: &Reference, app: &App) -> Vec<(String, String)> {
+    let of_corp = |corp_id: &String| {
+        let source = per_corp_name(&app.target, corp_id);
+        (source, per_corp_name(&reference.target, corp_id))
+    };
+    match app.layout {
+        Layout::Single | Layout::Combined => vec![(app.target.clone(), reference.target.clone())],
+        Layout::PerCorp => app.corp_ids.iter().map(of_corp).collect(),
+    }
+}
