@@ -35,7 +35,7 @@ impl World {
     }
 
     pub(super) fn lease_called(&mut self, index: usize, call: LeaseCall) {
-        let is_lost = self.loses_calls && self.rolls(20);
+        let is_lost = self.is_lost();
         let answer = match &call.turn {
             _ if is_lost => return self.lease_round_ended(index),
             Turn::Read => Ok(self.store.lease.clone()),

@@ -9,6 +9,7 @@ mod process;
 mod replica;
 mod runs;
 mod server;
+mod shrink;
 mod site;
 mod store;
 mod tests;

@@ -49,6 +49,9 @@ impl Store {
         }
         let known = self.secrets.get(&write.name);
         let is_expected = match (known, &write.replaces) {
+            (None, None) if self.quota.is_some_and(|quota| quota <= self.secrets.len()) => {
+                return Err(refused(operation, 403, "exceeded quota"));
+            }
             (None, None) => true,
             (None, Some(_)) => return Err(refused(operation, 404, "NotFound")),
             (Some(_), None) => return Err(refused(operation, 409, "AlreadyExists")),
@@ -96,6 +99,10 @@ impl Store {
                 .iter()
                 .map(|(key, value)| (key, value.as_deref())),
         );
+        if let Some(label) = self.label_taken_off {
+            stored.labels.remove(label);
+            stored.ours.remove(&format!("label/{label}"));
+        }
         let meta = stored.meta(&write.name);
         self.writes.push(format!("write {}", write.name));
         self.tell(&write.name);

@@ -45,6 +45,10 @@ pub struct Store {
     pub lease: Option<Lease>,
     /// What an admission plugin says to each write of a Secret.
     pub refusal: Option<&'static str>,
+    /// So many Secrets may be in the namespace.
+    pub quota: Option<usize>,
+    /// The label that a webhook takes off each Secret that is written.
+    pub label_taken_off: Option<&'static str>,
     /// What the operator did, for the judge.
     pub writes: Vec<String>,
     pub now: Timestamp,

@@ -5,12 +5,15 @@ use std::time::Duration;
 use rand::Rng;
 use serde_json::{Value, json};
 
+use super::shrink::play;
 use super::store::NAMESPACE;
 use super::world::{Death, World};
 
+mod admission;
 mod disturbances;
 mod references;
 mod replicas;
+mod shrinking;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -92,7 +95,7 @@ fn changes(seed: u64, death: Option<Death>, changes: usize) -> World {
 
 #[test]
 fn a_changed_spec_fetches_no_token_twice_and_leaves_nothing_behind() {
-    for seed in seeds(3000) {
+    play(seeds(3000), |seed| {
         let mut world = changes(seed, None, 8);
         at_rest(&mut world);
         // It is in every spec; another corp's token goes with its last Secret.
@@ -102,19 +105,19 @@ fn a_changed_spec_fetches_no_token_twice_and_leaves_nothing_behind() {
             count == 1,
             &format!("ding1 was fetched {count} times"),
         );
-    }
+    });
 }
 
 #[test]
 fn a_process_that_dies_at_any_write_or_fetch_is_followed_by_one_that_puts_all_right() {
-    for seed in seeds(2500) {
+    play(seeds(2500), |seed| {
         dies_everywhere(|death| changes(seed, death, 3));
-    }
+    });
 }
 
 #[test]
 fn lost_calls_and_tampering_are_put_right() {
-    for seed in seeds(3000) {
+    play(seeds(3000), |seed| {
         let mut world = changes(seed, None, 2);
         world.loses_calls = true;
         for _ in 0..4 {
@@ -130,7 +133,7 @@ fn lost_calls_and_tampering_are_put_right() {
         }
         world.loses_calls = false;
         at_rest(&mut world);
-    }
+    });
 }
 
 /// Apps that share a token come, change and go at any time; returns how often one went.
@@ -174,7 +177,7 @@ fn sharers(seed: u64, death: Option<Death>, changes: usize) -> (World, usize) {
 
 #[test]
 fn apps_with_the_same_credentials_have_one_token() {
-    for seed in seeds(2000) {
+    play(seeds(2000), |seed| {
         let (mut world, gone) = sharers(seed, None, 10);
         at_rest(&mut world);
         let count = world.site.fetched.get("ding1").copied().unwrap_or_default();
@@ -184,20 +187,20 @@ fn apps_with_the_same_credentials_have_one_token() {
             (1..=1 + gone).contains(&count),
             &format!("ding1 was fetched {count} times"),
         );
-    }
+    });
 }
 
 #[test]
 fn a_process_of_apps_with_one_token_dies_at_any_write_or_fetch() {
-    for seed in seeds(500) {
+    play(seeds(500), |seed| {
         dies_everywhere(|death| sharers(seed, death, 4).0);
-    }
+    });
 }
 
 /// The credentials change for good, in one Secret after the other, while apps come and change.
 #[test]
 fn credentials_that_are_rotated_in_one_secret_after_the_other_serve_all_apps() {
-    for seed in seeds(1500) {
+    play(seeds(1500), |seed| {
         let (mut world, _) = sharers(seed, None, 5);
         world.note("user: rotate the client secret");
         world
@@ -210,13 +213,13 @@ fn credentials_that_are_rotated_in_one_secret_after_the_other_serve_all_apps() {
             world.run(Duration::from_millis(wait));
         }
         at_rest(&mut world);
-    }
+    });
 }
 
 /// An app whose namespace is listed late shows a token that a fetch has revoked meanwhile.
 #[test]
 fn an_app_that_is_seen_late_gets_what_was_fetched_before() {
-    for seed in seeds(300) {
+    play(seeds(300), |seed| {
         let mut world = World::new(seed, None);
         world
             .store
@@ -232,14 +235,14 @@ fn an_app_that_is_seen_late_gets_what_was_fetched_before() {
         world.run(2 * MINUTE);
         world.see_late();
         at_rest(&mut world);
-    }
+    });
 }
 
 /// Regression: an app whose credentials were only read for another app's sake, or not yet, showed a token
 /// that the other one's renewal had revoked.
 #[test]
 fn a_renewal_that_is_asked_for_reaches_all_that_share_the_token_whatever_was_read_of_them() {
-    for seed in seeds(1000) {
+    play(seeds(1000), |seed| {
         let mut world = World::new(seed, None);
         for secret in ["credentials", "copy"] {
             world.store.put_credentials(secret, "client", "right");
@@ -264,8 +267,12 @@ fn a_renewal_that_is_asked_for_reaches_all_that_share_the_token_whatever_was_rea
         world.renew(name);
         at_rest(&mut world);
         let count = world.site.fetched.get("ding1").copied();
-        holds(&world, count == Some(2), "once, and on request");
-    }
+        holds(
+            &world,
+            count == Some(2),
+            &format!("ding1 was fetched {count:?} times"),
+        );
+    });
 }
 
 /// What the first tokens of so many organisations and their renewal cost, as the processor's time.

@@ -9,6 +9,9 @@ use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp};
 impl World {
     /// Applies an app with these fields over the defaults.
     pub fn apply(&mut self, name: &str, spec: &Value) {
+        if !self.acts() {
+            return;
+        }
         self.note(&format!("user: apply {name} {spec}"));
         let mut app = json!({
             "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
@@ -25,6 +28,9 @@ impl World {
 
     /// Deletes an app.
     pub fn delete_app(&mut self, name: &str) {
+        if !self.acts() {
+            return;
+        }
         self.note(&format!("user: delete {name}"));
         self.store.delete_app(name);
         self.wish_changed();
@@ -32,6 +38,9 @@ impl World {
 
     /// Applies a reference to an app, whose copies have this name.
     pub fn refer(&mut self, name: &str, app: &str, target: &str) {
+        if !self.acts() {
+            return;
+        }
         self.note(&format!("user: apply reference {name} to {app}, {target}"));
         let reference = json!({
             "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
@@ -45,6 +54,9 @@ impl World {
 
     /// Deletes a reference.
     pub fn delete_reference(&mut self, name: &str) {
+        if !self.acts() {
+            return;
+        }
         self.note(&format!("user: delete reference {name}"));
         self.store.delete_reference(name);
         self.wish_changed();
@@ -52,8 +64,10 @@ impl World {
 
     /// Asks an app for a renewal.
     pub fn renew(&mut self, name: &str) {
+        let Some(mut app) = self.store.apps.get(name).cloned().filter(|_| self.acts()) else {
+            return;
+        };
         self.note(&format!("user: renew {name}"));
-        let mut app = self.store.apps[name].clone();
         let annotations = app.metadata.annotations.get_or_insert_default();
         let now = self.store.now.to_string();
         annotations.insert(ANNOTATION_RENEW_REQUESTED_AT.to_owned(), now);
@@ -69,6 +83,9 @@ impl World {
             return;
         }
         let name = names[self.roll(names.len())].clone();
+        if !self.acts() {
+            return;
+        }
         match self.rolls(2) {
             true => {
                 self.note(&format!("user: delete Secret {name}"));

@@ -19,6 +19,9 @@ impl World {
 
     /// A connection breaks; the watch begins again with a list.
     pub fn drop_watch(&mut self, index: usize, kind: Kind) {
+        if !self.acts() {
+            return;
+        }
         if self.replicas[index].is_up && self.replicas[index].watches[kind as usize].is_connected {
             self.note(&format!("replica {index} loses its watch of {kind:?}s"));
             self.begin_list(index, kind);

@@ -12,6 +12,7 @@ use rand::{Rng, SeedableRng};
 use super::calls::{self, Begun, Deliver, Fate, Wire};
 use super::election::LeaseCall;
 use super::replica::{Kind, Replica};
+use super::shrink::is_left_out;
 use super::site::{REPEATS, Site};
 use super::store::{Store, Told};
 use crate::dingtalk::REQUEST_TIMEOUT;
@@ -62,11 +63,16 @@ const GIVEN_UP: SignedDuration = SignedDuration::from_secs(REQUEST_TIMEOUT.as_se
 pub struct World {
     pub store: Store,
     pub site: Site,
+    /// Decides what users do, and when.
     pub dice: SmallRng,
+    /// Decides how long messages take and which are lost: apart, so that what users do stays the same.
+    delays: SmallRng,
     pub history: Vec<String>,
     /// Writes and fetches that were begun.
     pub effects: usize,
     pub loses_calls: bool,
+    /// What users, networks and nodes have done.
+    acts: usize,
     /// Whether each write is judged; with many Secrets that takes its time.
     pub judges_writes: bool,
     /// Since when nobody has wished for anything else.
@@ -102,9 +108,11 @@ impl World {
             },
             site,
             dice,
+            delays: SmallRng::seed_from_u64(!seed),
             history: vec![format!("seed {seed}, {repeat:?}, {death:?}")],
             effects: 0,
             loses_calls: false,
+            acts: 0,
             judges_writes: true,
             wished_at: start,
             death,
@@ -130,9 +138,20 @@ impl World {
         self.history.push(format!("{seconds:>10.3} s  {what}"));
     }
 
+    /// Whether something that is done to the operator is part of this history.
+    pub(super) fn acts(&mut self) -> bool {
+        self.acts += 1;
+        !is_left_out(self.acts - 1)
+    }
+
     /// A number below `sides`.
     pub fn roll(&mut self, sides: usize) -> usize {
         self.dice.random_range(0..sides)
+    }
+
+    /// Whether a message is lost.
+    pub(super) fn is_lost(&mut self) -> bool {
+        self.loses_calls && self.delays.random_range(0..20) == 0
     }
 
     /// True once in so many.
@@ -167,6 +186,12 @@ impl World {
 
     /// The process of one of several replicas dies. The Lease is its successor's concern.
     pub fn replica_dies(&mut self, index: usize) {
+        if self.acts() {
+            self.ends_at_once(index);
+        }
+    }
+
+    fn ends_at_once(&mut self, index: usize) {
         self.note(&format!("the process of replica {index} dies"));
         let sent = self.queue.iter().filter(|Reverse((_, number))| {
             let planned = self.planned.get(number);
@@ -191,6 +216,9 @@ impl World {
 
     /// A process is told to stop, finishes what is in hand, and another takes its place.
     pub fn stop(&mut self, index: usize) {
+        if !self.acts() {
+            return;
+        }
         self.note(&format!("replica {index} is told to stop"));
         self.replicas[index].process.stop();
         self.plan(index, self.now() + GRACE, What::End);
@@ -215,9 +243,9 @@ impl World {
     }
 
     pub(super) fn arrival(&mut self, replica: usize) -> Timestamp {
-        let millis = match self.dice.random_range(0..20) {
-            0 => self.dice.random_range(0..3000),
-            _ => self.dice.random_range(0..50),
+        let millis = match self.delays.random_range(0..20) {
+            0 => self.delays.random_range(0..3000),
+            _ => self.delays.random_range(0..50),
         };
         let from = self.now().max(self.replicas[replica].cut_off_until);
         from + SignedDuration::from_millis(millis)
@@ -306,8 +334,8 @@ impl World {
 
     fn execute(&mut self, index: usize, begun: Begun, sent: Timestamp, is_of_this_life: bool) {
         let mut fate = Fate::Answered;
-        if self.loses_calls && self.rolls(20) {
-            fate = [Fate::RequestLost, Fate::AnswerLost][self.roll(2)];
+        if self.is_lost() {
+            fate = [Fate::RequestLost, Fate::AnswerLost][self.delays.random_range(0..2)];
         }
         let is_late = self.now().duration_since(sent) > GIVEN_UP;
         if is_late && begun.kind == calls::Kind::Fetch {
@@ -345,7 +373,7 @@ impl World {
             }
         }
         if dies {
-            self.replica_dies(index);
+            self.ends_at_once(index);
         } else if is_of_this_life {
             self.plan_soon(index, What::Deliver(deliver));
         }
@@ -361,6 +389,9 @@ impl World {
 
     /// For so long nothing reaches a replica, and it reaches nothing.
     pub fn cut_off(&mut self, index: usize, duration: Duration) {
+        if !self.acts() {
+            return;
+        }
         self.note(&format!("replica {index} is cut off for {duration:?}"));
         let duration = SignedDuration::try_from(duration).expect("not for ever");
         self.replicas[index].cut_off_until = self.now() + duration;

@@ -23,7 +23,7 @@ fn without_gap(world: &mut World, minutes: u32) {
 /// The lists that follow a lost watch say what was before a write, or nothing of what was deleted.
 #[test]
 fn watches_that_break_lose_nothing() {
-    for seed in seeds(1500) {
+    play(seeds(1500), |seed| {
         let mut world = World::new(seed, None);
         world
             .store
@@ -65,12 +65,12 @@ fn watches_that_break_lose_nothing() {
             is_right,
             &format!("ding1 was fetched {count} times"),
         );
-    }
+    });
 }
 
 #[test]
 fn a_clock_that_is_set_moves_every_deadline_with_it() {
-    for seed in seeds(300) {
+    play(seeds(300), |seed| {
         let mut world = World::new(seed, None);
         world
             .store
@@ -95,30 +95,7 @@ fn a_clock_that_is_set_moves_every_deadline_with_it() {
         }
         let fetched: usize = world.site.fetched.values().sum();
         holds(&world, fetched < 60, &format!("{fetched} fetches"));
-    }
-}
-
-#[test]
-fn a_token_is_never_fetched_again_for_a_write_that_is_refused() {
-    let refusals = ["exceeded quota", "denied the request"];
-    for seed in seeds(500) {
-        let mut world = World::new(seed, None);
-        world
-            .store
-            .put_credentials("credentials", "client", "right");
-        world.store.refusal = Some(refusals[world.roll(2)]);
-        let specs = specs();
-        for _ in 0..4 {
-            let spec = specs[world.roll(specs.len())].clone();
-            world.apply("payroll", &spec);
-            let seconds = world.dice.random_range(0..300);
-            world.run(Duration::from_secs(seconds));
-        }
-        world.store.refusal = None;
-        at_rest(&mut world);
-        let count = world.site.fetched.get("ding1").copied();
-        holds(&world, count == Some(1), "ding1 was fetched again");
-    }
+    });
 }
 
 #[test]
@@ -132,7 +109,7 @@ fn whatever_the_endpoint_answers_every_token_is_there_in_the_end() {
         ("90018", 403),
         ("never.heard.of.it", 418),
     ];
-    for seed in seeds(400) {
+    play(seeds(400), |seed| {
         let mut world = World::new(seed, None);
         world
             .store
@@ -151,5 +128,5 @@ fn whatever_the_endpoint_answers_every_token_is_there_in_the_end() {
         world.run(70 * MINUTE);
         at_rest(&mut world);
         without_gap(&mut world, 300);
-    }
+    });
 }

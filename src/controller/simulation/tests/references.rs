@@ -40,24 +40,24 @@ fn references(seed: u64, death: Option<Death>, changes: usize) -> World {
 
 #[test]
 fn copies_follow_their_app_whatever_changes() {
-    for seed in seeds(1500) {
+    play(seeds(1500), |seed| {
         let mut world = references(seed, None, 10);
         at_rest(&mut world);
         world.renew("payroll");
         at_rest(&mut world);
-    }
+    });
 }
 
 #[test]
 fn a_process_of_copies_dies_at_any_write_or_fetch() {
-    for seed in seeds(250) {
+    play(seeds(250), |seed| {
         dies_everywhere(|death| references(seed, death, 5));
-    }
+    });
 }
 
 #[test]
 fn lost_calls_and_tampering_with_copies_are_put_right() {
-    for seed in seeds(500) {
+    play(seeds(500), |seed| {
         let mut world = references(seed, None, 4);
         world.loses_calls = true;
         for _ in 0..3 {
@@ -69,5 +69,5 @@ fn lost_calls_and_tampering_with_copies_are_put_right() {
         }
         world.loses_calls = false;
         at_rest(&mut world);
-    }
+    });
 }

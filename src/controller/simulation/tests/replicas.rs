@@ -47,9 +47,9 @@ fn disturbed(seed: u64, changes: usize) -> World {
 
 #[test]
 fn of_two_replicas_one_acts_and_nothing_is_lost_between_them() {
-    for seed in seeds(1000) {
+    play(seeds(1000), |seed| {
         let mut world = disturbed(seed, 12);
         world.run(MINUTE);
         at_rest(&mut world);
-    }
+    });
 }
