@@ -1,92 +1,12 @@
 //! An API server that answers, but not on every connection.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-
+use crate::proxy::Network;
 use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, shared_plane};
 
 /// The bound that is promised, and a little for what follows.
 const RESTARTED_WITHIN: Duration = Duration::from_secs(6 * 60 + 30);
-
-/// What becomes of the connections to the API server.
-#[derive(Clone, Copy, Default)]
-struct State {
-    /// Those of a former era stay open, and carry nothing any more.
-    era: u32,
-    /// None comes about, and those that are open end.
-    is_down: bool,
-}
-
-/// Forwards to the API server.
-struct Network {
-    port: u16,
-    state: Arc<watch::Sender<State>>,
-}
-
-impl Network {
-    async fn to(server: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        let state = Arc::new(watch::Sender::new(State::default()));
-        let current = Arc::clone(&state);
-        tokio::spawn(async move {
-            while let Ok((inside, _)) = listener.accept().await {
-                if current.borrow().is_down {
-                    continue;
-                }
-                let outside = TcpStream::connect(&server).await.expect("the API server");
-                let (inside, outside) = (inside.into_split(), outside.into_split());
-                tokio::spawn(forward(inside.0, outside.1, current.subscribe()));
-                tokio::spawn(forward(outside.0, inside.1, current.subscribe()));
-            }
-        });
-        Self { port, state }
-    }
-
-    fn set_down(&self, is_down: bool) {
-        self.state.send_modify(|state| state.is_down = is_down);
-    }
-
-    /// What is connected now falls silent.
-    fn fall_silent(&self) {
-        self.state.send_modify(|state| state.era += 1);
-    }
-}
-
-async fn forward(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut state: watch::Receiver<State>,
-) {
-    let era = state.borrow_and_update().era;
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let has_ended = async {
-            let changed = state.wait_for(|now| now.is_down || now.era != era);
-            changed.await.is_ok_and(|now| !now.is_down)
-        };
-        let read = tokio::select! {
-            read = from.read(&mut buffer) => read,
-            is_silent = has_ended => match is_silent {
-                true => std::future::pending().await,
-                false => return,
-            },
-        };
-        match read {
-            Ok(length) if length > 0 => {
-                if to.write_all(&buffer[..length]).await.is_err() {
-                    return;
-                }
-            }
-            _ => return,
-        }
-    }
-}
 
 #[tokio::test]
 async fn a_watch_that_is_silent_is_restarted_within_six_minutes() {

@@ -35,6 +35,8 @@ mod permissions;
 mod plugin;
 mod policy;
 mod processes;
+mod proxy;
+mod races;
 mod redaction;
 mod references;
 mod refresh;
