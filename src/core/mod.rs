@@ -55,7 +55,7 @@ pub use secret::writing::{WriteOutcome, WriteProblem};
 pub use token::attempt::{FailedAttempt, FetchId, Former, Minting, TokenId};
 pub use token::backoff::{Pace, delay};
 pub use token::known_credentials::{CredentialsProblem, KnownCredentials};
+pub use token::record::{Held, ObjectVersion, TokenRecord, lifetime, whole_seconds};
 pub use token::request::RenewRequest;
 pub use token::schedule::{Lifetime, Schedule, jitter, renewal_at};
-pub use token::token::{Held, ObjectVersion, TokenRecord, lifetime, whole_seconds};
 pub use token::tokens::{Attempts, Interest, TokenName, Tokens};

@@ -23,7 +23,7 @@ use crate::core::secret::templates::{TemplateError, Templates};
 use crate::core::secret::write::Write;
 use crate::core::secret::writing::{WriteOutcome, Writing};
 use crate::core::token::known_credentials::{CredentialsProblem, KnownCredentials};
-use crate::core::token::token::whole_seconds;
+use crate::core::token::record::whole_seconds;
 use crate::core::token::tokens::{Interest, TokenName, Tokens};
 use crate::core::{ObjectVersion, RenewRequest, TargetMeta, TokenRecord};
 use crate::dingtalk::Fingerprint;

@@ -195,7 +195,7 @@ impl Target<'_> {
 }
 
 /// The earliest of several times.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(in crate::core) struct Wake(pub(in crate::core) Option<Timestamp>);
 
 impl Wake {

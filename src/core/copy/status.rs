@@ -8,7 +8,7 @@ use super::view::ReferenceView;
 use crate::api::{CONDITION_READY, CONDITION_STALLED, DingTalkTokenReferenceStatus, Reason};
 use crate::core::report::events::{Notice, NoticeType, notice};
 use crate::core::report::problem::shown;
-use crate::core::token::token::whole_seconds;
+use crate::core::token::record::whole_seconds;
 
 /// Reasons with which nothing but a person's act will help.
 const NEED_A_PERSON: [Reason; 4] = [

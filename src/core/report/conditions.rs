@@ -15,9 +15,9 @@ use crate::api::{
 use crate::core::app::memory::renew_request;
 use crate::core::app::view::{CorpSettled, Settled};
 use crate::core::report::problem::{Problem, problem, shown};
+use crate::core::token::record::whole_seconds;
 use crate::core::token::renewals::Renewals;
 use crate::core::token::schedule::is_clamped;
-use crate::core::token::token::whole_seconds;
 use crate::core::token::tokens::Tokens;
 use crate::core::{Corp, Lifetime, Memory};
 pub use pace::{StatusNews, write_status_at};

@@ -8,7 +8,7 @@ use crate::core::app::view::{Blocked, CorpSettled};
 use crate::core::secret::target::{MARKS_MAX, OWNERS_MAX, TARGETS_MAX};
 use crate::core::secret::write::SECRET_SIZE_MAX;
 use crate::core::secret::writing::{WriteFailure, WriteProblem};
-use crate::core::token::token::whole_seconds;
+use crate::core::token::record::whole_seconds;
 use crate::core::token::tokens::{Attempts, Tokens};
 use crate::dingtalk::{Failure, Row, TABLE, UNREACHABLE, look_up};
 

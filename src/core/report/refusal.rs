@@ -9,7 +9,7 @@ use crate::api::{
     CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, CorpStatus, DingTalkApp,
     DingTalkAppStatus, DingTalkTokenReference, DingTalkTokenReferenceStatus, Reason,
 };
-use crate::core::token::token::whole_seconds;
+use crate::core::token::record::whole_seconds;
 
 /// A bound of a namespace, with the most that it allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

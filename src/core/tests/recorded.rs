@@ -92,7 +92,7 @@ fn a_state_in_other_words_and_an_owner_of_another_version_are_not_written_over()
     let state = annotations.get_mut(crate::api::ANNOTATION_STATE);
     state.expect("a state").push(' ');
     world.of_another_release(|target| {
-        target.annotations = crate::core::secret::marks::Marks::of(&annotations)
+        target.annotations = crate::core::secret::marks::Marks::of(&annotations);
     });
     for is_restarted in [false, true] {
         if is_restarted {

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 
 use crate::api::{AppRef, Cause};
 use crate::core::token::attempt::{FailedAttempt, FetchId, Minting, TokenId};
+use crate::core::token::record::{ObjectVersion, lifetime};
 use crate::core::token::schedule::Lifetime;
-use crate::core::token::token::{ObjectVersion, lifetime};
 use crate::dingtalk::{AccessToken, Fingerprint, Minted};
 pub use attempts::Attempts;
 
