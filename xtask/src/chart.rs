@@ -79,6 +79,11 @@ pub(crate) fn described_values() -> Result<(String, String), Failure> {
     Ok((table(&values)?, schema))
 }
 
+/// The table of values for a chart's README.
+pub(crate) fn table_of(values: &str) -> Result<String, Failure> {
+    table(&documented(values)?)
+}
+
 fn read(name: &str) -> Result<String, Failure> {
     Ok(fs::read_to_string(root().join(CHART).join(name))?)
 }

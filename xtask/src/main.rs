@@ -6,11 +6,10 @@ mod demo;
 mod docs;
 mod e2e;
 mod image;
-#[cfg(test)]
-mod krew;
 mod layout;
 mod manifests;
 mod reference;
+mod release;
 mod sbom;
 mod simulate;
 mod surface;
@@ -71,6 +70,8 @@ enum Command {
     Docs(docs::Arguments),
     /// Write the operator's software bill of materials, CycloneDX in JSON, to target/sbom.
     Sbom,
+    /// Write what a release publishes: archives, chart, manifests, notes, checksums. See CONTRIBUTING.md, Releasing.
+    Release(release::Arguments),
     /// Build the consumers of docs/consumers and run them against the stub and a changing Secret.
     Consumers(consumers::Arguments),
     /// Simulate days of many apps: the pure scheduler over the pure limits.
@@ -111,6 +112,7 @@ fn main() -> ExitCode {
         Command::Layout { counts } => layout::run(counts),
         Command::Docs(arguments) => docs::run(&arguments),
         Command::Sbom => sbom::run(),
+        Command::Release(arguments) => release::run(&arguments),
         Command::Consumers(arguments) => consumers::run(&arguments),
         Command::Simulate(arguments) => {
             simulate::run(&arguments);

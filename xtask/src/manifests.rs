@@ -55,7 +55,7 @@ fn kustomized(folder: &str) -> Result<String, Failure> {
     }
 }
 
-fn documents(yaml: &str) -> Result<Vec<Value>, Failure> {
+pub(crate) fn documents(yaml: &str) -> Result<Vec<Value>, Failure> {
     let documents = serde_yaml_ng::Deserializer::from_str(yaml);
     Ok(documents
         .map(Value::deserialize)

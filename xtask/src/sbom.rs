@@ -13,8 +13,9 @@ use crate::{Failure, cargo, cargo_program, root};
 const VERSION: &str = "0.5.9";
 /// The image's; that of arm64 has the same crates.
 const TARGET: &str = "x86_64-unknown-linux-musl";
-const NAME: &str = "dingtalk-token-operator.cdx";
-const FOLDER: &str = "target/sbom";
+pub(crate) const NAME: &str = "dingtalk-token-operator.cdx.json";
+/// Where it is written.
+pub(crate) const FILE: &str = "target/sbom/dingtalk-token-operator.cdx.json";
 /// What the program cannot be without.
 const PRESENT: [&str; 3] = ["kube", "reqwest", "rustls"];
 /// What only its tests have.
@@ -26,14 +27,13 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
     let status = cargo(&mut Command::new(cargo_program()))
         .args(["cyclonedx", "--quiet", "--format", "json"])
         .args(["--spec-version", "1.5", "--target", TARGET])
-        .args(["--override-filename", NAME])
+        .args(["--override-filename", NAME.trim_end_matches(".json")])
         .stdin(Stdio::null())
         .status()?;
     // It writes one for each member of the workspace, beside its Cargo.toml.
-    let file = format!("{NAME}.json");
-    let text = fs::read_to_string(root().join(&file));
+    let text = fs::read_to_string(root().join(NAME));
     for folder in members()? {
-        let _ = fs::remove_file(folder.join(&file));
+        let _ = fs::remove_file(folder.join(NAME));
     }
     if !status.success() {
         return Err(format!("cargo cyclonedx failed: see above; to install it: {install}").into());
@@ -42,11 +42,13 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
     let text = text?.replace(&root().display().to_string(), "");
     let bill: Value = serde_json::from_str(&text)?;
     check(&bill, &install)?;
-    let folder = root().join(FOLDER);
-    fs::create_dir_all(&folder)?;
-    fs::write(folder.join(&file), text)?;
+    let path = root().join(FILE);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(path, text)?;
     let crates = components(&bill).len();
-    println!("{FOLDER}/{file} written: {crates} crates");
+    println!("{FILE} written: {crates} crates");
     Ok(ExitCode::SUCCESS)
 }
 

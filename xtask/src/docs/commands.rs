@@ -10,7 +10,7 @@ use dingtalk_token_operator::cli::{command_line, plugin_command_line};
 use crate::Cli;
 
 /// What is wrong with a command.
-pub(super) fn wrong_command(root: &Path, command: &str) -> Option<String> {
+pub(crate) fn wrong_command(root: &Path, command: &str) -> Option<String> {
     let words: Vec<&str> = without_comment(command).split_whitespace().collect();
     let missing = words.iter().find(|word| {
         let is_file = word.starts_with("deploy/") && !word.contains(['…', '*', '<']);

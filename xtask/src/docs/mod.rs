@@ -14,6 +14,8 @@ use crate::layout::broken_links;
 use crate::{Failure, root};
 use book::build;
 use built::{dead_links, unknown_reasons};
+#[cfg(test)]
+pub(crate) use commands::wrong_command;
 use examples::wrong_examples;
 
 #[derive(clap::Args)]
