@@ -24,10 +24,11 @@ pub(super) fn fill(
     let mut filled = Vec::new();
     for mut platform in std::mem::take(platforms) {
         let labels = &platform["selector"]["matchLabels"];
-        let names = (labels["os"].as_str(), labels["arch"].as_str());
+        let label = |name: &str| labels[name].as_str().unwrap_or_default();
+        let names = format!("{}/{}", label("os"), label("arch"));
         let archive = archives.iter().find(|(platform, _)| {
             let (os, arch) = platform.names();
-            names == (Some(os), Some(arch))
+            names == format!("{os}/{arch}")
         });
         match archive {
             Some((_, sha256)) => {
@@ -36,10 +37,12 @@ pub(super) fn fill(
                 platform["sha256"] = sha256.as_str().into();
                 filled.push(platform);
             }
-            None if is_rehearsal => println!("no archive for {names:?}: left out"),
+            None if is_rehearsal => {
+                println!("no archive for {names}: left out of the manifest for krew")
+            }
             None => {
                 return Err(
-                    format!("there is no archive for {names:?}: build it with --target").into(),
+                    format!("there is no archive for {names}: make it with --target").into(),
                 );
             }
         }
@@ -121,7 +124,10 @@ mod tests {
     fn a_missing_archive_is_refused_and_left_out_of_a_rehearsal() {
         let some = archives(&[Platform::LinuxAmd64]);
         let error = fill(&template(), "v1.2.3", &some, false).expect_err("refused");
-        assert!(error.to_string().contains("arm64"), "{error}");
+        assert!(
+            error.to_string().contains("no archive for linux/arm64"),
+            "{error}"
+        );
         let filled = fill(&template(), "v1.2.3", &some, true).expect("filled");
         let manifest: Value = serde_yaml_ng::from_str(&filled).expect("YAML");
         assert_eq!(platforms(&manifest).len(), 1);
