@@ -38,7 +38,7 @@ pub(super) fn fill(
                 filled.push(platform);
             }
             None if is_rehearsal => {
-                println!("no archive for {names}: left out of the manifest for krew")
+                println!("no archive for {names}: left out of the manifest for krew");
             }
             None => {
                 return Err(

@@ -56,7 +56,7 @@ fn absolute_links(text: &str, tag: &str) -> String {
     for part in parts {
         linked.push_str("](");
         if !part.starts_with("http") && !part.starts_with('#') {
-            linked.push_str(&format!("{SOURCE}/blob/{tag}/"));
+            linked.push_str(&[SOURCE, "/blob/", tag, "/"].concat());
         }
         linked.push_str(part);
     }
