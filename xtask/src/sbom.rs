@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::{Failure, cargo, cargo_program, root};
 
-/// The version of cargo-cyclonedx that writes it; `.ci/run` installs it.
-const VERSION: &str = "0.5.9";
+/// The version of cargo-cyclonedx that writes it; `.ci/run` and the release install it.
+pub(crate) const VERSION: &str = "0.5.9";
 /// The image's; that of arm64 has the same crates.
 const TARGET: &str = "x86_64-unknown-linux-musl";
 pub(crate) const NAME: &str = "dingtalk-token-operator.cdx.json";

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::docs::wrong_command;
 use crate::root;
+use crate::sbom::VERSION;
 
 /// The jobs that may write, and what.
 const WRITERS: [(&str, &[&str]); 3] = [
@@ -120,4 +121,16 @@ fn commands_of_this_repository_exist() {
         }
     }
     assert!(commands > 0);
+}
+
+#[test]
+fn the_bill_of_materials_is_written_by_the_version_that_it_asks_for() {
+    let install = format!("cargo install cargo-cyclonedx --locked --version {VERSION}");
+    let assets = &jobs()["assets"];
+    assert!(
+        steps(assets)
+            .iter()
+            .any(|step| step["run"] == install.as_str()),
+        "{install}"
+    );
 }
