@@ -11,51 +11,36 @@ use crate::core::Wish;
 use crate::core::{
     CredentialsProblem, Due, KnownCredentials, Minting, ObjectVersion, Schedule, due,
 };
-use crate::dingtalk::{Call, Credentials, CredentialsId};
+use crate::dingtalk::{Call, Credentials, CredentialsError, CredentialsId};
 
 /// Credentials that may not be read are tried again this often: a change of RBAC is not seen.
 const UNREADABLE_RETRY: Duration = Duration::from_secs(60);
+
+/// Why credentials cannot be used.
+enum Unusable<'a> {
+    Absent,
+    Unreadable(&'a ClusterError),
+    /// The Secret in this state does not hold them.
+    Invalid(&'a CredentialsError, ObjectVersion),
+}
 
 impl Reconciler<'_> {
     /// (client) Reads the credentials and queues the fetches that are due.
     pub async fn read_credentials(&self) -> Result<(), ClusterError> {
         let reference = &self.app.spec.credentials_secret_ref;
         let name = reference.name.as_str();
-        let now = self.context.wall();
-        let problem = |reason, message, version, retry| CredentialsProblem {
-            reason,
-            message,
-            since: now,
-            version,
-            generation: self.app.metadata.generation,
-            retry,
-        };
         let asked = self.context.asks(&self.namespace, name);
-        let read = self
-            .context
-            .cluster
-            .read_secret("read the credentials", &self.namespace, name);
+        let cluster = &self.context.cluster;
+        let read = cluster.read_secret("read the credentials", &self.namespace, name);
         let mut contents = match read.await {
             Ok(contents) => contents,
             Err(error) if error.is_not_found() => {
                 self.secrets().absent(name, &asked);
-                let message = format!(
-                    "Secret {name} does not exist: create it with the keys {} and {}",
-                    reference.client_id_key, reference.client_secret_key
-                );
-                let problem = problem(Reason::CredentialsNotFound, message, None, None);
-                self.memory(|memory| memory.credentials_failed(problem));
+                self.unusable(Unusable::Absent);
                 return Ok(());
             }
             Err(error) if error.is_forbidden() => {
-                let version = {
-                    let core = self.context.core();
-                    core.index.credentials_version(&self.key).cloned()
-                };
-                let message = format!("Secret {name} cannot be read: {error}");
-                let retry = Some(Schedule::after(now, UNREADABLE_RETRY));
-                let problem = problem(Reason::CredentialsUnreadable, message, version, retry);
-                self.memory(|memory| memory.credentials_failed(problem));
+                self.unusable(Unusable::Unreadable(&error));
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -70,17 +55,49 @@ impl Reconciler<'_> {
         self.secrets().seen(contents.into_metadata(), &asked);
         match credentials {
             Ok(credentials) => self.queue_fetches(credentials, version).await,
-            Err(error) => {
-                let message = format!("Secret {name}: {error}: put the app's credentials there");
+            Err(error) => self.unusable(Unusable::Invalid(&error, version)),
+        }
+        Ok(())
+    }
+
+    /// Records that the credentials cannot be used.
+    fn unusable(&self, unusable: Unusable<'_>) {
+        let reference = &self.app.spec.credentials_secret_ref;
+        let (name, now) = (&reference.name, self.context.wall());
+        let (reason, message, version) = match unusable {
+            Unusable::Absent => {
+                let message = format!(
+                    "Secret {name} does not exist: create it with the keys {} and {}",
+                    reference.client_id_key, reference.client_secret_key
+                );
+                (Reason::CredentialsNotFound, message, None)
+            }
+            Unusable::Unreadable(error) => {
+                let core = self.context.core();
+                let version = core.index.credentials_version(&self.key).cloned();
+                let message = format!("Secret {name} cannot be read: {error}");
+                (Reason::CredentialsUnreadable, message, version)
+            }
+            Unusable::Invalid(error, version) => {
                 let reason = match error.is_invalid_value() {
                     true => Reason::CredentialsInvalid,
                     false => Reason::CredentialsKeyMissing,
                 };
-                let problem = problem(reason, message, Some(version), None);
-                self.memory(|memory| memory.credentials_failed(problem));
+                let message = format!("Secret {name}: {error}: put the app's credentials there");
+                (reason, message, Some(version))
             }
-        }
-        Ok(())
+        };
+        let retry = (reason == Reason::CredentialsUnreadable)
+            .then(|| Schedule::after(now, UNREADABLE_RETRY));
+        let problem = CredentialsProblem {
+            reason,
+            message,
+            since: now,
+            version,
+            generation: self.app.metadata.generation,
+            retry,
+        };
+        self.memory(|memory| memory.credentials_failed(problem));
     }
 
     /// Queues what is due, unless another app has it already.

@@ -83,98 +83,122 @@ fn fetch(
     target: &Target<'_>,
     now: Timestamp,
 ) -> Fetch {
-    let app = view.app;
-    let in_secret = target.token(view, corp_id);
-    let generation = app.metadata.generation;
-    let uid = memory.uid.clone();
-    let renew_before = app.spec.renew_before();
-    let known = memory.credentials_of(app).cloned();
-    let tokens = view.tokens;
-    let corp = memory.corp(corp_id);
-    corp.follow_request(renew_request(app), tokens);
-    if let Some(known) = &known {
-        corp.credit(in_secret, known, target.only_client_id.is_some());
-    }
-    if take_newer(view, memory, target, corp_id, now) {
+    if take_up(view, memory, corp_id, target, now) {
         return Fetch::Value;
     }
-    let corp = memory.corp(corp_id);
-    let held = corp.held.as_ref().map(|held| held.record.clone());
-    let token = held.as_ref().or(in_secret);
+    let held = memory.corp(corp_id).held.as_ref();
+    let held = held.map(|held| held.record.clone());
+    let token = held.as_ref().or(target.token(view, corp_id));
     if let Some(token) = token {
-        memory.credit_request(app, token);
+        memory.credit_request(view.app, token);
+        memory.corp(corp_id).had_token = true;
+    }
+    if view.app.spec.suspend {
+        return of_suspended(view, memory, token);
     }
     let corp = memory.corp(corp_id);
-    corp.had_token |= token.is_some();
-    if app.spec.suspend {
-        // Nothing is fetched; but whose token it is has to be known.
-        let is_unread = token.is_some() && is_unread(view, memory, token);
-        let problem = memory.credentials_problem.as_ref();
-        return match is_unread && problem.is_none_or(|it| it.generation != generation) {
-            true => Fetch::Check,
-            false => Fetch::Waiting(None),
-        };
-    }
-    let next = corp.next_fetch(&uid, token, renew_before, tokens, now);
-    let attempts = corp.attempts(tokens);
-    if attempts.has_turn(app.metadata.namespace.as_deref().unwrap_or_default()) {
+    let uid = view.app.metadata.uid.as_deref().unwrap_or_default();
+    let next = corp.next_fetch(uid, token, view.app.spec.renew_before(), view.tokens, now);
+    let namespace = view.app.metadata.namespace.as_deref();
+    let attempts = corp.attempts(view.tokens);
+    if attempts.has_turn(namespace.unwrap_or_default()) {
         // The attempt under way is not in the future; one that waits in the queue may be.
         return Fetch::UnderWay(next.filter(|at| *at > now));
     }
+    let generation = view.app.metadata.generation;
+    let respecified = corp.spec_retry_at(uid, generation, view.tokens);
+    if let Some(unusable) = of_unusable(view, memory, now) {
+        return unusable;
+    }
+    let times = (next, respecified);
+    by_its_time(view, memory, (corp_id, target, token), times, now)
+}
+
+/// Takes up what has come since the app was looked at last; returns whether the value in the Secret has to be
+/// read first.
+fn take_up(
+    view: &View<'_>,
+    memory: &mut Memory,
+    corp_id: &str,
+    target: &Target<'_>,
+    now: Timestamp,
+) -> bool {
+    let known = memory.credentials_of(view.app).cloned();
+    let corp = memory.corp(corp_id);
+    corp.follow_request(renew_request(view.app), view.tokens);
+    if let Some(known) = &known {
+        let in_secret = target.token(view, corp_id);
+        corp.credit(in_secret, known, target.only_client_id.is_some());
+    }
+    take_newer(view, memory, target, corp_id, now)
+}
+
+/// Nothing is fetched for a suspended app; but whose token it is has to be known.
+fn of_suspended(view: &View<'_>, memory: &Memory, token: Option<&TokenRecord>) -> Fetch {
+    let generation = view.app.metadata.generation;
+    let is_unread = token.is_some() && is_unread(view, memory, token);
+    let problem = memory.credentials_problem.as_ref();
+    match is_unread && problem.is_none_or(|it| it.generation != generation) {
+        true => Fetch::Check,
+        false => Fetch::Waiting(None),
+    }
+}
+
+/// What is done with credentials that cannot be used; `None` if they can.
+fn of_unusable(view: &View<'_>, memory: &Memory, now: Timestamp) -> Option<Fetch> {
+    let Some(problem) = &memory.credentials_problem else {
+        let is_absent = view.credentials == CredentialsSeen::Absent;
+        return is_absent.then_some(Fetch::Check);
+    };
+    let changed = match &view.credentials {
+        CredentialsSeen::Unknown => false,
+        CredentialsSeen::Absent => problem.version.is_some(),
+        CredentialsSeen::Present(version) => problem.version.as_ref() != Some(version),
+    };
+    let retry = problem.retry.map(|retry| retry.at);
+    let is_due = retry.is_some_and(|at| at <= now);
+    let is_respecified = problem.generation != view.app.metadata.generation;
+    Some(match changed || is_due || is_respecified {
+        true => Fetch::Check,
+        false => Fetch::Waiting(retry),
+    })
+}
+
+/// When a token is fetched whose credentials can be used: its `next` fetch is planned, and a changed spec
+/// has it tried again.
+fn by_its_time(
+    view: &View<'_>,
+    memory: &Memory,
+    (corp_id, target, token): (&str, &Target<'_>, Option<&TokenRecord>),
+    (next, respecified): (Option<Timestamp>, Option<Timestamp>),
+    now: Timestamp,
+) -> Fetch {
+    let Some(corp) = memory.corps.get(corp_id) else {
+        return Fetch::Waiting(None);
+    };
+    let attempts = corp.attempts(view.tokens);
     let scheduled = next
         .is_none_or(|at| at <= now)
         .then(|| scheduled_cause(view, corp, corp_id, target, token));
-    let (forced_at, floor) = (attempts.forced_at(now), attempts.floor());
-    let (is_untried, is_failing) = (!attempts.is_attempted, attempts.failing().is_some());
-    let has_former = corp.has_former();
-    let spec_retry_at = corp.spec_retry_at(&uid, generation, tokens);
     // What people do to an app has a pace, however often they do it.
-    let request = memory.open_request(app, corp_id, token);
-    let asked_at = request
-        .map(|_| forced_at)
-        .into_iter()
-        .chain(spec_retry_at)
-        .min();
+    let request = memory.open_request(view.app, corp_id, token);
+    let forced_at = attempts.forced_at(now);
+    let asked_at = request.map(|_| forced_at).into_iter().chain(respecified);
+    let asked_at = asked_at.min();
     let next = next.map(|next| asked_at.map_or(next, |at| at.min(next)));
-    let is_due = next.is_none_or(|at| at <= now);
-    if let Some(problem) = &memory.credentials_problem {
-        let changed = match &view.credentials {
-            CredentialsSeen::Unknown => false,
-            CredentialsSeen::Absent => problem.version.is_some(),
-            CredentialsSeen::Present(version) => problem.version.as_ref() != Some(version),
-        };
-        let retry = problem.retry.map(|retry| retry.at);
-        let look = changed || retry.is_some_and(|at| at <= now) || problem.generation != generation;
-        return match look {
-            true => Fetch::Check,
-            false => Fetch::Waiting(retry),
-        };
-    }
-    let version = match &view.credentials {
-        CredentialsSeen::Absent => return Fetch::Check,
-        CredentialsSeen::Present(version) => Some(version),
-        CredentialsSeen::Unknown => None,
-    };
-    let read = known
-        .as_ref()
-        .filter(|known| version.is_none_or(|version| *version == known.version));
-    let is_of_others = |read: &KnownCredentials| {
-        let corp = memory.corps.get(corp_id);
-        token.is_some_and(|token| corp.is_some_and(|corp| !corp.is_proven(token, read)))
-    };
     // What has failed with these credentials waits for its time.
-    let is_changed =
-        !is_failing && read.is_some_and(|read| is_of_others(read) || is_untried && has_former);
+    let is_changed = attempts.failing().is_none() && is_of_others(view, memory, corp, token);
+    let floor = attempts.floor();
     if let Some(floor) = floor.filter(|floor| is_changed && *floor > now) {
         return Fetch::At(floor);
     }
-    let is_asked = request.is_some() && forced_at <= now;
     let causes = [
         is_changed.then_some(Cause::CredentialsChanged),
         scheduled,
-        is_asked.then_some(Cause::RenewalRequested),
+        (request.is_some() && forced_at <= now).then_some(Cause::RenewalRequested),
         // Nothing else makes a failed attempt due before its time.
-        is_due.then_some(Cause::SpecChanged),
+        next.is_none_or(|at| at <= now)
+            .then_some(Cause::SpecChanged),
     ];
     if let Some(cause) = causes.into_iter().flatten().next() {
         return Fetch::Now(cause);
@@ -184,6 +208,25 @@ fn fetch(
         Some(at) => Fetch::At(at),
         None => Fetch::Waiting(None),
     }
+}
+
+/// Whether the app's credentials were read, and are not those of its token.
+fn is_of_others(
+    view: &View<'_>,
+    memory: &Memory,
+    corp: &Corp,
+    token: Option<&TokenRecord>,
+) -> bool {
+    let is_present = |known: &&KnownCredentials| match &view.credentials {
+        CredentialsSeen::Present(version) => *version == known.version,
+        CredentialsSeen::Unknown => true,
+        CredentialsSeen::Absent => false,
+    };
+    let Some(known) = memory.credentials_of(view.app).filter(is_present) else {
+        return false;
+    };
+    let is_untried = !corp.attempts(view.tokens).is_attempted;
+    token.is_some_and(|token| !corp.is_proven(token, known)) || is_untried && corp.has_former()
 }
 
 /// Why a token is fetched that is due by its own schedule.
@@ -284,7 +327,7 @@ pub fn due(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<Due> {
     let wanted = wanted(view.app);
     let mut targets = Vec::new();
     for (wanted, seen) in wanted.into_iter().zip(&view.targets) {
-        if let Ok(target) = look(view, memory, wanted.name, wanted.corp_ids, seen, None, now) {
+        if let Ok(target) = look(view, memory, wanted, seen, None, now) {
             targets.push(target);
         }
     }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::api::Reason;
 use crate::core::app::view::{Blocked, CredentialsSeen, Target, TargetSeen, TargetStep, View};
+use crate::core::secret::desired::Wanted;
 use crate::core::secret::recorded::Recorded;
 use crate::core::{Claim, Memory, Ownership, TargetMeta, TokenRecord};
 
@@ -13,40 +14,28 @@ use crate::core::{Claim, Memory, Ownership, TargetMeta, TokenRecord};
 pub(in crate::core) fn look<'a>(
     view: &View<'a>,
     memory: &mut Memory,
-    name: String,
-    corp_ids: &'a [String],
+    wanted: Wanted<'a>,
     seen: &TargetSeen<'a>,
     blocked: Option<&Blocked>,
     now: Timestamp,
 ) -> Result<Target<'a>, TargetStep> {
-    let uid = memory.uid.clone();
-    let present = seen.present.map(|(target, ownership)| match ownership {
-        Ownership::Foreign
-            if !target.is_past_bounds && memory.writing(&name).has_written(target, &uid) =>
-        {
-            (target, Ownership::Ours)
-        }
-        _ => (target, ownership),
+    let Wanted { name, corp_ids } = wanted;
+    let present = seen.present.map(|(target, ownership)| {
+        let is_ours = ownership == Ownership::Foreign && has_written(memory, &name, target);
+        (target, if is_ours { Ownership::Ours } else { ownership })
     });
-    let of_target = match (&seen.claim, present) {
-        (Claim::Lost { to }, _) => Some(Blocked::TargetOfOlderApp(to.clone())),
-        (Claim::Ours, Some((target, _))) if target.is_past_bounds => {
-            Some(Blocked::TargetPastBounds)
-        }
-        (Claim::Ours, Some((_, Ownership::Foreign))) => Some(Blocked::TargetForeign),
-        (Claim::Ours, _) => None,
-    };
-    let blocked = blocked.cloned().or(of_target);
+    let blocked = blocked
+        .cloned()
+        .or_else(|| blocked_by(&seen.claim, present));
     let recorded = recorded(view, memory, present, corp_ids);
     let known = memory.credentials_of(view.app);
     let only_client_id = present
         .filter(|(_, ownership)| *ownership == Ownership::Predecessor)
         .map(|_| known.map_or_else(String::new, |known| known.client_id.clone()));
-    let present = present.map(|(target, _)| target);
     let mut target = Target {
         name,
         corp_ids,
-        present,
+        present: present.map(|(target, _)| target),
         blocked,
         recorded: None,
         only_client_id,
@@ -54,37 +43,67 @@ pub(in crate::core) fn look<'a>(
         too_large: None,
         left_out: HashSet::new(),
     };
-    if let (Some(present), Some(recorded)) = (present, recorded) {
-        let tokens = recorded.tokens.iter();
-        let disbelieved = tokens.filter(|token| !memory.believes(token, now));
-        target.disbelieved = disbelieved.map(|token| token.corp_id.clone()).collect();
-        if memory.writing(&target.name).is_anothers(present) {
-            for token in recorded.tokens.iter().filter(|token| target.counts(token)) {
-                // One of an organisation that is no longer wanted is not remembered.
-                if let Some(corp) = memory.corps.get_mut(&token.corp_id) {
-                    corp.give_way_to(token);
-                }
-            }
-        }
-        let writing = memory.writing(&target.name);
-        let (trusts, distrusts) = (writing.trusts(present), writing.distrusts(present));
-        let unknown = |corp_id: &&String| {
-            let corp = memory.corps.get(*corp_id);
-            recorded
-                .token(corp_id)
-                .is_some_and(|token| target.counts(token))
-                && corp.is_none_or(|corp| corp.held.is_none())
-        };
-        let unknown: Vec<String> = corp_ids.iter().filter(unknown).cloned().collect();
-        if !trusts && !distrusts && !unknown.is_empty() && target.blocked.is_none() {
-            return Err(TargetStep::Read {
-                name: target.name,
-                corp_ids: unknown,
-            });
-        }
-        target.recorded = trusts.then_some(recorded);
+    if let (Some(present), Some(recorded)) = (target.present, recorded) {
+        believe(memory, &mut target, present, recorded, now)?;
     }
     Ok(target)
+}
+
+/// Whether a Secret without our marks is the very one that this process wrote.
+fn has_written(memory: &mut Memory, name: &str, target: &TargetMeta) -> bool {
+    let uid = memory.uid.clone();
+    !target.is_past_bounds && memory.writing(name).has_written(target, &uid)
+}
+
+/// What stands in the way of this target.
+fn blocked_by(claim: &Claim, present: Option<(&TargetMeta, Ownership)>) -> Option<Blocked> {
+    match (claim, present) {
+        (Claim::Lost { to }, _) => Some(Blocked::TargetOfOlderApp(to.clone())),
+        (Claim::Ours, Some((target, _))) if target.is_past_bounds => {
+            Some(Blocked::TargetPastBounds)
+        }
+        (Claim::Ours, Some((_, Ownership::Foreign))) => Some(Blocked::TargetForeign),
+        (Claim::Ours, _) => None,
+    }
+}
+
+/// Believes what a target records, as far as it can be true; the step is to read it.
+fn believe<'a>(
+    memory: &mut Memory,
+    target: &mut Target<'a>,
+    present: &'a TargetMeta,
+    recorded: Recorded,
+    now: Timestamp,
+) -> Result<(), TargetStep> {
+    let tokens = recorded.tokens.iter();
+    let disbelieved = tokens.filter(|token| !memory.believes(token, now));
+    target.disbelieved = disbelieved.map(|token| token.corp_id.clone()).collect();
+    if memory.writing(&target.name).is_anothers(present) {
+        for token in recorded.tokens.iter().filter(|token| target.counts(token)) {
+            // One of an organisation that is no longer wanted is not remembered.
+            if let Some(corp) = memory.corps.get_mut(&token.corp_id) {
+                corp.give_way_to(token);
+            }
+        }
+    }
+    let writing = memory.writing(&target.name);
+    let (trusts, distrusts) = (writing.trusts(present), writing.distrusts(present));
+    let unknown = |corp_id: &&String| {
+        let corp = memory.corps.get(*corp_id);
+        recorded
+            .token(corp_id)
+            .is_some_and(|token| target.counts(token))
+            && corp.is_none_or(|corp| corp.held.is_none())
+    };
+    let unknown: Vec<String> = target.corp_ids.iter().filter(unknown).cloned().collect();
+    if !trusts && !distrusts && !unknown.is_empty() && target.blocked.is_none() {
+        return Err(TargetStep::Read {
+            name: target.name.clone(),
+            corp_ids: unknown,
+        });
+    }
+    target.recorded = trusts.then_some(recorded);
+    Ok(())
 }
 
 /// What the target records of the tokens that are wanted from this site. What another app's token

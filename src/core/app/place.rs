@@ -6,6 +6,7 @@ use crate::api::Cause;
 use crate::core::app::view::{Deletion, TARGET_STEPS_MAX, Target, TargetStep, View, Wake};
 use crate::core::secret::assembly::Assembled;
 use crate::core::secret::desired::{Inputs, Known, Need, need};
+use crate::core::secret::write::Write;
 use crate::core::secret::writing::Turn;
 use crate::core::{Memory, TokenRecord};
 
@@ -64,49 +65,58 @@ pub(in crate::core) fn write_target(
     }
     let assembled = memory.writing(&target.name).assembled.take();
     let (need, assembled) = fitting_need(view, memory, target, assembled);
-    let name = target.name.clone();
-    let must_wait = match &need {
-        Some(Need::Assemble(_) | Need::Write(_)) => batch_until(view, memory, target, now),
-        _ => None,
-    };
-    let generation = view.app.metadata.generation;
-    let writing = memory.writing(&name);
-    writing.assembled = assembled.and_then(Assembled::noted);
-    if let Some(later) = must_wait {
+    memory.writing(&target.name).assembled = assembled.and_then(Assembled::noted);
+    if matches!(need, Some(Need::Assemble(_) | Need::Write(_)))
+        && let Some(later) = batch_until(view, memory, target, now)
+    {
         wake.at(later);
         return None;
     }
-    let write = match need? {
+    let name = target.name.clone();
+    let generation = view.app.metadata.generation;
+    let writing = memory.writing(&name);
+    match need? {
         Need::Nothing => {
             writing.failure = None;
             if writing.contested {
                 wake.at(now + SignedDuration::from_secs(60));
             }
-            return None;
+            None
         }
-        Need::TooLarge { .. } => return None,
+        Need::TooLarge { .. } => None,
         Need::Values => {
             let corp_ids = target.corp_ids.iter();
             let corp_ids = corp_ids.filter(|id| target.token(view, id).is_some());
             let corp_ids = corp_ids.cloned().collect();
-            return Some(TargetStep::Read { name, corp_ids });
+            Some(TargetStep::Read { name, corp_ids })
         }
         Need::Assemble(assembly) => match writing.write_at(generation, now) {
             Some(later) => {
                 wake.at(later);
-                return None;
+                None
             }
-            None => return Some(TargetStep::Assemble { name, assembly }),
+            None => Some(TargetStep::Assemble { name, assembly }),
         },
-        Need::Write(write) => write,
-    };
+        Need::Write(write) => write_in_turn(memory, target, write, generation, wake, now),
+    }
+}
+
+fn write_in_turn(
+    memory: &mut Memory,
+    target: &Target<'_>,
+    write: Box<Write>,
+    generation: Option<i64>,
+    wake: &mut Wake,
+    now: Timestamp,
+) -> Option<TargetStep> {
+    let writing = memory.writing(&target.name);
     match writing.turn(&write.recorded, write.replaces.as_ref(), generation, now) {
         Turn::Later(later) => {
             wake.at(later);
             None
         }
         Turn::Replace(version) => Some(TargetStep::Delete {
-            name,
+            name: target.name.clone(),
             version,
             why: Deletion::Immutable,
         }),

@@ -8,9 +8,9 @@ use crate::core::app::fetch::{Fetch, fetches_of, values_needed};
 use crate::core::app::look::{is_former, look};
 use crate::core::app::place::{carry_over, delete_former, write_target};
 use crate::core::app::view::{
-    Blocked, CorpSettled, Settled, Step, TARGET_STEPS_MAX, Target, View, Wake,
+    Blocked, CorpSettled, Settled, Step, TARGET_STEPS_MAX, Target, TargetStep, View, Wake,
 };
-use crate::core::secret::desired::wanted;
+use crate::core::secret::desired::{Wanted, wanted};
 use crate::core::secret::metadata::{forbidden_key, forbidden_message};
 use crate::core::token::tokens::Attempts;
 use crate::core::{Corp, Memory, TokenRecord};
@@ -30,36 +30,72 @@ pub fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
     }
     let wanted = wanted(app);
     let names = wanted.iter().map(|target| target.name.as_str());
-    memory.prepare(
-        app,
-        &names.chain(view.former.keys().copied()).collect(),
-        now,
-    );
-    let target = &app.spec.target;
-    let key = forbidden_key(&target.labels, &target.annotations, view.metadata_prefixes);
-    let blocked = match (view.site_known, key, memory.templates(app)) {
-        (false, ..) => Some(Blocked::UnknownSite),
-        (true, Some(key), _) => Some(Blocked::Metadata(forbidden_message(
-            key,
-            view.metadata_prefixes,
-        ))),
-        (true, None, None) => return Step::ParseTemplates,
-        (true, None, Some(Err(error))) => Some(Blocked::Template(error.clone())),
-        (true, None, Some(Ok(_))) => None,
+    let names = names.chain(view.former.keys().copied()).collect();
+    memory.prepare(app, &names, now);
+    let step = match blocked(view, memory) {
+        Err(step) => Err(step),
+        Ok(blocked) => act(view, memory, wanted, blocked.as_ref(), now),
     };
+    step.unwrap_or_else(|step| step)
+}
+
+/// What stands in the way of all targets.
+fn blocked(view: &View<'_>, memory: &Memory) -> Result<Option<Blocked>, Step> {
+    let target = &view.app.spec.target;
+    let prefixes = view.metadata_prefixes;
+    let key = forbidden_key(&target.labels, &target.annotations, prefixes);
+    match (view.site_known, key, memory.templates(view.app)) {
+        (false, ..) => Ok(Some(Blocked::UnknownSite)),
+        (true, Some(key), _) => Ok(Some(Blocked::Metadata(forbidden_message(key, prefixes)))),
+        (true, None, None) => Err(Step::ParseTemplates),
+        (true, None, Some(Err(error))) => Ok(Some(Blocked::Template(error.clone()))),
+        (true, None, Some(Ok(_))) => Ok(None),
+    }
+}
+
+/// The step that is to be taken, as an error, or that all is at rest.
+fn act(
+    view: &View<'_>,
+    memory: &mut Memory,
+    wanted: Vec<Wanted<'_>>,
+    blocked: Option<&Blocked>,
+    now: Timestamp,
+) -> Result<Step, Step> {
+    let mut targets = look_at_all(view, memory, wanted, blocked, now)?;
+    memory.is_blocked = targets.iter().any(|target| target.blocked.is_some());
+    let mut wake = Wake::default();
+    let mut fetches: BTreeMap<&str, Fetch> = BTreeMap::new();
+    if blocked.is_none() {
+        some(carry_over(view, memory, &targets, now))?;
+        fetches = fetch_what_is_due(view, memory, &targets, now)?;
+        let to_write = targets
+            .iter_mut()
+            .filter_map(|target| write_target(view, memory, target, &mut wake, now));
+        some(to_write.take(TARGET_STEPS_MAX).collect())?;
+        some(delete_former(view, memory, &targets, now))?;
+    }
+    Ok(settle(view, memory, &targets, &fetches, wake, now))
+}
+
+/// These steps are to be taken, if there are any.
+fn some(steps: Vec<TargetStep>) -> Result<(), Step> {
+    match steps.is_empty() {
+        true => Ok(()),
+        false => Err(Step::Targets(steps)),
+    }
+}
+
+fn look_at_all<'a>(
+    view: &View<'a>,
+    memory: &mut Memory,
+    wanted: Vec<Wanted<'a>>,
+    blocked: Option<&Blocked>,
+    now: Timestamp,
+) -> Result<Vec<Target<'a>>, Step> {
     let mut targets = Vec::with_capacity(wanted.len());
     let mut steps = Vec::new();
     for (wanted, seen) in wanted.into_iter().zip(&view.targets) {
-        let target = look(
-            view,
-            memory,
-            wanted.name,
-            wanted.corp_ids,
-            seen,
-            blocked.as_ref(),
-            now,
-        );
-        match target {
+        match look(view, memory, wanted, seen, blocked, now) {
             Ok(target) => targets.push(target),
             Err(step) => steps.push(step),
         }
@@ -67,48 +103,33 @@ pub fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
             break;
         }
     }
-    if !steps.is_empty() {
-        return Step::Targets(steps);
+    some(steps)?;
+    Ok(targets)
+}
+
+/// When each organisation's token is fetched, if none is due now.
+fn fetch_what_is_due<'a>(
+    view: &View<'_>,
+    memory: &mut Memory,
+    targets: &[Target<'a>],
+    now: Timestamp,
+) -> Result<BTreeMap<&'a str, Fetch>, Step> {
+    let decided = fetches_of(view, memory, targets, now);
+    let any = |is_wanted: fn(Fetch) -> bool| {
+        let mut fetches = decided.iter().map(|(.., fetch)| *fetch);
+        !view.is_ending && fetches.any(is_wanted)
+    };
+    if any(|fetch| fetch.is_now() || fetch == Fetch::Value) {
+        some(values_needed(view, memory, targets, &decided))?;
+        return Err(Step::ReadCredentials);
     }
-    memory.is_blocked = targets.iter().any(|target| target.blocked.is_some());
-    let mut wake = Wake(None);
-    let mut fetches: BTreeMap<&str, Fetch> = BTreeMap::new();
-    if blocked.is_none() {
-        let steps = carry_over(view, memory, &targets, now);
-        if !steps.is_empty() {
-            return Step::Targets(steps);
-        }
-        let decided = fetches_of(view, memory, &targets, now);
-        let any = |is_wanted: fn(Fetch) -> bool| {
-            let mut fetches = decided.iter().map(|(.., fetch)| *fetch);
-            !view.is_ending && fetches.any(is_wanted)
-        };
-        if any(|fetch| fetch.is_now() || fetch == Fetch::Value) {
-            let steps = values_needed(view, memory, &targets, &decided);
-            return match steps.is_empty() {
-                true => Step::ReadCredentials,
-                false => Step::Targets(steps),
-            };
-        }
-        if any(|fetch| fetch == Fetch::Check) {
-            return Step::ReadCredentials;
-        }
-        fetches = decided
-            .into_iter()
-            .map(|(_, corp_id, fetch)| (corp_id, fetch))
-            .collect();
-        let to_write = targets
-            .iter_mut()
-            .filter_map(|target| write_target(view, memory, target, &mut wake, now));
-        let mut steps: Vec<_> = to_write.take(TARGET_STEPS_MAX).collect();
-        if steps.is_empty() {
-            steps = delete_former(view, memory, &targets, now);
-        }
-        if !steps.is_empty() {
-            return Step::Targets(steps);
-        }
+    if any(|fetch| fetch == Fetch::Check) {
+        return Err(Step::ReadCredentials);
     }
-    settle(view, memory, &targets, &fetches, wake, now)
+    let fetches = decided.into_iter();
+    Ok(fetches
+        .map(|(_, corp_id, fetch)| (corp_id, fetch))
+        .collect())
 }
 
 fn settle(

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use super::view::{CopySeen, CopyStep, ReferenceMemory, ReferenceView};
+use super::next::CopyStep;
+use super::view::{CopySeen, ReferenceMemory, ReferenceView};
 use crate::core::TokenRecord;
 use crate::core::app::view::{Deletion, TARGET_STEPS_MAX};
 use crate::core::secret::recorded::Recorded;

@@ -3,6 +3,7 @@
 mod former;
 mod granted;
 mod look;
+mod next;
 mod status;
 mod step;
 mod told;
@@ -10,10 +11,11 @@ mod view;
 mod write;
 
 pub use granted::granted_namespaces;
+pub use next::{CopyStep, ReferenceStep};
 pub use status::{reference_notice, reference_status};
 pub use step::reference_step;
 pub use told::Told;
-pub use view::{CopySeen, CopyStep, Grant, ReferenceMemory, ReferenceStep, ReferenceView};
+pub use view::{CopySeen, Grant, ReferenceMemory, ReferenceView};
 pub use write::copy_now;
 #[cfg(test)]
 pub use write::copy_write;

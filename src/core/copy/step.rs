@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use super::former::{Shown, delete_former};
 use super::look::{Look, look};
+use super::next::{CopyStep, ReferenceStep};
 use super::told::Told;
-use super::view::{CopySeen, CopyStep, Grant, ReferenceMemory, ReferenceStep, ReferenceView};
+use super::view::{CopySeen, Grant, ReferenceMemory, ReferenceView};
 use crate::api::Reason;
 use crate::core::app::view::{Deletion, TARGET_STEPS_MAX, Wake};
 use crate::core::secret::metadata::{forbidden_key, forbidden_message};
