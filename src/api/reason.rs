@@ -97,10 +97,27 @@ fn event(meaning: &'static str, advice: &'static str) -> Told {
     }
 }
 
+/// The page with a section for each reason.
+const PAGE: &str =
+    "https://github.com/dingtalk-token-operator/dingtalk-token-operator/blob/main/docs/reasons.md";
+
 impl Reason {
     /// The name as it is shown.
     pub fn as_str(self) -> &'static str {
         self.into()
+    }
+
+    /// Its section of the documentation.
+    pub fn page(self) -> String {
+        format!("{PAGE}#{}", self.as_str().to_lowercase())
+    }
+
+    /// Whether it says that all is well, or will be by itself.
+    pub fn is_calm(self) -> bool {
+        matches!(
+            self,
+            Self::TokensValid | Self::RenewalSucceeded | Self::Pending | Self::Suspended
+        )
     }
 
     /// Where it comes from.

@@ -216,6 +216,7 @@ fn log_failure(job: &Job, failure: &Failure) {
         http_status = failure.http_status,
         request_id = failure.request_id,
         message = failure.message,
+        see = failure.reason.page(),
         "token fetch failed"
     );
 }

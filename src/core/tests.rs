@@ -15,6 +15,7 @@ use crate::dingtalk::{AccessToken, Class, Credentials, Failure, Fingerprint, Min
 
 mod causes;
 mod credentials;
+mod messages;
 mod recorded;
 mod schedule;
 mod status;

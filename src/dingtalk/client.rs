@@ -226,7 +226,11 @@ impl Client {
             .chain(client_id.filter(|_| is_proven))
             .collect();
         let received = match self.sites.get(site) {
-            Some(url) => self.send(url, corp_id, credentials).await,
+            Some(url) => {
+                let host = url.host_str().unwrap_or_default();
+                let sent = self.send(url, corp_id, credentials).await;
+                sent.map_err(|message| format!("{host}: {message}"))
+            }
             None => Err(format!("no site {site:?} is configured")),
         };
         let received = match received {

@@ -66,7 +66,7 @@ impl Checked {
             }
             Err(failure) => Self {
                 reason: Some(failure.reason.as_str()),
-                message: explained(&failure, corp_id),
+                message: explained(&failure, site, corp_id),
                 code: failure.code,
                 http_status: failure.http_status,
                 ..checked
@@ -121,7 +121,7 @@ fn succeeded(minted: &Minted, is_same: Option<bool>) -> String {
     format!("DingTalk gave a token that is valid for {seconds} s{compared}")
 }
 
-fn explained(failure: &Failure, corp_id: &str) -> String {
+fn explained(failure: &Failure, site: &str, corp_id: &str) -> String {
     let reason = failure.reason.as_str();
-    format!("{reason}: {}", core::explain(failure, corp_id))
+    format!("{reason}: {}", core::explain(failure, site, corp_id))
 }

@@ -7,7 +7,7 @@ use super::told::Told;
 use super::view::ReferenceView;
 use crate::api::{CONDITION_READY, CONDITION_STALLED, DingTalkTokenReferenceStatus, Reason};
 use crate::core::report::events::{Notice, NoticeType, notice};
-use crate::core::report::problem::shown;
+use crate::core::report::problem::{shown, with_page};
 use crate::core::token::record::whole_seconds;
 
 /// Reasons with which nothing but a person's act will help.
@@ -48,7 +48,7 @@ pub fn reference_status(
             type_: type_.to_owned(),
             status: status.to_owned(),
             reason: reason.as_str().to_owned(),
-            message: message.clone(),
+            message: with_page(*reason, message),
             observed_generation: view.reference.metadata.generation,
             last_transition_time: since.map_or_else(
                 || Time(whole_seconds(now)),

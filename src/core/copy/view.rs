@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::api::{DingTalkTokenReference, DingTalkTokenReferenceStatus};
+use crate::core::TargetMeta;
 use crate::core::app::looks::Looks;
 use crate::core::secret::writing::Writing;
-use crate::core::{ObjectVersion, TargetMeta};
 
 /// What is seen of one copy.
 pub struct CopySeen<'a> {

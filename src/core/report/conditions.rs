@@ -14,7 +14,7 @@ use crate::api::{
 };
 use crate::core::app::memory::renew_request;
 use crate::core::app::view::{CorpSettled, Settled};
-use crate::core::report::problem::{Problem, problem, shown};
+use crate::core::report::problem::{Problem, problem, shown, with_page};
 use crate::core::token::record::whole_seconds;
 use crate::core::token::renewals::Renewals;
 use crate::core::token::schedule::is_clamped;
@@ -91,14 +91,22 @@ pub fn status(
             type_: type_.to_owned(),
             status: status.to_owned(),
             reason: reason.as_str().to_owned(),
-            message,
+            message: with_page(reason, &message),
             observed_generation: app.metadata.generation,
             last_transition_time: since.unwrap_or_else(|| Time(whole_seconds(now))),
         }
     };
     let ready = ready(app, settled, valid, &problems, now);
     let mut conditions = vec![condition(CONDITION_READY, ready)];
-    let renewed = renewed(app, settled, memory, tokens, &problems, next.as_deref());
+    let renewed = renewed(
+        app,
+        settled,
+        memory,
+        tokens,
+        &problems,
+        next.as_deref(),
+        now,
+    );
     conditions.push(condition(CONDITION_RENEWED, renewed));
     let is_stalled =
         problems.len() == total && problems.iter().all(|(_, problem)| problem.needs_a_person);
@@ -299,6 +307,7 @@ fn renewed(
     tokens: &Tokens,
     problems: &[(&str, Problem)],
     next: Option<&str>,
+    now: Timestamp,
 ) -> Told {
     if app.spec.suspend {
         let message = "spec.suspend is set: no token is fetched".to_owned();
@@ -306,7 +315,11 @@ fn renewed(
     }
     if !problems.is_empty() {
         let (reason, message) = summary(problems, settled.corps.len());
-        return ("False", reason, message);
+        return (
+            "False",
+            reason,
+            format!("{message}{}", still_good(settled, now)),
+        );
     }
     let lives: Vec<Lifetime> = settled.corps.iter().filter_map(|it| it.in_secret).collect();
     let Some(first) = lives.iter().min_by_key(|lifetime| lifetime.expires_at) else {
@@ -341,6 +354,21 @@ fn renewed(
         Reason::RenewalSucceeded,
         format!("the last renewal succeeded; {next}{clamped}"),
     )
+}
+
+/// Until when the tokens are good that are there.
+fn still_good(settled: &Settled, now: Timestamp) -> String {
+    let lives = settled.corps.iter().filter_map(|corp| corp.in_secret);
+    let ends = lives.map(|life| life.expires_at).filter(|at| *at > now);
+    match (ends.min(), settled.corps.as_slice()) {
+        (None, _) => String::new(),
+        (Some(at), [corp]) => format!(
+            "; the token in Secret {} is valid until {}",
+            corp.secret,
+            shown(at)
+        ),
+        (Some(at), _) => format!("; valid tokens last until {} at least", shown(at)),
+    }
 }
 
 /// What there is to say of corps whose tokens are not renewed at the usual time.

@@ -239,9 +239,19 @@ fn only_secret<'a>(corps: impl IntoIterator<Item = &'a CorpStatus>) -> Option<&'
     names.all(|name| name == first).then_some(first)
 }
 
-/// An event whose note is cut to what the API server takes.
+/// An event whose note is cut to what the API server takes; a warning's ends with the section of the
+/// documentation.
 pub fn notice(type_: NoticeType, reason: Reason, action: &'static str, note: &str) -> Notice {
-    let end = (0..=NOTE_MAX.min(note.len()))
+    let page = match type_ {
+        NoticeType::Normal => String::new(),
+        NoticeType::Warning => format!("; see {}", reason.page()),
+    };
+    // That of a condition names another one's section, or the same.
+    let note = note
+        .split_once("; see https://")
+        .map_or(note, |(note, _)| note);
+    let most = NOTE_MAX - page.len();
+    let end = (0..=most.min(note.len()))
         .rev()
         .find(|&end| note.is_char_boundary(end))
         .unwrap_or(0);
@@ -249,7 +259,7 @@ pub fn notice(type_: NoticeType, reason: Reason, action: &'static str, note: &st
         type_,
         reason,
         action,
-        note: note[..end].to_owned(),
+        note: format!("{}{page}", &note[..end]),
         secret: None,
     }
 }

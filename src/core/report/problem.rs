@@ -82,7 +82,8 @@ pub fn problem(
     let attempts = memory.corps.get(corp_id).map(|corp| corp.attempts(tokens));
     if let Some(failing) = attempts.and_then(Attempts::failing) {
         let since = shown(failing.since);
-        return Some(failure_problem(&failing.failure, corp_id, since, &next));
+        let failure = &failing.failure;
+        return Some(failure_problem(app, failure, corp_id, since, &next));
     }
     if attempts.is_some_and(|attempts| !attempts.is_attempted)
         && let Some(error) = announced.and_then(|announced| announced.error.as_ref())
@@ -90,7 +91,7 @@ pub fn problem(
     {
         // What a former process was told holds until this one is told something else.
         let since = error.since_time.clone();
-        return Some(failure_problem(&failure, corp_id, since, &next));
+        return Some(failure_problem(app, &failure, corp_id, since, &next));
     }
     if let Some(size) = corp.too_large {
         let message = format!(
@@ -118,10 +119,27 @@ pub fn problem(
     })
 }
 
-fn failure_problem(failure: &Failure, corp_id: &str, since: String, next: &str) -> Problem {
+fn failure_problem(
+    app: &DingTalkApp,
+    failure: &Failure,
+    corp_id: &str,
+    since: String,
+    next: &str,
+) -> Problem {
+    let reference = &app.spec.credentials_secret_ref;
+    let source = match failure.reason {
+        Reason::InvalidCredentials => format!(
+            " (Secret {}, keys {} and {})",
+            reference.name, reference.client_id_key, reference.client_secret_key
+        ),
+        _ => String::new(),
+    };
     Problem {
         reason: failure.reason,
-        message: format!("{}; {next}", explain(failure, corp_id)),
+        message: format!(
+            "{}{source}; {next}",
+            explain(failure, &app.spec.site, corp_id)
+        ),
         error: CorpError {
             reason: failure.reason.as_str().to_owned(),
             code: failure.code.clone(),
@@ -220,27 +238,29 @@ fn blocked_problem(app: &DingTalkApp, secret: &str, blocked: &Blocked) -> (Reaso
     }
 }
 
-/// One sentence with all that is known: code, HTTP status, request id, corpId, message, advice.
-pub fn explain(failure: &Failure, corp_id: &str) -> String {
+/// One sentence with all that is known: site, code, HTTP status, request id, corpId, message, advice.
+pub fn explain(failure: &Failure, site: &str, corp_id: &str) -> String {
+    let request = failure.request_id.as_ref();
+    let request = request.map_or_else(String::new, |id| format!(", request id {id}"));
     let said = match (&failure.code, failure.http_status) {
-        (Some(code), Some(status)) => format!("DingTalk answered {code} (HTTP {status}"),
-        (None, Some(status)) => format!("DingTalk answered without a known code (HTTP {status}"),
-        (_, None) => "DingTalk did not answer (no HTTP status".to_owned(),
+        (Some(code), Some(status)) => format!("answered {code} (HTTP {status}{request})"),
+        (None, Some(status)) => {
+            format!("answered without a known code (HTTP {status}{request})")
+        }
+        (_, None) => "did not answer".to_owned(),
     };
-    let request = failure
-        .request_id
-        .as_ref()
-        .map(|id| format!(", request id {id}"))
-        .unwrap_or_default();
-    let message = failure
-        .message
-        .as_ref()
-        .map(|message| format!(": {message}"))
-        .unwrap_or_default();
-    format!(
-        "{said}{request}) for corpId {corp_id}{message}; {}",
-        failure.advice
-    )
+    let message = failure.message.as_ref();
+    let message = message.map_or_else(String::new, |message| format!(": {message}"));
+    let advice = failure.advice;
+    format!("DingTalk (site {site}) {said} for corpId {corp_id}{message}; {advice}")
+}
+
+/// A condition's message, with the section of the documentation unless all is well.
+pub fn with_page(reason: Reason, message: &str) -> String {
+    match reason.is_calm() {
+        true => message.to_owned(),
+        false => format!("{message}; see {}", reason.page()),
+    }
 }
 
 /// A time as the status shows it.
@@ -251,7 +271,7 @@ pub fn shown(time: Timestamp) -> String {
 /// That another writer keeps changing a Secret of ours.
 pub(in crate::core) fn contested_message(secret: &str) -> String {
     format!(
-        "another writer keeps changing Secret {secret}: see its managedFields for who; it is put \
-         right once a minute"
+        "another writer keeps changing Secret {secret}; it is put right once a minute; to see who: \
+         kubectl get secret {secret} -o yaml --show-managed-fields"
     )
 }

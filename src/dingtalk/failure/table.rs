@@ -168,7 +168,7 @@ pub const TABLE: &[Row] = &[
         reason: Reason::ServerError,
         class: Class::Transient,
         scope: Scope::Corp,
-        advice: "nothing: the operator tries again; if it lasts, look at DingTalk's status page",
+        advice: "no action needed: the operator tries again; if it lasts, look at DingTalk's status page",
     },
     Row {
         signals: &[Status(400, 499)],

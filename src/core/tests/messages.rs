@@ -1,0 +1,85 @@
+//! What conditions and events say, word by word: to be read as by somebody who is on call.
+
+use strum::IntoEnumIterator as _;
+
+use super::*;
+use crate::core::NoticeType;
+use crate::core::report::events::notice;
+
+const PAGE: &str =
+    "https://github.com/dingtalk-token-operator/dingtalk-token-operator/blob/main/docs/reasons.md";
+
+fn failing(reason: Reason) -> Outcome {
+    let row = TABLE.iter().position(|row| row.reason == reason);
+    Outcome::Failure {
+        row: row.expect("a row"),
+        wait: None,
+        random: 0.0,
+    }
+}
+
+/// What the condition says of an app whose calls fail for this reason.
+fn said(world: &mut World, reason: Reason, type_: &str) -> String {
+    let settled = world.settle(&failing(reason));
+    let status = world.status(&settled);
+    let mut conditions = status.conditions.into_iter();
+    let condition = conditions.find(|condition| condition.type_ == type_);
+    condition.expect("the condition").message
+}
+
+#[test]
+fn rejected_credentials_are_named_with_their_secret_keys_and_site() {
+    let mut world = World::new();
+    let message = said(&mut world, Reason::InvalidCredentials, "Renewed");
+    let advice = TABLE[0].advice;
+    let expected = format!(
+        "DingTalk (site global) did not answer for corpId ding1; {advice} (Secret credentials, keys client_id \
+         and client_secret); next attempt at 2027-01-15T08:05:00Z; see {PAGE}#invalidcredentials"
+    );
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn a_renewal_that_fails_says_until_when_the_token_is_good() {
+    let mut world = World::new();
+    world.settle(&Outcome::Token {
+        life: 7200,
+        fresh: true,
+    });
+    world.now += SignedDuration::from_secs(5000);
+    let message = said(&mut world, Reason::ServerError, "Renewed");
+    let good = "; the token in Secret payroll-token is valid until 2027-01-15T10:00:00Z; see ";
+    assert!(message.contains(good), "{message}");
+    assert!(message.ends_with("reasons.md#servererror"), "{message}");
+    // An expired one is not praised.
+    world.now += SignedDuration::from_secs(5000);
+    let message = said(&mut world, Reason::ServerError, "Renewed");
+    assert!(!message.contains("is valid until"), "{message}");
+}
+
+#[test]
+fn every_warning_names_its_section_in_both_languages_within_the_bound_of_an_event() {
+    let pages = [
+        include_str!("../../../docs/reasons.md"),
+        include_str!("../../../docs/zh-CN/reasons.md"),
+    ];
+    for reason in Reason::iter() {
+        let heading = format!("\n## {}\n", reason.as_str());
+        for page in pages {
+            assert!(page.contains(&heading), "{reason:?}");
+        }
+        let note = notice(NoticeType::Warning, reason, "Renew", &"x".repeat(5000)).note;
+        let anchor = format!("; see {PAGE}#{}", reason.as_str().to_lowercase());
+        assert!(note.ends_with(&anchor), "{note}");
+        assert_eq!(note.len(), 1024);
+    }
+}
+
+#[test]
+fn what_is_well_names_no_section_and_a_message_names_one_once() {
+    let note = |type_, text: &str| notice(type_, Reason::ServerError, "Renew", text).note;
+    assert_eq!(note(NoticeType::Normal, "renewed"), "renewed");
+    let of_condition = format!("it failed; see {PAGE}#corpsfailing");
+    let warning = note(NoticeType::Warning, &of_condition);
+    assert_eq!(warning, format!("it failed; see {PAGE}#servererror"));
+}
