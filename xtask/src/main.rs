@@ -1,5 +1,7 @@
 //! The project's commands.
 
+#[cfg(test)]
+mod argocd;
 mod chart;
 mod consumers;
 mod demo;
