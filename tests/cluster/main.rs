@@ -10,7 +10,6 @@ mod budget;
 mod changes;
 mod commands;
 mod credentials;
-mod credentials_by_others;
 mod doctor;
 mod drift;
 mod failures;
