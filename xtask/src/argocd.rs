@@ -8,8 +8,8 @@ use crate::root;
 const KINDS: [&str; 2] = ["DingTalkApp", "DingTalkTokenReference"];
 
 fn check(kind: &str) -> String {
-    let path = root().join("deploy/argocd/health.yaml");
-    let text = std::fs::read_to_string(path).expect("the checks");
+    let file = root().join("deploy/argocd/health.yaml");
+    let text = std::fs::read_to_string(file).expect("the checks");
     let patch: Value = serde_yaml_ng::from_str(&text).expect("YAML");
     let key = format!("resource.customizations.health.dingtalk-token-operator.github.io_{kind}");
     let check = patch["data"][&key].as_str();
