@@ -186,7 +186,9 @@ impl Reconciler<'_> {
         let operation = "read the target Secret";
         let read = self.secrets().read(operation, &self.namespace, name);
         if let Some((target, data)) = read.await? {
-            self.memory(|memory| memory.target_read(name, &target, data.as_ref(), corp_ids));
+            let recorded = target.recorded.as_ref().zip(data);
+            let tokens = recorded.and_then(|(recorded, data)| data.tokens_recorded(recorded));
+            self.memory(|memory| memory.target_read(name, &target, tokens, corp_ids));
         }
         Ok(())
     }

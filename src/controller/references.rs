@@ -194,11 +194,12 @@ impl Copier<'_> {
         let now = self.context.wall();
         // The grant may have been withdrawn while the Secret was read.
         let decided = self.context.decide_copies(self.reference, |view, memory| {
-            copy_now(view, memory, name, (&source, &data), now)
+            copy_now(view, memory, name, &source, now)
         });
-        let Some((write, cause)) = decided.flatten() else {
+        let Some((mut write, cause)) = decided.flatten() else {
             return Ok(());
         };
+        write.hold(data);
         let outcome = self.secrets().write(&write, cause, &[]).await?;
         let generation = self.reference.metadata.generation;
         let now = self.context.wall();

@@ -73,12 +73,15 @@ impl Context {
             // The watch tells of the change, and the app looks again.
             return None;
         }
+        let tokens = data.and_then(|data| data.tokens_recorded(recorded));
+        let mut of_corp = tokens.iter().flatten();
+        let held = of_corp.find(|held| held.record.corp_id == wish.corp_id);
+        let held = held.cloned();
         let corp_ids = [wish.corp_id.to_owned()];
         self.core()
             .app(app)?
-            .target_read(&candidate.secret, &target, data.as_ref(), &corp_ids);
-        let mut tokens = data?.tokens_recorded(recorded)?.into_iter();
-        let held = tokens.find(|held| held.record.corp_id == wish.corp_id)?;
+            .target_read(&candidate.secret, &target, tokens, &corp_ids);
+        let held = held?;
         debug!(
             namespace = app.namespace,
             name = app.name,

@@ -17,7 +17,7 @@ use crate::core::app::refresh::{Unrefreshed, refreshes_pods};
 use crate::core::app::restart::Restarts;
 use crate::core::report::events::Happened;
 use crate::core::secret::assembly::Assembled;
-use crate::core::secret::data::Data;
+use crate::core::secret::recorded::{Recorded, credit};
 use crate::core::secret::shape::Field;
 use crate::core::secret::templates::{TemplateError, Templates};
 use crate::core::secret::write::Write;
@@ -25,7 +25,7 @@ use crate::core::secret::writing::{WriteOutcome, Writing};
 use crate::core::token::known_credentials::{CredentialsProblem, KnownCredentials};
 use crate::core::token::record::whole_seconds;
 use crate::core::token::tokens::{Interest, TokenName, Tokens};
-use crate::core::{ObjectVersion, RenewRequest, TargetMeta, TokenRecord};
+use crate::core::{Held, ObjectVersion, RenewRequest, TargetMeta, TokenRecord};
 use crate::dingtalk::Fingerprint;
 use written_status::WrittenStatus;
 
@@ -288,24 +288,23 @@ impl Memory {
             .is_none_or(|wishes| wishes.credentials.is_none())
     }
 
-    /// Records the contents of the Secret `name`, for these organisations.
+    /// Records the tokens that were read from the Secret `name`, for these organisations; `None` if it does
+    /// not hold what it records, which takes a digest to know, so that it is found out where nobody waits.
     pub fn target_read(
         &mut self,
         name: &str,
         target: &TargetMeta,
-        data: Option<&Data>,
+        tokens: Option<Vec<Held>>,
         corp_ids: &[String],
     ) {
-        let recorded = target.recorded.clone().map(|recorded| {
-            let is_unreadable = recorded.digest.is_none();
-            match self.credentials.as_ref().filter(|_| is_unreadable) {
-                Some(known) => recorded.credited(known),
-                None => recorded,
-            }
-        });
-        let tokens = recorded.and_then(|recorded| data?.tokens_recorded(&recorded));
         self.writing(name).read(target, tokens.is_some());
-        for held in tokens.into_iter().flatten() {
+        let is_unreadable = |recorded: &Recorded| recorded.digest.is_none();
+        let is_unreadable = target.recorded.as_ref().is_some_and(is_unreadable);
+        let known = self.credentials.as_ref().filter(|_| is_unreadable);
+        for mut held in tokens.into_iter().flatten() {
+            if let Some(known) = known {
+                credit(&mut held.record, known, is_unreadable);
+            }
             let corp_id = &held.record.corp_id;
             if corp_ids.contains(corp_id)
                 && let Some(corp) = self.corps.get_mut(corp_id)

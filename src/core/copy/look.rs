@@ -58,7 +58,7 @@ pub(super) fn look(
         }
     };
     let writing = memory.writing(&copy.name);
-    let write = copy_write(reference, &copy.name, recorded.clone(), None, copy.present);
+    let write = copy_write(reference, &copy.name, recorded.clone(), copy.present);
     let is_in_order = copy.present.is_some_and(|present| {
         writing.trusts(present)
             && present.recorded.as_ref() == Some(recorded)

@@ -7,7 +7,6 @@ use kube::Resource;
 
 use super::view::{ReferenceMemory, ReferenceView};
 use crate::api::{Cause, DingTalkTokenReference};
-use crate::core::secret::data::Data;
 use crate::core::secret::owner::{Owner, owner_reference};
 use crate::core::secret::recorded::Recorded;
 use crate::core::secret::write::Write;
@@ -20,12 +19,11 @@ pub(super) fn my_name(reference: &DingTalkTokenReference) -> String {
     owner_name::<DingTalkTokenReference>(name)
 }
 
-/// The write of a copy; without `data`, only what its metadata is to be.
+/// The write of a copy, without its contents.
 pub fn copy_write(
     reference: &DingTalkTokenReference,
     name: &str,
     recorded: Recorded,
-    data: Option<&Data>,
     present: Option<&TargetMeta>,
 ) -> Write {
     let owner = Owner {
@@ -36,26 +34,16 @@ pub fn copy_write(
         kind: &DingTalkTokenReference::kind(&()),
         reference: Some(owner_reference(reference)),
     };
-    let mut changes = BTreeMap::new();
-    if let Some(data) = data {
-        let former = present.and_then(|present| present.recorded.as_ref());
-        for key in former.into_iter().flat_map(Recorded::keys) {
-            changes.insert(key, None);
-        }
-        for (key, value) in data.iter() {
-            changes.insert(key.to_owned(), Some(value.clone()));
-        }
-    }
-    owner.write(name, recorded, changes, present)
+    owner.write(name, recorded, BTreeMap::new(), present)
 }
 
-/// The write of the copy `name` from its source as it was read, and why it is made; `None` if the copy is
-/// no longer allowed, or waits, or if the source has changed since.
+/// The write of the copy `name` from its source as it was read, without what it holds, and why it is made;
+/// `None` if the copy is no longer allowed, or waits, or if the source has changed since.
 pub fn copy_now(
     view: &ReferenceView<'_>,
     memory: &mut ReferenceMemory,
     name: &str,
-    (source, data): (&TargetMeta, &Data),
+    source: &TargetMeta,
     now: Timestamp,
 ) -> Option<(Write, Cause)> {
     let mut copies = view.copies.iter().flatten();
@@ -64,7 +52,10 @@ pub fn copy_now(
         return None;
     }
     let recorded = source.recorded.clone()?;
-    let write = copy_write(view.reference, name, recorded, Some(data), copy.present);
+    let mut write = copy_write(view.reference, name, recorded, copy.present);
+    let former = copy.present.and_then(|present| present.recorded.as_ref());
+    let former = former.into_iter().flat_map(Recorded::keys);
+    write.data = former.map(|key| (key, None)).collect();
     let generation = view.reference.metadata.generation;
     let writing = memory.writing(name);
     let turn = writing.turn(&write.recorded, write.replaces.as_ref(), generation, now);

@@ -68,13 +68,7 @@ impl Recorded {
     pub fn credited(mut self, known: &KnownCredentials) -> Self {
         let is_unreadable = self.digest.is_none();
         for token in &mut self.tokens {
-            if is_unreadable {
-                token.client_id.clone_from(&known.client_id);
-            }
-            token.credentials = match token.client_id == known.client_id {
-                true => known.version.clone(),
-                false => ObjectVersion::default(),
-            };
+            credit(token, known, is_unreadable);
         }
         self
     }
@@ -139,4 +133,15 @@ fn is_per_corp(key: &str) -> bool {
 /// Puts tokens into the order that [`Recorded::tokens`] has.
 pub fn sort(tokens: &mut [TokenRecord]) {
     tokens.sort_by(|one, other| one.corp_id.cmp(&other.corp_id));
+}
+
+/// Takes a token for fetched with these credentials, if the `client_id` is theirs, or cannot be read.
+pub fn credit(token: &mut TokenRecord, known: &KnownCredentials, is_unreadable: bool) {
+    if is_unreadable {
+        token.client_id.clone_from(&known.client_id);
+    }
+    token.credentials = match token.client_id == known.client_id {
+        true => known.version.clone(),
+        false => ObjectVersion::default(),
+    };
 }

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use zeroize::Zeroizing;
 
 use crate::core::ObjectVersion;
+use crate::core::secret::data::Data;
 use crate::core::secret::recorded::Recorded;
 
 /// The most that the values of a Secret may take, in bytes (`MaxSecretSize` of Kubernetes' API).
@@ -31,4 +32,13 @@ pub struct Write {
     pub data: Changes,
     /// What it records of its keys.
     pub recorded: Recorded,
+}
+
+impl Write {
+    /// Has it write these contents.
+    pub fn hold(&mut self, data: Data) {
+        let values = data.into_iter();
+        self.data
+            .extend(values.map(|(key, value)| (key, Some(value))));
+    }
 }

@@ -178,8 +178,9 @@ impl World {
             Some(Zeroizing::new(value.as_bytes().to_vec()))
         };
         let data = Data::found(keys.collect::<Vec<_>>(), found);
-        self.memory
-            .target_read(name, &target, data.as_ref(), corp_ids);
+        let recorded = target.recorded.as_ref().zip(data);
+        let tokens = recorded.and_then(|(recorded, data)| data.tokens_recorded(recorded));
+        self.memory.target_read(name, &target, tokens, corp_ids);
     }
 
     pub fn absent(&self) -> CredentialsProblem {

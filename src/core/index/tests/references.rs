@@ -92,7 +92,7 @@ fn a_former_copy_goes_once_its_tokens_are_in_another() {
     let source = written("token", "payroll", "u1", MANAGER, "2099-01-01T00:00:00Z");
     let copy = |name: &str| {
         let recorded = TargetMeta::of(source.clone()).recorded.expect("recorded");
-        let write = copy_write(&of(2, name), name, recorded, None, None);
+        let write = copy_write(&of(2, name), name, recorded, None);
         let set = |marks: BTreeMap<String, Option<String>>| {
             let marks = marks.into_iter();
             Some(
