@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::validate::{ReadError, RuleError};
+use super::validate::manifests::ReadError;
+use super::validate::rules::RuleError;
 use crate::dingtalk::ClientError;
 use crate::operator::{CoreDumpError, LogsError, ServerError};
 

@@ -21,6 +21,7 @@ mod tests_renewals;
 pub use app::corp::Corp;
 pub use app::fetch::{Due, due};
 pub use app::memory::{Memory, renew_request};
+pub use app::notice::{Happened, Notice, NoticeType};
 pub use app::refresh::{Readers, Refresh, Unrefreshed, refreshes_pods};
 pub use app::restart::{Restart, restart_notice};
 pub use app::step::next_step;
@@ -36,7 +37,7 @@ pub use copy::{
 pub use handle::{Concerned, Core, Surroundings};
 pub use index::{Asked, Candidate, NamespaceLimits, ReferenceState, Stub, Wish};
 pub use report::conditions::{StatusNews, status, write_status_at};
-pub use report::events::{Happened, Notice, NoticeType, notices};
+pub use report::events::notices;
 pub use report::problem::explain;
 pub use report::refusal::{
     Bound, Refusal, refused_previous, refused_reference_status, refused_status,

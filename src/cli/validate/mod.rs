@@ -1,8 +1,8 @@
 //! `validate`: manifests, checked without a cluster.
 
 mod check;
-mod manifests;
-mod rules;
+pub mod manifests;
+pub mod rules;
 mod runtime;
 mod schema;
 #[cfg(test)]
@@ -19,10 +19,8 @@ use super::exit::verdict;
 use super::output::{Output, Tone, has_colours, plain, print_text};
 use check::{Finding, Resources, Severity};
 use manifests::{Document, File, documents, read};
+use rules::RuleError;
 use runtime::{Admitted, findings};
-
-pub use manifests::ReadError;
-pub use rules::RuleError;
 
 /// Which manifests.
 #[derive(Debug, Args)]

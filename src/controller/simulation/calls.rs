@@ -22,7 +22,7 @@ use crate::controller::cluster::{Cluster, ClusterError, Named, Programs, SecretC
 use crate::controller::endpoint::Endpoint;
 use crate::core::{ObjectVersion, Readers, Write};
 use crate::dingtalk::{Answer, Credentials, Failure, UNREACHABLE};
-use crate::operator::{Moment, Outages};
+use crate::operator::{Moment, Outages, Turn};
 
 /// How a call ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,14 @@ pub enum Kind {
 pub struct Begun {
     pub kind: Kind,
     pub execute: Execute,
+}
+
+/// A call about the Lease.
+pub struct LeaseCall {
+    pub turn: Turn,
+    /// Whether the Lease was read in this round.
+    pub has_read: bool,
+    pub sent: Moment,
 }
 
 /// What a process and the world share.

@@ -3,17 +3,10 @@
 use jiff::SignedDuration;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 
+use super::calls::LeaseCall;
 use super::store::Store;
 use super::world::{What, World};
-use crate::operator::{Election, LEASE_DURATION, Moment, RETRY_PERIOD, Standing, Turn};
-
-/// A call about the Lease.
-pub struct LeaseCall {
-    turn: Turn,
-    /// Whether the Lease was read in this round.
-    has_read: bool,
-    sent: Moment,
-}
+use crate::operator::{Election, LEASE_DURATION, RETRY_PERIOD, Standing, Turn};
 
 impl World {
     /// A replica's next try to get or to renew the Lease.

@@ -40,6 +40,15 @@ fn specs() -> Vec<Value> {
     ]
 }
 
+/// A world with the credentials that the specs name.
+fn with_credentials(seed: u64, death: Option<Death>) -> World {
+    let mut world = World::new(seed, death);
+    world
+        .store
+        .put_credentials("credentials", "client", "right");
+    world
+}
+
 fn holds(world: &World, is_kept: bool, what: &str) {
     assert!(is_kept, "{what}\n{}", world.history.join("\n"));
 }
@@ -80,10 +89,7 @@ fn dies_everywhere(play: impl Fn(Option<Death>) -> World) {
 
 /// Users change the spec at any time, while calls are under way and watches lag.
 fn changes(seed: u64, death: Option<Death>, changes: usize) -> World {
-    let mut world = World::new(seed, death);
-    world
-        .store
-        .put_credentials("credentials", "client", "right");
+    let mut world = with_credentials(seed, death);
     let specs = specs();
     for _ in 0..changes {
         let spec = specs[world.dice.random_range(0..specs.len())].clone();
@@ -221,10 +227,7 @@ fn credentials_that_are_rotated_in_one_secret_after_the_other_serve_all_apps() {
 #[test]
 fn an_app_that_is_seen_late_gets_what_was_fetched_before() {
     play(seeds(300), |seed| {
-        let mut world = World::new(seed, None);
-        world
-            .store
-            .put_credentials("credentials", "client", "right");
+        let mut world = with_credentials(seed, None);
         for name in ["first", "second"] {
             let target = json!({"name": format!("{name}-token")});
             world.apply(name, &json!({"target": target}));

@@ -9,8 +9,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::calls::{self, Begun, Deliver, Fate, Wire};
-use super::election::LeaseCall;
+use super::calls::{self, Begun, Deliver, Fate, LeaseCall, Wire};
 use super::replica::{Kind, Replica};
 use super::shrink::is_left_out;
 use super::site::{REPEATS, Site};

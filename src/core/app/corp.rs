@@ -8,9 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{AppRef, Cause};
 use crate::core::token::attempt::{FetchId, TokenId};
-use crate::core::token::schedule::{CLOCK_TOLERANCE, Schedule, jitter};
+use crate::core::token::known_credentials::KnownCredentials;
+use crate::core::token::record::{Held, TokenRecord};
+use crate::core::token::schedule::{CLOCK_TOLERANCE, Lifetime, Schedule, jitter};
 use crate::core::token::tokens::{Attempts, Interest, Token, TokenName, Tokens};
-use crate::core::{Held, KnownCredentials, Lifetime, TokenRecord};
 use crate::dingtalk::Fingerprint;
 
 /// What an app knows of one organisation's token, and of how it is shown.

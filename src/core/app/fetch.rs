@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::api::Cause;
+use crate::core::app::corp::Corp;
 use crate::core::app::look::look;
+use crate::core::app::memory::{Memory, renew_request};
 use crate::core::app::take::take_newer;
 use crate::core::app::view::{CredentialsSeen, TARGET_STEPS_MAX, Target, TargetStep, View};
 use crate::core::secret::desired::wanted;
 use crate::core::token::attempt::{FetchId, TokenId};
+use crate::core::token::known_credentials::KnownCredentials;
+use crate::core::token::record::{ObjectVersion, TokenRecord};
 use crate::core::token::schedule::together;
-use crate::core::{Corp, KnownCredentials, Memory, ObjectVersion, TokenRecord, renew_request};
 
 /// When a token is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

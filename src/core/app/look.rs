@@ -5,10 +5,13 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use crate::api::Reason;
+use crate::core::app::memory::Memory;
 use crate::core::app::view::{Blocked, CredentialsSeen, Target, TargetSeen, TargetStep, View};
 use crate::core::secret::desired::Wanted;
+use crate::core::secret::ownership::{Claim, Ownership};
 use crate::core::secret::recorded::Recorded;
-use crate::core::{Claim, Memory, Ownership, TargetMeta, TokenRecord};
+use crate::core::secret::target::TargetMeta;
+use crate::core::token::record::TokenRecord;
 
 /// Looks at what is under a target's name; the step is to read it.
 pub(in crate::core) fn look<'a>(

@@ -13,19 +13,20 @@ use crate::api::{
 };
 use crate::core::app::corp::Corp;
 use crate::core::app::looks::Looks;
+use crate::core::app::notice::Happened;
 use crate::core::app::refresh::{Unrefreshed, refreshes_pods};
 use crate::core::app::restart::Restarts;
-use crate::core::report::events::Happened;
 use crate::core::secret::assembly::Assembled;
 use crate::core::secret::recorded::{Recorded, credit};
 use crate::core::secret::shape::Field;
+use crate::core::secret::target::TargetMeta;
 use crate::core::secret::templates::{TemplateError, Templates};
 use crate::core::secret::write::Write;
 use crate::core::secret::writing::{WriteOutcome, Writing};
 use crate::core::token::known_credentials::{CredentialsProblem, KnownCredentials};
-use crate::core::token::record::whole_seconds;
+use crate::core::token::record::{Held, ObjectVersion, TokenRecord, whole_seconds};
+use crate::core::token::request::RenewRequest;
 use crate::core::token::tokens::{Interest, TokenName, Tokens};
-use crate::core::{Held, ObjectVersion, RenewRequest, TargetMeta, TokenRecord};
 use crate::dingtalk::Fingerprint;
 use written_status::WrittenStatus;
 

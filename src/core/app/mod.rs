@@ -5,6 +5,7 @@ pub(in crate::core) mod fetch;
 pub(in crate::core) mod look;
 pub(in crate::core) mod looks;
 pub(in crate::core) mod memory;
+pub(in crate::core) mod notice;
 pub(in crate::core) mod place;
 pub(in crate::core) mod refresh;
 pub(in crate::core) mod restart;

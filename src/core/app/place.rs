@@ -3,12 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Cause;
+use crate::core::app::memory::Memory;
 use crate::core::app::view::{Deletion, TARGET_STEPS_MAX, Target, TargetStep, View, Wake};
 use crate::core::secret::assembly::Assembled;
 use crate::core::secret::desired::{Inputs, Known, Need, need};
 use crate::core::secret::write::Write;
 use crate::core::secret::writing::Turn;
-use crate::core::{Memory, TokenRecord};
+use crate::core::token::record::TokenRecord;
 
 /// What is minted is written at most 5 s after the first unwritten mint, the write included.
 const BATCH: SignedDuration = SignedDuration::from_millis(4700);

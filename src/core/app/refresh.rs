@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use crate::api::{DingTalkApp, Propagation, Reason};
-use crate::core::report::events::{Notice, NoticeType, notice};
+use crate::core::app::notice::{Notice, NoticeType, notice};
 use crate::core::token::schedule::Schedule;
 
 /// The pods of one app are told at most this often: a thousand organisations renew one after the

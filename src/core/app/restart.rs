@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::api::{DingTalkApp, Reason, RolloutRestartTarget};
+use crate::core::app::notice::{Notice, NoticeType, notice};
 use crate::core::app::view::Settled;
-use crate::core::report::events::{Notice, NoticeType, notice};
 use crate::core::token::schedule::Schedule;
 
 /// Restarts of one app are at least this far apart: a rollout takes its time, and a thousand

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::core::app::corp::Corp;
 use crate::core::app::fetch::{Fetch, fetches_of, values_needed};
 use crate::core::app::look::{is_former, look};
+use crate::core::app::memory::Memory;
 use crate::core::app::place::{carry_over, delete_former, write_target};
 use crate::core::app::view::{
     Blocked, CorpSettled, Settled, Step, TARGET_STEPS_MAX, Target, TargetStep, View, Wake,
 };
 use crate::core::secret::desired::{Wanted, wanted};
 use crate::core::secret::metadata::{forbidden_key, forbidden_message};
+use crate::core::token::record::TokenRecord;
 use crate::core::token::tokens::Attempts;
-use crate::core::{Corp, Memory, TokenRecord};
 
 /// A fetch that takes longer than this is shown as pending.
 const PENDING_SHOWN_AFTER: SignedDuration = SignedDuration::from_secs(3);

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 
+use crate::core::app::memory::Memory;
 use crate::core::app::view::{Target, View};
 use crate::core::secret::data::Data;
 use crate::core::secret::recorded::Recorded;
 use crate::core::token::attempt::Former;
-use crate::core::{Held, Memory, TokenRecord};
+use crate::core::token::record::{Held, TokenRecord};
 
 /// Takes over the newest token of an organisation, if it is not shown yet; returns whether the value in the
 /// Secret has to be read first, to know whether it is another one.

@@ -6,11 +6,14 @@ use jiff::Timestamp;
 
 use crate::api::{Cause, DingTalkApp};
 use crate::core::secret::assembly::Assembly;
+use crate::core::secret::ownership::{Claim, Ownership};
 use crate::core::secret::recorded::Recorded;
+use crate::core::secret::target::TargetMeta;
 use crate::core::secret::templates::TemplateError;
 use crate::core::secret::write::Write;
+use crate::core::token::record::{ObjectVersion, TokenRecord};
+use crate::core::token::schedule::Lifetime;
 use crate::core::token::tokens::Tokens;
-use crate::core::{Claim, Lifetime, ObjectVersion, Ownership, TargetMeta, TokenRecord};
 
 /// What is known of the credentials Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

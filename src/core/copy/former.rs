@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use super::next::CopyStep;
 use super::view::{CopySeen, ReferenceMemory, ReferenceView};
-use crate::core::TokenRecord;
 use crate::core::app::view::{Deletion, TARGET_STEPS_MAX};
 use crate::core::secret::recorded::Recorded;
+use crate::core::token::record::TokenRecord;
 
 /// Secrets that are no longer copies go if none of their tokens is needed.
 pub(super) fn delete_former(

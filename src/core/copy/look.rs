@@ -9,8 +9,9 @@ use crate::api::{ANNOTATION_ADOPT_BY, DingTalkTokenReference, Reason};
 use crate::core::report::problem::{contested_message, write_problem};
 use crate::core::secret::owner::is_in_order;
 use crate::core::secret::recorded::Recorded;
+use crate::core::secret::target::TargetMeta;
 use crate::core::secret::writing::{Turn, Writing};
-use crate::core::{ObjectVersion, TargetMeta};
+use crate::core::token::record::ObjectVersion;
 
 /// A contested copy is looked at this often.
 const CONTESTED_PAUSE: SignedDuration = SignedDuration::from_secs(60);

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::told::Told;
-use crate::core::ObjectVersion;
 use crate::core::app::view::{Deletion, Wake};
+use crate::core::token::record::ObjectVersion;
 
 /// What to do next for a reference.
 pub enum ReferenceStep {

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::told::Told;
 use super::view::ReferenceView;
 use crate::api::{CONDITION_READY, CONDITION_STALLED, DingTalkTokenReferenceStatus, Reason};
-use crate::core::report::events::{Notice, NoticeType, notice};
+use crate::core::app::notice::{Notice, NoticeType, notice};
 use crate::core::report::problem::{shown, with_page};
 use crate::core::token::record::whole_seconds;
 

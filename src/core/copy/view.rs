@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::api::{DingTalkTokenReference, DingTalkTokenReferenceStatus};
-use crate::core::TargetMeta;
 use crate::core::app::looks::Looks;
+use crate::core::secret::target::TargetMeta;
 use crate::core::secret::writing::Writing;
 
 /// What is seen of one copy.

@@ -8,10 +8,11 @@ use kube::Resource;
 use super::view::{ReferenceMemory, ReferenceView};
 use crate::api::{Cause, DingTalkTokenReference};
 use crate::core::secret::owner::{Owner, owner_reference};
+use crate::core::secret::ownership::owner_name;
 use crate::core::secret::recorded::Recorded;
+use crate::core::secret::target::TargetMeta;
 use crate::core::secret::write::Write;
 use crate::core::secret::writing::{Turn, Writing};
-use crate::core::{TargetMeta, owner_name};
 
 /// A reference as its copies' annotations name it.
 pub(super) fn my_name(reference: &DingTalkTokenReference) -> String {

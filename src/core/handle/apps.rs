@@ -5,7 +5,9 @@ use kube::ResourceExt;
 
 use super::Core;
 use crate::api::{AppRef, DingTalkApp, app_ref};
-use crate::core::{KnownCredentials, Memory, View};
+use crate::core::app::memory::Memory;
+use crate::core::app::view::View;
+use crate::core::token::known_credentials::KnownCredentials;
 
 /// What matters to every decision beside what the core knows.
 #[derive(Clone, Copy)]

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 
 use super::Core;
 use crate::api::{DingTalkTokenReference, ReferenceRef, reference_ref};
-use crate::core::{ReferenceMemory, ReferenceView};
+use crate::core::copy::{ReferenceMemory, ReferenceView};
 
 impl Core {
     /// Remembers a reference from now on; one that was recreated is another one.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Core;
 use crate::api::AppRef;
-use crate::core::Minting;
+use crate::core::token::attempt::Minting;
 
 impl Core {
     /// Whether an app names other credentials by now than a fetch was queued with, or changed ones.

@@ -13,8 +13,10 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use crate::api::{AppRef, ReferenceRef};
+use crate::core::app::memory::Memory;
+use crate::core::copy::ReferenceMemory;
 use crate::core::index::{Index, NamespaceLimits};
-use crate::core::{Memory, ReferenceMemory, Tokens};
+use crate::core::token::tokens::Tokens;
 pub use apps::Surroundings;
 
 /// See the module.

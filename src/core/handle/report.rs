@@ -4,9 +4,11 @@ use jiff::Timestamp;
 
 use super::Core;
 use crate::api::{DingTalkApp, DingTalkAppStatus, app_ref};
-use crate::core::{
-    Notice, Settled, StatusNews, granted_namespaces, notices, status, write_status_at,
-};
+use crate::core::app::notice::Notice;
+use crate::core::app::view::Settled;
+use crate::core::copy::granted_namespaces;
+use crate::core::report::conditions::{StatusNews, status, write_status_at};
+use crate::core::report::events::notices;
 
 /// A status, and what led to it.
 pub struct Report {

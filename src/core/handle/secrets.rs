@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{Concerned, Core};
 use crate::api::AppRef;
-use crate::core::Asked;
+use crate::core::index::Asked;
 
 impl Core {
     /// Records a Secret that a call has returned.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::runtime::reflector::{Lookup, ObjectRef};
 
-use crate::core::{Bound, Refusal};
+use crate::core::report::refusal::{Bound, Refusal};
 
 /// The most that the specs of a namespace's objects of one kind may take, in bytes of JSON.
 pub const SPECS_MAX: usize = 8 << 20;

@@ -10,7 +10,7 @@ use super::admission::Age;
 use super::names::TokenName;
 use super::stub::Stub;
 use crate::api::{AppRef, CredentialsSecretRef, DingTalkApp, Layout};
-use crate::core::wanted;
+use crate::core::secret::desired::wanted;
 
 #[derive(Clone)]
 pub(super) struct App {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::names::SecretRef;
-use crate::core::ObjectVersion;
+use crate::core::token::record::ObjectVersion;
 
 /// A list of Secrets that is under way.
 #[derive(Debug, Default)]

@@ -21,7 +21,11 @@ use crate::api::{
     AppRef, CredentialsSecretRef, DingTalkApp, DingTalkTokenReference, Layout, ReferenceRef,
     app_ref,
 };
-use crate::core::{Claim, ObjectVersion, Refusal, TargetMeta, per_corp_name};
+use crate::core::report::refusal::Refusal;
+use crate::core::secret::desired::per_corp_name;
+use crate::core::secret::ownership::Claim;
+use crate::core::secret::target::TargetMeta;
+use crate::core::token::record::ObjectVersion;
 pub use admission::NamespaceLimits;
 use admission::{Admission, Load, Moved};
 use app::App;

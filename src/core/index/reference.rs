@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::app::App;
 use crate::api::AppRef;
-use crate::core::Grant;
+use crate::core::copy::Grant;
 
 /// What is kept of a reference.
 pub(super) struct Reference {

@@ -6,7 +6,9 @@ use super::Index;
 use super::app::App;
 use super::reference::{Reference, grant};
 use crate::api::{DingTalkTokenReference, Layout, reference_ref};
-use crate::core::{CopySeen, Grant, ReferenceView, TargetMeta, per_corp_name};
+use crate::core::copy::{CopySeen, Grant, ReferenceView};
+use crate::core::secret::desired::per_corp_name;
+use crate::core::secret::target::TargetMeta;
 
 impl Index {
     /// What is seen for a reference; `None` if it is gone, or there is a newer state of it.

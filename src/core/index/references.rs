@@ -13,7 +13,8 @@ use super::names::SecretRef;
 use super::reference::{Reference, ReferenceState, grant};
 use super::stub::Stub;
 use crate::api::{AppRef, DingTalkTokenReference, Layout, ReferenceRef, reference_ref};
-use crate::core::{Refusal, per_corp_name};
+use crate::core::report::refusal::Refusal;
+use crate::core::secret::desired::per_corp_name;
 
 impl Index {
     /// Records whether a reference can be decoded, or why not; returns whether it can be from now

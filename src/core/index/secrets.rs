@@ -6,7 +6,8 @@ use super::listing::{Asked, Listing, in_scope};
 use super::names::{SecretRef, secret_ref};
 use super::{App, Index, Seen};
 use crate::api::AppRef;
-use crate::core::{ObjectVersion, TARGETS_MAX, TargetMeta};
+use crate::core::secret::target::{TARGETS_MAX, TargetMeta};
+use crate::core::token::record::ObjectVersion;
 
 /// A Secret up to this weight costs nothing of its namespace's budget if an app names it: with the
 /// spec's own labels and annotations, and one token.

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 
 use super::Index;
 use crate::api::{AppRef, DingTalkApp};
-use crate::core::{Claim, KnownCredentials, Lifetime, ObjectVersion, owner_name};
+use crate::core::secret::ownership::{Claim, owner_name};
+use crate::core::token::known_credentials::KnownCredentials;
+use crate::core::token::record::ObjectVersion;
+use crate::core::token::schedule::Lifetime;
 
 /// A token that an app wants, and what it proves itself with.
 pub struct Wish<'a> {

@@ -2,7 +2,10 @@
 
 use super::{App, Index, Seen};
 use crate::api::{DingTalkApp, app_ref};
-use crate::core::{CredentialsSeen, TargetSeen, Tokens, View, ownership, wanted};
+use crate::core::app::view::{CredentialsSeen, TargetSeen, View};
+use crate::core::secret::desired::wanted;
+use crate::core::secret::ownership::ownership;
+use crate::core::token::tokens::Tokens;
 
 /// An app as it is now.
 pub struct Current<'a> {

@@ -12,14 +12,14 @@ use crate::api::{
     CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, CorpStatus, DingTalkApp,
     DingTalkAppStatus, Layout, Reason,
 };
-use crate::core::app::memory::renew_request;
+use crate::core::app::corp::Corp;
+use crate::core::app::memory::{Memory, renew_request};
 use crate::core::app::view::{CorpSettled, Settled};
 use crate::core::report::problem::{Problem, problem, shown, with_page};
 use crate::core::token::record::whole_seconds;
 use crate::core::token::renewals::Renewals;
-use crate::core::token::schedule::is_clamped;
+use crate::core::token::schedule::{Lifetime, is_clamped};
 use crate::core::token::tokens::Tokens;
-use crate::core::{Corp, Lifetime, Memory};
 pub use pace::{StatusNews, write_status_at};
 use summary::{NAMED_MAX, summary};
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::api::{ANNOTATION_ADOPT_BY, CorpError, CorpStatus, DingTalkApp, Reason};
-use crate::core::Memory;
+use crate::core::app::memory::Memory;
 use crate::core::app::view::{Blocked, CorpSettled};
 use crate::core::secret::target::{MARKS_MAX, OWNERS_MAX, TARGETS_MAX};
 use crate::core::secret::write::SECRET_SIZE_MAX;

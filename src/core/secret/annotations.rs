@@ -9,7 +9,8 @@ use crate::core::secret::recorded::{
 };
 use crate::core::secret::shape::{Field, Shape};
 use crate::core::secret::state::{self, Read};
-use crate::core::{Lifetime, ObjectVersion, TokenRecord};
+use crate::core::token::record::{ObjectVersion, TokenRecord};
+use crate::core::token::schedule::Lifetime;
 
 impl Recorded {
     /// Reads what annotations say.

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use crate::core::Held;
 use crate::core::secret::data::Data;
 use crate::core::secret::shape::Shape;
 use crate::core::secret::templates::Templates;
 use crate::core::secret::write::SECRET_SIZE_MAX;
+use crate::core::token::record::Held;
 
 /// Fewer tokens without templates are put together at once: they always fit into a Secret.
 const TOKENS_MIN: usize = 64;

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::core::secret::recorded::Recorded;
 use crate::core::secret::shape::{Field, Shape};
 use crate::core::token::hexadecimal::hexadecimal;
-use crate::core::{Held, TokenRecord};
+use crate::core::token::record::{Held, TokenRecord};
 use crate::dingtalk::{AccessToken, LIFETIME_MAX};
 
 /// See the module.

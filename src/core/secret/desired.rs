@@ -9,11 +9,13 @@ use kube::Resource;
 use crate::api::{DeletionPolicy, DingTalkApp, Layout};
 use crate::core::secret::assembly::{Answer, Assembled, Assembly, Contents, Offered};
 use crate::core::secret::owner::{Owner, is_in_order, owner_reference};
+use crate::core::secret::ownership::owner_name;
 use crate::core::secret::recorded::{Recorded, sort, written_keys};
 use crate::core::secret::shape::Shape;
+use crate::core::secret::target::TargetMeta;
 use crate::core::secret::templates::Templates;
 use crate::core::secret::write::{Changes, Write};
-use crate::core::{Held, TargetMeta, TokenRecord, owner_name};
+use crate::core::token::record::{Held, TokenRecord};
 
 /// A Secret that an app is to have, and whose tokens it is to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use crate::api::{
     ANNOTATION_ADOPT_BY, ANNOTATION_CORP_ID, ANNOTATION_OWNER, ANNOTATION_STATE, GROUP,
     LABEL_MANAGED_BY, LABEL_OWNER_UID, MANAGER,
 };
-use crate::core::TargetMeta;
 use crate::core::secret::marks::Marks;
 use crate::core::secret::recorded::Recorded;
+use crate::core::secret::target::TargetMeta;
 use crate::core::secret::write::{Changes, Write};
 
 /// Whom a Secret is written for, and what is to be said of that in its metadata.

@@ -3,7 +3,7 @@
 use kube::Resource;
 
 use crate::api::DingTalkApp;
-use crate::core::TargetMeta;
+use crate::core::secret::target::TargetMeta;
 
 /// Which of the apps that name one target has it: the older one, on a tie that of the lower UID.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use crate::core::secret::shape::{Field, Shape};
-use crate::core::{KnownCredentials, ObjectVersion, TokenRecord};
+use crate::core::token::known_credentials::KnownCredentials;
+use crate::core::token::record::{ObjectVersion, TokenRecord};
 
 /// The most tokens that one Secret may record: `spec.corpIds` has no more.
 pub const TOKENS_MAX: usize = 1000;

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use crate::api::{KEY_ACCESS_TOKEN, KEY_CORP_ID, KEY_EXPIRES_AT, Layout};
-use crate::core::Held;
+use crate::core::token::record::Held;
 
 /// Which keys a Secret has for its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

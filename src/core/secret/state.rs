@@ -12,8 +12,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::core::secret::recorded::{CORP_ID_MAX, KEYS_MAX, NAME_MAX, Recorded, TOKENS_MAX};
+use crate::core::token::record::{ObjectVersion, TokenRecord};
 use crate::core::token::request::RenewRequest;
-use crate::core::{Lifetime, ObjectVersion, TokenRecord};
+use crate::core::token::schedule::Lifetime;
 
 /// The version that is written.
 const VERSION: u32 = 1;

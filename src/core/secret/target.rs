@@ -8,10 +8,10 @@ use crate::api::{
     ANNOTATION_ADOPT_BY, ANNOTATION_OWNER, ANNOTATION_STATE, GROUP, LABEL_MANAGED_BY,
     LABEL_OWNER_UID, MANAGER,
 };
-use crate::core::ObjectVersion;
 use crate::core::secret::managed::Managed;
 use crate::core::secret::marks::Marks;
 use crate::core::secret::recorded::{NAME_MAX, Recorded};
+use crate::core::token::record::ObjectVersion;
 
 /// Longest kind and name of an owner that is kept.
 const OWNER_NAME_MAX: usize = "DingTalkTokenReference/".len() + NAME_MAX;

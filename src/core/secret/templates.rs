@@ -20,7 +20,8 @@ use crate::api::{DingTalkApp, KEY_ACCESS_TOKEN, KEY_CORP_ID, KEY_EXPIRES_AT, Lay
 use crate::core::secret::shape::Shape;
 use crate::core::secret::write::SECRET_SIZE_MAX;
 use crate::core::token::hexadecimal::hexadecimal;
-use crate::core::{Held, Lifetime, ObjectVersion, TokenRecord};
+use crate::core::token::record::{Held, ObjectVersion, TokenRecord};
+use crate::core::token::schedule::Lifetime;
 use crate::dingtalk::AccessToken;
 
 /// The most steps that all templates of a Secret can take: some milliseconds. With 1,000 corps,

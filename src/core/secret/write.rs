@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use zeroize::Zeroizing;
 
-use crate::core::ObjectVersion;
 use crate::core::secret::data::Data;
 use crate::core::secret::recorded::Recorded;
+use crate::core::token::record::ObjectVersion;
 
 /// The most that the values of a Secret may take, in bytes (`MaxSecretSize` of Kubernetes' API).
 pub const SECRET_SIZE_MAX: usize = 1024 * 1024;

@@ -4,10 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::core::secret::assembly::Assembled;
 use crate::core::secret::recorded::Recorded;
+use crate::core::secret::target::TargetMeta;
 use crate::core::secret::write::Write;
 use crate::core::token::backoff::delay;
+use crate::core::token::record::ObjectVersion;
 use crate::core::token::schedule::Schedule;
-use crate::core::{ObjectVersion, TargetMeta};
 use crate::dingtalk::Class;
 
 /// Another writer's changes are put right at once, so many times in [`REPAIR_WINDOW`].

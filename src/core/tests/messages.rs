@@ -4,7 +4,7 @@ use strum::IntoEnumIterator as _;
 
 use super::*;
 use crate::core::NoticeType;
-use crate::core::report::events::notice;
+use crate::core::app::notice::notice;
 
 const PAGE: &str =
     "https://github.com/dingtalk-token-operator/dingtalk-token-operator/blob/main/docs/reasons.md";

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::api::{Cause, CredentialsSecretRef};
-use crate::core::{ObjectVersion, TokenRecord};
+use crate::core::token::record::{ObjectVersion, TokenRecord};
 use crate::dingtalk::Failure;
 
 /// An attempt that failed.

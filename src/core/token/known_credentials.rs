@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use crate::api::{CredentialsSecretRef, Reason};
+use crate::core::token::record::{ObjectVersion, TokenRecord};
 use crate::core::token::schedule::Schedule;
-use crate::core::{ObjectVersion, TokenRecord};
 use crate::dingtalk::Fingerprint;
 
 /// Credentials that cannot be used.

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::core::Lifetime;
 use crate::core::token::request::RenewRequest;
+use crate::core::token::schedule::Lifetime;
 use crate::dingtalk::AccessToken;
 
 /// One state of one object.

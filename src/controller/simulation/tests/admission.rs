@@ -7,10 +7,7 @@ use crate::api::{LABEL_MANAGED_BY, LABEL_OWNER_UID, Reason};
 fn a_token_is_never_fetched_again_for_a_write_that_is_refused() {
     let refusals = ["exceeded quota", "denied the request"];
     play(seeds(500), |seed| {
-        let mut world = World::new(seed, None);
-        world
-            .store
-            .put_credentials("credentials", "client", "right");
+        let mut world = with_credentials(seed, None);
         world.store.refusal = Some(refusals[world.roll(2)]);
         let specs = specs();
         for _ in 0..4 {
@@ -34,10 +31,7 @@ fn a_token_is_never_fetched_again_for_a_write_that_is_refused() {
 #[test]
 fn a_full_namespace_loses_no_token_and_all_is_right_once_there_is_room() {
     play(seeds(500), |seed| {
-        let mut world = World::new(seed, None);
-        world
-            .store
-            .put_credentials("credentials", "client", "right");
+        let mut world = with_credentials(seed, None);
         world.apply("payroll", &json!({}));
         world.run(MINUTE);
         let room = world.store.secrets.len() + world.roll(3);
@@ -71,10 +65,7 @@ fn a_full_namespace_loses_no_token_and_all_is_right_once_there_is_room() {
 #[test]
 fn a_webhook_that_changes_what_is_written_makes_no_loop_and_is_named() {
     play(seeds(200), |seed| {
-        let mut world = World::new(seed, None);
-        world
-            .store
-            .put_credentials("credentials", "client", "right");
+        let mut world = with_credentials(seed, None);
         let labels = ["team.example/a", LABEL_MANAGED_BY, LABEL_OWNER_UID];
         let label = labels[world.roll(3)];
         world.note(&format!("webhook: takes {label} off each Secret"));

@@ -24,10 +24,7 @@ fn without_gap(world: &mut World, minutes: u32) {
 #[test]
 fn watches_that_break_lose_nothing() {
     play(seeds(1500), |seed| {
-        let mut world = World::new(seed, None);
-        world
-            .store
-            .put_credentials("credentials", "client", "right");
+        let mut world = with_credentials(seed, None);
         let mut specs = specs();
         // A Secret that is retained stays behind when its app goes.
         specs.retain(|spec| spec["target"]["deletionPolicy"].is_null());
@@ -71,10 +68,7 @@ fn watches_that_break_lose_nothing() {
 #[test]
 fn a_clock_that_is_set_moves_every_deadline_with_it() {
     play(seeds(300), |seed| {
-        let mut world = World::new(seed, None);
-        world
-            .store
-            .put_credentials("credentials", "client", "right");
+        let mut world = with_credentials(seed, None);
         let spec = json!({"corpIds": ["ding1", "ding2"], "target": {"layout": "Combined"}});
         world.apply("payroll", &spec);
         world.run(2 * MINUTE);
@@ -110,10 +104,7 @@ fn whatever_the_endpoint_answers_every_token_is_there_in_the_end() {
         ("never.heard.of.it", 418),
     ];
     play(seeds(400), |seed| {
-        let mut world = World::new(seed, None);
-        world
-            .store
-            .put_credentials("credentials", "client", "right");
+        let mut world = with_credentials(seed, None);
         for name in ["payroll", "other"] {
             let target = json!({"name": format!("{name}-token")});
             world.apply(name, &json!({"target": target}));

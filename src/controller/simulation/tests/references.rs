@@ -4,10 +4,7 @@ use super::*;
 
 /// References come, change and go, while the app, its layout and its grants do.
 fn references(seed: u64, death: Option<Death>, changes: usize) -> World {
-    let mut world = World::new(seed, death);
-    world
-        .store
-        .put_credentials("credentials", "client", "right");
+    let mut world = with_credentials(seed, death);
     let mut specs = specs();
     // A Secret that is retained stays behind when its app goes.
     specs.retain(|spec| spec["target"]["deletionPolicy"].is_null());

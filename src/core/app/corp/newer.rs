@@ -5,9 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Corp, Wanted};
 use crate::api::Cause;
 use crate::core::token::attempt::{FetchId, Former, TokenId};
+use crate::core::token::known_credentials::KnownCredentials;
+use crate::core::token::record::{Held, ObjectVersion, TokenRecord};
+use crate::core::token::request::RenewRequest;
 use crate::core::token::schedule::SAME_EXPIRY;
 use crate::core::token::tokens::{Fetched, Tokens};
-use crate::core::{Held, KnownCredentials, ObjectVersion, RenewRequest, TokenRecord};
 use crate::dingtalk::Fingerprint;
 
 /// A token that is newer than the one that is shown.

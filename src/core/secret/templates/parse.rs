@@ -12,7 +12,7 @@ use super::refusal::{
     unknown,
 };
 use super::tree::{Attribute, Condition, Filter, Node, Operand, Position, Variable};
-use crate::core::Shape;
+use crate::core::secret::shape::Shape;
 
 /// How deep `if` and parentheses can be nested.
 const DEPTH_MAX: usize = 8;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use minijinja::machinery::Token;
 
 use super::tree::Attribute;
-use crate::core::Shape;
+use crate::core::secret::shape::Shape;
 
 /// Why a template is refused.
 #[derive(Debug)]

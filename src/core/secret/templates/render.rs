@@ -4,7 +4,7 @@
 use zeroize::Zeroizing;
 
 use super::tree::{Attribute, Condition, Filter, Node, Operand, Position, Variable};
-use crate::core::Held;
+use crate::core::token::record::Held;
 
 /// Receives a template's text.
 pub(super) trait Output {
