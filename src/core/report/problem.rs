@@ -129,7 +129,7 @@ fn failure_problem(
     let reference = &app.spec.credentials_secret_ref;
     let source = match failure.reason {
         Reason::InvalidCredentials => format!(
-            " (Secret {}, keys {} and {})",
+            "; what was rejected is in Secret {}, keys {} and {}",
             reference.name, reference.client_id_key, reference.client_secret_key
         ),
         _ => String::new(),

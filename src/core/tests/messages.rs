@@ -33,8 +33,8 @@ fn rejected_credentials_are_named_with_their_secret_keys_and_site() {
     let message = said(&mut world, Reason::InvalidCredentials, "Renewed");
     let advice = TABLE[0].advice;
     let expected = format!(
-        "DingTalk (site global) did not answer for corpId ding1; {advice} (Secret credentials, keys client_id \
-         and client_secret); next attempt at 2027-01-15T08:05:00Z; see {PAGE}#invalidcredentials"
+        "DingTalk (site global) did not answer for corpId ding1; {advice}; what was rejected is in Secret \
+         credentials, keys client_id and client_secret; next attempt at 2027-01-15T08:05:00Z; see {PAGE}#invalidcredentials"
     );
     assert_eq!(message, expected);
 }
