@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::support::{CLIENT_ID, CLIENT_SECRET, Plane, Sandbox, assets};
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Plane, Sandbox, assets, provided};
 
 /// One of each field, for both kinds.
 const EVERY_FIELD: &str = r#"
@@ -88,7 +88,7 @@ async fn crds_and_samples_read_back_as_they_were_applied() {
     let mut sandbox = Sandbox::without_operator("drift", &plane).await;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let chart = sandbox.folder().join("chart.yaml");
-    let templated = Command::new(std::env::var_os("HELM").expect("HELM: run by cargo xtask test"))
+    let templated = Command::new(provided("HELM"))
         .args(["template", "deploy/helm/dingtalk-token-operator"])
         .args(["--show-only", "templates/crds.yaml"])
         .current_dir(root)

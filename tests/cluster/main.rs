@@ -1,4 +1,5 @@
-//! The real binary as a process, on a real API server: run by `cargo xtask test`.
+//! The real binary as a process, on a real API server: run by `cargo xtask test`, or by
+//! `cargo test --test cluster NAME` in the environment that `cargo xtask env` prints.
 
 mod corpus;
 mod support;

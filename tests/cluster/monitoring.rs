@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -12,15 +12,12 @@ use dingtalk_stub::{Behaviour, Script};
 use local_control_plane::bound;
 use serde_json::{Value, json};
 
-use crate::support::{CLIENT_ID, CLIENT_SECRET, Operator, Sandbox, document, shared_plane, xtask};
+use crate::support::{
+    CLIENT_ID, CLIENT_SECRET, Operator, Sandbox, document, provided, shared_plane, xtask,
+};
 
 const ALERT_TESTS: &str = include_str!("../monitoring/alerts_test.yaml");
 const DASHBOARD: &str = include_str!("../../deploy/monitoring/dingtalk-token-operator.json");
-
-fn program(variable: &str) -> PathBuf {
-    let path = std::env::var_os(variable);
-    path.expect("`cargo xtask test` sets it").into()
-}
 
 /// The rules as Prometheus itself reads them.
 fn rules() -> Value {
@@ -29,7 +26,7 @@ fn rules() -> Value {
 }
 
 fn promtool(arguments: &[&str], folder: &Path) {
-    let output = Command::new(program("PROMTOOL"))
+    let output = Command::new(provided("PROMTOOL"))
         .args(arguments)
         .current_dir(folder)
         .output()
@@ -123,7 +120,7 @@ impl Prometheus {
             .expect("a port")
             .port();
         let log = fs::File::create(folder.join("prometheus.txt")).expect("a log");
-        let child = bound(&xtask(), &program("PROMETHEUS"))
+        let child = bound(&xtask(), Path::new(&provided("PROMETHEUS")))
             .args(["--config.file", "prometheus.yaml"])
             .args(["--storage.tsdb.path", "prometheus-data"])
             .args(["--web.listen-address", &format!("127.0.0.1:{port}")])

@@ -1,7 +1,9 @@
 //! A namespace, a stub and an operator for each test; one control plane for all.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -31,16 +33,26 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 pub const CLIENT_ID: &str = "dingtestapp";
 pub const CLIENT_SECRET: &str = "correct-horse-battery-staple";
 
-/// The program that `cargo xtask test` was, for its processes that do not outlive a test.
+/// A program, or several, that `cargo xtask env` names by a variable.
+pub fn provided(variable: &str) -> OsString {
+    std::env::var_os(variable).unwrap_or_else(|| {
+        // The first test that needs it speaks for all; a test's own output would be shown at the end.
+        let _ = writeln!(
+            std::io::stderr(),
+            "error: {variable} is not set: run `eval \"$(cargo xtask env)\"` first, or `cargo xtask test`"
+        );
+        std::process::exit(1)
+    })
+}
+
+/// For processes that do not outlive a test.
 pub fn xtask() -> PathBuf {
-    std::env::var_os("XTASK")
-        .expect("these tests need programs that `cargo xtask test` provides: run that")
-        .into()
+    provided("XTASK").into()
 }
 
 pub fn assets() -> Assets {
-    let assets = std::env::var("LOCAL_CONTROL_PLANE_ASSETS").expect("run `cargo xtask test`");
-    serde_json::from_str(&assets).expect("written by xtask")
+    let assets = provided("LOCAL_CONTROL_PLANE_ASSETS");
+    serde_json::from_slice(assets.as_encoded_bytes()).expect("written by xtask")
 }
 
 /// Allows the labels and annotations that these tests set on targets.

@@ -7,6 +7,7 @@ mod consumers;
 mod demo;
 mod docs;
 mod e2e;
+mod environment;
 mod image;
 mod layout;
 mod manifests;
@@ -50,6 +51,12 @@ enum Command {
         /// What to pass to `cargo test`, such as a part of a test's name.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
+    },
+    /// Print the environment of the tests on a real API server, for a shell: then run `cargo test --test cluster`.
+    Env {
+        /// The Kubernetes version of the API server: 1.33 or 1.37.
+        #[arg(long, default_value = "1.37", value_name = "VERSION")]
+        kubernetes: Version,
     },
     /// The whole of it on a real node: image, install, pods that read tokens, uninstall. Needs root.
     E2e,
@@ -110,6 +117,7 @@ fn main() -> ExitCode {
             cluster,
             arguments,
         } => test::run(kubernetes, cluster, &arguments),
+        Command::Env { kubernetes } => environment::print(kubernetes),
         Command::Manifests { check } => manifests::run(check),
         Command::Layout { counts } => layout::run(counts),
         Command::Docs(arguments) => docs::run(&arguments),

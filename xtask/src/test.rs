@@ -5,12 +5,12 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode, Stdio};
 
-use local_control_plane::{Assets, Version, helm, prometheus};
+use local_control_plane::Version;
 
-use crate::{Failure, cargo, cargo_program};
+use crate::{Failure, cargo, cargo_program, environment};
 
-/// All test programs, as cargo selects them.
-const ALL: &[&str] = &["--workspace", "--all-targets"];
+/// The test programs that need nothing but cargo, as it selects them.
+const PURE: &[&str] = &["--workspace", "--all-targets"];
 /// The one that runs the operator on a real API server; of the workspace, or its crates would be built anew
 /// with other features.
 const CLUSTER: &[&str] = &["--workspace", "--test", "cluster"];
@@ -28,26 +28,22 @@ pub(crate) fn run(
     cluster: bool,
     arguments: &[OsString],
 ) -> Result<ExitCode, Failure> {
-    let assets = serde_json::to_string(&Assets::get(kubernetes)?)?;
-    let (prometheus, promtool) = prometheus()?;
-    let environment: [(&str, OsString); 4] = [
-        ("HELM", helm()?.into()),
-        ("PROMETHEUS", prometheus.into()),
-        ("PROMTOOL", promtool.into()),
-        ("LOCAL_CONTROL_PLANE_ASSETS", assets.into()),
-    ];
+    let environment = environment::of(kubernetes)?;
     let mut total = Total::default();
+    let mut test = |programs, arguments: &[OsString], threads| {
+        cargo_test(programs, arguments, threads, &environment, &mut total)
+    };
     let calm = ["--", "--skip", NEIGHBOUR].map(OsString::from);
     let is_success = if cluster {
-        cargo_test(CLUSTER, &calm, THREADS, &environment, &mut total)?
+        test(CLUSTER, &calm, THREADS)?
     } else if arguments.is_empty() {
+        let pure = test(PURE, &[], THREADS)?;
         let neighbour = [NEIGHBOUR].map(OsString::from);
-        let first = cargo_test(ALL, &calm, THREADS, &environment, &mut total)?;
-        let threads = NEIGHBOUR_THREADS;
-        let second = cargo_test(CLUSTER, &neighbour, threads, &environment, &mut total)?;
-        first && second
+        let calm = test(CLUSTER, &calm, THREADS)?;
+        pure && calm && test(CLUSTER, &neighbour, NEIGHBOUR_THREADS)?
     } else {
-        cargo_test(ALL, arguments, THREADS, &environment, &mut total)?
+        let pure = test(PURE, arguments, THREADS)?;
+        test(CLUSTER, arguments, THREADS)? && pure
     };
     if total == Total::default() {
         return Err("no test ran: see above".into());
@@ -74,9 +70,8 @@ fn cargo_test(
     environment: &[(&str, OsString)],
     total: &mut Total,
 ) -> Result<bool, Failure> {
-    let xtask = std::env::current_exe()?;
     // The guard ends cargo and the tests when this process ends, however it ends.
-    let mut child = cargo(&mut Command::new(&xtask))
+    let mut child = cargo(&mut Command::new(std::env::current_exe()?))
         .args(["guard", "--"])
         .arg(cargo_program())
         .arg("test")
@@ -86,7 +81,6 @@ fn cargo_test(
             "RUST_TEST_THREADS",
             std::env::var("RUST_TEST_THREADS").unwrap_or(threads.to_owned()),
         )
-        .env("XTASK", &xtask)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{assets, documents};
+use crate::support::{assets, documents, provided};
 
 const CHART: &str = "deploy/helm/dingtalk-token-operator";
 const NAME: &str = "dingtalk-token-operator";
@@ -19,8 +19,7 @@ fn helm(arguments: &[&str]) -> String {
 }
 
 fn helm_command(arguments: &[&str]) -> Command {
-    let program = std::env::var_os("HELM").expect("`cargo xtask test` sets it");
-    let mut command = Command::new(program);
+    let mut command = Command::new(provided("HELM"));
     command
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"));
