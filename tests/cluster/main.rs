@@ -36,6 +36,7 @@ mod permissions;
 mod plugin;
 mod policy;
 mod processes;
+mod providers;
 mod proxy;
 mod races;
 mod redaction;

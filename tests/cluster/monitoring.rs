@@ -9,14 +9,17 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use dingtalk_stub::{Behaviour, Script};
+use dingtalk_token_operator::api::Reason;
 use local_control_plane::bound;
 use serde_json::{Value, json};
+use strum::IntoEnumIterator as _;
 
 use crate::support::{
     CLIENT_ID, CLIENT_SECRET, Operator, Sandbox, document, provided, shared_plane, xtask,
 };
 
 const ALERT_TESTS: &str = include_str!("../monitoring/alerts_test.yaml");
+const REASONS: &str = include_str!("../../docs/reasons.md");
 const DASHBOARD: &str = include_str!("../../deploy/monitoring/dingtalk-token-operator.json");
 
 /// The rules as Prometheus itself reads them.
@@ -59,9 +62,19 @@ fn every_alert_has_unit_tests_that_pass() {
         let runbook = named(&rule["annotations"], "runbook_url");
         assert!(runbook.contains("/blob/main/docs/"), "{rule}");
         assert!(runbook.contains('#'), "{rule}");
+        if runbook.contains("{{") {
+            let of_its_reason = "/reasons.md#{{ $labels.reason | toLower }}";
+            assert!(runbook.ends_with(of_its_reason), "{rule}");
+            let by_reason = named(rule, "expr").contains("reason) (");
+            assert!(by_reason, "no label `reason` for the link: {rule}");
+        }
         let of_a_corp = !named(rule, "expr").contains(" by (")
             && named(rule, "expr").contains("operator_token");
         assert!(!of_a_corp, "an alert for each corpId: {rule}");
+    }
+    for reason in Reason::iter() {
+        let heading = format!("\n## {}\n", reason.as_str());
+        assert!(REASONS.contains(&heading), "{reason:?}");
     }
     let alerts: BTreeSet<String> = alerts.iter().map(|rule| named(rule, "alert")).collect();
     let tests: Value = serde_yaml_ng::from_str(ALERT_TESTS).expect("YAML");
