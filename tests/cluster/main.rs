@@ -11,6 +11,7 @@ mod budget;
 mod changes;
 mod commands;
 mod credentials;
+mod credentials_by_others;
 mod doctor;
 mod drift;
 mod failures;
