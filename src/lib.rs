@@ -1,20 +1,27 @@
 //! Keeps DingTalk access tokens in Kubernetes Secrets, valid at all times.
 //!
-//! - [`api`]: the `DingTalkApp` resource.
-//! - [`dingtalk`]: the client of DingTalk's token endpoint.
-//! - [`plan`]: pure decisions, what to do now and when next.
-//! - [`controller`]: watch, observe, plan, fetch, apply.
-//! - [`operator`]: logs, health, metrics, shutdown.
+//! - [`api`]: the resources `DingTalkApp` and `DingTalkTokenReference`.
+//! - [`dingtalk`]: the client of DingTalk's token API, and the pace of its calls.
+//! - [`core`]: pure decisions: what to do now, and when next.
+//! - `controller`: watches become events, commands become calls, outcomes become events.
+//! - [`operator`]: the process: leadership, logs, health, metrics, shutdown.
 //! - [`cli`]: the command line.
 
 #![cfg_attr(
     not(test),
-    warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing,
+        clippy::string_slice
+    )
 )]
 
 pub mod api;
 pub mod cli;
-pub mod controller;
+pub(crate) mod controller;
 pub mod core;
 pub mod dingtalk;
 pub mod operator;

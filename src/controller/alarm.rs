@@ -26,7 +26,7 @@ struct Times<K> {
 type Turn = (Timestamp, u64);
 
 /// See the module. `K` names an object.
-pub struct Alarm<K> {
+pub(super) struct Alarm<K> {
     times: Mutex<Times<K>>,
     earlier: Notify,
 }
@@ -47,7 +47,7 @@ impl<K> Default for Alarm<K> {
 
 impl<K: Clone + Eq + std::hash::Hash> Alarm<K> {
     /// Sets the time of an object's next look, or none.
-    pub fn set(&self, app: &K, at: Option<Timestamp>) {
+    pub(super) fn set(&self, app: &K, at: Option<Timestamp>) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = times.by_key.remove(app) {
             times.by_time.remove(&old);
@@ -68,7 +68,7 @@ impl<K: Clone + Eq + std::hash::Hash> Alarm<K> {
     }
 
     /// Wakes each object at its time, for ever.
-    pub async fn run(&self, clock: &dyn Clock, heartbeat: &Heartbeat, wake: impl Fn(&K)) {
+    pub(super) async fn run(&self, clock: &dyn Clock, heartbeat: &Heartbeat, wake: impl Fn(&K)) {
         let mut former = clock.now();
         loop {
             let now = clock.now();
@@ -88,7 +88,7 @@ impl<K: Clone + Eq + std::hash::Hash> Alarm<K> {
     }
 
     /// The objects that are due, and how long to wait for the next.
-    pub fn due(&self, now: Timestamp) -> (Vec<K>, Duration) {
+    pub(super) fn due(&self, now: Timestamp) -> (Vec<K>, Duration) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let mut due = Vec::new();
         while let Some(entry) = times

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::operator::Moment;
 
 /// See the module.
-pub trait Clock: Send + Sync {
+pub(super) trait Clock: Send + Sync {
     /// Now, by both clocks.
     fn now(&self) -> Moment;
 
@@ -19,7 +19,7 @@ pub trait Clock: Send + Sync {
 }
 
 /// The machine's own.
-pub struct SystemClock;
+pub(super) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Moment {

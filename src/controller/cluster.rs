@@ -7,11 +7,11 @@ mod error;
 mod kube;
 mod programs;
 
-pub use calls::Cluster;
+pub(super) use calls::Cluster;
 #[cfg(test)]
-pub use calls::Named;
-pub use connection::KubeCluster;
-pub use contents::SecretContents;
-pub use error::ClusterError;
+pub(crate) use calls::Named;
+pub(super) use connection::KubeCluster;
+pub(super) use contents::SecretContents;
+pub(super) use error::ClusterError;
 #[cfg(test)]
-pub use programs::Programs;
+pub(crate) use programs::Programs;

@@ -26,7 +26,7 @@ enum Unusable<'a> {
 
 impl Reconciler<'_> {
     /// (client) Reads the credentials and queues the fetches that are due.
-    pub async fn read_credentials(&self) -> Result<(), ClusterError> {
+    pub(super) async fn read_credentials(&self) -> Result<(), ClusterError> {
         let reference = &self.app.spec.credentials_secret_ref;
         let name = reference.name.as_str();
         let asked = self.context.asks(&self.namespace, name);

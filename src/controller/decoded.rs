@@ -15,7 +15,7 @@ use crate::dingtalk::Redactor;
 /// An object, or what can be said of one that this version cannot decode, such as one with a value
 /// that a newer version wrote. It must not end the list or the watch of all others.
 #[derive(Clone, Debug)]
-pub enum Decoded<K> {
+pub(super) enum Decoded<K> {
     /// The object.
     Object(K),
     /// What is known of one that cannot be decoded.
@@ -24,7 +24,7 @@ pub enum Decoded<K> {
 
 /// See [`Decoded`].
 #[derive(Clone, Debug)]
-pub struct Unsupported {
+pub(super) struct Unsupported {
     /// What is needed of its metadata.
     pub metadata: ObjectMeta,
     /// The conditions of its status, where those can be decoded.
@@ -44,8 +44,9 @@ impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Decoded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let envelope = Envelope::deserialize(deserializer)?;
         let Metadata(metadata) = envelope.metadata;
-        let mut value = Value::Object(envelope.others);
-        value["metadata"] = Value::Object(Map::new());
+        let mut value = envelope.others;
+        value.insert("metadata".to_owned(), Value::Object(Map::new()));
+        let value = Value::Object(value);
         let error = match serde_path_to_error::deserialize::<_, K>(&value) {
             Ok(mut object) => {
                 *object.meta_mut() = metadata;
@@ -89,7 +90,7 @@ fn described(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
 
 impl<K> Decoded<K> {
     /// The object, if it could be decoded.
-    pub fn object(&self) -> Option<&K> {
+    pub(super) fn object(&self) -> Option<&K> {
         match self {
             Self::Object(object) => Some(object),
             Self::Unsupported(_) => None,
@@ -97,7 +98,7 @@ impl<K> Decoded<K> {
     }
 
     /// Changes an object that could be decoded.
-    pub fn modify(&mut self, change: impl FnOnce(&mut K)) {
+    pub(super) fn modify(&mut self, change: impl FnOnce(&mut K)) {
         if let Self::Object(object) = self {
             change(object);
         }
@@ -106,7 +107,7 @@ impl<K> Decoded<K> {
 
 impl<K: Resource> Decoded<K> {
     /// The metadata alone.
-    pub fn into_metadata(mut self) -> ObjectMeta {
+    pub(super) fn into_metadata(mut self) -> ObjectMeta {
         std::mem::take(self.meta_mut())
     }
 }
@@ -151,7 +152,7 @@ impl<K: Resource> Resource for Decoded<K> {
 }
 
 /// The same event, of another type of object.
-pub fn map_object<A, B>(event: Event<A>, map: impl FnOnce(A) -> B) -> Event<B> {
+pub(super) fn map_object<A, B>(event: Event<A>, map: impl FnOnce(A) -> B) -> Event<B> {
     match event {
         Event::Apply(object) => Event::Apply(map(object)),
         Event::Delete(object) => Event::Delete(map(object)),

@@ -6,7 +6,7 @@ use crate::dingtalk::{Answer, Client, Credentials};
 
 /// See the module.
 #[async_trait]
-pub trait Endpoint: Send + Sync {
+pub(super) trait Endpoint: Send + Sync {
     /// Whether there is a site of this name.
     fn knows(&self, site: &str) -> bool;
 

@@ -13,7 +13,7 @@ use crate::core::{Notice, NoticeType};
 
 impl Context {
     /// (client) Publishes an event about `object`.
-    pub async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, notice: &Notice) {
+    pub(super) async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, notice: &Notice) {
         let event = event(object, &self.instance, notice, self.wall());
         let namespace = object.meta().namespace.as_deref().unwrap_or_default();
         if let Err(error) = self.cluster.publish(namespace, &event).await {

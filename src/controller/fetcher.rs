@@ -21,10 +21,10 @@ use crate::operator::Metrics;
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// A fetch under way.
-pub type Fetching = BoxFuture<'static, Finished>;
+pub(super) type Fetching = BoxFuture<'static, Finished>;
 
 /// A fetch that has ended.
-pub struct Finished {
+pub(super) struct Finished {
     call: Call,
     job: Job,
     answer: Answer,
@@ -33,7 +33,7 @@ pub struct Finished {
 }
 
 /// Fetches what comes through `jobs`, until `stop`; then finishes what is in flight.
-pub async fn run(
+pub(super) async fn run(
     context: Arc<Context>,
     rates: Rates,
     mut jobs: mpsc::UnboundedReceiver<Job>,
@@ -71,7 +71,7 @@ pub async fn run(
 }
 
 /// Starts every job that may start; returns the time after which to look again.
-pub fn start_what_may(
+pub(super) fn start_what_may(
     context: &Arc<Context>,
     scheduler: &mut Scheduler<Job>,
     begun: &mut Vec<Fetching>,
@@ -145,7 +145,7 @@ fn ended(
 }
 
 /// Records what came of a fetch.
-pub fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished: Finished) {
+pub(super) fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished: Finished) {
     let Finished {
         call,
         job,

@@ -10,7 +10,7 @@ use crate::core::Minting;
 use crate::dingtalk::{AccessToken, Call, Credentials, Rank};
 
 /// One token to fetch.
-pub struct Job {
+pub(super) struct Job {
     /// The app that asks for it.
     pub app: AppRef,
     /// What is fetched.

@@ -12,7 +12,7 @@ const STATUS_BASE_MAX: usize = 32 << 10;
 const STATUS_CORP_MAX: usize = 2 << 10;
 
 /// Keeps of an app's metadata what is used: a tenant can add 256 KiB of annotations, and more labels.
-pub fn lighten(app: &mut DingTalkApp) {
+pub(super) fn lighten(app: &mut DingTalkApp) {
     keep_of_metadata(&mut app.metadata, &[ANNOTATION_RENEW_REQUESTED_AT]);
     let annotations = app.metadata.annotations.iter_mut();
     for request in annotations.flat_map(|annotations| annotations.values_mut()) {
@@ -31,7 +31,7 @@ pub fn lighten(app: &mut DingTalkApp) {
 }
 
 /// Keeps these annotations, and of the other metadata what tells which object it is.
-pub fn keep_of_metadata(metadata: &mut ObjectMeta, annotations: &[&str]) {
+pub(super) fn keep_of_metadata(metadata: &mut ObjectMeta, annotations: &[&str]) {
     metadata.managed_fields = None;
     metadata.labels = None;
     metadata.owner_references = None;

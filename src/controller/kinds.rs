@@ -1,6 +1,6 @@
 //! The kinds, in logs and metrics.
 
 /// Of apps.
-pub const APP: &str = "DingTalkApp";
+pub(super) const APP: &str = "DingTalkApp";
 /// Of references.
-pub const REFERENCE: &str = "DingTalkTokenReference";
+pub(super) const REFERENCE: &str = "DingTalkTokenReference";

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 /// them a time past the year 9999, or fields at any depth, and must not end the list of all others.
 ///
 /// Then none of them are kept: without those of one writer, what it wrote would seem to be ours.
-pub struct Metadata(pub ObjectMeta);
+pub(super) struct Metadata(pub ObjectMeta);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -49,7 +49,7 @@ use tokio::sync::{mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
-pub use crate::core::NamespaceLimits;
+pub(crate) use crate::core::NamespaceLimits;
 use crate::dingtalk::{self, Rates};
 use crate::operator::{Leadership, Metrics, Outages, Pulse};
 use alarm::Alarm;
@@ -61,7 +61,7 @@ use triggers::trigger_channels;
 use workers::{CONCURRENCY, Workers};
 
 /// What the controller is to do.
-pub struct Options {
+pub(crate) struct Options {
     /// The namespaces to serve; none means all.
     pub namespaces: Vec<String>,
     /// The rates to keep.
@@ -129,7 +129,7 @@ impl Served {
 }
 
 /// Runs until `stop`; then finishes what is in hand.
-pub async fn run(
+pub(crate) async fn run(
     client: Client,
     dingtalk: dingtalk::Client,
     metrics: Arc<Metrics>,

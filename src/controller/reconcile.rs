@@ -23,7 +23,7 @@ use crate::core::{
 const STEPS_MAX: usize = 12;
 
 /// Brings one app as far as it can be brought now.
-pub async fn reconcile(
+pub(super) async fn reconcile(
     app: Arc<DingTalkApp>,
     context: Arc<Context>,
 ) -> Result<Action, std::convert::Infallible> {
@@ -75,7 +75,7 @@ async fn handle(app: &DingTalkApp, key: &AppRef, context: &Arc<Context>) -> Opti
     reconciler.run().await
 }
 
-pub struct Reconciler<'a> {
+pub(super) struct Reconciler<'a> {
     pub key: AppRef,
     pub namespace: String,
     pub app: &'a DingTalkApp,
@@ -221,7 +221,7 @@ impl Reconciler<'_> {
     }
 
     /// The app's Secrets, and calls about them.
-    pub fn secrets(&self) -> Secrets<'_> {
+    pub(super) fn secrets(&self) -> Secrets<'_> {
         Secrets {
             context: self.context,
             owner: Owner::App(&self.key),
@@ -229,7 +229,7 @@ impl Reconciler<'_> {
     }
 
     /// What is remembered of the app; `None` if it is gone. `act` must not ask for the core.
-    pub fn memory<T>(&self, act: impl FnOnce(&mut Memory) -> T) -> Option<T> {
+    pub(super) fn memory<T>(&self, act: impl FnOnce(&mut Memory) -> T) -> Option<T> {
         let uid = self.app.metadata.uid.as_deref().unwrap_or_default();
         self.context.core().app_of(&self.key, uid).map(act)
     }

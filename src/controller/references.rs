@@ -23,7 +23,7 @@ use crate::core::{
 const STEPS_MAX: usize = 12;
 
 /// Brings one reference as far as it can be brought now.
-pub async fn reconcile(
+pub(super) async fn reconcile(
     reference: Arc<DingTalkTokenReference>,
     context: Arc<Context>,
 ) -> Result<Action, std::convert::Infallible> {

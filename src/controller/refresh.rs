@@ -14,7 +14,7 @@ use crate::core::{Refresh, Unrefreshed, refreshes_pods};
 
 impl Reconciler<'_> {
     /// (client) Tells the pods if they are to be told; returns the time to look again.
-    pub async fn refresh_pods(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(super) async fn refresh_pods(&self, now: Timestamp) -> Option<Timestamp> {
         if !refreshes_pods(self.app) {
             let was_on = self.memory(|memory| memory.unrefreshed.take()).flatten();
             if was_on.is_some() {

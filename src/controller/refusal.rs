@@ -24,7 +24,7 @@ use crate::core::{
 };
 
 /// (client) Says in the status of an app why it is not served; returns the time to try again.
-pub async fn refuse(
+pub(super) async fn refuse(
     context: &Arc<Context>,
     app: &DingTalkApp,
     refusal: &Refusal,
@@ -52,7 +52,7 @@ pub async fn refuse(
 }
 
 /// (client) The same for a reference.
-pub async fn refuse_reference(
+pub(super) async fn refuse_reference(
     context: &Arc<Context>,
     reference: &DingTalkTokenReference,
     refusal: &Refusal,
@@ -94,7 +94,7 @@ where
 }
 
 /// (client) Reads an app that is served again, and what it needs; returns the time to try again.
-pub async fn restore(context: &Arc<Context>, stub: &DingTalkApp) -> Option<Timestamp> {
+pub(super) async fn restore(context: &Arc<Context>, stub: &DingTalkApp) -> Option<Timestamp> {
     let key = app_ref(stub);
     let read = read(context, &key).await;
     hand_over(
@@ -107,7 +107,7 @@ pub async fn restore(context: &Arc<Context>, stub: &DingTalkApp) -> Option<Times
 }
 
 /// (client) The same for a reference, with its copies.
-pub async fn restore_reference(
+pub(super) async fn restore_reference(
     context: &Arc<Context>,
     stub: &DingTalkTokenReference,
 ) -> Option<Timestamp> {

@@ -87,7 +87,7 @@ impl Reconciler<'_> {
     }
 
     /// Whether programs could not be brought a new token, for the metrics.
-    pub fn measure_delivery(&self, reason: Reason, is_failing: bool, now: Timestamp) {
+    pub(super) fn measure_delivery(&self, reason: Reason, is_failing: bool, now: Timestamp) {
         self.context
             .measure_app(&self.key, |metrics, namespace, name| {
                 let objects = &metrics.objects;
@@ -99,7 +99,7 @@ impl Reconciler<'_> {
     }
 
     /// (client) Publishes an event of the app.
-    pub async fn publish(&self, notice: &Notice) {
+    pub(super) async fn publish(&self, notice: &Notice) {
         self.context.publish(self.app, notice).await;
     }
 }

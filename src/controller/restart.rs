@@ -15,7 +15,11 @@ const RETRY: Duration = Duration::from_secs(300);
 
 impl Reconciler<'_> {
     /// (client) Restarts the workloads if they are to be; returns the time to look again.
-    pub async fn restart_workloads(&self, settled: &Settled, now: Timestamp) -> Option<Timestamp> {
+    pub(super) async fn restart_workloads(
+        &self,
+        settled: &Settled,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let step = self.memory(|memory| memory.restarts.step(self.app, settled, now));
         let at = match step? {
             Restart::Nothing => {

@@ -7,7 +7,7 @@ use crate::core::Stub;
 
 /// What becomes of an object that was read.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Restored {
+pub(super) enum Restored {
     /// It takes the place of its stub.
     Taken,
     /// A newer state of it came by itself: that is reconciled.
@@ -20,7 +20,7 @@ pub enum Restored {
 }
 
 /// Compares it with what the store has.
-pub fn restored<K: Stub + Resource>(known: Option<&K>, read: &K) -> Restored {
+pub(super) fn restored<K: Stub + Resource>(known: Option<&K>, read: &K) -> Restored {
     let Some(known) = known else {
         return Restored::Gone;
     };

@@ -8,10 +8,10 @@ use tracing::warn;
 use super::cluster::ClusterError;
 
 /// After a call to the API server that failed.
-pub const RETRY: SignedDuration = SignedDuration::from_secs(5);
+pub(super) const RETRY: SignedDuration = SignedDuration::from_secs(5);
 
 /// Logs what failed of the object `key`; returns the time to try again.
-pub fn retry_later<K: Resource<DynamicType = ()>>(
+pub(super) fn retry_later<K: Resource<DynamicType = ()>>(
     key: &ObjectRef<K>,
     what: &str,
     error: &ClusterError,
@@ -23,7 +23,7 @@ pub fn retry_later<K: Resource<DynamicType = ()>>(
 
 /// The same, unless the object is gone; returns the time to look again. What was `due` stays so: an object
 /// that is gone may have been created anew since.
-pub fn retry_unless_gone<K: Resource<DynamicType = ()>>(
+pub(super) fn retry_unless_gone<K: Resource<DynamicType = ()>>(
     key: &ObjectRef<K>,
     what: &str,
     error: &ClusterError,
@@ -39,7 +39,7 @@ pub fn retry_unless_gone<K: Resource<DynamicType = ()>>(
 
 /// Logs that the object `key` took more steps than any way through its plan has; returns the time to
 /// try again.
-pub fn too_many_steps<K: Resource<DynamicType = ()>>(
+pub(super) fn too_many_steps<K: Resource<DynamicType = ()>>(
     key: &ObjectRef<K>,
     now: Timestamp,
 ) -> Timestamp {

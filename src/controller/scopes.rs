@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio::sync::watch;
 
 /// A namespace, or all of them.
-pub type Scope = Option<String>;
+pub(super) type Scope = Option<String>;
 
 /// How far the lists of a scope have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,17 +20,17 @@ enum Progress {
 }
 
 /// See the module. None of them waits for another one.
-pub struct Scopes(watch::Sender<BTreeMap<Scope, Progress>>);
+pub(super) struct Scopes(watch::Sender<BTreeMap<Scope, Progress>>);
 
 impl Scopes {
     /// These, with nothing listed yet.
-    pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Self {
+    pub(super) fn new(scopes: impl IntoIterator<Item = Scope>) -> Self {
         let scopes = scopes.into_iter().map(|scope| (scope, Progress::Listing));
         Self(watch::Sender::new(scopes.collect()))
     }
 
     /// The apps of a scope were listed.
-    pub fn apps_listed(&self, scope: &Scope) {
+    pub(super) fn apps_listed(&self, scope: &Scope) {
         self.advance(scope, |progress| match progress {
             Progress::Listing | Progress::Refused => Progress::AppsListed,
             Progress::AppsListed | Progress::Known => progress,
@@ -38,12 +38,12 @@ impl Scopes {
     }
 
     /// The Secrets of a scope were listed; returns whether they were not known before.
-    pub fn secrets_listed(&self, scope: &Scope) -> bool {
+    pub(super) fn secrets_listed(&self, scope: &Scope) -> bool {
         self.advance(scope, |_| Progress::Known)
     }
 
     /// A list was refused. What is known already stays so.
-    pub fn refused(&self, scope: &Scope) {
+    pub(super) fn refused(&self, scope: &Scope) {
         self.advance(scope, |progress| match progress {
             Progress::Listing | Progress::Refused | Progress::AppsListed => Progress::Refused,
             Progress::Known => Progress::Known,
@@ -62,7 +62,7 @@ impl Scopes {
 
     /// Whether what is in a namespace is known: before, every target would seem to be missing. Nothing
     /// is to be known of one that is not served.
-    pub fn is_known(&self, namespace: &str) -> bool {
+    pub(super) fn is_known(&self, namespace: &str) -> bool {
         let scopes = self.0.borrow();
         let progress = scopes
             .get(&Some(namespace.to_owned()))
@@ -71,7 +71,7 @@ impl Scopes {
     }
 
     /// Waits until the apps of a scope are known.
-    pub async fn until_apps_listed(&self, scope: &Scope) {
+    pub(super) async fn until_apps_listed(&self, scope: &Scope) {
         let is_listed = |scopes: &BTreeMap<Scope, Progress>| {
             let progress = scopes.get(scope).copied();
             matches!(progress, Some(Progress::AppsListed | Progress::Known))
@@ -81,7 +81,7 @@ impl Scopes {
     }
 
     /// Waits until all that may be listed is known, and something is.
-    pub async fn until_ready(&self) {
+    pub(super) async fn until_ready(&self) {
         let is_ready = |scopes: &BTreeMap<Scope, Progress>| {
             let is = |wanted: Progress| move |progress: &Progress| *progress == wanted;
             let mut all = scopes.values();

@@ -17,7 +17,7 @@ use crate::operator::SecretWrite;
 
 /// The object that some Secrets are written for.
 #[derive(Clone, Copy)]
-pub enum Owner<'a> {
+pub(super) enum Owner<'a> {
     /// An app.
     App(&'a AppRef),
     /// A reference.
@@ -26,7 +26,7 @@ pub enum Owner<'a> {
 
 /// The Secrets of an object.
 #[derive(Clone, Copy)]
-pub struct Secrets<'a> {
+pub(super) struct Secrets<'a> {
     /// What every reconciliation shares.
     pub context: &'a Context,
     /// The object.
@@ -64,7 +64,7 @@ impl<'a> Secrets<'a> {
     }
 
     /// (client) Writes a Secret. `public` may be shown in an error beside what is public anyway.
-    pub async fn write(
+    pub(super) async fn write(
         self,
         write: &Write,
         cause: Cause,
@@ -124,7 +124,7 @@ impl<'a> Secrets<'a> {
 
     /// (client) Reads a Secret of `namespace`: what it says of itself, and the values of the keys that it
     /// records. `None` if there is none, or if what others wrote is not for this replica any longer.
-    pub async fn read(
+    pub(super) async fn read(
         self,
         operation: &'static str,
         namespace: &str,
@@ -149,7 +149,7 @@ impl<'a> Secrets<'a> {
     }
 
     /// (client) Deletes a Secret in the state in which it was seen; otherwise looks at it.
-    pub async fn delete(
+    pub(super) async fn delete(
         self,
         operation: &'static str,
         name: &str,
@@ -173,7 +173,7 @@ impl<'a> Secrets<'a> {
     }
 
     /// (client) Looks at a Secret that may not be as it was thought to be.
-    pub async fn look(self, name: &str) -> Result<(), ClusterError> {
+    pub(super) async fn look(self, name: &str) -> Result<(), ClusterError> {
         let (context, namespace) = (self.context, self.namespace());
         let asked = context.asks(namespace, name);
         match context.cluster.read_secret_metadata(namespace, name).await {
@@ -187,12 +187,12 @@ impl<'a> Secrets<'a> {
     }
 
     /// Records a Secret that was read.
-    pub fn seen(self, metadata: ObjectMeta, asked: &Asked) {
+    pub(super) fn seen(self, metadata: ObjectMeta, asked: &Asked) {
         self.look_at_others(self.context.secret_read(metadata, asked));
     }
 
     /// Records that a Secret is not there.
-    pub fn absent(self, name: &str, asked: &Asked) {
+    pub(super) fn absent(self, name: &str, asked: &Asked) {
         self.look_at_others(self.context.secret_gone(self.namespace(), name, asked));
     }
 
@@ -223,7 +223,7 @@ impl<'a> Secrets<'a> {
 }
 
 /// What a Secret that was read says of itself, and the values of the keys that it records.
-pub fn found(contents: &mut SecretContents) -> (TargetMeta, Option<Data>) {
+pub(super) fn found(contents: &mut SecretContents) -> (TargetMeta, Option<Data>) {
     let target = TargetMeta::of(contents.metadata.clone());
     let keys: Vec<String> = target.recorded.iter().flat_map(Recorded::keys).collect();
     let data = Data::found(keys, |key| contents.take(key));

@@ -17,7 +17,11 @@ impl Context {
     /// (client) A token that is newer than `since`, in the Secret of another app of the same namespace with
     /// the same credentials. Whoever may write Secrets of another namespace could have made up what is
     /// in them, by whichever manager.
-    pub async fn shared_token(&self, wish: &Wish<'_>, since: Option<Timestamp>) -> Option<Held> {
+    pub(super) async fn shared_token(
+        &self,
+        wish: &Wish<'_>,
+        since: Option<Timestamp>,
+    ) -> Option<Held> {
         let now = self.wall();
         let candidates = {
             let index = &self.core().index;

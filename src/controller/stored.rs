@@ -7,7 +7,7 @@ use crate::core::Stub;
 
 /// The objects of `events`, which the store has applied already: one of a list when the list is
 /// complete, because only then the store takes it over, and nobody reconciles what it does not have.
-pub fn stored<K: Stub>(
+pub(super) fn stored<K: Stub>(
     events: impl Stream<Item = Result<Event<K>>>,
 ) -> impl Stream<Item = Result<K>> {
     let mut listed = Vec::new();

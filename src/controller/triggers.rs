@@ -6,18 +6,18 @@ use futures::channel::mpsc as triggers;
 
 use super::scopes::Scope;
 
-pub type Senders<T> = HashMap<Scope, triggers::UnboundedSender<T>>;
-pub type Channels<T> = (Senders<T>, Vec<triggers::UnboundedReceiver<T>>);
+pub(super) type Senders<T> = HashMap<Scope, triggers::UnboundedSender<T>>;
+pub(super) type Channels<T> = (Senders<T>, Vec<triggers::UnboundedReceiver<T>>);
 
 /// Sends something of a namespace to the controller that serves it.
-pub fn send<T>(senders: &Senders<T>, namespace: &Scope, message: T) {
+pub(super) fn send<T>(senders: &Senders<T>, namespace: &Scope, message: T) {
     if let Some(sender) = senders.get(namespace).or_else(|| senders.get(&None)) {
         // The controller is gone only when the process ends.
         let _ = sender.unbounded_send(message);
     }
 }
 
-pub fn trigger_channels<T>(scopes: &[Scope]) -> Channels<T> {
+pub(super) fn trigger_channels<T>(scopes: &[Scope]) -> Channels<T> {
     scopes
         .iter()
         .map(|scope| {

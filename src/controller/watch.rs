@@ -34,18 +34,18 @@ use crate::core::Stub;
 use crate::core::forget_forbidden;
 use crate::operator::Outages;
 use admitted::admit;
-pub use admitted::admit_references;
+pub(super) use admitted::admit_references;
 #[cfg(test)]
-pub use admitted::app_event;
+pub(crate) use admitted::app_event;
 use backoff::with_backoff;
-pub use report::report;
+pub(super) use report::report;
 #[cfg(test)]
-pub use secrets::secret_event;
-pub use secrets::secrets;
+pub(crate) use secrets::secret_event;
+pub(super) use secrets::secrets;
 
 /// The apps of `scope`, whenever what is wanted of them changes. A change of the status does not
 /// count, or the operator would wake itself. `restored` are apps that were not served, read anew.
-pub fn apps(
+pub(super) fn apps(
     client: &Client,
     scope: &Scope,
     writer: Writer<DingTalkApp>,
@@ -85,7 +85,7 @@ pub fn apps(
 }
 
 /// The references of `scope`, whenever what is wanted of them changes; the same for `restored`.
-pub fn references(
+pub(super) fn references(
     client: &Client,
     scope: &Scope,
     writer: Writer<DingTalkTokenReference>,

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
 /// Objects that are worked on at once. Each waits for the API server only, never for DingTalk.
-pub const CONCURRENCY: u16 = 64;
+pub(super) const CONCURRENCY: u16 = 64;
 
 #[derive(Debug)]
 struct Namespace<K> {
@@ -34,7 +34,7 @@ struct State<K> {
 
 /// See the module. `K` names an object.
 #[derive(Debug)]
-pub struct Workers<K>(Mutex<State<K>>);
+pub(super) struct Workers<K>(Mutex<State<K>>);
 
 impl<K> Default for Workers<K> {
     fn default() -> Self {
@@ -49,7 +49,7 @@ impl<K> Default for Workers<K> {
 impl<K: Clone + Eq + Hash> Workers<K> {
     /// Takes a worker for an object, if its namespace has less than half of those that the others
     /// leave; else the object is remembered, and [`Workers::end`] names it in its turn.
-    pub fn begin(&self, namespace: &str, object: &K) -> bool {
+    pub(super) fn begin(&self, namespace: &str, object: &K) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.has_room(namespace) {
             state.busy += 1;
@@ -64,7 +64,7 @@ impl<K: Clone + Eq + Hash> Workers<K> {
     }
 
     /// Gives a worker back; returns the object whose turn it is to be woken.
-    pub fn end(&self, namespace: &str) -> Option<K> {
+    pub(super) fn end(&self, namespace: &str) -> Option<K> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.busy = state.busy.saturating_sub(1);
         let of = state.of(namespace);

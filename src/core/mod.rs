@@ -19,44 +19,54 @@ mod tests_corps;
 mod tests_renewals;
 
 pub use app::corp::Corp;
-pub use app::fetch::{Due, due};
-pub use app::memory::{Memory, renew_request};
-pub use app::notice::{Happened, Notice, NoticeType};
-pub use app::refresh::{Readers, Refresh, Unrefreshed, refreshes_pods};
-pub use app::restart::{Restart, restart_notice};
-pub use app::step::next_step;
-pub use app::view::{
-    Blocked, CredentialsSeen, Deletion, Settled, Step, TargetSeen, TargetStep, View,
+pub(crate) use app::fetch::{Due, due};
+pub(crate) use app::memory::Memory;
+pub(crate) use app::notice::{Happened, Notice, NoticeType};
+pub(crate) use app::refresh::{Readers, Refresh, Unrefreshed, refreshes_pods};
+pub(crate) use app::restart::{Restart, restart_notice};
+pub(crate) use app::step::next_step;
+pub(crate) use app::view::{Settled, Step, TargetStep, View};
+pub(crate) use copy::{
+    CopyStep, ReferenceMemory, ReferenceStep, ReferenceView, Told, copy_now, reference_notice,
+    reference_status, reference_step,
 };
-#[cfg(test)]
-pub use copy::copy_write;
-pub use copy::{
-    CopySeen, CopyStep, Grant, ReferenceMemory, ReferenceStep, ReferenceView, Told, copy_now,
-    granted_namespaces, reference_notice, reference_status, reference_step,
+pub(crate) use handle::{Concerned, Core, Surroundings};
+pub(crate) use index::{Asked, Candidate, NamespaceLimits, ReferenceState, Stub, Wish};
+pub(crate) use report::problem::explain;
+pub(crate) use report::refusal::{
+    Refusal, refused_previous, refused_reference_status, refused_status,
 };
-pub use handle::{Concerned, Core, Surroundings};
-pub use index::{Asked, Candidate, NamespaceLimits, ReferenceState, Stub, Wish};
-pub use report::conditions::{StatusNews, status, write_status_at};
-pub use report::events::notices;
-pub use report::problem::explain;
-pub use report::refusal::{
-    Bound, Refusal, refused_previous, refused_reference_status, refused_status,
-};
-pub use secret::assembly::{Assembled, Assembly};
+pub(crate) use secret::assembly::Assembly;
 pub use secret::data::Data;
-pub use secret::desired::{Wanted, per_corp_name, wanted};
-pub use secret::metadata::forget_forbidden;
-pub use secret::ownership::{Claim, Ownership, owner_name, ownership};
-pub use secret::recorded::Recorded;
-pub use secret::shape::{Field, Shape};
-pub use secret::target::{TARGETS_MAX, TargetMeta};
+pub(crate) use secret::desired::{Wanted, per_corp_name, wanted};
+pub(crate) use secret::metadata::forget_forbidden;
+pub(crate) use secret::recorded::Recorded;
+pub(crate) use secret::shape::{Field, Shape};
+pub(crate) use secret::target::TargetMeta;
 pub use secret::templates::Templates;
-pub use secret::write::Write;
-pub use secret::writing::{WriteOutcome, WriteProblem};
-pub use token::attempt::{FailedAttempt, FetchId, Former, Minting, TokenId};
-pub use token::backoff::{Pace, delay};
-pub use token::known_credentials::{CredentialsProblem, KnownCredentials};
-pub use token::record::{Held, ObjectVersion, TokenRecord, lifetime, whole_seconds};
-pub use token::request::RenewRequest;
-pub use token::schedule::{Lifetime, Schedule, jitter, renewal_at};
+pub(crate) use secret::write::{Deletion, Write};
+pub(crate) use secret::writing::{WriteOutcome, WriteProblem};
+pub use token::attempt::{FailedAttempt, Former, Minting, TokenId};
+pub use token::backoff::Pace;
+pub(crate) use token::known_credentials::CredentialsProblem;
+pub use token::known_credentials::KnownCredentials;
+pub use token::record::ObjectVersion;
+pub(crate) use token::record::{Held, lifetime, whole_seconds};
+pub(crate) use token::schedule::Schedule;
 pub use token::tokens::{Attempts, Interest, TokenName, Tokens};
+
+/// What only tests name.
+#[cfg(test)]
+mod named_by_tests {
+    pub(crate) use super::app::memory::renew_request;
+    pub(crate) use super::app::view::{Blocked, CredentialsSeen, TargetSeen};
+    pub(crate) use super::copy::{Grant, copy_write, granted_namespaces};
+    pub(crate) use super::report::conditions::{StatusNews, status, write_status_at};
+    pub(crate) use super::secret::ownership::{Claim, Ownership};
+    pub(crate) use super::secret::target::TARGETS_MAX;
+    pub(crate) use super::token::backoff::delay;
+    pub(crate) use super::token::record::TokenRecord;
+    pub(crate) use super::token::schedule::Lifetime;
+}
+#[cfg(test)]
+pub(crate) use named_by_tests::*;

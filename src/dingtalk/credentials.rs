@@ -73,7 +73,7 @@ fn trimmed(bytes: &[u8]) -> &[u8] {
     let end = bytes
         .iter()
         .rposition(|byte| !matches!(byte, b'\r' | b'\n' | b' ' | b'\t'));
-    &bytes[..end.map_or(0, |last| last + 1)]
+    end.and_then(|end| bytes.get(..=end)).unwrap_or_default()
 }
 
 impl Credentials {

@@ -39,11 +39,8 @@ impl Redactor {
         }
         let line = visible(text);
         let line = line.trim();
-        let cut = (0..=TEXT_MAX.min(line.len()))
-            .rev()
-            .find(|&end| line.is_char_boundary(end))
-            .unwrap_or(0);
-        (cut > 0).then(|| line[..cut].to_owned())
+        let mut ends = (1..=TEXT_MAX.min(line.len())).rev();
+        ends.find_map(|end| line.get(..end)).map(str::to_owned)
     }
 
     fn tells(&self, text: &str) -> bool {

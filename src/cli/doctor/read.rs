@@ -67,7 +67,11 @@ pub async fn definitions_of(client: &Client) -> Vec<ResourceFacts> {
 /// The schema of a resource that is installed. It is published a moment after that.
 async fn schema_of(client: &Client, path: &str, kind: &str) -> Result<Value, Unread> {
     let installed = get(client, &format!("/{path}")).await?;
-    let mut resources = installed["resources"].as_array().into_iter().flatten();
+    let mut resources = installed
+        .get("resources")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     if !resources.any(|resource| resource["kind"] == kind) {
         return Err(Unread::Missing);
     }

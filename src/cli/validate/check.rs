@@ -176,7 +176,10 @@ fn as_rules_see(object: &Value) -> Value {
     let generated = metadata["generateName"].as_str();
     let generated = generated.map(|start| format!("{start}{GENERATED}"));
     let name = metadata["name"].as_str().map(str::to_owned).or(generated);
-    seen["metadata"] = json!({ "name": name.unwrap_or_default() });
+    if let Some(fields) = seen.as_object_mut() {
+        let metadata = json!({ "name": name.unwrap_or_default() });
+        fields.insert("metadata".to_owned(), metadata);
+    }
     seen
 }
 

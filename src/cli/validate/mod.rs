@@ -93,7 +93,11 @@ fn report(files: &[File]) -> Result<Report, RuleError> {
     let reported = findings(&admitted, &secrets);
     let is_reported = |it: &&Admitted| {
         let (file, number) = (&it.document.file, it.document.number);
-        let name = it.object["metadata"]["name"].as_str().unwrap_or_default();
+        let name = it
+            .object
+            .pointer("/metadata/name")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default();
         let mut reported = reported.iter();
         reported.any(|it| it.file == *file && it.document == number && it.name == name)
     };

@@ -15,7 +15,7 @@ use crate::core::{ObjectVersion, Write};
 
 /// The API server.
 #[async_trait]
-pub trait Cluster: Programs + Send + Sync {
+pub(crate) trait Cluster: Programs + Send + Sync {
     /// Reads a Secret with its contents.
     async fn read_secret(
         &self,
@@ -74,7 +74,7 @@ pub trait Cluster: Programs + Send + Sync {
 
 /// An object whose status is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub(crate) struct Named {
     /// Its kind.
     pub kind: String,
     /// The path of its URL, without its name.
@@ -87,7 +87,7 @@ pub struct Named {
 
 impl dyn Cluster {
     /// Writes an object's status over `previous`; returns the object's new resourceVersion.
-    pub async fn write_status<K, S>(
+    pub(crate) async fn write_status<K, S>(
         &self,
         object: &K,
         previous: &S,

@@ -32,7 +32,7 @@ struct WireMetadata {
 
 /// The calls to a real API server.
 #[derive(Clone)]
-pub struct KubeCluster {
+pub(crate) struct KubeCluster {
     client: Client,
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
@@ -40,7 +40,7 @@ pub struct KubeCluster {
 
 impl KubeCluster {
     /// Calls through `client`.
-    pub fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         Self {
             client,
             reads: Arc::new(Semaphore::new(READS_MAX)),

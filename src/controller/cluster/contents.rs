@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use zeroize::Zeroizing;
 
 /// A Secret that was read.
-pub struct SecretContents {
+pub(crate) struct SecretContents {
     /// Its metadata.
     pub metadata: ObjectMeta,
     data: BTreeMap<String, Zeroizing<Vec<u8>>>,
@@ -14,17 +14,17 @@ pub struct SecretContents {
 
 impl SecretContents {
     /// A Secret with these values.
-    pub fn new(metadata: ObjectMeta, data: BTreeMap<String, Zeroizing<Vec<u8>>>) -> Self {
+    pub(crate) fn new(metadata: ObjectMeta, data: BTreeMap<String, Zeroizing<Vec<u8>>>) -> Self {
         Self { metadata, data }
     }
 
     /// The value of a key; each can be taken once.
-    pub fn take(&mut self, key: &str) -> Option<Zeroizing<Vec<u8>>> {
+    pub(crate) fn take(&mut self, key: &str) -> Option<Zeroizing<Vec<u8>>> {
         self.data.remove(key)
     }
 
     /// The metadata alone.
-    pub fn into_metadata(self) -> ObjectMeta {
+    pub(crate) fn into_metadata(self) -> ObjectMeta {
         self.metadata
     }
 }

@@ -9,10 +9,10 @@ use crate::dingtalk::visible;
 use crate::operator::SecretWrite;
 
 /// The client library retries for minutes by itself; an app must not wait for that.
-pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// What went wrong in a call to the API server.
 #[derive(Debug, Error)]
-pub enum ClusterError {
+pub(crate) enum ClusterError {
     /// No answer within the time-out.
     #[error("{operation}: no answer from the API server within {} s", CALL_TIMEOUT.as_secs())]
     TimedOut {
@@ -56,29 +56,29 @@ impl ClusterError {
     }
 
     /// The API server answered.
-    pub fn is_answered(&self) -> bool {
+    pub(crate) fn is_answered(&self) -> bool {
         self.status().is_some()
     }
 
     /// There is no such object.
-    pub fn is_not_found(&self) -> bool {
+    pub(crate) fn is_not_found(&self) -> bool {
         self.status().is_some_and(kube::core::Status::is_not_found)
     }
 
     /// The object is not in the expected state, or exists already.
-    pub fn is_conflict(&self) -> bool {
+    pub(crate) fn is_conflict(&self) -> bool {
         self.status().is_some_and(|status| {
             kube::core::Status::is_conflict(status) || kube::core::Status::is_already_exists(status)
         })
     }
 
     /// It is not allowed.
-    pub fn is_forbidden(&self) -> bool {
+    pub(crate) fn is_forbidden(&self) -> bool {
         self.status().is_some_and(kube::core::Status::is_forbidden)
     }
 
     /// The object's data was made immutable.
-    pub fn is_immutable(&self) -> bool {
+    pub(crate) fn is_immutable(&self) -> bool {
         self.status().is_some_and(|status| {
             status.is_invalid()
                 && status
@@ -98,7 +98,7 @@ impl ClusterError {
     }
 
     /// What stands in the way of a write.
-    pub fn write_problem(&self) -> WriteProblem {
+    pub(crate) fn write_problem(&self) -> WriteProblem {
         if self.is_namespace_terminating() {
             WriteProblem::NamespaceTerminating
         } else if self.is_too_large() {
@@ -111,7 +111,7 @@ impl ClusterError {
     }
 
     /// What came of a write of a Secret, for the metrics.
-    pub fn written(&self) -> SecretWrite {
+    pub(crate) fn written(&self) -> SecretWrite {
         match self.is_conflict() || self.is_not_found() || self.is_immutable() {
             true => SecretWrite::Conflict,
             false => SecretWrite::Refused(self.write_problem().reason()),

@@ -9,12 +9,12 @@ use async_trait::async_trait;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
 use kube::api::{DeleteParams, GetParams, Patch, PostParams, Preconditions};
 use kube::core::Request;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::calls::{Cluster, Named};
@@ -93,9 +93,8 @@ impl Cluster for KubeCluster {
     ) -> Result<ObjectMeta, ClusterError> {
         let size: usize = write.data.values().flatten().map(|value| value.len()).sum();
         let _permit = self.write_permit(size).await;
-        let mut body = secret_body(write);
-        let Some(version) = &write.replaces else {
-            body["type"] = json!("Opaque");
+        let body = SecretBody::of(write);
+        if write.replaces.is_none() {
             let operation = "create the target Secret";
             let parameters = PostParams {
                 field_manager: Some(MANAGER.to_owned()),
@@ -106,9 +105,7 @@ impl Cluster for KubeCluster {
             return self
                 .metadata(operation, secrets(namespace).create(&parameters, bytes))
                 .await;
-        };
-        body["metadata"]["uid"] = json!(version.uid);
-        body["metadata"]["resourceVersion"] = json!(version.resource_version);
+        }
         let request = secrets(namespace).patch(&write.name, &patching(), &Patch::Merge(body));
         self.metadata("change the target Secret", request).await
     }
@@ -155,44 +152,71 @@ fn secrets(namespace: &str) -> Request {
     Request::new(Secret::url_path(&(), Some(namespace)))
 }
 
-/// What a write says of the Secret, but for the state that it replaces.
-fn secret_body(write: &Write) -> Value {
-    let Write {
-        name,
-        replaces,
-        labels,
-        annotations,
-        owner_references,
-        data,
-        recorded: _,
-    } = write;
-    // In a merge patch null takes a key away; a new object has nothing to take away.
-    let is_new = replaces.is_none();
-    let map = |map: &BTreeMap<String, Option<String>>| -> Value {
-        let kept = map.iter().filter(|(_, value)| value.is_some() || !is_new);
-        kept.map(|(key, value)| (key.clone(), json!(value)))
-            .collect::<serde_json::Map<String, Value>>()
-            .into()
-    };
-    let mut body = json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {
-            "name": name,
-            "labels": map(labels),
-            "annotations": map(annotations),
-            "ownerReferences": owner_references,
-        },
-    });
-    if !data.is_empty() {
-        let kept = data.iter().filter(|(_, value)| value.is_some() || !is_new);
-        body["data"] = kept
-            .map(|(key, value)| {
-                let bytes = value.as_ref().map(|value| value.as_bytes().to_vec());
-                (key.clone(), json!(bytes.map(ByteString)))
-            })
-            .collect::<serde_json::Map<String, Value>>()
-            .into();
+/// A Secret as a write sends it: whole, or as a merge patch with the state that it replaces.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SecretBody<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'static str>,
+    metadata: SecretBodyMetadata<'a>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    data: BTreeMap<&'a str, Option<ByteString>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SecretBodyMetadata<'a> {
+    name: &'a str,
+    labels: BTreeMap<&'a str, &'a Option<String>>,
+    annotations: BTreeMap<&'a str, &'a Option<String>>,
+    owner_references: &'a [OwnerReference],
+    #[serde(flatten)]
+    replaces: Option<Precondition<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Precondition<'a> {
+    uid: &'a str,
+    resource_version: &'a str,
+}
+
+impl<'a> SecretBody<'a> {
+    fn of(write: &'a Write) -> Self {
+        let replaces = write.replaces.as_ref();
+        Self {
+            api_version: "v1",
+            kind: "Secret",
+            r#type: replaces.is_none().then_some("Opaque"),
+            metadata: SecretBodyMetadata {
+                name: &write.name,
+                labels: sent(&write.labels, replaces.is_none()),
+                annotations: sent(&write.annotations, replaces.is_none()),
+                owner_references: &write.owner_references,
+                replaces: replaces.map(|version| Precondition {
+                    uid: &version.uid,
+                    resource_version: &version.resource_version,
+                }),
+            },
+            data: sent(&write.data, replaces.is_none())
+                .into_iter()
+                .map(|(key, value)| {
+                    (
+                        key,
+                        value
+                            .as_ref()
+                            .map(|value| ByteString(value.as_bytes().to_vec())),
+                    )
+                })
+                .collect(),
+        }
     }
-    body
+}
+
+/// In a merge patch null takes a key away; a new object has nothing to take away.
+fn sent<T>(map: &BTreeMap<String, Option<T>>, is_new: bool) -> BTreeMap<&str, &Option<T>> {
+    let kept = map.iter().filter(|(_, value)| value.is_some() || !is_new);
+    kept.map(|(key, value)| (key.as_str(), value)).collect()
 }

@@ -24,7 +24,7 @@ const PODS_PAGE: u32 = 500;
 
 /// The calls about the programs that use a target.
 #[async_trait]
-pub trait Programs: Send + Sync {
+pub(crate) trait Programs: Send + Sync {
     /// Makes a workload roll out anew, as `kubectl rollout restart` does.
     async fn restart(
         &self,

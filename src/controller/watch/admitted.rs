@@ -37,7 +37,7 @@ where
 
 /// Records an event; passes it on, without what is heavy of an app that is not served, and with
 /// the same for the apps that are not served from now on.
-pub fn admit(
+pub(super) fn admit(
     context: &Context,
     scope: Option<&str>,
     event: watcher::Result<Event<Decoded<DingTalkApp>>>,
@@ -70,7 +70,7 @@ pub fn admit(
 }
 
 /// The same for references; `listed` are those of a list that is under way.
-pub fn admit_references(
+pub(crate) fn admit_references(
     context: &Context,
     scope: Option<&str>,
     listed: &mut HashSet<ReferenceRef>,
@@ -139,7 +139,7 @@ fn key_of<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectRef<K> 
         .within(metadata.namespace.as_deref().unwrap_or_default())
 }
 
-pub fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>) {
+pub(crate) fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>) {
     let mut core = context.core();
     if let Event::Apply(app) = event
         && let Some(memory) = core.app(&app_ref(app))

@@ -16,7 +16,7 @@ struct Paced<S> {
 }
 
 /// After each error, waits for the client library's backoff, or until an outage of the API server ends.
-pub fn with_backoff<S, T, E>(
+pub(super) fn with_backoff<S, T, E>(
     watch: S,
     outages: &Outages,
 ) -> impl Stream<Item = Result<T, E>> + Send + use<S, T, E>

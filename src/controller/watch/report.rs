@@ -9,7 +9,7 @@ use crate::controller::scopes::Scope;
 const TOO_MANY_REQUESTS: u16 = 429;
 
 /// Logs what is wrong with a watch, and what to do if that is known. It is tried again.
-pub fn report(context: &Context, what: &str, scope: &Scope, error: &watcher::Error) {
+pub(crate) fn report(context: &Context, what: &str, scope: &Scope, error: &watcher::Error) {
     let status = match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),

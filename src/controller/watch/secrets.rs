@@ -19,7 +19,7 @@ use crate::controller::scopes::Scope;
 use crate::core::Concerned;
 
 /// Follows the metadata of the Secrets of each scope, once its apps are known.
-pub async fn secrets(client: Client, scopes: Vec<Scope>, context: Arc<Context>) {
+pub(crate) async fn secrets(client: Client, scopes: Vec<Scope>, context: Arc<Context>) {
     let streams = scopes.into_iter().map(|scope| {
         let api: Api<Decoded<PartialObjectMeta<Secret>>> = match &scope {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
@@ -49,7 +49,7 @@ pub async fn secrets(client: Client, scopes: Vec<Scope>, context: Arc<Context>) 
 }
 
 /// Records an event of the watch on Secrets, and wakes those that it concerns.
-pub fn secret_event(
+pub(crate) fn secret_event(
     context: &Context,
     scope: &Scope,
     event: watcher::Result<Event<Decoded<PartialObjectMeta<Secret>>>>,

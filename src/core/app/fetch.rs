@@ -9,8 +9,9 @@ use crate::core::app::corp::Corp;
 use crate::core::app::look::look;
 use crate::core::app::memory::{Memory, renew_request};
 use crate::core::app::take::take_newer;
-use crate::core::app::view::{CredentialsSeen, TARGET_STEPS_MAX, Target, TargetStep, View};
+use crate::core::app::view::{CredentialsSeen, Target, TargetStep, View};
 use crate::core::secret::desired::wanted;
+use crate::core::secret::write::TARGET_STEPS_MAX;
 use crate::core::token::attempt::{FetchId, TokenId};
 use crate::core::token::known_credentials::KnownCredentials;
 use crate::core::token::record::{ObjectVersion, TokenRecord};
@@ -44,32 +45,32 @@ impl Fetch {
     }
 }
 
-/// What is to be fetched, as the index of the target, the organisation, and when. Where one is
-/// due, those that are due soon go with it.
-pub(in crate::core) fn fetches_of<'a>(
+/// When the token of each target and organisation is fetched. If one is due, those that are due soon go
+/// with it.
+pub(in crate::core) fn fetches_of<'t, 'a>(
     view: &View<'_>,
     memory: &mut Memory,
-    targets: &[Target<'a>],
+    targets: &'t [Target<'a>],
     now: Timestamp,
-) -> Vec<(usize, &'a str, Fetch)> {
+) -> Vec<(&'t Target<'a>, &'a str, Fetch)> {
     let mut fetches = Vec::new();
-    for (index, target) in targets.iter().enumerate() {
+    for target in targets {
         if target.blocked.is_some() {
             continue;
         }
         for corp_id in target.corp_ids {
             let fetch = fetch(view, memory, corp_id, target, now);
-            fetches.push((index, corp_id.as_str(), fetch));
+            fetches.push((target, corp_id.as_str(), fetch));
         }
     }
     if !fetches.iter().any(|(.., fetch)| fetch.is_now()) {
         return fetches;
     }
-    for (index, corp_id, fetch) in &mut fetches {
+    for (target, corp_id, fetch) in &mut fetches {
         let Fetch::At(at) = *fetch else { continue };
         let corp = memory.corp(corp_id);
         let held = corp.held.as_ref().map(|held| held.record.lifetime);
-        let lifetime = held.or_else(|| Some(targets[*index].token(view, corp_id)?.lifetime));
+        let lifetime = held.or_else(|| Some(target.token(view, corp_id)?.lifetime));
         if corp.attempts(view.tokens).is_renewal()
             && lifetime.is_some_and(|lifetime| at <= now + together(lifetime))
         {
@@ -276,16 +277,14 @@ fn is_unread(view: &View<'_>, memory: &Memory, token: Option<&TokenRecord>) -> b
 pub(in crate::core) fn values_needed(
     view: &View<'_>,
     memory: &Memory,
-    targets: &[Target<'_>],
-    fetches: &[(usize, &str, Fetch)],
+    fetches: &[(&Target<'_>, &str, Fetch)],
 ) -> Vec<TargetStep> {
     let mut steps = BTreeMap::new();
     let is_known = |corp_id: &str| {
         let corp = memory.corps.get(corp_id);
         corp.is_some_and(|corp| corp.held.is_some())
     };
-    for (index, corp_id, fetch) in fetches {
-        let target = &targets[*index];
+    for (target, corp_id, fetch) in fetches {
         if steps.len() == TARGET_STEPS_MAX || steps.contains_key(&target.name) {
             continue;
         }
@@ -308,7 +307,7 @@ pub(in crate::core) fn values_needed(
 
 /// A token that is to be fetched now.
 #[derive(Clone, Debug)]
-pub struct Due {
+pub(crate) struct Due {
     /// Its organisation.
     pub corp_id: String,
     /// Why.
@@ -326,7 +325,7 @@ pub struct Due {
 }
 
 /// The tokens that are to be fetched now, with the credentials that were just read.
-pub fn due(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<Due> {
+pub(crate) fn due(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<Due> {
     let wanted = wanted(view.app);
     let mut targets = Vec::new();
     for (wanted, seen) in wanted.into_iter().zip(&view.targets) {
@@ -337,8 +336,8 @@ pub fn due(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<Due> {
     let fetches = fetches_of(view, memory, &targets, now);
     let due = fetches
         .into_iter()
-        .filter_map(|(index, corp_id, fetch)| match fetch {
-            Fetch::Now(cause) => due_now(view, memory, &targets[index], corp_id, cause, now),
+        .filter_map(|(target, corp_id, fetch)| match fetch {
+            Fetch::Now(cause) => due_now(view, memory, target, corp_id, cause, now),
             _ => None,
         });
     due.collect()

@@ -13,7 +13,7 @@ const HURRIED_MAX: u8 = 3;
 
 /// The last look at an app.
 #[derive(Debug, Default)]
-pub struct Looks {
+pub(crate) struct Looks {
     last: Option<(Timestamp, Option<i64>)>,
     hurried: u8,
 }
@@ -21,7 +21,7 @@ pub struct Looks {
 impl Looks {
     /// Until when a look at a generation of an app with so many organisations, or of a reference with so
     /// many copies, waits; `None` if it does not, and counts as the last one.
-    pub fn begin(
+    pub(crate) fn begin(
         &mut self,
         count: usize,
         generation: Option<i64>,

@@ -39,7 +39,7 @@ struct Parsed {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// The app's UID: a recreated app is another app.
     pub uid: String,
     /// Its organisations. Boxed: a map of few holds room for eleven.
@@ -84,7 +84,7 @@ struct Wishes {
 
 impl Memory {
     /// Says which tokens the app wants: to be called before anything is decided.
-    pub fn wish(&mut self, app: &DingTalkApp, tokens: &mut Tokens, now: Timestamp) {
+    pub(crate) fn wish(&mut self, app: &DingTalkApp, tokens: &mut Tokens, now: Timestamp) {
         let known = self.credentials_of(app);
         let wishes = Wishes {
             generation: app.metadata.generation,
@@ -135,7 +135,7 @@ impl Memory {
     }
 
     /// The app no longer wants a token.
-    pub fn leave(&mut self, app: &AppRef, tokens: &mut Tokens) {
+    pub(crate) fn leave(&mut self, app: &AppRef, tokens: &mut Tokens) {
         for corp in self.corps.values_mut() {
             corp.leave(app, tokens);
         }
@@ -143,7 +143,7 @@ impl Memory {
     }
 
     /// To be called before anything is decided: forgets what is not wanted, notices the clock.
-    pub fn prepare(&mut self, app: &DingTalkApp, targets: &HashSet<&str>, now: Timestamp) {
+    pub(crate) fn prepare(&mut self, app: &DingTalkApp, targets: &HashSet<&str>, now: Timestamp) {
         if app.spec.target.template.data.is_empty() {
             self.templates = None;
         }
@@ -174,7 +174,10 @@ impl Memory {
     }
 
     /// The app's templates; `None` if they are not parsed yet.
-    pub fn templates(&self, app: &DingTalkApp) -> Option<&Result<Arc<Templates>, TemplateError>> {
+    pub(crate) fn templates(
+        &self,
+        app: &DingTalkApp,
+    ) -> Option<&Result<Arc<Templates>, TemplateError>> {
         if app.spec.target.template.data.is_empty() {
             return Some(Templates::none());
         }
@@ -184,7 +187,7 @@ impl Memory {
     }
 
     /// Records the templates of a generation of the spec.
-    pub fn templates_parsed(
+    pub(crate) fn templates_parsed(
         &mut self,
         generation: Option<i64>,
         templates: Result<Templates, TemplateError>,
@@ -196,22 +199,22 @@ impl Memory {
     }
 
     /// Records contents of the Secret `target` for the next decision.
-    pub fn assembled(&mut self, target: &str, assembled: Assembled) {
+    pub(crate) fn assembled(&mut self, target: &str, assembled: Assembled) {
         self.writing(target).assembled = Some(Box::new(assembled));
     }
 
     /// What is remembered of an organisation's token.
-    pub fn corp(&mut self, corp_id: &str) -> &mut Corp {
+    pub(crate) fn corp(&mut self, corp_id: &str) -> &mut Corp {
         self.corps.entry(corp_id.to_owned()).or_default()
     }
 
     /// What is remembered of a target.
-    pub fn writing(&mut self, target: &str) -> &mut Writing {
+    pub(crate) fn writing(&mut self, target: &str) -> &mut Writing {
         self.targets.entry(target.to_owned()).or_default()
     }
 
     /// Whether the times of a recorded token can be true.
-    pub fn believes(&self, token: &TokenRecord, now: Timestamp) -> bool {
+    pub(crate) fn believes(&self, token: &TokenRecord, now: Timestamp) -> bool {
         match self.corps.get(&token.corp_id) {
             Some(corp) => corp.believes(token, now),
             None => token.lifetime.is_plausible(now),
@@ -219,7 +222,7 @@ impl Memory {
     }
 
     /// Notes that a token was fetched for the request that the app carries, if its Secret says so.
-    pub fn credit_request(&mut self, app: &DingTalkApp, token: &TokenRecord) {
+    pub(crate) fn credit_request(&mut self, app: &DingTalkApp, token: &TokenRecord) {
         let Some(request) = renew_request(app) else {
             return;
         };
@@ -232,7 +235,7 @@ impl Memory {
     }
 
     /// The request for renewal that an organisation's token has not been fetched for yet.
-    pub fn open_request<'a>(
+    pub(crate) fn open_request<'a>(
         &self,
         app: &'a DingTalkApp,
         corp_id: &str,
@@ -255,7 +258,7 @@ impl Memory {
     }
 
     /// Whether there is a token that no Secret holds yet, and nothing stands in the way of writing it.
-    pub fn is_to_be_written(&self) -> bool {
+    pub(crate) fn is_to_be_written(&self) -> bool {
         let mut corps = self.corps.values();
         corps.any(|corp| corp.unwritten_since.is_some())
             && self
@@ -265,33 +268,33 @@ impl Memory {
     }
 
     /// Whether a write brings a token that no Secret holds yet.
-    pub fn is_first_write(&self, write: &Write) -> bool {
+    pub(crate) fn is_first_write(&self, write: &Write) -> bool {
         let corps = write.recorded.tokens.iter();
         let mut corps = corps.filter_map(|token| self.corps.get(&token.corp_id));
         corps.any(|corp| corp.unwritten_since.is_some())
     }
 
     /// The API server answers again: see [`Writing::retry_unanswered`].
-    pub fn retry_unanswered(&mut self, now: Timestamp) -> bool {
+    pub(crate) fn retry_unanswered(&mut self, now: Timestamp) -> bool {
         let targets = self.targets.values_mut();
         targets.fold(false, |any, writing| writing.retry_unanswered(now) | any)
     }
 
     /// Whether a fetch has brought a token that was not looked at yet.
-    pub fn has_untaken(&self, tokens: &Tokens, now: Timestamp) -> bool {
+    pub(crate) fn has_untaken(&self, tokens: &Tokens, now: Timestamp) -> bool {
         let mut corps = self.corps.values();
         !self.is_blocked && corps.any(|corp| corp.has_untaken(&self.uid, tokens, now))
     }
 
     /// Whether the app was not looked at since its credentials were read.
-    pub fn is_unresolved(&self) -> bool {
+    pub(crate) fn is_unresolved(&self) -> bool {
         self.wishes
             .is_none_or(|wishes| wishes.credentials.is_none())
     }
 
     /// Records the tokens that were read from the Secret `name`, for these organisations; `None` if it does
     /// not hold what it records, which takes a digest to know, so that it is found out where nobody waits.
-    pub fn target_read(
+    pub(crate) fn target_read(
         &mut self,
         name: &str,
         target: &TargetMeta,
@@ -317,7 +320,7 @@ impl Memory {
     }
 
     /// Records what came of a write.
-    pub fn write_ended(
+    pub(crate) fn write_ended(
         &mut self,
         write: &Write,
         outcome: WriteOutcome,
@@ -354,7 +357,7 @@ impl Memory {
     }
 
     /// Records credentials that were read and can be used.
-    pub fn credentials_read(&mut self, known: KnownCredentials, trimmed_keys: &[String]) {
+    pub(crate) fn credentials_read(&mut self, known: KnownCredentials, trimmed_keys: &[String]) {
         self.credentials_problem = None;
         self.identify = false;
         if !trimmed_keys.is_empty() && self.trimmed_reported.as_ref() != Some(&known.version) {
@@ -371,13 +374,13 @@ impl Memory {
     }
 
     /// The credentials that were read last, if they were read through the app's present reference.
-    pub fn credentials_of(&self, app: &DingTalkApp) -> Option<&KnownCredentials> {
+    pub(crate) fn credentials_of(&self, app: &DingTalkApp) -> Option<&KnownCredentials> {
         let known = self.credentials.as_ref();
         known.filter(|known| known.reference == app.spec.credentials_secret_ref)
     }
 
     /// Records credentials that cannot be used.
-    pub fn credentials_failed(&mut self, problem: CredentialsProblem) {
+    pub(crate) fn credentials_failed(&mut self, problem: CredentialsProblem) {
         let since = match &self.credentials_problem {
             Some(old) if old.reason == problem.reason => old.since,
             _ => problem.since,
@@ -388,7 +391,7 @@ impl Memory {
 }
 
 /// The request for renewal that an app carries.
-pub fn renew_request(app: &DingTalkApp) -> Option<&str> {
+pub(crate) fn renew_request(app: &DingTalkApp) -> Option<&str> {
     let annotations = app.metadata.annotations.as_ref()?;
     let request = annotations.get(ANNOTATION_RENEW_REQUESTED_AT)?;
     Some(request.as_str()).filter(|request| !request.is_empty())

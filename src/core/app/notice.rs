@@ -6,7 +6,7 @@ use crate::api::Reason;
 const NOTE_MAX: usize = 1024;
 /// Whether all is well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoticeType {
+pub(crate) enum NoticeType {
     /// It is.
     Normal,
     /// It is not.
@@ -15,7 +15,7 @@ pub enum NoticeType {
 
 /// An event to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
+pub(crate) struct Notice {
     /// Its type.
     pub type_: NoticeType,
     /// Its reason.
@@ -31,7 +31,7 @@ pub struct Notice {
 impl Notice {
     /// The same, about a Secret.
     #[must_use]
-    pub fn about(self, secret: Option<&str>) -> Self {
+    pub(crate) fn about(self, secret: Option<&str>) -> Self {
         let secret = secret.map(str::to_owned);
         Self { secret, ..self }
     }
@@ -39,7 +39,7 @@ impl Notice {
 
 /// What happened since the last status, for events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Happened {
+pub(crate) struct Happened {
     /// A token of another value was written.
     pub value_changed: bool,
     /// Another writer's change was put right.
@@ -48,7 +48,12 @@ pub struct Happened {
 
 /// An event whose note is cut to what the API server takes; a warning's ends with the section of the
 /// documentation.
-pub fn notice(type_: NoticeType, reason: Reason, action: &'static str, note: &str) -> Notice {
+pub(crate) fn notice(
+    type_: NoticeType,
+    reason: Reason,
+    action: &'static str,
+    note: &str,
+) -> Notice {
     let page = match type_ {
         NoticeType::Normal => String::new(),
         NoticeType::Warning => format!("; see {}", reason.page()),
@@ -58,15 +63,13 @@ pub fn notice(type_: NoticeType, reason: Reason, action: &'static str, note: &st
         .split_once("; see https://")
         .map_or(note, |(note, _)| note);
     let most = NOTE_MAX - page.len();
-    let end = (0..=most.min(note.len()))
-        .rev()
-        .find(|&end| note.is_char_boundary(end))
-        .unwrap_or(0);
+    let mut ends = (0..=most.min(note.len())).rev();
+    let note = ends.find_map(|end| note.get(..end));
     Notice {
         type_,
         reason,
         action,
-        note: format!("{}{page}", &note[..end]),
+        note: format!("{}{page}", note.unwrap_or_default()),
         secret: None,
     }
 }

@@ -4,10 +4,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Cause;
 use crate::core::app::memory::Memory;
-use crate::core::app::view::{Deletion, TARGET_STEPS_MAX, Target, TargetStep, View, Wake};
+use crate::core::app::view::{Target, TargetStep, View, Wake};
 use crate::core::secret::assembly::Assembled;
 use crate::core::secret::desired::{Inputs, Known, Need, need};
-use crate::core::secret::write::Write;
+use crate::core::secret::former::unneeded;
+use crate::core::secret::target::TargetMeta;
+use crate::core::secret::write::{Deletion, TARGET_STEPS_MAX, Write};
 use crate::core::secret::writing::Turn;
 use crate::core::token::record::TokenRecord;
 
@@ -239,41 +241,30 @@ fn batch_until(
 /// Secrets that are no longer targets go once the targets have what is in them.
 pub(in crate::core) fn delete_former(
     view: &View<'_>,
-    memory: &mut Memory,
+    memory: &Memory,
     targets: &[Target<'_>],
     now: Timestamp,
 ) -> Vec<TargetStep> {
-    let uid = memory.uid.clone();
-    let mut steps = Vec::new();
-    for (name, former) in &view.former {
-        let writing = memory.writing(name);
-        // A copy that somebody made of a Secret of ours is theirs.
-        let is_ours = former.data_is_ours || writing.has_written(former, &uid);
-        if steps.len() == TARGET_STEPS_MAX || former.deleting || !is_ours {
-            continue;
-        }
-        let tokens = former.recorded.iter().flat_map(|recorded| &recorded.tokens);
-        let is_carried = |token: &TokenRecord| {
-            let target = targets
-                .iter()
-                .find(|target| target.corp_ids.contains(&token.corp_id));
-            let Some(target) = target else { return true };
+    let has_written = |name: &str, former: &TargetMeta| {
+        let writing = memory.targets.get(name);
+        writing.is_some_and(|writing| writing.has_written(former, &memory.uid))
+    };
+    let is_needed = |token: &TokenRecord| {
+        let target = targets
+            .iter()
+            .find(|target| target.corp_ids.contains(&token.corp_id));
+        target.is_some_and(|target| {
             let is_dead = token.lifetime.expires_at <= now
                 || token.site != view.app.spec.site
                 || !memory.believes(token, now);
-            is_dead && target.blocked.is_none()
-                || target.token(view, &token.corp_id).is_some_and(|now| {
-                    now.lifetime.expires_at >= token.lifetime.expires_at
-                        || now.lifetime.minted_at >= token.lifetime.minted_at
-                })
-        };
-        if tokens.into_iter().all(is_carried) {
-            steps.push(TargetStep::Delete {
-                name: (*name).to_owned(),
-                version: former.version.clone(),
-                why: Deletion::Former,
+            let is_carried = target.token(view, &token.corp_id).is_some_and(|now| {
+                now.lifetime.expires_at >= token.lifetime.expires_at
+                    || now.lifetime.minted_at >= token.lifetime.minted_at
             });
-        }
-    }
-    steps
+            !(is_carried || is_dead && target.blocked.is_none())
+        })
+    };
+    unneeded(&view.former, has_written, is_needed, |name, version, why| {
+        TargetStep::Delete { name, version, why }
+    })
 }

@@ -20,7 +20,7 @@ const NAMED_MAX: usize = 8;
 
 /// The Secrets whose readers are to be told.
 #[derive(Debug, Default)]
-pub struct Unrefreshed {
+pub(crate) struct Unrefreshed {
     secrets: BTreeSet<String>,
     told_at: Option<Timestamp>,
     retry: Option<Schedule>,
@@ -29,7 +29,7 @@ pub struct Unrefreshed {
 
 /// Whether to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refresh {
+pub(crate) enum Refresh {
     /// Nothing was written.
     Nothing,
     /// At that time.
@@ -40,12 +40,12 @@ pub enum Refresh {
 
 impl Unrefreshed {
     /// Records a Secret that was written.
-    pub fn wrote(&mut self, secret: &str) {
+    pub(crate) fn wrote(&mut self, secret: &str) {
         self.secrets.insert(secret.to_owned());
     }
 
     /// To be called before anything is decided.
-    pub fn notice_clock(&mut self, now: Timestamp) {
+    pub(crate) fn notice_clock(&mut self, now: Timestamp) {
         if let Some(retry) = &mut self.retry {
             retry.notice_clock(now);
         }
@@ -53,7 +53,7 @@ impl Unrefreshed {
     }
 
     /// What to do now.
-    pub fn step(&self, now: Timestamp) -> Refresh {
+    pub(crate) fn step(&self, now: Timestamp) -> Refresh {
         if self.secrets.is_empty() {
             return Refresh::Nothing;
         }
@@ -66,7 +66,7 @@ impl Unrefreshed {
 
     /// Records that the readers of these Secrets were told; returns what to say of pods that were not
     /// known to be stuck with what they started with.
-    pub fn told(
+    pub(crate) fn told(
         &mut self,
         secrets: &BTreeSet<String>,
         stuck: BTreeSet<String>,
@@ -82,7 +82,7 @@ impl Unrefreshed {
 
     /// Records that the pods cannot be told; returns the time to try again, and what to say the first
     /// time.
-    pub fn failed(&mut self, said: &str, now: Timestamp) -> (Timestamp, Option<Notice>) {
+    pub(crate) fn failed(&mut self, said: &str, now: Timestamp) -> (Timestamp, Option<Notice>) {
         let retry = Schedule::after(now, RETRY);
         let is_news = self.retry.replace(retry).is_none();
         let note = format!(
@@ -122,7 +122,7 @@ fn stuck_notice(pods: &BTreeSet<String>) -> Notice {
 
 /// How the pods of a namespace use some Secrets.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Readers {
+pub(crate) struct Readers {
     /// The pods that mount one as a directory, with the UID of each.
     pub mounting: BTreeMap<String, String>,
     /// The pods that keep what they started with.
@@ -130,13 +130,13 @@ pub struct Readers {
 }
 
 /// Whether the app's pods are to be told at all.
-pub fn refreshes_pods(app: &DingTalkApp) -> bool {
+pub(crate) fn refreshes_pods(app: &DingTalkApp) -> bool {
     app.spec.target.propagation == Propagation::Immediate
 }
 
 impl Readers {
     /// Adds the readers of `secrets` among `pods`; those that have ended do not count.
-    pub fn look_at<'a>(
+    pub(crate) fn look_at<'a>(
         &mut self,
         pods: impl IntoIterator<Item = &'a Pod>,
         secrets: &BTreeSet<String>,

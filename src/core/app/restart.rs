@@ -15,7 +15,7 @@ const PACE: Duration = Duration::from_secs(60);
 
 /// Whether to restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Restart {
+pub(crate) enum Restart {
     /// There is no reason to.
     Nothing,
     /// At that time.
@@ -26,7 +26,7 @@ pub enum Restart {
 
 /// What is remembered of an app's restarts.
 #[derive(Debug, Default)]
-pub struct Restarts {
+pub(crate) struct Restarts {
     /// The change of a value that the workloads were restarted for last; at first, what they
     /// started with.
     pub restarted_for: Option<Timestamp>,
@@ -38,7 +38,7 @@ pub struct Restarts {
 
 /// The workloads that were restarted for a new value while others could not be.
 #[derive(Debug)]
-pub struct PartlyRestarted {
+pub(crate) struct PartlyRestarted {
     changed_at: Option<Timestamp>,
     workloads: Vec<RolloutRestartTarget>,
 }
@@ -46,7 +46,7 @@ pub struct PartlyRestarted {
 impl Restarts {
     /// Whether the workloads are to be restarted: a value has changed since they were, or since they
     /// were first named.
-    pub fn step(&mut self, app: &DingTalkApp, settled: &Settled, now: Timestamp) -> Restart {
+    pub(crate) fn step(&mut self, app: &DingTalkApp, settled: &Settled, now: Timestamp) -> Restart {
         if app.spec.rollout_restart_targets.is_empty() {
             self.restarted_for = None;
             self.retry = None;
@@ -76,7 +76,7 @@ impl Restarts {
 
     /// What was restarted already for the value that changed at `changed_at`, and the workloads that
     /// are left.
-    pub fn left<'a>(
+    pub(crate) fn left<'a>(
         &mut self,
         app: &'a DingTalkApp,
         changed_at: Option<Timestamp>,
@@ -91,14 +91,14 @@ impl Restarts {
     }
 
     /// All were restarted, for the value that changed at `changed_at`.
-    pub fn done(&mut self, changed_at: Option<Timestamp>, now: Timestamp) {
+    pub(crate) fn done(&mut self, changed_at: Option<Timestamp>, now: Timestamp) {
         self.restarted_for = changed_at;
         self.restarted_at = Some(now);
         self.retry = None;
     }
 
     /// Some could not be restarted: they are tried again at `retry`.
-    pub fn failed(&mut self, partly: PartlyRestarted, retry: Schedule) {
+    pub(crate) fn failed(&mut self, partly: PartlyRestarted, retry: Schedule) {
         self.partly = Some(partly);
         self.retry = Some(retry);
     }
@@ -114,14 +114,14 @@ impl PartlyRestarted {
     }
 
     /// Records that a workload was restarted.
-    pub fn restarted(&mut self, workload: &RolloutRestartTarget) {
+    pub(crate) fn restarted(&mut self, workload: &RolloutRestartTarget) {
         self.workloads.push(workload.clone());
     }
 }
 
 /// What to tell of a restart; each failure with the API server's words, and whether the workload
 /// does not exist.
-pub fn restart_notice(
+pub(crate) fn restart_notice(
     app: &DingTalkApp,
     failed: &[(&RolloutRestartTarget, String, bool)],
 ) -> Notice {

@@ -10,10 +10,11 @@ use crate::core::app::look::{is_former, look};
 use crate::core::app::memory::Memory;
 use crate::core::app::place::{carry_over, delete_former, write_target};
 use crate::core::app::view::{
-    Blocked, CorpSettled, Settled, Step, TARGET_STEPS_MAX, Target, TargetStep, View, Wake,
+    Blocked, CorpSettled, Settled, Step, Target, TargetStep, View, Wake,
 };
 use crate::core::secret::desired::{Wanted, wanted};
 use crate::core::secret::metadata::{forbidden_key, forbidden_message};
+use crate::core::secret::write::TARGET_STEPS_MAX;
 use crate::core::token::record::TokenRecord;
 use crate::core::token::tokens::Attempts;
 
@@ -22,7 +23,7 @@ const PENDING_SHOWN_AFTER: SignedDuration = SignedDuration::from_secs(3);
 
 /// Decides the next step. Each step's outcome goes into `memory` or the view, so that asking again
 /// leads to [`Step::Settle`].
-pub fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
+pub(crate) fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
     let app = view.app;
     if app.metadata.deletion_timestamp.is_some() {
         return Step::Settle(Settled {
@@ -122,7 +123,7 @@ fn fetch_what_is_due<'a>(
         !view.is_ending && fetches.any(is_wanted)
     };
     if any(|fetch| fetch.is_now() || fetch == Fetch::Value) {
-        some(values_needed(view, memory, targets, &decided))?;
+        some(values_needed(view, memory, &decided))?;
         return Err(Step::ReadCredentials);
     }
     if any(|fetch| fetch == Fetch::Check) {

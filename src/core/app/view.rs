@@ -10,14 +10,14 @@ use crate::core::secret::ownership::{Claim, Ownership};
 use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
 use crate::core::secret::templates::TemplateError;
-use crate::core::secret::write::Write;
+use crate::core::secret::write::{Deletion, Write};
 use crate::core::token::record::{ObjectVersion, TokenRecord};
 use crate::core::token::schedule::Lifetime;
 use crate::core::token::tokens::Tokens;
 
 /// What is known of the credentials Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CredentialsSeen {
+pub(crate) enum CredentialsSeen {
     /// Nothing: it was there before anything referenced it, and has to be read.
     Unknown,
     /// There is none.
@@ -28,7 +28,7 @@ pub enum CredentialsSeen {
 
 /// What is seen under the name of a target.
 #[derive(Clone)]
-pub struct TargetSeen<'a> {
+pub(crate) struct TargetSeen<'a> {
     /// The Secret and whose it is, if there is one.
     pub present: Option<(&'a TargetMeta, Ownership)>,
     /// Whether the target is this app's, of those that name it.
@@ -36,7 +36,7 @@ pub struct TargetSeen<'a> {
 }
 
 /// What is seen of the cluster.
-pub struct View<'a> {
+pub(crate) struct View<'a> {
     /// The app.
     pub app: &'a DingTalkApp,
     /// Its credentials.
@@ -57,7 +57,7 @@ pub struct View<'a> {
 
 /// Why nothing can be done until somebody changes something.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Blocked {
+pub(crate) enum Blocked {
     /// The site is not configured, or not for this namespace.
     UnknownSite,
     /// A label or annotation for the target is not allowed, for this reason.
@@ -72,33 +72,20 @@ pub enum Blocked {
     TargetForeign,
 }
 
-/// Why a Secret is deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deletion {
-    /// It is immutable, to create it anew.
-    Immutable,
-    /// It is no longer a target.
-    Former,
-}
-
-/// So many Secrets are acted on by one decision, since a decision looks at all of an app's Secrets. It is
-/// few enough that what changes meanwhile does not wait long.
-pub(in crate::core) const TARGET_STEPS_MAX: usize = 16;
-
 /// What to do next.
-pub enum Step {
+pub(crate) enum Step {
     /// Parse the app's templates. It takes a while, so no lock is to be held.
     ParseTemplates,
     /// Read the credentials, then fetch what [`due`] gives.
     ReadCredentials,
-    /// Act on some Secrets, each at most once: at most [`TARGET_STEPS_MAX`], at least one.
+    /// Act on some Secrets, each at most once: at most `TARGET_STEPS_MAX`, at least one.
     Targets(Vec<TargetStep>),
     /// Nothing more for now: report, and look again at a time.
     Settle(Settled),
 }
 
 /// What is done about one Secret.
-pub enum TargetStep {
+pub(crate) enum TargetStep {
     /// Put its contents together. It takes a while, so no lock is to be held.
     Assemble {
         /// Its name.
@@ -133,7 +120,7 @@ pub enum TargetStep {
 
 /// The token of one organisation, at rest.
 #[derive(Clone, Debug, Default)]
-pub struct CorpSettled {
+pub(crate) struct CorpSettled {
     /// Its Secret.
     pub secret: String,
     /// The life of the token that the Secret holds.
@@ -151,7 +138,7 @@ pub struct CorpSettled {
 
 /// An app at rest.
 #[derive(Debug, Default)]
-pub struct Settled {
+pub(crate) struct Settled {
     /// Its organisations, in the order of the spec.
     pub corps: Vec<CorpSettled>,
     /// Whether the first outcome is still awaited, and soon enough to say nothing yet.

@@ -6,29 +6,24 @@ use jiff::Timestamp;
 
 use super::next::CopyStep;
 use super::view::{CopySeen, ReferenceMemory, ReferenceView};
-use crate::core::app::view::{Deletion, TARGET_STEPS_MAX};
+use crate::core::secret::former::unneeded;
 use crate::core::secret::recorded::Recorded;
+use crate::core::secret::target::TargetMeta;
 use crate::core::token::record::TokenRecord;
 
 /// Secrets that are no longer copies go if none of their tokens is needed.
 pub(super) fn delete_former(
     view: &ReferenceView<'_>,
-    memory: &mut ReferenceMemory,
-    mut is_unneeded: impl FnMut(&TokenRecord) -> bool,
+    memory: &ReferenceMemory,
+    is_needed: impl FnMut(&TokenRecord) -> bool,
 ) -> Vec<CopyStep> {
-    let uid = memory.uid.clone();
-    let unneeded = view.former.iter().filter(|(name, former)| {
-        let is_ours = former.data_is_ours || memory.writing(name).has_written(former, &uid);
-        let recorded = former.recorded.iter();
-        let mut tokens = recorded.flat_map(|recorded| &recorded.tokens);
-        is_ours && !former.deleting && tokens.all(&mut is_unneeded)
-    });
-    let deletions = unneeded.map(|(name, former)| CopyStep::Delete {
-        name: (*name).to_owned(),
-        version: former.version.clone(),
-        why: Deletion::Former,
-    });
-    deletions.take(TARGET_STEPS_MAX).collect()
+    let has_written = |name: &str, former: &TargetMeta| {
+        let writing = memory.writings.get(name);
+        writing.is_some_and(|writing| writing.has_written(former, &memory.uid))
+    };
+    unneeded(&view.former, has_written, is_needed, |name, version, why| {
+        CopyStep::Delete { name, version, why }
+    })
 }
 
 /// What the copies show, looked up once: a thousand former copies are compared with a thousand others.

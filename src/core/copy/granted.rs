@@ -6,7 +6,7 @@ use crate::api::{DingTalkApp, GrantedNamespace};
 
 /// The record of the grants that were made use of: what it says of those that are in the spec, and
 /// those of `asking`, namespaces with their UIDs, that it does not name.
-pub fn granted_namespaces(
+pub(crate) fn granted_namespaces(
     app: &DingTalkApp,
     recorded: &[GrantedNamespace],
     asking: &BTreeMap<String, String>,

@@ -10,12 +10,12 @@ mod told;
 mod view;
 mod write;
 
-pub use granted::granted_namespaces;
-pub use next::{CopyStep, ReferenceStep};
-pub use status::{reference_notice, reference_status};
-pub use step::reference_step;
-pub use told::Told;
-pub use view::{CopySeen, Grant, ReferenceMemory, ReferenceView};
-pub use write::copy_now;
+pub(crate) use granted::granted_namespaces;
+pub(crate) use next::{CopyStep, ReferenceStep};
+pub(crate) use status::{reference_notice, reference_status};
+pub(crate) use step::reference_step;
+pub(crate) use told::Told;
+pub(crate) use view::{CopySeen, Grant, ReferenceMemory, ReferenceView};
+pub(crate) use write::copy_now;
 #[cfg(test)]
-pub use write::copy_write;
+pub(crate) use write::copy_write;

@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 
 use super::told::Told;
-use crate::core::app::view::{Deletion, Wake};
+use crate::core::app::view::Wake;
+use crate::core::secret::write::Deletion;
 use crate::core::token::record::ObjectVersion;
 
 /// What to do next for a reference.
-pub enum ReferenceStep {
+pub(crate) enum ReferenceStep {
     /// Read the UID of the reference's namespace.
     ReadNamespace,
     /// Act on some copies, each at most once: at most [`TARGET_STEPS_MAX`], at least one.
@@ -34,7 +35,7 @@ impl ReferenceStep {
 }
 
 /// What is done about one copy.
-pub enum CopyStep {
+pub(crate) enum CopyStep {
     /// Read the app's Secret to see whether it holds what its metadata says.
     ReadSource {
         /// Its name.

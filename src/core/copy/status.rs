@@ -29,7 +29,7 @@ fn secret_shown(view: &ReferenceView<'_>) -> String {
 }
 
 /// The status of a reference at rest.
-pub fn reference_status(
+pub(crate) fn reference_status(
     view: &ReferenceView<'_>,
     told: &Told,
     expires_at: Option<Timestamp>,
@@ -71,7 +71,7 @@ pub fn reference_status(
 }
 
 /// The event of a change of the condition, if it is one.
-pub fn reference_notice(
+pub(crate) fn reference_notice(
     previous: &DingTalkTokenReferenceStatus,
     current: &DingTalkTokenReferenceStatus,
 ) -> Option<Notice> {

@@ -10,11 +10,12 @@ use super::next::{CopyStep, ReferenceStep};
 use super::told::Told;
 use super::view::{CopySeen, Grant, ReferenceMemory, ReferenceView};
 use crate::api::Reason;
-use crate::core::app::view::{Deletion, TARGET_STEPS_MAX, Wake};
+use crate::core::app::view::Wake;
+use crate::core::secret::write::{Deletion, TARGET_STEPS_MAX};
 use crate::core::secret::metadata::{forbidden_key, forbidden_message};
 
 /// Decides the next step.
-pub fn reference_step(
+pub(crate) fn reference_step(
     view: &ReferenceView<'_>,
     memory: &mut ReferenceMemory,
     now: Timestamp,
@@ -24,7 +25,7 @@ pub fn reference_step(
         Grant::Unrecorded | Grant::Given => {}
         Grant::NoApp | Grant::Absent | Grant::Former => {
             prepare(view, memory, now);
-            let steps = delete_former(view, memory, |_| true);
+            let steps = delete_former(view, memory, |_| false);
             if !steps.is_empty() {
                 return ReferenceStep::Copies(steps);
             }
@@ -86,11 +87,11 @@ fn keep(
     if steps.is_empty() && !view.former.is_empty() {
         let shown = Shown::by(copies);
         steps = delete_former(view, memory, |token| {
-            let is_unneeded = !shown.lacks(token, now);
-            if !is_unneeded {
+            let is_needed = shown.lacks(token, now);
+            if is_needed {
                 wake.at(token.lifetime.expires_at);
             }
-            is_unneeded
+            is_needed
         });
     }
     if !steps.is_empty() {

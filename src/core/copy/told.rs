@@ -8,7 +8,7 @@ use crate::core::report::problem::shown;
 
 /// The condition `Ready`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub(crate) struct Told {
     /// Its status: `True`, `False` or `Unknown`.
     pub status: &'static str,
     /// Its reason.

@@ -10,7 +10,7 @@ use crate::core::secret::target::TargetMeta;
 use crate::core::secret::writing::Writing;
 
 /// What is seen of one copy.
-pub struct CopySeen<'a> {
+pub(crate) struct CopySeen<'a> {
     /// Its name.
     pub name: String,
     /// The name of the app's Secret.
@@ -23,7 +23,7 @@ pub struct CopySeen<'a> {
 
 /// Whether the app allows a reference's namespace the copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grant {
+pub(crate) enum Grant {
     /// There is no app of that name.
     NoApp,
     /// It does not name the namespace.
@@ -39,7 +39,7 @@ pub enum Grant {
 }
 
 /// What is seen for a reference.
-pub struct ReferenceView<'a> {
+pub(crate) struct ReferenceView<'a> {
     /// The reference.
     pub reference: &'a DingTalkTokenReference,
     /// Whether the app allows the copies.
@@ -54,7 +54,7 @@ pub struct ReferenceView<'a> {
 
 /// What the operator remembers of a reference.
 #[derive(Debug, Default)]
-pub struct ReferenceMemory {
+pub(crate) struct ReferenceMemory {
     /// The reference's UID.
     pub uid: String,
     /// The status that was written last, and the version of the reference since then.
@@ -66,7 +66,7 @@ pub struct ReferenceMemory {
 
 impl ReferenceMemory {
     /// Of the reference with this UID.
-    pub fn new(uid: &str) -> Self {
+    pub(crate) fn new(uid: &str) -> Self {
         Self {
             uid: uid.to_owned(),
             ..Self::default()
@@ -74,23 +74,27 @@ impl ReferenceMemory {
     }
 
     /// Until when a look at the reference waits, if it does: see [`Looks::begin`].
-    pub fn begin_look(&mut self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn begin_look(
+        &mut self,
+        generation: Option<i64>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         self.looks.begin(self.writings.len(), generation, now)
     }
 
     /// What is remembered of a copy.
-    pub fn writing(&mut self, name: &str) -> &mut Writing {
+    pub(crate) fn writing(&mut self, name: &str) -> &mut Writing {
         self.writings.entry(name.to_owned()).or_default()
     }
 
     /// The API server answers again: see [`Writing::retry_unanswered`].
-    pub fn retry_unanswered(&mut self, now: Timestamp) -> bool {
+    pub(crate) fn retry_unanswered(&mut self, now: Timestamp) -> bool {
         let copies = self.writings.values_mut();
         copies.fold(false, |any, writing| writing.retry_unanswered(now) | any)
     }
 
     /// Records whether an app's Secret that was read holds what its metadata says.
-    pub fn source_read(&mut self, name: &str, source: &TargetMeta, is_genuine: bool) {
+    pub(crate) fn source_read(&mut self, name: &str, source: &TargetMeta, is_genuine: bool) {
         let read = self.sources.entry(name.to_owned()).or_default();
         read.read(source, is_genuine);
     }

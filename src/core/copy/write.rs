@@ -21,7 +21,7 @@ pub(super) fn my_name(reference: &DingTalkTokenReference) -> String {
 }
 
 /// The write of a copy, without its contents.
-pub fn copy_write(
+pub(crate) fn copy_write(
     reference: &DingTalkTokenReference,
     name: &str,
     recorded: Recorded,
@@ -40,7 +40,7 @@ pub fn copy_write(
 
 /// The write of the copy `name` from its source as it was read, without what it holds, and why it is made;
 /// `None` if the copy is no longer allowed, or waits, or if the source has changed since.
-pub fn copy_now(
+pub(crate) fn copy_now(
     view: &ReferenceView<'_>,
     memory: &mut ReferenceMemory,
     name: &str,

@@ -11,7 +11,7 @@ use crate::core::token::known_credentials::KnownCredentials;
 
 /// What matters to every decision beside what the core knows.
 #[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
+pub(crate) struct Surroundings<'a> {
     /// Whether the app's site is configured for its namespace.
     pub site_known: bool,
     /// Whether this process is shutting down, or no longer leads.
@@ -22,7 +22,7 @@ pub struct Surroundings<'a> {
 
 impl Core {
     /// Remembers an app from now on; one that was recreated is another app.
-    pub fn remember(&mut self, app: &DingTalkApp, now: Timestamp) {
+    pub(crate) fn remember(&mut self, app: &DingTalkApp, now: Timestamp) {
         let key = app_ref(app);
         if let Some(memory) = self.apps.get_mut(&key) {
             if memory.uid == app.uid().unwrap_or_default() {
@@ -42,31 +42,35 @@ impl Core {
     }
 
     /// What is remembered of an app.
-    pub fn app(&mut self, key: &AppRef) -> Option<&mut Memory> {
+    pub(crate) fn app(&mut self, key: &AppRef) -> Option<&mut Memory> {
         self.apps.get_mut(key)
     }
 
     /// What is remembered of the app with this UID; `None` if it is gone.
-    pub fn app_of(&mut self, key: &AppRef, uid: &str) -> Option<&mut Memory> {
+    pub(crate) fn app_of(&mut self, key: &AppRef, uid: &str) -> Option<&mut Memory> {
         self.app(key).filter(|memory| memory.uid == uid)
     }
 
     /// Forgets an app.
-    pub fn forget_app(&mut self, key: &AppRef) {
+    pub(crate) fn forget_app(&mut self, key: &AppRef) {
         if let Some(mut memory) = self.apps.remove(key) {
             memory.leave(key, &mut self.tokens);
         }
     }
 
     /// Until when a look at an app waits, if it does.
-    pub fn look_waits_until(&mut self, app: &DingTalkApp, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn look_waits_until(
+        &mut self,
+        app: &DingTalkApp,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let memory = self.apps.get_mut(&app_ref(app))?;
         let (corps, generation) = (app.spec.corp_ids.len(), app.metadata.generation);
         memory.looks.begin(corps, generation, now)
     }
 
     /// Decides for an app by what is known now; `None` if it is gone, or there is a newer state of it.
-    pub fn decide<T>(
+    pub(crate) fn decide<T>(
         &mut self,
         app: &DingTalkApp,
         surroundings: Surroundings<'_>,
@@ -83,7 +87,7 @@ impl Core {
     }
 
     /// Records credentials that were read and can be used.
-    pub fn credentials_read(
+    pub(crate) fn credentials_read(
         &mut self,
         key: &AppRef,
         uid: &str,
@@ -97,7 +101,7 @@ impl Core {
     }
 
     /// The apps with a token that no Secret holds.
-    pub fn unwritten(&self, now: Timestamp) -> Vec<AppRef> {
+    pub(crate) fn unwritten(&self, now: Timestamp) -> Vec<AppRef> {
         let unwritten = self.apps.iter().filter(|(_, memory)| {
             memory.is_to_be_written() || memory.has_untaken(&self.tokens, now)
         });

@@ -9,7 +9,7 @@ use crate::core::copy::{ReferenceMemory, ReferenceView};
 
 impl Core {
     /// Remembers a reference from now on; one that was recreated is another one.
-    pub fn remember_reference(&mut self, reference: &DingTalkTokenReference) {
+    pub(crate) fn remember_reference(&mut self, reference: &DingTalkTokenReference) {
         let uid = reference.uid().unwrap_or_default();
         let memory = self.references.entry(reference_ref(reference));
         let memory = memory.or_insert_with(|| ReferenceMemory::new(&uid));
@@ -19,19 +19,23 @@ impl Core {
     }
 
     /// What is remembered of the reference with this UID; `None` if it is gone.
-    pub fn reference_of(&mut self, key: &ReferenceRef, uid: &str) -> Option<&mut ReferenceMemory> {
+    pub(crate) fn reference_of(
+        &mut self,
+        key: &ReferenceRef,
+        uid: &str,
+    ) -> Option<&mut ReferenceMemory> {
         let memory = self.references.get_mut(key);
         memory.filter(|memory| memory.uid == uid)
     }
 
     /// Forgets a reference.
-    pub fn forget_reference(&mut self, key: &ReferenceRef) {
+    pub(crate) fn forget_reference(&mut self, key: &ReferenceRef) {
         self.references.remove(key);
     }
 
     /// Decides for a reference by what is known now; `None` if it is gone, or there is a newer state of
     /// it.
-    pub fn decide_copies<T>(
+    pub(crate) fn decide_copies<T>(
         &mut self,
         reference: &DingTalkTokenReference,
         metadata_prefixes: &[String],
@@ -44,7 +48,7 @@ impl Core {
     }
 
     /// Until when a look at a reference waits, if it does.
-    pub fn copies_wait_until(
+    pub(crate) fn copies_wait_until(
         &mut self,
         reference: &DingTalkTokenReference,
         now: Timestamp,

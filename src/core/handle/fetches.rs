@@ -8,7 +8,7 @@ use crate::core::token::attempt::Minting;
 
 impl Core {
     /// Whether an app names other credentials by now than a fetch was queued with, or changed ones.
-    pub fn credentials_changed(&self, app: &AppRef, minting: &Minting) -> bool {
+    pub(crate) fn credentials_changed(&self, app: &AppRef, minting: &Minting) -> bool {
         let reference = self.index.credentials_ref(app);
         let version = self.index.credentials_version(app);
         reference.is_some_and(|now| *now != minting.reference)
@@ -16,14 +16,14 @@ impl Core {
     }
 
     /// When the token that the fetch is to replace expires.
-    pub fn expiry(&self, minting: &Minting) -> Option<Timestamp> {
+    pub(crate) fn expiry(&self, minting: &Minting) -> Option<Timestamp> {
         let token = self.tokens.get(minting.token)?;
         token.attempts.expires_at()
     }
 
     /// The other apps whose credentials were not read yet: they may show a token that a fetch has just
     /// revoked.
-    pub fn unresolved_sharers(
+    pub(crate) fn unresolved_sharers(
         &mut self,
         app: &AppRef,
         site: &str,

@@ -17,10 +17,10 @@ use crate::core::app::memory::Memory;
 use crate::core::copy::ReferenceMemory;
 use crate::core::index::{Index, NamespaceLimits};
 use crate::core::token::tokens::Tokens;
-pub use apps::Surroundings;
+pub(crate) use apps::Surroundings;
 
 /// See the module.
-pub struct Core {
+pub(crate) struct Core {
     /// What there is.
     pub index: Index,
     /// The tokens of all apps.
@@ -31,7 +31,7 @@ pub struct Core {
 
 /// The objects that something matters to, and that are to be looked at.
 #[derive(Default)]
-pub struct Concerned {
+pub(crate) struct Concerned {
     /// Apps.
     pub apps: Vec<AppRef>,
     /// References.
@@ -40,7 +40,7 @@ pub struct Concerned {
 
 impl Core {
     /// With these bounds for each namespace.
-    pub fn new(limits: NamespaceLimits) -> Self {
+    pub(crate) fn new(limits: NamespaceLimits) -> Self {
         Self {
             index: Index::new(limits),
             tokens: Tokens::default(),
@@ -50,13 +50,13 @@ impl Core {
     }
 
     /// Every app and every reference.
-    pub fn all(&self) -> Concerned {
+    pub(crate) fn all(&self) -> Concerned {
         let (apps, references) = self.index.all();
         Concerned { apps, references }
     }
 
     /// The API server answers again: the objects with writes that it had not answered.
-    pub fn answered_again(&mut self, now: Timestamp) -> Concerned {
+    pub(crate) fn answered_again(&mut self, now: Timestamp) -> Concerned {
         let apps = self.apps.iter_mut();
         let apps = apps.filter_map(|(key, memory)| memory.retry_unanswered(now).then_some(key));
         let references = self.references.iter_mut();

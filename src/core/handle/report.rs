@@ -11,7 +11,7 @@ use crate::core::report::conditions::{StatusNews, status, write_status_at};
 use crate::core::report::events::notices;
 
 /// A status, and what led to it.
-pub struct Report {
+pub(crate) struct Report {
     /// The status as it was written last.
     pub previous: DingTalkAppStatus,
     /// The status as it is to be.
@@ -24,7 +24,7 @@ pub struct Report {
 
 impl Core {
     /// What there is to report of an app at rest; `None` if there is a newer state of it.
-    pub fn report(
+    pub(crate) fn report(
         &mut self,
         app: &DingTalkApp,
         settled: &Settled,

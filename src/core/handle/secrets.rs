@@ -8,7 +8,7 @@ use crate::core::index::Asked;
 
 impl Core {
     /// Records a Secret that a call has returned.
-    pub fn secret_answered(&mut self, metadata: ObjectMeta, asked: &Asked) -> Concerned {
+    pub(crate) fn secret_answered(&mut self, metadata: ObjectMeta, asked: &Asked) -> Concerned {
         let namespace = metadata.namespace.clone().unwrap_or_default();
         let name = metadata.name.clone().unwrap_or_default();
         let apps = self.index.secret_answered(metadata, asked);
@@ -16,13 +16,18 @@ impl Core {
     }
 
     /// Records that a Secret is not there, unless it was created since it was `asked` for.
-    pub fn secret_not_found(&mut self, namespace: &str, name: &str, asked: &Asked) -> Concerned {
+    pub(crate) fn secret_not_found(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        asked: &Asked,
+    ) -> Concerned {
         let apps = self.index.secret_not_found(namespace, name, asked);
         self.concerned(apps, namespace, name)
     }
 
     /// These apps, and the references that a Secret matters to.
-    pub fn concerned(&self, apps: Vec<AppRef>, namespace: &str, name: &str) -> Concerned {
+    pub(crate) fn concerned(&self, apps: Vec<AppRef>, namespace: &str, name: &str) -> Concerned {
         Concerned {
             apps,
             references: self.index.references_of(namespace, name),

@@ -11,11 +11,11 @@ use kube::runtime::reflector::{Lookup, ObjectRef};
 use crate::core::report::refusal::{Bound, Refusal};
 
 /// The most that the specs of a namespace's objects of one kind may take, in bytes of JSON.
-pub const SPECS_MAX: usize = 8 << 20;
+pub(super) const SPECS_MAX: usize = 8 << 20;
 
 /// The bounds of each namespace.
 #[derive(Clone, Copy, Debug)]
-pub struct NamespaceLimits {
+pub(crate) struct NamespaceLimits {
     /// The most apps.
     pub apps: usize,
     /// The most organisations of all apps together.
@@ -44,7 +44,7 @@ struct Limits {
 
 /// What an object counts for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Load {
+pub(super) struct Load {
     /// Its organisations.
     pub corps: usize,
     /// Its spec, in bytes.
@@ -52,7 +52,7 @@ pub struct Load {
 }
 
 /// The older goes first, on a tie that of the lower UID: the same after a restart, which lists by name.
-pub type Age = (Timestamp, String);
+pub(super) type Age = (Timestamp, String);
 
 struct Namespace<Key> {
     served: BTreeMap<Age, (Key, Load)>,
@@ -130,7 +130,7 @@ impl<Key: Clone> Namespace<Key> {
 
 /// Objects that are served from now on, or no longer.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Moved<Key> {
+pub(super) struct Moved<Key> {
     /// Served from now on.
     pub served: Vec<Key>,
     /// No longer served.
@@ -147,7 +147,7 @@ impl<Key> Default for Moved<Key> {
 }
 
 /// What an object is known by: its namespace counts it.
-pub trait Namespaced: Clone + Eq + Hash {
+pub(super) trait Namespaced: Clone + Eq + Hash {
     /// Its namespace.
     fn namespace(&self) -> &str;
 }
@@ -159,7 +159,7 @@ impl<K: Lookup<DynamicType = ()> + Clone> Namespaced for ObjectRef<K> {
 }
 
 /// See the module.
-pub struct Admission<Key> {
+pub(super) struct Admission<Key> {
     limits: Limits,
     namespaces: HashMap<String, Namespace<Key>>,
     ages: HashMap<Key, Age>,
@@ -168,7 +168,7 @@ pub struct Admission<Key> {
 
 impl<Key: Namespaced> Admission<Key> {
     /// Of apps.
-    pub fn of_apps(limits: NamespaceLimits) -> Self {
+    pub(super) fn of_apps(limits: NamespaceLimits) -> Self {
         Self::new(Limits {
             objects: limits.apps,
             corps: limits.corps,
@@ -177,7 +177,7 @@ impl<Key: Namespaced> Admission<Key> {
     }
 
     /// Of references.
-    pub fn of_references(limits: NamespaceLimits) -> Self {
+    pub(super) fn of_references(limits: NamespaceLimits) -> Self {
         Self::new(Limits {
             objects: limits.references,
             corps: usize::MAX,
@@ -196,7 +196,7 @@ impl<Key: Namespaced> Admission<Key> {
 
     /// Records whether an object can be decoded, or why not; returns whether it can be from now
     /// on.
-    pub fn decoded(&mut self, key: &Key, error: Option<&str>) -> bool {
+    pub(super) fn decoded(&mut self, key: &Key, error: Option<&str>) -> bool {
         match error {
             Some(error) => {
                 self.unsupported.insert(key.clone(), error.into());
@@ -208,7 +208,7 @@ impl<Key: Namespaced> Admission<Key> {
 
     /// Counts an object, in place of what it counted for before; returns the others that this moves,
     /// and itself if it moves.
-    pub fn put(&mut self, key: &Key, age: &Age, load: Load) -> Moved<Key> {
+    pub(super) fn put(&mut self, key: &Key, age: &Age, load: Load) -> Moved<Key> {
         let mut moved = Moved::default();
         let was_served = self.take(key);
         let name = key.namespace().to_owned();
@@ -234,7 +234,7 @@ impl<Key: Namespaced> Admission<Key> {
     }
 
     /// Forgets an object; returns the others that there is room for now.
-    pub fn remove(&mut self, key: &Key) -> Moved<Key> {
+    pub(super) fn remove(&mut self, key: &Key) -> Moved<Key> {
         let mut moved = Moved::default();
         self.take(key);
         self.ages.remove(key);
@@ -250,12 +250,12 @@ impl<Key: Namespaced> Admission<Key> {
     }
 
     /// Every object that is known, served or not.
-    pub fn known(&self) -> impl Iterator<Item = &Key> {
+    pub(super) fn known(&self) -> impl Iterator<Item = &Key> {
         self.ages.keys()
     }
 
     /// Why an object is not served; `None` if it is, or is not known.
-    pub fn refusal(&self, key: &Key) -> Option<Refusal> {
+    pub(super) fn refusal(&self, key: &Key) -> Option<Refusal> {
         if let Some(error) = self.unsupported.get(key) {
             return Some(Refusal::UnsupportedSpec(Arc::clone(error)));
         }
@@ -268,7 +268,7 @@ impl<Key: Namespaced> Admission<Key> {
     }
 
     /// How many apps of a namespace are not served.
-    pub fn refused_in(&self, namespace: &str) -> usize {
+    pub(super) fn refused_in(&self, namespace: &str) -> usize {
         let namespace = self.namespaces.get(namespace);
         namespace.map_or(0, |namespace| namespace.refused.len())
     }

@@ -7,7 +7,7 @@ use crate::core::token::record::ObjectVersion;
 
 /// A list of Secrets that is under way.
 #[derive(Debug, Default)]
-pub struct Listing {
+pub(super) struct Listing {
     /// What it has.
     pub listed: HashSet<SecretRef>,
     /// What calls were answered with meanwhile.
@@ -16,7 +16,7 @@ pub struct Listing {
 
 /// What was known when a call about a Secret began; its answer may come late.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// The state of the Secret, if it was known.
     pub was: Option<ObjectVersion>,
     /// How many lists of Secrets had ended.
@@ -24,6 +24,6 @@ pub struct Asked {
 }
 
 /// Whether a list of `scope` (a namespace, or all) has the objects of a namespace.
-pub fn in_scope(scope: Option<&str>, namespace: Option<&str>) -> bool {
+pub(super) fn in_scope(scope: Option<&str>, namespace: Option<&str>) -> bool {
     scope.is_none() || scope == namespace
 }

@@ -26,16 +26,16 @@ use crate::core::secret::desired::per_corp_name;
 use crate::core::secret::ownership::Claim;
 use crate::core::secret::target::TargetMeta;
 use crate::core::token::record::ObjectVersion;
-pub use admission::NamespaceLimits;
+pub(crate) use admission::NamespaceLimits;
 use admission::{Admission, Load, Moved};
 use app::App;
-pub use listing::Asked;
+pub(crate) use listing::Asked;
 use listing::{Listing, in_scope};
 use names::{SecretRef, TokenName};
 use reference::Reference;
-pub use reference::ReferenceState;
-pub use sharers::{Candidate, Wish};
-pub use stub::Stub;
+pub(crate) use reference::ReferenceState;
+pub(crate) use sharers::{Candidate, Wish};
+pub(crate) use stub::Stub;
 
 enum Seen {
     /// There is none; the state that was known last of one that is gone.
@@ -45,7 +45,7 @@ enum Seen {
 }
 
 /// See the module.
-pub struct Index {
+pub(crate) struct Index {
     apps: HashMap<AppRef, App>,
     users: HashMap<SecretRef, Vec<AppRef>>,
     secrets: HashMap<SecretRef, Seen>,
@@ -75,7 +75,7 @@ impl Default for Index {
 
 impl Index {
     /// With these bounds for each namespace.
-    pub fn new(limits: NamespaceLimits) -> Self {
+    pub(crate) fn new(limits: NamespaceLimits) -> Self {
         Self {
             apps: HashMap::new(),
             users: HashMap::new(),
@@ -99,13 +99,13 @@ impl Index {
 
     /// Records whether an app can be decoded, or why not; returns whether it can be from now on,
     /// and has to be read with its Secrets, which were not followed.
-    pub fn app_decoded(&mut self, key: &AppRef, error: Option<&str>) -> bool {
+    pub(crate) fn app_decoded(&mut self, key: &AppRef, error: Option<&str>) -> bool {
         self.admission.decoded(key, error)
     }
 
     /// Records an app; returns the others that this matters to: those that name its targets, for a
     /// claim may have moved, and those that are served or refused for it.
-    pub fn app_applied(&mut self, app: &DingTalkApp) -> Vec<AppRef> {
+    pub(crate) fn app_applied(&mut self, app: &DingTalkApp) -> Vec<AppRef> {
         let key = app_ref(app);
         for listing in self.listing_apps.values_mut() {
             listing.insert(key.clone());
@@ -147,7 +147,7 @@ impl Index {
     }
 
     /// Forgets an app; returns the others that this matters to.
-    pub fn app_deleted(&mut self, key: &AppRef) -> Vec<AppRef> {
+    pub(crate) fn app_deleted(&mut self, key: &AppRef) -> Vec<AppRef> {
         let moved = self.admission.remove(key);
         let mut others = self.follow(key, moved);
         others.extend(self.replace(key, None));
@@ -213,12 +213,12 @@ impl Index {
     }
 
     /// Why an app is not served; `None` if it is, or is not known.
-    pub fn refusal(&self, key: &AppRef) -> Option<Refusal> {
+    pub(crate) fn refusal(&self, key: &AppRef) -> Option<Refusal> {
         self.admission.refusal(key)
     }
 
     /// What stands in the store for the apps that are not served since this was asked last.
-    pub fn newly_refused(&mut self) -> Vec<DingTalkApp> {
+    pub(crate) fn newly_refused(&mut self) -> Vec<DingTalkApp> {
         let refused = std::mem::take(&mut self.newly_refused);
         let refused = refused.iter().filter_map(|key| {
             self.admission.refusal(key)?;
@@ -239,7 +239,7 @@ impl Index {
     }
 
     /// Records the `client_id` that an app's credentials have.
-    pub fn client_known(&mut self, key: &AppRef, client_id: &str) {
+    pub(crate) fn client_known(&mut self, key: &AppRef, client_id: &str) {
         let Some(mut app) = self.apps.remove(key) else {
             return;
         };
@@ -255,41 +255,47 @@ impl Index {
 
     /// The other apps that hold or want the token of this name. They share it where their client
     /// secret is the same.
-    pub fn sharers(&self, key: &AppRef, site: &str, client_id: &str, corp_id: &str) -> Vec<AppRef> {
+    pub(crate) fn sharers(
+        &self,
+        key: &AppRef,
+        site: &str,
+        client_id: &str,
+        corp_id: &str,
+    ) -> Vec<AppRef> {
         let name = (site.to_owned(), client_id.to_owned(), corp_id.to_owned());
         let sharers = self.sharers.get(&name).into_iter().flatten();
         sharers.filter(|sharer| *sharer != key).cloned().collect()
     }
 
     /// Site, `client_id` and organisation of an app's tokens, as far as is known.
-    pub fn tokens_of(&self, key: &AppRef) -> Vec<TokenName> {
+    pub(crate) fn tokens_of(&self, key: &AppRef) -> Vec<TokenName> {
         let tokens = self.apps.get(key).into_iter().flat_map(App::tokens);
         tokens.collect()
     }
 
     /// Every app and every reference.
-    pub fn all(&self) -> (Vec<AppRef>, Vec<ReferenceRef>) {
+    pub(crate) fn all(&self) -> (Vec<AppRef>, Vec<ReferenceRef>) {
         let apps = self.apps.keys().cloned().collect();
         (apps, self.reference_admission.known().cloned().collect())
     }
 
     /// Where an app's credentials are.
-    pub fn credentials_ref(&self, key: &AppRef) -> Option<&CredentialsSecretRef> {
+    pub(crate) fn credentials_ref(&self, key: &AppRef) -> Option<&CredentialsSecretRef> {
         Some(&self.apps.get(key)?.credentials)
     }
 
     /// Whether there is such an app, served or not.
-    pub fn knows(&self, key: &AppRef) -> bool {
+    pub(crate) fn knows(&self, key: &AppRef) -> bool {
         self.apps.contains_key(key)
     }
 
     /// How many apps of a namespace are not served.
-    pub fn refused_in(&self, namespace: &str) -> usize {
+    pub(crate) fn refused_in(&self, namespace: &str) -> usize {
         self.admission.refused_in(namespace)
     }
 
     /// The Secret that holds an organisation's token for an app, if one is known.
-    pub fn target_of(&self, key: &AppRef, corp_id: &str) -> Option<(&str, &TargetMeta)> {
+    pub(crate) fn target_of(&self, key: &AppRef, corp_id: &str) -> Option<(&str, &TargetMeta)> {
         let app = self.apps.get(key)?;
         let name = match app.layout {
             Layout::Single | Layout::Combined => app.targets.first(),
@@ -299,12 +305,12 @@ impl Index {
     }
 
     /// The Secret of this name in an app's namespace, if one is known.
-    pub fn secret(&self, key: &AppRef, name: &str) -> Option<&TargetMeta> {
+    pub(crate) fn secret(&self, key: &AppRef, name: &str) -> Option<&TargetMeta> {
         self.secret_in(key.namespace.as_deref().unwrap_or_default(), name)
     }
 
     /// The Secret of this name, if one is known.
-    pub fn secret_in(&self, namespace: &str, name: &str) -> Option<&TargetMeta> {
+    pub(crate) fn secret_in(&self, namespace: &str, name: &str) -> Option<&TargetMeta> {
         match self.secrets.get(&(namespace.to_owned(), name.to_owned()))? {
             Seen::Present(target, _) => Some(target),
             Seen::Absent(_) => None,
@@ -312,13 +318,13 @@ impl Index {
     }
 
     /// A list of the apps of `scope` (a namespace, or all) begins.
-    pub fn apps_listing(&mut self, scope: Option<&str>) {
+    pub(crate) fn apps_listing(&mut self, scope: Option<&str>) {
         self.listing_apps
             .insert(scope.map(str::to_owned), HashSet::new());
     }
 
     /// That list is complete: gives the apps that are gone.
-    pub fn apps_listed(&mut self, scope: Option<&str>) -> Vec<AppRef> {
+    pub(crate) fn apps_listed(&mut self, scope: Option<&str>) -> Vec<AppRef> {
         let listed = self
             .listing_apps
             .remove(&scope.map(str::to_owned))
@@ -331,7 +337,7 @@ impl Index {
     }
 
     /// The state of an app's credentials, if it is known.
-    pub fn credentials_version(&self, key: &AppRef) -> Option<&ObjectVersion> {
+    pub(crate) fn credentials_version(&self, key: &AppRef) -> Option<&ObjectVersion> {
         let credentials = &self.apps.get(key)?.credentials.name;
         self.secret(key, credentials).map(|secret| &secret.version)
     }

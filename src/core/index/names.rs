@@ -3,13 +3,13 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// A Secret, by namespace and name.
-pub type SecretRef = (String, String);
+pub(super) type SecretRef = (String, String);
 
 /// What tells tokens apart, but for the client secret: site, `client_id` and organisation.
-pub type TokenName = (String, String, String);
+pub(super) type TokenName = (String, String, String);
 
 /// The reference of a Secret.
-pub fn secret_ref(meta: &ObjectMeta) -> SecretRef {
+pub(super) fn secret_ref(meta: &ObjectMeta) -> SecretRef {
     (
         meta.namespace.clone().unwrap_or_default(),
         meta.name.clone().unwrap_or_default(),

@@ -18,7 +18,7 @@ pub(super) struct Reference {
 
 /// What the copies of a reference depend on, apart from Secrets.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ReferenceState {
+pub(crate) struct ReferenceState {
     pub(super) uid: String,
     pub(super) generation: Option<i64>,
     pub(super) app: Option<(String, Option<i64>)>,

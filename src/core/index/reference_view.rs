@@ -12,7 +12,7 @@ use crate::core::secret::target::TargetMeta;
 
 impl Index {
     /// What is seen for a reference; `None` if it is gone, or there is a newer state of it.
-    pub fn reference_view<'a>(
+    pub(crate) fn reference_view<'a>(
         &'a self,
         reference: &'a DingTalkTokenReference,
     ) -> Option<ReferenceView<'a>> {

@@ -19,12 +19,15 @@ use crate::core::secret::desired::per_corp_name;
 impl Index {
     /// Records whether a reference can be decoded, or why not; returns whether it can be from now
     /// on, and has to be read with its Secrets, which were not followed.
-    pub fn reference_decoded(&mut self, key: &ReferenceRef, error: Option<&str>) -> bool {
+    pub(crate) fn reference_decoded(&mut self, key: &ReferenceRef, error: Option<&str>) -> bool {
         self.reference_admission.decoded(key, error)
     }
 
     /// Records a reference; returns the others that are served or refused for it.
-    pub fn reference_applied(&mut self, reference: &DingTalkTokenReference) -> Vec<ReferenceRef> {
+    pub(crate) fn reference_applied(
+        &mut self,
+        reference: &DingTalkTokenReference,
+    ) -> Vec<ReferenceRef> {
         let key = reference_ref(reference);
         let uid = reference.uid().unwrap_or_default();
         let metadata = &reference.metadata;
@@ -70,7 +73,7 @@ impl Index {
     }
 
     /// The names that a reference's copies have, or would have if the app grants them.
-    pub fn copies_of(&self, reference: &DingTalkTokenReference) -> Vec<String> {
+    pub(crate) fn copies_of(&self, reference: &DingTalkTokenReference) -> Vec<String> {
         let Some(entry) = self.references.get(&reference_ref(reference)) else {
             return Vec::new();
         };
@@ -87,12 +90,12 @@ impl Index {
     }
 
     /// Why a reference is not served; `None` if it is, or is not known.
-    pub fn reference_refusal(&self, key: &ReferenceRef) -> Option<Refusal> {
+    pub(crate) fn reference_refusal(&self, key: &ReferenceRef) -> Option<Refusal> {
         self.reference_admission.refusal(key)
     }
 
     /// What stands in the store for the references that are not served since this was asked last.
-    pub fn newly_refused_references(&mut self) -> Vec<DingTalkTokenReference> {
+    pub(crate) fn newly_refused_references(&mut self) -> Vec<DingTalkTokenReference> {
         std::mem::take(&mut self.newly_refused_references)
     }
 
@@ -118,7 +121,7 @@ impl Index {
     }
 
     /// Records the UID of a reference's namespace; returns the app that is to record it.
-    pub fn namespace_read(
+    pub(crate) fn namespace_read(
         &mut self,
         key: &ReferenceRef,
         uid: &str,
@@ -132,7 +135,7 @@ impl Index {
     }
 
     /// The namespaces with references to an app, and their UIDs where they are known.
-    pub fn referring_namespaces(&self, app: &AppRef) -> BTreeMap<String, String> {
+    pub(crate) fn referring_namespaces(&self, app: &AppRef) -> BTreeMap<String, String> {
         let referrers = self.referrers.get(app).into_iter().flatten();
         referrers
             .filter_map(|key| {
@@ -143,12 +146,12 @@ impl Index {
     }
 
     /// Whether there is such a reference.
-    pub fn knows_reference(&self, key: &ReferenceRef) -> bool {
+    pub(crate) fn knows_reference(&self, key: &ReferenceRef) -> bool {
         self.references.contains_key(key)
     }
 
     /// Forgets a reference; returns the others that there is room for now.
-    pub fn reference_deleted(&mut self, key: &ReferenceRef) -> Vec<ReferenceRef> {
+    pub(crate) fn reference_deleted(&mut self, key: &ReferenceRef) -> Vec<ReferenceRef> {
         let moved = self.reference_admission.remove(key);
         let others = self.follow_references(key, moved);
         self.unlink(key);
@@ -177,7 +180,7 @@ impl Index {
     }
 
     /// The references of `scope` that are not in `listed`.
-    pub fn references_gone(
+    pub(crate) fn references_gone(
         &self,
         scope: Option<&str>,
         listed: &HashSet<ReferenceRef>,
@@ -190,13 +193,13 @@ impl Index {
     }
 
     /// The references to an app.
-    pub fn referrers(&self, app: &AppRef) -> Vec<ReferenceRef> {
+    pub(crate) fn referrers(&self, app: &AppRef) -> Vec<ReferenceRef> {
         let referrers = self.referrers.get(app).into_iter().flatten();
         referrers.cloned().collect()
     }
 
     /// The references that a Secret matters to: their copies, or what they copy.
-    pub fn references_of(&self, namespace: &str, name: &str) -> Vec<ReferenceRef> {
+    pub(crate) fn references_of(&self, namespace: &str, name: &str) -> Vec<ReferenceRef> {
         if self.references.is_empty() {
             return Vec::new();
         }
@@ -228,8 +231,10 @@ impl Index {
         namespace: &'a str,
         name: &'a str,
     ) -> impl Iterator<Item = &'a ReferenceRef> {
-        let ends = name.match_indices('-').map(|(end, _)| end);
-        let targets = ends.chain([name.len()]).map(|end| &name[..end]);
+        let prefixes = name
+            .match_indices('-')
+            .filter_map(|(end, _)| name.get(..end));
+        let targets = prefixes.chain([name]);
         targets
             .filter_map(move |target| self.copiers.get(&(namespace.to_owned(), target.to_owned())))
             .flatten()
@@ -237,7 +242,7 @@ impl Index {
 
     /// The generations of a reference and of its app, and whether there is a grant: what is to be copied
     /// stays the same as long as they do.
-    pub fn reference_state(&self, reference: &ReferenceRef) -> Option<ReferenceState> {
+    pub(crate) fn reference_state(&self, reference: &ReferenceRef) -> Option<ReferenceState> {
         let entry = self.references.get(reference)?;
         let app = self.apps.get(&entry.app);
         let namespace = reference.namespace.as_deref().unwrap_or_default();

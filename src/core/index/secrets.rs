@@ -15,7 +15,7 @@ const LIGHT: usize = 4096;
 
 impl Index {
     /// To be asked before a call about a Secret.
-    pub fn asks(&self, namespace: &str, name: &str) -> Asked {
+    pub(crate) fn asks(&self, namespace: &str, name: &str) -> Asked {
         let was = self.secret_in(namespace, name);
         Asked {
             was: was.map(|target| target.version.clone()),
@@ -24,7 +24,7 @@ impl Index {
     }
 
     /// A list of Secrets has this one; returns the apps that it matters to.
-    pub fn secret_in_list(&mut self, meta: ObjectMeta) -> Vec<AppRef> {
+    pub(crate) fn secret_in_list(&mut self, meta: ObjectMeta) -> Vec<AppRef> {
         let secret = secret_ref(&meta);
         for listing in self.listing.values_mut() {
             listing.listed.insert(secret.clone());
@@ -33,7 +33,7 @@ impl Index {
     }
 
     /// A call was answered with a Secret's metadata; returns the apps that it matters to.
-    pub fn secret_answered(&mut self, meta: ObjectMeta, asked: &Asked) -> Vec<AppRef> {
+    pub(crate) fn secret_answered(&mut self, meta: ObjectMeta, asked: &Asked) -> Vec<AppRef> {
         let secret = secret_ref(&meta);
         let uid = meta.uid.as_deref();
         let is_present = self
@@ -50,7 +50,7 @@ impl Index {
     }
 
     /// Records a Secret's metadata; returns the apps that it matters to.
-    pub fn secret_applied(&mut self, meta: ObjectMeta) -> Vec<AppRef> {
+    pub(crate) fn secret_applied(&mut self, meta: ObjectMeta) -> Vec<AppRef> {
         let secret = secret_ref(&meta);
         let target = TargetMeta::of(meta);
         if !self.worth_keeping(&secret, &target) {
@@ -94,7 +94,7 @@ impl Index {
     }
 
     /// A Secret is gone; returns the apps that it matters to.
-    pub fn secret_deleted(&mut self, meta: &ObjectMeta) -> Vec<AppRef> {
+    pub(crate) fn secret_deleted(&mut self, meta: &ObjectMeta) -> Vec<AppRef> {
         let gone = ObjectVersion::of(meta);
         let secret = secret_ref(meta);
         match self.secrets.get(&secret) {
@@ -109,7 +109,7 @@ impl Index {
     }
 
     /// There is no such Secret; returns the apps that it matters to.
-    pub fn secret_absent(&mut self, namespace: &str, name: &str) -> Vec<AppRef> {
+    pub(crate) fn secret_absent(&mut self, namespace: &str, name: &str) -> Vec<AppRef> {
         let secret = (namespace.to_owned(), name.to_owned());
         let last = match self.secrets.get(&secret) {
             Some(Seen::Present(target, _)) => Some(target.version.clone()),
@@ -121,7 +121,12 @@ impl Index {
 
     /// A call was answered that there is no such Secret; returns the apps that it matters to. One that was
     /// created since is there.
-    pub fn secret_not_found(&mut self, namespace: &str, name: &str, asked: &Asked) -> Vec<AppRef> {
+    pub(crate) fn secret_not_found(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        asked: &Asked,
+    ) -> Vec<AppRef> {
         let now = self.secret_in(namespace, name).map(|now| &now.version.uid);
         match now.is_some() && now != asked.was.as_ref().map(|was| &was.uid) {
             true => Vec::new(),
@@ -139,7 +144,7 @@ impl Index {
     }
 
     /// A list of the Secrets of `scope` begins.
-    pub fn secrets_listing(&mut self, scope: Option<&str>) {
+    pub(crate) fn secrets_listing(&mut self, scope: Option<&str>) {
         self.listing
             .insert(scope.map(str::to_owned), Listing::default());
         // What a list shows is there, even if a backup of the store brought it back.
@@ -154,7 +159,7 @@ impl Index {
 
     /// That list is complete: what is referenced and not in it does not exist. What a call was answered
     /// meanwhile was either deleted before, or changed after the list, and then an event of it follows.
-    pub fn secrets_listed(&mut self, scope: Option<&str>) -> Vec<AppRef> {
+    pub(crate) fn secrets_listed(&mut self, scope: Option<&str>) -> Vec<AppRef> {
         self.lists += 1;
         let Listing { listed, answered } = self
             .listing

@@ -10,7 +10,7 @@ use crate::core::token::record::ObjectVersion;
 use crate::core::token::schedule::Lifetime;
 
 /// A token that an app wants, and what it proves itself with.
-pub struct Wish<'a> {
+pub(crate) struct Wish<'a> {
     /// The app.
     pub app: &'a AppRef,
     /// The site.
@@ -25,7 +25,7 @@ pub struct Wish<'a> {
 
 /// A Secret that may hold a token that another app wants.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// The app whose Secret it is.
     pub app: AppRef,
     /// The Secret's name.
@@ -41,7 +41,7 @@ pub struct Candidate {
 impl Index {
     /// The Secrets that hold the token of a wish, the newest token first: of the same namespace, each
     /// its app's own and written by us, as far as metadata can tell.
-    pub fn candidates(
+    pub(crate) fn candidates(
         &self,
         wish: &Wish<'_>,
         sharers: &[AppRef],

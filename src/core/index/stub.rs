@@ -8,7 +8,7 @@ use crate::api::{
 };
 
 /// An object that a stub can stand in for.
-pub trait Stub: Sized {
+pub(crate) trait Stub: Sized {
     /// Whether it is a stub.
     fn is_stub(&self) -> bool;
     /// Takes away what is heavy.

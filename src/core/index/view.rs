@@ -8,7 +8,7 @@ use crate::core::secret::ownership::ownership;
 use crate::core::token::tokens::Tokens;
 
 /// An app as it is now.
-pub struct Current<'a> {
+pub(crate) struct Current<'a> {
     index: &'a Index,
     entry: &'a App,
 }
@@ -16,7 +16,7 @@ pub struct Current<'a> {
 impl Index {
     /// An app as it is now; `None` if it is gone, or there is a newer state of it: the targets of one
     /// spec beside the former ones of another would be both at once.
-    pub fn current(&self, app: &DingTalkApp) -> Option<Current<'_>> {
+    pub(crate) fn current(&self, app: &DingTalkApp) -> Option<Current<'_>> {
         let uid = app.metadata.uid.as_deref().unwrap_or_default();
         let entry = self
             .apps
@@ -28,7 +28,12 @@ impl Index {
 
 impl<'a> Current<'a> {
     /// What is seen for it.
-    pub fn view(self, app: &'a DingTalkApp, site_known: bool, tokens: &'a Tokens) -> View<'a> {
+    pub(crate) fn view(
+        self,
+        app: &'a DingTalkApp,
+        site_known: bool,
+        tokens: &'a Tokens,
+    ) -> View<'a> {
         let Self { index, entry } = self;
         let key = app_ref(app);
         let uid = app.metadata.uid.as_deref().unwrap_or_default();

@@ -20,11 +20,11 @@ use crate::core::token::record::whole_seconds;
 use crate::core::token::renewals::Renewals;
 use crate::core::token::schedule::{Lifetime, is_clamped};
 use crate::core::token::tokens::Tokens;
-pub use pace::{StatusNews, write_status_at};
+pub(crate) use pace::{StatusNews, write_status_at};
 use summary::{NAMED_MAX, summary};
 
 /// The status of an app at rest; `previous` keeps the conditions' transition times.
-pub fn status(
+pub(crate) fn status(
     app: &DingTalkApp,
     settled: &Settled,
     memory: &Memory,

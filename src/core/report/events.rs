@@ -11,7 +11,7 @@ use crate::core::app::notice::{Happened, Notice, NoticeType, notice};
 const NAMED_MAX: usize = 3;
 
 /// The events of the way from one status to the next.
-pub fn notices(
+pub(crate) fn notices(
     previous: &DingTalkAppStatus,
     current: &DingTalkAppStatus,
     happened: Happened,

@@ -14,7 +14,7 @@ use crate::dingtalk::{Failure, Row, TABLE, UNREACHABLE, look_up};
 
 /// What stands in the way.
 #[derive(Clone)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// Its name, CamelCase.
     pub reason: Reason,
     /// What it is, and what to do about it.
@@ -48,7 +48,7 @@ impl Problem {
 }
 
 /// What stands in the way of an organisation's token, if anything does, and since when.
-pub fn problem(
+pub(crate) fn problem(
     app: &DingTalkApp,
     (memory, tokens): (&Memory, &Tokens),
     corp_id: &str,
@@ -174,7 +174,7 @@ fn former_failure(error: &CorpError) -> Option<Failure> {
 }
 
 /// Why a Secret could not be written.
-pub fn write_problem(secret: &str, failure: &WriteFailure) -> Problem {
+pub(crate) fn write_problem(secret: &str, failure: &WriteFailure) -> Problem {
     let reason = failure.problem.reason();
     let message = format!(
         "a token was fetched, but Secret {secret} could not be written: {}; the token is kept and \
@@ -189,7 +189,7 @@ pub fn write_problem(secret: &str, failure: &WriteFailure) -> Problem {
 
 impl WriteProblem {
     /// The reason of the condition.
-    pub fn reason(self) -> Reason {
+    pub(crate) fn reason(self) -> Reason {
         match self {
             Self::Refused | Self::Unanswered => Reason::SecretWriteFailed,
             Self::NamespaceTerminating => Reason::NamespaceTerminating,
@@ -239,7 +239,7 @@ fn blocked_problem(app: &DingTalkApp, secret: &str, blocked: &Blocked) -> (Reaso
 }
 
 /// One sentence with all that is known: site, code, HTTP status, request id, corpId, message, advice.
-pub fn explain(failure: &Failure, site: &str, corp_id: &str) -> String {
+pub(crate) fn explain(failure: &Failure, site: &str, corp_id: &str) -> String {
     let request = failure.request_id.as_ref();
     let request = request.map_or_else(String::new, |id| format!(", request id {id}"));
     let said = match (&failure.code, failure.http_status) {
@@ -256,7 +256,7 @@ pub fn explain(failure: &Failure, site: &str, corp_id: &str) -> String {
 }
 
 /// A condition's message, with the section of the documentation unless all is well.
-pub fn with_page(reason: Reason, message: &str) -> String {
+pub(crate) fn with_page(reason: Reason, message: &str) -> String {
     match reason.is_calm() {
         true => message.to_owned(),
         false => format!("{message}; see {}", reason.page()),
@@ -264,7 +264,7 @@ pub fn with_page(reason: Reason, message: &str) -> String {
 }
 
 /// A time as the status shows it.
-pub fn shown(time: Timestamp) -> String {
+pub(crate) fn shown(time: Timestamp) -> String {
     whole_seconds(time).to_string()
 }
 

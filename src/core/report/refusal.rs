@@ -13,7 +13,7 @@ use crate::core::token::record::whole_seconds;
 
 /// A bound of a namespace, with the most that it allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
+pub(crate) enum Bound {
     /// The number of apps.
     Apps(usize),
     /// The number of organisations of all apps together.
@@ -26,7 +26,7 @@ pub enum Bound {
 
 /// Why an object is not served.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// Its namespace is past this bound.
     PastBound(Bound),
     /// It cannot be decoded, for this reason.
@@ -136,7 +136,7 @@ impl Refusal {
 ///
 /// That of an app that cannot be decoded keeps the other fields: the version that wrote them may come
 /// back.
-pub fn refused_previous(refusal: &Refusal) -> DingTalkAppStatus {
+pub(crate) fn refused_previous(refusal: &Refusal) -> DingTalkAppStatus {
     if let Refusal::UnsupportedSpec(_) = refusal {
         return DingTalkAppStatus::default();
     }
@@ -154,7 +154,7 @@ pub fn refused_previous(refusal: &Refusal) -> DingTalkAppStatus {
 }
 
 /// The status of an app that is not served; `None` if it says so already.
-pub fn refused_status(
+pub(crate) fn refused_status(
     app: &DingTalkApp,
     refusal: &Refusal,
     now: Timestamp,
@@ -173,7 +173,7 @@ pub fn refused_status(
 }
 
 /// The same for a reference.
-pub fn refused_reference_status(
+pub(crate) fn refused_reference_status(
     reference: &DingTalkTokenReference,
     refusal: &Refusal,
     now: Timestamp,

@@ -1,6 +1,7 @@
 //! The contents of a Secret that take milliseconds to put together: those with templates or many
 //! tokens. What is needed is described under the locks, and put together outside of them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::core::secret::data::Data;
@@ -14,7 +15,7 @@ const TOKENS_MIN: usize = 64;
 
 /// A token for a Secret.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Offered {
+pub(crate) struct Offered {
     /// The token.
     pub held: Held,
     /// Whether the Secret has a token of this organisation already.
@@ -23,7 +24,7 @@ pub struct Offered {
 
 /// What the contents of a Secret are made from.
 #[derive(Debug)]
-pub struct Assembly {
+pub(crate) struct Assembly {
     /// The generation of the app's spec.
     pub generation: Option<i64>,
     /// The app's templates.
@@ -36,7 +37,7 @@ pub struct Assembly {
 
 /// Contents that are ready to be written.
 #[derive(Clone)]
-pub struct Contents {
+pub(crate) struct Contents {
     /// Keys and values.
     pub data: Data,
     /// Their digest.
@@ -44,7 +45,7 @@ pub struct Contents {
 }
 
 /// The outcome of an [`Assembly`], good for exactly what it was made from.
-pub struct Assembled {
+pub(crate) struct Assembled {
     from: Assembly,
     /// Which of the tokens the contents have: as many as fit.
     kept: Vec<bool>,
@@ -54,7 +55,7 @@ pub struct Assembled {
 }
 
 /// What an [`Assembled`] says about some tokens.
-pub enum Answer {
+pub(crate) enum Answer {
     /// Nothing: it is not about them.
     Unknown,
     /// They do not fit.
@@ -78,7 +79,7 @@ impl std::fmt::Debug for Assembled {
 
 impl Contents {
     /// The contents for these tokens.
-    pub fn of(shape: Shape, templates: &Templates, tokens: &[&Held]) -> Self {
+    pub(crate) fn of(shape: Shape, templates: &Templates, tokens: &[&Held]) -> Self {
         let mut data = Data::of(shape, tokens.iter().copied());
         for (key, value) in templates.render(tokens) {
             data.insert(key, value);
@@ -90,12 +91,12 @@ impl Contents {
 
 impl Assembly {
     /// Whether contents of so many tokens are to be assembled.
-    pub fn is_for(templates: &Templates, tokens: usize) -> bool {
+    pub(crate) fn is_for(templates: &Templates, tokens: usize) -> bool {
         !templates.is_empty() || tokens > TOKENS_MIN
     }
 
     /// Puts the contents together.
-    pub fn assemble(self) -> Assembled {
+    pub(crate) fn assemble(self) -> Assembled {
         let sizes = |offered: &Offered| Data::of(self.shape, [&offered.held]).size();
         let sizes: Vec<usize> = self.tokens.iter().map(sizes).collect();
         let all = vec![true; self.tokens.len()];
@@ -126,17 +127,18 @@ impl Assembly {
     /// A pass over the templates takes milliseconds, so the first guess of each two is what fits if
     /// all tokens take the same room, which most often is right.
     fn fitting(&self, sizes: &[usize], size: usize) -> Vec<bool> {
-        let mut order: Vec<usize> = (0..self.tokens.len()).collect();
-        order.sort_by_key(|index| !self.tokens[*index].is_in_secret);
+        let tokens = self.tokens.iter().zip(sizes).enumerate();
+        let mut order: Vec<_> = tokens
+            .map(|(index, (offered, size))| (index, offered.is_in_secret, size))
+            .collect();
+        order.sort_by_key(|(_, is_in_secret, _)| !is_in_secret);
         let first = |count: usize| {
-            let mut kept = vec![false; order.len()];
-            for index in &order[..count] {
-                kept[*index] = true;
-            }
-            kept
+            let chosen: HashSet<_> = order.iter().take(count).map(|(index, ..)| index).collect();
+            let all = 0..order.len();
+            all.map(|index| chosen.contains(&index)).collect::<Vec<_>>()
         };
         let size_of = |count: usize| {
-            let tokens: usize = order[..count].iter().map(|index| sizes[*index]).sum();
+            let tokens: usize = order.iter().take(count).map(|(.., size)| *size).sum();
             match tokens > SECRET_SIZE_MAX {
                 true => tokens,
                 false => tokens + self.templates.size(&self.chosen(&first(count))),
@@ -164,7 +166,7 @@ impl Assembly {
 
 impl Assembled {
     /// What is known of these tokens; contents are given away once.
-    pub fn answer(
+    pub(crate) fn answer(
         &mut self,
         generation: Option<i64>,
         templates: &Arc<Templates>,
@@ -193,7 +195,7 @@ impl Assembled {
     }
 
     /// The size with all tokens and the organisations that are left out, if not all fit.
-    pub fn excess(&self) -> Option<(usize, Vec<String>)> {
+    pub(crate) fn excess(&self) -> Option<(usize, Vec<String>)> {
         let tokens = self.from.tokens.iter().zip(&self.kept);
         let left_out = tokens.filter(|(_, is_kept)| !**is_kept);
         let left_out: Vec<String> = left_out
@@ -209,7 +211,7 @@ impl Assembled {
     }
 
     /// What is worth keeping of it: that not all tokens fit, without any contents.
-    pub fn noted(mut self: Box<Self>) -> Option<Box<Self>> {
+    pub(crate) fn noted(mut self: Box<Self>) -> Option<Box<Self>> {
         self.contents = None;
         self.kept.contains(&false).then_some(self)
     }

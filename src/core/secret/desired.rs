@@ -19,7 +19,7 @@ use crate::core::token::record::{Held, TokenRecord};
 
 /// A Secret that an app is to have, and whose tokens it is to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// Its name.
     pub name: String,
     /// The organisations.
@@ -27,33 +27,33 @@ pub struct Wanted<'a> {
 }
 
 /// The Secrets that an app is to have.
-pub fn wanted(app: &DingTalkApp) -> Vec<Wanted<'_>> {
+pub(crate) fn wanted(app: &DingTalkApp) -> Vec<Wanted<'_>> {
     let corp_ids = app.spec.corp_ids.as_slice();
     let name = app.target_name();
     match app.spec.target.layout {
         Layout::Single => vec![Wanted {
             name,
-            corp_ids: &corp_ids[..corp_ids.len().min(1)],
+            corp_ids: corp_ids.get(..1).unwrap_or_default(),
         }],
         Layout::Combined => vec![Wanted { name, corp_ids }],
         Layout::PerCorp => corp_ids
-            .chunks(1)
-            .map(|corp_ids| Wanted {
-                name: per_corp_name(&name, &corp_ids[0]),
-                corp_ids,
+            .iter()
+            .map(|corp_id| Wanted {
+                name: per_corp_name(&name, corp_id),
+                corp_ids: std::slice::from_ref(corp_id),
             })
             .collect(),
     }
 }
 
 /// The name of an organisation's Secret with layout `PerCorp`.
-pub fn per_corp_name(target: &str, corp_id: &str) -> String {
+pub(crate) fn per_corp_name(target: &str, corp_id: &str) -> String {
     format!("{target}-{corp_id}")
 }
 
 /// A token that is to be in a Secret.
 #[derive(Clone, Copy)]
-pub enum Known<'a> {
+pub(crate) enum Known<'a> {
     /// Its value is known, and in the Secret if the Secret has this record.
     Held(&'a Held),
     /// Its value is known, and not in the Secret yet.
@@ -64,7 +64,7 @@ pub enum Known<'a> {
 
 impl Known<'_> {
     /// What is known of it.
-    pub fn record(&self) -> &TokenRecord {
+    pub(crate) fn record(&self) -> &TokenRecord {
         match self {
             Self::Held(held) | Self::Unwritten(held) => &held.record,
             Self::Recorded(record) => record,
@@ -73,7 +73,7 @@ impl Known<'_> {
 }
 
 /// What has to be done about a Secret.
-pub enum Need {
+pub(crate) enum Need {
     /// Nothing: it is as it should be.
     Nothing,
     /// To read it first: values are needed that are only in it.
@@ -90,7 +90,7 @@ pub enum Need {
 }
 
 /// What a write is decided from.
-pub struct Inputs<'a> {
+pub(crate) struct Inputs<'a> {
     /// The app.
     pub app: &'a DingTalkApp,
     /// The Secret's name.
@@ -109,7 +109,7 @@ pub struct Inputs<'a> {
 
 /// The write that makes the Secret hold these tokens, if one is needed, with contents that were
 /// assembled for them.
-pub fn need(inputs: &Inputs<'_>, assembled: Option<&mut Assembled>) -> Need {
+pub(crate) fn need(inputs: &Inputs<'_>, assembled: Option<&mut Assembled>) -> Need {
     let (app, present) = (inputs.app, inputs.present);
     let kept = inputs.kept();
     let (mut recorded, data) = match kept {

@@ -11,11 +11,11 @@ static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Marks(Box<[(u64, u64)]>);
+pub(crate) struct Marks(Box<[(u64, u64)]>);
 
 impl Marks {
     /// The fingerprints of a map.
-    pub fn of(map: &BTreeMap<String, String>) -> Self {
+    pub(crate) fn of(map: &BTreeMap<String, String>) -> Self {
         let marks = map.iter().map(|(key, value)| (hash(key), hash(value)));
         let mut marks: Box<[_]> = marks.collect();
         marks.sort_unstable();
@@ -23,24 +23,24 @@ impl Marks {
     }
 
     /// Whether there is such a key.
-    pub fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.value_of(key).is_some()
     }
 
     /// Whether a key has this value, or is absent if `value` is `None`.
-    pub fn agrees(&self, key: &str, value: Option<&str>) -> bool {
+    pub(crate) fn agrees(&self, key: &str, value: Option<&str>) -> bool {
         self.value_of(key) == value.map(hash)
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     fn value_of(&self, key: &str) -> Option<u64> {
         let key = hash(key);
         let found = self.0.binary_search_by_key(&key, |(of, _)| *of).ok()?;
-        Some(self.0[found].1)
+        self.0.get(found).map(|(_, value)| *value)
     }
 }
 

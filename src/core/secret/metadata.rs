@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// The first key that begins with none of the prefixes that the operator allows. Other controllers act
 /// on labels and annotations of Secrets: replicators copy a Secret into other namespaces, past
 /// `spec.referenceGrants`, and others read their own configuration from it.
-pub fn forbidden_key<'a>(
+pub(crate) fn forbidden_key<'a>(
     labels: &'a BTreeMap<String, String>,
     annotations: &'a BTreeMap<String, String>,
     allowed: &[String],
@@ -21,7 +21,7 @@ pub fn forbidden_key<'a>(
 
 /// Forgets the labels and annotations of a spec that is refused for one of them: its key is enough to
 /// say so, and a spec may carry 128 KiB of others.
-pub fn forget_forbidden(
+pub(crate) fn forget_forbidden(
     labels: &mut BTreeMap<String, String>,
     annotations: &mut BTreeMap<String, String>,
     allowed: &[String],
@@ -38,7 +38,7 @@ pub fn forget_forbidden(
 }
 
 /// What to do about a key that is not allowed.
-pub fn forbidden_message(key: &str, allowed: &[String]) -> String {
+pub(crate) fn forbidden_message(key: &str, allowed: &[String]) -> String {
     let allowed = match allowed {
         [] => "it allows none now".to_owned(),
         some => format!("it allows {} now", some.join(", ")),

@@ -4,6 +4,7 @@ pub(in crate::core) mod annotations;
 pub(in crate::core) mod assembly;
 pub(in crate::core) mod data;
 pub(in crate::core) mod desired;
+pub(in crate::core) mod former;
 pub(in crate::core) mod managed;
 pub(in crate::core) mod marks;
 pub(in crate::core) mod metadata;

@@ -15,7 +15,7 @@ use crate::core::secret::target::TargetMeta;
 use crate::core::secret::write::{Changes, Write};
 
 /// Whom a Secret is written for, and what is to be said of that in its metadata.
-pub struct Owner<'a> {
+pub(crate) struct Owner<'a> {
     /// The owner's UID.
     pub uid: &'a str,
     /// Its kind and name.
@@ -32,7 +32,7 @@ pub struct Owner<'a> {
 
 impl Owner<'_> {
     /// The write of these keys over what is present.
-    pub fn write(
+    pub(crate) fn write(
         &self,
         name: &str,
         recorded: Recorded,
@@ -100,7 +100,7 @@ impl Owner<'_> {
 
 /// Without `blockOwnerDeletion`: setting it needs a right over the owner's finalizers where
 /// `OwnerReferencesPermissionEnforcement` is on, and it only delays a foreground deletion.
-pub fn owner_reference<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
+pub(crate) fn owner_reference<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
     OwnerReference {
         api_version: K::api_version(&()).into_owned(),
         kind: K::kind(&()).into_owned(),
@@ -113,7 +113,7 @@ pub fn owner_reference<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReferen
 
 /// Whether metadata is as this write would make it. The state is compared by what it says: another
 /// release may say the same in other words.
-pub fn is_in_order(present: &TargetMeta, write: &Write) -> bool {
+pub(crate) fn is_in_order(present: &TargetMeta, write: &Write) -> bool {
     let agrees = |present: &Marks, wanted: &BTreeMap<String, Option<String>>| {
         let mut wanted = wanted.iter().filter(|(key, _)| *key != ANNOTATION_STATE);
         wanted.all(|(key, value)| present.agrees(key, value.as_deref()))

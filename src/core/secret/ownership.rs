@@ -7,7 +7,7 @@ use crate::core::secret::target::TargetMeta;
 
 /// Which of the apps that name one target has it: the older one, on a tie that of the lower UID.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Claim {
+pub(crate) enum Claim {
     /// This app.
     Ours,
     /// The app of this name.
@@ -19,7 +19,7 @@ pub enum Claim {
 
 /// What a Secret under the target's name is to an app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ownership {
+pub(crate) enum Ownership {
     /// Written for this app.
     Ours,
     /// Written for an app of this name that is gone: its token is taken over.
@@ -33,12 +33,12 @@ pub enum Ownership {
 }
 
 /// Kind and name of an app or reference, as annotations have them.
-pub fn owner_name<K: Resource<DynamicType = ()>>(name: &str) -> String {
+pub(crate) fn owner_name<K: Resource<DynamicType = ()>>(name: &str) -> String {
     format!("{}/{name}", K::kind(&()))
 }
 
 /// Whose Secret `target` is, for the app `name` with `uid`. `lives`: whether an app with a UID exists.
-pub fn ownership(
+pub(crate) fn ownership(
     target: &TargetMeta,
     name: &str,
     uid: &str,

@@ -7,13 +7,13 @@ use crate::core::token::known_credentials::KnownCredentials;
 use crate::core::token::record::{ObjectVersion, TokenRecord};
 
 /// The most tokens that one Secret may record: `spec.corpIds` has no more.
-pub const TOKENS_MAX: usize = 1000;
+pub(crate) const TOKENS_MAX: usize = 1000;
 /// Longest corpId, as in the schema of `spec.corpIds`.
-pub const CORP_ID_MAX: usize = 64;
+pub(crate) const CORP_ID_MAX: usize = 64;
 /// Longest name of an object, a site, a key or a UID that is kept.
-pub const NAME_MAX: usize = 253;
+pub(crate) const NAME_MAX: usize = 253;
 /// The most keys that may be recorded: 16 of templates, and some for each token.
-pub const KEYS_MAX: usize = 64;
+pub(crate) const KEYS_MAX: usize = 64;
 /// In a recorded key, stands for the corpId of each token; no key of a Secret can have it.
 pub(in crate::core) const ANY_CORP: &str = "*";
 
@@ -114,12 +114,15 @@ impl Recorded {
         let found = self
             .tokens
             .binary_search_by(|token| token.corp_id.as_str().cmp(corp_id));
-        found.ok().map(|at| &self.tokens[at])
+        self.tokens.get(found.ok()?)
     }
 }
 
 /// The keys that are written for tokens of this shape, and by templates, as they are recorded.
-pub fn written_keys<'a>(shape: Shape, templates: impl Iterator<Item = &'a str>) -> Vec<String> {
+pub(crate) fn written_keys<'a>(
+    shape: Shape,
+    templates: impl Iterator<Item = &'a str>,
+) -> Vec<String> {
     let fields = shape.fields().iter();
     let fields = fields.map(|field| shape.key(*field, ANY_CORP));
     let mut keys: Vec<String> = fields.chain(templates.map(str::to_owned)).collect();
@@ -132,12 +135,12 @@ fn is_per_corp(key: &str) -> bool {
 }
 
 /// Puts tokens into the order that [`Recorded::tokens`] has.
-pub fn sort(tokens: &mut [TokenRecord]) {
+pub(crate) fn sort(tokens: &mut [TokenRecord]) {
     tokens.sort_by(|one, other| one.corp_id.cmp(&other.corp_id));
 }
 
 /// Takes a token for fetched with these credentials, if the `client_id` is theirs, or cannot be read.
-pub fn credit(token: &mut TokenRecord, known: &KnownCredentials, is_unreadable: bool) {
+pub(crate) fn credit(token: &mut TokenRecord, known: &KnownCredentials, is_unreadable: bool) {
     if is_unreadable {
         token.client_id.clone_from(&known.client_id);
     }

@@ -22,7 +22,7 @@ const VERSION: u32 = 1;
 const STATE_MAX: usize = 128 * 1024;
 
 /// A state that was read.
-pub enum Read {
+pub(crate) enum Read {
     /// It is of a version that this release knows.
     Known(Recorded),
     /// It is of a newer version.
@@ -87,7 +87,7 @@ struct Token {
 }
 
 /// Reads a state; `None` if it is malformed or past a bound.
-pub fn read(text: &str) -> Option<Read> {
+pub(crate) fn read(text: &str) -> Option<Read> {
     if text.len() > STATE_MAX {
         return None;
     }
@@ -100,7 +100,7 @@ pub fn read(text: &str) -> Option<Read> {
 }
 
 /// The state that says so; `None` of a record without tokens, or of unknown contents.
-pub fn write(recorded: &Recorded) -> Option<String> {
+pub(crate) fn write(recorded: &Recorded) -> Option<String> {
     serde_json::to_string(&State::of(recorded)?).ok()
 }
 

@@ -18,11 +18,11 @@ const OWNER_NAME_MAX: usize = "DingTalkTokenReference/".len() + NAME_MAX;
 
 /// The most labels and annotations that a target may carry, the operator's own included. The spec of
 /// an app may ask for 64, and the operator sets 7.
-pub const MARKS_MAX: usize = 256;
+pub(crate) const MARKS_MAX: usize = 256;
 /// The most owners that a target may have.
-pub const OWNERS_MAX: usize = 16;
+pub(crate) const OWNERS_MAX: usize = 16;
 /// The most that is kept of the targets of a namespace, in bytes, beside what small ones take.
-pub const TARGETS_MAX: usize = 16 << 20;
+pub(crate) const TARGETS_MAX: usize = 16 << 20;
 /// The most that the keys which are ours alone may take, in bytes.
 const OUR_KEYS_MAX: usize = 16 * 1024;
 /// The most that one owner reference may take, in bytes.
@@ -30,7 +30,7 @@ const OWNER_MAX: usize = 1024;
 
 /// What is kept of a Secret's metadata, which has a bound; its contents are not.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct TargetMeta {
+pub(crate) struct TargetMeta {
     /// Which state of which object this is.
     pub version: ObjectVersion,
     /// Its labels.
@@ -61,7 +61,7 @@ pub struct TargetMeta {
 
 impl TargetMeta {
     /// Keeps what matters of an object's metadata.
-    pub fn of(meta: ObjectMeta) -> Self {
+    pub(crate) fn of(meta: ObjectMeta) -> Self {
         let bare = Self {
             version: ObjectVersion::of(&meta),
             deleting: meta.deletion_timestamp.is_some(),
@@ -130,7 +130,7 @@ impl TargetMeta {
 
     /// A target past its bounds in the same state: of one that there is no room for, no more is kept.
     #[must_use]
-    pub fn past_bounds(&self) -> Self {
+    pub(crate) fn past_bounds(&self) -> Self {
         Self {
             version: self.version.clone(),
             deleting: self.deleting,
@@ -140,7 +140,7 @@ impl TargetMeta {
     }
 
     /// About what it takes in memory, in bytes.
-    pub fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         let our_keys = self.our_labels.iter().chain(&self.our_annotations);
         let owners = self.owner_references.iter().map(owner_size);
         size_of::<Self>()
@@ -153,17 +153,17 @@ impl TargetMeta {
     }
 
     /// Whether this operator wrote it.
-    pub fn is_managed(&self) -> bool {
+    pub(crate) fn is_managed(&self) -> bool {
         self.managed_for.is_some()
     }
 
     /// The UID of the app or reference that it was written for.
-    pub fn owner_uid(&self) -> Option<&str> {
+    pub(crate) fn owner_uid(&self) -> Option<&str> {
         self.managed_for.as_deref()
     }
 
     /// Kind and name of the app or reference that it is handed to.
-    pub fn adopt_by(&self) -> Option<&str> {
+    pub(crate) fn adopt_by(&self) -> Option<&str> {
         self.adopt_by.as_deref()
     }
 }

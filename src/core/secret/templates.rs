@@ -145,7 +145,7 @@ impl Templates {
         let templates = Self {
             site: app.spec.site.clone(),
             nodes: nodes_by_key,
-            signature: hexadecimal(&hash.finalize()[..8]),
+            signature: hexadecimal(hash.finalize().get(..8).unwrap_or_default()),
         };
         templates.try_out(app)?;
         Ok(templates)
@@ -283,11 +283,8 @@ fn is_of_layout(layout: Layout, key: &str, corp_ids: &[String]) -> bool {
 /// Line and column of a byte, both from 1 on.
 fn position(source: &str, offset: usize) -> (usize, usize) {
     let before = source.get(..offset).unwrap_or(source);
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    (
-        before.matches('\n').count() + 1,
-        before[line_start..].chars().count() + 1,
-    )
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
 #[cfg(test)]

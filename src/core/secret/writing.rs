@@ -25,7 +25,7 @@ const TERMINATING_PAUSE: std::time::Duration = std::time::Duration::from_secs(30
 
 /// Why a write failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteProblem {
+pub(crate) enum WriteProblem {
     /// It was refused.
     Refused,
     /// There was no answer.
@@ -38,7 +38,7 @@ pub enum WriteProblem {
 
 /// What came of a write.
 #[derive(Debug)]
-pub enum WriteOutcome {
+pub(crate) enum WriteOutcome {
     /// It was made; the Secret is in this state now.
     Done(ObjectVersion),
     /// The Secret was not as it was thought to be, and was looked at.
@@ -58,7 +58,7 @@ pub enum WriteOutcome {
 
 /// When a write that is needed is made.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Turn {
+pub(crate) enum Turn {
     /// Now.
     Now {
         /// Whether it puts another writer's change right.
@@ -72,7 +72,7 @@ pub enum Turn {
 
 /// Writes of the target that fail.
 #[derive(Clone, Debug)]
-pub struct WriteFailure {
+pub(crate) struct WriteFailure {
     /// What stands in the way.
     pub problem: WriteProblem,
     /// What the API server said, or that it said nothing; nothing secret in it.
@@ -95,7 +95,7 @@ struct LastWrite {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Writing {
+pub(crate) struct Writing {
     /// Writes that fail.
     pub failure: Option<WriteFailure>,
     /// The state whose data was refused as immutable.
@@ -112,7 +112,7 @@ pub struct Writing {
 
 impl Writing {
     /// To be called before anything is decided.
-    pub fn notice_clock(&mut self, now: Timestamp) {
+    pub(crate) fn notice_clock(&mut self, now: Timestamp) {
         if let Some(failure) = &mut self.failure {
             failure.retry.notice_clock(now);
         }
@@ -124,36 +124,36 @@ impl Writing {
     }
 
     /// Whether the contents of `target` are what its metadata says.
-    pub fn trusts(&self, target: &TargetMeta) -> bool {
+    pub(crate) fn trusts(&self, target: &TargetMeta) -> bool {
         target.data_is_ours || self.trusted.as_ref() == Some(&target.version)
     }
 
     /// Whether the contents of `target` were read and are not what its metadata says.
-    pub fn distrusts(&self, target: &TargetMeta) -> bool {
+    pub(crate) fn distrusts(&self, target: &TargetMeta) -> bool {
         self.has_distrusted(&target.version)
     }
 
     /// The same, for a state whose metadata is not at hand.
-    pub fn has_distrusted(&self, version: &ObjectVersion) -> bool {
+    pub(crate) fn has_distrusted(&self, version: &ObjectVersion) -> bool {
         self.distrusted.as_ref() == Some(version)
     }
 
     /// Whether `target` is the very Secret that this process wrote for the app with `uid`, whatever
     /// others took off it.
-    pub fn has_written(&self, target: &TargetMeta, uid: &str) -> bool {
+    pub(crate) fn has_written(&self, target: &TargetMeta, uid: &str) -> bool {
         let is_marked_for_another = target.owner_uid().is_some_and(|other| other != uid);
         let written = self.last.as_ref().map(|last| &last.version.uid);
         !is_marked_for_another && written == Some(&target.version.uid)
     }
 
     /// Whether another replica wrote `target` last.
-    pub fn is_anothers(&self, target: &TargetMeta) -> bool {
+    pub(crate) fn is_anothers(&self, target: &TargetMeta) -> bool {
         let written = self.last.as_ref().map(|last| &last.version);
         target.data_is_ours && written != Some(&target.version)
     }
 
     /// Records whether the contents of `target` are what its metadata says.
-    pub fn read(&mut self, target: &TargetMeta, is_genuine: bool) {
+    pub(crate) fn read(&mut self, target: &TargetMeta, is_genuine: bool) {
         let version = Some(target.version.clone());
         match is_genuine {
             true => self.trusted = version,
@@ -170,12 +170,12 @@ impl Writing {
     }
 
     /// Whether this process has written the Secret.
-    pub fn has_written_once(&self) -> bool {
+    pub(crate) fn has_written_once(&self) -> bool {
         self.last.is_some()
     }
 
     /// When a write of `recorded` over the state that it `replaces` is made.
-    pub fn turn(
+    pub(crate) fn turn(
         &mut self,
         recorded: &Recorded,
         replaces: Option<&ObjectVersion>,
@@ -206,7 +206,7 @@ impl Writing {
     }
 
     /// Records what came of a write; returns whether it is a repair to report.
-    pub fn ended(
+    pub(crate) fn ended(
         &mut self,
         write: &Write,
         outcome: WriteOutcome,
@@ -283,7 +283,7 @@ impl Writing {
 
     /// The API server answers again: a write that it did not answer is tried at once. Returns whether there
     /// is one.
-    pub fn retry_unanswered(&mut self, now: Timestamp) -> bool {
+    pub(crate) fn retry_unanswered(&mut self, now: Timestamp) -> bool {
         let failure = self.failure.as_mut();
         let unanswered = failure.filter(|failure| failure.problem == WriteProblem::Unanswered);
         let Some(failure) = unanswered else {

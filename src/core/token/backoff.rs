@@ -53,7 +53,7 @@ impl Pace {
 
 /// How long to wait after `streak` failures in a row. `random` is from 0 to 1; `wait` is what the
 /// endpoint asked for; `life_left` is that of a valid token, if one is held.
-pub fn delay(
+pub(crate) fn delay(
     class: Class,
     streak: u32,
     random: f64,

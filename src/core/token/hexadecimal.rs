@@ -1,7 +1,7 @@
 //! Bytes as text.
 
 /// Lower case, two digits a byte.
-pub fn hexadecimal(bytes: &[u8]) -> String {
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     let mut hex = String::with_capacity(2 * bytes.len());
     for byte in bytes {

@@ -9,7 +9,7 @@ use crate::dingtalk::Fingerprint;
 
 /// Credentials that cannot be used.
 #[derive(Clone, Debug)]
-pub struct CredentialsProblem {
+pub(crate) struct CredentialsProblem {
     /// One of the reasons that begin with `Credentials`.
     pub reason: Reason,
     /// What is wrong.

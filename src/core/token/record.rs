@@ -77,7 +77,7 @@ pub struct Held {
 
 /// From `requested_at` on for `expires_in`. The API's times have whole seconds: cut off, so that no
 /// token is taken to live longer.
-pub fn lifetime(requested_at: Timestamp, expires_in: std::time::Duration) -> Lifetime {
+pub(crate) fn lifetime(requested_at: Timestamp, expires_in: std::time::Duration) -> Lifetime {
     let minted_at = whole_seconds(requested_at);
     let expires_in = SignedDuration::try_from(expires_in).unwrap_or_default();
     Lifetime {
@@ -91,6 +91,6 @@ pub fn lifetime(requested_at: Timestamp, expires_in: std::time::Duration) -> Lif
 }
 
 /// The time without its fraction of a second.
-pub fn whole_seconds(time: Timestamp) -> Timestamp {
+pub(crate) fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

@@ -12,9 +12,7 @@ impl RenewRequest {
     /// Stands for this value.
     pub fn of(value: &str) -> Self {
         let digest = Sha256::digest(value);
-        let mut first = [0; 8];
-        first.copy_from_slice(&digest[..8]);
-        Self(first)
+        Self(digest.first_chunk().copied().unwrap_or_default())
     }
 
     /// Reads what [`Self::to_string`] writes.

@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 use crate::dingtalk::LIFETIME_MAX;
 
 /// The clocks of two nodes differ by no more; a record from further in the future is not believed.
-pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
+pub(crate) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
 /// Two fetches of one token that both bring nothing are at least this far apart.
-pub const FETCH_FLOOR: SignedDuration = SignedDuration::from_secs(5);
+pub(crate) const FETCH_FLOOR: SignedDuration = SignedDuration::from_secs(5);
 /// Expiries this close are the same expiry, seen through two round trips.
 pub(in crate::core) const SAME_EXPIRY: SignedDuration = SignedDuration::from_secs(5);
 /// Renewals that are due together are spread over this part of the lifetime.
@@ -22,7 +22,7 @@ const RENEW_BEFORE_MAX: f64 = 0.9;
 
 /// A time to come, and when it was decided on: a clock that is set back moves both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     decided_at: Timestamp,
     /// The time.
     pub at: Timestamp,
@@ -30,13 +30,13 @@ pub struct Schedule {
 
 impl Schedule {
     /// `wait` from now on.
-    pub fn after(now: Timestamp, wait: Duration) -> Self {
+    pub(crate) fn after(now: Timestamp, wait: Duration) -> Self {
         let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
         Self::at(now, now.saturating_add(wait).unwrap_or(Timestamp::MAX))
     }
 
     /// A time, decided on now.
-    pub fn at(now: Timestamp, at: Timestamp) -> Self {
+    pub(crate) fn at(now: Timestamp, at: Timestamp) -> Self {
         Self {
             decided_at: now,
             at,
@@ -44,7 +44,7 @@ impl Schedule {
     }
 
     /// A clock that was set back must not put anything off by as much.
-    pub fn notice_clock(&mut self, now: Timestamp) {
+    pub(crate) fn notice_clock(&mut self, now: Timestamp) {
         if now < self.decided_at {
             let wait = self.at.duration_since(self.decided_at);
             *self = Self::at(now, now.saturating_add(wait).unwrap_or(Timestamp::MAX));
@@ -81,7 +81,11 @@ impl Lifetime {
 
 /// When to renew: `renew_before` its expiry, by default a third of the lifetime, up to 5 % of the
 /// lifetime earlier by `jitter` (0 to 1).
-pub fn renewal_at(lifetime: Lifetime, renew_before: Option<Duration>, jitter: f64) -> Timestamp {
+pub(crate) fn renewal_at(
+    lifetime: Lifetime,
+    renew_before: Option<Duration>,
+    jitter: f64,
+) -> Timestamp {
     let length = lifetime.length().as_secs_f64();
     let before = renew_before
         .map_or(length / 3.0, |before| before.as_secs_f64())
@@ -91,21 +95,21 @@ pub fn renewal_at(lifetime: Lifetime, renew_before: Option<Duration>, jitter: f6
 }
 
 /// How much ahead of its time a token is renewed where another of the same app is due.
-pub fn together(lifetime: Lifetime) -> SignedDuration {
+pub(crate) fn together(lifetime: Lifetime) -> SignedDuration {
     SignedDuration::from_secs_f64(lifetime.length().as_secs_f64() * TOGETHER)
 }
 
 /// Whether `renew_before` is more than a lifetime allows.
-pub fn is_clamped(lifetime: Lifetime, renew_before: Option<Duration>) -> bool {
+pub(crate) fn is_clamped(lifetime: Lifetime, renew_before: Option<Duration>) -> bool {
     let max = lifetime.length().as_secs_f64() * RENEW_BEFORE_MAX;
     renew_before.is_some_and(|before| before.as_secs_f64() > max)
 }
 
 /// A number from 0 to 1 that is the same after a restart, and another for each app and expiry.
-pub fn jitter(uid: &str, expires_at: Timestamp) -> f64 {
+pub(crate) fn jitter(uid: &str, expires_at: Timestamp) -> f64 {
     let mut hash = Sha256::new_with_prefix(uid);
     hash.update(expires_at.as_second().to_be_bytes());
     let digest = hash.finalize();
-    let number = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+    let number = u32::from_be_bytes(digest.first_chunk().copied().unwrap_or_default());
     f64::from(number) / f64::from(u32::MAX)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use strum::EnumDiscriminants;
 
 use crate::dingtalk::Fingerprint;
 
@@ -31,7 +32,8 @@ pub struct Call {
 }
 
 /// What goes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumDiscriminants)]
+#[strum_discriminants(name(RankKind), doc = "A [`Rank`] without its time.")]
 pub enum Rank {
     /// A token's very first attempt.
     First,
@@ -41,16 +43,35 @@ pub enum Rank {
     Retry,
 }
 
-/// How many classes [`Rank::class`] has.
-pub(super) const CLASSES: usize = 3;
+/// What requests of one kind have; namespaces take turns within a kind.
+#[derive(Default)]
+pub(super) struct ByKind<T> {
+    first: T,
+    renewal: T,
+    retry: T,
+}
 
-impl Rank {
-    /// Namespaces take turns within a class.
-    pub(super) fn class(self) -> usize {
-        match self {
-            Self::First => 0,
-            Self::Renewal(_) => 1,
-            Self::Retry => 2,
+/// The kinds, those that go first before the others.
+pub(super) type Precedence = [RankKind; 3];
+
+impl<T> ByKind<T> {
+    pub(super) fn of(&self, kind: RankKind) -> &T {
+        match kind {
+            RankKind::First => &self.first,
+            RankKind::Renewal => &self.renewal,
+            RankKind::Retry => &self.retry,
         }
+    }
+
+    pub(super) fn of_mut(&mut self, kind: RankKind) -> &mut T {
+        match kind {
+            RankKind::First => &mut self.first,
+            RankKind::Renewal => &mut self.renewal,
+            RankKind::Retry => &mut self.retry,
+        }
+    }
+
+    pub(super) fn all(&self) -> [&T; 3] {
+        [&self.first, &self.renewal, &self.retry]
     }
 }

@@ -10,7 +10,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::call::CLASSES;
+use super::call::{ByKind, Precedence, RankKind};
 use super::rates::Gate;
 use super::waiting::{LineKey, Twin, Waiting};
 use super::{Call, Rank};
@@ -33,8 +33,8 @@ struct Line<J> {
     place: Place,
 }
 
-/// The lines whose turn may come, by class and namespace.
-type Board = [BTreeMap<Arc<str>, Shelf>; CLASSES];
+/// The lines whose turn may come, by kind and namespace.
+type Board = ByKind<BTreeMap<Arc<str>, Shelf>>;
 
 /// See the module.
 pub(super) struct Lines<J> {
@@ -43,7 +43,7 @@ pub(super) struct Lines<J> {
     of_client: HashMap<Arc<str>, HashSet<LineId>>,
     ready: Board,
     held: Board,
-    served_last: [Option<Arc<str>>; CLASSES],
+    served_last: ByKind<Option<Arc<str>>>,
     asleep: BTreeSet<(Instant, LineId)>,
     parked: BTreeMap<(Instant, u64), Waiting<J>>,
     behind: HashMap<Twin, Vec<Waiting<J>>>,
@@ -126,12 +126,18 @@ impl<J> Lines<J> {
 
     /// Whether there is a line that nothing but the site as a whole holds back, as far as known.
     pub(super) fn has_ready(&self) -> bool {
-        self.ready.iter().any(|namespaces| !namespaces.is_empty())
+        self.ready
+            .all()
+            .iter()
+            .any(|namespaces| !namespaces.is_empty())
     }
 
     /// Whether there is a line in an outage.
     pub(super) fn has_held(&self) -> bool {
-        self.held.iter().any(|namespaces| !namespaces.is_empty())
+        self.held
+            .all()
+            .iter()
+            .any(|namespaces| !namespaces.is_empty())
     }
 
     /// When a line or a request that was put aside is looked at again.
@@ -187,25 +193,25 @@ impl<J> Lines<J> {
 
     /// The outage is over.
     pub(super) fn release(&mut self) {
-        let shelves = self.held.iter().flat_map(BTreeMap::values);
+        let shelves = self.held.all().into_iter().flat_map(BTreeMap::values);
         let lines = shelves.flat_map(|shelf| shelf.proven.iter().chain(&shelf.unproven));
         for id in lines.map(|(_, id)| *id).collect::<Vec<_>>() {
             self.put(id, false);
         }
     }
 
-    /// The line whose first request goes next, of the first of `classes` that has one: of those in
+    /// The line whose first request goes next, of the first of `kinds` that has one: of those in
     /// an outage, or of the others. Namespaces that have no room (for proven credentials or not)
     /// are left out; lines whose gate is closed are put aside.
     pub(super) fn next(
         &mut self,
         is_probe: bool,
-        classes: [usize; CLASSES],
+        kinds: Precedence,
         has_room: impl Fn(&str, bool) -> bool,
         gate: impl Fn(&LineKey, bool) -> Gate,
-    ) -> Option<(usize, LineId)> {
-        for class in classes {
-            let last = self.served_last[class].clone();
+    ) -> Option<(RankKind, LineId)> {
+        for kind in kinds {
+            let last = self.served_last.of(kind).clone();
             let mut after = last.clone();
             let mut wrapped = last.is_none();
             loop {
@@ -213,7 +219,7 @@ impl<J> Lines<J> {
                     Some(after) => Bound::Excluded(Arc::clone(after)),
                     None => Bound::Unbounded,
                 };
-                let namespaces = &self.board(is_probe)[class];
+                let namespaces = self.board(is_probe).of(kind);
                 let next = namespaces.range((lower, Bound::Unbounded)).next();
                 let Some((namespace, _)) = next else {
                     if wrapped {
@@ -224,8 +230,8 @@ impl<J> Lines<J> {
                 };
                 let namespace = Arc::clone(namespace);
                 let has_room = |is_proven| has_room(&namespace, is_proven);
-                if let Some(id) = self.first_open(is_probe, class, &namespace, has_room, &gate) {
-                    return Some((class, id));
+                if let Some(id) = self.first_open(is_probe, kind, &namespace, has_room, &gate) {
+                    return Some((kind, id));
                 }
                 if wrapped && last.as_ref().is_some_and(|last| namespace >= *last) {
                     break;
@@ -239,13 +245,13 @@ impl<J> Lines<J> {
     fn first_open(
         &mut self,
         is_probe: bool,
-        class: usize,
+        kind: RankKind,
         namespace: &Arc<str>,
         has_room: impl Fn(bool) -> bool,
         gate: impl Fn(&LineKey, bool) -> Gate,
     ) -> Option<LineId> {
         loop {
-            let waiting = self.board(is_probe)[class].get(namespace)?;
+            let waiting = self.board(is_probe).of(kind).get(namespace)?;
             let id = waiting.first(&has_room)?;
             let line = self.by_id.get(&id)?;
             match gate(&line.key, line.is_proven) {
@@ -272,9 +278,9 @@ impl<J> Lines<J> {
         Some(waiting)
     }
 
-    /// The namespace of `call` has had its turn in this class.
-    pub(super) fn served(&mut self, class: usize, call: &Call) {
-        self.served_last[class] = Some(Arc::clone(&call.namespace));
+    /// The namespace of `call` has had its turn in this kind.
+    pub(super) fn served(&mut self, kind: RankKind, call: &Call) {
+        *self.served_last.of_mut(kind) = Some(Arc::clone(&call.namespace));
     }
 
     /// Puts a request aside until then.
@@ -333,7 +339,8 @@ impl<J> Lines<J> {
             true => Place::Held(order),
             false => Place::Ready(order),
         };
-        board[order.0.class()]
+        board
+            .of_mut(order.0.into())
             .entry(Arc::clone(&line.key.namespace))
             .or_default()
             .of(line.is_proven)
@@ -354,7 +361,7 @@ impl<J> Lines<J> {
             }
             Place::Blocked => return,
         };
-        let namespaces = &mut board[order.0.class()];
+        let namespaces = board.of_mut(order.0.into());
         if let Some(shelf) = namespaces.get_mut(&line.key.namespace) {
             shelf.of(line.is_proven).remove(&(order, id));
             if shelf.is_empty() {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::call::CLASSES;
+use super::call::{Precedence, RankKind};
 use super::health::{Busyness, Health};
 use super::lines::Lines;
 use super::outcome::Started;
@@ -131,7 +131,7 @@ impl<J> Site<J> {
                 }
                 Gate::Busy | Gate::Held => break,
             }
-            let Some((class, id)) = self.next(rates, now) else {
+            let Some((kind, id)) = self.next(rates, now) else {
                 break;
             };
             let Some(waiting) = self.lines.take(id) else {
@@ -148,8 +148,8 @@ impl<J> Site<J> {
                 self.lines.park(waiting, until);
             } else {
                 self.begin(&waiting.call, is_proven, rates, now);
-                self.lines.served(class, &waiting.call);
-                self.first_had_its_turn = class == 0;
+                self.lines.served(kind, &waiting.call);
+                self.first_had_its_turn = kind == RankKind::First;
                 started.starting.push((waiting.call, waiting.job));
             }
         }
@@ -159,30 +159,30 @@ impl<J> Site<J> {
         }
     }
 
-    fn next(&mut self, rates: &Rates, now: Instant) -> Option<(usize, u64)> {
+    fn next(&mut self, rates: &Rates, now: Instant) -> Option<(RankKind, u64)> {
         // First attempts come first, but never take more than every second call: a flood of them
         // must not hold back the renewals of valid tokens.
-        let classes = match self.first_had_its_turn {
-            true => [1, 0, 2],
-            false => [0, 1, 2],
+        let kinds = match self.first_had_its_turn {
+            true => [RankKind::Renewal, RankKind::First, RankKind::Retry],
+            false => [RankKind::First, RankKind::Renewal, RankKind::Retry],
         };
         let is_probe_due = self.probe_at.is_none_or(|at| at <= now);
         if is_probe_due && self.lines.has_held() {
-            let probe = self.next_of(true, classes, rates, now);
+            let probe = self.next_of(true, kinds, rates, now);
             if probe.is_some() {
                 return probe;
             }
         }
-        self.next_of(false, classes, rates, now)
+        self.next_of(false, kinds, rates, now)
     }
 
     fn next_of(
         &mut self,
         is_probe: bool,
-        classes: [usize; CLASSES],
+        kinds: Precedence,
         rates: &Rates,
         now: Instant,
-    ) -> Option<(usize, u64)> {
+    ) -> Option<(RankKind, u64)> {
         let Self {
             lines,
             rate,
@@ -223,7 +223,7 @@ impl<J> Site<J> {
                 }
             })
         };
-        lines.next(is_probe, classes, has_room, gate)
+        lines.next(is_probe, kinds, has_room, gate)
     }
 
     fn is_down_for(&self, call: &Call, is_proven: bool) -> bool {

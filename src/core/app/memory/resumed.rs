@@ -13,7 +13,7 @@ impl Memory {
     /// The memory of an app that is seen for the first time: what its status tells.
     ///
     /// Limits outlive a restart: what was throttled or banned stays so until the time it named.
-    pub fn new(app: &DingTalkApp, now: Timestamp) -> Self {
+    pub(crate) fn new(app: &DingTalkApp, now: Timestamp) -> Self {
         let mut memory = Self {
             uid: app.metadata.uid.clone().unwrap_or_default(),
             ..Self::default()

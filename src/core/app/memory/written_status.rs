@@ -8,7 +8,7 @@ use crate::api::{DingTalkApp, DingTalkAppStatus};
 
 /// The status that this process wrote last, if it did.
 #[derive(Debug, Default)]
-pub struct WrittenStatus {
+pub(crate) struct WrittenStatus {
     last: Option<Written>,
     differs_since: Option<Timestamp>,
 }
@@ -27,7 +27,10 @@ impl WrittenStatus {
     /// The watch may not have told of our own write yet; what is newer than that write is another's.
     /// `None` if `app` is older than that write and the watch has told of it since: there is a newer
     /// state of the app, and this one's status says nothing.
-    pub fn previous(&self, app: &DingTalkApp) -> Option<(DingTalkAppStatus, Option<Timestamp>)> {
+    pub(crate) fn previous(
+        &self,
+        app: &DingTalkApp,
+    ) -> Option<(DingTalkAppStatus, Option<Timestamp>)> {
         let shown = || app.status.clone().unwrap_or_default();
         let Some(written) = &self.last else {
             return Some((shown(), None));
@@ -42,7 +45,7 @@ impl WrittenStatus {
     }
 
     /// The watch has told of this state of the app: what we wrote before need not be remembered.
-    pub fn seen(&mut self, app: &DingTalkApp) {
+    pub(crate) fn seen(&mut self, app: &DingTalkApp) {
         let seen = number(app.metadata.resource_version.as_ref());
         if let Some(written) = &mut self.last
             && seen >= number(written.version.as_ref())
@@ -52,17 +55,22 @@ impl WrittenStatus {
     }
 
     /// Records that there is something new to write; returns since when.
-    pub fn differs(&mut self, now: Timestamp) -> Timestamp {
+    pub(crate) fn differs(&mut self, now: Timestamp) -> Timestamp {
         *self.differs_since.get_or_insert(now)
     }
 
     /// Records that there is nothing to write.
-    pub fn is_up_to_date(&mut self) {
+    pub(crate) fn is_up_to_date(&mut self) {
         self.differs_since = None;
     }
 
     /// Records a status that was written.
-    pub fn wrote(&mut self, status: DingTalkAppStatus, version: Option<String>, at: Timestamp) {
+    pub(crate) fn wrote(
+        &mut self,
+        status: DingTalkAppStatus,
+        version: Option<String>,
+        at: Timestamp,
+    ) {
         self.differs_since = None;
         self.last = Some(Written {
             status: Some(Box::new(status)),

@@ -15,7 +15,7 @@ const GATHERED_FOR: SignedDuration = SignedDuration::from_secs(3);
 
 /// When a status was written last, and what may change it soon.
 #[derive(Clone, Copy, Debug)]
-pub struct StatusNews {
+pub(crate) struct StatusNews {
     /// When this process wrote the previous status, if it did.
     pub written_at: Option<Timestamp>,
     /// Since when the status differs from the previous one.
@@ -25,7 +25,7 @@ pub struct StatusNews {
 }
 
 /// From when on a status may be written over the previous one; `None` if it may be now.
-pub fn write_status_at(
+pub(crate) fn write_status_at(
     previous: &DingTalkAppStatus,
     current: &DingTalkAppStatus,
     news: StatusNews,
@@ -63,7 +63,7 @@ fn pace(previous: &DingTalkAppStatus, current: &DingTalkAppStatus) -> SignedDura
 }
 
 /// Whether two statuses differ only in when the next attempt is and how the last one was told.
-pub fn same_meaning(one: &DingTalkAppStatus, other: &DingTalkAppStatus) -> bool {
+pub(super) fn same_meaning(one: &DingTalkAppStatus, other: &DingTalkAppStatus) -> bool {
     let bare = |status: &DingTalkAppStatus| {
         let mut status = status.clone();
         status.next_attempt_time = None;

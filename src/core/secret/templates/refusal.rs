@@ -31,8 +31,9 @@ pub(super) fn refuse<T>(offset: usize, detail: impl Into<String>) -> Parsed<T> {
 
 /// A name as it can be shown.
 pub(super) fn shown(name: &str) -> Cow<'_, str> {
-    match name.char_indices().nth(40) {
-        Some((at, _)) => format!("{}…", &name[..at]).into(),
+    let cut = name.char_indices().nth(40);
+    match cut.and_then(|(at, _)| name.get(..at)) {
+        Some(start) => format!("{start}…").into(),
         None => name.into(),
     }
 }
