@@ -11,6 +11,7 @@ use super::world::{Death, World};
 
 mod admission;
 mod disturbances;
+mod log;
 mod references;
 mod replicas;
 mod shrinking;

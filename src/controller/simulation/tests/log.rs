@@ -1,0 +1,178 @@
+//! What the log says of renewals.
+
+use std::io::{Result, Write};
+use std::sync::{Arc, Mutex};
+
+use jiff::{SignedDuration, Timestamp};
+use tracing::Dispatch;
+use tracing::subscriber::{NoSubscriber, with_default};
+
+use super::*;
+use crate::controller::simulation::site::Repeat;
+
+#[derive(Clone, Default)]
+struct Text(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.0.lock().expect("no panic").write(bytes)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The lines that a history logs, as `--log-format=json` writes them.
+struct Log(Vec<Value>);
+
+impl Log {
+    fn of(history: impl FnOnce()) -> Self {
+        // Beside a single subscriber, the first thread that comes to a line decides whether it is logged at
+        // all, and other tests log nothing.
+        let _second = Dispatch::new(NoSubscriber::new());
+        let text = Text::default();
+        let writer = text.clone();
+        let log = tracing_subscriber::fmt().json().flatten_event(true);
+        with_default(log.with_writer(move || writer.clone()).finish(), history);
+        let text = text.0.lock().expect("no panic");
+        let text = str::from_utf8(&text).expect("text");
+        let line = |line| serde_json::from_str(line).expect("a line");
+        Self(text.lines().map(line).collect())
+    }
+
+    /// The lines about an app that say this.
+    fn lines(&self, app: &str, message: &str) -> Vec<&Value> {
+        let lines = self.0.iter();
+        let lines = lines.filter(|line| line["name"] == app && line["message"] == message);
+        lines.collect()
+    }
+}
+
+fn causes<'a>(lines: &[&'a Value]) -> Vec<&'a str> {
+    let cause = |line: &&'a Value| line["cause"].as_str().expect("a cause");
+    lines.iter().map(cause).collect()
+}
+
+fn time(line: &Value, field: &str) -> Timestamp {
+    let text = line[field].as_str().unwrap_or_else(|| panic!("{line}"));
+    text.parse().expect("a time")
+}
+
+/// Every fetch says which token it replaced, and that it brought another value.
+fn is_chain(fetched: &[&Value]) {
+    for pair in fetched.windows(2) {
+        assert_eq!(
+            pair[1]["former_expires_at"], pair[0]["expires_at"],
+            "{pair:?}"
+        );
+        assert_eq!(pair[1]["value_changed"], true, "{pair:?}");
+    }
+}
+
+/// A world whose endpoint gives another token each time.
+fn with_new_tokens(life: SignedDuration) -> World {
+    let mut world = with_credentials(1, None);
+    world.site.repeat = Repeat::Beside;
+    world.site.life = life;
+    world
+}
+
+#[test]
+fn three_renewals_within_a_minute_each_have_their_cause_in_the_log() {
+    let log = Log::of(|| {
+        let mut world = with_new_tokens(SignedDuration::from_hours(2));
+        world.apply("payroll", &json!({}));
+        world.run(10 * MINUTE);
+        world.renew("payroll");
+        world.run(MINUTE / 6);
+        let clients = &mut world.site.clients;
+        clients.insert("client".to_owned(), "next".to_owned());
+        world.store.put_credentials("credentials", "client", "next");
+        world.run(MINUTE / 6);
+        world.die();
+        world.store.remove_secret("payroll-token");
+        world.run(10 * MINUTE);
+    });
+    let fetched = log.lines("payroll", "token fetched");
+    let expected = [
+        "FirstToken",
+        "RenewalRequested",
+        "CredentialsChanged",
+        "TargetMissing",
+    ];
+    assert_eq!(causes(&fetched), expected);
+    assert_eq!(causes(&log.lines("payroll", "Secret written")), expected);
+    is_chain(&fetched[..3]);
+    // What a Secret held that is gone is not known to a new process.
+    assert_eq!(fetched[3]["former_expires_at"], Value::Null);
+    // Each token lives as long as the others, so they were requested as far apart as they expire.
+    let took = time(fetched[3], "expires_at").duration_since(time(fetched[1], "expires_at"));
+    assert!(took < SignedDuration::from_mins(1), "{took}");
+    for line in &fetched {
+        let named = ["kind", "namespace", "corp_id", "site"].map(|field| line[field].as_str());
+        let app = ["DingTalkApp", NAMESPACE, "ding1", "china"];
+        assert_eq!(named, app.map(Some), "{line}");
+    }
+}
+
+/// What an endpoint with short lives or a failure costs is told from what people ask for.
+#[test]
+fn renewals_of_a_short_life_and_after_a_failure_are_told_apart_in_the_log() {
+    let log = Log::of(|| {
+        let mut world = with_new_tokens(SignedDuration::from_secs(30));
+        world.apply("payroll", &json!({}));
+        world.run(MINUTE);
+        world.site.life = SignedDuration::from_hours(2);
+        let until = world.now() + SignedDuration::from_secs(25);
+        world.site.answer = Some((("server.error", 500), until));
+        world.run(10 * MINUTE);
+    });
+    let fetched = log.lines("payroll", "token fetched");
+    is_chain(&fetched);
+    let found = causes(&fetched);
+    assert!(
+        found.starts_with(&["FirstToken", "RenewalDue", "RenewalDue"]),
+        "{found:?}"
+    );
+    assert_eq!(found.last(), Some(&"RetryDue"), "{found:?}");
+    assert!(
+        found[1..found.len() - 1]
+            .iter()
+            .all(|it| *it == "RenewalDue"),
+        "{found:?}"
+    );
+    for pair in fetched.windows(2) {
+        let gained = time(pair[1], "expires_at").duration_since(time(pair[0], "expires_at"));
+        assert!(gained > SignedDuration::from_secs(10), "{pair:?}");
+    }
+    let failed = log.lines("payroll", "token fetch failed");
+    let found = causes(&failed);
+    assert_eq!(found[0], "RenewalDue");
+    let is_retry = |cause: &&str| *cause == "RetryDue";
+    assert!(found[1..].iter().all(is_retry), "{found:?}");
+    assert!(failed.iter().all(|line| line["reason"] == "ServerError"));
+}
+
+/// A Secret that changes without a fetch of its own app says so, and the fetch has the same expiry.
+#[test]
+fn a_token_that_another_app_has_renewed_is_told_from_ones_own_in_the_log() {
+    let log = Log::of(|| {
+        let mut world = with_new_tokens(SignedDuration::from_hours(2));
+        for name in ["first", "second"] {
+            let target = json!({"name": format!("{name}-token")});
+            world.apply(name, &json!({"target": target}));
+            world.run(2 * MINUTE);
+        }
+        world.renew("first");
+        world.run(2 * MINUTE);
+    });
+    let fetched = log.lines("first", "token fetched");
+    assert_eq!(causes(&fetched), ["FirstToken", "RenewalRequested"]);
+    assert!(log.lines("second", "token fetched").is_empty());
+    let written = log.lines("second", "Secret written");
+    assert_eq!(causes(&written), ["TokenShared", "TokenShared"]);
+    for (written, fetched) in written.iter().zip(&fetched) {
+        assert_eq!(written["expires_at"], fetched["expires_at"]);
+    }
+}
