@@ -122,6 +122,32 @@ fn another_site_is_a_change_of_the_spec() {
     assert_eq!(fetches.first(), Some(&Cause::SpecChanged));
 }
 
+/// Regression: after a restart, a request for renewal ended a ban before its time.
+#[test]
+fn a_request_shortens_no_ban_whether_the_process_was_restarted_or_not() {
+    let row = TABLE.iter().position(|row| row.class == Class::Banned);
+    let banned = Outcome::Failure {
+        row: row.expect("a row"),
+        wait: None,
+        random: 0.0,
+    };
+    for is_restarted in [false, true] {
+        let mut world = World::new();
+        let settled = world.settle(&banned);
+        world.app.status = Some(world.status(&settled));
+        if is_restarted {
+            world.restart();
+        }
+        let asked = (ANNOTATION_RENEW_REQUESTED_AT.to_owned(), "now".to_owned());
+        world.app.metadata.annotations = Some([asked].into());
+        for (seconds, attempts) in [(100, 1), (199, 1), (1, 2)] {
+            pass(&mut world, seconds);
+            world.settle(&banned);
+            assert_eq!(world.attempts.len(), attempts, "restarted: {is_restarted}");
+        }
+    }
+}
+
 /// Regression: after a restart, what had been planned by a clock that was ahead held back all renewals.
 #[test]
 fn a_plan_of_a_clock_that_was_ahead_is_not_gone_on_with() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::api::Reason;
 use crate::core::token::attempt::{FailedAttempt, Failing, FetchId, Minting};
 use crate::core::token::backoff::delay;
 use crate::core::token::renewals::{Renewals, Repeated};
@@ -114,12 +115,14 @@ impl Attempts {
     /// not before a limit that the site has named is over.
     pub fn forced_at(&self, now: Timestamp) -> Timestamp {
         let paced = self.attempted_at.map_or(now, |at| at + FORCED_PACE);
-        let is_limited = self.failing.as_ref().is_some_and(|failing| {
-            matches!(
+        let is_limited = match (&self.failing, &self.former_failure) {
+            (Some(failing), _) => matches!(
                 failing.failure.class,
                 Class::Throttled { .. } | Class::Banned
-            )
-        });
+            ),
+            (None, Some((reason, _))) => *reason == Reason::Throttled || *reason == Reason::Banned,
+            (None, None) => false,
+        };
         match self.retry.filter(|_| is_limited) {
             Some(retry) => paced.max(retry.at),
             None => paced,
