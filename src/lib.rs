@@ -1,11 +1,11 @@
-//! Keeps DingTalk access tokens in Kubernetes Secrets, valid at all times.
+//! Kubernetes operator that keeps valid DingTalk access tokens in Secrets.
 //!
-//! - [`api`]: the resources `DingTalkApp` and `DingTalkTokenReference`.
-//! - [`dingtalk`]: the client of DingTalk's token API, and the pace of its calls.
-//! - [`core`]: pure decisions: what to do now, and when next.
-//! - `controller`: watches become events, commands become calls, outcomes become events.
-//! - [`operator`]: the process: leadership, logs, health, metrics, shutdown.
-//! - [`cli`]: the command line.
+//! - [`api`]: the custom resources.
+//! - [`dingtalk`]: the client for DingTalk's token endpoint.
+//! - [`core`]: the state and every decision; pure.
+//! - `controller`: watches, API calls and fetches.
+//! - [`operator`]: leader election, logs, health, metrics, shutdown.
+//! - [`cli`]: the commands.
 
 #![cfg_attr(
     not(test),

@@ -1,4 +1,4 @@
-//! The operator's program; see the library.
+//! Entry point of the `dingtalk-token-operator` binary.
 
 use std::process::ExitCode;
 

@@ -1,29 +1,28 @@
-//! A request's body that leaves no copy of itself behind.
+//! Request bodies whose memory is overwritten after use.
 
 use bytes::Bytes;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-/// Writes `value` as JSON into a buffer that is overwritten when the last reader drops it. The
-/// buffer has its size from the start, so that it never moves and leaves a copy where it was.
+/// Serialises `value` as JSON into a buffer that is overwritten when its last reference is dropped.
 ///
-/// What the HTTP and TLS libraries copy from it is theirs: they have no such means.
+/// The buffer is allocated at its final size, since growing it would leave a copy of the secret
+/// behind. Copies made by the HTTP and TLS libraries are not overwritten.
 pub(super) fn json(value: &impl Serialize) -> Result<Bytes, serde_json::Error> {
     Ok(Bytes::from_owner(buffer(value)?))
 }
 
 fn buffer(value: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
-    let mut length = Length(0);
-    serde_json::to_writer(&mut length, value)?;
-    let mut buffer = Zeroizing::new(Vec::with_capacity(length.0));
+    let mut counter = ByteCounter(0);
+    serde_json::to_writer(&mut counter, value)?;
+    let mut buffer = Zeroizing::new(Vec::with_capacity(counter.0));
     serde_json::to_writer(&mut *buffer, value)?;
     Ok(buffer)
 }
 
-/// Counts what is written, and keeps nothing.
-struct Length(usize);
+struct ByteCounter(usize);
 
-impl std::io::Write for Length {
+impl std::io::Write for ByteCounter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0 += bytes.len();
         Ok(bytes.len())

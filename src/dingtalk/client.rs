@@ -1,4 +1,4 @@
-//! The HTTP client: one request, one answer, nothing remembered.
+//! Stateless HTTP client for the token endpoint.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -16,51 +16,53 @@ use super::unreached::{CONNECT_TIMEOUT, REQUEST_TIMEOUT, Step, Unreached, descri
 use super::wire::{BODY_MAX, RawAnswer, TokenRequest, interpret};
 use super::{Credentials, Minted};
 
-/// What RFC 3986 leaves unreserved need not be encoded.
+/// Everything but the unreserved characters of RFC 3986 is percent-encoded.
 const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')
     .remove(b'~');
 
-/// A DingTalk site: a name and where its API is.
+/// A DingTalk site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// The name that `spec.site` gives.
+    /// Name used in `spec.site`.
     pub name: String,
-    /// The base URL, such as `https://api.dingtalk.io`.
+    /// Base URL of the API, such as `https://api.dingtalk.io`.
     pub url: Url,
 }
 
-/// Why a `--site` flag cannot be used.
+/// A `--site` flag is invalid.
 #[derive(Debug, Error)]
 pub enum SiteError {
-    /// There is no `=`.
+    /// The `=` is missing.
     #[error("write it as NAME=URL, such as global=https://api.dingtalk.io")]
     Format,
-    /// The name cannot be one.
+    /// The name is not a DNS label.
     #[error(
-        "{0:?} is not a site's name: use a DNS label, at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit"
+        "{0:?} is not a valid site name: use a DNS label of at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit"
     )]
     Name(String),
-    /// What follows the `=` is not a URL.
+    /// The part after the `=` is not a URL.
     #[error("{url:?} is not a URL: {source}")]
     Url {
-        /// What was written.
+        /// The part after the `=`.
         url: String,
-        /// What is wrong with it.
+        /// Parser error.
         source: url::ParseError,
     },
-    /// The URL has a part that would be ignored.
-    #[error("{0:?}: write scheme, host and port only, without user, query or fragment")]
+    /// The URL is not `http` or `https`, or has parts that cannot be used.
+    #[error(
+        "{0:?}: write an https URL with a host and optionally a port and a path, but without user, query or fragment"
+    )]
     Parts(String),
-    /// The scheme is not HTTPS.
-    #[error("{0:?}: the client secret is only sent over https (for tests, see --allow-plain-http)")]
+    /// The scheme is not `https`.
+    #[error("{0:?}: use https to protect the client secret (for tests, see --allow-plain-http)")]
     PlainHttp(String),
 }
 
 impl Site {
-    /// DingTalk's own sites.
+    /// Returns DingTalk's own sites, `china` and `global`.
     pub fn built_in() -> Vec<Self> {
         let sites = [
             "china=https://api.dingtalk.com",
@@ -70,7 +72,7 @@ impl Site {
     }
 }
 
-/// Whether a text is a DNS label (RFC 1123), as the names of namespaces are.
+/// Whether `text` is a DNS label (RFC 1123).
 fn is_dns_label(text: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&text.len())
@@ -106,63 +108,65 @@ impl FromStr for Site {
     }
 }
 
-/// Where to call and whom to trust.
+/// Settings of a [`Client`].
 #[derive(Debug, Default)]
 pub struct ClientOptions {
-    /// The sites, at least one.
+    /// Sites that can be called.
     pub sites: Vec<Site>,
-    /// For tests: allow `http://`.
+    /// Allows `http://` URLs; for tests only.
     pub allow_plain_http: bool,
-    /// PEM certificates to trust beside the system's.
+    /// PEM certificates to trust in addition to the system's.
     pub extra_ca: Option<Vec<u8>>,
-    /// Whether to call them by the proxies of the environment (`HTTPS_PROXY`, `NO_PROXY`, …).
+    /// Whether to use the proxies from the environment (`HTTPS_PROXY`, `NO_PROXY`, …).
     pub has_proxies: bool,
 }
 
-/// Why the client cannot be set up.
+/// A [`Client`] could not be created.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// A site's URL cannot be used.
+    /// A site's URL is not allowed.
     #[error("--site {name}: {source}")]
     Site {
-        /// The site.
+        /// Name of the site.
         name: String,
-        /// Why.
+        /// Reason.
         source: SiteError,
     },
-    /// The extra CA bundle is not PEM.
-    #[error("the CA bundle holds no usable PEM certificates: {0}")]
+    /// The CA bundle could not be parsed.
+    #[error("the CA bundle contains no usable PEM certificates: {0}")]
     CaBundle(#[source] reqwest::Error),
-    /// The HTTP client refused its settings.
-    #[error("set up the HTTP client: {0}")]
+    /// The HTTP client rejected its settings.
+    #[error("cannot set up the HTTP client: {0}")]
     Build(#[source] reqwest::Error),
 }
 
-/// What came of a call.
+/// Result of a fetch.
 pub struct Answer {
-    /// The token, or why there is none.
+    /// The token, or the failure.
     pub result: Result<Minted, Failure>,
-    /// The site's `Date` minus our clock, if it was sent.
+    /// Difference between the site's `Date` header and the local clock; positive if the site is ahead.
     pub clock_difference: Option<SignedDuration>,
 }
 
-/// An answer to a request without credentials.
+/// Response to a request without credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// HTTP status.
     pub status: u16,
-    /// The site's `Date` minus our clock, if it was sent.
+    /// Difference between the site's `Date` header and the local clock; positive if the site is ahead.
     pub clock_difference: Option<SignedDuration>,
 }
 
-/// Calls the token endpoint.
+/// HTTP client for the token endpoints of all configured sites.
 pub struct Client {
     http: reqwest::Client,
     sites: BTreeMap<String, Url>,
 }
 
 impl Client {
-    /// A client of the sites of the options.
+    /// Creates a client.
+    ///
+    /// Fails if a site uses plain HTTP without permission, or the CA bundle is invalid.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -195,20 +199,21 @@ impl Client {
         })
     }
 
-    /// The names of the sites.
+    /// Returns the names of the configured sites, sorted.
     pub fn sites(&self) -> impl Iterator<Item = &str> {
         self.sites.keys().map(String::as_str)
     }
 
-    /// Whether there is a site of this name.
+    /// Whether a site of this name is configured.
     pub fn knows(&self, site: &str) -> bool {
         self.sites.contains_key(site)
     }
 
-    /// Asks `site` for a token of `corp_id`. Never takes longer than ten seconds.
+    /// Fetches a token for `corp_id` from `site`, with a timeout of [`REQUEST_TIMEOUT`].
     ///
-    /// `known` is the token that is held already: an answer that repeats it is not shown. Nor is the
-    /// `client_id` before it `is_proven`: where the keys of the Secret were mixed up, it is the secret.
+    /// Messages that contain the client secret or the `known` token are dropped. So are messages that
+    /// contain the `client_id`, unless `is_proven`: if the user swapped the keys of the credentials
+    /// Secret, it is really the client secret.
     pub async fn fetch(
         &self,
         site: &str,
@@ -260,7 +265,7 @@ impl Client {
         }
     }
 
-    /// Asks `site` for its root, without credentials: whether it answers is all that matters.
+    /// Requests the root of `site` without credentials, to find out whether it responds.
     pub async fn probe(&self, site: &str) -> Result<Probe, Unreached> {
         let Some(url) = self.sites.get(site) else {
             let message = format!("no site {site:?} is configured");
@@ -283,7 +288,7 @@ impl Client {
     ) -> Result<Received, String> {
         let url = token_url(base, corp_id);
         let body = super::body::json(&TokenRequest::new(credentials))
-            .map_err(|_| "the request could not be written as JSON".to_owned())?;
+            .map_err(|_| "cannot write the request as JSON".to_owned())?;
         let mut response = self
             .http
             .post(url)

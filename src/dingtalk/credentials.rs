@@ -1,4 +1,4 @@
-//! Secrets in types that cannot be printed, logged or serialised by accident.
+//! Credentials and tokens, in types that cannot be printed, logged or serialised by accident.
 
 use std::sync::Arc;
 
@@ -7,59 +7,59 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// Longest token that is accepted, in bytes: 32 were seen, the rest is room.
+/// Maximum length of a token, in bytes. Tokens of 32 bytes have been observed.
 const TOKEN_MAX: usize = 4096;
-/// Longest `client_id` that is accepted, in bytes: it is copied for every corpId.
-pub const CLIENT_ID_MAX: usize = 128;
-/// Longest `client_secret` that is accepted, in bytes.
-pub const CLIENT_SECRET_MAX: usize = 512;
+/// Maximum length of a `client_id`, in bytes. Bounds memory, since each corp has a copy.
+const CLIENT_ID_MAX: usize = 128;
+/// Maximum length of a `client_secret`, in bytes.
+const CLIENT_SECRET_MAX: usize = 512;
 
-/// What an app proves itself with, trimmed of what editors and `echo` leave at the end of a file.
+/// Credentials of an app, without trailing white space.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// OAuth 2.0 `client_id`; an identifier, not a secret.
     pub client_id: String,
     /// OAuth 2.0 `client_secret`.
     pub client_secret: SecretString,
-    /// Keys whose value ended in CR, LF, space or tab.
+    /// Keys whose value had trailing white space.
     pub trimmed_keys: Vec<String>,
 }
 
-/// Stands for credentials without holding them.
+/// Salted hash of credentials, for comparing them without keeping them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
-/// Why a Secret's content cannot be used as credentials.
+/// The credentials Secret is unusable.
 #[derive(Debug, Error, PartialEq, Eq, Clone)]
 pub enum CredentialsError {
-    /// The Secret has no such key.
+    /// The key does not exist.
     #[error("key {0:?} is missing")]
     KeyMissing(String),
-    /// There is nothing but white space under the key.
+    /// The value is empty or consists of white space.
     #[error("key {0:?} is empty")]
     KeyEmpty(String),
-    /// The value is longer than any credential.
-    #[error("key {key:?} has {length} bytes, and {max} is the most that a {what} may have")]
+    /// The value is too long.
+    #[error("key {key:?} has {length} bytes, but a {what} has at most {max}")]
     TooLong {
         /// The key.
         key: String,
-        /// What the key should hold: `client_id` or `client_secret`.
+        /// Expected content: `client_id` or `client_secret`.
         what: &'static str,
-        /// The value's length without trailing white space, in bytes.
+        /// Length of the value in bytes, without trailing white space.
         length: usize,
-        /// The most that is accepted.
+        /// Maximum length, in bytes.
         max: usize,
     },
-    /// The value contains something other than visible ASCII characters.
+    /// The value contains other characters than visible ASCII.
     #[error(
-        "key {0:?} holds something other than visible ASCII characters, such as a space, a line \
-         break or binary data"
+        "key {0:?} contains characters other than visible ASCII, such as a space, a line break or \
+         binary data"
     )]
     NotVisibleAscii(String),
 }
 
 impl CredentialsError {
-    /// Whether there is a value that cannot be a credential, as opposed to no value at all.
+    /// Whether there is a value, but it cannot be a credential.
     pub fn is_invalid_value(&self) -> bool {
         match self {
             Self::KeyMissing(_) | Self::KeyEmpty(_) => false,
@@ -68,7 +68,7 @@ impl CredentialsError {
     }
 }
 
-/// `bytes` without the white space that editors and `echo` leave at the end.
+/// Removes trailing white space, which editors and `echo` leave.
 fn trimmed(bytes: &[u8]) -> &[u8] {
     let end = bytes
         .iter()
@@ -77,7 +77,7 @@ fn trimmed(bytes: &[u8]) -> &[u8] {
 }
 
 impl Credentials {
-    /// Reads the two keys by `lookup`, which gives a key's decoded value.
+    /// Reads and checks both keys. `lookup` returns the decoded value of a key.
     pub fn read(
         client_id_key: &str,
         client_secret_key: &str,
@@ -90,7 +90,7 @@ impl Credentials {
             if value.is_empty() {
                 return Err(CredentialsError::KeyEmpty(key.to_owned()));
             }
-            // Before anything is copied: a Secret may hold a megabyte.
+            // Check this before copying the value: a Secret can be 1 MiB.
             if value.len() > max {
                 return Err(CredentialsError::TooLong {
                     key: key.to_owned(),
@@ -119,8 +119,10 @@ impl Credentials {
         })
     }
 
-    /// Tells whether two readings are the same credentials. `salt` is random and never leaves the
-    /// process, so that nothing can be guessed from the fingerprint.
+    /// Returns a hash that is equal for equal credentials.
+    ///
+    /// `salt` must be random and never leave the process, so that a fingerprint cannot be used to guess
+    /// the client secret.
     pub fn fingerprint(&self, salt: &[u8; 32]) -> Fingerprint {
         let mut hash = Sha256::new_with_prefix(salt);
         hash.update((self.client_id.len() as u64).to_be_bytes());
@@ -130,13 +132,14 @@ impl Credentials {
     }
 }
 
-/// An access token: opaque, 1 to 4096 visible ASCII characters. Its clones share one place in memory, which
-/// is overwritten when the last of them goes.
+/// An access token: opaque text of 1 to 4096 visible ASCII characters.
+///
+/// Clones share the same memory, which is overwritten when the last of them is dropped.
 #[derive(Clone, Debug)]
 pub struct AccessToken(Arc<SecretString>);
 
 impl AccessToken {
-    /// `None` if `text` cannot be a token.
+    /// Creates a token; `None` if `text` has a wrong length or other characters.
     pub fn new(text: String) -> Option<Self> {
         let usable = (1..=TOKEN_MAX).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -144,7 +147,7 @@ impl AccessToken {
         usable.then(|| Self(Arc::new(secret)))
     }
 
-    /// The token itself, for the Secret that is to hold it.
+    /// Returns the token, to be written to its target Secret.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
@@ -211,14 +214,14 @@ mod tests {
             (
                 of(CLIENT_ID_MAX + 1),
                 of(1),
-                "\"id\" has 129 bytes, and 128",
+                "\"id\" has 129 bytes, but a client_id has at most 128",
             ),
             (
                 of(1),
                 of(CLIENT_SECRET_MAX + 1),
-                "\"secret\" has 513 bytes, and 512",
+                "\"secret\" has 513 bytes, but a client_secret has at most 512",
             ),
-            (of(1 << 20), of(1), "\"id\" has 1048576 bytes, and 128"),
+            (of(1 << 20), of(1), "\"id\" has 1048576 bytes, but"),
         ];
         for (id, secret, said) in too_long {
             let error = read(&id, &secret).expect_err("too long");

@@ -1,4 +1,4 @@
-//! What each failure means: one table, from the code or HTTP status to reason, class and pace.
+//! Failures of a fetch, classified by error code or HTTP status.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ mod table;
 pub use row::{Class, Row, Scope, Signal};
 pub use table::{TABLE, UNREACHABLE};
 
-/// The row of an answer: by the first of `codes` that is known, then by HTTP status.
+/// Returns the row for the first known code, or for the HTTP status if no code is known.
 ///
-/// The second value is the code that decided.
+/// Also returns the matched code, or the first of `codes` if none is known.
 pub fn look_up<'a>(codes: &[&'a str], status: u16) -> (&'static Row, Option<&'a str>) {
     for code in codes {
-        let known = |row: &&Row| row.signals.iter().any(|signal| signal.is_code(code));
+        let known = |row: &&Row| row.signals.iter().any(|signal| signal.matches_code(code));
         if let Some(row) = TABLE.iter().find(known) {
             return (row, Some(code));
         }
@@ -31,33 +31,33 @@ pub fn look_up<'a>(codes: &[&'a str], status: u16) -> (&'static Row, Option<&'a 
     (row, codes.first().copied())
 }
 
-/// One failed attempt, with nothing secret in it.
+/// A failed fetch. Contains no secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Its name.
+    /// Reason shown to users.
     pub reason: Reason,
-    /// Its pace.
+    /// Determines when to retry.
     pub class: Class,
-    /// What it holds back.
+    /// Requests that a throttle or ban applies to.
     pub scope: Scope,
-    /// What a person does about it.
+    /// What the user should do.
     pub advice: &'static str,
-    /// DingTalk's code, verbatim, unless it gave a secret away.
+    /// DingTalk's error code, verbatim; `None` if it contained a secret.
     pub code: Option<String>,
-    /// The HTTP status, if one was received.
+    /// HTTP status, if DingTalk responded.
     pub http_status: Option<u16>,
-    /// DingTalk's request id.
+    /// DingTalk's request ID.
     pub request_id: Option<String>,
-    /// What was said or what happened, at most 256 bytes.
+    /// DingTalk's message or the connection error, redacted, at most 256 bytes.
     pub message: Option<String>,
-    /// How long the endpoint asked us to wait.
+    /// Wait that the response asked for.
     pub wait: Option<Duration>,
-    /// Whether the answer was HTML, as a gateway or a ban answers.
+    /// Whether the response was HTML, which gateways and DingTalk's firewall send.
     pub html: bool,
 }
 
 impl Failure {
-    /// A failure of this row that no answer has told more about.
+    /// Creates a failure from a table row, without any details of a response.
     pub fn of(row: &Row) -> Self {
         Self {
             reason: row.reason,
@@ -73,12 +73,12 @@ impl Failure {
         }
     }
 
-    /// Whom it holds back, if it is a throttle or a ban.
+    /// Returns the scope of a throttle or ban; `None` for other failures.
     pub fn held_back(&self) -> Option<Scope> {
         matches!(self.class, Class::Throttled { .. } | Class::Banned).then_some(self.scope)
     }
 
-    /// The same answer, understood as the site's ban.
+    /// Reclassifies the failure as a ban of the whole site.
     #[must_use]
     pub fn into_site_ban(mut self) -> Self {
         let (row, _) = look_up(&["1111"], 200);

@@ -1,25 +1,26 @@
-//! Codes of DingTalk's older API, `oapi.dingtalk.com`, that programs meet when they use a token.
+//! Error codes of DingTalk's older API, `oapi.dingtalk.com`, which programs see when they use a token.
 //!
-//! The operator never calls that API: these rows are for `explain` alone. What the operator goes by is
-//! `TABLE`, which has some of the codes as well.
+//! Only `explain` uses them: the operator never calls that API and goes by `TABLE`, which contains
+//! some of the same codes.
 //!
 //! Sources: the list of global return codes in DingTalk's former documentation,
 //! <https://github.com/ddtalk/dingTalkDoc> (`source/includes/_server.md`); for 88, 33012, 90018, 300005 and
 //! 400001, copies of its successor,
-//! <https://open.dingtalk.com/document/orgapp/server-api-error-codes-1>. None was tried.
+//! <https://open.dingtalk.com/document/orgapp/server-api-error-codes-1>. No code has been reproduced
+//! against DingTalk.
 
-/// What some codes of the older API mean.
+/// Meaning of some error codes of the older API.
 #[derive(Debug)]
 pub struct LegacyRow {
     /// Values of `errcode` or `sub_code`.
     pub codes: &'static [&'static str],
-    /// What they mean.
+    /// What the codes mean.
     pub meaning: &'static str,
-    /// What to do.
+    /// What the user should do.
     pub advice: &'static str,
 }
 
-/// The row of a code.
+/// Returns the row for an error code.
 pub fn look_up_legacy(code: &str) -> Option<&'static LegacyRow> {
     LEGACY.iter().find(|row| row.codes.contains(&code))
 }
@@ -27,20 +28,20 @@ pub fn look_up_legacy(code: &str) -> Option<&'static LegacyRow> {
 const READ_AGAIN: &str = "read the token from its file again and repeat the call once; never keep a token \
                           across calls; if it is refused again, see kubectl describe dta, and check that the \
                           program calls the app's own site";
-const OWN_FETCH: &str = "take the token from the Secret that the operator writes; a program needs no secret \
-                         of the app, and its own fetch may revoke the operator's token";
+const OWN_FETCH: &str = "use the token from the Secret that the operator writes; a program does not need the \
+                         app's ClientSecret, and its own fetch may revoke the operator's token";
 
-/// The codes, grouped by what to do.
+/// All rows. Codes with the same advice share a row.
 pub const LEGACY: &[LegacyRow] = &[
     LegacyRow {
         codes: &["88"],
-        meaning: "the call was refused; sub_code and sub_msg in the answer say why",
-        advice: "look the sub_code up with explain: 40014 is an invalid token, 60011 a missing permission",
+        meaning: "the call was refused; sub_code and sub_msg in the response say why",
+        advice: "look up the sub_code with explain: 40014 is an invalid token, 60011 a missing permission",
     },
     LegacyRow {
         codes: &["40014"],
-        meaning: "the access token is not valid: it was revoked by a newer one, cut off, or is of another \
-                  site",
+        meaning: "the access token is not valid: it was revoked by a newer one, was truncated, or belongs to \
+                  another site",
         advice: READ_AGAIN,
     },
     LegacyRow {
@@ -82,30 +83,30 @@ pub const LEGACY: &[LegacyRow] = &[
     },
     LegacyRow {
         codes: &["33012", "40003", "46004", "60111", "60121"],
-        meaning: "there is no such user in the organisation",
-        advice: "check that the userid is not empty and is of the organisation that the token is of; a \
-                 unionid or a phone number is no userid",
+        meaning: "the organisation has no such user",
+        advice: "check that the userid is not empty and belongs to the token's organisation; a unionid or a \
+                 phone number is not a userid",
     },
     LegacyRow {
         codes: &["40009", "60003"],
-        meaning: "there is no such department in the organisation",
+        meaning: "the organisation has no such department",
         advice: "check the dept_id; the root department is 1",
     },
     LegacyRow {
         codes: &["40056", "41011", "70003", "70004"],
-        meaning: "the agentid is missing, or is none of the organisation's",
-        advice: "take the AgentId from the app's page in the developer console; with third-party apps, each \
-                 organisation has another",
+        meaning: "the agentid is missing, or does not belong to the organisation",
+        advice: "copy the AgentId from the app's page in the developer console; a third-party app has a \
+                 different one in each organisation",
     },
     LegacyRow {
         codes: &["40078", "42008"],
-        meaning: "the temporary code of a login does not exist, was used already, or has expired",
-        advice: "ask for a new code; each works once and for some minutes",
+        meaning: "the temporary login code does not exist, was already used, or has expired",
+        advice: "request a new code; each can be used once and expires after some minutes",
     },
     LegacyRow {
         codes: &["40029", "42003"],
         meaning: "the OAuth code is wrong or has expired",
-        advice: "ask for a new code; each works once and for some minutes",
+        advice: "request a new code; each can be used once and expires after some minutes",
     },
     LegacyRow {
         codes: &["40035", "41002", "41004", "41009", "41010"],
@@ -120,29 +121,29 @@ pub const LEGACY: &[LegacyRow] = &[
     },
     LegacyRow {
         codes: &["43001", "43002", "43003", "43008"],
-        meaning: "the API wants another method, HTTPS, or a multipart body",
-        advice: "call it as the API's page in DingTalk's documentation says",
+        meaning: "the API requires a different method, HTTPS, or a multipart body",
+        advice: "call it as described on the API's page in DingTalk's documentation",
     },
     LegacyRow {
         codes: &["45009", "90018"],
-        meaning: "the app calls this API too often; 90018 is the limit by the second",
-        advice: "wait a second or more and repeat the call; spread calls, and answer from a cache if you can",
+        meaning: "the app calls this API too often; 90018 is the limit per second",
+        advice: "wait at least a second and repeat the call; spread calls, and cache results if possible",
     },
     LegacyRow {
         codes: &["52013", "52016"],
         meaning: "the signature of a page's JSAPI configuration is wrong",
-        advice: "sign the page's URL up to the # with the present jsapi_ticket; fetch the ticket with the \
+        advice: "sign the page's URL up to the # with the current jsapi_ticket; fetch the ticket with the \
                  token from the Secret",
     },
     LegacyRow {
         codes: &["300005"],
-        meaning: "there is no custom robot with the access_token of the webhook's URL",
+        meaning: "no custom robot has the access_token in the webhook's URL",
         advice: "copy the webhook's URL from the robot's settings; its access_token is not an app's token, \
-                 and the operator does not keep it",
+                 and the operator does not manage it",
     },
     LegacyRow {
         codes: &["400001"],
-        meaning: "DingTalk failed",
+        meaning: "DingTalk had an internal error",
         advice: "repeat the call later, three times at most",
     },
 ];

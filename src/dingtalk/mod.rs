@@ -1,4 +1,4 @@
-//! DingTalk's token endpoint: the request, the answers it can give, what each failure means.
+//! Client for DingTalk's token endpoint: requests, responses and the failure table.
 
 mod body;
 mod client;

@@ -1,23 +1,26 @@
-//! Keeps what others say from carrying a secret into a log, a status or an event.
+//! Redacts external texts before they reach logs, statuses and events.
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// Longest text of others that is shown, in bytes.
+/// Maximum length of a redacted text, in bytes.
 const TEXT_MAX: usize = 256;
-/// A run of a secret this long gives it away; shorter ones occur by chance.
+/// Number of consecutive bytes of a secret that a text must not contain. Shorter parts occur by chance.
 const TELLING: usize = 8;
-/// A run of letters and digits this long is taken for a token that we do not know: tokens of 32
-/// were seen, while the ids that DingTalk puts into messages have hyphens or are shorter.
+/// Number of consecutive letters and digits that are taken for an unknown token. Tokens of 32 have been
+/// observed; the IDs in DingTalk's messages are shorter or contain hyphens.
 const OPAQUE: usize = 24;
 
-/// Decides whether a text that came from outside may be shown.
+/// Drops external texts that may contain a secret.
 pub struct Redactor {
     secrets: Vec<SecretString>,
     public: Vec<String>,
 }
 
 impl Redactor {
-    /// `secrets` must not be shown, not even in part or encoded; `public` may, however opaque.
+    /// Creates a redactor.
+    ///
+    /// Texts that contain one of `secrets`, in whole, in part or encoded, are dropped. Texts in `public`
+    /// are never taken for an unknown token.
     pub fn new<'a>(
         secrets: impl IntoIterator<Item = &'a str>,
         public: impl IntoIterator<Item = &'a str>,
@@ -32,7 +35,7 @@ impl Redactor {
         }
     }
 
-    /// One line of at most 256 bytes; `None` if the text gives a secret away or is empty.
+    /// Returns the text as one line of at most 256 bytes; `None` if it may contain a secret or is empty.
     pub fn clean(&self, text: &str) -> Option<String> {
         if self.tells(text) {
             return None;
@@ -44,7 +47,7 @@ impl Redactor {
     }
 
     fn tells(&self, text: &str) -> bool {
-        // Whatever nobody sees may stand between the parts of a secret.
+        // Invisible characters between the parts of a secret must not hide it.
         let is_seen = |c: &char| !is_invisible(*c) && !c.is_control();
         let folded: String = text.chars().filter(is_seen).collect();
         let folded = folded.to_lowercase();
@@ -65,7 +68,7 @@ impl Redactor {
     }
 }
 
-/// One line without characters that nobody sees: they could turn a message around, or hide in it.
+/// Returns the text as one line, without invisible characters, which could reverse or hide parts of it.
 pub fn visible(text: &str) -> String {
     text.chars()
         .filter(|c| !is_invisible(*c))
@@ -73,8 +76,8 @@ pub fn visible(text: &str) -> String {
         .collect()
 }
 
-/// Unicode's format characters (Cf), line and paragraph separators (Zl, Zp), and what else is
-/// ignorable by default: variation selectors, tags, fillers.
+/// Whether `c` is a format character (Cf), a line or paragraph separator (Zl, Zp), or default-ignorable
+/// (variation selectors, tags, fillers).
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -106,12 +109,12 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
-/// Whether `folded` contains `secret`, or a telling part of it; both in lower case.
+/// Whether `folded` contains `secret` or [`TELLING`] consecutive bytes of it. Both must be lower case.
 fn gives_away(folded: &str, secret: &str) -> bool {
     if folded.contains(secret) {
         return true;
     }
-    // Of a secret shorter than two telling runs, a part says too little to be worth losing a message.
+    // A part of a short secret reveals too little to be worth dropping a message.
     secret.len() >= 2 * TELLING
         && secret
             .as_bytes()
@@ -123,7 +126,7 @@ fn contains_bytes(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
 }
 
-/// The secret as it is and as an answer may write it, in lower case.
+/// Returns the secret and its encodings (Base64, JSON, percent), in lower case.
 fn encodings(secret: &str) -> Vec<SecretString> {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     let base64 = serde_json::to_string(&k8s_openapi::ByteString(secret.as_bytes().to_vec()))

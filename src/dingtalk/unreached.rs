@@ -1,37 +1,37 @@
-//! Why a site did not answer.
+//! Connection errors.
 
 use std::error::Error as _;
 use std::time::Duration;
 
-/// To connect, DNS and TLS included.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// For the whole call, the body included.
+/// Timeout for connecting, including DNS and TLS.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Timeout for a whole request, including the response body.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The step of a call that failed.
+/// The step at which a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The name was not resolved.
+    /// Resolving the host name.
     Dns,
-    /// There was no connection.
+    /// Connecting.
     Connect,
-    /// The TLS handshake failed.
+    /// TLS handshake.
     Tls,
-    /// There was no complete answer.
+    /// Receiving the complete response.
     Answer,
 }
 
-/// Why there was no answer.
+/// The site did not respond.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreached {
     /// The step that failed.
     pub step: Step,
-    /// What happened.
+    /// Description of the error.
     pub message: String,
 }
 
-/// Says which step failed, by the innermost cause.
-pub fn described(error: &reqwest::Error) -> Unreached {
+/// Converts an error of the HTTP client.
+pub(super) fn described(error: &reqwest::Error) -> Unreached {
     let mut causes = Vec::new();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -39,7 +39,7 @@ pub fn described(error: &reqwest::Error) -> Unreached {
         source = cause.source();
     }
     let all = causes.join(": ");
-    let innermost = causes.last().map_or("no cause given", String::as_str);
+    let innermost = causes.last().map_or("unknown cause", String::as_str);
     let failed = |step, what: &str| Unreached {
         step,
         message: format!("{what}: {innermost}"),
@@ -54,7 +54,10 @@ pub fn described(error: &reqwest::Error) -> Unreached {
     } else if error.is_timeout() {
         Unreached {
             step: Step::Answer,
-            message: format!("no complete answer within {} s", REQUEST_TIMEOUT.as_secs()),
+            message: format!(
+                "no complete response within {} s",
+                REQUEST_TIMEOUT.as_secs()
+            ),
         }
     } else if all.contains("certificate") || all.contains("Tls") || all.contains("TLS") {
         failed(Step::Tls, "TLS failed")

@@ -1,4 +1,4 @@
-//! The wire format: bodies of any shape in, a token or a classified failure out.
+//! Wire format: writes requests, and reads a response of any shape as a token or a classified failure.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use super::failure::{Failure, look_up};
 use super::{AccessToken, Class, Credentials, Redactor};
 use crate::api::Reason;
 
-/// More of a body is not read: a token's answer has some hundred bytes.
-pub const BODY_MAX: usize = 64 * 1024;
-/// A longer lifetime is not believed: the token is asked for again after 30 days.
+/// Maximum number of bytes read from a response. A token takes a few hundred.
+pub(super) const BODY_MAX: usize = 64 * 1024;
+/// Upper limit for a token's lifetime. Longer ones are shortened to this.
 pub const LIFETIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
-/// A longer `Retry-After` is not obeyed.
+/// Upper limit for the wait of a `Retry-After` header.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
-/// A longer ban is not believed.
+/// Upper limit for the wait of a ban.
 const BAN_MAX: Duration = Duration::from_secs(3600);
 
-/// The body of a token request, by OAuth 2.0's names.
+/// Body of a token request, with the field names of OAuth 2.0.
 #[derive(Serialize)]
-pub struct TokenRequest<'a> {
+pub(super) struct TokenRequest<'a> {
     client_id: &'a str,
     client_secret: &'a str,
     grant_type: &'static str,
 }
 
 impl<'a> TokenRequest<'a> {
-    /// The request that these credentials make.
-    pub fn new(credentials: &'a Credentials) -> Self {
+    /// Creates a request for the client credentials grant.
+    pub(super) fn new(credentials: &'a Credentials) -> Self {
         use secrecy::ExposeSecret;
         Self {
             client_id: &credentials.client_id,
@@ -39,31 +39,33 @@ impl<'a> TokenRequest<'a> {
     }
 }
 
-/// A token, and for how long it is valid from the request's start on.
+/// A fetched token and its lifetime.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Minted {
     /// The token.
     pub token: AccessToken,
-    /// Its lifetime; at least one second.
+    /// Lifetime from the start of the request; 1 s to [`LIFETIME_MAX`].
     pub expires_in: Duration,
 }
 
-/// An HTTP answer, as far as it matters.
-pub struct RawAnswer<'a> {
-    /// The HTTP status.
+/// The parts of an HTTP response that are needed to interpret it.
+pub(super) struct RawAnswer<'a> {
+    /// HTTP status.
     pub status: u16,
-    /// The header `Content-Type`.
+    /// `Content-Type` header.
     pub content_type: Option<&'a str>,
-    /// The header `Retry-After`.
+    /// `Retry-After` header.
     pub retry_after: Option<&'a str>,
-    /// At most [`BODY_MAX`] bytes of the body.
+    /// First bytes of the body, at most [`BODY_MAX`].
     pub body: &'a [u8],
-    /// Whether the body was longer.
+    /// Whether the body was longer than [`BODY_MAX`].
     pub cut: bool,
 }
 
-/// Reads an answer. `public` and `secrets` say what a shown text may and must not contain.
-pub fn interpret(
+/// Returns the token or the failure in a response.
+///
+/// The failure's texts contain none of `secrets`; see [`Redactor::new`] for `public`.
+pub(super) fn interpret(
     answer: &RawAnswer<'_>,
     secrets: &[&str],
     public: &[&str],
@@ -128,7 +130,7 @@ fn minted(
             invalid("access_token is not 1 to 4096 visible ASCII characters".to_owned())
         })?,
         Some(_) => return Err(invalid("access_token is not a string".to_owned())),
-        None => return Err(invalid("a success without access_token".to_owned())),
+        None => return Err(invalid("the response has no access_token".to_owned())),
     };
     let expires_in = expires_in
         .and_then(seconds)
@@ -142,7 +144,7 @@ fn minted(
     })
 }
 
-/// A number, or text that is one.
+/// Reads a number, or text that contains one.
 fn seconds(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Number(number) => number.as_f64(),
@@ -152,7 +154,8 @@ fn seconds(value: &Value) -> Option<f64> {
     number.filter(|number: &f64| number.is_finite())
 }
 
-/// `code`, then `errcode` and `sub_code`; a zero there is the legacy style's word for success.
+/// Returns the values of `code`, `errcode` and `sub_code`, in this order. Leaves out zero, which means
+/// success in the older API.
 fn codes(body: &Map<String, Value>) -> Vec<String> {
     let mut codes: Vec<String> = ["code", "errcode", "sub_code"]
         .into_iter()
@@ -160,11 +163,11 @@ fn codes(body: &Map<String, Value>) -> Vec<String> {
             Value::String(text) => Some(text.trim().to_owned()),
             Value::Number(number) => Some(number.to_string()),
             Value::Null => None,
-            _ => Some(format!("{name} of a wrong type")),
+            _ => Some(format!("{name} has the wrong type")),
         })
         .filter(|code| !code.is_empty() && code != "0")
         .collect();
-    // The firewall's answer has no code: {"status":1111,"wait":5,"punish":"deny"}.
+    // The firewall responds without a code: {"status":1111,"wait":5,"punish":"deny"}.
     if body.contains_key("punish") || body.get("status").and_then(Value::as_i64) == Some(1111) {
         codes.push("1111".to_owned());
     }
@@ -177,14 +180,15 @@ fn text<'a>(body: &'a Map<String, Value>, names: &[&str]) -> Option<&'a str> {
         .find_map(|name| body.get(*name).and_then(Value::as_str))
 }
 
-/// `wait` of a ban. Its unit is not documented: a five-minute ban says 5, so up to 60 are minutes.
+/// Reads the `wait` of a ban. Its unit is undocumented. Since a ban of five minutes has the value 5,
+/// values up to 60 are taken for minutes, others for seconds.
 fn ban(body: &Map<String, Value>) -> Option<Duration> {
     let wait = body.get("wait").and_then(seconds)?.clamp(0.0, 1e6);
     let wait = if wait <= 60.0 { wait * 60.0 } else { wait };
     Some(Duration::from_secs_f64(wait).min(BAN_MAX))
 }
 
-/// Seconds, or an HTTP date.
+/// Reads a `Retry-After` header: a number of seconds or an HTTP date.
 fn retry_after(header: Option<&str>, now: Timestamp) -> Option<Duration> {
     let header = header?.trim();
     let wait = match header.parse::<u64>() {
@@ -204,13 +208,16 @@ fn is_html(answer: &RawAnswer<'_>) -> bool {
     says_so || answer.body.trim_ascii_start().starts_with(b"<")
 }
 
-/// Says what came instead of a JSON object, without quoting it.
+/// Describes a body that is not a JSON object, without quoting it.
 fn describe_body(answer: &RawAnswer<'_>, html: bool) -> String {
     match (answer.cut, html, answer.body.trim_ascii().is_empty()) {
-        (true, ..) => format!("the answer is longer than {} KiB", BODY_MAX / 1024),
-        (_, true, _) => "the answer is HTML, not JSON, as of a gateway or firewall".to_owned(),
-        (.., true) => "the answer is empty".to_owned(),
-        _ => "the answer is not a JSON object".to_owned(),
+        (true, ..) => format!("the response is longer than {} KiB", BODY_MAX / 1024),
+        (_, true, _) => {
+            "the response is HTML instead of JSON; it may come from a gateway or firewall"
+                .to_owned()
+        }
+        (.., true) => "the response is empty".to_owned(),
+        _ => "the response is not a JSON object".to_owned(),
     }
 }
 

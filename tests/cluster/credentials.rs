@@ -140,7 +140,7 @@ async fn a_value_past_its_bound_is_refused_with_the_bound_and_nothing_of_the_val
         (
             huge.as_str(),
             CLIENT_SECRET,
-            "\"client_id\" has 700000 bytes, and 128 is the most",
+            "\"client_id\" has 700000 bytes, but a client_id has at most 128",
         ),
         (
             CLIENT_ID,
@@ -150,7 +150,7 @@ async fn a_value_past_its_bound_is_refused_with_the_bound_and_nothing_of_the_val
         (
             CLIENT_ID,
             "two words",
-            "\"client_secret\" holds something other than visible ASCII",
+            "\"client_secret\" contains characters other than visible ASCII",
         ),
     ] {
         sandbox.credentials("payroll-credentials", id, secret).await;

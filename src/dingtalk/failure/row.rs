@@ -1,92 +1,92 @@
-//! A row of the table of failures: what it is recognised by, what it means, what to do.
+//! Row type of the failure table.
 
 use strum::IntoStaticStr;
 
 use crate::api::Reason;
 
-/// What decides the pace of the next attempts.
+/// Determines when a failed fetch is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// A person must act: 5 to 60 min, and at once when credentials or spec change.
+    /// A person must act. Retried after 5 to 60 min, or as soon as the credentials or spec change.
     User,
-    /// A quota refills, or a configuration is corrected: 60 min.
+    /// A quota must refill or a configuration be corrected. Retried every 60 min.
     Hourly,
-    /// Slow down: 1 to 3 s, doubling to 60 s; 60 s or more where the limit is per minute.
+    /// Too many requests. Retried after 1 to 3 s, doubling up to 60 s.
     Throttled {
-        /// Whether the limit counts by the minute.
+        /// Whether the limit is per minute; if so, the wait is at least 60 s.
         per_minute: bool,
     },
-    /// Stay away: 5 min or more.
+    /// DingTalk refuses requests for some time. Retried after at least 5 min.
     Banned,
-    /// It may work right away: 1 s doubling to 60 s, then every 5 min.
+    /// A retry may succeed. Retried after 1 s, doubling up to 60 s, then every 5 min.
     Transient,
-    /// Five times as transient, then every 15 min.
+    /// No known cause. Retried five times like `Transient`, then every 15 min.
     Unknown,
-    /// The endpoint speaks nonsense: 30 s to 10 min.
+    /// Unusable response. Retried after 30 s, doubling up to 10 min.
     Garbled,
 }
 
 impl Class {
-    /// Whether nothing but a person's act will help.
+    /// Whether backing off alone is unlikely to help.
     pub fn needs_a_person(self) -> bool {
         matches!(self, Self::User | Self::Hourly)
     }
 }
 
-/// How much of the traffic a throttle or ban holds back.
+/// Requests that a throttle or ban applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 pub enum Scope {
-    /// Calls for this corpId with this client_id only.
+    /// Requests for this corp with this `client_id`.
     Corp,
-    /// Every call with this client_id.
+    /// All requests with this `client_id`.
     ClientId,
-    /// Every call to this site.
+    /// All requests to this site.
     Site,
 }
 
 impl Scope {
-    /// The name as it is shown.
+    /// Returns the name shown in statuses.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// What a row of the table is recognised by.
+/// Matches an error code or an HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// The code is exactly this.
+    /// Matches this code.
     Code(&'static str),
-    /// The code contains this.
+    /// Matches codes that contain this text.
     CodeContains(&'static str),
-    /// The code is a limit of the family that begins with the first, such as `QpsLimitFor`, and the
-    /// second is among what it counts by: `QpsLimitForSuitekeyAndOrgAndApi` names `Org`.
+    /// Matches limits that count by a given key. `LimitNames("QpsLimitFor", "Org")` matches
+    /// `QpsLimitForSuitekeyAndOrgAndApi`.
     LimitNames(&'static str, &'static str),
-    /// The code begins with this.
+    /// Matches codes that start with this text.
     CodePrefix(&'static str),
-    /// The code is a number of this range, ends included.
+    /// Matches numeric codes in this inclusive range.
     CodeRange(u32, u32),
-    /// No code is known and the HTTP status is of this range, ends included.
+    /// Matches HTTP statuses in this inclusive range.
     Status(u16, u16),
 }
 
-/// One row: what it is recognised by, what it means, what to do.
+/// How to recognise and handle one kind of failure.
 #[derive(Debug)]
 pub struct Row {
-    /// Any of these.
+    /// The row applies if any of these match.
     pub signals: &'static [Signal],
-    /// Its name.
+    /// Reason shown to users.
     pub reason: Reason,
-    /// Its pace.
+    /// Determines when to retry.
     pub class: Class,
-    /// What it holds back.
+    /// Requests that a throttle or ban applies to.
     pub scope: Scope,
-    /// What a person does about it.
+    /// What the user should do.
     pub advice: &'static str,
 }
 
 impl Signal {
-    /// Whether it is recognised by this code.
-    pub fn is_code(self, code: &str) -> bool {
+    /// Whether this error code matches.
+    pub fn matches_code(self, code: &str) -> bool {
         match self {
             Self::Code(exact) => code == exact,
             Self::CodeContains(part) => code.contains(part),
@@ -101,7 +101,7 @@ impl Signal {
         }
     }
 
-    /// Whether it is recognised by this HTTP status.
+    /// Whether this HTTP status matches.
     pub fn matches_status(self, status: u16) -> bool {
         matches!(self, Self::Status(first, last) if (first..=last).contains(&status))
     }

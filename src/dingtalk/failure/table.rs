@@ -1,10 +1,10 @@
-//! The table of failures.
+//! The failure table.
 
 use super::row::Signal::{Code, CodeContains, CodePrefix, CodeRange, LimitNames, Status};
 use super::row::{Class, Row, Scope};
 use crate::api::Reason;
 
-/// Every known failure, the more specific signals first.
+/// All known failures. The first matching row applies, so more specific signals come first.
 ///
 /// Sources: DingTalk's documentation of the endpoint and its global error codes.
 pub const TABLE: &[Row] = &[
@@ -20,7 +20,7 @@ pub const TABLE: &[Row] = &[
         reason: Reason::InvalidCredentials,
         class: Class::User,
         scope: Scope::Corp,
-        advice: "put the ClientID and ClientSecret of the app's page in the developer console into the credentials Secret; check that spec.site is the site the app was made on",
+        advice: "copy the ClientID and ClientSecret from the app's page in the developer console to the credentials Secret; check that spec.site is the site on which the app was created",
     },
     Row {
         signals: &[
@@ -33,7 +33,7 @@ pub const TABLE: &[Row] = &[
         reason: Reason::AppNotAuthorized,
         class: Class::User,
         scope: Scope::Corp,
-        advice: "authorise, enable or publish the app in this organisation, with permission qyapi_base",
+        advice: "authorise, enable or publish the app in this organisation, and grant it the permission qyapi_base",
     },
     Row {
         signals: &[
@@ -46,7 +46,7 @@ pub const TABLE: &[Row] = &[
         reason: Reason::InvalidCorpId,
         class: Class::User,
         scope: Scope::Corp,
-        advice: "correct spec.corpIds: the organisation's CorpId is on the home page of the developer console",
+        advice: "correct spec.corpIds: the home page of the developer console shows the organisation's CorpId",
     },
     Row {
         signals: &[CodeContains("IpNotInWhiteList"), Code("60020")],
@@ -60,7 +60,7 @@ pub const TABLE: &[Row] = &[
         reason: Reason::QuotaExceeded,
         class: Class::Hourly,
         scope: Scope::Corp,
-        advice: "the organisation's quota of API calls is used up: wait for its reset or buy more",
+        advice: "the organisation has used up its quota of API calls: wait for the reset or buy more",
     },
     Row {
         signals: &[
@@ -76,28 +76,28 @@ pub const TABLE: &[Row] = &[
         reason: Reason::RequestRejected,
         class: Class::Hourly,
         scope: Scope::Corp,
-        advice: "check the site's URL in the operator's --site flag; if it is right, report a bug of the operator",
+        advice: "check the site's URL in the operator's --site flag; if it is correct, report a bug in the operator",
     },
     Row {
         signals: &[LimitNames("QpsLimitFor", "Org")],
         reason: Reason::Throttled,
         class: Class::Throttled { per_minute: false },
         scope: Scope::Corp,
-        advice: "find out who else calls DingTalk for this organisation with this client_id; the operator slows down by itself",
+        advice: "find out who else calls DingTalk for this organisation with this client_id; the operator slows down automatically",
     },
     Row {
         signals: &[LimitNames("QpmLimitFor", "Org")],
         reason: Reason::Throttled,
         class: Class::Throttled { per_minute: true },
         scope: Scope::Corp,
-        advice: "find out who else calls DingTalk for this organisation with this client_id; the operator slows down by itself",
+        advice: "find out who else calls DingTalk for this organisation with this client_id; the operator slows down automatically",
     },
     Row {
         signals: &[CodeContains("QpmLimit")],
         reason: Reason::Throttled,
         class: Class::Throttled { per_minute: true },
         scope: Scope::ClientId,
-        advice: "find out who else calls DingTalk with this client_id; the operator slows down by itself",
+        advice: "find out who else calls DingTalk with this client_id; the operator slows down automatically",
     },
     Row {
         signals: &[
@@ -111,16 +111,16 @@ pub const TABLE: &[Row] = &[
         reason: Reason::Throttled,
         class: Class::Throttled { per_minute: false },
         scope: Scope::Site,
-        advice: "nothing: the site is busy, and the operator slows down by itself",
+        advice: "no action needed: the site is busy, and the operator slows down automatically",
     },
-    // An app, a suite, or what nobody has seen yet: a client_id's pause is the middle between a
-    // corp's, which may be too little, and a site's, which would hold back everybody.
+    // Limits for an app or a suite, and unknown limits. Pausing the client_id is a compromise: pausing
+    // only the corp may not be enough, and pausing the site would hold back everybody.
     Row {
         signals: &[CodeContains("QpsLimitFor"), CodeRange(90018, 90019)],
         reason: Reason::Throttled,
         class: Class::Throttled { per_minute: false },
         scope: Scope::ClientId,
-        advice: "find out who else calls DingTalk with this client_id; the operator slows down by itself",
+        advice: "find out who else calls DingTalk with this client_id; the operator slows down automatically",
     },
     Row {
         signals: &[CodeRange(90003, 90008)],
@@ -141,7 +141,7 @@ pub const TABLE: &[Row] = &[
         reason: Reason::Banned,
         class: Class::Banned,
         scope: Scope::Site,
-        advice: "calls for too many corpIds come from this address: take those off that do not exist, and find out what else calls DingTalk from here; the operator waits until the ban ends",
+        advice: "this address sends requests for too many corpIds: remove those that do not exist, and find out what else calls DingTalk from here; the operator waits until the ban ends",
     },
     Row {
         signals: &[Code("90001"), Code("1111")],
@@ -155,7 +155,7 @@ pub const TABLE: &[Row] = &[
         reason: Reason::UnknownError,
         class: Class::Unknown,
         scope: Scope::Corp,
-        advice: "check spec.corpIds, the app and spec.site: DingTalk gives unknownError for an unknown corpId, too",
+        advice: "check spec.corpIds, the app and spec.site: DingTalk also returns unknownError for an unknown corpId",
     },
     Row {
         signals: &[
@@ -168,30 +168,30 @@ pub const TABLE: &[Row] = &[
         reason: Reason::ServerError,
         class: Class::Transient,
         scope: Scope::Corp,
-        advice: "no action needed: the operator tries again; if it lasts, look at DingTalk's status page",
+        advice: "no action needed: the operator retries; if the failure persists, check DingTalk's status page",
     },
     Row {
         signals: &[Status(400, 499)],
         reason: Reason::RequestRejected,
         class: Class::User,
         scope: Scope::Corp,
-        advice: "look the code up in DingTalk's list of error codes; check credentials, corpId and site",
+        advice: "look up the code in DingTalk's list of error codes; check the credentials, corpId and site",
     },
-    // What is left is a success without a usable token.
+    // Anything else is a successful response without a usable token.
     Row {
         signals: &[Status(0, 999)],
         reason: Reason::InvalidResponse,
         class: Class::Garbled,
         scope: Scope::Corp,
-        advice: "check the site's URL in the operator's --site flag, and any proxy in between",
+        advice: "check the site's URL in the operator's --site flag, and any proxy between the operator and the site",
     },
 ];
 
-/// What no answer at all means; it has no signal that an answer could carry.
+/// Applies if there was no response; it therefore has no signals.
 pub const UNREACHABLE: Row = Row {
     signals: &[],
     reason: Reason::EndpointUnreachable,
     class: Class::Transient,
     scope: Scope::Corp,
-    advice: "check DNS, egress rules, proxy and CA bundle between the operator and the site",
+    advice: "check DNS, egress rules, the proxy and the CA bundle between the operator and the site",
 };

@@ -1,4 +1,4 @@
-//! A token request, and whom it concerns.
+//! Token requests and their ranks.
 
 use std::sync::Arc;
 
@@ -7,43 +7,43 @@ use strum::EnumDiscriminants;
 
 use crate::dingtalk::Fingerprint;
 
-/// The credentials that a request proves itself with.
+/// Identifies the credentials of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CredentialsId {
-    /// UID of the Secret that holds them.
+    /// UID of the credentials Secret.
     pub uid: Arc<str>,
-    /// What tells their contents from others.
+    /// Hash of the credentials.
     pub fingerprint: Fingerprint,
 }
 
-/// See the module.
+/// A token request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Call {
-    /// The site's name.
+    /// Name of the site.
     pub site: Arc<str>,
-    /// The namespace whose turn it takes.
+    /// Namespace that the request counts against; namespaces take turns.
     pub namespace: Arc<str>,
     /// OAuth 2.0 `client_id`.
     pub client_id: Arc<str>,
-    /// The organisation.
+    /// The corp to fetch a token for.
     pub corp_id: Arc<str>,
-    /// The credentials.
+    /// The credentials to use.
     pub credentials: CredentialsId,
 }
 
-/// What goes first.
+/// Priority of a request, highest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumDiscriminants)]
 #[strum_discriminants(name(RankKind), doc = "A [`Rank`] without its time.")]
 pub enum Rank {
-    /// A token's very first attempt.
+    /// First attempt to fetch a token.
     First,
-    /// The renewal of a token that is valid until then; the nearest expiry goes first.
+    /// Renewal of a token that expires at this time; the earliest expiry comes first.
     Renewal(Timestamp),
-    /// A further attempt for a token that is missing or has expired.
+    /// Further attempt for a token that is missing or has expired.
     Retry,
 }
 
-/// What requests of one kind have; namespaces take turns within a kind.
+/// One value for each kind of rank. Namespaces take turns within a kind.
 #[derive(Default)]
 pub(super) struct ByKind<T> {
     first: T,
@@ -51,7 +51,7 @@ pub(super) struct ByKind<T> {
     retry: T,
 }
 
-/// The kinds, those that go first before the others.
+/// All kinds, highest priority first.
 pub(super) type Precedence = [RankKind; 3];
 
 impl<T> ByKind<T> {

@@ -1,34 +1,35 @@
-//! Who has heard the same bad news since the site last gave a token. A site is judged by what
-//! several callers hear, never by one corp's answers.
+//! Collects failures since the last success of a site, to find out whom a problem affects.
+//!
+//! A site is never judged by the responses to a single corp.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Call;
 
-/// More distinct corps say nothing more.
+/// Maximum number of corps that are counted.
 const CORPS_MAX: usize = 8;
 
-/// How far bad news reaches: the smallest part of a site that holds everyone who heard it.
+/// The requests that a problem affects: the smallest set that contains all that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// One corp of one `client_id`.
+    /// Requests for one corp with one `client_id`.
     Corp {
         /// The `client_id`.
         client_id: Arc<str>,
         /// The corp.
         corp_id: Arc<str>,
     },
-    /// Every corp of one `client_id`.
+    /// All requests with this `client_id`.
     Client(Arc<str>),
-    /// Every call for one namespace.
+    /// All requests of this namespace.
     Namespace(Arc<str>),
-    /// Everybody.
+    /// All requests to the site.
     Site,
 }
 
 impl Reach {
-    /// The corp that a call is for.
+    /// Returns the reach that is limited to the corp of `call`.
     pub(super) fn of_corp(call: &Call) -> Self {
         Self::Corp {
             client_id: Arc::clone(&call.client_id),
@@ -36,7 +37,7 @@ impl Reach {
         }
     }
 
-    /// Whether calls of this namespace with this `client_id` may be concerned.
+    /// Whether some requests of this namespace with this `client_id` may be affected.
     pub fn concerns(&self, namespace: &str, client_id: &str) -> bool {
         match self {
             Self::Corp { client_id: of, .. } | Self::Client(of) => **of == *client_id,
@@ -46,7 +47,7 @@ impl Reach {
     }
 }
 
-/// See the module.
+/// The requests that failed in the same way.
 #[derive(Debug, Default)]
 pub(super) struct Evidence(Option<Heard>);
 
@@ -60,7 +61,7 @@ struct Heard {
 }
 
 impl Evidence {
-    /// Adds a caller who heard it.
+    /// Adds a failed request.
     pub(super) fn add(&mut self, call: &Call, now: Instant) {
         let heard = self.0.get_or_insert_with(|| Heard {
             first: call.clone(),
@@ -77,17 +78,17 @@ impl Evidence {
         }
     }
 
-    /// How many corps have heard it, at most [`CORPS_MAX`].
+    /// Returns the number of different corps whose requests failed, at most [`CORPS_MAX`].
     pub(super) fn corps(&self) -> usize {
         self.0.as_ref().map_or(0, |heard| heard.corps.len())
     }
 
-    /// Since when.
+    /// Returns the time of the first failure.
     pub(super) fn since(&self) -> Option<Instant> {
         Some(self.0.as_ref()?.since)
     }
 
-    /// How far it reaches.
+    /// Returns the smallest reach that contains all failed requests; `None` if there are none.
     pub(super) fn reach(&self) -> Option<Reach> {
         let heard = self.0.as_ref()?;
         let first = &heard.first;
@@ -141,7 +142,7 @@ mod tests {
             reach(&[("x", "a", "1"), ("x", "b", "1"), ("y", "a", "1")]),
             site
         );
-        // Heard in two namespaces, then by another client_id of either.
+        // First two namespaces with one client_id, then another client_id.
         assert_eq!(
             reach(&[("x", "a", "1"), ("y", "a", "2"), ("x", "b", "1")]),
             site

@@ -1,4 +1,4 @@
-//! What a site's bad answers say beyond the call that got them.
+//! Detects outages, bans and overload of a site from the failures of individual requests.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,22 +8,22 @@ use super::evidence::Evidence;
 use super::{Call, Reach};
 use crate::dingtalk::{Class, Failure};
 
-/// So many corps that begin to fail, without a success between them, are taken for an outage.
+/// Number of corps that must start to fail, without a success in between, to count as an outage.
 const OUTAGE_CORPS: usize = 3;
-/// So many HTML answers in a row are a ban.
+/// Number of consecutive HTML responses that count as a ban.
 const HTML_BAN: u32 = 3;
-/// A site that has given a token so lately is not banned as a whole.
+/// A site whose last success is more recent than this is not banned as a whole.
 const ALIVE: Duration = Duration::from_secs(2);
-/// Who is busy and who is not is counted over this time.
+/// Period over which busy and served `client_id`s are counted.
 const BUSY_WINDOW: Duration = Duration::from_secs(10);
-/// A site is busy if it says so to one in so many of the `client_id`s that it answers.
+/// The site is busy if it says so to at least one in this many `client_id`s.
 const BUSY_SHARE: usize = 4;
 
-/// What the callers of one kind, proven or not, have heard since the site last gave a token.
+/// Failures since the last success. Kept separately for proven and unproven credentials.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     down: Evidence,
-    /// Whether any of those who hear of the outage got an answer at all.
+    /// Whether the site responded to any of the requests in `down`.
     down_answers: bool,
     banned: Evidence,
     html: Evidence,
@@ -31,9 +31,10 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// Counts an answer that is no JSON but HTML; enough of them are understood as a ban.
+    /// Counts consecutive HTML responses. Returns the failure, reclassified as a ban after
+    /// [`HTML_BAN`] of them.
     pub(super) fn html(&mut self, call: &Call, failure: Failure, now: Instant) -> Failure {
-        // No answer at all says nothing about what the next answer is.
+        // Without a response, the count remains as it is.
         if failure.http_status.is_none() {
             return failure;
         }
@@ -50,7 +51,8 @@ impl Health {
         }
     }
 
-    /// Whom a ban that names the site concerns, by all that have heard of it.
+    /// Records a ban of the site and returns the requests to pause, judging by all requests that were
+    /// banned.
     pub(super) fn ban(
         &mut self,
         call: &Call,
@@ -67,8 +69,8 @@ impl Health {
         }
     }
 
-    /// Counts a transient failure of a corp that has failed since `failing_since`. A corp that
-    /// failed while the site worked says nothing about the site.
+    /// Records a transient failure of a corp that has been failing since `failing_since`. Ignores a corp
+    /// that was already failing when the site last succeeded, since its failures are its own.
     pub(super) fn transient(
         &mut self,
         call: &Call,
@@ -87,22 +89,22 @@ impl Health {
         }
     }
 
-    /// How far an outage reaches, and since when. Corps of one `client_id` that get an answer may
-    /// fail for a reason of their own.
+    /// Returns the reach and the start of an outage, if there is one. If the site responds and only one
+    /// `client_id` fails, this is not an outage: the app itself may be the cause.
     pub(super) fn outage(&self) -> Option<(Reach, Instant)> {
         let (reach, since) = self.down.reach().zip(self.down.since())?;
         let is_own = matches!(reach, Reach::Client(_)) && self.down_answers;
         (self.down.corps() >= OUTAGE_CORPS && !is_own).then_some((reach, since))
     }
 
-    /// Whether calls of this namespace with this `client_id` are in an outage.
+    /// Whether an outage affects requests of this namespace with this `client_id`.
     pub(super) fn is_down_for(&self, namespace: &str, client_id: &str) -> bool {
         self.outage()
             .is_some_and(|(reach, _)| reach.concerns(namespace, client_id))
     }
 
-    /// Whether a corp that fails in an outage may be tried as often as the outage is probed: where
-    /// the outage is the site's, and not the failing corps' own.
+    /// Whether the failure is due to an outage of the site and not of the failing corps. If so, the
+    /// corp can be retried whenever the outage is probed.
     pub(super) fn is_site_outage(&self, failure: &Failure) -> bool {
         let is_unreachable = failure.http_status.is_none();
         failure.class == Class::Transient
@@ -114,7 +116,7 @@ impl Health {
     }
 }
 
-/// Which of a site's `client_id`s are told that it is busy.
+/// Counts the `client_id`s to which the site says that it is busy.
 #[derive(Debug, Default)]
 pub(super) struct Busyness {
     since: Option<Instant>,
@@ -125,7 +127,7 @@ pub(super) struct Busyness {
 }
 
 impl Busyness {
-    /// Counts a success.
+    /// Records a success.
     pub(super) fn served(&mut self, call: &Call, now: Instant) {
         self.begin(now);
         if !self.busy.contains(&call.client_id) {
@@ -133,7 +135,8 @@ impl Busyness {
         }
     }
 
-    /// Counts an answer that says so; returns whether the site is busy for several.
+    /// Records a response that says so. Returns whether the site is busy for several `client_id`s and
+    /// namespaces.
     pub(super) fn is_busy(&mut self, call: &Call, now: Instant) -> bool {
         self.begin(now);
         self.served.remove(&call.client_id);

@@ -1,6 +1,6 @@
-//! The requests that wait for one site. Those that share credentials and namespace stand in one
-//! line; a line that has to wait is put aside, so that finding the next request looks at no other's
-//! wait twice.
+//! Queue of one site. Requests of the same namespace with the same credentials form a line.
+//!
+//! A line that has to wait is put aside, so that finding the next request is fast.
 
 mod leaving;
 mod shelf;
@@ -18,11 +18,13 @@ use shelf::{LineId, Order, Shelf};
 
 #[derive(Clone, Copy)]
 enum Place {
-    /// Its first request may go as soon as its turn comes.
+    /// Waits for its turn.
     Ready(Order),
-    /// It is in an outage; one line at a time is tried.
+    /// Waits for its turn to probe an outage.
     Held(Order),
+    /// Waits for this time.
     Asleep(Instant),
+    /// Waits for a request with the same `client_id` to end.
     Blocked,
 }
 
@@ -33,10 +35,10 @@ struct Line<J> {
     place: Place,
 }
 
-/// The lines whose turn may come, by kind and namespace.
+/// Lines that wait for their turn, by kind and namespace.
 type Board = ByKind<BTreeMap<Arc<str>, Shelf>>;
 
-/// See the module.
+/// All queued requests of a site.
 pub(super) struct Lines<J> {
     by_id: HashMap<LineId, Line<J>>,
     ids: HashMap<LineKey, LineId>,
@@ -70,12 +72,12 @@ impl<J> Default for Lines<J> {
 }
 
 impl<J> Lines<J> {
-    /// How many requests wait.
+    /// Returns the number of queued requests.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Adds a request.
+    /// Queues a request.
     pub(super) fn push(&mut self, call: Call, rank: Rank, job: J, is_proven: bool) {
         self.next_id += 1;
         let waiting = Waiting {
@@ -117,14 +119,14 @@ impl<J> Lines<J> {
             key,
             is_proven: first.is_proven,
             waiting: BTreeMap::new(),
-            // Not on the board yet; taking it off it does no harm.
+            // It is not on the board yet; removing it from there has no effect.
             place: Place::Ready((first.rank, first.arrival)),
         };
         self.by_id.insert(id, line);
         id
     }
 
-    /// Whether there is a line that nothing but the site as a whole holds back, as far as known.
+    /// Whether a line waits for its turn. Its gate may still turn out to be closed.
     pub(super) fn has_ready(&self) -> bool {
         self.ready
             .all()
@@ -132,7 +134,7 @@ impl<J> Lines<J> {
             .any(|namespaces| !namespaces.is_empty())
     }
 
-    /// Whether there is a line in an outage.
+    /// Whether a line waits for its turn to probe an outage.
     pub(super) fn has_held(&self) -> bool {
         self.held
             .all()
@@ -140,14 +142,14 @@ impl<J> Lines<J> {
             .any(|namespaces| !namespaces.is_empty())
     }
 
-    /// When a line or a request that was put aside is looked at again.
+    /// Returns the time at which [`Self::wake`] has something to do.
     pub(super) fn next_wake(&self) -> Option<Instant> {
         let asleep = self.asleep.first().map(|(at, _)| *at);
         let parked = self.parked.first_key_value().map(|((at, _), _)| *at);
         asleep.into_iter().chain(parked).min()
     }
 
-    /// Looks again at what was put aside until now.
+    /// Puts back the lines and requests whose waiting time has passed.
     pub(super) fn wake(&mut self, now: Instant) {
         while let Some((at, id)) = self.asleep.first().copied()
             && at <= now
@@ -163,7 +165,7 @@ impl<J> Lines<J> {
         }
     }
 
-    /// Looks again at the lines that waited for a call with this `client_id` to end.
+    /// Puts back the lines that wait for a request with this `client_id` to end.
     pub(super) fn unblock(&mut self, client_id: &str) {
         let ids = self.of_client.get(client_id).into_iter().flatten();
         let is_blocked = |id: &&LineId| {
@@ -175,7 +177,7 @@ impl<J> Lines<J> {
         }
     }
 
-    /// The credentials of some lines with this `client_id` have got their first token.
+    /// Marks the lines with this `client_id` whose credentials are now proven.
     pub(super) fn prove(&mut self, client_id: &str, is_proven: impl Fn(&LineKey) -> bool) {
         let ids = self.of_client.get(client_id).into_iter().flatten();
         let is_new = |id: &&LineId| {
@@ -191,7 +193,7 @@ impl<J> Lines<J> {
         }
     }
 
-    /// The outage is over.
+    /// Puts back all lines that an outage holds back.
     pub(super) fn release(&mut self) {
         let shelves = self.held.all().into_iter().flat_map(BTreeMap::values);
         let lines = shelves.flat_map(|shelf| shelf.proven.iter().chain(&shelf.unproven));
@@ -200,9 +202,11 @@ impl<J> Lines<J> {
         }
     }
 
-    /// The line whose first request goes next, of the first of `kinds` that has one: of those in
-    /// an outage, or of the others. Namespaces that have no room (for proven credentials or not)
-    /// are left out; lines whose gate is closed are put aside.
+    /// Returns the line whose turn it is, and its kind. With `is_probe`, searches the lines that an
+    /// outage holds back, otherwise those that are ready.
+    ///
+    /// Searches `kinds` in this order. Skips namespaces that have no room (for proven or unproven
+    /// credentials), and puts lines aside whose gate is closed.
     pub(super) fn next(
         &mut self,
         is_probe: bool,
@@ -263,7 +267,7 @@ impl<J> Lines<J> {
         }
     }
 
-    /// Takes the first request of a line.
+    /// Removes and returns the first request of a line.
     pub(super) fn take(&mut self, id: LineId) -> Option<Waiting<J>> {
         self.take_down(id);
         let line = self.by_id.get_mut(&id)?;
@@ -278,25 +282,25 @@ impl<J> Lines<J> {
         Some(waiting)
     }
 
-    /// The namespace of `call` has had its turn in this kind.
+    /// Records that the namespace of `call` has had its turn in this kind.
     pub(super) fn served(&mut self, kind: RankKind, call: &Call) {
         *self.served_last.of_mut(kind) = Some(Arc::clone(&call.namespace));
     }
 
-    /// Puts a request aside until then.
+    /// Puts a request aside until this time.
     pub(super) fn park(&mut self, waiting: Waiting<J>, until: Instant) {
         self.len += 1;
         self.parked.insert((until, waiting.arrival), waiting);
     }
 
-    /// Puts a request aside until its twin has ended.
+    /// Puts a request aside until the request for the same token ends.
     pub(super) fn put_behind(&mut self, waiting: Waiting<J>) {
         self.len += 1;
         let twin = Twin::of(&waiting.call);
         self.behind.entry(twin).or_default().push(waiting);
     }
 
-    /// Puts the requests back that waited for this one.
+    /// Puts back the requests that wait for this one to end.
     pub(super) fn ended(&mut self, twin: &Twin) {
         for waiting in self.behind.remove(twin).into_iter().flatten() {
             self.len -= 1;
@@ -321,7 +325,7 @@ impl<J> Lines<J> {
         }
     }
 
-    /// Puts a line on a board, wherever it was.
+    /// Moves a line to a board.
     fn put(&mut self, id: LineId, is_held: bool) {
         self.take_down(id);
         let Some(line) = self.by_id.get_mut(&id) else {
@@ -347,7 +351,7 @@ impl<J> Lines<J> {
             .insert((order, id));
     }
 
-    /// Takes a line out of the set that its place is in.
+    /// Removes a line from the set that its `place` refers to.
     fn take_down(&mut self, id: LineId) {
         let Some(line) = self.by_id.get(&id) else {
             return;

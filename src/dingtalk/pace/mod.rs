@@ -1,7 +1,7 @@
-//! Which token request goes next, and when: order, rates, and what a site's answers mean for others.
+//! Schedules token requests: their order, rates and pauses.
 //!
-//! Pure: the time is an argument. Whoever waits for one thing (a ban, a rate, a call in flight)
-//! holds back nobody who does not wait for the same.
+//! Pure: the time is an argument. A request that waits (for the end of a ban, for its rate, or for a
+//! request in flight) delays only requests that wait for the same thing.
 
 mod call;
 mod evidence;

@@ -1,17 +1,17 @@
-//! What the scheduler tells of requests and answers.
+//! Results that the scheduler returns.
 
 use std::time::Instant;
 
 use super::{Call, Reach};
 use crate::dingtalk::Failure;
 
-/// What [`super::Scheduler::start`] took out.
+/// Requests that [`super::Scheduler::start`] removed from the queue.
 pub struct Started<J> {
-    /// The requests to make now.
+    /// Requests to send now.
     pub starting: Vec<(Call, J)>,
     /// Abandoned requests.
     pub unwanted: Vec<J>,
-    /// When to look again; `None`: when something has finished or arrived.
+    /// When to call `start` again; `None` means after the next request ends or arrives.
     pub next: Option<Instant>,
 }
 
@@ -21,22 +21,22 @@ impl<J> Started<J> {
     }
 }
 
-/// What a failure means.
+/// Consequences of a failure.
 pub struct Heard<J> {
-    /// The failure; several HTML answers are understood as a ban.
+    /// The failure, reclassified as a ban after several HTML responses.
     pub failure: Failure,
-    /// Requests that would have got the same answer: the credentials were rejected.
+    /// Queued requests with the same rejected credentials; removed from the queue.
     pub rejected_too: Vec<(Call, J)>,
-    /// Whether the site is down for all: its outage is probed, and those who wait need no backoff
-    /// of their own.
+    /// Whether the site is down. Its outage is probed, so that waiting requests need no backoff of
+    /// their own.
     pub is_site_down: bool,
 }
 
-/// An outage that is over.
+/// The end of an outage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
-    /// Whom it concerned.
+    /// The requests that the outage affected.
     pub reach: Reach,
-    /// When it began. Who has failed for longer failed for another reason.
+    /// Start of the outage. Corps that have been failing for longer have another problem.
     pub since: Instant,
 }

@@ -1,4 +1,4 @@
-//! Until when which calls are held back because an answer said so.
+//! Pauses due to bans and throttles.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,8 +27,10 @@ impl From<&Reach> for Scope {
     }
 }
 
-/// See the module. What unproven credentials were told holds back unproven ones of the same namespace
-/// only: anybody can name a `client_id`, and after a start nobody has proven anything.
+/// All pauses of a site.
+///
+/// A response to unproven credentials pauses only unproven ones of the same namespace: anybody can use
+/// any `client_id`, and after a start no credentials are proven.
 #[derive(Debug, Default)]
 pub(super) struct Pauses {
     for_all: HashMap<Scope, Instant>,
@@ -36,7 +38,7 @@ pub(super) struct Pauses {
 }
 
 impl Pauses {
-    /// Holds back what `reach` says until `until`, as a call of this namespace was told.
+    /// Pauses the requests in `reach`, following a response to a request of `namespace`.
     pub(super) fn add(
         &mut self,
         reach: &Reach,
@@ -55,7 +57,7 @@ impl Pauses {
         *end = (*end).max(until);
     }
 
-    /// Until when all calls for this namespace with this `client_id` wait.
+    /// Returns the end of the pause for all requests of this namespace with this `client_id`.
     pub(super) fn of_line(
         &self,
         namespace: &Arc<str>,
@@ -72,7 +74,7 @@ impl Pauses {
         ends.max().flatten()
     }
 
-    /// Until when this corp's calls wait.
+    /// Returns the end of the pause for the corp of `call`.
     pub(super) fn of_corp(&self, call: &Call, is_proven: bool) -> Option<Instant> {
         let corp = Scope::Corp(Arc::clone(&call.client_id), Arc::clone(&call.corp_id));
         self.of(corp, &call.namespace, is_proven)
@@ -87,7 +89,7 @@ impl Pauses {
         for_all.max(for_unproven.copied())
     }
 
-    /// Forgets what is over.
+    /// Removes pauses that have ended.
     pub(super) fn prune(&mut self, now: Instant) {
         self.for_all.retain(|_, until| *until > now);
         self.for_unproven.retain(|_, until| *until > now);

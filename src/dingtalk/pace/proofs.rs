@@ -1,5 +1,7 @@
-//! Which credentials have got a token. The others share a small budget, so that nobody uses up a
-//! `client_id`'s or a site's rate by naming it.
+//! Credentials that are proven: they have fetched a token.
+//!
+//! Unproven credentials share a small budget, so that nobody can use up the rate of a `client_id` or a
+//! site with wrong credentials.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::Hash;
@@ -8,26 +10,27 @@ use std::sync::Arc;
 use super::CredentialsId;
 use crate::dingtalk::Fingerprint;
 
-/// Proofs that are kept; who loses one proves itself again with its next call.
+/// Maximum number of proofs. Credentials whose proof was evicted are proven again by their next fetch.
 const KEPT: usize = 16 * 1024;
 
-/// See the module.
+/// The proven credentials of a site.
 #[derive(Debug, Default)]
 pub(super) struct Proofs {
     contents: Recent<Fingerprint>,
-    /// A Secret whose former contents worked: a rotation need not prove itself anew.
+    /// `client_id` and UID of Secrets with proven credentials, so that a rotated secret stays proven.
     secrets: Recent<(Arc<str>, Arc<str>)>,
 }
 
 impl Proofs {
-    /// Records that the site gave a token for these credentials.
+    /// Records that a fetch with these credentials succeeded.
     pub(super) fn add(&mut self, client_id: &Arc<str>, credentials: &CredentialsId) {
         self.contents.add(credentials.fingerprint);
         self.secrets
             .add((Arc::clone(client_id), Arc::clone(&credentials.uid)));
     }
 
-    /// Whether they have succeeded, or the same Secret has with the same `client_id`.
+    /// Whether a fetch with these credentials, or with former ones of the same Secret and `client_id`,
+    /// has succeeded.
     pub(super) fn has(&self, client_id: &Arc<str>, credentials: &CredentialsId) -> bool {
         self.contents.has(&credentials.fingerprint)
             || self

@@ -1,27 +1,27 @@
-//! How fast a site may be called: calls are spaced evenly, without bursts, since a burst on top of
-//! the rate would reach what DingTalk throttles, which is twice the default here.
+//! Rate limits. Requests are spaced evenly: DingTalk throttles at twice the default rate, which a burst
+//! would reach.
 
 use std::time::{Duration, Instant};
 
-/// A busy site is called half as often each time, down to this part of the rate.
+/// Each time a site is busy, its rate is halved, down to the configured rate divided by this.
 const SLOWDOWN_MAX: u32 = 64;
-/// A site that has not been busy for this long is called twice as often again.
+/// The rate is doubled again after a site has not been busy for this long.
 const SLOWDOWN_HOLD: Duration = Duration::from_secs(10);
-/// Calls in flight to a site that has not answered lately. Each success allows one more.
+/// Initial limit for requests in flight to a site. Each success raises the limit by one.
 const WINDOW_START: u32 = 16;
-/// After so long without a success, nothing is known of how much a site takes.
+/// The limit for requests in flight is reset after this long without a success.
 const WINDOW_IDLE: Duration = Duration::from_secs(10);
 
-/// The rates that are kept.
+/// Configured rate limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
-    /// Calls per second with one `client_id`; 20 are allowed.
+    /// Requests per second with one `client_id`; DingTalk allows 20.
     pub per_client: u32,
-    /// Calls in flight with one `client_id`.
+    /// Requests in flight with one `client_id`.
     pub in_flight_per_client: u32,
-    /// Calls per second to one site; its ban begins at 500.
+    /// Requests per second to one site; DingTalk bans an address at 500.
     pub per_site: u32,
-    /// Calls in flight to one site.
+    /// Requests in flight to one site.
     pub in_flight_per_site: u32,
 }
 
@@ -36,26 +36,26 @@ impl Default for Rates {
     }
 }
 
-/// Whether a call may start.
+/// Whether a request may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gate {
-    /// It may.
+    /// It may start now.
     Open,
-    /// Not before then.
+    /// It must wait until this time.
     Until(Instant),
-    /// Not before another call has finished.
+    /// It must wait for another request to end.
     Busy,
-    /// It is in an outage, and goes when it is its turn to probe it.
+    /// It must wait for its turn to probe an outage.
     Held,
 }
 
 impl Gate {
-    /// Open from a time on.
+    /// Returns a gate that opens at `at`; open if that is `None` or has passed.
     pub(super) fn from(at: Option<Instant>, now: Instant) -> Self {
         at.filter(|at| *at > now).map_or(Self::Open, Self::Until)
     }
 
-    /// The other gate, where this one is open.
+    /// Returns this gate if it is closed, or else `other`.
     pub(super) fn then(self, other: impl FnOnce() -> Self) -> Self {
         match self {
             Self::Open => other(),
@@ -64,7 +64,7 @@ impl Gate {
     }
 }
 
-/// The calls of one `client_id`, spaced and counted.
+/// Spaces requests evenly and counts those in flight.
 #[derive(Debug, Default)]
 pub(super) struct Spacing {
     next_free: Option<Instant>,
@@ -93,7 +93,7 @@ impl Spacing {
     }
 }
 
-/// Failures that may happen at once, and how fast they are forgotten.
+/// Budget for failures, which refills with time.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     spent_until: Option<Instant>,
@@ -114,7 +114,7 @@ impl Budget {
     }
 }
 
-/// The calls of a whole site.
+/// Rate limit of a site, which adapts to its responses.
 #[derive(Debug)]
 pub(super) struct SiteRate {
     spacing: Spacing,
@@ -141,13 +141,15 @@ impl SiteRate {
         self.spacing.gate(self.window(rates), now)
     }
 
-    /// So many calls may be in flight: as many as the site has answered, within the limit.
+    /// Returns the current limit for requests in flight: it grows with each success, up to the configured
+    /// limit.
     fn window(&self, rates: &Rates) -> u32 {
         self.window.min(rates.in_flight_per_site).max(1)
     }
 
-    /// Whether a namespace with so many calls in flight may have another: at most half of what the
-    /// others leave, so that there is room for the next one, however long calls hang.
+    /// Whether a namespace with this many requests in flight may start another. It may use half of what
+    /// the other namespaces leave, so that there is always room for the next namespace, even if requests
+    /// hang.
     pub(super) fn has_room(&self, rates: &Rates, in_flight: u32) -> bool {
         let others = self.spacing.in_flight.saturating_sub(in_flight);
         in_flight < (self.window(rates).saturating_sub(others) / 2).max(1)
@@ -172,14 +174,14 @@ impl SiteRate {
         self.window = self.window(rates).saturating_add(1);
     }
 
-    /// When the site gave a token last.
+    /// Returns the time of the last success.
     pub(super) fn succeeded_at(&self) -> Option<Instant> {
         self.succeeded_at
     }
 
-    /// The site is busy.
+    /// Halves the rate, since the site is busy.
     pub(super) fn slow_down(&mut self, now: Instant) {
-        // Answers to calls that were on their way at the same rate say the same thing once.
+        // Responses to requests that were in flight together count once.
         let heard = self
             .slowed_at
             .is_some_and(|at| now.duration_since(at) < Duration::from_secs(1));
@@ -200,7 +202,7 @@ impl SiteRate {
     }
 }
 
-/// The time between two calls.
+/// Returns the time between two requests.
 pub(super) fn interval(per_second: u32) -> Duration {
     Duration::from_secs(1) / per_second.max(1)
 }

@@ -1,4 +1,4 @@
-//! All sites together.
+//! Scheduler for all sites.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use super::site::Site;
 use super::{Call, Rank, Rates};
 use crate::dingtalk::Failure;
 
-/// See the module.
+/// Queues token requests and decides when each is sent. `J` is the caller's data for a request.
 pub struct Scheduler<J> {
     rates: Rates,
     sites: HashMap<Arc<str>, Site<J>>,
 }
 
 impl<J> Scheduler<J> {
-    /// Nothing called yet.
+    /// Creates an empty scheduler.
     pub fn new(rates: Rates) -> Self {
         Self {
             rates,
@@ -24,23 +24,26 @@ impl<J> Scheduler<J> {
         }
     }
 
-    /// How many requests wait.
+    /// Returns the number of queued requests.
     pub fn len(&self) -> usize {
         self.sites.values().map(Site::waiting).sum()
     }
 
-    /// Whether none waits.
+    /// Whether no requests are queued.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Adds a request.
+    /// Queues a request.
     pub fn push(&mut self, call: Call, rank: Rank, job: J) {
         self.site(&call).push(call, rank, job);
     }
 
-    /// Takes out the requests that may be made now, which count as begun, and those that are not
-    /// `wanted` any more, as they come up.
+    /// Removes the requests to send now from the queue, and abandoned ones (those that are not `wanted`)
+    /// as it reaches them.
+    ///
+    /// Each request to send counts as in flight until [`Self::succeeded`] or [`Self::failed`] is called
+    /// for it.
     pub fn start(&mut self, wanted: impl Fn(&J) -> bool, now: Instant) -> Started<J> {
         let mut started = Started {
             starting: Vec::new(),
@@ -53,21 +56,22 @@ impl<J> Scheduler<J> {
         started
     }
 
-    /// Whether these credentials have got a token from this site. Until then nothing that their
-    /// Secret holds is known to be public.
+    /// Whether these credentials have fetched a token from this site. Until then, any value in their
+    /// Secret may be confidential.
     pub fn is_proven(&self, call: &Call) -> bool {
         self.sites
             .get(&call.site)
             .is_some_and(|site| site.is_proven(call))
     }
 
-    /// Ends a call that got a token; returns the outages that are over by it.
+    /// Ends a request that returned a token. Returns the outages that have thereby ended.
     pub fn succeeded(&mut self, call: &Call, now: Instant) -> Vec<Recovery> {
         let rates = self.rates;
         self.site(call).succeeded(call, &rates, now)
     }
 
-    /// Ends a call that failed. `failing_since` is when the corp began to fail, if it has before.
+    /// Ends a request that failed. `failing_since` is the time of the corp's first failure since its last
+    /// success, not counting this one.
     pub fn failed(
         &mut self,
         call: &Call,

@@ -1,4 +1,4 @@
-//! One site: who waits for it, how fast it may be called, what its answers have said.
+//! Scheduling for one site: its queue, rates and health.
 
 mod answers;
 
@@ -16,23 +16,25 @@ use super::rates::{Budget, Gate, SiteRate, Spacing, interval};
 use super::waiting::{LineKey, Twin};
 use super::{Call, Rank, Rates};
 
-/// An outage is probed by one call in this time, whoever waits: a thousand that wait take four seconds
-/// at the site's rate, and are to be served within five of its return.
+/// Time between two probes of an outage. A thousand requests take four seconds at the site's rate and
+/// must be served within five seconds after the outage ends.
 const PROBE: Duration = Duration::from_millis(600);
-/// Unproven credentials are tried so often for one `client_id`: added to its own rate of 10 calls
-/// a second, that stays below the 20 that DingTalk allows.
+/// Time between two requests with unproven credentials for one `client_id`. Together with the regular 10
+/// requests per second, this stays below the 20 that DingTalk allows.
 const UNPROVEN_INTERVAL: Duration = Duration::from_millis(500);
-/// Calls in flight with unproven credentials for one `client_id`.
+/// Maximum number of requests in flight with unproven credentials for one `client_id`.
 const UNPROVEN_IN_FLIGHT: u32 = 4;
-/// What a failure with unproven credentials costs its namespace: 40 at once, then two a second.
+/// Cost of a failure with unproven credentials in its namespace's budget: 40 at once, then two per second.
 const FAILURE_OF_NAMESPACE: Duration = Duration::from_millis(500);
-/// The costs that may be open at once.
+/// Size of a failure budget.
 const FAILURES_OPEN: Duration = Duration::from_secs(20);
-/// Calls in flight with unproven credentials for one namespace: as many as may fail at once.
+/// Maximum number of requests in flight with unproven credentials for one namespace: as many as its
+/// failure budget allows at once.
 const UNPROVEN_OF_NAMESPACE: u32 = 40;
-/// How often what no longer matters is forgotten.
+/// Time between two clean-ups.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
-/// Abandoned requests are swept out once so many wait, and each time the number has doubled.
+/// Abandoned requests are removed once this many requests are queued, and again whenever the number of
+/// remaining ones has doubled.
 const SWEEP_FROM: usize = 1024;
 
 #[derive(Default)]
@@ -50,7 +52,7 @@ struct NamespaceUse {
     failures: Budget,
 }
 
-/// See the module.
+/// Scheduler for one site.
 pub(super) struct Site<J> {
     lines: Lines<J>,
     rate: SiteRate,
@@ -62,7 +64,7 @@ pub(super) struct Site<J> {
     of_unproven: Health,
     busyness: Busyness,
     failures: Budget,
-    /// The calls in flight, and whether each began as one of proven credentials.
+    /// The requests in flight, and whether the credentials of each were proven at its start.
     in_flight: HashMap<Twin, bool>,
     probe_at: Option<Instant>,
     first_had_its_turn: bool,
@@ -106,7 +108,7 @@ impl<J> Site<J> {
         self.proofs.has(&call.client_id, &call.credentials)
     }
 
-    /// Takes out what may start now.
+    /// Adds the requests that may start now, and abandoned ones, to `started`.
     pub(super) fn start(
         &mut self,
         rates: &Rates,
@@ -160,8 +162,8 @@ impl<J> Site<J> {
     }
 
     fn next(&mut self, rates: &Rates, now: Instant) -> Option<(RankKind, u64)> {
-        // First attempts come first, but never take more than every second call: a flood of them
-        // must not hold back the renewals of valid tokens.
+        // First attempts come first, but use at most every second request, so that a flood of them does
+        // not delay the renewal of valid tokens.
         let kinds = match self.first_had_its_turn {
             true => [RankKind::Renewal, RankKind::First, RankKind::Retry],
             false => [RankKind::First, RankKind::Renewal, RankKind::Retry],
@@ -253,7 +255,7 @@ impl<J> Site<J> {
         }
     }
 
-    /// Ends a call; returns whether it began as one of proven credentials.
+    /// Ends a request. Returns whether its credentials were proven at its start.
     fn end(&mut self, call: &Call) -> bool {
         let twin = Twin::of(call);
         let is_proven = self.in_flight.remove(&twin).unwrap_or(true);

@@ -1,4 +1,4 @@
-//! Sequences of requests and answers, a millisecond at a time.
+//! Simulates requests and responses in steps of a millisecond.
 
 mod outages;
 mod pauses;
@@ -27,7 +27,7 @@ fn fingerprint(client_id: &str, secret: &str) -> Fingerprint {
         .fingerprint(&[0; 32])
 }
 
-/// A call for this namespace, with the right secret of this `client_id`.
+/// Returns a call with the correct secret of `client_id`.
 pub(super) fn call(namespace: &str, client_id: &str, corp_id: &str) -> Call {
     with_secret(namespace, client_id, corp_id, "right")
 }
@@ -66,7 +66,7 @@ fn expiry(second: i64) -> Rank {
 
 type Answer<'a> = Box<dyn FnMut(&Call) -> Result<(), Failure> + 'a>;
 
-/// Answers each call after a latency.
+/// Responds to each call after a latency.
 struct World<'a> {
     scheduler: Scheduler<Call>,
     now: Instant,
@@ -74,7 +74,7 @@ struct World<'a> {
     latency: Duration,
     answer: Answer<'a>,
     flying: Vec<(Instant, Call)>,
-    /// When each call began.
+    /// Start of each call, since the start of the test.
     calls: Vec<(Duration, Call)>,
     recovered: Vec<Recovery>,
     heard: Vec<(Failure, bool)>,
@@ -104,7 +104,7 @@ impl<'a> World<'a> {
         self.scheduler.push(call.clone(), rank, call);
     }
 
-    /// Each of these has succeeded before.
+    /// Makes the credentials of these calls proven.
     fn prove(&mut self, calls: &[Call]) {
         for call in calls {
             let site = self.scheduler.succeeded(call, self.now);

@@ -1,11 +1,11 @@
-//! A request that waits, and what it has in common with others.
+//! Queued requests and the keys by which they are grouped.
 
 use std::sync::Arc;
 
 use super::{Call, CredentialsId, Rank};
 use crate::dingtalk::Fingerprint;
 
-/// What the requests of a line have in common.
+/// Identifies a line: the requests of one namespace with the same credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct LineKey {
     pub(super) namespace: Arc<str>,
@@ -23,7 +23,7 @@ impl LineKey {
     }
 }
 
-/// The same token with the same credentials, whoever asks.
+/// Identifies requests for the same token with the same credentials, in any namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Twin {
     client_id: Arc<str>,
@@ -41,7 +41,7 @@ impl Twin {
     }
 }
 
-/// A request that waits.
+/// A queued request.
 pub(super) struct Waiting<J> {
     pub(super) call: Call,
     pub(super) rank: Rank,

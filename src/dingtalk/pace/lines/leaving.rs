@@ -1,11 +1,11 @@
-//! Requests that leave without being made.
+//! Removes queued requests without sending them.
 
 use super::Lines;
 use crate::dingtalk::pace::Call;
 use crate::dingtalk::pace::waiting::{LineKey, Waiting};
 
 impl<J> Lines<J> {
-    /// Takes every request that proves itself with the same credentials in the same namespace.
+    /// Removes and returns all requests of the same namespace with the same credentials.
     pub(in crate::dingtalk::pace) fn take_line(&mut self, call: &Call) -> Vec<(Call, J)> {
         let Some(id) = self.ids.get(&LineKey::of(call)).copied() else {
             return Vec::new();
@@ -20,7 +20,7 @@ impl<J> Lines<J> {
         taken
     }
 
-    /// Takes out what is no longer wanted.
+    /// Removes and returns all requests that are not `wanted`.
     pub(in crate::dingtalk::pace) fn sweep(&mut self, wanted: &impl Fn(&J) -> bool) -> Vec<J> {
         let former = std::mem::take(self);
         self.next_id = former.next_id;

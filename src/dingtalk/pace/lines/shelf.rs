@@ -1,15 +1,15 @@
-//! The lines of one namespace.
+//! Lines of one namespace.
 
 use std::collections::BTreeSet;
 
 use crate::dingtalk::pace::Rank;
 
-/// Where a request stands: its rank, and when it came.
+/// Sort key of a request: its rank and its arrival number.
 pub(super) type Order = (Rank, u64);
-/// Which line.
+/// Identifies a line.
 pub(super) type LineId = u64;
 
-/// The lines of one namespace, by the order of their first requests.
+/// Lines of one namespace, sorted by their first requests.
 #[derive(Default)]
 pub(super) struct Shelf {
     pub(super) proven: BTreeSet<(Order, LineId)>,
@@ -28,7 +28,7 @@ impl Shelf {
         self.proven.is_empty() && self.unproven.is_empty()
     }
 
-    /// The first line, of those that have room.
+    /// Returns the first line; considers proven or unproven ones only if these have room.
     pub(super) fn first(&self, has_room: impl Fn(bool) -> bool) -> Option<LineId> {
         let proven = self.proven.first().filter(|_| has_room(true));
         let unproven = self.unproven.first().filter(|_| has_room(false));

@@ -1,4 +1,4 @@
-//! What an answer says of those who wait.
+//! Handles the results of requests.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,16 +10,13 @@ use crate::dingtalk::pace::waiting::LineKey;
 use crate::dingtalk::pace::{Call, Rates, Reach};
 use crate::dingtalk::{Class, Failure, Scope};
 
-/// A ban lasts at least this long: five minutes are documented for that of an address.
+/// Minimum length of a ban. DingTalk documents five minutes for the ban of an address.
 const BAN: Duration = Duration::from_secs(300);
-
-/// A `client_id` that calls too often waits so long, and twice as long each time.
+/// Length of the first pause of a throttled `client_id`. Each further pause is twice as long.
 const THROTTLE: Duration = Duration::from_secs(1);
-
-/// A `client_id` never waits longer than this, unless the answer asks for it.
+/// Maximum length of such a pause, unless the response asks for more.
 const THROTTLE_MAX: Duration = Duration::from_secs(60);
-
-/// What it costs the site's budget: 400 at once, then 20 a second.
+/// Cost of a failure with unproven credentials in the site's budget: 400 at once, then 20 per second.
 const FAILURE_OF_SITE: Duration = Duration::from_millis(50);
 
 impl<J> Site<J> {
@@ -45,7 +42,7 @@ impl<J> Site<J> {
         let healths = [&mut self.of_proven, &mut self.of_unproven];
         let healths = healths.into_iter().map(std::mem::take);
         let outages = healths.filter_map(|health| health.outage());
-        // A success elsewhere says nothing of those whom it concerned.
+        // The end of an outage is reported only if it affected this request.
         let is_over = |reach: &Reach| match reach {
             Reach::Site => true,
             Reach::Namespace(namespace) => *namespace == call.namespace,
@@ -99,7 +96,7 @@ impl<J> Site<J> {
                 namespace.failures.spend(FAILURE_OF_NAMESPACE, now);
             }
         }
-        // What the site says of these credentials it would say to each of their requests.
+        // The site would reject these credentials in every other request, too.
         let is_rejected = !is_proven && failure.reason == Reason::InvalidCredentials;
         let rejected_too = match is_rejected {
             true => self.lines.take_line(call),
@@ -134,7 +131,7 @@ impl<J> Site<J> {
                     .of_line(&call.namespace, &client_id, is_proven)
                     .is_some_and(|until| until > now);
                 let client = self.clients.entry(Arc::clone(&client_id)).or_default();
-                // Calls that were in flight together hear the same thing once.
+                // Responses to requests that were in flight together count once.
                 if !is_paused {
                     client.throttled = client.throttled.saturating_add(1);
                     client.throttled_at = Some(now);

@@ -55,7 +55,7 @@ fn few_that_wait_for_a_site_that_is_down_are_tried_as_often_as_it_is_probed() {
         .map(|(_, is_site_down)| *is_site_down)
         .collect();
     assert_eq!(told, [false, false, true, true, true]);
-    // Where one namespace's corps get an answer, it may be about them.
+    // If the site responds and only one namespace fails, the cause may be its corps.
     let mut world = World::new(|_| Err(failure("server.error", 500)));
     for number in 0..5 {
         world.push(call("x", &format!("c{number}"), "1"), Rank::First);
@@ -78,7 +78,7 @@ fn corps_that_fail_while_others_do_not_are_no_outage() {
     }
     world.run(3 * SECOND);
     assert!(world.recovered.is_empty());
-    // They have failed since before the last success: whatever they get now says nothing new.
+    // They were already failing at the last success, so their failures say nothing about the site.
     for number in 0..10 {
         world.push(bad(number), Rank::Retry);
     }

@@ -1,4 +1,4 @@
-//! Bans and throttles hold back exactly those whom they name.
+//! Bans and throttles pause exactly the requests that they apply to.
 
 use super::*;
 
@@ -151,7 +151,7 @@ fn a_site_that_is_busy_for_several_namespaces_is_called_less_and_then_more_again
     second(&mut world);
     assert!(second(&mut world) > 100);
     let all: Vec<Call> = world.calls.iter().map(|(_, call)| call.clone()).collect();
-    // Those that are proven hear it.
+    // Only proven credentials slow the site down.
     is_busy.set(true);
     for call in all {
         world.push(call, expiry(0));

@@ -1,4 +1,4 @@
-//! Credentials that have never succeeded.
+//! Credentials that have not fetched a token yet.
 
 use super::*;
 
@@ -61,7 +61,7 @@ fn unproven_credentials_that_fail_have_a_small_budget() {
         (40..=61).contains(&tried),
         "{tried}: 40 at once, then two a second"
     );
-    // Another namespace's budget is its own.
+    // Each namespace has its own budget.
     let before = world.now - world.start;
     world.push(call("calm", "new", "1"), Rank::First);
     world.run(SECOND);
@@ -88,7 +88,7 @@ fn what_unproven_credentials_are_told_holds_back_unproven_ones_only() {
     assert_eq!(world.begun(|call| *call.namespace == *"hostile"), 1);
 }
 
-/// After a start nobody has proven anything.
+/// After a start, no credentials are proven.
 #[test]
 fn what_unproven_credentials_are_told_holds_back_no_other_namespace() {
     for code in ["90010", "90005", "90017"] {
