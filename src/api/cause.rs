@@ -20,24 +20,24 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The name as it is shown.
+    /// Returns the name used in logs, metrics and statuses.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// What it means, in words for a person.
+    /// Returns a description for users.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::FirstToken => "the corpId had no token yet",
-            Self::RenewalDue => "the token was due for renewal, or had expired",
-            Self::RetryDue => "the last attempt had failed, and its backoff was over",
+            Self::RenewalDue => "the token was due for renewal or had expired",
+            Self::RetryDue => "the last attempt had failed and its backoff had ended",
             Self::CredentialsChanged => "the credentials had changed",
-            Self::RenewalRequested => "the annotation renew-requested-at asked for a renewal",
-            Self::SpecChanged => "the spec asked for another site, Secret, template or label",
-            Self::TargetMissing => "the target Secret or the token in it was gone",
+            Self::RenewalRequested => "the annotation renew-requested-at requested a renewal",
+            Self::SpecChanged => "the site, Secret, template or labels in the spec had changed",
+            Self::TargetMissing => "the target Secret or the token in it was missing",
             Self::TargetChanged => "another writer had changed the target Secret",
             Self::TokenShared => "another app with the same credentials had a newer token",
-            Self::SourceChanged => "the Secret that is copied had changed",
+            Self::SourceChanged => "the copied Secret had changed",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The CustomResourceDefinitions, as they are installed.
+//! Generates the CustomResourceDefinitions.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -7,7 +7,7 @@ use kube::CustomResourceExt;
 
 use super::{DingTalkApp, DingTalkTokenReference};
 
-/// The definitions of both resources.
+/// Returns the definitions of both resources.
 pub fn definitions() -> [CustomResourceDefinition; 2] {
     [DingTalkApp::crd(), DingTalkTokenReference::crd()].map(|mut definition| {
         for version in &mut definition.spec.versions {
@@ -20,7 +20,7 @@ pub fn definitions() -> [CustomResourceDefinition; 2] {
     })
 }
 
-/// An optional field can be absent, not null: a third state that every CEL rule would have to know.
+/// Makes every field non-nullable. Every CEL rule would have to handle null in addition to an absent field.
 fn forbid_null(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     schema

@@ -1,4 +1,4 @@
-//! The resources: what users write and what the operator reports.
+//! The custom resources, their statuses, and the reasons used in conditions and events.
 
 mod cause;
 mod definitions;

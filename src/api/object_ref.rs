@@ -1,21 +1,21 @@
-//! What our objects are named by.
+//! References to apps and `DingTalkTokenReferences`.
 
 use kube::runtime::reflector::ObjectRef;
 
 use super::{DingTalkApp, DingTalkTokenReference};
 
-/// An app, by namespace and name.
+/// Namespace and name of an app.
 pub type AppRef = ObjectRef<DingTalkApp>;
-/// A `DingTalkTokenReference`, by namespace and name.
+/// Namespace and name of a `DingTalkTokenReference`.
 pub type ReferenceRef = ObjectRef<DingTalkTokenReference>;
 
-/// The reference of an app: its name without UID and version, which thousands of copies would carry.
+/// Returns the namespace and name of an app, without UID and resourceVersion to save memory.
 pub fn app_ref(app: &DingTalkApp) -> AppRef {
     AppRef::new(app.metadata.name.as_deref().unwrap_or_default())
         .within(app.metadata.namespace.as_deref().unwrap_or_default())
 }
 
-/// The same for a `DingTalkTokenReference`.
+/// Returns the namespace and name of a `DingTalkTokenReference`.
 pub fn reference_ref(reference: &DingTalkTokenReference) -> ReferenceRef {
     ReferenceRef::new(reference.metadata.name.as_deref().unwrap_or_default())
         .within(reference.metadata.namespace.as_deref().unwrap_or_default())

@@ -7,7 +7,7 @@ macro_rules! reasons {
         Condition { $($condition:ident => $condition_meaning:literal, $condition_advice:literal;)+ }
         Event { $($event:ident => $event_meaning:literal, $event_advice:literal;)+ }
     ) => {
-        /// The stable name of a state, a failure or an event, in conditions, events and metrics.
+        /// Reason of a condition, failure or event. The names are stable.
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumIter, EnumString, IntoStaticStr,
         )]
@@ -45,160 +45,165 @@ reasons! {
     DingTalk {
         InvalidCredentials => "the ClientID or the ClientSecret is wrong";
         AppNotAuthorized =>
-            "the organisation has not authorised or enabled the app, or the app is not published";
+            "the organisation has not authorised or enabled the app, or the app is not \
+             published";
         InvalidCorpId => "there is no such organisation";
-        IpNotAllowed => "the address we call from is not in the app's allow-list";
-        QuotaExceeded => "the organisation's quota of API calls is used up";
-        RequestRejected => "DingTalk did not accept the request as such";
-        Throttled => "there were too many calls";
-        Banned => "calls are refused for some minutes";
-        ServerError => "DingTalk failed";
-        EndpointUnreachable => "no answer came: DNS, connection, TLS or time-out";
-        UnknownError => "DingTalk says unknownError";
-        InvalidResponse => "DingTalk answered a success without a usable token, or no JSON";
+        IpNotAllowed => "the operator's egress address is not on the app's allow-list";
+        QuotaExceeded => "the organisation has used up its quota of API calls";
+        RequestRejected => "DingTalk rejected the request";
+        Throttled => "DingTalk received too many requests";
+        Banned => "DingTalk refuses requests for some minutes";
+        ServerError => "DingTalk had an internal error";
+        EndpointUnreachable => "DingTalk did not respond: DNS, connection, TLS or time-out";
+        UnknownError => "DingTalk returned unknownError";
+        InvalidResponse =>
+            "DingTalk's response was successful but contained no usable token, or it was not \
+             JSON";
     }
     Condition {
         TokensValid =>
-            "every Secret holds a valid token",
-            "nothing";
+            "all tokens are valid",
+            "no action needed";
         RenewalFailing =>
-            "every Secret holds a valid token, but the last renewal failed",
-            "see the condition Renewed for what stands in the way, before the token expires";
+            "all tokens are valid, but the last renewal failed",
+            "resolve the problem in the condition Renewed before the token expires";
         RenewalSucceeded =>
             "the last attempt for every corpId succeeded",
-            "nothing";
+            "no action needed";
         CorpsFailing =>
             "several corpIds fail, for different reasons",
             "see status.corps for the reason of each";
         TokenExpired =>
             "a token in a Secret has expired, and no new one could be fetched or written",
-            "see the condition Renewed for what stands in the way";
+            "resolve the problem in the condition Renewed";
         RenewalNotExtended =>
-            "a renewal at the usual time brought no more life than the token had, so the next \
-             comes closer to its expiry or, if that does not help either, right after it",
-            "nothing; if the message says so, programs must expect a gap of some seconds at each \
-             expiry";
+            "a renewal at the usual time did not extend the token, so the next one is made \
+             closer to its expiry or, if that does not help either, right after it",
+            "no action needed; if the message says so, programs must expect a gap of some \
+             seconds at each expiry";
         Pending =>
             "the first token is being fetched",
-            "wait; if it lasts, see nextAttemptTime and the operator's log";
+            "wait; if this persists, check nextAttemptTime and the operator's log";
         Suspended =>
-            "spec.suspend is set: no token is fetched, and the Secrets stay as they are",
-            "set spec.suspend to false to go on";
+            "spec.suspend is set: no tokens are fetched, and the Secrets stay as they are",
+            "to resume, set spec.suspend to false";
         CredentialsNotFound =>
-            "the Secret that spec.credentialsSecretRef names does not exist",
-            "create it; the token is fetched at once";
+            "the Secret in spec.credentialsSecretRef does not exist",
+            "create it; the token is then fetched at once";
         CredentialsKeyMissing =>
-            "the credentials Secret lacks a key, or the key is empty",
-            "put ClientID and ClientSecret under the keys that spec.credentialsSecretRef names";
+            "a key is missing from the credentials Secret, or its value is empty",
+            "put the ClientID and ClientSecret under the keys in spec.credentialsSecretRef";
         CredentialsInvalid =>
-            "a value in the credentials Secret is too long for a credential, or is not visible \
-             ASCII text",
-            "put the ClientID (at most 128 characters) and the ClientSecret (at most 512) there \
-             exactly as the developer console shows them";
+            "a value in the credentials Secret is too long, or contains characters other \
+             than visible ASCII",
+            "copy the ClientID (at most 128 characters) and the ClientSecret (at most 512) \
+             exactly as shown in the developer console";
         CredentialsUnreadable =>
-            "the operator may not read the credentials Secret",
+            "the operator is not allowed to read the credentials Secret",
             "grant the operator its role in this namespace, see deploy/";
         UnknownSite =>
-            "spec.site is none of the operator's sites, or not for this namespace",
-            "use china, global or a name of the operator's --site flags that --site-namespaces \
-             leaves to this namespace";
+            "the operator does not know spec.site, or reserves it for other namespaces",
+            "use china, global or another site from the operator's --site flags that \
+             --site-namespaces does not reserve for other namespaces";
         MetadataNotAllowed =>
-            "spec.target sets a label or annotation whose key begins with none of the prefixes \
+            "spec.target sets a label or annotation whose key does not begin with a prefix \
              that the operator allows",
-            "remove it, or have its prefix allowed by the operator's flag \
+            "remove it, or have its prefix added to the operator's flag \
              --target-metadata-prefix";
         InvalidTemplate =>
-            "a template of spec.target.template.data uses what is not available, is too large or \
-             takes too long, or would override a key of the layout",
-            "do what the message says, at the line and column that it names";
+            "a template in spec.target.template.data uses an unsupported feature, is too \
+             large, takes too long, or would override a key of the layout",
+            "correct the template as described in the message, which includes line and \
+             column";
         SecretConflict =>
-            "the target Secret belongs to somebody else, so it is not touched",
+            "the target Secret belongs to somebody else, so the operator does not touch it",
             "delete it, choose another spec.target.name, or hand it over with the annotation \
              dingtalk-token-operator.github.io/adopt-by=<Kind>/<name>";
         SecretContested =>
-            "another writer keeps changing the target Secret; it is put right once a minute",
+            "another writer keeps changing the target Secret; it is restored once a minute",
             "find the writer in the Secret's managedFields and stop it";
         SecretWriteFailed =>
-            "a token was fetched, but the API server refused the Secret; the token is kept and \
-             the write tried again",
-            "see the API server's words in the message: a quota, a webhook, a missing role";
+            "a token was fetched, but the API server refused to write it to the Secret; the \
+             operator keeps the token and retries the write",
+            "see the API server's error in the message: a quota, a webhook or a missing role";
         SecretTooLarge =>
-            "the tokens and templates do not fit into one Secret; what was in it last stays",
+            "the tokens and templates do not fit into one Secret; its last content stays",
             "use layout PerCorp, or divide the corpIds among several DingTalkApps";
         TargetMetadataTooLarge =>
-            "the target Secret carries more labels, annotations or owners than the operator \
-             keeps",
-            "remove from that Secret what other programs added, or delete the Secret";
+            "the target Secret has more labels, annotations or owners than the operator \
+             supports",
+            "remove what other programs have added to that Secret, or delete the Secret";
         NamespaceLimitExceeded =>
-            "the namespace has more apps, corpIds, references or larger specs than the operator \
-             serves; the oldest objects are served",
+            "the namespace has more apps, corpIds or references, or larger specs, than the \
+             operator serves; it serves the oldest ones",
             "delete what is not needed, use another namespace, or raise \
              --max-apps-per-namespace, --max-corps-per-namespace or \
              --max-references-per-namespace";
         UnsupportedSpec =>
-            "the object has a value that this version of the operator does not know, such as one \
-             of a newer version's; its Secrets stay as they are",
-            "upgrade the operator, or write only what this version knows: see kubectl explain";
+            "the object has a value that this version of the operator does not support, for \
+             example one from a newer version; its Secrets stay as they are",
+            "upgrade the operator, or use only what this version supports: see kubectl \
+             explain";
         AppNotFound =>
-            "the DingTalkApp that a DingTalkTokenReference names does not exist, or is in a \
-             namespace that this operator does not watch",
-            "check spec.appRef, or have the app created; the copy is written at once";
+            "the DingTalkApp in spec.appRef does not exist, or is in a namespace that this \
+             operator does not watch",
+            "correct spec.appRef, or have the app created; the copy is then written at once";
         NotGranted =>
-            "the DingTalkApp that a DingTalkTokenReference names does not allow that namespace a \
-             copy",
-            "have the app's owner add the namespace to spec.referenceGrants";
+            "the DingTalkApp in spec.appRef does not allow this namespace a copy",
+            "ask the app's owner to add the namespace to spec.referenceGrants";
         NamespaceTerminating =>
-            "the namespace is being deleted and takes no Secret",
-            "nothing";
+            "the namespace is being deleted, so no Secret can be created in it",
+            "no action needed";
     }
     Event {
         FirstTokenWritten =>
             "the first token of an app was fetched and written to its Secret",
-            "nothing";
+            "no action needed";
         TokenRenewed =>
-            "a token with another value was written to the Secret",
-            "nothing";
+            "a token with a new value was written to the Secret",
+            "no action needed";
         Recovered =>
-            "what stood in the way of a token is over",
-            "nothing";
+            "a problem with a token has been resolved",
+            "no action needed";
         TokensCopied =>
-            "a DingTalkTokenReference's Secret holds valid tokens",
-            "nothing";
+            "the Secret of a DingTalkTokenReference holds valid tokens",
+            "no action needed";
         CredentialsTrimmed =>
-            "a value in the credentials Secret ended with white space, which was cut off",
-            "write the credentials without it, with printf instead of echo";
+            "a value in the credentials Secret ended with white space, which was ignored",
+            "remove it from the Secret; when creating one, use printf instead of echo";
         SecretRestored =>
-            "another writer had changed or deleted the target Secret, and it was put right",
-            "find the writer in the Secret's managedFields, if it happens again";
+            "another writer had changed or deleted the target Secret, and it was restored",
+            "if this happens again, find the writer in the Secret's managedFields";
         RolloutRestarted =>
-            "the workloads of spec.rolloutRestartTargets were restarted for a token with another \
-             value",
-            "nothing";
+            "the workloads in spec.rolloutRestartTargets were restarted because the token \
+             has a new value",
+            "no action needed";
         RolloutRestartFailed =>
-            "a workload of spec.rolloutRestartTargets could not be restarted, so its program may \
-             still hold the former token",
-            "correct spec.rolloutRestartTargets, or grant the operator the role of \
+            "a workload in spec.rolloutRestartTargets could not be restarted, so its program \
+             may still use the former token",
+            "correct spec.rolloutRestartTargets, or grant the operator the role in \
              deploy/opt-in/rollout-restart.yaml in this namespace";
         PropagationFailed =>
-            "pods could not be told of a new token, which reaches their files after up to 90 s",
-            "grant the operator the role of deploy/opt-in/immediate-propagation.yaml in this \
+            "pods could not be notified of a new token, so it may take 90 s to reach their \
+             files",
+            "grant the operator the role in deploy/opt-in/immediate-propagation.yaml in this \
              namespace, or set spec.target.propagation to Periodic";
         PodsNeverUpdated =>
-            "pods use the Secret through subPath or environment variables, which never show a \
-             renewal",
-            "mount the Secret as a directory, or name their workload in \
+            "pods use the Secret through subPath or environment variables, which never \
+             receive a renewed token",
+            "mount the Secret as a directory, or add their workload to \
              spec.rolloutRestartTargets";
     }
 }
 
-/// Where a reason comes from.
+/// Where a reason occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A fetch that DingTalk refused or did not answer. What to do depends on the code.
+    /// In failures of a fetch. What to do depends on DingTalk's response.
     DingTalk,
-    /// A state of the cluster, in a condition.
+    /// In conditions, for problems in the cluster.
     Condition,
-    /// Something that happened, in an event alone.
+    /// Only in events.
     Event,
 }
 
@@ -208,22 +213,22 @@ struct Details {
     advice: Option<&'static str>,
 }
 
-/// The page with a section for each reason.
+/// Documentation page with a section for each reason.
 const PAGE: &str =
     "https://github.com/dingtalk-token-operator/dingtalk-token-operator/blob/main/docs/reasons.md";
 
 impl Reason {
-    /// The name as it is shown.
+    /// Returns the name used in conditions, events and metrics.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// Its section of the documentation.
+    /// Returns the URL of the reason's section in the documentation.
     pub fn page(self) -> String {
         format!("{PAGE}#{}", self.as_str().to_lowercase())
     }
 
-    /// Whether it says that all is well, or will be by itself.
+    /// Whether the reason needs no attention.
     pub fn is_calm(self) -> bool {
         matches!(
             self,
@@ -231,23 +236,23 @@ impl Reason {
         )
     }
 
-    /// What it comes from.
+    /// Returns where the reason occurs.
     pub fn origin(self) -> Origin {
         self.details().origin
     }
 
-    /// What it means, in words for a person.
+    /// Returns a description for users.
     pub fn meaning(self) -> &'static str {
         self.details().meaning
     }
 
-    /// What to do about it; `None` if it depends on DingTalk's code, see [`crate::dingtalk::TABLE`].
+    /// Returns what the user should do; `None` if it depends on DingTalk's response, see [`crate::dingtalk::TABLE`].
     pub fn advice(self) -> Option<&'static str> {
         self.details().advice
     }
 }
 
-/// Statuses carry reasons as text.
+/// Compares a reason in a status, which is text.
 impl PartialEq<Reason> for String {
     fn eq(&self, other: &Reason) -> bool {
         self == other.as_str()

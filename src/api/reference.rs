@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::spec::{annotation_map, label_map};
 
-/// Keeps a copy of the tokens of a `DingTalkApp` of another namespace.
+/// Keeps a copy of the tokens of a `DingTalkApp` in another namespace.
 ///
-/// The app has to name this namespace in its `spec.referenceGrants`.
+/// The app must list this namespace in its `spec.referenceGrants`.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "dingtalk-token-operator.github.io",
@@ -17,15 +17,15 @@ use super::spec::{annotation_map, label_map};
     plural = "dingtalktokenreferences",
     shortname = "dtr",
     category = "dingtalk",
-    doc = "DingTalkTokenReference keeps a copy of the tokens of a DingTalkApp of another namespace in a Secret of its own, as long as that app names this namespace in its spec.referenceGrants.",
+    doc = "DingTalkTokenReference keeps a copy of the tokens of a DingTalkApp in another namespace, as long as that app lists this namespace in its spec.referenceGrants.",
     namespaced,
     status = "DingTalkTokenReferenceStatus",
     selectable = ".spec.appRef.namespace",
     selectable = ".spec.appRef.name",
     validation = Rule::new("has(self.spec.target.name) || self.metadata.name.size() <= 182").message("metadata.name is too long for the default target names <name>-token and <name>-token-<corpId>: set spec.target.name"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the Secret holds valid tokens"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether all tokens in the Secret are valid"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "The reason of the condition Ready"),
-    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expirationTime", description = "When the first token expires"),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expirationTime", description = "The earliest expiry of the tokens"),
     printcolumn(name = "App-Namespace", type_ = "string", json_path = ".spec.appRef.namespace", description = "The namespace of the DingTalkApp", priority = 1),
     printcolumn(name = "App", type_ = "string", json_path = ".spec.appRef.name", description = "The DingTalkApp", priority = 1),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secret", description = "The Secret that holds the tokens", priority = 1),
@@ -33,14 +33,14 @@ use super::spec::{annotation_map, label_map};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DingTalkTokenReferenceSpec {
-    /// The app whose tokens are copied.
+    /// The app whose tokens to copy.
     pub app_ref: AppReference,
     /// The Secret to write.
     #[serde(default)]
     pub target: ReferenceTarget,
 }
 
-/// Names a `DingTalkApp`.
+/// Refers to a `DingTalkApp`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct AppReference {
@@ -60,56 +60,55 @@ pub struct AppReference {
     pub name: String,
 }
 
-/// The Secret that holds the copy; it has the keys of the app's own.
+/// The Secret that holds the copy, with the same keys as the app's Secret.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ReferenceTarget {
-    /// The Secret's name. Default: `<metadata.name>-token`; where the app has layout `PerCorp`, each
-    /// name ends with `-<corpId>`.
+    /// The Secret's name. Default: `<metadata.name>-token`. If the app's layout is `PerCorp`, `-<corpId>`
+    /// is appended for each Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 188))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("not a Secret's name: use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
     pub name: Option<String>,
-    /// Labels to set on the Secret. The operator's flag `--target-metadata-prefix` says with what
-    /// their keys may begin; by default, none may be set.
+    /// Labels to set on the Secret. Their keys must begin with a prefix allowed by the operator's flag
+    /// `--target-metadata-prefix`; by default, no labels are allowed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "label_map")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations to set on the Secret. The operator's flag `--target-metadata-prefix` says with what
-    /// their keys may begin; by default, none may be set.
+    /// Annotations to set on the Secret. Their keys must begin with a prefix allowed by the operator's flag
+    /// `--target-metadata-prefix`; by default, no annotations are allowed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "annotation_map")]
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What the operator observed last.
+/// Last observed state of a `DingTalkTokenReference`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct DingTalkTokenReferenceStatus {
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: True while the Secret holds a copy of tokens that are valid now; `Stalled` where a
-    /// person has to act.
+    /// `Ready`: True while all tokens in the copy are valid. `Stalled`: True if a person must act.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// When the first of the tokens expires.
+    /// The earliest expiry of the tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub expiration_time: Option<String>,
-    /// The Secret that holds the copy; where the app has layout `PerCorp`, what the names of the
-    /// Secrets begin with, and `-*`.
+    /// The Secret that holds the copy. If the app's layout is `PerCorp`, the common prefix of the Secrets'
+    /// names, followed by `-*`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
-    /// The Secrets that hold the copy.
+    /// The names of all Secrets that hold the copy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub secret_names: Vec<String>,
 }
 
 impl DingTalkTokenReference {
-    /// `spec.target.name` or its default.
+    /// Returns `spec.target.name` or its default.
     pub fn target_name(&self) -> String {
         match &self.spec.target.name {
             Some(name) => name.clone(),

@@ -9,8 +9,8 @@ use super::DingTalkAppStatus;
 
 /// Keeps a valid DingTalk access token in a Secret.
 ///
-/// The operator fetches the token with the credentials that `spec.credentialsSecretRef` names,
-/// writes it to the target Secret, and renews it ahead of its expiry.
+/// The operator fetches the token with the credentials in the Secret `spec.credentialsSecretRef`,
+/// writes it to the target Secret, and renews it before it expires.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "dingtalk-token-operator.github.io",
@@ -19,7 +19,7 @@ use super::DingTalkAppStatus;
     plural = "dingtalkapps",
     shortname = "dta",
     category = "dingtalk",
-    doc = "DingTalkApp keeps a valid DingTalk access token in a Secret: the operator fetches the token with the app's credentials, writes it to the target Secret, and renews it ahead of its expiry.",
+    doc = "DingTalkApp keeps a valid DingTalk access token in a Secret: the operator fetches the token with the app's credentials, writes it to the target Secret, and renews it before it expires.",
     namespaced,
     status = "DingTalkAppStatus",
     selectable = ".spec.site",
@@ -27,12 +27,12 @@ use super::DingTalkAppStatus;
     validation = Rule::new("(has(self.spec.target) && has(self.spec.target.name)) || self.metadata.name.size() <= 247").message("metadata.name is too long for the default target name <name>-token (253 characters at most): set spec.target.name"),
     validation = Rule::new("self.spec.target.layout != 'PerCorp' || has(self.spec.target.name) || self.metadata.name.size() <= 182").message("metadata.name is too long for the default targets <name>-token-<corpId> (253 characters at most): set spec.target.name"),
     validation = Rule::new("(has(self.spec.target) && has(self.spec.target.name)) || self.spec.target.layout == 'PerCorp' || self.metadata.name + '-token' != self.spec.credentialsSecretRef.name").message("the default target <metadata.name>-token is the credentials Secret, which the operator never writes: set spec.target.name to another name"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether the Secret holds valid tokens"),
-    printcolumn(name = "Tokens", type_ = "string", json_path = ".status.tokens", description = "Valid tokens of those wanted"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status", description = "Whether all tokens are valid"),
+    printcolumn(name = "Tokens", type_ = "string", json_path = ".status.tokens", description = "Number of valid tokens, and of all corpIds"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", description = "The reason of the condition Ready"),
-    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expirationTime", description = "When the first token expires"),
-    printcolumn(name = "Renewal", type_ = "string", json_path = ".status.conditions[?(@.type==\"Renewed\")].reason", description = "The reason of the condition Renewed: how the last attempt went", priority = 1),
-    printcolumn(name = "Next", type_ = "string", json_path = ".status.nextAttemptTime", description = "When the next token is fetched", priority = 1),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expirationTime", description = "The earliest expiry of the tokens"),
+    printcolumn(name = "Renewal", type_ = "string", json_path = ".status.conditions[?(@.type==\"Renewed\")].reason", description = "The reason of the condition Renewed: the result of the last attempt", priority = 1),
+    printcolumn(name = "Next", type_ = "string", json_path = ".status.nextAttemptTime", description = "The time of the next fetch", priority = 1),
     printcolumn(name = "Site", type_ = "string", json_path = ".spec.site", description = "The DingTalk site", priority = 1),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secret", description = "The Secret that holds the tokens", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -48,12 +48,13 @@ use super::DingTalkAppStatus;
     validation = Rule::new("self.target.layout != 'Combined' || !has(self.target.template) || !has(self.target.template.data) || self.corpIds.all(id, !((id + '.access_token') in self.target.template.data) && !((id + '.expires_at') in self.target.template.data))").message("target.template.data cannot set <corpId>.access_token or <corpId>.expires_at, which are the layout's own keys: choose another key")
 )]
 pub struct DingTalkAppSpec {
-    /// The Secret of this namespace with the app's credentials.
+    /// The Secret in this namespace that holds the app's credentials.
     pub credentials_secret_ref: CredentialsSecretRef,
-    /// The organisations (corpId) to hold a token of.
+    /// The organisations (corpId) to fetch a token for.
     ///
-    /// For an internal app, the app's own organisation; for a third-party enterprise app, the
-    /// organisation that authorised it. Layout `Single` takes exactly one, the others up to 1000.
+    /// For an internal app, this is its own organisation; for a third-party enterprise app, the
+    /// organisations that have authorised it. Layout `Single` needs exactly one; the other layouts allow up
+    /// to 1000.
     #[schemars(length(min = 1, max = 1000), inner(length(min = 1, max = 64)))]
     #[x_kube(
         merge_strategy = ListMerge::Set,
@@ -62,39 +63,39 @@ pub struct DingTalkAppSpec {
     pub corp_ids: Vec<String>,
     /// The DingTalk site that the app belongs to.
     ///
-    /// `china` is `https://api.dingtalk.com`, `global` is `https://api.dingtalk.io`; their accounts
-    /// are separate. The operator's `--site` flags can name others. There is no default, since a
-    /// secret that was sent to the wrong site cannot be called back.
+    /// `china` is `https://api.dingtalk.com` and `global` is `https://api.dingtalk.io`; their accounts
+    /// are separate. The operator's `--site` flags can add others. There is no default, because a client
+    /// secret sent to the wrong site cannot be recalled.
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("not a site's name: write china, global or another name from the operator's --site flags, in lower-case letters, digits and '-'"))]
     pub site: String,
     /// The Secret to write.
-    // Its fields' own defaults fill it, so that it does not change when one is added.
+    // Empty, so that it does not change when a field is added; the fields have defaults of their own.
     #[serde(default)]
     #[schemars(extend("default" = {}))]
     pub target: Target,
-    /// How long before its expiry a token is renewed, such as `40m` or `1h30m`: a duration as Gateway
-    /// API writes them (GEP-2257), of a second at least.
+    /// How long before its expiry a token is renewed, such as `40m` or `1h30m`. A duration in the format
+    /// of the Gateway API (GEP-2257), of at least one second.
     ///
-    /// Default: a third of the lifetime that the endpoint gave. More than nine tenths of the
-    /// lifetime counts as nine tenths.
+    /// Default: a third of the token's lifetime. Values above nine tenths of the lifetime are treated as
+    /// nine tenths.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<RenewBeforeSchema>")]
     pub renew_before: Option<String>,
-    /// Which other namespaces may hold a copy of the tokens. Default: none.
+    /// Other namespaces that may hold a copy of the tokens. Default: none.
     ///
-    /// Such a namespace asks for it with a `DingTalkTokenReference` of its own.
+    /// A `DingTalkTokenReference` in such a namespace creates the copy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["namespace".into()]))]
     pub reference_grants: Vec<ReferenceGrant>,
-    /// Workloads of this namespace to restart after a token's value changed, for programs that
-    /// cannot read a file again. The operator needs the opt-in role for it.
+    /// Workloads in this namespace to restart after a token's value has changed, for programs that cannot
+    /// reread a file. The operator needs the role in deploy/opt-in/rollout-restart.yaml for this.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["kind".into(), "name".into()]))]
     pub rollout_restart_targets: Vec<RolloutRestartTarget>,
-    /// Stops fetching tokens, and leaves the Secrets as they are.
+    /// Suspends the app: no tokens are fetched, and the Secrets stay as they are.
     #[serde(default)]
     pub suspend: bool,
 }
@@ -103,7 +104,7 @@ pub struct DingTalkAppSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ReferenceGrant {
-    /// The namespace, by its exact name.
+    /// The exact name of the namespace.
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("not a namespace: write its exact name, without wildcards"))]
     pub namespace: String,
@@ -113,7 +114,7 @@ pub struct ReferenceGrant {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutRestartTarget {
-    /// The workload's kind, of `apps/v1`.
+    /// The workload's kind, in `apps/v1`.
     pub kind: WorkloadKind,
     /// The workload's name.
     #[schemars(length(min = 1, max = 253))]
@@ -121,7 +122,7 @@ pub struct RolloutRestartTarget {
     pub name: String,
 }
 
-/// The kinds of workloads that `kubectl rollout restart` knows.
+/// The kinds of workloads that `kubectl rollout restart` supports.
 #[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkloadKind {
     /// `apps/v1` Deployment.
@@ -132,20 +133,20 @@ pub enum WorkloadKind {
     DaemonSet,
 }
 
-/// Names the Secret with the app's credentials, and its keys.
+/// Refers to the Secret with the app's credentials, and to its keys.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsSecretRef {
-    /// The Secret's name, in the namespace of this `DingTalkApp`.
+    /// The name of the Secret, which must be in the namespace of this `DingTalkApp`.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("not a Secret's name: use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
     pub name: String,
-    /// The key with the app's ClientID.
+    /// The key that holds the app's ClientID.
     #[serde(default = "default_client_id_key")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("not a key of a Secret: use letters, digits, '-', '_' and '.'"))]
     pub client_id_key: String,
-    /// The key with the app's ClientSecret.
+    /// The key that holds the app's ClientSecret.
     #[serde(default = "default_client_secret_key")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("not a key of a Secret: use letters, digits, '-', '_' and '.'"))]
@@ -161,60 +162,61 @@ pub struct Target {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("not a Secret's name: use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
     pub name: Option<String>,
-    /// How the tokens are laid out in Secrets.
+    /// How the tokens are arranged in Secrets.
     ///
     /// `Single` (default): one corpId in one Secret, with the keys `access_token`, `expires_at` and
     /// `corp_id`. `Combined`: all corpIds in one Secret, with the keys `<corpId>.access_token` and
-    /// `<corpId>.expires_at` for each. `PerCorp`: a Secret for each corpId, named
-    /// `<target.name>-<corpId>`, with the keys of `Single`.
+    /// `<corpId>.expires_at` for each. `PerCorp`: one Secret for each corpId, named
+    /// `<target.name>-<corpId>`, with the same keys as `Single`.
     #[serde(default)]
     pub layout: Layout,
-    /// Labels to set on the Secret. The operator's flag `--target-metadata-prefix` says with what
-    /// their keys may begin; by default, none may be set.
+    /// Labels to set on the Secret. Their keys must begin with a prefix allowed by the operator's flag
+    /// `--target-metadata-prefix`; by default, no labels are allowed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "label_map")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations to set on the Secret. The operator's flag `--target-metadata-prefix` says with what
-    /// their keys may begin; by default, none may be set.
+    /// Annotations to set on the Secret. Their keys must begin with a prefix allowed by the operator's flag
+    /// `--target-metadata-prefix`; by default, no annotations are allowed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "annotation_map")]
     pub annotations: BTreeMap<String, String>,
-    /// What templates add to the Secret.
+    /// Templates for additional keys of the Secret.
     #[serde(default, skip_serializing_if = "Template::is_empty")]
     pub template: Template,
-    /// How soon the files of pods that mount a Secret as a directory follow a write.
+    /// How soon a new token reaches the files of pods that mount the Secret as a directory.
     ///
-    /// `Periodic` (default): at the kubelet's pace, 90 seconds at most. `Immediate`: within a second;
-    /// the operator annotates these pods and needs the role of deploy/opt-in/immediate-propagation.yaml.
+    /// `Periodic` (default): when the kubelet next syncs the pod, within 90 seconds. `Immediate`: within a
+    /// second. For this, the operator annotates these pods and needs the role in
+    /// deploy/opt-in/immediate-propagation.yaml.
     #[serde(default)]
     pub propagation: Propagation,
-    /// What becomes of the Secrets when the app is deleted.
+    /// What happens to the Secrets when the app is deleted.
     ///
-    /// `Delete` (default): they go with it. `Retain`: they stay, with tokens that nobody renews any
-    /// more.
+    /// `Delete` (default): they are deleted, too. `Retain`: they remain, but their tokens are no longer
+    /// renewed.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }
 
-/// What templates add to the Secret.
+/// Templates for additional keys of the Secret.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Template {
-    /// Keys to add to the Secret, each with a template of its value, in a small part of Jinja.
+    /// Keys to add to the Secret, each with a template for its value, in a subset of Jinja.
     ///
     /// Values: `access_token`, `expires_at` (RFC 3339), `expires_at_unix` (seconds), `corp_id`,
-    /// `client_id` and `site`; with layout `Combined`, the first four only as `corp.access_token` and
-    /// so on within `{% for corp in corps %}…{% endfor %}`, which also has `loop.first`, `loop.last`
-    /// and `loop.index` and cannot contain another loop. `corps|tojson` is a list of all corps,
-    /// `corps|length` their number.
+    /// `client_id` and `site`. With layout `Combined`, the first four are only available as
+    /// `corp.access_token` and so on within `{% for corp in corps %}…{% endfor %}`. Such a loop also has
+    /// `loop.first`, `loop.last` and `loop.index`, and cannot contain another loop. `corps|tojson` is a
+    /// list of all corps, and `corps|length` their number.
     ///
-    /// Filters, without arguments and up to 4 in a row: `tojson`, `upper`, `lower`, `trim`, `length`.
+    /// Filters, without arguments and at most 4 in a row: `tojson`, `upper`, `lower`, `trim`, `length`.
     /// Conditions: `if`, `elif` and `else` with `==`, `!=`, `not`, `and`, `or` and parentheses.
-    /// `raw`, comments, text and number constants and `{{- -}}` are as in Jinja. Nothing else is
-    /// available: a template that uses it is refused before a token is fetched.
+    /// `raw`, comments, string and number literals and `{{- -}}` work as in Jinja. Nothing else is
+    /// supported: a template that uses anything else is rejected before a token is fetched.
     ///
-    /// All templates together have at most 1,000 parts (a text, value, filter or condition each) and
-    /// take at most 200,000 steps. The layout's own keys cannot be overridden.
+    /// All templates together may have at most 1,000 parts (texts, values, filters and conditions) and
+    /// take at most 200,000 steps to render. They cannot override the layout's own keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(length(max = 16), schema_with = "template_map")]
     #[x_kube(validation = Rule::new("self.all(key, key.size() <= 253 && key.matches('^[-._a-zA-Z0-9]+$'))").message("not a key of a Secret: use up to 253 letters, digits, '-', '_' and '.'"))]
@@ -227,31 +229,31 @@ impl Template {
     }
 }
 
-/// How soon the files of pods that mount a Secret follow a write.
+/// How soon a new token reaches the files of pods that mount the Secret.
 #[derive(
     schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq,
 )]
 pub enum Propagation {
-    /// At the kubelet's pace.
+    /// When the kubelet next syncs the pod.
     #[default]
     Periodic,
-    /// Within a second: the pods are annotated.
+    /// Within a second, because the pods are annotated.
     Immediate,
 }
 
-/// What becomes of the Secrets when the app is deleted.
+/// What happens to the Secrets when the app is deleted.
 #[derive(
     schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq,
 )]
 pub enum DeletionPolicy {
-    /// They go with it.
+    /// They are deleted, too.
     #[default]
     Delete,
-    /// They stay, with a token that is renewed no more.
+    /// They remain, but their tokens are no longer renewed.
     Retain,
 }
 
-/// How the tokens are laid out in Secrets.
+/// How the tokens are arranged in Secrets.
 #[derive(
     schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq,
 )]
@@ -262,7 +264,7 @@ pub enum Layout {
     /// One Secret, named `target.name`, with the keys `<corpId>.access_token` and
     /// `<corpId>.expires_at` for each corpId.
     Combined,
-    /// A Secret for each corpId, named `<target.name>-<corpId>`, with the keys of `Single`.
+    /// One Secret for each corpId, named `<target.name>-<corpId>`, with the same keys as `Single`.
     PerCorp,
 }
 
@@ -274,7 +276,7 @@ fn default_client_secret_key() -> String {
     "client_secret".to_owned()
 }
 
-/// The labels that users may have set on a Secret.
+/// Returns the schema for labels of a target Secret.
 pub(super) fn label_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     metadata_map(
         63,
@@ -284,7 +286,7 @@ pub(super) fn label_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     )
 }
 
-/// The annotations that users may have set on a Secret.
+/// Returns the schema for annotations of a target Secret.
 pub(super) fn annotation_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     metadata_map(
         4096,
@@ -315,7 +317,7 @@ fn metadata_map(max_length: u32, reserved: &str, rule: &str, message: &str) -> s
     })
 }
 
-/// The schema of `renewBefore`: a duration by GEP-2257.
+/// Schema of `renewBefore`: a duration in the format of GEP-2257.
 struct RenewBeforeSchema;
 
 impl schemars::JsonSchema for RenewBeforeSchema {
@@ -333,15 +335,15 @@ impl schemars::JsonSchema for RenewBeforeSchema {
             "maxLength": 32,
             "x-kubernetes-validations": [{
                 "rule": "self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') && duration(self) >= duration('1s')",
-                "message": "renewBefore is a duration of a second at least, such as 40m or 1h30m",
+                "message": "renewBefore must be a duration of at least one second, such as 40m or 1h30m",
             }],
         })
     }
 }
 
 impl DingTalkApp {
-    /// `spec.target.name` or its default: the name of the Secret that this app writes, with layout
-    /// `PerCorp` what the names begin with.
+    /// Returns `spec.target.name` or its default: the name of the target Secret, or with layout `PerCorp`
+    /// the prefix of the names.
     pub fn target_name(&self) -> String {
         match &self.spec.target.name {
             Some(name) => name.clone(),
@@ -354,7 +356,7 @@ impl DingTalkApp {
 }
 
 impl DingTalkAppSpec {
-    /// `renewBefore` where it is a duration of a second at least; `None` means the default.
+    /// Returns `renewBefore`; `None` if it is absent, invalid or less than a second.
     pub fn renew_before(&self) -> Option<Duration> {
         let duration: GoDuration = self.renew_before.as_deref()?.parse().ok()?;
         (!duration.is_negative())

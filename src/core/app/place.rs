@@ -264,7 +264,10 @@ pub(in crate::core) fn delete_former(
             !(is_carried || is_dead && target.blocked.is_none())
         })
     };
-    unneeded(&view.former, has_written, is_needed, |name, version, why| {
-        TargetStep::Delete { name, version, why }
-    })
+    unneeded(
+        &view.former,
+        has_written,
+        is_needed,
+        |name, version, why| TargetStep::Delete { name, version, why },
+    )
 }

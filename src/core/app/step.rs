@@ -9,9 +9,7 @@ use crate::core::app::fetch::{Fetch, fetches_of, values_needed};
 use crate::core::app::look::{is_former, look};
 use crate::core::app::memory::Memory;
 use crate::core::app::place::{carry_over, delete_former, write_target};
-use crate::core::app::view::{
-    Blocked, CorpSettled, Settled, Step, Target, TargetStep, View, Wake,
-};
+use crate::core::app::view::{Blocked, CorpSettled, Settled, Step, Target, TargetStep, View, Wake};
 use crate::core::secret::desired::{Wanted, wanted};
 use crate::core::secret::metadata::{forbidden_key, forbidden_message};
 use crate::core::secret::write::TARGET_STEPS_MAX;

@@ -21,9 +21,12 @@ pub(super) fn delete_former(
         let writing = memory.writings.get(name);
         writing.is_some_and(|writing| writing.has_written(former, &memory.uid))
     };
-    unneeded(&view.former, has_written, is_needed, |name, version, why| {
-        CopyStep::Delete { name, version, why }
-    })
+    unneeded(
+        &view.former,
+        has_written,
+        is_needed,
+        |name, version, why| CopyStep::Delete { name, version, why },
+    )
 }
 
 /// What the copies show, looked up once: a thousand former copies are compared with a thousand others.

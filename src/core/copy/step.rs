@@ -11,8 +11,8 @@ use super::told::Told;
 use super::view::{CopySeen, Grant, ReferenceMemory, ReferenceView};
 use crate::api::Reason;
 use crate::core::app::view::Wake;
-use crate::core::secret::write::{Deletion, TARGET_STEPS_MAX};
 use crate::core::secret::metadata::{forbidden_key, forbidden_message};
+use crate::core::secret::write::{Deletion, TARGET_STEPS_MAX};
 
 /// Decides the next step.
 pub(crate) fn reference_step(

@@ -21,8 +21,7 @@ pub(in crate::core) fn unneeded<S>(
         let mut tokens = secret.recorded.iter().flat_map(|recorded| &recorded.tokens);
         is_own && !secret.deleting && !tokens.any(&mut is_needed)
     });
-    let deletions = unneeded.map(|(name, secret)| {
-        delete((*name).to_owned(), secret.version.clone(), Deletion::Former)
-    });
+    let deletions = unneeded
+        .map(|(name, secret)| delete((*name).to_owned(), secret.version.clone(), Deletion::Former));
     deletions.take(TARGET_STEPS_MAX).collect()
 }
