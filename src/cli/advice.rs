@@ -1,4 +1,4 @@
-//! Where a person reads what to do.
+//! Lists the commands that explain the reported failures.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use super::output::plain;
 use super::program::Program;
 
-/// A command for each reason, with the number of corpIds that it stands for.
-pub fn advice<'a>(reasons: impl IntoIterator<Item = &'a str>, program: Program) -> String {
+/// Returns an `explain` command for each reason, with the number of corpIds that fail for it.
+pub(super) fn advice<'a>(reasons: impl IntoIterator<Item = &'a str>, program: Program) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for reason in reasons {
         *counts.entry(reason).or_default() += 1;

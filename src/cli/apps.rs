@@ -1,5 +1,5 @@
-//! DingTalkApps as the commands read them: by the fields that they show, so that one which only another
-//! version can decode does not hide the others.
+//! Reads DingTalkApps. Decodes only the fields that the commands need, so that an app which needs another
+//! version of the operator does not hide the others.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{ApiResource, ListParams, Object};
@@ -9,41 +9,35 @@ use serde::{Deserialize, Serialize};
 use super::error::{CliError, failed};
 use crate::api::{DingTalkApp, DingTalkAppStatus};
 
-/// An app.
-pub type App = Object<AppSpec, DingTalkAppStatus>;
+/// An app, with only the fields that the commands need.
+pub(super) type App = Object<AppSpec, DingTalkAppStatus>;
 
-/// The part of a spec that is shown.
+/// The fields of a spec that the commands need.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct AppSpec {
-    /// The DingTalk site.
+pub(super) struct AppSpec {
     pub site: String,
-    /// The organisations.
     pub corp_ids: Vec<String>,
-    /// Whether nothing is fetched.
     pub suspend: bool,
 }
 
-/// Where apps are looked for.
+/// The namespaces to list apps in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// One namespace.
+pub(super) enum Scope {
     Namespace(String),
-    /// All namespaces.
     All,
 }
 
 impl Scope {
-    /// The namespace, or all of them.
-    pub fn of(namespace: String, is_all: bool) -> Self {
+    pub(super) fn of(namespace: String, is_all: bool) -> Self {
         match is_all {
             true => Self::All,
             false => Self::Namespace(namespace),
         }
     }
 
-    /// The apps there.
-    pub fn api(&self, client: Client) -> Api<App> {
+    /// Returns the API for apps in this scope.
+    pub(super) fn api(&self, client: Client) -> Api<App> {
         let kind = ApiResource::erase::<DingTalkApp>(&());
         match self {
             Self::Namespace(namespace) => Api::namespaced_with(client, namespace, &kind),
@@ -61,15 +55,15 @@ impl std::fmt::Display for Scope {
     }
 }
 
-/// One app.
-pub async fn read(client: Client, namespace: &str, name: &str) -> Result<App, CliError> {
+/// Reads an app.
+pub(super) async fn read(client: Client, namespace: &str, name: &str) -> Result<App, CliError> {
     let apps = Scope::Namespace(namespace.to_owned()).api(client);
-    let reading = failed(format!("read DingTalkApp {namespace}/{name}"));
+    let reading = failed(format!("cannot read DingTalkApp {namespace}/{name}"));
     apps.get(name).await.map_err(reading)
 }
 
-/// All apps that match the label selector.
-pub async fn list(
+/// Lists the apps that match the label selector.
+pub(super) async fn list(
     client: Client,
     scope: &Scope,
     selector: Option<&str>,
@@ -78,13 +72,13 @@ pub async fn list(
         label_selector: selector.map(str::to_owned),
         ..ListParams::default()
     };
-    let listing = failed(format!("list DingTalkApps in {scope}"));
+    let listing = failed(format!("cannot list DingTalkApps in {scope}"));
     let apps = scope.api(client).list(&parameters).await.map_err(listing)?;
     Ok(apps.items)
 }
 
-/// The condition of a type.
-pub fn condition<'a>(app: &'a App, type_: &str) -> Option<&'a Condition> {
+/// Returns the condition of this type.
+pub(super) fn condition<'a>(app: &'a App, type_: &str) -> Option<&'a Condition> {
     let mut conditions = app.status.iter().flat_map(|status| &status.conditions);
     conditions.find(|condition| condition.type_ == type_)
 }

@@ -1,4 +1,4 @@
-//! What `explain` says, in Chinese: by the translations that the documentation uses as well.
+//! Chinese explanations, from the same translations as the documentation.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -21,24 +21,24 @@ struct Translation {
     zh: String,
 }
 
-/// The Chinese of each English text.
-pub struct Chinese(BTreeMap<String, String>);
+/// Chinese translations by their English texts.
+pub(super) struct Chinese(BTreeMap<String, String>);
 
 impl Chinese {
-    /// Reads the texts that the program was built with.
-    pub fn read() -> Result<Self, serde_yaml_ng::Error> {
+    /// Reads the translations that are built into the program.
+    pub(super) fn read() -> Result<Self, serde_yaml_ng::Error> {
         let Texts { reasons, explain } = serde_yaml_ng::from_str(TEXTS)?;
         let pairs = reasons.into_iter().chain(explain);
         Ok(Self(pairs.map(|it| (it.en, it.zh)).collect()))
     }
 
-    /// A text in Chinese; as it is if it has no translation, such as a code.
-    pub fn text<'a>(&'a self, english: &'a str) -> &'a str {
+    /// Returns the translation of a text, or the text itself if there is none, as for codes.
+    pub(super) fn text<'a>(&'a self, english: &'a str) -> &'a str {
         self.0.get(english).map_or(english, String::as_str)
     }
 
-    /// An explanation in Chinese. What programs go by, its names and its class, stays.
-    pub fn explained(&self, english: Explained) -> Explained {
+    /// Translates an explanation, except for its names and class, which programs rely on.
+    pub(super) fn explained(&self, english: Explained) -> Explained {
         let text = |text: Cow<'static, str>| Cow::Owned(self.text(&text).to_owned());
         let signals = english.signals.iter();
         Explained {

@@ -1,4 +1,4 @@
-//! The cluster that a command talks to.
+//! Flags for the cluster, and the connection to it.
 
 use std::path::PathBuf;
 
@@ -8,22 +8,22 @@ use kube::{Client, Config};
 
 use super::error::CliError;
 
-/// Which cluster and namespace, as kubectl's flags have them.
+/// Flags for cluster and namespace, as in kubectl.
 #[derive(Clone, Debug, Default, Args)]
-pub struct ClusterArguments {
-    /// The namespace. Default: the context's.
+pub(super) struct ClusterArguments {
+    /// Namespace. Default: that of the context.
     #[arg(short, long)]
     pub namespace: Option<String>,
-    /// The context of the kubeconfig. Default: its current one.
+    /// Context in the kubeconfig. Default: the current one.
     #[arg(long)]
     pub context: Option<String>,
-    /// The kubeconfig. Default: the files of KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount.
+    /// Kubeconfig file. Default: the files in KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub kubeconfig: Option<PathBuf>,
 }
 
-/// The cluster and the namespace of the flags, or of the environment.
-pub async fn cluster(arguments: &ClusterArguments) -> Result<(Client, String), CliError> {
+/// Returns a client for the cluster, and the namespace from the flags or the context.
+pub(super) async fn cluster(arguments: &ClusterArguments) -> Result<(Client, String), CliError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let config = config(arguments).await?;
     let namespace = arguments

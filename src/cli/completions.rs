@@ -1,4 +1,4 @@
-//! `completions`, and the completion of kubectl's command lines.
+//! `completions`, and completion for `kubectl dingtalk`.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -12,19 +12,18 @@ use super::error::CliError;
 use super::output::print_text;
 use super::program::Program;
 
-/// Cobra's directive that no file name completes the word.
+/// Directive of the Go library Cobra: do not complete file names.
 const NO_FILES: &str = ":4";
 
-/// For which shell.
 #[derive(Debug, Args)]
-pub struct CompletionsArguments {
-    /// The shell that is to complete command lines.
+pub(super) struct CompletionsArguments {
+    /// Shell to complete command lines in.
     #[arg(value_enum)]
     shell: Shell,
 }
 
-/// Prints the script for a shell.
-pub fn completions(
+/// Prints the completion script of a shell.
+pub(super) fn completions(
     arguments: &CompletionsArguments,
     command_line: &Command,
     program: Program,
@@ -35,7 +34,7 @@ pub fn completions(
 
 fn script(shell: Shell, command_line: &Command, program: Program) -> String {
     let name = program.file_name();
-    // The scripts would offer what is hidden.
+    // The scripts would otherwise offer hidden commands.
     let shown = command_line
         .get_subcommands()
         .filter(|it| !it.is_hide_set());
@@ -47,9 +46,12 @@ fn script(shell: Shell, command_line: &Command, program: Program) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// Prints what may follow `kubectl dingtalk` and these words, of which the last is incomplete, in the
-/// format of kubectl's plugins.
-pub fn complete_words(words: Vec<OsString>, command_line: Command) -> Result<ExitCode, CliError> {
+/// Prints the candidates for the last of `words`, the words after `kubectl dingtalk`, in the format that
+/// kubectl expects of plugins.
+pub(super) fn complete_words(
+    words: Vec<OsString>,
+    command_line: Command,
+) -> Result<ExitCode, CliError> {
     print_text(&completed(words, command_line)?)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -76,7 +78,7 @@ fn completed(mut words: Vec<OsString>, mut command_line: Command) -> Result<Stri
     Ok(format!("{text}{NO_FILES}\n"))
 }
 
-/// The first line of a candidate's help.
+/// Returns the first line of a candidate's help.
 fn description(candidate: &CompletionCandidate) -> String {
     let help = candidate.get_help().map(ToString::to_string);
     match help.as_deref().and_then(|help| help.lines().next()) {

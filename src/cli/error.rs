@@ -1,4 +1,4 @@
-//! Why a command fails.
+//! Errors of the commands.
 
 use std::path::PathBuf;
 
@@ -9,132 +9,133 @@ use super::validate::rules::RuleError;
 use crate::dingtalk::ClientError;
 use crate::operator::{CoreDumpError, LogsError, ServerError};
 
-/// Why a command failed.
+/// A command failed.
 #[derive(Debug, Error)]
 pub enum CliError {
-    /// The logs cannot be set up.
+    /// The logs could not be set up.
     #[error(transparent)]
     Logs(#[from] LogsError),
-    /// The CA bundle cannot be read.
-    #[error("read --ca-bundle {path}: {source}")]
+    /// The CA bundle could not be read.
+    #[error("cannot read --ca-bundle {path}: {source}")]
     CaBundle {
-        /// The file.
+        /// Path from the flag.
         path: PathBuf,
-        /// Why.
+        /// Reason.
         source: std::io::Error,
     },
-    /// Two sites have one name.
-    #[error("--site {0}: given twice")]
+    /// Two sites have the same name.
+    #[error("--site {0} is given twice")]
     SiteTwice(String),
-    /// There is no site to call.
-    #[error("--builtin-sites=false leaves no site: name at least one with --site NAME=URL")]
+    /// No site is configured.
+    #[error("--builtin-sites=false leaves no sites: add at least one with --site NAME=URL")]
     NoSite,
-    /// A site is left to namespaces, but is none.
-    #[error("--site-namespaces {site}: no --site has this name; there are {known}")]
+    /// `--site-namespaces` refers to an unknown site.
+    #[error("--site-namespaces {site}: there is no such site; the known sites are {known}")]
     SiteNamespaces {
-        /// What was named.
+        /// The unknown site.
         site: String,
-        /// What there is.
+        /// The known sites.
         known: String,
     },
-    /// The client for DingTalk cannot be set up.
+    /// The DingTalk client could not be created.
     #[error(transparent)]
     DingTalk(#[from] ClientError),
-    /// There is no cluster to work with.
-    #[error("find the cluster: {0}; set KUBECONFIG, or run it in a pod")]
+    /// The Kubernetes client could not be created.
+    #[error("cannot connect to a cluster: {0}; set KUBECONFIG, or run this in a pod")]
     Kubeconfig(#[source] Box<kube::Error>),
-    /// The kubeconfig cannot be used.
-    #[error("find the cluster: {0}; set KUBECONFIG, or run it in a pod")]
+    /// Neither a kubeconfig nor a pod's ServiceAccount can be used.
+    #[error("cannot connect to a cluster: {0}; set KUBECONFIG, or run this in a pod")]
     InferConfig(#[source] Box<kube::config::InferConfigError>),
-    /// The kubeconfig or the context of the flags cannot be used.
-    #[error("find the cluster: {0}; `kubectl config get-contexts` lists the contexts")]
+    /// The kubeconfig or context from the flags cannot be used.
+    #[error("cannot connect to a cluster: {0}; `kubectl config get-contexts` lists the contexts")]
     NamedKubeconfig(#[source] Box<kube::config::KubeconfigError>),
-    /// The server for probes or that for metrics cannot run.
+    /// An HTTP server could not be started.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// The signals cannot be listened to.
-    #[error("listen to signals: {0}")]
+    /// The signal handlers could not be set up.
+    #[error("cannot listen for signals: {0}")]
     Signals(#[source] std::io::Error),
-    /// The app or one of its Secrets cannot be read or changed.
+    /// A call to the API server failed.
     #[error("{operation}: {source}")]
     Cluster {
-        /// What was tried.
+        /// Description of the error, such as "cannot read DingTalkApp hr/payroll".
         operation: String,
-        /// Why it failed.
+        /// Reason.
         source: Box<kube::Error>,
     },
     /// The apps cannot be watched.
     #[error(
-        "the renewal was asked for, but DingTalkApps of {scope} cannot be watched for the result: {source}"
+        "the renewal was requested, but DingTalkApps in {scope} cannot be watched for the result: {source}"
     )]
     Watch {
-        /// Where.
+        /// Namespace, or all of them.
         scope: String,
-        /// Why it failed.
+        /// Reason.
         source: Box<kube::runtime::watcher::Error>,
     },
-    /// The app's credentials cannot be used.
+    /// The credentials Secret is unusable.
     #[error("Secret {secret}: {source}: put the app's credentials there")]
     Credentials {
-        /// The Secret.
+        /// Namespace and name of the Secret.
         secret: String,
-        /// What is wrong with it.
+        /// Reason.
         source: crate::dingtalk::CredentialsError,
     },
-    /// Valid tokens could be revoked, and nobody was asked.
+    /// A fetch might revoke valid tokens, and there is no terminal to ask for confirmation.
     #[error(
-        "DingTalkApp {app}: DingTalk may revoke its valid tokens ({count}) when it gives others; nothing was \
-         fetched. Add --yes if that may happen; `status` shows tokens and fetches nothing"
+        "DingTalkApp {app} has valid tokens ({count}), which DingTalk may revoke when it issues new ones; \
+         nothing was fetched. Add --yes to accept this, or use `status`, which shows the tokens and fetches \
+         nothing"
     )]
     LiveTokens {
-        /// The app.
+        /// Namespace and name of the app.
         app: String,
-        /// How many.
+        /// Number of valid tokens.
         count: usize,
     },
-    /// A person's answer cannot be read.
-    #[error("read the answer: {0}")]
+    /// The user's confirmation could not be read.
+    #[error("cannot read the answer: {0}")]
     Answer(#[source] std::io::Error),
-    /// The app's site is none of those given.
+    /// The app's site is not configured.
     #[error(
-        "site {site:?} of the app is not known here: give it with --site {site}=URL; there are {known}"
+        "the app's site {site:?} is not known here: add it with --site {site}=URL; the known sites are {known}"
     )]
     UnknownSite {
-        /// What the app names.
+        /// The app's site.
         site: String,
-        /// What there is.
+        /// The known sites.
         known: String,
     },
-    /// Nothing is fetched for the app.
+    /// The app is suspended.
     #[error("DingTalkApp {0} is suspended: set spec.suspend to false first")]
     Suspended(String),
-    /// A core dump could hold secrets.
+    /// Core dumps, which would contain secrets, could not be disabled.
     #[error(transparent)]
     CoreDump(#[from] CoreDumpError),
-    /// The result cannot be written as JSON.
-    #[error("write the result as JSON: {0}")]
+    /// The result could not be written as JSON.
+    #[error("cannot write the result as JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// Manifests cannot be read.
+    /// Manifests could not be read.
     #[error(transparent)]
     Manifests(#[from] ReadError),
-    /// A rule that manifests are checked by cannot be used.
+    /// A validation rule of a CustomResourceDefinition cannot be used.
     #[error(transparent)]
     Rule(#[from] RuleError),
-    /// The Chinese texts cannot be read.
-    #[error("read the Chinese texts: {0}; use --lang en")]
+    /// The Chinese texts could not be read.
+    #[error("cannot read the Chinese texts: {0}; use --lang en")]
     Translations(#[source] serde_yaml_ng::Error),
-    /// The result or the CRD cannot be written as YAML.
-    #[error("write YAML: {0}")]
+    /// The result or a CustomResourceDefinition could not be written as YAML.
+    #[error("cannot write YAML: {0}")]
     Yaml(#[from] serde_yaml_ng::Error),
-    /// The command line cannot be completed.
-    #[error("complete the command line: {0}")]
+    /// A command line could not be completed.
+    #[error("cannot complete the command line: {0}")]
     Complete(#[source] std::io::Error),
-    /// Standard output cannot be written.
-    #[error("write the result: {0}")]
+    /// Standard output could not be written.
+    #[error("cannot write the result: {0}")]
     Print(#[source] std::io::Error),
 }
 
-/// Turns an error of the API server into ours.
+/// Converts an error from the API server. `operation` describes the failed call.
 pub(super) fn failed(operation: impl Into<String>) -> impl FnOnce(kube::Error) -> CliError {
     let operation = operation.into();
     move |source| CliError::Cluster {

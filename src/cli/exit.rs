@@ -1,13 +1,13 @@
-//! The exit codes beside success and failure; the help of the program lists them all.
+//! Exit codes of the commands. The program's help lists them all.
 
 use std::process::ExitCode;
 
-/// Exit code of a command that worked and found that something else does not.
+/// The command succeeded and found a problem.
 pub(super) const FOUND_A_PROBLEM: u8 = 3;
-/// Exit code of a command that gave up waiting.
+/// The result did not arrive in time.
 pub(super) const TIMED_OUT: u8 = 4;
 
-/// The exit code of a command that found problems, or none.
+/// Returns the exit code of a command that succeeded, by whether it found no problem.
 pub(super) fn verdict(is_well: bool) -> ExitCode {
     match is_well {
         true => ExitCode::SUCCESS,

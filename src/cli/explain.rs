@@ -1,4 +1,4 @@
-//! `explain`: what a code or reason means.
+//! `explain`: explains codes, reasons and causes.
 
 use std::process::ExitCode;
 
@@ -10,22 +10,21 @@ use super::exit::verdict;
 use super::output::{Output, print_text};
 use super::reasons::{Explained, find, nearest};
 
-/// What to explain.
 #[derive(Debug, Args)]
-pub struct ExplainArguments {
-    /// A code of DingTalk, such as invalid.client, 90002 or 40014, a reason, such as SecretConflict, or a
-    /// cause, such as RenewalDue.
+pub(super) struct ExplainArguments {
+    /// An error code of DingTalk, such as invalid.client, 90002 or 40014, a reason, such as SecretConflict,
+    /// or a cause, such as RenewalDue.
     #[arg(allow_hyphen_values = true)]
     code: String,
-    /// The language of the explanation.
+    /// Language of the explanation.
     #[arg(long, value_enum, default_value_t)]
     lang: Language,
-    /// How to show it.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// A language of explanations.
+/// Language of explanations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Language {
     /// English.
@@ -35,8 +34,8 @@ enum Language {
     Zh,
 }
 
-/// What stands before each part of an explanation.
-pub const LABELS: [&str; 7] = [
+/// Labels of the parts of an explanation.
+pub(super) const LABELS: [&str; 7] = [
     "means       ",
     "do          ",
     "class       ",
@@ -46,8 +45,8 @@ pub const LABELS: [&str; 7] = [
     "answer of   ",
 ];
 
-/// Prints what is known.
-pub fn explain(arguments: &ExplainArguments) -> Result<ExitCode, CliError> {
+/// Prints all explanations for a code.
+pub(super) fn explain(arguments: &ExplainArguments) -> Result<ExitCode, CliError> {
     let asked = &arguments.code;
     let chinese = match arguments.lang {
         Language::En => None,
@@ -74,8 +73,8 @@ fn unknown(asked: &str, nearest: &[String]) -> String {
     let unknown = format!("{asked:?} is not a known code, reason or cause.");
     match nearest.is_empty() {
         true => format!(
-            "{unknown} Look it up in DingTalk's list of error codes. The operator goes by the HTTP status of \
-             an answer whose code it does not know; its message has both."
+            "{unknown} Look it up in DingTalk's list of error codes. For unknown codes, the operator uses the \
+             HTTP status of the response; its message contains both."
         ),
         false => format!("{unknown} Did you mean {}?", nearest.join(", ")),
     }

@@ -1,4 +1,4 @@
-//! Types of flags, written as Kubernetes' own programs have them.
+//! Types of flags, in the formats of Kubernetes' own programs.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::str::FromStr;
@@ -7,26 +7,26 @@ use std::time::Duration;
 use kube::core::Duration as GoDuration;
 use thiserror::Error;
 
-/// Where a server listens, if it is to run: `0` turns it off, `:8080` is every address.
+/// Address for a server to listen on. `0` disables the server, `:8080` means all addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BindAddress(pub Option<SocketAddr>);
+pub(super) struct BindAddress(pub Option<SocketAddr>);
 
-/// Why text is no flag's value.
+/// The value of a flag is invalid.
 #[derive(Debug, Error)]
-pub enum FlagError {
-    /// It is no address.
+pub(super) enum FlagError {
+    /// It is not an address.
     #[error(
-        "write it as ADDRESS:PORT, such as 127.0.0.1:8080, as :8080 for every address, or as 0 to turn it off"
+        "write it as ADDRESS:PORT, such as 127.0.0.1:8080, as :8080 for all addresses, or as 0 to disable it"
     )]
     Address,
-    /// It is no duration.
+    /// It is not a positive duration.
     #[error("write it as a positive duration, such as 90s or 5m")]
     Duration,
 }
 
 impl BindAddress {
-    /// Every address of the machine.
-    pub fn every(port: u16) -> Self {
+    /// Returns the address that listens on all of the machine's addresses.
+    pub(super) fn every(port: u16) -> Self {
         Self(Some((Ipv6Addr::UNSPECIFIED, port).into()))
     }
 }
@@ -61,8 +61,8 @@ impl std::fmt::Display for BindAddress {
     }
 }
 
-/// A duration such as `90s`; `spec.renewBefore` is written in the same way.
-pub fn duration(text: &str) -> Result<Duration, FlagError> {
+/// Parses a positive duration such as `90s`, in the format of `spec.renewBefore`.
+pub(super) fn duration(text: &str) -> Result<Duration, FlagError> {
     let duration: GoDuration = text.parse().map_err(|_| FlagError::Duration)?;
     if duration.is_negative() {
         return Err(FlagError::Duration);

@@ -1,4 +1,4 @@
-//! The command line.
+//! Commands of the program.
 
 mod advice;
 mod apps;
@@ -36,14 +36,14 @@ pub use error::CliError;
 pub use program::Program;
 pub use reasons::{causes_markdown, reasons_markdown};
 
-/// Keeps DingTalk access tokens in Kubernetes Secrets, valid at all times.
+/// Keeps valid DingTalk access tokens in Kubernetes Secrets.
 #[derive(Debug, Parser)]
 #[command(
     version,
     about,
-    after_help = "Exit codes: 0 all is well; 1 the command could not do its job; 2 wrong usage; \
-                  3 it did, and found a problem (status, check, renew, doctor, validate) or nothing (explain); \
-                  4 it gave up waiting (renew)."
+    after_help = "Exit codes: 0 success; 1 the command failed; 2 incorrect usage; \
+                  3 a problem was found (status, check, renew, doctor, validate), or nothing (explain); \
+                  4 the result did not arrive in time (renew)."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -56,39 +56,39 @@ enum Command {
     Run(Box<run::RunArguments>),
     /// Print the CustomResourceDefinitions as YAML.
     Crd,
-    /// Show DingTalkApps and their tokens: what is valid, what fails, and what to do.
+    /// Show the status of DingTalkApps and their tokens, with advice on failures.
     ///
-    /// It reads DingTalkApps only, no Secrets.
+    /// Reads only DingTalkApps, no Secrets.
     Status(status::StatusArguments),
-    /// Try an app's credentials against its site from here, and explain the answer. Writes nothing.
+    /// Test an app's credentials against its site from this machine, and explain the result.
     ///
-    /// It fetches a token as the operator does. If DingTalk revokes the former token at each fetch, the one
-    /// in the Secret is revoked by it. So it asks first if a Secret holds a valid token; without a
-    /// terminal it needs --yes.
+    /// Fetches a token like the operator does, but writes nothing. If DingTalk revokes the former token at
+    /// each fetch, the token in the Secret becomes invalid. Therefore this command asks for confirmation if a
+    /// Secret holds a valid token; without a terminal, it requires --yes.
     Check(Box<check::CheckArguments>),
-    /// Ask the operator for new tokens of apps now, and wait for them.
+    /// Request new tokens for apps from the operator, and wait for the result.
     Renew(renew::RenewArguments),
-    /// Look for what stands in the way: the sites as they are reached from here, and what is installed in the
-    /// cluster. Sends no credentials.
+    /// Diagnose the connection to the sites from this machine, and the installation in the cluster. Sends no
+    /// credentials.
     Doctor(Box<doctor::DoctorArguments>),
-    /// Check manifests of DingTalkApps and DingTalkTokenReferences without a cluster, by the rules that the
-    /// API server applies.
+    /// Check manifests of DingTalkApps and DingTalkTokenReferences like the API server does, but without a
+    /// cluster.
     Validate(validate::ValidateArguments),
-    /// Explain a code of DingTalk or a reason of a condition: what it means and what to do.
+    /// Explain an error code of DingTalk, or a reason or cause reported by the operator.
     Explain(explain::ExplainArguments),
-    /// Print a script that completes command lines in a shell.
+    /// Print a shell completion script.
     Completions(completions::CompletionsArguments),
 }
 
-/// The commands that only whoever installs the operator needs.
+/// Commands for installing the operator, which the plugin hides.
 const OF_THE_OPERATOR: [&str; 2] = ["run", "crd"];
 
-/// The program's command line, for the list of its flags.
+/// Returns the command line definition of the operator.
 pub fn command_line() -> clap::Command {
     Cli::command()
 }
 
-/// The command line of the plugin for kubectl: the same program under another name.
+/// Returns the command line definition of the kubectl plugin.
 pub fn plugin_command_line() -> clap::Command {
     let name = Program::Plugin.shown();
     let command_line = Cli::command()
@@ -109,10 +109,10 @@ impl Program {
     }
 }
 
-/// Does what the words of a command line say, the program's own path being the first.
+/// Parses and executes a command line. The first of `words` is the path of the program.
 ///
 /// # Errors
-/// The command could not do its job.
+/// The command failed.
 pub async fn execute(mut words: Vec<OsString>) -> Result<ExitCode, CliError> {
     let path = words.first().cloned().unwrap_or_default();
     let program = Program::called_as(&path);
@@ -152,7 +152,7 @@ fn print_crds() -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The CustomResourceDefinitions with their names, as `crds/` holds them.
+/// Returns the name and the YAML of each CustomResourceDefinition, as stored in `crds/`.
 pub fn crds() -> Result<Vec<(String, String)>, serde_yaml_ng::Error> {
     definitions()
         .iter()

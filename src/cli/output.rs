@@ -1,4 +1,4 @@
-//! How results are shown: for people by default, as JSON or YAML for programs.
+//! Output formats: text for people, JSON and YAML for programs.
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
@@ -7,39 +7,39 @@ use serde::Serialize;
 
 use super::error::CliError;
 
-/// How a result is shown.
+/// Output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// For people.
+pub(super) enum Output {
+    /// Text.
     #[default]
     Text,
-    /// For people, with all there is.
+    /// Text with all details.
     Wide,
-    /// For programs.
+    /// JSON.
     Json,
-    /// For programs, as YAML.
+    /// YAML.
     Yaml,
 }
 
-/// A list as programs get it: an object, which can gain fields.
+/// A list in JSON or YAML. It is an object so that fields can be added later.
 #[derive(Serialize)]
 struct Items<'a, T> {
     items: &'a [T],
 }
 
 impl Output {
-    /// Whether a person reads it.
-    pub fn is_for_people(self) -> bool {
+    /// Whether this is a text format.
+    pub(super) fn is_for_people(self) -> bool {
         matches!(self, Self::Text | Self::Wide)
     }
 
-    /// Prints results for programs; for people, the caller prints them.
-    pub fn print_items(self, items: &[impl Serialize]) -> Result<(), CliError> {
+    /// Prints a list as JSON or YAML. In text formats, prints nothing: the caller does.
+    pub(super) fn print_items(self, items: &[impl Serialize]) -> Result<(), CliError> {
         self.print(&Items { items })
     }
 
-    /// Prints a result for programs that has more than items; for people, the caller prints it.
-    pub fn print(self, result: &impl Serialize) -> Result<(), CliError> {
+    /// Prints a result as JSON or YAML. In text formats, prints nothing: the caller does.
+    pub(super) fn print(self, result: &impl Serialize) -> Result<(), CliError> {
         match self {
             Self::Text | Self::Wide => Ok(()),
             Self::Json => print_text(&(serde_json::to_string_pretty(result)? + "\n")),
@@ -48,8 +48,8 @@ impl Output {
     }
 }
 
-/// Prints a text. A reader that has seen enough, such as `head`, is no failure.
-pub fn print_text(text: &str) -> Result<(), CliError> {
+/// Prints a text to standard output. Ignores a closed pipe, as caused by `head`.
+pub(super) fn print_text(text: &str) -> Result<(), CliError> {
     let mut output = std::io::stdout().lock();
     let written = output.write_all(text.as_bytes());
     match written.and_then(|()| output.flush()) {
@@ -58,15 +58,15 @@ pub fn print_text(text: &str) -> Result<(), CliError> {
     }
 }
 
-/// Whether a person looks at a terminal and wants colours.
-pub fn has_colours() -> bool {
+/// Whether standard output is a terminal and `NO_COLOR` is not set.
+pub(super) fn has_colours() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
-/// How a word looks where there are colours.
+/// Colour of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
-    /// As any other text.
+pub(super) enum Tone {
+    /// Uncoloured.
     Plain,
     /// Green.
     Good,
@@ -75,16 +75,15 @@ pub enum Tone {
 }
 
 impl Tone {
-    /// Good or bad.
-    pub fn of(is_good: bool) -> Self {
+    pub(super) fn of(is_good: bool) -> Self {
         match is_good {
             true => Self::Good,
             false => Self::Bad,
         }
     }
 
-    /// The word in this tone.
-    pub fn paint(self, word: &str, has_colours: bool) -> String {
+    /// Returns the word with escape sequences for its colour, if `has_colours`.
+    pub(super) fn paint(self, word: &str, has_colours: bool) -> String {
         let colour = match self {
             Self::Good if has_colours => 32,
             Self::Bad if has_colours => 31,
@@ -94,8 +93,8 @@ impl Tone {
     }
 }
 
-/// A text that cannot move the cursor of a terminal, whoever wrote it.
-pub fn plain(text: &str) -> String {
+/// Replaces control characters by spaces, so that external texts cannot control the terminal.
+pub(super) fn plain(text: &str) -> String {
     let shown = |letter: char| match letter.is_control() {
         true => ' ',
         false => letter,

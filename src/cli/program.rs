@@ -1,22 +1,22 @@
-//! The names that the program is called by.
+//! The names under which the program can be started.
 
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// What the program is, by the name that it was called by.
+/// Role of the program, which depends on the name that it was started by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Program {
-    /// The operator, with its commands for people.
+    /// The operator, with all commands.
     #[default]
     Operator,
-    /// The plugin that kubectl runs for `kubectl dingtalk`.
+    /// The kubectl plugin for `kubectl dingtalk`.
     Plugin,
-    /// What kubectl runs to complete a command line of the plugin.
+    /// The program that kubectl runs to complete command lines of the plugin.
     Completion,
 }
 
 impl Program {
-    /// By the path that it was called by, its first argument.
+    /// Returns the role for the path by which the program was started.
     pub fn called_as(path: &OsStr) -> Self {
         let name = Path::new(path).file_name().unwrap_or_default();
         let name = name.to_string_lossy().to_ascii_lowercase();
@@ -27,7 +27,7 @@ impl Program {
         }
     }
 
-    /// How a person calls it.
+    /// Returns the name that users type.
     pub fn shown(self) -> &'static str {
         match self {
             Self::Operator => "dingtalk-token-operator",
@@ -35,7 +35,7 @@ impl Program {
         }
     }
 
-    /// The name of its file, which a shell completes.
+    /// Returns the file name, which shells complete.
     pub fn file_name(self) -> &'static str {
         match self {
             Self::Operator => "dingtalk-token-operator",

@@ -1,4 +1,4 @@
-//! Every reason with its meaning, from the tables that classify by it.
+//! Explanations of all reasons, causes and error codes.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -10,26 +10,26 @@ use strum::IntoEnumIterator as _;
 use crate::api::{Cause, Reason};
 use crate::dingtalk::{Class, LegacyRow, Row, Scope, Signal, TABLE, UNREACHABLE, look_up_legacy};
 
-/// What there is to say of a reason.
+/// Explanation of a reason, cause or error code.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Explained {
-    /// The reason; of a code that only programs meet, the code.
+pub(super) struct Explained {
+    /// The reason or cause; for error codes of the older API, the code.
     pub reason: Cow<'static, str>,
-    /// The API that answers with it, if it is not the one that the operator calls.
+    /// Host of the API that returns the code, if the operator does not call it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<&'static str>,
     /// What it means.
     pub meaning: Cow<'static, str>,
-    /// The signals of the endpoint that it is recognised by.
+    /// Error codes and HTTP statuses with this reason.
     pub signals: Vec<String>,
-    /// What decides the pace of the next attempts; `None` where no attempt failed.
+    /// Class of the failure; `None` if it is not a failed fetch.
     pub class: Option<&'static str>,
-    /// When the next attempt is.
+    /// When the next attempt is made.
     pub pace: Cow<'static, str>,
-    /// What is held back meanwhile.
+    /// What is paused until then.
     pub holds_back: Cow<'static, str>,
-    /// What to do.
+    /// What the user should do.
     pub advice: Cow<'static, str>,
 }
 
@@ -44,9 +44,9 @@ impl Explained {
             class: Some(class),
             pace: pace.into(),
             holds_back: match row.scope {
-                Scope::Corp => "this corpId with this client_id only",
-                Scope::ClientId => "every token of this client_id",
-                Scope::Site => "every token of this site",
+                Scope::Corp => "only this corpId with this client_id",
+                Scope::ClientId => "all tokens of this client_id",
+                Scope::Site => "all tokens of this site",
             }
             .into(),
             advice: row.advice.into(),
@@ -60,8 +60,8 @@ impl Explained {
             meaning: reason.meaning().into(),
             signals: Vec::new(),
             class: None,
-            pace: "as soon as what stands in the way changes".into(),
-            holds_back: "what its message names".into(),
+            pace: "as soon as the cause of the problem changes".into(),
+            holds_back: "see the message".into(),
             advice: advice.into(),
         }
     }
@@ -74,8 +74,8 @@ impl Explained {
             signals: Vec::new(),
             class: None,
             pace: "".into(),
-            holds_back: "nothing".into(),
-            advice: "nothing: it is why a token was fetched or a Secret written".into(),
+            holds_back: "none".into(),
+            advice: "no action needed: this is why a token was fetched or a Secret written".into(),
         }
     }
 
@@ -87,28 +87,28 @@ impl Explained {
             signals: row.codes.iter().map(|it| format!("errcode {it}")).collect(),
             class: None,
             pace: "".into(),
-            holds_back: "nothing".into(),
+            holds_back: "none".into(),
             advice: row.advice.into(),
         }
     }
 }
 
-/// Every reason there is.
-pub fn all() -> Vec<Explained> {
+/// Returns explanations of all reasons.
+pub(super) fn all() -> Vec<Explained> {
     let rows = TABLE.iter().chain([&UNREACHABLE]).map(Explained::of_row);
     let others =
         Reason::iter().filter_map(|reason| Some(Explained::of_reason(reason, reason.advice()?)));
     rows.chain(others).collect()
 }
 
-/// Where programs meet the codes of `LEGACY`.
+/// Host of the API that returns the codes of `LEGACY`.
 const LEGACY_API: &str = "oapi.dingtalk.com";
 
-/// What is known of a code of DingTalk's, of a reason or of a cause, in any case.
+/// Returns the explanations of an error code, reason or cause. Ignores case for reasons and causes.
 ///
-/// A code that both the operator and programs meet has an explanation for each.
-pub fn find(asked: &str) -> Vec<Explained> {
-    let by_code = |row: &&Row| row.signals.iter().any(|signal| signal.is_code(asked));
+/// There are two for a code that occurs in both the operator's and the older API.
+pub(super) fn find(asked: &str) -> Vec<Explained> {
+    let by_code = |row: &&Row| row.signals.iter().any(|signal| signal.matches_code(asked));
     let row = TABLE.iter().find(by_code).map(Explained::of_row);
     let legacy = look_up_legacy(asked).map(|row| Explained::of_legacy(asked, row));
     let codes: Vec<Explained> = row.into_iter().chain(legacy).collect();
@@ -121,7 +121,7 @@ pub fn find(asked: &str) -> Vec<Explained> {
         .collect()
 }
 
-/// Everything that `explain` may print.
+/// Returns all explanations that `explain` can print.
 #[cfg(test)]
 pub fn everything() -> Vec<Explained> {
     let causes = Cause::iter().map(Explained::of_cause);
@@ -132,14 +132,14 @@ pub fn everything() -> Vec<Explained> {
     all().into_iter().chain(causes).chain(legacy).collect()
 }
 
-/// The most names that are suggested.
+/// Maximum number of suggestions.
 const SUGGESTIONS: usize = 5;
 
-/// Names that may have been meant by one that is not known: those that begin like it, else those that differ
-/// in few letters.
-pub fn nearest(asked: &str) -> Vec<String> {
+/// Returns suggestions for an unknown name: names that begin with it or, if there are none, names that differ
+/// in a few letters.
+pub(super) fn nearest(asked: &str) -> Vec<String> {
     let asked = asked.to_lowercase();
-    // Numbers that differ in a digit have nothing in common.
+    // Numbers that differ in a digit are unrelated.
     if asked.len() < 2 || asked.bytes().all(|byte| byte.is_ascii_digit()) {
         return Vec::new();
     }
@@ -171,31 +171,34 @@ fn class(class: Class) -> (&'static str, &'static str) {
     match class {
         Class::User => (
             "user",
-            "at once when the credentials or the spec change; else after 5 minutes, doubling to 60",
+            "as soon as the credentials or the spec change; otherwise after 5 minutes, doubling to 60",
         ),
         Class::Hourly => (
             "configuration or quota",
-            "at once when the credentials or the spec change; else every 60 minutes",
+            "as soon as the credentials or the spec change; otherwise every 60 minutes",
         ),
         Class::Throttled { per_minute: false } => (
             "throttled",
-            "after 1 to 3 seconds, doubling to 60; Retry-After is obeyed up to 10 minutes",
+            "after 1 to 3 seconds, doubling to 60; a Retry-After header is honoured up to 10 minutes",
         ),
         Class::Throttled { per_minute: true } => {
-            ("throttled by the minute", "after 60 seconds or more")
+            ("throttled per minute", "after at least 60 seconds")
         }
-        Class::Banned => ("banned", "after 5 minutes, or when the answer says"),
+        Class::Banned => (
+            "banned",
+            "after 5 minutes, or longer if the response says so",
+        ),
         Class::Transient => (
             "transient",
-            "after 1 second, doubling to 60, then every 5 minutes; never past an eighth of the life that is left",
+            "after 1 second, doubling to 60, then every 5 minutes; at most an eighth of the remaining lifetime",
         ),
         Class::Unknown => (
             "unknown",
-            "five times as a transient failure, then every 15 minutes; never past an eighth of the life that is left",
+            "five times like a transient failure, then every 15 minutes; at most an eighth of the remaining lifetime",
         ),
         Class::Garbled => (
             "garbled",
-            "after 30 seconds, doubling to 10 minutes; never past an eighth of the life that is left",
+            "after 30 seconds, doubling to 10 minutes; at most an eighth of the remaining lifetime",
         ),
     }
 }
@@ -213,7 +216,7 @@ fn shown(signal: Signal) -> String {
     }
 }
 
-/// Every reason with a heading of its own, for the documentation.
+/// Returns a section for each reason, for the documentation.
 pub fn reasons_markdown() -> String {
     let mut sections: Vec<(Cow<str>, Vec<Explained>)> = Vec::new();
     for explained in all() {
@@ -240,10 +243,10 @@ pub fn reasons_markdown() -> String {
     text
 }
 
-/// What DingTalk answers for a reason, and what follows.
+/// Returns a table of DingTalk's responses with a reason.
 fn answers_markdown(rows: &[Explained]) -> String {
     let mut text = String::from(
-        "| DingTalk's answer | what to do | next attempt | what waits meanwhile |\n|---|---|---|---|\n",
+        "| DingTalk's response | what to do | next attempt | paused until then |\n|---|---|---|---|\n",
     );
     for row in rows {
         let code = |it: &String| match it.contains(' ') {
@@ -264,7 +267,7 @@ fn answers_markdown(rows: &[Explained]) -> String {
     text
 }
 
-/// A text that begins with a capital letter.
+/// Capitalises the first letter.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     letters
@@ -273,9 +276,9 @@ fn sentence(text: &str) -> String {
         .unwrap_or_default()
 }
 
-/// The table of causes, for the documentation.
+/// Returns the table of causes, for the documentation.
 pub fn causes_markdown() -> String {
-    let mut text = String::from("| cause | what it says |\n|---|---|\n");
+    let mut text = String::from("| cause | meaning |\n|---|---|\n");
     for cause in Cause::iter() {
         let _ = writeln!(text, "| `{}` | {} |", cause.as_str(), cause.meaning());
     }
@@ -307,9 +310,9 @@ mod tests {
         let suite = &find("Forbidden.AccessDenied.QpsLimitForSuitekeyAndOrgAndApi")[0];
         assert_eq!(
             (&*suite.reason, &*suite.holds_back),
-            ("Throttled", "this corpId with this client_id only")
+            ("Throttled", "only this corpId with this client_id")
         );
-        assert_eq!(find("90010")[0].holds_back, "every token of this client_id");
+        assert_eq!(find("90010")[0].holds_back, "all tokens of this client_id");
         assert!(find("never.heard.of.it").is_empty());
     }
 

@@ -1,4 +1,4 @@
-//! `run`: the operator.
+//! `run`: runs the operator.
 
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -23,25 +23,25 @@ use crate::operator::{
     Replica,
 };
 
-/// A connection that says nothing for longer is given up, so that a list cannot hang. Watches hear
-/// from the API server more often, and are started again after 295 s of silence anyway.
+/// Time-out for reading from a connection, so that a list cannot hang. Watches are restarted earlier, after
+/// 295 s without an event.
 const READ_TIMEOUT: Duration = Duration::from_secs(330);
-/// Requests that may wait for the connection, as in the client library.
+/// Maximum number of requests that wait for the connection, as in the client library.
 const REQUESTS_WAITING: usize = 1024;
 
 #[derive(Debug, Args)]
-pub struct RunArguments {
+pub(super) struct RunArguments {
     #[command(flatten)]
     sites: SiteArguments,
-    /// Leaves a site to some namespaces, as SITE=NAMESPACE[,NAMESPACE]; the others may not use it.
+    /// Reserve a site for some namespaces, as SITE=NAMESPACE[,NAMESPACE]; others cannot use it.
     #[arg(long = "site-namespaces", value_name = "SITE=NAMESPACES", value_parser = site_namespaces)]
     site_namespaces: Vec<(String, Vec<String>)>,
-    /// What the keys of a target's labels and annotations may begin with, such as example.com/; repeat
-    /// it for several. Default: no key is allowed, since other controllers act on them.
+    /// Prefix that is allowed for the keys of a target's labels and annotations, such as example.com/. Can be
+    /// repeated. Default: no keys are allowed, because other controllers may act on them.
     #[arg(long = "target-metadata-prefix", value_name = "PREFIX",
         value_parser = clap::builder::NonEmptyStringValueParser::new())]
     metadata_prefixes: Vec<String>,
-    /// A namespace to serve, with a Role there; repeat it for several. Default: all.
+    /// Namespace to serve, in which the operator needs a Role. Can be repeated. Default: all namespaces.
     #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
     namespaces: Vec<String>,
     /// Token requests per second with one client_id; DingTalk allows 20.
@@ -60,39 +60,39 @@ pub struct RunArguments {
     #[arg(long, value_name = "COUNT", default_value_t = Rates::default().in_flight_per_site,
           value_parser = clap::value_parser!(u32).range(1..))]
     site_requests_in_flight: u32,
-    /// The most DingTalkApps that are served in one namespace, the oldest; 0: no limit.
+    /// Maximum number of DingTalkApps to serve in a namespace, oldest first; 0 means no limit.
     #[arg(long, value_name = "COUNT", default_value_t = 5000)]
     max_apps_per_namespace: usize,
-    /// The most corpIds that are served in one namespace, of the oldest DingTalkApps; 0: no limit.
+    /// Maximum number of corpIds to serve in a namespace, of the oldest DingTalkApps first; 0 means no limit.
     #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     max_corps_per_namespace: usize,
-    /// The most DingTalkTokenReferences that are served in one namespace, the oldest; 0: no limit.
+    /// Maximum number of DingTalkTokenReferences to serve in a namespace, oldest first; 0 means no limit.
     #[arg(long, value_name = "COUNT", default_value_t = 5000)]
     max_references_per_namespace: usize,
-    /// Whether replicas elect the one that acts. Two that act without it fetch each token twice.
+    /// Whether replicas elect a leader. Several replicas without an election each fetch every token.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     leader_elect: bool,
-    /// The name of the Lease for the election.
+    /// Name of the Lease for the election.
     #[arg(long, value_name = "NAME", default_value = crate::api::MANAGER)]
     leader_elect_resource_name: String,
-    /// The namespace of the Lease. Default: the pod's, or the kubeconfig's.
+    /// Namespace of the Lease. Default: that of the pod or the kubeconfig.
     #[arg(long, value_name = "NAMESPACE")]
     leader_elect_resource_namespace: Option<String>,
-    /// Where to serve /metrics; 0: nowhere.
+    /// Address to serve /metrics on; 0 disables it.
     #[arg(long, value_name = "ADDRESS", default_value_t = BindAddress::every(8080))]
     metrics_bind_address: BindAddress,
-    /// Where to serve /healthz and /readyz; 0: nowhere.
+    /// Address to serve /healthz and /readyz on; 0 disables them.
     #[arg(long, value_name = "ADDRESS", default_value_t = BindAddress::every(8081))]
     health_probe_bind_address: BindAddress,
-    /// Whether metrics have a series for each corpId, or only one for each app.
+    /// Whether metrics have one series per corpId instead of one per app.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
     metrics_by_corp: bool,
-    /// What to log: a level, or target=level pairs separated by commas.
+    /// Log level, or target=level pairs separated by commas.
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log_level: String,
-    /// How to log.
+    /// Log format.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
 }
@@ -115,7 +115,7 @@ fn or_no_limit(limit: usize) -> usize {
     if limit == 0 { usize::MAX } else { limit }
 }
 
-/// Several flags for one site add up.
+/// Returns the namespaces for each reserved site. Combines several flags for the same site.
 fn site_limits(
     flags: Vec<(String, Vec<String>)>,
     dingtalk: &Client,
@@ -131,7 +131,7 @@ fn site_limits(
     Ok(limits)
 }
 
-pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
+pub(super) async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
     operator::init_logs(&arguments.log_level, arguments.log_format)?;
     let stop = operator::on_signal().map_err(CliError::Signals)?;
     let dingtalk = arguments.sites.client()?;
@@ -146,7 +146,7 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
         .map_err(|source| CliError::InferConfig(Box::new(source)))?;
     config.read_timeout = Some(READ_TIMEOUT);
     let own_namespace = config.default_namespace.clone();
-    // What fails is tried again at the operator's own pace.
+    // The operator retries failed calls itself.
     config.default_retry = false;
     let answers = Answers::default();
     let client = ClientBuilder::try_from(config)
@@ -161,7 +161,7 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
             .leader_elect_resource_namespace
             .unwrap_or(own_namespace),
         name: arguments.leader_elect_resource_name,
-        // A container that is started again in its pod has the same host name.
+        // A restarted container has the same host name, so that it needs a random suffix.
         identity: format!("{instance}_{:016x}", rand::random::<u64>()),
     });
     let election = Election::start(&client, candidate, &stop);
@@ -214,7 +214,7 @@ pub async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
     })
 }
 
-/// The election that goes on beside the controller, and a little longer.
+/// The leader election, which outlasts the controller.
 struct Election {
     leadership: Arc<Leadership>,
     done: CancellationToken,
@@ -222,7 +222,8 @@ struct Election {
 }
 
 impl Election {
-    /// Without a candidate there is none, and this process acts. A lost election cancels `stop`.
+    /// Starts the election. Without a candidate, this process always leads. Losing the election cancels
+    /// `stop`.
     fn start(
         client: &kube::Client,
         candidate: Option<Candidate>,
@@ -256,11 +257,11 @@ impl Election {
         }
     }
 
-    /// Releases the Lease, now that all that was in hand is finished.
+    /// Releases the Lease, after all work in flight is done.
     async fn end(self) -> Outcome {
         self.done.cancel();
         match self.task {
-            // The task ends with an outcome only.
+            // The task neither panics nor is aborted.
             Some(task) => task.await.unwrap_or(Outcome::Released),
             None => Outcome::Released,
         }

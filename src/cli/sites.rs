@@ -1,4 +1,4 @@
-//! The flags that say where DingTalk is.
+//! Flags for DingTalk's sites.
 
 use std::path::PathBuf;
 
@@ -7,30 +7,28 @@ use clap::Args;
 use super::error::CliError;
 use crate::dingtalk::{Client, ClientOptions, Site};
 
-/// Where DingTalk is, and whom to trust there.
 #[derive(Debug, Args)]
-pub struct SiteArguments {
-    /// A site that apps may name, beside or instead of a built-in one, as NAME=URL; repeat it for
-    /// several.
+pub(super) struct SiteArguments {
+    /// A site that apps may use, as NAME=URL. Adds to or replaces the built-in sites. Can be repeated.
     #[arg(long = "site", value_name = "NAME=URL")]
     sites: Vec<Site>,
-    /// Whether apps may name the sites china (https://api.dingtalk.com) and global
+    /// Whether apps may use the built-in sites china (https://api.dingtalk.com) and global
     /// (https://api.dingtalk.io).
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     builtin_sites: bool,
-    /// PEM file with CA certificates to trust for the sites, beside the system's.
+    /// PEM file with CA certificates to trust for the sites, in addition to the system's.
     #[arg(long, value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
-    /// For tests only: send client secrets over http://.
+    /// For tests only: allow sites with http:// URLs, which expose client secrets.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
     allow_plain_http: bool,
 }
 
 impl SiteArguments {
-    /// The sites of the flags, and the built-in ones that no flag replaces.
-    pub fn sites(&self) -> Result<Vec<Site>, CliError> {
+    /// Returns the sites from the flags, and the built-in ones that they do not replace.
+    pub(super) fn sites(&self) -> Result<Vec<Site>, CliError> {
         let mut sites = self.sites.clone();
         for (index, site) in sites.iter().enumerate() {
             if sites
@@ -51,8 +49,8 @@ impl SiteArguments {
         }
     }
 
-    /// A client of DingTalk that knows these sites.
-    pub fn client(&self) -> Result<Client, CliError> {
+    /// Creates a DingTalk client for these sites.
+    pub(super) fn client(&self) -> Result<Client, CliError> {
         let sites = self.sites()?;
         let read = |path: &PathBuf| {
             std::fs::read(path).map_err(|source| CliError::CaBundle {
@@ -61,7 +59,7 @@ impl SiteArguments {
             })
         };
         let extra_ca = self.ca_bundle.as_ref().map(read).transpose()?;
-        // One provider for the whole process; a second call finds the first one's.
+        // The provider is set once per process; an error means that it is already set.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Client::new(ClientOptions {
             sites,

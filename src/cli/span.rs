@@ -1,4 +1,4 @@
-//! Spans of time, as short as kubectl shows ages.
+//! Formats durations as kubectl does.
 
 use jiff::Timestamp;
 
@@ -6,9 +6,9 @@ const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// A span of so many seconds in its largest unit, with the next one while the number is small:
-/// `45s`, `9m30s`, `80m`, `7h59m`, `3d`. A negative one is none.
-pub fn span(seconds: i64) -> String {
+/// Formats a number of seconds in its largest unit, and the next smaller unit if the number is small:
+/// `45s`, `9m30s`, `80m`, `7h59m`, `3d`. Negative numbers count as zero.
+pub(super) fn span(seconds: i64) -> String {
     let seconds = seconds.max(0);
     let two = |large: i64, unit: &str, small: i64, rest: &str| {
         let (count, left) = (seconds / large, seconds % large / small);
@@ -28,8 +28,8 @@ pub fn span(seconds: i64) -> String {
     }
 }
 
-/// The seconds from `now` to a time of a status; `None` if it is not a time.
-pub fn seconds_until(time: &str, now: Timestamp) -> Option<i64> {
+/// Returns the seconds from `now` until a time in RFC 3339; `None` if it cannot be parsed.
+pub(super) fn seconds_until(time: &str, now: Timestamp) -> Option<i64> {
     let time: Timestamp = time.parse().ok()?;
     Some(time.duration_since(now).as_secs())
 }

@@ -1,20 +1,19 @@
-//! Tables as kubectl prints them.
+//! Tables in kubectl's format.
 
 use super::output::{Tone, plain};
 
-/// Space between two columns.
+/// Number of spaces between columns.
 const GAP: usize = 3;
 
 /// A cell of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cell {
+pub(super) struct Cell {
     text: String,
     tone: Tone,
 }
 
 impl Cell {
-    /// A text in its tone.
-    pub fn new(text: impl AsRef<str>, tone: Tone) -> Self {
+    pub(super) fn new(text: impl AsRef<str>, tone: Tone) -> Self {
         Self {
             text: plain(text.as_ref()),
             tone,
@@ -34,23 +33,23 @@ impl From<&str> for Cell {
     }
 }
 
-/// A value that may be missing shows as a dash.
+/// Shows `None` as a dash.
 impl<T: Into<String>> From<Option<T>> for Cell {
     fn from(text: Option<T>) -> Self {
         text.map_or_else(|| Self::from("-"), |text| Self::from(text.into()))
     }
 }
 
-/// Columns, each with a heading and a cell for each row.
+/// A table, stored by columns.
 #[derive(Debug, Default)]
-pub struct Table {
+pub(super) struct Table {
     columns: Vec<(&'static str, Vec<Cell>)>,
 }
 
 impl Table {
-    /// The table with one more column on its right: a cell for each of the `items`.
+    /// Adds a column on the right, with a cell for each of the `items`.
     #[must_use]
-    pub fn column<'a, T, C: Into<Cell>>(
+    pub(super) fn column<'a, T, C: Into<Cell>>(
         mut self,
         heading: &'static str,
         items: &'a [T],
@@ -61,8 +60,8 @@ impl Table {
         self
     }
 
-    /// The lines, each with its end.
-    pub fn render(&self, has_colours: bool) -> String {
+    /// Returns the table as text. Each line ends with a line feed.
+    pub(super) fn render(&self, has_colours: bool) -> String {
         let rows = self.columns.iter().map(|(_, cells)| cells.len()).max();
         let mut lines = vec![String::new(); rows.unwrap_or_default() + 1];
         for (heading, cells) in &self.columns {

@@ -47,7 +47,7 @@ async fn check_tries_the_credentials_and_writes_nothing() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.starts_with("ok    ding1  "), "{said}");
     assert!(
-        said.contains("it is the token that the Secret holds"),
+        said.contains("it is the same token as in the Secret"),
         "{said}"
     );
     sandbox
@@ -89,7 +89,7 @@ async fn check_risks_no_live_token_unless_told_to() {
     let (code, said, error) = sandbox.check_unasked(&[]);
     assert_eq!((code, said.as_str()), (Some(1), ""), "{error}");
     assert!(
-        error.contains("/payroll: DingTalk may revoke its valid tokens (1)")
+        error.contains("/payroll has valid tokens (1), which DingTalk may revoke")
             && error.contains("Add --yes"),
         "{error}"
     );
@@ -138,7 +138,7 @@ async fn renew_asks_waits_and_tells_what_came_of_it() {
     let (code, said, progress) = sandbox.command(&renew);
     assert_eq!(code, Some(0), "{said}{progress}");
     assert!(
-        progress.contains("asked for new tokens of 2 corpIds"),
+        progress.contains("requested new tokens for 2 corpIds"),
         "{progress}"
     );
     assert!(said.contains("ok    ding1  Secret payroll-token"), "{said}");
@@ -179,7 +179,7 @@ async fn explain_knows_codes_and_reasons() {
     let (code, said, _) = sandbox.command(&["explain", "90010"]);
     assert_eq!(code, Some(0));
     assert!(said.starts_with("Banned\n  means "), "{said}");
-    assert!(said.contains("every token of this client_id"), "{said}");
+    assert!(said.contains("all tokens of this client_id"), "{said}");
     let (code, said, _) = sandbox.command(&["explain", "secretconflict"]);
     assert_eq!(code, Some(0));
     assert!(said.contains("adopt-by"), "{said}");

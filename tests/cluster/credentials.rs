@@ -145,7 +145,7 @@ async fn a_value_past_its_bound_is_refused_with_the_bound_and_nothing_of_the_val
         (
             CLIENT_ID,
             huge.as_str(),
-            "\"client_secret\" has 700000 bytes, and 512 is the most",
+            "\"client_secret\" has 700000 bytes, but a client_secret has at most 512",
         ),
         (
             CLIENT_ID,

@@ -206,7 +206,7 @@ async fn an_editor_renews_several_apps_at_once() {
     let after = sandbox.token("payroll-token").await.expect("a token");
     assert_ne!(before.value, after.value);
     assert!(
-        error.contains("asked for new tokens of 1 corpId at"),
+        error.contains("requested new tokens for 1 corpId at"),
         "{error}"
     );
     let (code, table, error) = editor.dingtalk(&["renew", "invoices", "expenses"]);
@@ -231,7 +231,7 @@ async fn an_editor_renews_several_apps_at_once() {
     let (code, _, error) = editor.dingtalk(&["renew", "-l", "team=none"]);
     assert_eq!(code, Some(3));
     assert!(
-        error.contains("no DingTalkApp found in namespace"),
+        error.contains("no DingTalkApps found in namespace"),
         "{error}"
     );
 }

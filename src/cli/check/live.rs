@@ -1,4 +1,4 @@
-//! Tokens that are in use while others are fetched.
+//! Finds valid tokens in the target Secrets, and asks for confirmation before they may be revoked.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -9,34 +9,33 @@ use crate::api::{CorpStatus, DingTalkApp};
 use crate::cli::span::span;
 use crate::core::{self, Field, Shape, Wanted};
 
-/// Live tokens that a question names.
+/// Maximum number of valid tokens listed in the question.
 const NAMED_MAX: usize = 5;
 
-/// The token that a target Secret holds for an organisation.
-pub struct Present {
-    /// The organisation.
+/// The token of a corp in its target Secret.
+pub(super) struct Present {
     pub corp_id: String,
-    /// The Secret.
+    /// Name of the target Secret.
     pub secret: String,
-    /// Its value; `None` if there is none or it may not be read.
+    /// The token; `None` if there is none or the Secret could not be read.
     pub value: Option<Zeroizing<String>>,
-    /// When it expires: by the Secret, or, if that may not be read, by the app's status.
+    /// Expiry according to the Secret or, if it could not be read, to the app's status.
     pub expires_at: Option<Timestamp>,
 }
 
 impl Present {
-    /// Whether somebody may be using it.
-    pub fn is_live(&self, now: Timestamp) -> bool {
+    /// Whether the token may be in use.
+    pub(super) fn is_live(&self, now: Timestamp) -> bool {
         match self.expires_at {
             Some(expires_at) => expires_at > now,
-            // It does not say until when.
+            // The expiry is unknown.
             None => self.value.is_some(),
         }
     }
 }
 
-/// The tokens of the organisations in question, each Secret being read once.
-pub async fn present(
+/// Returns the tokens of the corps for which `is_asked` is true. Reads each Secret once.
+pub(super) async fn present(
     secrets: &Api<Secret>,
     app: &DingTalkApp,
     is_asked: impl Fn(&String) -> bool,
@@ -76,7 +75,7 @@ fn in_secret(
     }
 }
 
-/// What the app's status says of a Secret that may not be read.
+/// Returns the token of a Secret that could not be read, according to the app's status.
 fn as_announced(app: &DingTalkApp, target: &Wanted<'_>, corp_id: &str) -> Present {
     let mut corps = app.status.iter().flat_map(|status| &status.corps);
     let corp: Option<&CorpStatus> = corps.find(|corp| corp.corp_id == corp_id);
@@ -90,17 +89,17 @@ fn as_announced(app: &DingTalkApp, target: &Wanted<'_>, corp_id: &str) -> Presen
 
 /// Whether tokens may be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Consent {
-    /// Yes.
+pub(super) enum Consent {
+    /// Tokens may be fetched.
     Given,
-    /// A person can be asked.
+    /// The user must confirm.
     Ask,
-    /// No: there is nobody to ask.
+    /// The user must confirm, but there is no terminal.
     Missing,
 }
 
-/// Whether tokens may be fetched while so many live ones could be revoked by it.
-pub fn consent(live: usize, is_agreed: bool, is_terminal: bool) -> Consent {
+/// Returns whether tokens may be fetched. `live` is the number of valid tokens that might be revoked.
+pub(super) fn consent(live: usize, is_agreed: bool, is_terminal: bool) -> Consent {
     match (live, is_agreed, is_terminal) {
         (0, _, _) | (_, true, _) => Consent::Given,
         (_, false, true) => Consent::Ask,
@@ -108,10 +107,11 @@ pub fn consent(live: usize, is_agreed: bool, is_terminal: bool) -> Consent {
     }
 }
 
-/// What a person is asked.
-pub fn question(live: &[&Present], fetches: usize, renew: &str, now: Timestamp) -> String {
+/// Returns the question to ask the user.
+pub(super) fn question(live: &[&Present], fetches: usize, renew: &str, now: Timestamp) -> String {
     let mut lines = vec![
-        "DingTalk may revoke a token when it gives another. Valid and perhaps in use:".to_owned(),
+        "DingTalk may revoke a token when it issues a new one. These are valid and may be in use:"
+            .to_owned(),
     ];
     let named = live.iter().take(NAMED_MAX).map(|token| {
         let left = token.expires_at.map(|at| {
@@ -131,15 +131,15 @@ pub fn question(live: &[&Present], fetches: usize, renew: &str, now: Timestamp) 
     }
     lines.push(format!("If one is revoked, `{renew}` replaces it."));
     let corps = match fetches {
-        1 => "a token of 1 corpId".to_owned(),
-        count => format!("tokens of {count} corpIds"),
+        1 => "a token for 1 corpId".to_owned(),
+        count => format!("tokens for {count} corpIds"),
     };
     lines.push(format!("Fetch {corps}? [y/N] "));
     lines.join("\n")
 }
 
-/// Whether a person agreed.
-pub fn is_yes(answer: &str) -> bool {
+/// Whether the user confirmed.
+pub(super) fn is_yes(answer: &str) -> bool {
     matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
@@ -230,7 +230,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("  and 2 more\n") && text.contains("tokens of 9 corpIds? "),
+            text.contains("  and 2 more\n") && text.contains("tokens for 9 corpIds? "),
             "{text}"
         );
         assert!(!text.contains("top-secret"));

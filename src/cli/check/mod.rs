@@ -1,4 +1,4 @@
-//! `check`: an app's credentials, tried from here.
+//! `check`: tests an app's credentials from this machine.
 
 mod live;
 mod shown;
@@ -23,33 +23,35 @@ use crate::dingtalk::{Client, Credentials};
 use live::{Consent, Present, consent, is_yes, present, question};
 use shown::{Checked, table};
 
-/// Which app, and where its site is.
 #[derive(Debug, Args)]
-pub struct CheckArguments {
-    /// The DingTalkApp.
+pub(super) struct CheckArguments {
+    /// Name of the DingTalkApp.
     name: String,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// Only this corpId of the app; repeat it for several. Default: all.
+    /// Test only this corpId of the app. Can be repeated. Default: all corpIds.
     #[arg(long = "corp-id", value_name = "CORP_ID")]
     corp_ids: Vec<String>,
-    /// Fetch tokens without asking, though DingTalk may revoke valid ones by it.
+    /// Fetch tokens without confirmation, although DingTalk may revoke valid ones.
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]
     sites: SiteArguments,
-    /// How to show the result.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// Fetches a token for each organisation and shows the results.
-pub async fn check(arguments: CheckArguments, program: Program) -> Result<ExitCode, CliError> {
+/// Fetches a token for each corp and shows the results.
+pub(super) async fn check(
+    arguments: CheckArguments,
+    program: Program,
+) -> Result<ExitCode, CliError> {
     let dingtalk = arguments.sites.client()?;
     let (client, namespace) = cluster(&arguments.cluster).await?;
     let apps: Api<DingTalkApp> = Api::namespaced(client.clone(), &namespace);
     let name = &arguments.name;
-    let reading = failed(format!("read DingTalkApp {namespace}/{name}"));
+    let reading = failed(format!("cannot read DingTalkApp {namespace}/{name}"));
     let app = apps.get(name).await.map_err(reading)?;
     known_site(&dingtalk, &app)?;
     let secrets: Api<Secret> = Api::namespaced(client, &namespace);
@@ -58,7 +60,7 @@ pub async fn check(arguments: CheckArguments, program: Program) -> Result<ExitCo
         |corp_id: &String| arguments.corp_ids.is_empty() || arguments.corp_ids.contains(corp_id);
     let present = present(&secrets, &app, is_asked).await;
     if present.is_empty() {
-        eprintln!("none of the corpIds given is one of DingTalkApp {namespace}/{name}");
+        eprintln!("DingTalkApp {namespace}/{name} has none of the given corpIds");
         arguments.output.print_items(&[] as &[Checked])?;
         return Ok(verdict(false));
     }
@@ -96,7 +98,7 @@ fn known_site(dingtalk: &Client, app: &DingTalkApp) -> Result<(), CliError> {
     Err(CliError::UnknownSite { site, known })
 }
 
-/// Whether tokens may be fetched, which may revoke those that are live.
+/// Whether tokens may be fetched although this may revoke valid ones. Asks the user if necessary.
 fn may_fetch(
     present: &[Present],
     is_agreed: bool,
@@ -130,7 +132,7 @@ async fn credentials(
 ) -> Result<Credentials, CliError> {
     let reference = &app.spec.credentials_secret_ref;
     let name = format!("{namespace}/{}", reference.name);
-    let reading = failed(format!("read the credentials, Secret {name}"));
+    let reading = failed(format!("cannot read the credentials Secret {name}"));
     let secret = secrets.get(&reference.name).await.map_err(reading)?;
     let data = secret.data.unwrap_or_default();
     let value = |key: &str| data.get(key).map(|value| Zeroizing::new(value.0.clone()));

@@ -1,4 +1,4 @@
-//! How the result for an organisation is shown.
+//! Shows the results of `check`.
 
 use serde::Serialize;
 
@@ -8,16 +8,16 @@ use crate::cli::table::{Cell, Table};
 use crate::core;
 use crate::dingtalk::{Credentials, Failure, Minted};
 
-/// The result for an organisation.
+/// Result for a corp.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Checked {
+pub(super) struct Checked {
     corp_id: String,
     site: String,
-    /// Shown once it has worked: if the keys of the Secret were mixed up, it is the secret.
+    /// Only set after a success: if the keys of the Secret were swapped, it is the client secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id: Option<String>,
-    /// Whether DingTalk gave a token.
+    /// Whether DingTalk returned a token.
     pub ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in_seconds: Option<u64>,
@@ -33,8 +33,8 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// What DingTalk answered, beside the token that is in the Secret.
-    pub fn of(
+    /// Creates the result from DingTalk's response. `present` is the token in the Secret.
+    pub(super) fn of(
         site: &str,
         corp_id: &str,
         credentials: &Credentials,
@@ -74,16 +74,16 @@ impl Checked {
         }
     }
 
-    /// One line for a person.
-    pub fn line(&self, has_colours: bool) -> String {
+    /// Returns the result as a line of text.
+    pub(super) fn line(&self, has_colours: bool) -> String {
         let word = if self.ok { "ok    " } else { "fails " };
         let word = Tone::of(self.ok).paint(word, has_colours);
         format!("{word}{}  {}\n", self.corp_id, plain(&self.message))
     }
 }
 
-/// All that is known, for a person.
-pub fn table(all: &[Checked], has_colours: bool) -> String {
+/// Returns a table of all results with all details.
+pub(super) fn table(all: &[Checked], has_colours: bool) -> String {
     Table::default()
         .column("CORPID", all, |it| it.corp_id.as_str())
         .column("RESULT", all, |it| {
@@ -111,14 +111,14 @@ pub fn table(all: &[Checked], has_colours: bool) -> String {
 fn succeeded(minted: &Minted, is_same: Option<bool>) -> String {
     let seconds = minted.expires_in.as_secs();
     let compared = match is_same {
-        Some(true) => "; it is the token that the Secret holds",
+        Some(true) => "; it is the same token as in the Secret",
         Some(false) => {
-            "; it is another than the Secret holds: if DingTalk has revoked that one by this, \
-             `renew` replaces it"
+            "; it differs from the token in the Secret: if DingTalk has revoked that one, `renew` \
+             replaces it"
         }
         None => "",
     };
-    format!("DingTalk gave a token that is valid for {seconds} s{compared}")
+    format!("DingTalk returned a token that is valid for {seconds} s{compared}")
 }
 
 fn explained(failure: &Failure, site: &str, corp_id: &str) -> String {

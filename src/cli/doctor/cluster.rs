@@ -1,48 +1,45 @@
-//! Judgements about what is installed in the cluster.
+//! Verdicts on the installation in the cluster.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::verdict::{Unread, Verdict};
 
-/// This program's version, as tags of images have it.
+/// Version of this program, as in image tags.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// A resource as the API server publishes it.
+/// Schemas of a custom resource.
 #[derive(Debug)]
-pub struct ResourceFacts {
-    /// Its kind.
+pub(super) struct ResourceFacts {
     pub kind: String,
-    /// Its schema, and the one of this program.
+    /// The schema that the API server publishes, and the one in this program.
     pub schemas: Result<(Value, Value), Unread>,
 }
 
 /// A Deployment of the operator.
 #[derive(Clone, Debug)]
-pub struct Deployed {
-    /// Its name.
+pub(super) struct Deployed {
     pub name: String,
-    /// The image of its container.
+    /// Image of the operator's container.
     pub image: String,
-    /// Pods that are wanted.
+    /// Desired number of pods.
     pub wanted: i32,
-    /// Pods that are ready.
+    /// Number of ready pods.
     pub ready: i32,
 }
 
-/// The Lease of the election.
+/// Lease of the leader election.
 #[derive(Clone, Debug)]
-pub struct Led {
-    /// Who holds it; empty if nobody does.
+pub(super) struct Led {
+    /// Identity of the leader; empty if there is none.
     pub holder: String,
-    /// When it was renewed last.
     pub renewed_at: Option<Timestamp>,
-    /// How long it lasts.
+    /// Time from a renewal to the expiry of the Lease.
     pub duration: SignedDuration,
 }
 
-/// The verdict about a resource's definition.
-pub fn definition(facts: &ResourceFacts) -> Verdict {
+/// Returns the verdict on the definition of a custom resource.
+pub(super) fn definition(facts: &ResourceFacts) -> Verdict {
     let subject = format!("CRD {}", facts.kind);
     let (theirs, ours) = match &facts.schemas {
         Ok(schemas) => schemas,
@@ -54,17 +51,17 @@ pub fn definition(facts: &ResourceFacts) -> Verdict {
         Err(unread) => return unread.verdict(&subject, "read the API server's OpenAPI document"),
     };
     match difference(ours, theirs, "") {
-        None => Verdict::ok(&subject, format!("installed, as of version {VERSION}")),
+        None => Verdict::ok(&subject, format!("installed, matches version {VERSION}")),
         Some(path) => Verdict::warn(
             &subject,
-            format!("installed, but not as of version {VERSION}: {path} differs"),
+            format!("installed, but does not match version {VERSION}: {path} differs"),
             "upgrade the definitions together with the operator: dingtalk-token-operator crd | kubectl apply \
              --server-side -f -",
         ),
     }
 }
 
-/// The first place where a schema lacks what ours has, or has something else.
+/// Returns the path of the first difference between two schemas.
 fn difference(ours: &Value, theirs: &Value, path: &str) -> Option<String> {
     match (ours, theirs) {
         (Value::Object(ours), Value::Object(theirs)) => {
@@ -83,8 +80,8 @@ fn difference(ours: &Value, theirs: &Value, path: &str) -> Option<String> {
     }
 }
 
-/// The verdicts about the operator's Deployments.
-pub fn deployments(facts: &Result<Vec<Deployed>, Unread>, namespace: &str) -> Vec<Verdict> {
+/// Returns the verdicts on the operator's Deployments.
+pub(super) fn deployments(facts: &Result<Vec<Deployed>, Unread>, namespace: &str) -> Vec<Verdict> {
     let subject = "operator";
     let deployed = match facts {
         Ok(deployed) => deployed,
@@ -94,9 +91,9 @@ pub fn deployments(facts: &Result<Vec<Deployed>, Unread>, namespace: &str) -> Ve
         }
     };
     if deployed.is_empty() {
-        let said = format!("no Deployment of the operator in namespace {namespace}");
+        let said = format!("namespace {namespace} has no Deployment of the operator");
         let advice =
-            "install it (docs/installing.md), or name its namespace with --operator-namespace";
+            "install it (docs/installing.md), or set its namespace with --operator-namespace";
         return vec![Verdict::fails(subject, said, advice)];
     }
     deployed
@@ -119,12 +116,12 @@ fn pods(deployed: &Deployed) -> Verdict {
         (0, _) => Verdict::fails(
             &subject,
             said,
-            "see kubectl describe pod, and the log of a pod",
+            "see kubectl describe pod, and the logs of a pod",
         ),
         (ready, wanted) if ready < wanted => Verdict::warn(
             &subject,
             said,
-            "see kubectl describe pod, and the log of the pod",
+            "see kubectl describe pod, and the logs of the pod",
         ),
         _ => Verdict::ok(&subject, said),
     }
@@ -138,23 +135,23 @@ fn image(deployed: &Deployed) -> Verdict {
         Some(tag) if tag.trim_start_matches('v') == VERSION => Verdict::ok(&subject, image),
         Some(_) => Verdict::warn(
             &subject,
-            format!("{image}, and this program is {VERSION}"),
-            "use the program of the operator's version: what this one says of fields and reasons may differ",
+            format!("{image}, but this program has version {VERSION}"),
+            "use the same version as the operator: fields and reasons may differ between versions",
         ),
     }
 }
 
-/// The tag of an image's name. A colon before a slash is that of a port.
+/// Returns the tag of an image. A colon before the last slash belongs to a port.
 fn tag(image: &str) -> Option<&str> {
     let name = image.split_once('@').map_or(image, |(name, _)| name);
     let last = name.rsplit('/').next()?;
     last.split_once(':').map(|(_, tag)| tag)
 }
 
-/// The verdict about who leads.
-pub fn lease(facts: &Result<Led, Unread>, now: Timestamp) -> Verdict {
+/// Returns the verdict on the leader election.
+pub(super) fn lease(facts: &Result<Led, Unread>, now: Timestamp) -> Verdict {
     let subject = "leader";
-    let pods = "see the operator's pods and their log; the Deployment has to be ready";
+    let pods = "see the operator's pods and their logs; the Deployment must be ready";
     let led = match facts {
         Ok(led) => led,
         Err(Unread::Missing) => return Verdict::fails(subject, "no replica has ever led", pods),
@@ -173,7 +170,7 @@ pub fn lease(facts: &Result<Led, Unread>, now: Timestamp) -> Verdict {
     let age = now.duration_since(renewed_at);
     let said = format!("{} renewed the Lease {} s ago", led.holder, age.as_secs());
     match age > led.duration {
-        true => Verdict::fails(subject, format!("{said}, and it has run out"), pods),
+        true => Verdict::fails(subject, format!("{said}, so it has expired"), pods),
         false => Verdict::ok(subject, said),
     }
 }

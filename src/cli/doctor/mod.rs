@@ -1,4 +1,4 @@
-//! `doctor`: what stands in the way, from where it runs.
+//! `doctor`: diagnoses the connection to the sites and the installation in the cluster.
 
 mod cluster;
 mod reach;
@@ -25,31 +25,30 @@ use read::Account;
 use rights::{FOR_THE_ELECTION, IN_NAMESPACE, RightsFacts};
 use verdict::{State, Unread, Verdict};
 
-/// The most namespaces whose rights are asked about.
+/// Maximum number of namespaces in which rights are checked.
 const NAMESPACES_MAX: usize = 20;
 
-/// Where to look.
 #[derive(Debug, Args)]
-#[command(mut_arg("namespace", |it| it.help("The namespace of the apps. Default: every namespace that has some, \
-    or the context's if not all may be listed")))]
-pub struct DoctorArguments {
+#[command(mut_arg("namespace", |it| it.help("Namespace of the apps. Default: all namespaces with apps, or that of \
+    the context if you cannot list all of them")))]
+pub(super) struct DoctorArguments {
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// The namespace of the operator.
+    /// Namespace of the operator.
     #[arg(long, value_name = "NAMESPACE", default_value = MANAGER)]
     operator_namespace: String,
-    /// The name of the operator's Lease, as its flag of this name has it.
+    /// Name of the operator's Lease, as in the operator's flag of the same name.
     #[arg(long, value_name = "NAME", default_value = MANAGER)]
     leader_elect_resource_name: String,
     #[command(flatten)]
     sites: SiteArguments,
-    /// How to show the result.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// Looks at the sites and the cluster, and shows what stands in the way.
-pub async fn doctor(arguments: DoctorArguments) -> Result<ExitCode, CliError> {
+/// Checks the sites and the cluster, and shows the verdicts.
+pub(super) async fn doctor(arguments: DoctorArguments) -> Result<ExitCode, CliError> {
     let sites = arguments.sites.sites()?;
     let dingtalk = arguments.sites.client()?;
     let cluster = match super::cluster::cluster(&arguments.cluster).await {
@@ -84,7 +83,7 @@ pub async fn doctor(arguments: DoctorArguments) -> Result<ExitCode, CliError> {
     ))
 }
 
-/// The verdicts about the cluster.
+/// Returns the verdicts on the installation.
 async fn installed(arguments: &DoctorArguments, client: &Cluster, default: String) -> Vec<Verdict> {
     let operators = arguments.operator_namespace.as_str();
     let definitions = read::definitions_of(client).await;
@@ -113,13 +112,13 @@ async fn installed(arguments: &DoctorArguments, client: &Cluster, default: Strin
         namespace: operators.to_owned(),
         account: shown.clone(),
     };
-    let manifest = "the Role and RoleBinding of deploy/base/leader-election.yaml";
+    let manifest = "the Role and RoleBinding in deploy/base/leader-election.yaml";
     verdicts.push(rights::judge(&election, "rights to lead", manifest));
     verdicts.extend(served(arguments, client, &account, &shown, default).await);
     verdicts
 }
 
-/// The verdicts about the operator's rights where apps are.
+/// Returns the verdicts on the operator's rights in namespaces with apps.
 async fn served(
     arguments: &DoctorArguments,
     client: &Cluster,
@@ -136,7 +135,7 @@ async fn served(
                 return vec![Verdict::not_checked(
                     subject,
                     why,
-                    "name a namespace with -n",
+                    "specify a namespace with -n",
                 )];
             }
         },
@@ -158,26 +157,32 @@ async fn served(
     }
     if namespaces.len() > NAMESPACES_MAX {
         let why = format!(
-            "{} namespaces more have apps",
+            "{} more namespaces have apps",
             namespaces.len() - NAMESPACES_MAX
         );
-        verdicts.push(Verdict::not_checked(subject, why, "name each with -n"));
+        verdicts.push(Verdict::not_checked(
+            subject,
+            why,
+            "check each of them with -n",
+        ));
     }
     verdicts
 }
 
-/// The namespaces that have an app, of all or of the context's if not all may be listed; or why there is none
-/// to look at.
+/// Returns the namespaces with apps; only that of the context if not all can be listed. The error says why there
+/// are none.
 async fn namespaces_with_apps(client: &Cluster, default: String) -> Result<Vec<String>, String> {
     if let Ok(namespaces) = read::namespaces_with_apps(client, None).await {
         return some(namespaces, "no namespace has a DingTalkApp".to_owned());
     }
-    let why = format!("not all namespaces may be listed, and {default} has no DingTalkApp");
+    let why = format!(
+        "you are not allowed to list DingTalkApps in all namespaces, and {default} has none"
+    );
     let namespaces = read::namespaces_with_apps(client, Some(&default)).await;
     some(namespaces.unwrap_or_default(), why)
 }
 
-/// What there is, or why there is nothing.
+/// Returns the namespaces, or `why` there are none.
 fn some(namespaces: BTreeSet<String>, why: String) -> Result<Vec<String>, String> {
     match namespaces.is_empty() {
         true => Err(why),

@@ -1,4 +1,4 @@
-//! Looks at the way to a site, step by step. No credentials are sent.
+//! Connects to a site step by step, without sending credentials.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -11,11 +11,11 @@ use url::Url;
 use super::sites::SiteFacts;
 use crate::dingtalk::{Client, Site};
 
-/// For each step, as the operator has it.
+/// Time-out for each step, like the operator's for connecting.
 const STEP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What is seen on the way to a site, by the proxies that the client uses.
-pub async fn look(site: &Site, client: &Client, proxies: &Matcher) -> SiteFacts {
+/// Connects to a site, through the same proxies as the client.
+pub(super) async fn look(site: &Site, client: &Client, proxies: &Matcher) -> SiteFacts {
     let proxy = proxy_of(&site.url, proxies);
     let (host, port) = match &proxy {
         Some((host, port, _)) => (host.clone(), *port),
@@ -47,8 +47,8 @@ fn host_of(url: &Url) -> (String, u16) {
     (host.to_owned(), url.port_or_known_default().unwrap_or(443))
 }
 
-/// The proxy for a URL, by the rules of the HTTP client: host, port, and how it is shown. Its credentials are
-/// left out.
+/// Returns the host, the port and the URL without credentials of the proxy for `url`, by the rules of the HTTP
+/// client.
 fn proxy_of(url: &Url, proxies: &Matcher) -> Option<(String, u16, String)> {
     let uri = url.as_str().parse().ok()?;
     let intercept = proxies.intercept(&uri)?;
@@ -62,19 +62,19 @@ fn proxy_of(url: &Url, proxies: &Matcher) -> Option<(String, u16, String)> {
 
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     match timeout(STEP_TIMEOUT, lookup_host((host, port))).await {
-        Err(_) => Err(format!("no answer within {} s", STEP_TIMEOUT.as_secs())),
+        Err(_) => Err(format!("no response within {} s", STEP_TIMEOUT.as_secs())),
         Ok(Err(error)) => Err(error.to_string()),
         Ok(Ok(addresses)) => {
             let addresses: Vec<SocketAddr> = addresses.collect();
             match addresses.is_empty() {
-                true => Err("it has no address".to_owned()),
+                true => Err("the name has no addresses".to_owned()),
                 false => Ok(addresses),
             }
         }
     }
 }
 
-/// The first address that takes a connection, or why the last one does not.
+/// Returns the first address that accepts a connection, or the error of the last one.
 async fn connect(addresses: &[SocketAddr]) -> Result<IpAddr, String> {
     let mut last = String::new();
     for address in addresses {

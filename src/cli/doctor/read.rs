@@ -1,4 +1,4 @@
-//! Reads what the cluster says, as far as whoever asks may.
+//! Reads objects and rights from the cluster, as far as the user is allowed to.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,17 +22,17 @@ use super::rights::Right;
 use super::verdict::Unread;
 use crate::api::{DingTalkApp, GROUP, MANAGER, definitions};
 
-/// For each call.
+/// Time-out for each call to the API server.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Reviews of rights at once.
+/// Maximum number of concurrent reviews of rights.
 const REVIEWS_AT_ONCE: usize = 8;
-/// The container of the operator's pods.
+/// Name of the operator's container.
 const CONTAINER: &str = "operator";
 
 async fn call<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Unread> {
     match timeout(CALL_TIMEOUT, call).await {
         Err(_) => Err(Unread::Unavailable(format!(
-            "none within {} s",
+            "time-out after {} s",
             CALL_TIMEOUT.as_secs()
         ))),
         Ok(Ok(answer)) => Ok(answer),
@@ -45,10 +45,10 @@ async fn call<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T
     }
 }
 
-/// The schemas of both resources' specs, as the API server publishes them and as this program has them.
+/// Returns the schemas of both resources' specs, from the API server and from this program.
 ///
-/// The OpenAPI document is for everybody who is logged in; the definitions themselves are not.
-pub async fn definitions_of(client: &Client) -> Vec<ResourceFacts> {
+/// Reads the OpenAPI document, since all authenticated users may read it, unlike the definitions themselves.
+pub(super) async fn definitions_of(client: &Client) -> Vec<ResourceFacts> {
     let mut facts = Vec::new();
     for definition in definitions() {
         let kind = definition.spec.names.kind.clone();
@@ -64,7 +64,7 @@ pub async fn definitions_of(client: &Client) -> Vec<ResourceFacts> {
     facts
 }
 
-/// The schema of a resource that is installed. It is published a moment after that.
+/// Returns the published schema of a resource. It is published a moment after the resource is installed.
 async fn schema_of(client: &Client, path: &str, kind: &str) -> Result<Value, Unread> {
     let installed = get(client, &format!("/{path}")).await?;
     let mut resources = installed
@@ -75,7 +75,7 @@ async fn schema_of(client: &Client, path: &str, kind: &str) -> Result<Value, Unr
     if !resources.any(|resource| resource["kind"] == kind) {
         return Err(Unread::Missing);
     }
-    let unpublished = || Unread::Unavailable("it has not published the schema yet".to_owned());
+    let unpublished = || Unread::Unavailable("the schema is not published yet".to_owned());
     match get(client, &format!("/openapi/v3/{path}")).await {
         Ok(document) => published(&document, kind).cloned().ok_or_else(unpublished),
         Err(Unread::Missing) => Err(unpublished()),
@@ -105,8 +105,8 @@ fn spec_of(schema: &Value) -> Value {
         .unwrap_or_default()
 }
 
-/// The operator's Deployments in a namespace, and the account of the first one's pods.
-pub async fn deployments(
+/// Returns the operator's Deployments in a namespace, and the ServiceAccount of the first one.
+pub(super) async fn deployments(
     client: &Client,
     namespace: &str,
 ) -> Result<(Vec<Deployed>, Option<String>), Unread> {
@@ -135,8 +135,8 @@ pub async fn deployments(
     Ok((deployed.collect(), account))
 }
 
-/// The Lease of the election.
-pub async fn lease(client: &Client, namespace: &str, name: &str) -> Result<Led, Unread> {
+/// Reads the Lease of the leader election.
+pub(super) async fn lease(client: &Client, namespace: &str, name: &str) -> Result<Led, Unread> {
     let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
     let spec = call(api.get(name)).await?.spec.unwrap_or_default();
     Ok(Led {
@@ -146,16 +146,16 @@ pub async fn lease(client: &Client, namespace: &str, name: &str) -> Result<Led, 
     })
 }
 
-/// Who asks.
-pub async fn own_name(client: &Client) -> Result<String, Unread> {
+/// Returns the user name of the caller.
+pub(super) async fn own_name(client: &Client) -> Result<String, Unread> {
     let api: Api<SelfSubjectReview> = Api::all(client.clone());
     let review = call(api.create(&PostParams::default(), &SelfSubjectReview::default())).await?;
     let user = review.status.and_then(|it| it.user_info);
     Ok(user.and_then(|it| it.username).unwrap_or_default())
 }
 
-/// The namespaces that have an app, of all or of the one given.
-pub async fn namespaces_with_apps(
+/// Returns the namespaces that have apps. `only` limits the search to one namespace.
+pub(super) async fn namespaces_with_apps(
     client: &Client,
     only: Option<&str>,
 ) -> Result<BTreeSet<String>, Unread> {
@@ -171,22 +171,17 @@ pub async fn namespaces_with_apps(
         .collect())
 }
 
-/// Whose rights are asked about.
-pub enum Account {
-    /// Those of whoever asks.
+/// Account whose rights are checked.
+pub(super) enum Account {
+    /// The caller.
     Own,
-    /// Those of a ServiceAccount.
-    Other {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
+    /// Another ServiceAccount.
+    Other { namespace: String, name: String },
 }
 
-/// The rights of `wanted` that the account lacks in a namespace. `object` is the name of the one object that a
-/// right is about, if it is about one.
-pub async fn lacking(
+/// Returns those of the `wanted` rights that the account lacks in a namespace. `object` is the name of the
+/// Namespace or Lease that rights on these resources are limited to.
+pub(super) async fn lacking(
     client: &Client,
     account: &Account,
     namespace: &str,

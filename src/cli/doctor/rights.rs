@@ -1,16 +1,15 @@
-//! The rights that the operator needs, and judgements about them.
+//! The rights that the operator needs, and verdicts on them.
 
 use super::verdict::{Unread, Verdict};
 use crate::api::GROUP;
 
-/// A right to do something with a kind of object.
+/// A right to use a verb on a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Right {
-    /// API group; empty for the core one.
+pub(super) struct Right {
+    /// API group; empty for the core group.
     pub group: &'static str,
-    /// Resource, with its subresource if it is about one.
+    /// Resource, optionally with a subresource.
     pub resource: &'static str,
-    /// Verb.
     pub verb: &'static str,
 }
 
@@ -22,8 +21,8 @@ const fn right(group: &'static str, resource: &'static str, verb: &'static str) 
     }
 }
 
-/// What the operator does in a namespace that it serves, as `deploy/rbac/role.yaml` grants it.
-pub const IN_NAMESPACE: [Right; 14] = [
+/// Rights in each namespace that the operator serves, as granted by `deploy/rbac/role.yaml`.
+pub(super) const IN_NAMESPACE: [Right; 14] = [
     right(GROUP, "dingtalkapps", "list"),
     right(GROUP, "dingtalkapps", "watch"),
     right(GROUP, "dingtalktokenreferences", "list"),
@@ -40,26 +39,25 @@ pub const IN_NAMESPACE: [Right; 14] = [
     right("events.k8s.io", "events", "create"),
 ];
 
-/// What it does in its own namespace, as `deploy/base/leader-election.yaml` grants it.
-pub const FOR_THE_ELECTION: [Right; 3] = [
+/// Rights in the operator's own namespace, as granted by `deploy/base/leader-election.yaml`.
+pub(super) const FOR_THE_ELECTION: [Right; 3] = [
     right("coordination.k8s.io", "leases", "create"),
     right("coordination.k8s.io", "leases", "get"),
     right("coordination.k8s.io", "leases", "update"),
 ];
 
-/// The rights of the operator's account in a namespace: those asked about, and whether it has each.
+/// Results of checking the rights of the operator's account in a namespace.
 #[derive(Debug)]
-pub struct RightsFacts {
-    /// The account, such as `system:serviceaccount:ns:name`.
+pub(super) struct RightsFacts {
+    /// User name of the account, such as `system:serviceaccount:ns:name`.
     pub account: String,
-    /// The namespace.
     pub namespace: String,
-    /// What it lacks.
+    /// Rights that the account lacks.
     pub lacking: Result<Vec<Right>, Unread>,
 }
 
-/// The verdict about the operator's rights in a namespace.
-pub fn judge(facts: &RightsFacts, subject: &str, manifest: &str) -> Verdict {
+/// Returns the verdict on the operator's rights in a namespace.
+pub(super) fn judge(facts: &RightsFacts, subject: &str, manifest: &str) -> Verdict {
     let place = format!("in namespace {}", facts.namespace);
     let lacking = match &facts.lacking {
         Ok(lacking) => lacking,

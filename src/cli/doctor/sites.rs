@@ -1,4 +1,4 @@
-//! Judgements about the way to a site.
+//! Verdicts on the connection to a site.
 
 use std::net::IpAddr;
 
@@ -7,30 +7,30 @@ use jiff::SignedDuration;
 use super::verdict::Verdict;
 use crate::dingtalk::{Probe, Step, Unreached};
 
-/// A clock that differs by more is said: tokens are renewed by it, and signatures of other APIs depend on it.
+/// Maximum difference between the clocks. Renewals, and the signatures of other APIs, depend on the clock.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(30);
 
-/// What was seen on the way to a site.
+/// Results of connecting to a site.
 #[derive(Debug)]
-pub struct SiteFacts {
-    /// The site's name.
+pub(super) struct SiteFacts {
+    /// Name of the site.
     pub name: String,
-    /// The host and port that is connected to: the proxy's, if there is one.
+    /// Host and port of the proxy or, if there is none, of the site.
     pub peer: String,
-    /// The proxy in use, without credentials.
+    /// URL of the proxy, without credentials.
     pub proxy: Option<String>,
-    /// The addresses of the peer.
+    /// Addresses of the peer.
     pub addresses: Result<Vec<IpAddr>, String>,
-    /// The address that took a connection; `None` if none was tried.
+    /// Address that accepted a connection; `None` if none was tried.
     pub connected: Option<Result<IpAddr, String>>,
-    /// Whether the site is called over TLS.
+    /// Whether the site's URL uses https.
     pub is_tls: bool,
-    /// The answer to a request without credentials; `None` if none was made.
+    /// Response to a request without credentials; `None` if none was sent.
     pub answer: Option<Result<Probe, Unreached>>,
 }
 
-/// The verdicts about a site, in the order of the way to it.
-pub fn judge(facts: &SiteFacts) -> Vec<Verdict> {
+/// Returns the verdicts on a site, in the order of the steps of a connection.
+pub(super) fn judge(facts: &SiteFacts) -> Vec<Verdict> {
     let subject = |step: &str| format!("site {}, {step}", facts.name);
     vec![
         proxy(facts, &subject("proxy")),
@@ -59,8 +59,8 @@ fn addresses(facts: &SiteFacts, subject: &str) -> Verdict {
         Err(error) => Verdict::fails(
             subject,
             format!("{peer}: {error}"),
-            "check the name in --site or the proxy's in HTTPS_PROXY, and the cluster's DNS: a NetworkPolicy \
-             has to allow port 53",
+            "check the host name in --site or HTTPS_PROXY, and the cluster's DNS: a NetworkPolicy must allow \
+             port 53",
         ),
     }
 }
@@ -72,15 +72,15 @@ fn connection(facts: &SiteFacts, subject: &str) -> Verdict {
         Some(Err(error)) => Verdict::fails(
             subject,
             format!("{}: {error}", facts.peer),
-            "check the NetworkPolicy and the egress firewall; if the way out is a proxy, set HTTPS_PROXY",
+            "check the NetworkPolicy and the egress firewall; if there is a proxy, set HTTPS_PROXY",
         ),
     }
 }
 
 fn tls(facts: &SiteFacts, subject: &str) -> Verdict {
     if !facts.is_tls {
-        let advice = "use https for a real site: the client secret can be read on the way";
-        return Verdict::warn(subject, "the site is called over http", advice);
+        let advice = "use https for a real site: http exposes the client secret";
+        return Verdict::warn(subject, "the site's URL uses http", advice);
     }
     match &facts.answer {
         None => Verdict::not_checked(subject, "there is no connection", ""),
@@ -91,8 +91,8 @@ fn tls(facts: &SiteFacts, subject: &str) -> Verdict {
         })) => Verdict::fails(
             subject,
             message,
-            "if a proxy or gateway of your own ends TLS, trust its CA with --ca-bundle; otherwise somebody \
-             else answers in the site's place",
+            "if a proxy or gateway of your own terminates TLS, trust its CA with --ca-bundle; otherwise, \
+             another server may be impersonating the site",
         ),
         Some(Err(Unreached {
             step: Step::Answer, ..
@@ -110,25 +110,26 @@ fn answer(facts: &SiteFacts, subject: &str) -> Verdict {
         Some(Err(unreached)) => Verdict::fails(
             subject,
             &unreached.message,
-            "check the site's URL, the proxy, and what inspects traffic on the way",
+            "check the site's URL, the proxy, and any device that inspects traffic",
         ),
         Some(Ok(probe)) => {
-            let said = format!("GET / without credentials answered {}", probe.status);
+            let said = format!("GET / without credentials returned {}", probe.status);
             match probe.status {
                 407 => Verdict::fails(
                     subject,
                     said,
-                    "the proxy wants credentials: set them in HTTPS_PROXY",
+                    "the proxy requires credentials: set them in HTTPS_PROXY",
                 ),
                 300..=399 => Verdict::warn(
                     subject,
                     said,
-                    "a portal or gateway may answer in the site's place; the operator follows no redirect",
+                    "a portal or gateway may be responding instead of the site; the operator does not follow \
+                     redirects",
                 ),
                 500..=599 => Verdict::warn(
                     subject,
                     said,
-                    "the site, or a gateway before it, has trouble; the operator tries again by itself",
+                    "the site, or a gateway in front of it, has a problem; the operator retries automatically",
                 ),
                 _ => Verdict::ok(subject, said),
             }
@@ -138,10 +139,10 @@ fn answer(facts: &SiteFacts, subject: &str) -> Verdict {
 
 fn clock(facts: &SiteFacts, subject: &str) -> Verdict {
     let Some(Ok(probe)) = &facts.answer else {
-        return Verdict::not_checked(subject, "there is no answer with a Date", "");
+        return Verdict::not_checked(subject, "there is no response", "");
     };
     let Some(difference) = probe.clock_difference else {
-        return Verdict::not_checked(subject, "the answer has no Date", "");
+        return Verdict::not_checked(subject, "the response has no Date header", "");
     };
     let seconds = difference.abs().as_secs();
     match difference.abs() > CLOCK_TOLERANCE {
@@ -156,7 +157,7 @@ fn clock(facts: &SiteFacts, subject: &str) -> Verdict {
             Verdict::warn(
                 subject,
                 said,
-                "have the node's time synchronised, with chrony or NTP",
+                "synchronise the node's clock, for example with chrony",
             )
         }
     }

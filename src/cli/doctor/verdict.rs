@@ -1,32 +1,31 @@
-//! What a look at one thing says, and what to do.
+//! Verdicts: the results of the checks.
 
 use serde::Serialize;
 
-/// Whether something stands in the way.
+/// State of a checked subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum State {
-    /// Nothing.
+pub(super) enum State {
+    /// No problem.
     Ok,
-    /// Not yet, or not for sure.
+    /// A possible problem.
     Warn,
-    /// Yes.
+    /// A problem.
     Fails,
-    /// Nobody has looked.
+    /// The check could not be made.
     NotChecked,
 }
 
-/// What a look at one thing says.
+/// Result of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Verdict {
-    /// What was looked at, such as `site china, DNS`.
+pub(super) struct Verdict {
+    /// What was checked, such as `site china, DNS`.
     pub subject: String,
-    /// Whether it stands in the way.
     pub state: State,
-    /// What was seen, or why nobody has looked.
+    /// Finding, or why the check could not be made.
     pub message: String,
-    /// What to do; empty if there is nothing.
+    /// What the user should do; may be empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub advice: String,
 }
@@ -41,52 +40,48 @@ impl Verdict {
         }
     }
 
-    /// All is well.
-    pub fn ok(subject: &str, message: impl Into<String>) -> Self {
+    pub(super) fn ok(subject: &str, message: impl Into<String>) -> Self {
         Self::new(State::Ok, subject, message, "")
     }
 
-    /// Something may stand in the way.
-    pub fn warn(subject: &str, message: impl Into<String>, advice: &str) -> Self {
+    pub(super) fn warn(subject: &str, message: impl Into<String>, advice: &str) -> Self {
         Self::new(State::Warn, subject, message, advice)
     }
 
-    /// Something stands in the way.
-    pub fn fails(subject: &str, message: impl Into<String>, advice: &str) -> Self {
+    pub(super) fn fails(subject: &str, message: impl Into<String>, advice: &str) -> Self {
         Self::new(State::Fails, subject, message, advice)
     }
 
-    /// Nobody has looked; `message` says why.
-    pub fn not_checked(subject: &str, message: impl Into<String>, advice: &str) -> Self {
+    pub(super) fn not_checked(subject: &str, message: impl Into<String>, advice: &str) -> Self {
         Self::new(State::NotChecked, subject, message, advice)
     }
 }
 
-/// Why something could not be read.
+/// An object could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unread {
-    /// There is none.
+pub(super) enum Unread {
+    /// It does not exist.
     Missing,
-    /// Whoever asks may not read it.
+    /// The caller is not allowed to read it.
     Forbidden,
-    /// There is no cluster to ask, or it does not answer.
+    /// There is no cluster, or the API server did not respond.
     Unavailable(String),
 }
 
 impl Unread {
-    /// The verdict if the reason says nothing about the thing itself.
-    pub fn verdict(&self, subject: &str, right: &str) -> Verdict {
+    /// Returns the verdict "not checked". `right` is what the caller would need to be allowed to do.
+    pub(super) fn verdict(&self, subject: &str, right: &str) -> Verdict {
         match self {
             Self::Missing => Verdict::not_checked(subject, "it does not exist", ""),
             Self::Forbidden => Verdict::not_checked(
                 subject,
-                format!("no right to {right}"),
-                "run it as somebody who has that right",
+                format!("you are not allowed to {right}"),
+                "run this as a user with that right",
             ),
             Self::Unavailable(why) => Verdict::not_checked(
                 subject,
-                format!("no answer from the API server: {why}"),
-                "check the kubeconfig, or run it in the operator's pod",
+                format!("no response from the API server: {why}"),
+                "check the kubeconfig, or run this in the operator's pod",
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! The request, an annotation on each app.
+//! Requests renewals, by an annotation on each app.
 
 use std::collections::BTreeSet;
 
@@ -12,20 +12,20 @@ use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, MANAGER};
 use crate::cli::apps::{App, Scope, read};
 use crate::cli::error::{CliError, failed};
 
-/// Calls to the API server at once.
+/// Maximum number of concurrent calls to the API server.
 const CALLS_IN_FLIGHT: usize = 8;
 
-/// The apps to renew, and what there is to say of others.
-pub struct Chosen {
-    /// Those that a new token can be asked for.
+/// The selected apps.
+pub(super) struct Chosen {
+    /// Apps to renew.
     pub apps: Vec<App>,
-    /// The others.
+    /// Outcomes of apps that cannot be renewed.
     pub renewed: Vec<Renewed>,
 }
 
 impl Chosen {
-    /// Leaves out those that are suspended.
-    pub fn of(apps: Vec<App>) -> Self {
+    /// Sorts out suspended apps.
+    pub(super) fn of(apps: Vec<App>) -> Self {
         let (suspended, apps): (Vec<App>, _) = apps.into_iter().partition(|app| app.spec.suspend);
         let renewed = suspended.iter().map(|app| Renewed {
             app: AppName::of(app),
@@ -38,8 +38,8 @@ impl Chosen {
     }
 }
 
-/// The apps of these names.
-pub async fn read_all(client: &Client, namespace: &str, names: &[String]) -> Chosen {
+/// Reads apps by name.
+pub(super) async fn read_all(client: &Client, namespace: &str, names: &[String]) -> Chosen {
     let names: BTreeSet<&String> = names.iter().collect();
     let reading = names.into_iter().map(|name| async move {
         let app = read(client.clone(), namespace, name).await;
@@ -67,8 +67,12 @@ pub async fn read_all(client: &Client, namespace: &str, names: &[String]) -> Cho
     chosen
 }
 
-/// Asks for new tokens of each app; those of the second list could not be asked.
-pub async fn ask(client: &Client, apps: Vec<App>, request: &str) -> (Vec<App>, Vec<Renewed>) {
+/// Requests new tokens for each app. Returns the apps for which this succeeded, and the other outcomes.
+pub(super) async fn ask(
+    client: &Client,
+    apps: Vec<App>,
+    request: &str,
+) -> (Vec<App>, Vec<Renewed>) {
     let asking = apps.into_iter().map(|app| async move {
         let result = annotate(client, &AppName::of(&app), request).await;
         (app, result)
@@ -99,6 +103,6 @@ async fn annotate(client: &Client, app: &AppName, request: &str) -> Result<(), C
     };
     let apps = Scope::Namespace(app.namespace.clone()).api(client.clone());
     let patched = apps.patch_metadata(&app.name, &parameters, &patch).await;
-    patched.map_err(failed(format!("annotate DingTalkApp {app}")))?;
+    patched.map_err(failed(format!("cannot annotate DingTalkApp {app}")))?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `renew`: new tokens now.
+//! `renew`: requests new tokens.
 
 mod ask;
 mod outcome;
@@ -29,28 +29,27 @@ use shown::{Lines, View, items, shown};
 use waiting::Waiting;
 use watch::{Watched, wait};
 
-/// Which apps.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("apps").required(true).multiple(true))]
-pub struct RenewArguments {
-    /// The DingTalkApps.
+pub(super) struct RenewArguments {
+    /// Names of the DingTalkApps.
     #[arg(group = "apps", conflicts_with_all = ["selector", "all", "all_namespaces"])]
     name: Vec<String>,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// The DingTalkApps of all namespaces.
+    /// Renew the DingTalkApps in all namespaces.
     #[arg(short = 'A', long, group = "apps", conflicts_with = "namespace")]
     all_namespaces: bool,
-    /// All DingTalkApps of the namespace.
+    /// Renew all DingTalkApps in the namespace.
     #[arg(long, group = "apps", conflicts_with = "selector")]
     all: bool,
-    /// The DingTalkApps with these labels, such as team=hr.
+    /// Renew the DingTalkApps with these labels, such as team=hr.
     #[arg(short = 'l', long, group = "apps")]
     selector: Option<String>,
-    /// How long to wait for the result; a thousand corpIds take 100 seconds.
+    /// How long to wait for the result. A thousand corpIds take 100 seconds.
     #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = duration)]
     timeout: Duration,
-    /// How to show the result.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
@@ -64,7 +63,7 @@ impl RenewArguments {
         }
     }
 
-    /// What to watch: no more than the apps, where the API server can tell them from others.
+    /// Returns what to watch: only the requested apps, if the API server can select them.
     fn watched(&self, scope: &Scope) -> Watched {
         Watched {
             scope: scope.clone(),
@@ -75,7 +74,10 @@ impl RenewArguments {
 }
 
 /// Sets the annotation on each app, and waits until the operator has acted upon all of them.
-pub async fn renew(arguments: RenewArguments, program: Program) -> Result<ExitCode, CliError> {
+pub(super) async fn renew(
+    arguments: RenewArguments,
+    program: Program,
+) -> Result<ExitCode, CliError> {
     let (client, namespace) = cluster(&arguments.cluster).await?;
     let scope = Scope::of(namespace.clone(), arguments.all_namespaces);
     let Chosen { apps, mut renewed } = match arguments.selection() {
@@ -86,7 +88,7 @@ pub async fn renew(arguments: RenewArguments, program: Program) -> Result<ExitCo
         Selection::One | Selection::Several => read_all(&client, &namespace, &arguments.name).await,
     };
     if apps.is_empty() && renewed.is_empty() {
-        eprintln!("no DingTalkApp found in {scope}");
+        eprintln!("no DingTalkApps found in {scope}");
         arguments.output.print_items(&items(&[]))?;
         return Ok(ExitCode::from(FOUND_A_PROBLEM));
     }
@@ -94,7 +96,7 @@ pub async fn renew(arguments: RenewArguments, program: Program) -> Result<ExitCo
     let (asked, refused) = ask(&client, apps, &request).await;
     renewed.extend(refused);
     if arguments.selection() == Selection::One && asked.is_empty() {
-        // There is no result to show beside what stood in the way.
+        // The only result is an error.
         if let Some(error) = renewed.pop().and_then(Renewed::into_error) {
             return Err(error);
         }
@@ -107,7 +109,7 @@ pub async fn renew(arguments: RenewArguments, program: Program) -> Result<ExitCo
     Ok(exit_code(&renewed, arguments.selection()))
 }
 
-/// Waits for the apps that were asked, and no longer than is wanted.
+/// Waits for the results of the requests, at most until the time-out.
 async fn results(
     client: Client,
     arguments: &RenewArguments,
@@ -116,7 +118,7 @@ async fn results(
     request: &str,
 ) -> Result<Vec<Renewed>, CliError> {
     let mut waiting = Waiting::new(asked, request);
-    eprintln!("asked for new tokens of {waiting} at {request}");
+    eprintln!("requested new tokens for {waiting} at {request}");
     let watched = arguments.watched(scope);
     let watching = wait(client, &watched, &mut waiting);
     if let Ok(ended) = tokio::time::timeout(arguments.timeout, watching).await {

@@ -1,4 +1,4 @@
-//! What came of the request to renew an app.
+//! Outcomes of requested renewals.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -10,18 +10,15 @@ use crate::cli::apps::App;
 use crate::cli::error::CliError;
 use crate::cli::exit::{FOUND_A_PROBLEM, TIMED_OUT};
 
-/// An app's namespace and name.
+/// Namespace and name of an app.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AppName {
-    /// Its namespace.
+pub(super) struct AppName {
     pub namespace: String,
-    /// Its name.
     pub name: String,
 }
 
 impl AppName {
-    /// Of an app.
-    pub fn of(app: &App) -> Self {
+    pub(super) fn of(app: &App) -> Self {
         Self {
             namespace: app.namespace().unwrap_or_default(),
             name: app.name_any(),
@@ -35,60 +32,58 @@ impl fmt::Display for AppName {
     }
 }
 
-/// How apps were chosen.
+/// How apps were selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Selection {
-    /// One by its name.
+pub(super) enum Selection {
+    /// One app by name.
     One,
-    /// Several by their names.
+    /// Several apps by name.
     Several,
-    /// Those that match.
+    /// By label, namespace, or all.
     Matching,
 }
 
-/// What came of it.
+/// Outcome of a requested renewal.
 #[derive(Debug)]
-pub enum Outcome {
-    /// The operator has acted upon it: the corps as they are now.
+pub(super) enum Outcome {
+    /// The operator has handled the request; contains the status of the corps.
     Done(Vec<CorpStatus>),
-    /// It was not asked for: the app is suspended.
+    /// Nothing was requested, because the app is suspended.
     Suspended,
     /// The app could not be read or annotated.
     Failed(CliError),
-    /// The app was deleted meanwhile.
+    /// The app was deleted during the wait.
     Deleted,
-    /// The operator has not acted upon it in time.
+    /// The operator did not handle the request in time.
     Late,
 }
 
-/// An app, and what came of it.
+/// An app and the outcome of its renewal.
 #[derive(Debug)]
-pub struct Renewed {
-    /// The app.
+pub(super) struct Renewed {
     pub app: AppName,
-    /// What came of it.
     pub outcome: Outcome,
 }
 
 impl Renewed {
-    /// The organisations, if the operator has acted.
-    pub fn corps(&self) -> &[CorpStatus] {
+    /// Returns the corps, if the operator has handled the request.
+    pub(super) fn corps(&self) -> &[CorpStatus] {
         match &self.outcome {
             Outcome::Done(corps) => corps,
             _ => &[],
         }
     }
 
-    /// Whether every organisation has a new token.
-    pub fn is_ok(&self) -> bool {
+    /// Whether every corp has a new token.
+    pub(super) fn is_ok(&self) -> bool {
         match &self.outcome {
             Outcome::Done(corps) => corps.iter().all(|corp| corp.error.is_none()),
             _ => false,
         }
     }
 
-    /// Why there is no result of an app that was not asked.
-    pub fn into_error(self) -> Option<CliError> {
+    /// Returns why no renewal was requested; `None` if one was.
+    pub(super) fn into_error(self) -> Option<CliError> {
         match self.outcome {
             Outcome::Failed(error) => Some(error),
             Outcome::Suspended => Some(CliError::Suspended(self.app.to_string())),
@@ -96,20 +91,21 @@ impl Renewed {
         }
     }
 
-    /// What happened instead of a renewal.
-    pub fn problem(&self) -> Option<String> {
+    /// Returns why the renewal has no result; `None` if it has one.
+    pub(super) fn problem(&self) -> Option<String> {
         match &self.outcome {
             Outcome::Done(_) => None,
             Outcome::Suspended => Some("spec.suspend is set".to_owned()),
             Outcome::Failed(error) => Some(error.to_string()),
-            Outcome::Deleted => Some("deleted meanwhile".to_owned()),
+            Outcome::Deleted => Some("deleted during the renewal".to_owned()),
             Outcome::Late => Some("no result in time".to_owned()),
         }
     }
 }
 
-/// The worst of all decides. A suspended app is a problem only if it was asked for by its name.
-pub fn exit_code(renewed: &[Renewed], selection: Selection) -> ExitCode {
+/// Returns the exit code for the worst outcome. A suspended app only counts as a problem if it was selected
+/// by name.
+pub(super) fn exit_code(renewed: &[Renewed], selection: Selection) -> ExitCode {
     let has = |of: fn(&Outcome) -> bool| renewed.iter().any(|it| of(&it.outcome));
     let is_well = |it: &Renewed| match it.outcome {
         Outcome::Suspended => selection == Selection::Matching,

@@ -1,4 +1,4 @@
-//! How results are shown.
+//! Shows the outcomes of `renew`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::cli::output::{Tone, plain};
 use crate::cli::program::Program;
 use crate::cli::table::{Cell, Table};
 
-/// What came of one organisation, or of an app that has no result.
+/// Result for a corp, or for an app without a result.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Item<'a> {
+pub(super) struct Item<'a> {
     namespace: &'a str,
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,8 +67,8 @@ impl<'a> Item<'a> {
     }
 }
 
-/// The results as a list.
-pub fn items(renewed: &[Renewed]) -> Vec<Item<'_>> {
+/// Returns the results as a list, for JSON and YAML.
+pub(super) fn items(renewed: &[Renewed]) -> Vec<Item<'_>> {
     let items = renewed.iter().flat_map(|it| {
         let corps = it.corps().iter().map(move |corp| Item::of(it, corp));
         let missing = it.problem().map(|_| Item::without_corp(it));
@@ -77,32 +77,30 @@ pub fn items(renewed: &[Renewed]) -> Vec<Item<'_>> {
     items.collect()
 }
 
-/// What a line is about.
+/// Layout of text output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lines {
-    /// A corp of the only app, in a sentence.
+pub(super) enum Lines {
+    /// A sentence for each corp of a single app.
     Sentences,
-    /// An app.
+    /// A table with a line for each app.
     Apps,
-    /// A corp with all that is known.
+    /// A table with a line for each corp, with all details.
     Corps,
 }
 
-/// How results are shown to a person.
+/// Options for text output.
 #[derive(Clone, Copy, Debug)]
-pub struct View {
-    /// What each line is about.
+pub(super) struct View {
     pub lines: Lines,
-    /// Namespaces, if there may be several.
+    /// Whether to show the namespace.
     pub namespace: bool,
-    /// In colours.
     pub colours: bool,
-    /// How a person calls this program.
+    /// For the commands in the advice.
     pub program: Program,
 }
 
-/// The results for a person.
-pub fn shown(renewed: &[Renewed], view: View) -> String {
+/// Returns the results as text.
+pub(super) fn shown(renewed: &[Renewed], view: View) -> String {
     if renewed.iter().all(|it| matches!(it.outcome, Outcome::Late)) {
         return String::new();
     }
@@ -116,8 +114,8 @@ pub fn shown(renewed: &[Renewed], view: View) -> String {
     }
 }
 
-/// What to say of apps without a result; `None` if all have one.
-pub fn late(renewed: &[Renewed], timeout: Duration) -> Option<String> {
+/// Returns a message about apps without a result; `None` if all have one.
+pub(super) fn late(renewed: &[Renewed], timeout: Duration) -> Option<String> {
     let late = renewed
         .iter()
         .filter(|it| matches!(it.outcome, Outcome::Late));
@@ -128,12 +126,12 @@ pub fn late(renewed: &[Renewed], timeout: Duration) -> Option<String> {
         [] => None,
         [one] => Some(format!(
             "no result within {timeout:?}: is the operator running, and does it serve namespace \
-             {namespaces}? The request stays; see kubectl describe dta {} -n {namespaces}",
+             {namespaces}? The request remains; see kubectl describe dta {} -n {namespaces}",
             one.app.name
         )),
         several => Some(format!(
             "no result for {} DingTalkApps within {timeout:?}: is the operator running, and does it \
-             serve {namespaces}? The requests stay",
+             serve {namespaces}? The requests remain",
             several.len()
         )),
     }

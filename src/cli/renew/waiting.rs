@@ -1,4 +1,4 @@
-//! Which apps have a result, and how far the others are.
+//! Progress of the requested renewals.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,8 +7,8 @@ use super::outcome::{AppName, Outcome, Renewed};
 use crate::api::CorpStatus;
 use crate::cli::apps::App;
 
-/// The apps that were asked for new tokens.
-pub struct Waiting {
+/// The apps for which new tokens were requested.
+pub(super) struct Waiting {
     request: String,
     apps: BTreeMap<AppName, State>,
     told: usize,
@@ -16,15 +16,14 @@ pub struct Waiting {
 
 struct State {
     corps: usize,
-    /// Corps with a new token.
+    /// Number of corps with a new token.
     new: usize,
-    /// `None` while the operator has not acted.
+    /// `None` until the operator has handled the request.
     outcome: Option<Outcome>,
 }
 
 impl Waiting {
-    /// Nothing has happened yet.
-    pub fn new(apps: &[App], request: &str) -> Self {
+    pub(super) fn new(apps: &[App], request: &str) -> Self {
         let state = |app: &App| State {
             corps: app.spec.corp_ids.len(),
             new: 0,
@@ -39,12 +38,12 @@ impl Waiting {
     }
 
     /// Whether every app has a result.
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.apps.values().all(|state| state.outcome.is_some())
     }
 
-    /// Records what an app's status says.
-    pub fn see(&mut self, app: &App) {
+    /// Records an app's status.
+    pub(super) fn see(&mut self, app: &App) {
         let Some(state) = self.apps.get_mut(&AppName::of(app)) else {
             return;
         };
@@ -59,15 +58,15 @@ impl Waiting {
         }
     }
 
-    /// Records that an app is gone.
-    pub fn lose(&mut self, app: &App) {
+    /// Records that an app was deleted.
+    pub(super) fn lose(&mut self, app: &App) {
         if let Some(state) = self.apps.get_mut(&AppName::of(app)) {
             state.outcome.get_or_insert(Outcome::Deleted);
         }
     }
 
-    /// What to tell the person who waits; `None` if it is what was told last.
-    pub fn progress(&mut self) -> Option<String> {
+    /// Returns a message about the progress; `None` if there was none since the last call.
+    pub(super) fn progress(&mut self) -> Option<String> {
         let total: usize = self.apps.values().map(|state| state.corps).sum();
         let new: usize = self.apps.values().map(|state| state.new).sum();
         if total < 2 || new == self.told {
@@ -77,8 +76,8 @@ impl Waiting {
         Some(format!("{new} of {total} have a new token"))
     }
 
-    /// What came of each app, if the wait ends now.
-    pub fn outcomes(self) -> impl Iterator<Item = Renewed> {
+    /// Ends the wait and returns the outcome for each app.
+    pub(super) fn outcomes(self) -> impl Iterator<Item = Renewed> {
         self.apps.into_iter().map(|(app, state)| Renewed {
             app,
             outcome: state.outcome.unwrap_or(Outcome::Late),
@@ -100,7 +99,7 @@ impl fmt::Display for Waiting {
     }
 }
 
-/// Whether the token was requested after the renewal was; statuses have whole seconds.
+/// Whether the token was fetched after the renewal was requested. Times in statuses are whole seconds.
 fn is_after(corp: &CorpStatus, request: &str) -> bool {
     let second = request.get(..19).unwrap_or(request);
     let renewed = corp.last_renewal_time.as_deref();

@@ -1,4 +1,4 @@
-//! Follows the apps until each has a result.
+//! Watches the apps until each renewal has an outcome.
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::Client;
@@ -10,17 +10,16 @@ use crate::cli::apps::Scope;
 use crate::cli::error::CliError;
 
 /// What is watched.
-pub struct Watched {
-    /// Where.
+pub(super) struct Watched {
     pub scope: Scope,
-    /// One app alone.
+    /// Watches only the app of this name.
     pub name: Option<String>,
-    /// The apps with these labels alone.
+    /// Watches only the apps with these labels.
     pub selector: Option<String>,
 }
 
-/// Follows the apps and tells of each step.
-pub async fn wait(
+/// Watches the apps until each renewal has an outcome, and prints the progress.
+pub(super) async fn wait(
     client: Client,
     watched: &Watched,
     waiting: &mut Waiting,
@@ -45,7 +44,7 @@ pub async fn wait(
                     source: Box::new(error),
                 });
             }
-            // A watch that ends or fails begins anew by itself.
+            // The watcher restarts a watch that has ended or failed.
             Ok(_) | Err(_) => {}
         }
         if let Some(progress) = waiting.progress() {
@@ -55,7 +54,7 @@ pub async fn wait(
     Ok(())
 }
 
-/// Whether the API server refuses the watch, and will go on to.
+/// Whether the API server refuses the watch permanently.
 fn is_final(error: &Error) -> bool {
     match error {
         Error::InitialListFailed(kube::Error::Api(status))

@@ -1,4 +1,4 @@
-//! One app in detail.
+//! Shows one app in detail.
 
 use std::fmt::Write as _;
 
@@ -12,22 +12,21 @@ use crate::cli::program::Program;
 use crate::cli::span::span;
 use crate::cli::table::{Cell, Table};
 
-/// Organisations that are shown unless all are asked for.
+/// Maximum number of corps that are shown, except in wide output.
 const CORPS_MAX: usize = 50;
 
-/// How an app is shown.
+/// Options for showing an app.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct View {
-    /// Every organisation with all that is known of it.
+pub(super) struct View {
+    /// Whether to show all corps with all details.
     pub wide: bool,
-    /// In colours.
     pub colours: bool,
-    /// How a person calls this program.
+    /// For the commands in the advice.
     pub program: Program,
 }
 
-/// An app with its organisations, those that fail first, and what to do.
-pub fn detail(app: &AppReport, view: View, now: Timestamp) -> String {
+/// Returns a description of the app, a table of its corps with failing ones first, and advice.
+pub(super) fn detail(app: &AppReport, view: View, now: Timestamp) -> String {
     let mut corps: Vec<&CorpReport> = app.corps.iter().collect();
     corps.sort_by_key(|corp| (corp.error().is_none(), corp.is_well()));
     let shown = match view.wide {
@@ -69,13 +68,13 @@ fn summary(app: &AppReport, view: View, now: Timestamp) -> String {
     if app.suspended {
         line(
             "suspended",
-            " nothing is fetched: set spec.suspend to false",
+            " no tokens are fetched: to resume, set spec.suspend to false",
         );
     }
     if app.outdated {
         line(
             "status",
-            "of an earlier spec: the operator has not seen the present one",
+            "of an earlier spec: the operator has not processed the current one",
         );
     }
     match view.colours {
@@ -156,7 +155,7 @@ fn reason(corp: &CorpReport) -> Cell {
     }
 }
 
-/// What is not shown.
+/// Says how many corps are not shown.
 fn more(hidden: &[&CorpReport]) -> String {
     let failing = hidden.iter().filter(|corp| corp.error().is_some()).count();
     match (hidden.len(), failing) {
@@ -168,7 +167,7 @@ fn more(hidden: &[&CorpReport]) -> String {
     }
 }
 
-/// Where each reason is explained.
+/// Lists the commands that explain the reasons of the app.
 fn what_to_do(app: &AppReport, program: Program) -> String {
     let reasons = app.corps.iter().filter_map(CorpReport::error);
     let mut reasons: Vec<&str> = reasons.map(|error| error.reason.as_str()).collect();

@@ -1,4 +1,4 @@
-//! `status`: how the apps and their tokens are.
+//! `status`: shows the status of apps and their tokens.
 
 mod detail;
 mod report;
@@ -22,26 +22,28 @@ use detail::{View, detail};
 use report::AppReport;
 use table::{Columns, table};
 
-/// Which apps, and how to show them.
 #[derive(Debug, Args)]
-pub struct StatusArguments {
-    /// Only this DingTalkApp, with each of its corpIds. Default: all.
+pub(super) struct StatusArguments {
+    /// Show only this DingTalkApp, with all of its corpIds. Default: all apps.
     name: Option<String>,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// The DingTalkApps of all namespaces.
+    /// Show the DingTalkApps in all namespaces.
     #[arg(short = 'A', long, conflicts_with_all = ["name", "namespace"])]
     all_namespaces: bool,
-    /// Only DingTalkApps with these labels, such as team=hr.
+    /// Show only DingTalkApps with these labels, such as team=hr.
     #[arg(short = 'l', long, conflicts_with = "name")]
     selector: Option<String>,
-    /// How to show the result.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// Shows one app in detail, or all as a table.
-pub async fn status(arguments: StatusArguments, program: Program) -> Result<ExitCode, CliError> {
+/// Shows one app in detail, or a table of apps.
+pub(super) async fn status(
+    arguments: StatusArguments,
+    program: Program,
+) -> Result<ExitCode, CliError> {
     let (client, namespace) = cluster(&arguments.cluster).await?;
     let scope = Scope::of(namespace.clone(), arguments.all_namespaces);
     let apps = match &arguments.name {
@@ -56,7 +58,7 @@ pub async fn status(arguments: StatusArguments, program: Program) -> Result<Exit
         arguments.output.print_items(&reports)?;
     }
     if reports.is_empty() {
-        eprintln!("no DingTalkApp found in {scope}");
+        eprintln!("no DingTalkApps found in {scope}");
     }
     Ok(verdict(reports.iter().all(AppReport::is_ready)))
 }

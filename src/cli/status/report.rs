@@ -1,4 +1,4 @@
-//! What there is to say of an app at a moment, from its resource alone.
+//! Reports on apps at a point in time, derived from the resource alone.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -9,61 +9,55 @@ use crate::api::{CONDITION_READY, CONDITION_RENEWED, CorpError, CorpStatus, Reas
 use crate::cli::apps::{App, condition};
 use crate::cli::span::seconds_until;
 
-/// An app.
+/// Report on an app.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct AppReport {
-    /// Its namespace.
+pub(super) struct AppReport {
     pub namespace: String,
-    /// Its name.
     pub name: String,
-    /// Whether all of its tokens are valid: `True`, `False` or `Unknown`.
+    /// Whether all tokens are valid: `True`, `False` or `Unknown`.
     pub ready: String,
-    /// The reason of the condition that says most.
+    /// Reason of the most informative condition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Its message.
+    /// Message of the same condition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Its site.
     pub site: String,
-    /// Whether nothing is fetched for it.
     pub suspended: bool,
-    /// The Secrets that hold its tokens.
+    /// Name of the target Secret, or pattern for several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
-    /// Valid tokens of those wanted, such as `1/1`.
+    /// Number of valid tokens and of all corpIds, such as `1/1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<String>,
-    /// When the first of its tokens expires.
+    /// Earliest expiry of the tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiration_time: Option<String>,
-    /// How long that is from now; negative if it has expired.
+    /// Seconds until `expiration_time`; negative if it has passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_left: Option<i64>,
-    /// When the next token is fetched.
+    /// Time of the next fetch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<String>,
-    /// Since when something fails.
+    /// Start of the oldest failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failing_since_time: Option<String>,
-    /// Whether the status is of an earlier spec.
+    /// Whether the status describes an earlier spec.
     pub outdated: bool,
-    /// Its organisations.
     pub corps: Vec<CorpReport>,
-    /// When it was created.
     #[serde(skip)]
     pub created: Option<Timestamp>,
 }
 
-/// An organisation of an app.
+/// Report on a corp of an app.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct CorpReport {
-    /// As the status has it.
+pub(super) struct CorpReport {
+    /// Status of the corp in the resource.
     #[serde(flatten)]
     pub status: CorpStatus,
-    /// How long its token is valid from now; negative if it has expired.
+    /// Seconds until the token expires; negative if it has expired.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_left: Option<i64>,
 }
@@ -77,23 +71,23 @@ impl CorpReport {
         }
     }
 
-    /// What stands in the way, if anything does.
-    pub fn error(&self) -> Option<&CorpError> {
+    /// Returns the current problem, if there is one.
+    pub(super) fn error(&self) -> Option<&CorpError> {
         self.status.error.as_ref()
     }
 
-    /// Whether its token is valid and nothing stands in the way of the next one.
-    pub fn is_well(&self) -> bool {
+    /// Whether the token is valid and there is no problem.
+    pub(super) fn is_well(&self) -> bool {
         self.error().is_none() && self.seconds_left.is_some_and(|left| left > 0)
     }
 }
 
-/// A verdict: status, reason and message.
+/// Status, reason and message.
 type Verdict = (String, Option<String>, Option<String>);
 
 impl AppReport {
-    /// The report of an app.
-    pub fn of(app: &App, now: Timestamp) -> Self {
+    /// Creates the report on an app.
+    pub(super) fn of(app: &App, now: Timestamp) -> Self {
         let status = app.status.clone().unwrap_or_default();
         let until = status.expiration_time.as_deref();
         let seconds_left = until.and_then(|until| seconds_until(until, now));
@@ -122,8 +116,8 @@ impl AppReport {
         }
     }
 
-    /// Whether all of its tokens are valid.
-    pub fn is_ready(&self) -> bool {
+    /// Whether all tokens are valid.
+    pub(super) fn is_ready(&self) -> bool {
         self.ready == "True"
     }
 }
@@ -131,13 +125,13 @@ impl AppReport {
 fn verdict(app: &App, seconds_left: Option<i64>) -> Verdict {
     let Some(ready) = condition(app, CONDITION_READY) else {
         let message =
-            "the operator has reported nothing: see whether it runs and serves this namespace";
+            "the operator has not reported a status: check that it runs and serves this namespace";
         return ("Unknown".to_owned(), None, Some(message.to_owned()));
     };
     if ready.status == "True" && seconds_left.is_some_and(|left| left <= 0) {
         let reason = Some(Reason::TokenExpired.as_str().to_owned());
         let message =
-            "a token has expired, and the operator has not reported it: see whether it runs";
+            "a token has expired, but the operator has not reported this: check that it runs";
         return ("False".to_owned(), reason, Some(message.to_owned()));
     }
     let telling = cause(app, ready);
@@ -148,17 +142,17 @@ fn verdict(app: &App, seconds_left: Option<i64>) -> Verdict {
     )
 }
 
-/// The condition that says why: `Renewed`, unless all is well with it.
+/// Returns the condition that best explains the state: `Renewed`, unless it reports no problem.
 fn cause<'a>(app: &'a App, ready: &'a Condition) -> &'a Condition {
     match condition(app, CONDITION_RENEWED) {
         Some(renewed) if renewed.status == "False" => renewed,
-        // Suspended, or waiting for the first token of some.
+        // Suspended, or waiting for a first token.
         Some(renewed) if renewed.status == "Unknown" && ready.status != "False" => renewed,
         _ => ready,
     }
 }
 
-/// The start of the oldest failure.
+/// Returns the start of the oldest failure.
 fn failing_since(app: &App) -> Option<String> {
     let corps = app.status.iter().flat_map(|status| &status.corps);
     let errors = corps.filter_map(|corp| corp.error.as_ref());

@@ -1,4 +1,4 @@
-//! All apps as a table.
+//! Shows several apps as a table.
 
 use jiff::Timestamp;
 
@@ -7,19 +7,18 @@ use crate::cli::output::Tone;
 use crate::cli::span::{seconds_until, span};
 use crate::cli::table::{Cell, Table};
 
-/// What of the apps is shown.
+/// Options for the table.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Columns {
-    /// Namespaces, if there may be several.
+pub(super) struct Columns {
+    /// Whether to show the namespace.
     pub namespace: bool,
-    /// The site, the Secret and the age as well.
+    /// Whether to show the site, the Secret and the age.
     pub wide: bool,
-    /// In colours.
     pub colours: bool,
 }
 
-/// A line for each app.
-pub fn table(apps: &[AppReport], columns: Columns, now: Timestamp) -> String {
+/// Returns a table with a line for each app.
+pub(super) fn table(apps: &[AppReport], columns: Columns, now: Timestamp) -> String {
     let mut table = Table::default();
     if columns.namespace {
         table = table.column("NAMESPACE", apps, |app| app.namespace.as_str());
@@ -49,16 +48,16 @@ pub fn table(apps: &[AppReport], columns: Columns, now: Timestamp) -> String {
     table.render(columns.colours)
 }
 
-/// How long a token is valid.
-pub fn left(seconds: Option<i64>) -> Cell {
+/// Shows the remaining lifetime of a token.
+pub(super) fn left(seconds: Option<i64>) -> Cell {
     match seconds {
         Some(seconds) if seconds <= 0 => Cell::new("expired", Tone::Bad),
         seconds => seconds.map(span).into(),
     }
 }
 
-/// The time until a moment; `now` if it has come.
-pub fn from_now(time: Option<&str>, now: Timestamp) -> Option<String> {
+/// Shows the time until `time`, or `now` if it has passed.
+pub(super) fn from_now(time: Option<&str>, now: Timestamp) -> Option<String> {
     let seconds = seconds_until(time?, now)?;
     Some(match seconds {
         ..=0 => "now".to_owned(),
@@ -66,7 +65,7 @@ pub fn from_now(time: Option<&str>, now: Timestamp) -> Option<String> {
     })
 }
 
-/// The time since a moment.
-pub fn ago(time: Option<&str>, now: Timestamp) -> Option<String> {
+/// Shows the time since `time`.
+pub(super) fn ago(time: Option<&str>, now: Timestamp) -> Option<String> {
     Some(span(-seconds_until(time?, now)?))
 }

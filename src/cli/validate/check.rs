@@ -1,4 +1,4 @@
-//! What is wrong with manifests: by the rules of the resources, and by what else the same files hold.
+//! Checks objects against the definitions of the custom resources.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::rules::{RuleError, Rules};
 use super::schema::{Fault, apply_defaults, faults, field, unknown_field, unknown_fields};
 use crate::api::{GROUP, definitions};
 
-/// Fields of every object's metadata.
+/// Fields of `metadata`.
 const METADATA_FIELDS: [&str; 15] = [
     "annotations",
     "creationTimestamp",
@@ -30,45 +30,47 @@ const METADATA_FIELDS: [&str; 15] = [
     "selfLink",
     "uid",
 ];
-/// How long what the API server adds to `generateName` is.
+/// Placeholder for the suffix that the API server adds to `generateName`; only its length matters.
 const GENERATED: &str = "xxxxx";
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Severity {
-    /// The API server refuses the manifest.
+pub(super) enum Severity {
+    /// The API server would reject the manifest.
     Refused,
-    /// It takes it, and the operator reports that it cannot serve it.
+    /// The API server would accept the manifest, but the operator would report a problem.
     Reported,
 }
 
-/// What is wrong with a manifest.
+/// A problem with a manifest.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Finding {
-    /// The file.
+pub(super) struct Finding {
     pub file: String,
-    /// Which document of it, from 1 on.
+    /// Number of the document in the file, starting at 1.
     pub document: usize,
-    /// The object's kind, if it has one.
+    /// Kind of the object; may be empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub kind: String,
-    /// The object's name, if it has one.
+    /// Name of the object; may be empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// The field; empty if it is the whole document.
+    /// Path of the field; empty for the whole document.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub path: String,
-    /// What is wrong, and what to write.
+    /// What is wrong, and what to write instead.
     pub message: String,
-    /// How bad it is.
     pub severity: Severity,
 }
 
 impl Finding {
-    /// A finding about a document.
-    pub fn new(document: &Document, severity: Severity, path: &str, message: String) -> Self {
+    pub(super) fn new(
+        document: &Document,
+        severity: Severity,
+        path: &str,
+        message: String,
+    ) -> Self {
         let text = |pointer: &str| {
             let object = document.object.as_ref().ok();
             let text = object.and_then(|it| it.pointer(pointer)?.as_str());
@@ -86,19 +88,19 @@ impl Finding {
     }
 }
 
-/// A resource of ours, with its schema and its rules.
+/// A custom resource with its schema and validation rules.
 struct Resource {
     version: String,
     schema: JSONSchemaProps,
     rules: Rules,
 }
 
-/// The resources, by kind.
-pub struct Resources(BTreeMap<String, Resource>);
+/// The custom resources, by kind.
+pub(super) struct Resources(BTreeMap<String, Resource>);
 
 impl Resources {
-    /// Those of this version of the operator.
-    pub fn new() -> Result<Self, RuleError> {
+    /// Creates the resources from the definitions of this version.
+    pub(super) fn new() -> Result<Self, RuleError> {
         let mut resources = BTreeMap::new();
         for definition in definitions() {
             for version in definition.spec.versions {
@@ -115,20 +117,21 @@ impl Resources {
         Ok(Self(resources))
     }
 
-    /// Whether an object is one of ours, or is meant to be.
-    pub fn is_ours(&self, object: &Value) -> bool {
+    /// Whether an object is, or is meant to be, a custom resource of this operator.
+    pub(super) fn is_ours(&self, object: &Value) -> bool {
         let is_kind = object["kind"]
             .as_str()
             .is_some_and(|kind| self.0.contains_key(kind));
         is_kind || group(object) == GROUP
     }
 
-    /// The object as the API server would keep it, or what it refuses it with.
-    pub fn admit(&self, object: &Value) -> Result<Result<Value, Vec<Fault>>, RuleError> {
+    /// Returns the object with defaults, as the API server would store it, or the faults for which it would
+    /// reject the object.
+    pub(super) fn admit(&self, object: &Value) -> Result<Result<Value, Vec<Fault>>, RuleError> {
         let kind = object["kind"].as_str().unwrap_or_default();
         let Some(resource) = self.0.get(kind) else {
             let known: Vec<&str> = self.0.keys().map(String::as_str).collect();
-            let message = format!("no kind of {GROUP}: write {}", known.join(" or "));
+            let message = format!("not a kind of {GROUP}: write {}", known.join(" or "));
             return Ok(Err(vec![Fault::new("kind", message)]));
         };
         if object["apiVersion"] != *resource.version {
@@ -136,7 +139,7 @@ impl Resources {
             return Ok(Err(vec![Fault::new("apiVersion", message)]));
         }
         let mut admitted = object.clone();
-        // A status in a manifest is dropped: only the operator writes it.
+        // The API server drops a status in a manifest.
         let status = admitted.as_object_mut().and_then(|it| it.remove("status"));
         let mut schema = resource.schema.clone();
         let mut found = metadata_faults(&object["metadata"]);
@@ -169,7 +172,7 @@ fn group(object: &Value) -> &str {
     version.split_once('/').map_or("", |(group, _)| group)
 }
 
-/// The object as rules see it: of its metadata, the names alone.
+/// Returns the object as seen by validation rules, which can only access the name in its metadata.
 fn as_rules_see(object: &Value) -> Value {
     let mut seen = object.clone();
     let metadata = &object["metadata"];

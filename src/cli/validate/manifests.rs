@@ -1,4 +1,4 @@
-//! Manifests as files hold them: several documents a file, and lists of objects in a document.
+//! Reads manifests: files with several documents, and documents with lists of objects.
 
 use std::fs;
 use std::io::Read as _;
@@ -8,16 +8,14 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use thiserror::Error;
 
-/// Names of files with these ends are read from a folder, as kubectl does.
+/// Extensions of files to read from a folder, as in kubectl.
 const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 
-/// Why manifests cannot be read.
+/// A file or folder could not be read.
 #[derive(Debug, Error)]
-#[error("read {path}: {source}")]
+#[error("cannot read {path}: {source}")]
 pub struct ReadError {
-    /// The file or folder.
     path: String,
-    /// Why.
     source: std::io::Error,
 }
 
@@ -29,16 +27,14 @@ fn failed(path: &Path) -> impl Fn(std::io::Error) -> ReadError {
     }
 }
 
-/// The text of a file.
-pub struct File {
-    /// Its name as it was given; `-` is the standard input.
+pub(crate) struct File {
+    /// Path of the file; `-` means standard input.
     pub name: String,
-    /// What it holds.
     pub text: String,
 }
 
-/// The files of the paths given; those of a folder, but not of the folders in it.
-pub fn read(paths: &[PathBuf]) -> Result<Vec<File>, ReadError> {
+/// Reads files, and the manifests directly in folders.
+pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<File>, ReadError> {
     let mut files = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
@@ -79,24 +75,23 @@ fn manifests_of(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
     Ok(paths)
 }
 
-/// An object of a file.
+/// An object in a file.
 #[derive(Clone, Debug)]
-pub struct Document {
-    /// The file's name.
+pub(crate) struct Document {
     pub file: String,
-    /// Which document of the file it is, from 1 on.
+    /// Number of the document in the file, starting at 1. The objects of a list have the same number.
     pub number: usize,
-    /// The object, or why there is none.
+    /// The object, or the error in the YAML.
     pub object: Result<Value, String>,
 }
 
-/// The objects of a file; empty documents are none.
-pub fn documents(file: &File) -> Vec<Document> {
+/// Returns the objects of a file. Skips empty documents.
+pub(crate) fn documents(file: &File) -> Vec<Document> {
     let mut documents = Vec::new();
     let all = serde_yaml_ng::Deserializer::from_str(&file.text);
     for (index, document) in all.enumerate() {
         let number = index + 1;
-        // Not at once into JSON's type, which would take the last of two fields with one name.
+        // Parsing directly into a JSON value would not detect duplicate fields.
         let parsed = serde_yaml_ng::Value::deserialize(document);
         let is_last = parsed.is_err();
         let parsed = parsed.map_err(|error| error.to_string());
@@ -119,7 +114,7 @@ pub fn documents(file: &File) -> Vec<Document> {
     documents
 }
 
-/// The objects of a `List`, or the object itself.
+/// Adds the object or, if it is a `List`, its items.
 fn unfold(document: Document, documents: &mut Vec<Document>) {
     let object = document.object.as_ref().ok();
     let is_list = object.is_some_and(|it| it["kind"] == "List" && it["apiVersion"] == "v1");

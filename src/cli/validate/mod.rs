@@ -1,8 +1,8 @@
-//! `validate`: manifests, checked without a cluster.
+//! `validate`: checks manifests without a cluster.
 
 mod check;
-pub mod manifests;
-pub mod rules;
+pub(super) mod manifests;
+pub(super) mod rules;
 mod runtime;
 mod schema;
 #[cfg(test)]
@@ -22,33 +22,31 @@ use manifests::{Document, File, documents, read};
 use rules::RuleError;
 use runtime::{Admitted, findings};
 
-/// Which manifests.
 #[derive(Debug, Args)]
-pub struct ValidateArguments {
-    /// A file or folder with manifests, or - for the standard input; repeat it for several.
+pub(super) struct ValidateArguments {
+    /// File or folder with manifests, or - for standard input. Can be repeated.
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true,
         value_hint = ValueHint::AnyPath)]
     files: Vec<PathBuf>,
-    /// How to show the result.
+    /// Output format.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// What was found in all files.
+/// Results for all files.
 #[derive(Debug, Default, Serialize)]
 struct Report {
-    /// What is wrong.
     items: Vec<Finding>,
-    /// How many objects of ours have nothing wrong.
+    /// Number of custom resources without findings.
     valid: usize,
-    /// How many objects of ours have findings.
+    /// Number of custom resources with findings, and of documents that are not YAML.
     invalid: usize,
-    /// How many objects are of other kinds.
+    /// Number of objects of other kinds.
     skipped: usize,
 }
 
-/// Checks manifests, and shows what is wrong with them.
-pub fn validate(arguments: &ValidateArguments) -> Result<ExitCode, CliError> {
+/// Checks manifests and shows the findings.
+pub(super) fn validate(arguments: &ValidateArguments) -> Result<ExitCode, CliError> {
     let report = report(&read(&arguments.files)?)?;
     if arguments.output.is_for_people() {
         print_text(&shown(&report, has_colours()))?;

@@ -1,4 +1,4 @@
-//! The rules of a CustomResourceDefinition, `x-kubernetes-validations`, evaluated as the API server does.
+//! Evaluates the validation rules (`x-kubernetes-validations`) of a CustomResourceDefinition.
 
 use std::collections::BTreeMap;
 
@@ -12,28 +12,28 @@ use thiserror::Error;
 
 use super::schema::{Fault, field, items, property};
 
-/// Why rules cannot be used.
+/// A validation rule cannot be used.
 #[derive(Debug, Error)]
 pub enum RuleError {
     /// The rule cannot be parsed.
-    #[error("parse the rule {rule:?}: {source}")]
+    #[error("cannot parse the rule {rule:?}: {source}")]
     Parse {
-        /// The rule.
+        /// Text of the rule.
         rule: String,
-        /// Why.
+        /// Reason.
         source: Box<cel::ParseErrors>,
     },
-    /// A function cannot be added to those of the language.
-    #[error("add the function duration: {0}")]
+    /// The function `duration` could not be added to CEL.
+    #[error("cannot add the function duration: {0}")]
     Function(String),
 }
 
-/// The rules of a schema, parsed.
-pub struct Rules(BTreeMap<String, Program>);
+/// The parsed rules of a schema.
+pub(crate) struct Rules(BTreeMap<String, Program>);
 
 impl Rules {
     /// Parses the rules of a schema.
-    pub fn of(schema: &JSONSchemaProps) -> Result<Self, RuleError> {
+    pub(crate) fn of(schema: &JSONSchemaProps) -> Result<Self, RuleError> {
         let mut rules = Self(BTreeMap::new());
         rules.add(schema)?;
         Ok(rules)
@@ -56,8 +56,9 @@ impl Rules {
         }
     }
 
-    /// What the rules say of a value. Those of a field with something of `blocked` in it are left out.
-    pub fn faults(
+    /// Returns the violations of the rules by a value. Skips the rules of fields that are or contain one of
+    /// the `blocked` fields.
+    pub(crate) fn faults(
         &self,
         value: &Value,
         schema: &JSONSchemaProps,
@@ -104,7 +105,7 @@ impl Rules {
         let Some(program) = self.0.get(&rule.rule) else {
             return Ok(None);
         };
-        // A rule about a change says nothing of what is created.
+        // Rules about changes do not apply to new objects.
         if program.references().has_variable("oldSelf") {
             return Ok(None);
         }
@@ -120,13 +121,13 @@ impl Rules {
     }
 }
 
-/// Whether a field is another one, or in it.
+/// Whether the field `inner` is the field `outer` or inside it.
 fn is_within(inner: &str, outer: &str) -> bool {
     let rest = inner.strip_prefix(outer);
     rest.is_some_and(|rest| outer.is_empty() || rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
-/// Whether a rule holds of a value, or why that cannot be said.
+/// Returns whether a value satisfies a rule, or why the rule cannot be evaluated.
 fn holds(program: &Program, value: &Value) -> Result<Result<bool, String>, RuleError> {
     let mut context = Context::default();
     context
@@ -143,7 +144,7 @@ fn holds(program: &Program, value: &Value) -> Result<Result<bool, String>, RuleE
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the library passes values")]
-/// The duration that a text writes, in nanoseconds: rules only compare them.
+/// CEL's function `duration`. Returns nanoseconds, which is sufficient for comparisons.
 fn nanoseconds(text: std::sync::Arc<String>) -> Result<i64, cel::ExecutionError> {
     let refused = || cel::ExecutionError::function_error("duration", "not a duration");
     let duration: GoDuration = text.parse().map_err(|_| refused())?;

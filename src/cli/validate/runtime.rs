@@ -1,4 +1,4 @@
-//! What the operator would report of manifests that the API server takes, as far as the files tell.
+//! Finds problems that the operator would report for valid manifests, as far as the files show them.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,10 @@ use crate::api::{DingTalkApp, DingTalkTokenReference, Layout, Reason};
 use crate::core::{Templates, per_corp_name};
 use crate::dingtalk::Credentials;
 
-/// An object that is taken, and where it stands.
-pub struct Admitted<'a> {
-    /// Where it stands.
+/// An object that the API server would accept.
+pub(super) struct Admitted<'a> {
     pub document: &'a Document,
-    /// The object with its defaults.
+    /// The object, with defaults.
     pub object: Value,
 }
 
@@ -33,8 +32,8 @@ impl Admitted<'_> {
     }
 }
 
-/// The findings about what is taken, beside the Secrets of the same files.
-pub fn findings(admitted: &[Admitted], secrets: &[&Document]) -> Vec<Finding> {
+/// Returns the findings for accepted objects. `secrets` are the Secrets in the same files.
+pub(super) fn findings(admitted: &[Admitted], secrets: &[&Document]) -> Vec<Finding> {
     let apps: Vec<(&Admitted, DingTalkApp)> = admitted
         .iter()
         .filter_map(|it| Some((it, it.decoded("DingTalkApp")?)))
@@ -56,7 +55,7 @@ pub fn findings(admitted: &[Admitted], secrets: &[&Document]) -> Vec<Finding> {
     found
 }
 
-/// Whether the credentials Secret of an app stands in the files and cannot be used.
+/// Returns a finding if the app's credentials Secret is in the files but unusable.
 fn credentials(at: &Admitted, app: &DingTalkApp, secrets: &[&Document]) -> Option<Finding> {
     let wanted = &app.spec.credentials_secret_ref;
     let is_wanted = |object: &Value| {
@@ -75,7 +74,7 @@ fn credentials(at: &Admitted, app: &DingTalkApp, secrets: &[&Document]) -> Optio
         // The error may quote a value.
         Err(_) => {
             let message =
-                format!("{place} is not a Secret: data has text in base64, stringData has text");
+                format!("{place} is not a valid Secret: data needs base64, stringData plain text");
             return Some(at.reported(path, Reason::CredentialsNotFound, &message));
         }
     };
@@ -94,7 +93,7 @@ fn credentials(at: &Admitted, app: &DingTalkApp, secrets: &[&Document]) -> Optio
     Some(at.reported(path, reason, &format!("{place}: {error}")))
 }
 
-/// Apps that want a Secret which an earlier one of the same namespace has.
+/// Returns findings for apps with the same target Secret as an earlier app in the same namespace.
 fn shared_targets(apps: &[(&Admitted, DingTalkApp)]) -> Vec<Finding> {
     let mut owners: BTreeMap<(Option<&str>, String), &str> = BTreeMap::new();
     let mut found = Vec::new();
@@ -115,7 +114,7 @@ fn shared_targets(apps: &[(&Admitted, DingTalkApp)]) -> Vec<Finding> {
             let owner = *owners.entry(key).or_insert(name);
             if owner != name {
                 let message = format!(
-                    "DingTalkApp {owner} writes the Secret {target} as well; the older of the two has it: set \
+                    "DingTalkApp {owner} also writes the Secret {target}, and the older app owns it: set \
                      another name"
                 );
                 found.push(at.reported("spec.target.name", Reason::SecretConflict, &message));
@@ -126,7 +125,7 @@ fn shared_targets(apps: &[(&Admitted, DingTalkApp)]) -> Vec<Finding> {
     found
 }
 
-/// Whether the app that a reference names stands in the files and does not allow the copy.
+/// Returns a finding if the app that a reference refers to is in the files but does not allow the copy.
 fn grant(
     at: &Admitted,
     reference: &DingTalkTokenReference,

@@ -1,5 +1,4 @@
-//! What a CustomResourceDefinition's schema says of a manifest: as the API server, it fills in defaults first,
-//! and says of each field what is wrong.
+//! Applies the schema of a CustomResourceDefinition: sets defaults and checks values like the API server.
 
 use std::collections::BTreeSet;
 
@@ -8,20 +7,20 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use serde_json::{Map, Value};
 
-/// What is wrong with a field.
+/// An invalid field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The field, such as `spec.corpIds[1]`.
+pub(crate) struct Fault {
+    /// Path of the field, such as `spec.corpIds[1]`.
     pub path: String,
-    /// What is wrong with it, and what to write.
+    /// What is wrong, and what to write instead.
     pub message: String,
-    /// Whether rules cannot be evaluated meanwhile: a value is missing, too large or of another type.
+    /// Whether rules cannot be evaluated, because a value is missing, too large or of a wrong type.
     pub blocks_rules: bool,
 }
 
 impl Fault {
-    /// A fault beside which rules are still evaluated.
-    pub fn new(path: &str, message: impl Into<String>) -> Self {
+    /// Creates a fault that does not block rules.
+    pub(crate) fn new(path: &str, message: impl Into<String>) -> Self {
         Self {
             path: path.to_owned(),
             message: message.into(),
@@ -37,23 +36,23 @@ impl Fault {
     }
 }
 
-/// The path of a field of an object.
-pub fn field(path: &str, name: &str) -> String {
+/// Returns the path of the field `name` of the object at `path`.
+pub(super) fn field(path: &str, name: &str) -> String {
     match path.is_empty() {
         true => name.to_owned(),
         false => format!("{path}.{name}"),
     }
 }
 
-/// The schema of a list's items.
-pub fn items(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
+/// Returns the schema of a list's items.
+pub(super) fn items(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
     match schema.items.as_ref()? {
         JSONSchemaPropsOrArray::Schema(items) => Some(items),
         JSONSchemaPropsOrArray::Schemas(_) => None,
     }
 }
 
-/// The schema of the values under keys that users choose.
+/// Returns the schema of a map's values.
 fn values(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
     match schema.additional_properties.as_ref()? {
         JSONSchemaPropsOrBool::Schema(values) => Some(values),
@@ -61,14 +60,14 @@ fn values(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
     }
 }
 
-/// The schema of a field, whether it is named or under a key that users choose.
-pub fn property<'a>(schema: &'a JSONSchemaProps, name: &str) -> Option<&'a JSONSchemaProps> {
+/// Returns the schema of an object's field or of a map's value.
+pub(super) fn property<'a>(schema: &'a JSONSchemaProps, name: &str) -> Option<&'a JSONSchemaProps> {
     let named = schema.properties.as_ref().and_then(|all| all.get(name));
     named.or_else(|| values(schema))
 }
 
-/// Fills in defaults, and drops a null where it stands for nothing.
-pub fn apply_defaults(value: &mut Value, schema: &JSONSchemaProps) {
+/// Sets defaults, after removing nulls, since no field is nullable.
+pub(super) fn apply_defaults(value: &mut Value, schema: &JSONSchemaProps) {
     match value {
         Value::Object(object) => {
             object.retain(|name, value| !value.is_null() || property(schema, name).is_none());
@@ -96,8 +95,8 @@ pub fn apply_defaults(value: &mut Value, schema: &JSONSchemaProps) {
     }
 }
 
-/// The fields that the schema does not have.
-pub fn unknown_fields(value: &Value, schema: &JSONSchemaProps, path: &str) -> Vec<Fault> {
+/// Returns a fault for each field that is not in the schema.
+pub(super) fn unknown_fields(value: &Value, schema: &JSONSchemaProps, path: &str) -> Vec<Fault> {
     let mut faults = Vec::new();
     match value {
         Value::Object(object) if schema.properties.is_some() || values(schema).is_some() => {
@@ -125,8 +124,8 @@ pub fn unknown_fields(value: &Value, schema: &JSONSchemaProps, path: &str) -> Ve
     faults
 }
 
-/// What to say of a field that does not exist.
-pub fn unknown_field<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+/// Returns the message for an unknown field, with a suggestion.
+pub(super) fn unknown_field<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.collect();
     let near = known.iter().find(|known| {
         known.eq_ignore_ascii_case(name) || strsim::damerau_levenshtein(known, name) <= 2
@@ -137,8 +136,8 @@ pub fn unknown_field<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> St
     }
 }
 
-/// What the schema alone says of a value that has its defaults.
-pub fn faults(value: &Value, schema: &JSONSchemaProps, path: &str) -> Vec<Fault> {
+/// Returns the violations of the schema, rules aside, by a value with defaults.
+pub(super) fn faults(value: &Value, schema: &JSONSchemaProps, path: &str) -> Vec<Fault> {
     if let Some(fault) = wrong_type(value, schema, path) {
         return vec![fault];
     }
@@ -209,7 +208,7 @@ fn wrong_type(value: &Value, schema: &JSONSchemaProps, path: &str) -> Option<Fau
 fn wrong_length(text: &str, schema: &JSONSchemaProps, path: &str) -> Option<Fault> {
     let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
     if let Some(max) = schema.max_length.filter(|max| length > *max) {
-        let message = format!("Too long: {length} characters, and {max} is the most");
+        let message = format!("Too long: {length} characters, but at most {max} are allowed");
         return Some(Fault::blocking(path, message));
     }
     let min = schema.min_length.filter(|min| length < *min)?;
@@ -249,7 +248,7 @@ fn missing(object: &Map<String, Value>, schema: &JSONSchemaProps, path: &str) ->
     missing.map(fault).collect()
 }
 
-/// Items that stand in a list twice, where it is a set, or has keys.
+/// Returns a fault for each duplicate item in a list that is a set or has keys.
 fn duplicates(list: &[Value], schema: &JSONSchemaProps, path: &str) -> Vec<Fault> {
     let keys = schema.x_kubernetes_list_map_keys.as_ref();
     let identity = |item: &Value| match (schema.x_kubernetes_list_type.as_deref(), keys) {
@@ -266,7 +265,7 @@ fn duplicates(list: &[Value], schema: &JSONSchemaProps, path: &str) -> Vec<Fault
         if let Some(identity) = identity(item)
             && !seen.insert(identity.clone())
         {
-            let message = format!("Duplicate value: {identity}: name it once");
+            let message = format!("Duplicate value: {identity}: remove one of them");
             faults.push(Fault::new(&format!("{path}[{index}]"), message));
         }
     }

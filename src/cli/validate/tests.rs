@@ -260,7 +260,7 @@ fn metadata_and_the_type_of_an_object_are_checked() {
         "{version}"
     );
     let kind = refused(&|it| it["kind"] = json!("DingtalkApp"));
-    assert!(kind.contains("kind: no kind of"), "{kind}");
+    assert!(kind.contains("kind: not a kind of"), "{kind}");
     let generated = refused(&|it| it["metadata"] = json!({"generateName": "a-"}));
     assert_eq!(generated, "");
 }
