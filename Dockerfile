@@ -7,7 +7,8 @@
 # is out of reach, BUILD_IMAGE and RUNTIME_IMAGE can name a mirror's images, ALPINE_MIRROR a mirror of
 # https://dl-cdn.alpinelinux.org/alpine, and CRATES_MIRROR one of crates.io, as sparse+https://…/
 # (Cargo.lock has the checksum of each crate).
-ARG BUILD_IMAGE=rust:1-alpine
+# The Rust of rust-toolchain.toml; a test compares them.
+ARG BUILD_IMAGE=rust:1.95.0-alpine
 ARG RUNTIME_IMAGE=gcr.io/distroless/static-debian12:nonroot
 
 FROM ${BUILD_IMAGE} AS source

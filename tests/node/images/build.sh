@@ -10,6 +10,8 @@ root=$(cd "$here/../../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+# The base image that the Dockerfile names.
+base() { sed -n "s/^ARG $1=//p" "$root/Dockerfile"; }
 build() { # TAG CONTEXT [ARGUMENT...]
   local tag=$1 context=$2
   shift 2
@@ -28,7 +30,7 @@ go_image() { # NAME TAG
   archive "$1" "$2"
 }
 
-# rust:1-alpine: the toolchain comes with volumes, and apk finds everything installed.
+# Rust on Alpine: the toolchain comes with volumes, and apk finds everything installed.
 rust=$work/rust
 mkdir -p "$rust"/{etc/ssl/certs,etc/alternatives,tmp,root,stand-in}
 mkdir -p "$rust"/usr/{bin,sbin,lib,lib64,include,share,local/cargo/registry,local/rustup}
@@ -41,7 +43,7 @@ COPY . /
 ENV PATH=/stand-in:/usr/local/rustup/bin:/usr/bin:/bin CARGO_HOME=/usr/local/cargo \
     CARGO_HTTP_CAINFO=/etc/ssl/certs/ca-certificates.crt
 D
-build docker.io/library/rust:1-alpine "$rust"
+build "docker.io/library/$(base BUILD_IMAGE)" "$rust"
 
 # distroless/static: certificates and a user.
 static=$work/static
@@ -49,7 +51,7 @@ mkdir -p "$static/etc/ssl/certs"
 cp /etc/ssl/certs/ca-certificates.crt "$static/etc/ssl/certs/"
 echo 'nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin' > "$static/etc/passwd"
 printf 'FROM scratch\nCOPY etc /etc\nUSER 65532\n' > "$static/Dockerfile"
-build gcr.io/distroless/static-debian12:nonroot "$static"
+build "$(base RUNTIME_IMAGE)" "$static"
 
 go_image pause registry.k8s.io/pause:3.10
 go_image consumer-go docker.io/library/consumer-go:e2e

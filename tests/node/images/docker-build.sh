@@ -4,7 +4,7 @@
 set -euo pipefail
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-# The toolchain comes with volumes: with these the stand-in for rust:1-alpine can build.
+# The toolchain comes with volumes: with these the stand-in for Rust's image can build.
 volumes=(--volume "$(rustc --print sysroot):/usr/local/rustup:ro")
 for path in /usr/bin /usr/lib /usr/lib64 /usr/include /usr/share /etc/ssl/certs /etc/alternatives; do
   [ -d "$path" ] && volumes+=(--volume "$path:$path:ro")

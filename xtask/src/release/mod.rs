@@ -6,6 +6,8 @@ mod krew;
 mod notes;
 mod prepare;
 mod sums;
+#[cfg(test)]
+mod toolchain;
 mod version;
 #[cfg(test)]
 mod workflows;
