@@ -4,8 +4,10 @@
 mod corpus;
 mod support;
 
+// Those for Linux alone measure the operator's process by what /proc says of it.
 mod api_server;
 mod backup;
+#[cfg(target_os = "linux")]
 mod bounds;
 mod budget;
 mod changes;
@@ -27,6 +29,7 @@ mod metrics;
 mod model;
 mod monitoring;
 mod namespaces;
+#[cfg(target_os = "linux")]
 mod neighbour;
 mod network;
 mod newer;
@@ -46,6 +49,7 @@ mod refresh;
 mod sharing;
 mod slow;
 mod spec;
+#[cfg(target_os = "linux")]
 mod thousand;
 mod validate;
 mod version_step;

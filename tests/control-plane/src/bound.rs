@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
-use rustix::process::{Pid, Signal, getppid, kill_process_group, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getppid, kill_process_group};
 
 /// A command that runs `program` so that it is killed when the thread that spawns it ends.
 /// `executable` is a program that hands `exec-bound` to [`exec_bound`].
@@ -23,12 +23,12 @@ pub fn bound(executable: &Path, program: &Path) -> Command {
     command
 }
 
-/// Becomes `command`, to be killed when the thread that started this process ends. `parent` is the
-/// id of that thread's process.
+/// Becomes `command`, to be killed when the thread that started this process ends; where the system has no
+/// signal for that, when its process does. `parent` is the id of that process.
 ///
 /// Does not return unless it fails.
 pub fn exec_bound(parent: u32, command: &[OsString]) -> ExitCode {
-    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+    if let Err(error) = bind(parent) {
         eprintln!("error: bind the process to its parent: {error}");
         return ExitCode::FAILURE;
     }
@@ -45,6 +45,33 @@ pub fn exec_bound(parent: u32, command: &[OsString]) -> ExitCode {
     ExitCode::FAILURE
 }
 
+#[cfg(target_os = "linux")]
+fn bind(_: u32) -> std::io::Result<()> {
+    use rustix::process::set_parent_process_death_signal;
+    Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bind(parent: u32) -> std::io::Result<()> {
+    watch(parent, std::process::id()).map(drop)
+}
+
+/// Starts a shell that kills `child` once `parent` is gone, and ends with either.
+#[cfg(any(test, not(target_os = "linux")))]
+fn watch(parent: u32, child: u32) -> std::io::Result<std::process::Child> {
+    const SCRIPT: &str =
+        r#"while kill -0 "$1" && kill -0 "$2"; do sleep 0.2; done; kill -KILL "$2""#;
+    Command::new("sh")
+        .args(["-c", SCRIPT, "sh"])
+        .args([parent.to_string(), child.to_string()])
+        // Pipes of the child's are not held open by this one.
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+}
+
 /// Runs `command` in a process group of its own, and kills the whole group when standard input
 /// closes, which it does when the parent ends. Exits as the command does.
 pub fn guard(command: &[OsString]) -> ExitCode {
@@ -54,7 +81,7 @@ pub fn guard(command: &[OsString]) -> ExitCode {
     };
     let spawned = Command::new(program)
         .args(arguments)
-        .stdin(std::process::Stdio::null())
+        .stdin(Stdio::null())
         .process_group(0)
         .spawn();
     let mut child = match spawned {
@@ -76,5 +103,40 @@ pub fn guard(command: &[OsString]) -> ExitCode {
             eprintln!("error: wait for {}: {error}", program.display());
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::Child;
+
+    use super::*;
+
+    fn sleep() -> Child {
+        let mut command = Command::new("sleep");
+        command.arg("600").spawn().expect("sleep")
+    }
+
+    #[test]
+    fn a_watched_child_is_killed_once_its_parent_is_gone() {
+        let (mut parent, mut child) = (sleep(), sleep());
+        let mut watcher = watch(parent.id(), child.id()).expect("a shell");
+        parent.kill().expect("killed");
+        parent.wait().expect("ended");
+        assert_eq!(child.wait().expect("ended").signal(), Some(9));
+        watcher.wait().expect("ended");
+    }
+
+    #[test]
+    fn the_watcher_ends_with_the_child_and_leaves_the_parent_alone() {
+        let (mut parent, mut child) = (sleep(), sleep());
+        let mut watcher = watch(parent.id(), child.id()).expect("a shell");
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        watcher.wait().expect("ended");
+        assert_eq!(parent.try_wait().expect("a status"), None);
+        parent.kill().expect("killed");
+        parent.wait().expect("ended");
     }
 }
