@@ -42,8 +42,7 @@ pub use reasons::{causes_markdown, reasons_markdown};
     version,
     about,
     after_help = "Exit codes: 0 success; 1 the command failed; 2 incorrect usage; \
-                  3 a problem was found (status, check, renew, doctor, validate), or nothing (explain); \
-                  4 the result did not arrive in time (renew)."
+                  3 it ran and found a problem, or found nothing; 4 the result did not arrive in time."
 )]
 struct Cli {
     #[command(subcommand)]

@@ -173,7 +173,7 @@ fn class(class: Class) -> (&'static str, &'static str) {
             "user",
             "as soon as the credentials or the spec change; otherwise after 5 minutes, doubling to 60",
         ),
-        Class::Hourly => (
+        Class::Configuration | Class::Quota => (
             "configuration or quota",
             "as soon as the credentials or the spec change; otherwise every 60 minutes",
         ),

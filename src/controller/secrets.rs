@@ -209,11 +209,16 @@ impl<'a> Secrets<'a> {
     fn log_write(self, write: &Write, cause: Cause) {
         let tokens = &write.recorded.tokens;
         let expires_at = tokens.iter().map(|token| token.lifetime.expires_at).min();
+        let corp_id = match tokens.as_slice() {
+            [token] => Some(token.corp_id.as_str()),
+            _ => None,
+        };
         info!(
             kind = self.owner.kind(),
             namespace = self.namespace(),
             name = self.owner.name(),
             secret = write.name,
+            corp_id,
             cause = cause.as_str(),
             tokens = tokens.len(),
             expires_at = expires_at.map(tracing::field::display),

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use crate::api::Reason;
+use crate::api::{CorpError, Reason};
 
+mod class;
 mod row;
 mod table;
 
-pub use row::{Class, Row, Scope, Signal};
+pub use class::Class;
+pub use row::{Row, Scope, Signal};
 pub use table::{TABLE, UNREACHABLE};
 
 /// Returns the row for the first known code, or for the HTTP status if no code is known.
@@ -73,9 +75,28 @@ impl Failure {
         }
     }
 
+    /// Returns the failure that a status records; `None` if its reason is not one of DingTalk's.
+    pub(crate) fn recorded(error: &CorpError) -> Option<Self> {
+        let rows = || TABLE.iter().chain([&UNREACHABLE]);
+        let http_status = error
+            .http_status
+            .and_then(|status| u16::try_from(status).ok());
+        let codes: Vec<&str> = error.code.as_deref().into_iter().collect();
+        let (by_code, _) = look_up(&codes, http_status.unwrap_or_default());
+        let named = |row: &&Row| error.reason == row.reason;
+        let row = Some(by_code).filter(named).or_else(|| rows().find(named))?;
+        Some(Self {
+            code: error.code.clone(),
+            http_status,
+            request_id: error.request_id.clone(),
+            message: error.message.clone(),
+            ..Self::of(row)
+        })
+    }
+
     /// Returns the scope of a throttle or ban; `None` for other failures.
     pub fn held_back(&self) -> Option<Scope> {
-        matches!(self.class, Class::Throttled { .. } | Class::Banned).then_some(self.scope)
+        self.class.traits().is_limit.then_some(self.scope)
     }
 
     /// Reclassifies the failure as a ban of the whole site.

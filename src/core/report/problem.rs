@@ -10,7 +10,7 @@ use crate::core::secret::write::SECRET_SIZE_MAX;
 use crate::core::secret::writing::{WriteFailure, WriteProblem};
 use crate::core::token::record::whole_seconds;
 use crate::core::token::tokens::{Attempts, Tokens};
-use crate::dingtalk::{Failure, Row, TABLE, UNREACHABLE, look_up};
+use crate::dingtalk::Failure;
 
 /// What stands in the way.
 #[derive(Clone)]
@@ -87,7 +87,7 @@ pub(crate) fn problem(
     }
     if attempts.is_some_and(|attempts| !attempts.is_attempted)
         && let Some(error) = announced.and_then(|announced| announced.error.as_ref())
-        && let Some(failure) = former_failure(error)
+        && let Some(failure) = Failure::recorded(error)
     {
         // What a former process was told holds until this one is told something else.
         let since = error.since_time.clone();
@@ -149,28 +149,8 @@ fn failure_problem(
             scope: failure.held_back().map(|scope| scope.as_str().to_owned()),
             since_time: since,
         },
-        // A quota is refilled by itself.
-        needs_a_person: failure.class.needs_a_person() && failure.reason != Reason::QuotaExceeded,
+        needs_a_person: failure.class.traits().needs_a_person,
     }
-}
-
-/// The failure that a status tells of, if it is one of the endpoint's.
-fn former_failure(error: &CorpError) -> Option<Failure> {
-    let rows = || TABLE.iter().chain([&UNREACHABLE]);
-    let status = error
-        .http_status
-        .and_then(|status| u16::try_from(status).ok());
-    let codes: Vec<&str> = error.code.as_deref().into_iter().collect();
-    let (by_code, _) = look_up(&codes, status.unwrap_or_default());
-    let named = |row: &&Row| row.reason.as_str() == error.reason;
-    let row = Some(by_code).filter(named).or_else(|| rows().find(named))?;
-    Some(Failure {
-        code: error.code.clone(),
-        http_status: status,
-        request_id: error.request_id.clone(),
-        message: error.message.clone(),
-        ..Failure::of(row)
-    })
 }
 
 /// Why a Secret could not be written.

@@ -9,7 +9,8 @@ fn the_pace_is_the_documented_one() {
         [1, 2, 3, 4, 5, 50].map(|n| minutes(Class::User, n)),
         [5, 10, 20, 40, 60, 60]
     );
-    assert_eq!(minutes(Class::Hourly, 1), 60);
+    assert_eq!(minutes(Class::Configuration, 1), 60);
+    assert_eq!(minutes(Class::Quota, 1), 60);
     assert_eq!(minutes(Class::Banned, 9), 5);
     let most = |class, streak| Pace::of(class, streak).ceiling.as_secs();
     assert_eq!(

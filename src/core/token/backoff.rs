@@ -7,7 +7,7 @@ use crate::dingtalk::Class;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-/// A failure of these classes is tried again after an eighth of the life that is left, at the latest.
+/// A failure of a hurried class is tried again after an eighth of the life that is left, at the latest.
 const LIFE_DIVISOR: u32 = 8;
 
 /// The shortest and the longest wait that a class allows.
@@ -32,7 +32,7 @@ impl Pace {
                 let base = doubling(5 * MINUTE, HOUR);
                 (base, (base + base / 10).min(HOUR))
             }
-            Class::Hourly => (HOUR, HOUR),
+            Class::Configuration | Class::Quota => (HOUR, HOUR),
             Class::Throttled { per_minute: true } => (MINUTE, MINUTE + 10 * SECOND),
             Class::Throttled { per_minute: false } => {
                 (doubling(SECOND, MINUTE), doubling(3 * SECOND, MINUTE))
@@ -66,11 +66,9 @@ pub(crate) fn delay(
             .ceiling
             .saturating_sub(pace.floor)
             .mul_f64(random.clamp(0.0, 1.0));
-    let hurried = match (class, life_left) {
-        (Class::Transient | Class::Unknown | Class::Garbled, Some(left)) => {
-            jittered.min((left / LIFE_DIVISOR).max(SECOND))
-        }
-        _ => jittered,
+    let hurried = match life_left.filter(|_| class.traits().is_hurried) {
+        Some(left) => jittered.min((left / LIFE_DIVISOR).max(SECOND)),
+        None => jittered,
     };
     hurried.max(wait.unwrap_or_default())
 }

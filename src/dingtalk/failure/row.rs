@@ -2,36 +2,8 @@
 
 use strum::IntoStaticStr;
 
+use super::class::Class;
 use crate::api::Reason;
-
-/// Determines when a failed fetch is retried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// A person must act. Retried after 5 to 60 min, or as soon as the credentials or spec change.
-    User,
-    /// A quota must refill or a configuration be corrected. Retried every 60 min.
-    Hourly,
-    /// Too many requests. Retried after 1 to 3 s, doubling up to 60 s.
-    Throttled {
-        /// Whether the limit is per minute; if so, the wait is at least 60 s.
-        per_minute: bool,
-    },
-    /// DingTalk refuses requests for some time. Retried after at least 5 min.
-    Banned,
-    /// A retry may succeed. Retried after 1 s, doubling up to 60 s, then every 5 min.
-    Transient,
-    /// No known cause. Retried five times like `Transient`, then every 15 min.
-    Unknown,
-    /// Unusable response. Retried after 30 s, doubling up to 10 min.
-    Garbled,
-}
-
-impl Class {
-    /// Whether backing off alone is unlikely to help.
-    pub fn needs_a_person(self) -> bool {
-        matches!(self, Self::User | Self::Hourly)
-    }
-}
 
 /// Requests that a throttle or ban applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]

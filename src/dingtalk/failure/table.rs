@@ -1,7 +1,8 @@
 //! The failure table.
 
+use super::class::Class;
 use super::row::Signal::{Code, CodeContains, CodePrefix, CodeRange, LimitNames, Status};
-use super::row::{Class, Row, Scope};
+use super::row::{Row, Scope};
 use crate::api::Reason;
 
 /// All known failures. The first matching row applies, so more specific signals come first.
@@ -58,7 +59,7 @@ pub const TABLE: &[Row] = &[
     Row {
         signals: &[CodeContains("ApiCountLimitForOrg"), Code("90020")],
         reason: Reason::QuotaExceeded,
-        class: Class::Hourly,
+        class: Class::Quota,
         scope: Scope::Corp,
         advice: "the organisation has used up its quota of API calls: wait for the reset or buy more",
     },
@@ -74,7 +75,7 @@ pub const TABLE: &[Row] = &[
             Status(300, 399),
         ],
         reason: Reason::RequestRejected,
-        class: Class::Hourly,
+        class: Class::Configuration,
         scope: Scope::Corp,
         advice: "check the site's URL in the operator's --site flag; if it is correct, report a bug in the operator",
     },

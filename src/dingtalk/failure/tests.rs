@@ -1,4 +1,7 @@
+use strum::IntoEnumIterator as _;
+
 use super::*;
+use crate::api::Origin;
 
 fn meaning(codes: &[&str], status: u16) -> (Reason, Class, Scope) {
     let (row, _) = look_up(codes, status);
@@ -55,7 +58,7 @@ fn every_row_of_the_documented_table() {
             &["ApiCountLimitForOrg", "90020"],
             403,
             QuotaExceeded,
-            Class::Hourly,
+            Class::Quota,
             Scope::Corp,
         ),
         (
@@ -70,7 +73,7 @@ fn every_row_of_the_documented_table() {
             ],
             400,
             RequestRejected,
-            Class::Hourly,
+            Class::Configuration,
             Scope::Corp,
         ),
         (
@@ -188,7 +191,7 @@ fn every_row_of_the_documented_table() {
 #[test]
 fn without_a_known_code_the_status_decides() {
     assert_eq!(meaning(&[], 302).0, Reason::RequestRejected);
-    assert_eq!(meaning(&[], 405).1, Class::Hourly);
+    assert_eq!(meaning(&[], 405).1, Class::Configuration);
     assert_eq!(
         meaning(&["never.heard.of.it"], 418),
         (Reason::RequestRejected, Class::User, Scope::Corp)
@@ -205,4 +208,39 @@ fn the_code_comes_before_errcode_and_sub_code() {
         Reason::InvalidCredentials
     );
     assert_eq!(look_up(&["88", "60020"], 200).1, Some("60020"));
+}
+
+#[test]
+fn a_failure_is_read_back_from_a_status_by_its_reason_and_code() {
+    for row in TABLE.iter().chain([&UNREACHABLE]) {
+        let code = row.signals.iter().find_map(|signal| match signal {
+            Signal::Code(code) => Some((*code).to_owned()),
+            _ => None,
+        });
+        let failure = Failure {
+            code: code.clone(),
+            http_status: Some(400),
+            ..Failure::of(row)
+        };
+        let recorded = CorpError {
+            reason: row.reason.as_str().to_owned(),
+            code: code.clone(),
+            http_status: Some(400),
+            ..CorpError::default()
+        };
+        let read = Failure::recorded(&recorded);
+        assert_eq!(read, Some(failure));
+    }
+    for reason in Reason::iter() {
+        let recorded = CorpError {
+            reason: reason.as_str().to_owned(),
+            ..CorpError::default()
+        };
+        let is_dingtalks = reason.origin() == Origin::DingTalk;
+        assert_eq!(
+            Failure::recorded(&recorded).is_some(),
+            is_dingtalks,
+            "{reason:?}"
+        );
+    }
 }

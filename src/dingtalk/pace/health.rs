@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::evidence::Evidence;
 use super::{Call, Reach};
-use crate::dingtalk::{Class, Failure};
+use crate::dingtalk::Failure;
 
 /// Number of corps that must start to fail, without a success in between, to count as an outage.
 const OUTAGE_CORPS: usize = 3;
@@ -107,7 +107,7 @@ impl Health {
     /// corp can be retried whenever the outage is probed.
     pub(super) fn is_site_outage(&self, failure: &Failure) -> bool {
         let is_unreachable = failure.http_status.is_none();
-        failure.class == Class::Transient
+        failure.class.traits().is_outage
             && match self.outage() {
                 Some((Reach::Site, _)) => true,
                 Some((Reach::Namespace(_), _)) => is_unreachable,

@@ -113,6 +113,14 @@ fn three_renewals_within_a_minute_each_have_their_cause_in_the_log() {
         let named = ["kind", "namespace", "corp_id", "site"].map(|field| line[field].as_str());
         let app = ["DingTalkApp", NAMESPACE, "ding1", "china"];
         assert_eq!(named, app.map(Some), "{line}");
+        assert_eq!(line["credentials_secret"], "credentials", "{line}");
+        assert_eq!(line["generation"], 1, "{line}");
+    }
+    let versions = fetched.iter().map(|line| &line["credentials_version"]);
+    let versions: Vec<&Value> = versions.collect();
+    assert!(versions[0] == versions[1] && versions[1] != versions[2]);
+    for line in log.lines("payroll", "Secret written") {
+        assert_eq!(line["corp_id"], "ding1", "{line}");
     }
 }
 

@@ -3,11 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Memory, renew_request};
-use crate::api::{CorpStatus, DingTalkApp, DingTalkAppStatus, Origin, Reason};
+use crate::api::{CorpStatus, DingTalkApp, DingTalkAppStatus, Reason};
 use crate::core::app::corp::Corp;
 use crate::core::token::renewals::Renewals;
 use crate::core::token::schedule::Lifetime;
 use crate::core::token::tokens::Attempts;
+use crate::dingtalk::Failure;
 
 impl Memory {
     /// The memory of an app that is seen for the first time: what its status tells.
@@ -47,18 +48,16 @@ impl Memory {
 fn resume(corp: &mut Corp, app: &DingTalkApp, seen: &CorpStatus, unextended: bool, now: Timestamp) {
     corp.had_token = seen.last_renewal_time.is_some();
     let mut attempts = Attempts::default();
-    attempts.former_failure = seen
-        .error
-        .as_ref()
-        .and_then(|error| Some((error.reason.clone(), error.since_time.parse().ok()?)));
-    let error = seen.error.as_ref();
-    let reason: Option<Reason> = error.and_then(|error| error.reason.parse().ok());
-    let paced = matches!(
-        reason,
-        Some(Reason::Throttled | Reason::Banned | Reason::QuotaExceeded)
-    );
+    let failure = seen.error.as_ref().and_then(Failure::recorded);
+    let failed = failure.is_some();
     // Without a token, whatever was mended meanwhile is tried at once.
-    let failed = reason.is_some_and(|reason| reason.origin() == Origin::DingTalk);
+    let paced = failure
+        .as_ref()
+        .is_some_and(|failure| failure.class.traits().outlives_restart);
+    let since = seen.error.as_ref().map(|error| &error.since_time);
+    if let Some((failure, since)) = failure.zip(time(since)) {
+        attempts.resume_failure(failure, since);
+    }
     let times = time(seen.last_renewal_time.as_ref()).zip(time(seen.expiration_time.as_ref()));
     let lifetime = times.map(|(minted_at, expires_at)| Lifetime {
         minted_at,

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::Reason;
 use crate::core::token::attempt::{FailedAttempt, Failing, FetchId, Minting};
 use crate::core::token::backoff::delay;
 use crate::core::token::renewals::{Renewals, Repeated};
 use crate::core::token::schedule::{FETCH_FLOOR, Lifetime, SAME_EXPIRY, Schedule, jitter};
-use crate::dingtalk::{Class, Rank};
+use crate::dingtalk::{Failure, Rank};
 
 /// A person's requests for a renewal are obeyed this often.
 const FORCED_PACE: SignedDuration = SignedDuration::from_secs(60);
@@ -25,7 +24,7 @@ pub struct Attempts {
     under_way: Option<(FetchId, Timestamp)>,
     failing: Option<Box<Failing>>,
     /// The failure of a former process, and since when it lasts.
-    pub former_failure: Option<(String, Timestamp)>,
+    former_failure: Option<Box<(Failure, Timestamp)>>,
     /// Whether this process has had an outcome; before, the status tells how the last one was.
     pub is_attempted: bool,
     /// The namespaces in whose turns the fetch waits: whoever shares a token with a namespace that has much
@@ -61,6 +60,11 @@ impl Attempts {
     pub fn resume(&mut self, at: Timestamp, renewals: Renewals, now: Timestamp) {
         self.retry = Some(Schedule::at(now, at));
         self.renewals = renewals;
+    }
+
+    /// The last attempt of a former process failed, as others had since then.
+    pub fn resume_failure(&mut self, failure: Failure, since: Timestamp) {
+        self.former_failure = Some(Box::new((failure, since)));
     }
 
     /// When a token is renewed, as earlier renewals taught.
@@ -115,14 +119,11 @@ impl Attempts {
     /// not before a limit that the site has named is over.
     pub fn forced_at(&self, now: Timestamp) -> Timestamp {
         let paced = self.attempted_at.map_or(now, |at| at + FORCED_PACE);
-        let is_limited = match (&self.failing, &self.former_failure) {
-            (Some(failing), _) => matches!(
-                failing.failure.class,
-                Class::Throttled { .. } | Class::Banned
-            ),
-            (None, Some((reason, _))) => *reason == Reason::Throttled || *reason == Reason::Banned,
-            (None, None) => false,
-        };
+        let last = self.failing.as_ref().map(|failing| &failing.failure);
+        let former = self.former_failure.as_ref().map(|former| &former.0);
+        let is_limited = last
+            .or(former)
+            .is_some_and(|failure| failure.class.traits().is_limit);
         match self.retry.filter(|_| is_limited) {
             Some(retry) => paced.max(retry.at),
             None => paced,
@@ -281,10 +282,10 @@ impl Attempts {
         let counted = u32::from(!is_site_down);
         let streak = same_class.map_or(1, |old| old.streak.saturating_add(counted));
         let former = self.former_failure.take();
-        let former = former.filter(|(reason, _)| reason == failure.reason.as_str());
+        let former = former.filter(|former| former.0.reason == failure.reason);
         let since = match (same_reason, former) {
             (Some(old), _) => old.since,
-            (None, Some((_, since))) => since,
+            (None, Some(former)) => former.1,
             (None, None) => now,
         };
         let streak_since = self.failing.as_ref().map_or(now, |old| old.streak_since);
@@ -308,7 +309,7 @@ impl Attempts {
     /// tried now. Returns whether it is.
     pub(super) fn hurry(&mut self, since: Timestamp, now: Timestamp) -> bool {
         let is_by_outage = self.failing.as_ref().is_some_and(|failing| {
-            failing.failure.class == Class::Transient && failing.streak_since >= since
+            failing.failure.class.traits().is_outage && failing.streak_since >= since
         });
         let is_waiting = self.under_way.is_none() && self.retry.is_some_and(|retry| retry.at > now);
         let hurries = is_by_outage && is_waiting;

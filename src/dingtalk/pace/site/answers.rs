@@ -69,7 +69,7 @@ impl<J> Site<J> {
             false => &mut self.of_unproven,
         };
         let failure = health.html(call, failure, now);
-        if failure.class == Class::Transient {
+        if failure.class.traits().is_outage {
             health.transient(call, &failure, failing_since, succeeded_at, now);
         }
         let is_site_down =
@@ -88,7 +88,12 @@ impl<J> Site<J> {
             Class::Throttled { per_minute } => {
                 self.throttled(call, &failure, per_minute, is_proven, now);
             }
-            _ => {}
+            Class::User
+            | Class::Configuration
+            | Class::Quota
+            | Class::Transient
+            | Class::Unknown
+            | Class::Garbled => {}
         }
         if !is_proven && !self.is_down_for(call, is_proven) {
             self.failures.spend(FAILURE_OF_SITE, now);

@@ -1,6 +1,7 @@
 //! What one app knows, changes or drops, and what the others have of it.
 
 use super::*;
+use crate::dingtalk::{Failure, look_up};
 
 /// Regression: two apps whose specs had different generations made the failing call in turn, every 5 s.
 #[test]
@@ -26,9 +27,11 @@ fn an_apps_changed_spec_repeats_a_failed_attempt_and_another_apps_generation_doe
 /// Regression: what one app had planned in a former process held back another one without a token.
 #[test]
 fn a_resumed_plan_holds_back_no_app_without_a_token_and_a_resumed_limit_holds_back_all() {
-    let resumed = |failure: Option<(String, Timestamp)>| {
+    let resumed = |failure: Option<(Failure, Timestamp)>| {
         let mut attempts = Attempts::default();
-        attempts.former_failure = failure;
+        if let Some((failure, since)) = failure {
+            attempts.resume_failure(failure, since);
+        }
         attempts.resume(
             at(6000),
             crate::core::token::renewals::Renewals::Usual,
@@ -36,7 +39,7 @@ fn a_resumed_plan_holds_back_no_app_without_a_token_and_a_resumed_limit_holds_ba
         );
         Some(Box::new(attempts))
     };
-    let next = |failure: Option<(String, Timestamp)>, is_first: bool| {
+    let next = |failure: Option<(Failure, Timestamp)>, is_first: bool| {
         let mut tokens = Tokens::default();
         let mut other = App {
             name: "other",
@@ -56,7 +59,8 @@ fn a_resumed_plan_holds_back_no_app_without_a_token_and_a_resumed_limit_holds_ba
     };
     for is_first in [true, false] {
         assert_eq!(next(None, is_first), None, "it is due");
-        let banned = Some(("Banned".to_owned(), at(-10)));
+        let (banned, _) = look_up(&["1111"], 200);
+        let banned = Some((Failure::of(banned), at(-10)));
         assert_eq!(next(banned, is_first), Some(at(6000)));
     }
 }
