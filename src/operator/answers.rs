@@ -1,4 +1,4 @@
-//! When the API server answers, for those who have to know.
+//! Observes the responses of the API server.
 
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -11,12 +11,12 @@ use tower::{Layer, Service};
 use super::outages::Outages;
 use super::watches::{WatchTimes, watched};
 
-/// What is noted of the API server's answers.
+/// Records from the API server's responses. Add it to the client as a layer.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
-    /// When each watch was answered.
+    /// Times of the responses to watches.
     pub watches: WatchTimes,
-    /// When there was no answer at all.
+    /// Outages of the API server.
     pub outages: Outages,
 }
 
@@ -31,7 +31,7 @@ impl<S> Layer<S> for Answers {
     }
 }
 
-/// A client whose answers are noted.
+/// A client whose responses are observed.
 #[derive(Clone, Debug)]
 pub struct Observed<S> {
     inner: S,
@@ -59,7 +59,7 @@ where
         Box::pin(async move {
             let answer = answer.await;
             match &answer {
-                // A load balancer answers for an API server that is away.
+                // A load balancer responds for an unavailable API server.
                 Ok(response) if response.status().is_server_error() => answers.outages.failed(),
                 Ok(_) => answers.outages.answered(Instant::now()),
                 Err(_) => answers.outages.failed(),

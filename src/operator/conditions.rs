@@ -1,4 +1,4 @@
-//! The conditions of apps and references, as gauges that go with their object.
+//! Gauges for the conditions of apps and references.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-/// The conditions of all objects of one kind.
+/// Gauges for the conditions of all objects of a kind.
 #[derive(Debug)]
 pub struct ConditionGauges {
     metric: &'static str,
@@ -17,7 +17,7 @@ pub struct ConditionGauges {
     objects: Mutex<Objects>,
 }
 
-/// By namespace and name.
+/// Conditions by namespace and name of the object.
 type Objects = BTreeMap<(String, String), Vec<Shown>>;
 
 /// A condition without its message.
@@ -29,7 +29,7 @@ struct Shown {
 }
 
 impl ConditionGauges {
-    /// No conditions yet, for the gauge named `metric`.
+    /// Creates a gauge with this name and help text, without series.
     pub fn new(metric: &'static str, help: &'static str) -> Self {
         Self {
             metric,

@@ -1,14 +1,14 @@
-//! Which connection makes room for the next one, once there are as many as a server keeps.
+//! Selects a connection to close when a server has reached its limit.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-/// A client has at least this long to send its request, even while others wait for its place. A
-/// kubelet or a Prometheus needs a round trip.
+/// Minimum time for a client to send its request, even if others wait for its place. The kubelet and Prometheus
+/// need a round trip.
 const REQUEST_GRACE: Duration = Duration::from_millis(10);
-/// A client has at least this long to take its answer.
+/// Minimum time for a client to read its response.
 const ANSWER_GRACE: Duration = Duration::from_secs(2);
 
 /// The open connections, oldest first.
@@ -26,14 +26,14 @@ struct Connection {
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// No request has arrived since then.
+    /// The connection was opened at this time, and no request has arrived.
     Silent(Instant),
-    /// The request that arrived then is being answered.
+    /// A request arrived at this time and is being answered.
     Answering(Instant),
 }
 
 impl Connections {
-    /// Adds a connection that is to close when `close` is cancelled, and returns its number.
+    /// Adds a connection and returns its number. `close` is cancelled to close it.
     pub(super) fn opened(&mut self, now: Instant, close: CancellationToken) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -54,8 +54,8 @@ impl Connections {
         self.open.remove(&number);
     }
 
-    /// Closes the oldest connection without a request or, if there is none, the one that has taken
-    /// longest to read its answer; or returns when one may be closed.
+    /// Closes the oldest connection without a request or, if there is none, the one that has been reading its
+    /// response for longest. If it is too early for that, returns when one may be closed.
     pub(super) fn make_room(&mut self, now: Instant) -> Option<Instant> {
         let silent = self.open.iter().find_map(|(number, one)| match one.phase {
             Phase::Silent(since) => Some((*number, since + REQUEST_GRACE)),

@@ -1,4 +1,4 @@
-//! One series of each metric, for the list of their names and labels.
+//! Example metrics with a series of each metric, for the reference documentation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::exposition::Exposition;
 use super::{Leadership, Metrics, Replica, SecretWrite, TokenTimes, WatchTimes};
 use crate::api::{CONDITION_READY, Cause, Reason};
 
-/// What `/metrics` answers, in the text format, once everything that is measured has happened.
+/// Returns the response of `/metrics` in the text format, with a series of each metric.
 ///
 /// # Errors
-/// Writing to the string failed.
+/// A metric could not be encoded.
 pub fn example_metrics(by_corp: bool) -> Result<String, std::fmt::Error> {
     let now = Timestamp::UNIX_EPOCH;
     let watches = WatchTimes::default();
@@ -60,7 +60,7 @@ pub fn example_metrics(by_corp: bool) -> Result<String, std::fmt::Error> {
 mod tests {
     use super::*;
 
-    /// What is registered without a series leaves no line that names it.
+    /// The text contains no line for a registered metric without a series.
     #[test]
     fn every_metric_has_a_series() {
         let text = example_metrics(true).expect("text");

@@ -1,19 +1,19 @@
-//! The formats in which metrics are exposed.
+//! Exposition formats of metrics.
 
 use std::fmt::Write as _;
 
-/// A format that Prometheus reads.
+/// An exposition format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exposition {
-    /// Prometheus' text format, for whoever does not ask for another.
+pub(super) enum Exposition {
+    /// Prometheus' text format, the default.
     Text,
     /// OpenMetrics.
     OpenMetrics,
 }
 
 impl Exposition {
-    /// The format that an `Accept` header asks for.
-    pub fn accepted(accept: Option<&str>) -> Self {
+    /// Returns the preferred format of an `Accept` header.
+    pub(super) fn accepted(accept: Option<&str>) -> Self {
         let mut best = (Self::Text, 0);
         for range in accept.unwrap_or_default().split(',') {
             let mut parts = range.split(';').map(str::trim);
@@ -33,16 +33,16 @@ impl Exposition {
         best.0
     }
 
-    /// The `Content-Type` of an answer.
-    pub fn content_type(self) -> &'static str {
+    /// Returns the `Content-Type` of the format.
+    pub(super) fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         }
     }
 
-    /// Metrics in this format, from OpenMetrics.
-    pub fn of(self, open_metrics: String) -> String {
+    /// Converts metrics from OpenMetrics to this format.
+    pub(super) fn of(self, open_metrics: String) -> String {
         match self {
             Self::OpenMetrics => open_metrics,
             Self::Text => plain(&open_metrics),
@@ -50,15 +50,15 @@ impl Exposition {
     }
 }
 
-/// A weight of at most three decimals, times a thousand.
+/// Parses a weight with at most three decimals. Returns it multiplied by 1000.
 fn thousandths(weight: &str) -> u32 {
     let (whole, decimals) = weight.split_once('.').unwrap_or((weight, ""));
     let digits = format!("{whole}{decimals:0<3}");
     digits.parse().unwrap_or_default()
 }
 
-/// OpenMetrics names a counter and an info without the suffix that their series have, and knows units
-/// and an end.
+/// Converts OpenMetrics to the text format, in which the descriptions of counters and infos have the same
+/// suffixes as their series, and there are no units and no end marker.
 fn plain(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     let mut lines = open_metrics.lines().peekable();

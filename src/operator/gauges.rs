@@ -1,4 +1,4 @@
-//! The times of each app's tokens, as gauges that go with their app.
+//! Gauges for the times of the tokens of each app.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,44 +9,44 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-/// The times of one token.
+/// Times of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenTimes {
-    /// Its organisation.
     pub corp_id: String,
-    /// When the token in the Secret expires.
+    /// Expiry of the token in the Secret.
     pub expires_at: Option<Timestamp>,
-    /// When it is fetched next.
+    /// Time of the next fetch.
     pub next_attempt_at: Option<Timestamp>,
-    /// Since when it cannot be fetched or written, and the reason.
+    /// Time since which the token cannot be fetched or written, and the reason.
     pub failing: Option<(Timestamp, String)>,
 }
 
-/// A token that cannot be extended is fetched right after its expiry; that is no reason to warn.
+/// Minimum time from a token's expiry to its next attempt to be counted as expiring too early. A token that
+/// cannot be extended is regularly fetched right after its expiry.
 const GRACE: SignedDuration = SignedDuration::from_secs(60);
 
-/// See the module.
+/// Gauges for the tokens of all apps.
 #[derive(Debug)]
 pub struct TokenGauges {
     apps: Mutex<Apps>,
     by_corp: bool,
 }
 
-/// By namespace and name.
+/// Times by namespace and name of the app.
 type Apps = BTreeMap<(String, String), AppTimes>;
 
 #[derive(Debug)]
 struct AppTimes {
-    /// What is exported: the times of each token, or one set for all of them.
+    /// The exported times: of each token, or the earliest ones of all tokens.
     series: Vec<TokenTimes>,
-    /// The expiries of those tokens that expire before their next attempt.
+    /// Expiries of the tokens that expire before their next attempt.
     too_late: Vec<Timestamp>,
 }
 
 impl AppTimes {
     fn of(tokens: impl Iterator<Item = TokenTimes>, by_corp: bool) -> Self {
         let tokens: Vec<TokenTimes> = tokens.collect();
-        // Compared token by token: the earliest times of an app may be those of two tokens.
+        // Compare the times of each token: the earliest times of an app may belong to different tokens.
         let too_late = tokens.iter().filter_map(TokenTimes::too_late).collect();
         let earliest = |all: TokenTimes, one: &TokenTimes| all.earliest(one);
         let series = match by_corp {
@@ -56,14 +56,14 @@ impl AppTimes {
         Self { series, too_late }
     }
 
-    /// How many tokens are valid still, but will have expired before their next attempt.
+    /// Returns the number of tokens that are still valid but expire before their next attempt.
     fn expiring_before_next_attempt(&self, now: Timestamp) -> usize {
         self.too_late.iter().filter(|expiry| **expiry > now).count()
     }
 }
 
 impl TokenGauges {
-    /// With a series for each organisation, or only one for each app with its earliest times.
+    /// Creates gauges with one series per corp if `by_corp`, or else one per app with its earliest times.
     pub fn new(by_corp: bool) -> Self {
         Self {
             apps: Mutex::default(),
@@ -78,7 +78,7 @@ impl TokenGauges {
         self.lock().insert(key, times);
     }
 
-    /// Forgets an app that is gone.
+    /// Removes the series of an app.
     pub fn remove(&self, namespace: &str, app: &str) {
         let key = (namespace.to_owned(), app.to_owned());
         self.lock().remove(&key);
@@ -124,7 +124,7 @@ impl TokenTimes {
         }
     }
 
-    /// When it expires, if that is before its next attempt.
+    /// Returns the expiry, if it is more than [`GRACE`] before the next attempt.
     fn too_late(&self) -> Option<Timestamp> {
         let expiry = self.expires_at?;
         let attempt = self.next_attempt_at?;
@@ -149,7 +149,7 @@ impl TokenGauges {
     ) -> Result<(), std::fmt::Error> {
         let mut family = encoder.encode_descriptor(
             "tokens_expiring_before_next_attempt",
-            "Tokens that are valid, but expire more than a minute before their next attempt",
+            "Number of valid tokens that expire more than a minute before their next attempt",
             None,
             MetricType::Gauge,
         )?;
@@ -168,19 +168,19 @@ impl Collector for TokenGauges {
         self.encode_times(
             &mut encoder,
             "token_expiry_timestamp_seconds",
-            "When the token in the Secret expires",
+            "Expiry of the token in the Secret",
             |token| Some((token.expires_at?, None)),
         )?;
         self.encode_times(
             &mut encoder,
             "token_next_attempt_timestamp_seconds",
-            "When the token is fetched next",
+            "Time of the next fetch of the token",
             |token| Some((token.next_attempt_at?, None)),
         )?;
         self.encode_times(
             &mut encoder,
             "token_failing_since_timestamp_seconds",
-            "Since when the token cannot be fetched or written, by reason; absent where all is well",
+            "Time since which the token cannot be fetched or written, by reason; absent if there is no problem",
             |token| {
                 let (since, reason) = token.failing.as_ref()?;
                 Some((*since, Some(reason.as_str())))

@@ -1,7 +1,6 @@
-//! What the two HTTP servers answer: probes to the kubelet, metrics to Prometheus.
+//! The HTTP servers for health probes and for metrics.
 //!
-//! They are apart so that a network policy can tell them apart, and so that neither can hold up the
-//! other.
+//! They are separate so that a NetworkPolicy can distinguish them, and so that neither can block the other.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +19,7 @@ use super::exposition::Exposition;
 use super::server::{Bounds, Server, ServerError};
 use super::{Metrics, Pulse};
 
-/// Metrics are written out once in this time, however often they are asked for.
+/// Metrics are encoded at most once in this time; further requests share the result.
 const METRICS_FRESH: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
@@ -29,7 +28,7 @@ struct Probed {
     pulse: Arc<Pulse>,
 }
 
-/// Listens on `address`, then serves `/healthz` and `/readyz` in a task until `stop`.
+/// Binds `address`, then serves `/healthz` and `/readyz` in a task until `stop`.
 pub async fn serve_probes(
     address: SocketAddr,
     ready: watch::Receiver<bool>,
@@ -45,7 +44,7 @@ pub async fn serve_probes(
     Ok(())
 }
 
-/// Listens on `address`, then serves `/metrics` in a task until `stop`.
+/// Binds `address`, then serves `/metrics` in a task until `stop`.
 pub async fn serve_metrics(
     address: SocketAddr,
     metrics: Arc<Metrics>,
@@ -64,17 +63,14 @@ pub async fn serve_metrics(
     Ok(())
 }
 
-/// Fails only where a loop stands still, which a restart mends; an API server or a site that is away
-/// is no reason to.
+/// Fails only if a loop is stuck, which a restart fixes. It does not fail while the API server or a site is
+/// unavailable.
 async fn healthz(State(probed): State<Probed>) -> impl IntoResponse {
     match probed.pulse.stands_still(Instant::now()) {
         None => (StatusCode::OK, "ok".to_owned()),
         Some((name, silence)) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            format!(
-                "the loop {name} has stood still for {} s",
-                silence.as_secs()
-            ),
+            format!("the loop {name} has been stuck for {} s", silence.as_secs()),
         ),
     }
 }
@@ -85,7 +81,7 @@ async fn readyz(State(probed): State<Probed>) -> impl IntoResponse {
     } else {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            "the watches have not been listed yet",
+            "the initial lists of the watches are not complete",
         )
     }
 }
@@ -96,12 +92,12 @@ struct Scraped {
     open_metrics: Mutex<Option<Written>>,
 }
 
-/// When metrics were written out last, and what.
+/// Time and text of the last encoding.
 type Written = (Instant, Bytes);
 
 impl Scraped {
-    /// The text of this second. All who ask within it for one format share one copy: however many
-    /// there are and however slowly they read, it costs neither time nor memory of the operator.
+    /// Returns the metrics in this format. Requests within [`METRICS_FRESH`] share a copy, so that many or
+    /// slow clients need no additional time or memory.
     fn text(&self, format: Exposition, now: Instant) -> Result<Bytes, std::fmt::Error> {
         let last = match format {
             Exposition::Text => &self.text,

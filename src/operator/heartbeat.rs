@@ -1,22 +1,22 @@
-//! Signs of life of the loops that everything depends on.
+//! Detects stuck loops.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Each loop goes round every 30 s at the latest; three missed rounds are no hiccup.
+/// A loop is stuck after this long. Each loop iterates at least every 30 s.
 const STILL_AFTER: Duration = Duration::from_secs(90);
 
-/// The loops, each of which fetches or renews nothing any more when it stands still.
+/// Heartbeats of the loops without which no tokens are renewed.
 #[derive(Debug, Default)]
 pub struct Pulse {
-    /// The one that lets token requests go.
+    /// Loop that starts token requests.
     pub fetches: Heartbeat,
-    /// The one that wakes apps at their times.
+    /// Loop that reconciles apps when they are due.
     pub alarm: Heartbeat,
 }
 
 impl Pulse {
-    /// The loop that stands still, and for how long.
+    /// Returns the name of a stuck loop, and the time since its last iteration.
     pub fn stands_still(&self, now: Instant) -> Option<(&'static str, Duration)> {
         let loops = [("fetches", &self.fetches), ("alarm", &self.alarm)];
         loops
@@ -25,7 +25,7 @@ impl Pulse {
     }
 }
 
-/// When a loop went round last.
+/// Time of a loop's last iteration.
 #[derive(Debug)]
 pub struct Heartbeat(Mutex<Instant>);
 
@@ -36,12 +36,12 @@ impl Default for Heartbeat {
 }
 
 impl Heartbeat {
-    /// The loop goes round.
+    /// Records an iteration.
     pub fn beat(&self, now: Instant) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
-    /// For how long the loop has stood still, if that is too long.
+    /// Returns the time since the last iteration, if the loop is stuck.
     fn stands_still(&self, now: Instant) -> Option<Duration> {
         let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let silence = now.saturating_duration_since(last);

@@ -1,4 +1,4 @@
-//! Structured logs on standard error.
+//! Sets up structured logs on standard error.
 
 use std::str::FromStr;
 
@@ -7,34 +7,34 @@ use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
 
-/// Never logged, at any level: the client library logs a failed call that we log ourselves, and
-/// the text of an answer that it cannot parse, which may be a Secret.
+/// Never logged, at any level: the client library logs failed calls, which the operator logs itself, and
+/// responses that it cannot parse, which may contain a Secret.
 const SILENCED: [&str; 1] = ["kube_client::client=off"];
 
-/// How a line looks.
+/// Format of the logs.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Why logging cannot be set up.
+/// Logging could not be set up.
 #[derive(Debug, Error)]
 pub enum LogsError {
-    /// The filter is malformed.
+    /// The filter is invalid.
     #[error("--log-level {filter:?}: {source}; write a level such as debug, or target=level pairs")]
     Filter {
-        /// What was given.
+        /// Value of the flag.
         filter: String,
-        /// What is wrong with it.
+        /// Reason.
         source: tracing_subscriber::filter::ParseError,
     },
 }
 
-/// Logs what `filter` lets through, such as `info` or `dingtalk_token_operator=debug`.
+/// Sets up logging with a filter such as `info` or `dingtalk_token_operator=debug`.
 pub fn init_logs(filter: &str, format: LogFormat) -> Result<(), LogsError> {
     let malformed = |source| LogsError::Filter {
         filter: filter.to_owned(),
@@ -47,7 +47,7 @@ pub fn init_logs(filter: &str, format: LogFormat) -> Result<(), LogsError> {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(env_filter)
         .with_writer(std::io::stderr);
-    // Set once, at the start; a second time would be a bug that changes nothing.
+    // This only fails if logging is already set up, which would be a harmless bug.
     let _ = match format {
         LogFormat::Text => {
             let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());

@@ -1,14 +1,14 @@
-//! Keeps the process's memory, with client secrets and tokens in it, out of files.
+//! Prevents core dumps, since the process's memory contains client secrets and tokens.
 
-/// Core dumps cannot be switched off.
+/// Core dumps could not be disabled.
 #[derive(Debug, thiserror::Error)]
-#[error("switch core dumps off: {0}")]
+#[error("cannot disable core dumps: {0}")]
 pub struct CoreDumpError(#[from] std::io::Error);
 
-/// Switches core dumps off for this process and, on Linux, debuggers of the same user as well.
+/// Disables core dumps for this process and, on Linux, also debuggers of the same user.
 ///
 /// # Errors
-/// The system refused.
+/// A system call failed.
 pub fn forbid_core_dumps() -> Result<(), CoreDumpError> {
     #[cfg(unix)]
     {
@@ -19,7 +19,7 @@ pub fn forbid_core_dumps() -> Result<(), CoreDumpError> {
         };
         setrlimit(Resource::Core, none).map_err(std::io::Error::from)?;
     }
-    // A handler that the kernel pipes dumps to is not bound by the limit, but by this.
+    // The limit does not apply to a handler that the kernel pipes dumps to; this does.
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{DumpableBehavior, set_dumpable_behavior};

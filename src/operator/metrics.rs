@@ -1,4 +1,4 @@
-//! Metrics, by Prometheus' conventions.
+//! Metrics, named by Prometheus' conventions.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,40 +49,40 @@ struct App {
     name: String,
 }
 
-/// What came of a write of a target Secret.
+/// Outcome of a write of a target Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretWrite {
-    /// It was made.
+    /// The write succeeded.
     Written,
-    /// The Secret had changed or gone meanwhile, and is looked at again.
+    /// The Secret had changed or was deleted in the meantime; it is read again.
     Conflict,
-    /// It was refused, for this reason of the condition.
+    /// The write failed with this reason.
     Refused(Reason),
 }
 
-/// From 5 ms to 10 s, which is the time-out of every call.
+/// Creates a histogram with buckets from 5 ms to 10 s, the time-out of every call.
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.005, 2.0, 12))
 }
 
-/// What is measured of this replica when it is asked for.
+/// Collects the metrics of this replica.
 #[derive(Debug)]
 pub struct Replica {
-    /// Whether it leads.
+    /// Whether this replica leads.
     pub leadership: Arc<Leadership>,
-    /// Its watches.
+    /// The watches of this replica.
     pub watches: WatchTimes,
 }
 
 impl Collector for Replica {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let help = "Whether this replica leads: 1, or 0";
+        let help = "1 if this replica leads, otherwise 0";
         let gauge = MetricType::Gauge;
         let leads = self.leadership.holds(Moment::now());
         let leader = encoder.encode_descriptor("leader", help, None, gauge)?;
         ConstGauge::new(i64::from(leads)).encode(leader)?;
         let metric = "watch_last_answer_timestamp_seconds";
-        let help = "When the watch of a resource was answered last; of several, the earliest. More than 300 s ago for moments at most";
+        let help = "Time of the last response to a watch of a resource; the earliest one if there are several watches. Normally at most 300 s ago";
         let mut family = encoder.encode_descriptor(metric, help, None, gauge)?;
         for (resource, at) in self.watches.last_answers() {
             let labels = [("resource", resource.as_str())];
@@ -92,15 +92,15 @@ impl Collector for Replica {
     }
 }
 
-/// What the process counts.
+/// All metrics of the operator.
 pub struct Metrics {
-    /// The times of each app's tokens.
+    /// Times of the tokens of each app.
     pub tokens: Arc<TokenGauges>,
-    /// The conditions of each app.
+    /// Conditions of each app.
     pub apps: Arc<ConditionGauges>,
-    /// The conditions of each reference.
+    /// Conditions of each reference.
     pub references: Arc<ConditionGauges>,
-    /// What else is measured of objects.
+    /// Other gauges about apps and references.
     pub objects: Arc<ObjectGauges>,
     registry: Registry,
     requests: Family<Request, Counter>,
@@ -115,39 +115,38 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Nothing counted yet; `by_corp` gives each organisation of an app a series of its own.
+    /// Creates the metrics. With `by_corp`, gauges of tokens have one series per corp instead of one per app.
     pub fn new(by_corp: bool, replica: Replica) -> Self {
         let mut registry = Registry::with_prefix(PREFIX);
         registry.register_collector(Box::new(replica));
         let tokens = Arc::new(TokenGauges::new(by_corp));
         registry.register_collector(Box::new(Arc::clone(&tokens)));
-        let help = "Conditions of each DingTalkApp: 1 for the status and reason that each has";
+        let help = "Conditions of each DingTalkApp: 1 for the current status and reason";
         let apps = Arc::new(ConditionGauges::new("app_status_condition", help));
         registry.register_collector(Box::new(Arc::clone(&apps)));
-        let help =
-            "Conditions of each DingTalkTokenReference: 1 for the status and reason that each has";
+        let help = "Conditions of each DingTalkTokenReference: 1 for the current status and reason";
         let references = Arc::new(ConditionGauges::new("reference_status_condition", help));
         registry.register_collector(Box::new(Arc::clone(&references)));
         let objects = Arc::new(ObjectGauges::default());
         registry.register_collector(Box::new(Arc::clone(&objects)));
         let fetches = Family::<App, Counter>::default();
-        let help = "Tokens that were fetched, by the app that asked";
+        let help = "Number of fetched tokens, by the requesting app";
         registry.register("tokens_fetched", help, fetches.clone());
         let request_durations = Family::<Site, Histogram>::new_with_constructor(seconds);
-        let help = "How long token requests took, by site";
+        let help = "Duration of token requests, by site";
         registry.register(
             "token_request_duration_seconds",
             help,
             request_durations.clone(),
         );
         let queue_depth = Gauge::default();
-        let help = "Token requests that wait for the limits";
+        let help = "Number of token requests that wait because of rate limits";
         registry.register("token_request_queue_depth", help, queue_depth.clone());
         let queue_waits = Histogram::new(exponential_buckets(0.01, 4.0, 10));
-        let help = "How long token requests waited for the limits";
+        let help = "Time that token requests waited because of rate limits";
         registry.register("token_request_wait_seconds", help, queue_waits.clone());
         let write_durations = seconds();
-        let help = "How long writes of target Secrets took";
+        let help = "Duration of writes of target Secrets";
         registry.register(
             "secret_write_duration_seconds",
             help,
@@ -156,18 +155,18 @@ impl Metrics {
         let requests = Family::<Request, Counter>::default();
         let secret_writes = Family::<Write, Counter>::default();
         let clock_differences = Family::<Site, Gauge<f64, AtomicU64>>::default();
-        let help = "Token requests, by site, cause, outcome, and reason of the failure";
+        let help = "Number of token requests, by site, cause, outcome, and reason of the failure";
         registry.register("token_requests", help, requests.clone());
-        let help = "Writes of target Secrets, by their owner's kind, cause, outcome, and reason of the failure";
+        let help = "Number of writes of target Secrets, by the owner's kind, cause, outcome, and reason of the failure";
         registry.register("secret_writes", help, secret_writes.clone());
-        let help = "The clock of a site minus ours, in seconds";
+        let help = "Difference between the clocks of a site and of the operator, in seconds; positive if the site is ahead";
         registry.register(
             "site_clock_difference_seconds",
             help,
             clock_differences.clone(),
         );
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The operator's build", build);
+        registry.register("build", "Version of the operator", build);
         Self {
             tokens,
             apps,
@@ -186,7 +185,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a token request; `reason` is that of its failure.
+    /// Counts a token request; `reason` is `None` if it succeeded.
     pub fn request(&self, site: &str, cause: Cause, reason: Option<Reason>) {
         let outcome = if reason.is_none() {
             "success"
@@ -202,12 +201,12 @@ impl Metrics {
         self.requests.get_or_create(&request).inc();
     }
 
-    /// Counts a token that was fetched for an app.
+    /// Counts a fetched token for the requesting app.
     pub fn fetched(&self, namespace: &str, name: &str) {
         self.fetches.get_or_create(&App::of(namespace, name)).inc();
     }
 
-    /// Records how long a token request took.
+    /// Records the duration of a token request.
     pub fn requested(&self, site: &str, took: Duration) {
         let site = Site {
             site: site.to_owned(),
@@ -217,12 +216,12 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Records a token request that starts after this wait.
+    /// Records the time that a token request waited in the queue.
     pub fn waited(&self, wait: Duration) {
         self.queue_waits.observe(wait.as_secs_f64());
     }
 
-    /// Sets how many token requests wait.
+    /// Sets the number of waiting token requests.
     pub fn queued(&self, count: usize) {
         self.queue_depth
             .set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -242,7 +241,7 @@ impl Metrics {
         self.objects.copy_expires(namespace, name, None);
     }
 
-    /// Counts a write of a target Secret of an object of this kind.
+    /// Counts a write of a target Secret and records its duration; `kind` is that of the owner.
     pub fn secret_write(
         &self,
         kind: &'static str,
@@ -266,7 +265,8 @@ impl Metrics {
         self.secret_writes.get_or_create(&write).inc();
     }
 
-    /// Notes the difference of a site's clock to ours; returns whether it was far off before.
+    /// Records the difference between the clocks of a site and of the operator, and whether it is `far` off.
+    /// Returns the previous value of `far`.
     pub fn clock_difference(&self, site: &str, seconds: f64, far: bool) -> bool {
         self.clock_differences
             .get_or_create(&Site {
@@ -280,10 +280,10 @@ impl Metrics {
         far_clocks.insert(site.to_owned(), far).unwrap_or_default()
     }
 
-    /// All of it, as OpenMetrics.
+    /// Returns all metrics as OpenMetrics.
     ///
     /// # Errors
-    /// Writing to the string failed.
+    /// A metric could not be encoded.
     pub fn open_metrics(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;

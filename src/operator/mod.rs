@@ -1,4 +1,4 @@
-//! What a good citizen of a cluster needs: leader election, logs, health, metrics, shutdown.
+//! Infrastructure of the operator: leader election, logs, health, metrics, shutdown.
 
 mod answers;
 mod conditions;
@@ -27,7 +27,7 @@ pub use health::{serve_metrics, serve_probes};
 pub use heartbeat::{Heartbeat, Pulse};
 pub use leader::{Candidate, Leadership, Moment, Outcome, elect};
 #[cfg(test)]
-pub use leader::{Election, LEASE_DURATION, RETRY_PERIOD, Standing, Turn};
+pub(crate) use leader::{Election, LEASE_DURATION, RETRY_PERIOD, Standing, Turn};
 pub use logs::{LogFormat, LogsError, init_logs};
 pub use memory_dump::{CoreDumpError, forbid_core_dumps};
 pub use metrics::{Metrics, Replica, SecretWrite};

@@ -1,4 +1,4 @@
-//! What is measured of objects beside their tokens and conditions, as gauges that go with them.
+//! Other gauges about apps and references.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,12 +21,12 @@ struct Measured {
     undelivered: BTreeMap<(Key, Reason), Timestamp>,
 }
 
-/// See the module.
+/// Gauges for apps that are not served, expiries of copies, and failed deliveries.
 #[derive(Debug, Default)]
 pub struct ObjectGauges(Mutex<Measured>);
 
 impl ObjectGauges {
-    /// Sets how many apps of a namespace are not served, since it is past a bound.
+    /// Sets the number of apps in a namespace that are not served because of its limits.
     pub fn not_served(&self, namespace: &str, count: usize) {
         let mut measured = self.lock();
         match count {
@@ -35,7 +35,7 @@ impl ObjectGauges {
         };
     }
 
-    /// Sets when the first of the tokens expires that a reference's Secrets hold.
+    /// Sets the earliest expiry of the tokens in a reference's Secrets.
     pub fn copy_expires(&self, namespace: &str, name: &str, at: Option<Timestamp>) {
         let mut measured = self.lock();
         match at {
@@ -44,13 +44,13 @@ impl ObjectGauges {
         };
     }
 
-    /// Notes that programs of an app could not be brought a new token, for a reason.
+    /// Records that a new token could not be delivered to the pods or workloads of an app.
     pub fn undelivered(&self, namespace: &str, name: &str, reason: Reason, now: Timestamp) {
         let key = (key(namespace, name), reason);
         self.lock().undelivered.entry(key).or_insert(now);
     }
 
-    /// Notes that what [`Self::undelivered`] told is over.
+    /// Records that the problem passed to [`Self::undelivered`] is resolved.
     pub fn delivered(&self, namespace: &str, name: &str, reason: Reason) {
         self.lock()
             .undelivered
@@ -76,7 +76,8 @@ impl Collector for ObjectGauges {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let measured = self.lock();
         let gauge = MetricType::Gauge;
-        let help = "DingTalkApps that are not served, since their namespace is past a bound";
+        let help =
+            "Number of DingTalkApps that are not served because of the limits of their namespace";
         let mut family = encoder.encode_descriptor("apps_not_served", help, None, gauge)?;
         for (namespace, count) in &measured.not_served {
             let labels = [("namespace", namespace.as_str())];
@@ -84,15 +85,14 @@ impl Collector for ObjectGauges {
             ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
         }
         let metric = "reference_token_expiry_timestamp_seconds";
-        let help = "When the first token that the Secrets of a DingTalkTokenReference hold expires";
+        let help = "Earliest expiry of the tokens in the Secrets of a DingTalkTokenReference";
         let mut family = encoder.encode_descriptor(metric, help, None, gauge)?;
         for ((namespace, name), at) in &measured.copies {
             let labels = [("namespace", namespace.as_str()), ("name", name.as_str())];
             ConstGauge::new(at.as_second()).encode(family.encode_family(&labels)?)?;
         }
         let metric = "delivery_failing_since_timestamp_seconds";
-        let help =
-            "Since when pods or workloads of an app could not be brought a new token, by reason";
+        let help = "Time since which a new token could not be delivered to pods or workloads of an app, by reason";
         let mut family = encoder.encode_descriptor(metric, help, None, gauge)?;
         for (((namespace, name), reason), since) in &measured.undelivered {
             let labels = [

@@ -1,4 +1,4 @@
-//! Outages of the API server. The first answer after one ends every wait for the API server.
+//! Detects outages of the API server. Their end is announced, so that retries need not wait any longer.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::info;
 
-/// A shorter silence is no outage: the Lease is renewed every two seconds, so that a call which alone fails
-/// again and again has others answered in between, and keeps its own pace.
+/// Minimum time without a response to count as an outage. Since the Lease is renewed every two seconds, a single
+/// call that keeps failing is not taken for one.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// See the module.
+/// Detects outages of the API server.
 #[derive(Clone, Debug, Default)]
 pub struct Outages(Arc<Shared>);
 
@@ -26,17 +26,17 @@ struct Seen {
     has_failed_since: bool,
 }
 
-/// Waits for ends of outages.
+/// Receives the ends of outages.
 #[derive(Debug)]
 pub struct OutageEnds(watch::Receiver<u64>);
 
 impl Outages {
-    /// A call was not answered.
+    /// Records a call without a response.
     pub fn failed(&self) {
         self.seen().has_failed_since = true;
     }
 
-    /// A call was answered.
+    /// Records a response.
     pub fn answered(&self, now: Instant) {
         let mut seen = self.seen();
         let silence = seen.answered_at.map(|at| now.saturating_duration_since(at));
@@ -48,12 +48,12 @@ impl Outages {
         drop(seen);
         if is_over {
             let silent_seconds = silence.map(|silence| silence.as_secs());
-            info!(silent_seconds, "the API server answers again");
+            info!(silent_seconds, "API server responding again");
             self.0.ended.send_modify(|ended| *ended += 1);
         }
     }
 
-    /// The ends of outages from now on.
+    /// Returns a receiver for the ends of outages from now on.
     pub fn ends(&self) -> OutageEnds {
         OutageEnds(self.0.ended.subscribe())
     }
@@ -67,7 +67,7 @@ impl OutageEnds {
     /// Waits for the next end of an outage.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
-            // Nobody can tell of one any more.
+            // The sender is gone, so there will be no further one.
             std::future::pending::<()>().await;
         }
     }

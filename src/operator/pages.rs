@@ -1,7 +1,8 @@
-//! Lists in pages of bounded weight. The client library asks for 500 objects a page whatever they
-//! weigh, and a tenant can make 500 Secrets weigh 300 MB by their annotations alone. Here, a page that
-//! grows past a budget is dropped and asked for again with a smaller limit: the answer then has fewer
-//! objects and a `continue` token, which the client library follows by itself.
+//! Limits the size of list pages.
+//!
+//! The client library requests pages of 500 objects, whatever their size, and a tenant can make 500 Secrets take
+//! 300 MB with annotations alone. This layer drops a page that exceeds a budget and requests it again with a
+//! smaller limit. The response then has fewer objects and a `continue` token, which the client library follows.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,18 +19,16 @@ use tokio_util::task::AbortOnDropHandle;
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tracing::debug;
 
-/// The most that a page of more than one object may weigh, in bytes. Several times that are needed to
-/// parse it.
+/// Maximum size of a page with more than one object, in bytes. Parsing it takes several times as much memory.
 const BUDGET: usize = 2 << 20;
-/// The limit of the first page of a path.
+/// Limit of the first page of a path, in objects.
 const FIRST_LIMIT: u32 = 50;
-/// Pages that are read at once, whoever asks: with a watch for each of many namespaces, all are
-/// listed at the same time.
+/// Maximum number of pages that are read at once. Watches for many namespaces all list at the same time.
 const READS_MAX: usize = 4;
-/// Paths that a limit is remembered for.
+/// Maximum number of paths whose limits are remembered.
 const PATHS_MAX: usize = 1024;
 
-/// The limits that fit, by the path of what is listed.
+/// Layer that limits the size of pages. Remembers a suitable limit for each path.
 #[derive(Clone, Debug)]
 pub struct PagesByWeight(Arc<Shared>);
 
@@ -63,7 +62,7 @@ impl Shared {
     }
 }
 
-/// The limit after a page of this limit and weight.
+/// Returns the limit to use after a page with this limit and weight in bytes.
 fn next_limit(limit: u32, weight: usize) -> u32 {
     if weight > BUDGET {
         (limit / 4).max(1)
@@ -74,7 +73,7 @@ fn next_limit(limit: u32, weight: usize) -> u32 {
     }
 }
 
-/// The limit of a request for a page of a list; `None` for any other request.
+/// Returns the limit of a list request; `None` for any other request.
 fn page_limit(method: &Method, uri: &Uri) -> Option<u32> {
     let parameters = || uri.query().unwrap_or_default().split('&');
     let is_watch = parameters().any(|parameter| matches!(parameter, "watch=true" | "watch=1"));
@@ -85,7 +84,7 @@ fn page_limit(method: &Method, uri: &Uri) -> Option<u32> {
     limit.parse().ok().filter(|limit| *limit > 0)
 }
 
-/// The same request for a page of another limit.
+/// Replaces the limit in the URI of a list request.
 fn with_limit(uri: &Uri, limit: u32) -> Result<Uri, http::Error> {
     let parameters = uri.query().unwrap_or_default().split('&');
     let parameters = parameters.map(|parameter| match parameter.starts_with("limit=") {
@@ -110,7 +109,7 @@ impl<S> Layer<S> for PagesByWeight {
     }
 }
 
-/// A client whose lists come in pages of bounded weight.
+/// A client whose pages are limited in size.
 #[derive(Clone, Debug)]
 pub struct Weighed<S> {
     inner: S,
@@ -135,7 +134,7 @@ where
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let clone = self.inner.clone();
-        // The one that is ready makes the call.
+        // Use the instance that `poll_ready` was called on.
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let Some(asked) = page_limit(request.method(), request.uri()) else {
             let answer = inner.call(request);
@@ -144,15 +143,14 @@ where
                 Ok(response.map(Body::new))
             });
         };
-        // In a task of its own: whoever asked may not be polled for long, and would keep others from
-        // reading meanwhile.
+        // Read in a task of its own: if the caller were not polled, the page would block other reads.
         let page = read_page(inner, Arc::clone(&self.shared), request, asked);
         let page = AbortOnDropHandle::new(tokio::spawn(page));
         Box::pin(async move { page.await? })
     }
 }
 
-/// Reads a page with the limit that fits, at most `asked`. A single object passes whatever it weighs.
+/// Reads a page with a suitable limit, at most `asked`. A page with a single object may have any size.
 async fn read_page<S, B>(
     mut inner: S,
     shared: Arc<Shared>,
@@ -188,11 +186,14 @@ where
             let chunks = stream::iter(chunks.into_iter().map(Ok::<_, BoxError>));
             return Ok(Response::from_parts(head, Body::from_stream(chunks)));
         }
-        debug!(path, limit, next, "page dropped for its weight");
+        debug!(
+            path,
+            limit, next, "page too large; retrying with a smaller limit"
+        );
     }
 }
 
-/// Reads a body, as far as it stays within `budget`; returns what was read, and its weight.
+/// Reads a body. Returns its chunks and their total size, or no chunks if it exceeds `budget`.
 async fn read(body: Body, budget: Option<usize>) -> Result<(Vec<Bytes>, usize), BoxError> {
     let mut body = body.into_data_stream().map_err(axum::Error::into_inner);
     let (mut chunks, mut weight) = (Vec::new(), 0);

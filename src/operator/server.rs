@@ -1,4 +1,4 @@
-//! An HTTP server that nobody can fill up: a few connections, one request on each, little time.
+//! An HTTP server that clients cannot exhaust: it limits connections, requests and time.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -20,28 +20,28 @@ use tracing::{debug, info};
 
 use super::connections::Connections;
 
-/// After a connection could not be accepted, for want of file descriptors for example.
+/// Pause after a connection could not be accepted, for example due to a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The request's header may not be larger, in bytes.
+/// Maximum size of a request's header, in bytes.
 const HEADER_MAX: usize = 16 * 1024;
 
-/// Why a server cannot run.
+/// A server could not be started.
 #[derive(Debug, Error)]
-#[error("listen on {address} ({flag}): {source}")]
+#[error("cannot listen on {address} ({flag}): {source}")]
 pub struct ServerError {
     address: SocketAddr,
     flag: &'static str,
     source: std::io::Error,
 }
 
-/// What a server allows its clients.
+/// Limits for the clients of a server.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// Connections at a time.
+    /// Maximum number of open connections.
     pub(super) connections: usize,
-    /// To send a request's header. A connection carries one request, so that none is idle after it.
+    /// Time-out for a request's header. Each connection serves a single request, so that none is idle.
     pub(super) header: Duration,
-    /// From the connection to the end of the answer.
+    /// Time-out from the start of a connection to the end of the response.
     pub(super) total: Duration,
 }
 
@@ -55,13 +55,13 @@ impl Default for Bounds {
     }
 }
 
-/// A server that listens, and does not answer yet.
+/// A server that is bound to an address but not serving yet.
 pub(super) struct Server {
     listener: TcpListener,
 }
 
 impl Server {
-    /// Listens on the address that `flag` names.
+    /// Binds `address`, which comes from `flag`.
     pub(super) async fn bind(address: SocketAddr, flag: &'static str) -> Result<Self, ServerError> {
         let listener = TcpListener::bind(address).await;
         let listener = listener.map_err(|source| ServerError {
@@ -72,7 +72,7 @@ impl Server {
         Ok(Self { listener })
     }
 
-    /// Answers in a task until `stop`; `paths` are for the log.
+    /// Serves requests in a task until `stop`; `paths` is only logged.
     pub(super) fn serve(
         self,
         paths: &str,
@@ -108,7 +108,7 @@ async fn accept(listener: TcpListener, places: Places, routes: &Router, bounds: 
             return;
         };
         tokio::spawn(converse(stream, place, routes.clone(), bounds));
-        // A client that has sent its request already is heard before the next one is accepted.
+        // Serve a client that has already sent its request before accepting the next one.
         tokio::task::yield_now().await;
     }
 }
@@ -125,7 +125,7 @@ async fn converse(stream: TcpStream, place: Place, routes: Router, bounds: Bound
         .max_buf_size(HEADER_MAX)
         .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
-        // A broken connection is the client's affair.
+        // Errors of a connection are ignored, since the client causes them.
         _ = connection => {}
         () = place.close.cancelled() => {}
         () = tokio::time::sleep(bounds.total) => {}
@@ -139,14 +139,14 @@ fn answer(
     routes.call(request)
 }
 
-/// The places for connections.
+/// Places for a limited number of connections.
 struct Places {
     connections: Arc<Mutex<Connections>>,
     permits: Arc<Semaphore>,
 }
 
 impl Places {
-    /// Takes a place; if all are taken, as soon as somebody has made room. `None` when the server
+    /// Takes a place. If all are taken, waits for one or closes a connection. Returns `None` when the server
     /// ends.
     async fn take(&self) -> Option<Place> {
         let permits = &self.permits;
@@ -176,7 +176,7 @@ impl Places {
     }
 }
 
-/// A connection's place, free again when this is dropped.
+/// A connection's place, which is released on drop.
 struct Place {
     number: u64,
     close: CancellationToken,

@@ -1,13 +1,13 @@
-//! A clean end.
+//! Graceful shutdown.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-/// Cancels the token at SIGTERM or SIGINT.
+/// Returns a token that is cancelled on SIGTERM or SIGINT.
 ///
 /// # Errors
-/// The signals cannot be listened to.
+/// The signal handlers could not be installed.
 pub fn on_signal() -> std::io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut terminate, mut interrupt) = (

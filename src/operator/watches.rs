@@ -1,5 +1,5 @@
-//! When each watch was last answered. The client starts a watch again after five minutes at most,
-//! so one that is older has been forgotten by somebody.
+//! Records when each watch was last started. The client restarts a watch after at most five minutes, so an
+//! older one is stuck.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::Uri;
 use jiff::Timestamp;
 
-/// The times, by the path of what is watched.
+/// Time of the last successful response to a watch request, by path.
 #[derive(Clone, Debug, Default)]
 pub struct WatchTimes(Arc<Mutex<BTreeMap<String, Timestamp>>>);
 
@@ -17,7 +17,8 @@ impl WatchTimes {
         times.insert(path, now);
     }
 
-    /// When the watch of each resource was answered last that was answered longest ago.
+    /// Returns the time of the last response for each resource. If a resource has several watches, this is the
+    /// earliest one.
     pub fn last_answers(&self) -> BTreeMap<String, Timestamp> {
         let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut earliest = BTreeMap::new();
@@ -30,7 +31,7 @@ impl WatchTimes {
     }
 }
 
-/// The path of a watch.
+/// Returns the path of a watch request; `None` for other requests.
 pub(super) fn watched(uri: &Uri) -> Option<String> {
     let mut parameters = uri.query()?.split('&');
     parameters

@@ -1,4 +1,4 @@
-//! (pure) What to do with the Lease that was seen, as client-go's leader election does it.
+//! Decides what to do with the Lease, like client-go's leader election. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -6,16 +6,16 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 
-/// How long a lease lasts after its renewal; client-go's default.
-pub const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// How long between two tries to get or to renew it; client-go's default.
-pub const RETRY_PERIOD: Duration = Duration::from_secs(2);
+/// Time from a renewal of the Lease to its expiry; client-go's default.
+pub(crate) const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// Time between two attempts to acquire or renew the Lease; client-go's default.
+pub(crate) const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
-/// So long without a look leaves its holder too little of the lease to renew it.
+/// If the Lease could not be read for this long, its holder may not have been able to renew it either.
 const INTERRUPTION: Duration = Duration::from_secs(LEASE_DURATION.as_secs() / 2);
 
-/// A Lease as it was seen last. Its times are of another machine's clock and are not relied on:
-/// it runs out when it has not changed for as long as it lasts.
+/// The Lease as last read. Its times are ignored, since they come from another machine's clock: it has expired
+/// if it has not changed for its duration.
 #[derive(Clone, Debug)]
 struct Seen {
     holder: String,
@@ -28,35 +28,35 @@ struct Seen {
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Turn {
-    /// Read the Lease: it is not known, or has to be seen to change.
+pub(crate) enum Turn {
+    /// Read the Lease.
     Read,
-    /// Write this Lease, in the place of the one that was seen.
+    /// Replace the Lease as last read by this one.
     Write(LeaseSpec),
 }
 
-/// Who has it, as far as this replica knows.
+/// Holder of the Lease as last read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// This replica.
     Ours,
-    /// Nobody, or nobody that is known.
+    /// None, or unknown.
     Free,
-    /// Another, by its name.
+    /// Another replica, with this identity.
     Theirs(String),
 }
 
-/// One replica's view of an election.
+/// A replica's view of the election.
 #[derive(Debug)]
-pub struct Election {
+pub(crate) struct Election {
     identity: String,
     seen: Option<Seen>,
     looked_at: Option<Instant>,
 }
 
 impl Election {
-    /// Nothing is known yet.
-    pub fn new(identity: String) -> Self {
+    /// Creates a view without knowledge of the Lease.
+    pub(crate) fn new(identity: String) -> Self {
         Self {
             identity,
             seen: None,
@@ -64,10 +64,10 @@ impl Election {
         }
     }
 
-    /// Records the Lease as it is; `None` if there is none.
-    pub fn saw(&mut self, lease: Option<Lease>, now: Instant) {
-        // Where it could not be looked at, whoever has it could not renew it either, and has the time
-        // to when that is over: an outage of the API server changes no leader.
+    /// Records the Lease as read; `None` if it does not exist.
+    pub(crate) fn saw(&mut self, lease: Option<Lease>, now: Instant) {
+        // If the Lease could not be read, its holder could not renew it either, and is given time to do so: an
+        // outage of the API server must not change the leader.
         let interrupted = self
             .looked_at
             .replace(now)
@@ -94,8 +94,8 @@ impl Election {
         });
     }
 
-    /// Whose it is.
-    pub fn standing(&self) -> Standing {
+    /// Returns the holder of the Lease.
+    pub(crate) fn standing(&self) -> Standing {
         match &self.seen {
             Some(seen) if seen.holder == self.identity => Standing::Ours,
             Some(seen) if !seen.holder.is_empty() => Standing::Theirs(seen.holder.clone()),
@@ -103,8 +103,8 @@ impl Election {
         }
     }
 
-    /// What to do at `now`; `read` tells that the Lease was just read.
-    pub fn turn(&self, read: bool, wall: Timestamp, now: Instant) -> Option<Turn> {
+    /// Returns what to do at `now`; `None` means wait. `read` is whether the Lease was just read.
+    pub(crate) fn turn(&self, read: bool, wall: Timestamp, now: Instant) -> Option<Turn> {
         let (transitions, acquired_at) = match (&self.seen, self.standing()) {
             (Some(seen), Standing::Ours) => (seen.transitions, seen.acquired_at.clone()),
             _ if !read => return Some(Turn::Read),
@@ -123,8 +123,8 @@ impl Election {
         }))
     }
 
-    /// The Lease to write in the place of the one that was seen; without a version it is created.
-    pub fn lease(&self, name: &str, spec: LeaseSpec) -> Lease {
+    /// Returns the Lease to write. It has no resourceVersion if it must be created.
+    pub(crate) fn lease(&self, name: &str, spec: LeaseSpec) -> Lease {
         let resource_version = self.seen.as_ref();
         Lease {
             metadata: ObjectMeta {
@@ -136,12 +136,12 @@ impl Election {
         }
     }
 
-    /// What leaves the Lease to whoever comes first; `None` if it is not ours.
-    pub fn release(&self, wall: Timestamp) -> Option<LeaseSpec> {
+    /// Returns the spec that releases the Lease; `None` if this replica does not hold it.
+    pub(crate) fn release(&self, wall: Timestamp) -> Option<LeaseSpec> {
         let seen = self.seen.as_ref()?;
         (self.standing() == Standing::Ours).then(|| LeaseSpec {
             holder_identity: Some(String::new()),
-            // Not zero, which the API server refuses.
+            // The API server rejects zero.
             lease_duration_seconds: Some(1),
             lease_transitions: Some(seen.transitions),
             acquire_time: Some(MicroTime(wall)),

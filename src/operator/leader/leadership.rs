@@ -1,5 +1,5 @@
-//! Whether this replica may act, by the clock alone: a process that was stopped and goes on finds
-//! out before anything else does.
+//! Whether this replica leads, determined by the clocks alone, so that a process that was suspended notices at
+//! once that its Lease has expired.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-/// The two clocks at once. The monotonic one stands still while a machine sleeps, the wall clock
-/// can be set: a lease holds where both say so.
+/// The time on both clocks. The monotonic clock stops while the machine sleeps, and the wall clock can be set;
+/// the Lease is only valid if it is by both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// The wall clock.
@@ -18,7 +18,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Now.
+    /// Returns the current time.
     pub fn now() -> Self {
         Self {
             wall: Timestamp::now(),
@@ -38,15 +38,16 @@ impl Moment {
 enum Hold {
     /// There is no election.
     Always,
-    /// This replica never led.
+    /// This replica has not led yet.
     #[default]
     Never,
+    /// The Lease expires at this time.
     Until(Moment),
     /// Another replica leads.
     Lost,
 }
 
-/// See the module.
+/// Whether this replica leads.
 #[derive(Debug, Default)]
 pub struct Leadership {
     hold: Mutex<Hold>,
@@ -55,7 +56,7 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// That of the only replica.
+    /// Creates the leadership of a single replica, which always leads.
     pub fn alone() -> Self {
         let leadership = Self::default();
         leadership.set(Hold::Always);
@@ -68,7 +69,7 @@ impl Leadership {
         self.outlasts(Duration::ZERO, now)
     }
 
-    /// Whether this replica still leads when something that takes so long has ended.
+    /// Whether this replica will still lead after `duration`, even if it cannot renew the Lease.
     pub fn outlasts(&self, duration: Duration, now: Moment) -> bool {
         let hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
         match &*hold {
@@ -80,18 +81,19 @@ impl Leadership {
         }
     }
 
-    /// Waits until this replica leads, or leads again; each such time is told to one waiter.
+    /// Waits until this replica starts to lead. Each start wakes one waiter.
     pub async fn taken_up(&self) {
         self.taken_up.notified().await;
     }
 
-    /// Whether this replica leads or never led. One that has led must not learn what others wrote until it
-    /// leads again: what it has in hand is to be refused there.
+    /// Whether this replica may process changes made by others: it leads, or has not led yet.
+    ///
+    /// After it has lost the lead, it must not: its pending writes must fail because of those changes.
     pub fn may_learn(&self, now: Moment) -> bool {
         self.holds(now) || self.is(|hold| matches!(hold, Hold::Never))
     }
 
-    /// Waits until this replica may learn what others wrote.
+    /// Waits until [`Self::may_learn`] is true.
     pub async fn until_it_may_learn(&self, now: impl Fn() -> Moment) {
         loop {
             let renewed = self.renewed.notified();
@@ -102,8 +104,8 @@ impl Leadership {
         }
     }
 
-    /// The lease was got or renewed by a request that was sent at `sent`. Tells whether this replica
-    /// did not lead before.
+    /// Records that a request sent at `sent` has acquired or renewed the Lease. Returns whether this replica has
+    /// thereby started to lead.
     pub(crate) fn renewed(&self, sent: Moment, duration: Duration, now: Moment) -> bool {
         let led = self.holds(now);
         self.set(sent.after(duration).map_or(Hold::Lost, Hold::Until));
@@ -115,7 +117,7 @@ impl Leadership {
         leads
     }
 
-    /// Another replica leads.
+    /// Records that another replica leads.
     pub(crate) fn lost(&self) {
         self.set(Hold::Lost);
     }

@@ -1,4 +1,4 @@
-//! Leader election on a Lease: of several replicas, one acts. The others watch, and are ready.
+//! Leader election with a Lease. Only the leader acts; the other replicas keep their watches up to date.
 
 mod election;
 mod leadership;
@@ -13,40 +13,40 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use election::{Election, LEASE_DURATION, RETRY_PERIOD, Standing, Turn};
+pub(crate) use election::{Election, LEASE_DURATION, RETRY_PERIOD, Standing, Turn};
 pub use leadership::{Leadership, Moment};
 
-/// A renewal that is not answered is tried again while the lease lasts.
+/// Time-out for each call. Short enough to retry a renewal before the Lease expires.
 const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Where the Lease is, and who wants it.
+/// The Lease and the identity of this replica.
 #[derive(Debug)]
 pub struct Candidate {
-    /// Its namespace.
+    /// Namespace of the Lease.
     pub namespace: String,
-    /// Its name.
+    /// Name of the Lease.
     pub name: String,
-    /// This replica, unlike any other.
+    /// Unique identity of this replica.
     pub identity: String,
 }
 
-/// How an election ended for this replica.
+/// How the election ended for this replica.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was told to stop, and has left the Lease to the others.
+    /// This replica was stopped and has released the Lease.
     Released,
     /// Another replica has taken the Lease.
     Lost {
-        /// Which.
+        /// Identity of the other replica.
         to: String,
     },
 }
 
 #[derive(Debug, Error)]
 enum LeaseError {
-    #[error("no answer from the API server within {} s", CALL_TIMEOUT.as_secs())]
+    #[error("no response from the API server within {} s", CALL_TIMEOUT.as_secs())]
     TimedOut,
-    #[error("{0}; it needs the Role that deploy/ grants for leases")]
+    #[error("{0}; the operator needs the Role for leases from deploy/")]
     Forbidden(#[source] kube::Error),
     #[error(transparent)]
     Call(kube::Error),
@@ -61,9 +61,11 @@ impl LeaseError {
     }
 }
 
-/// Gets the Lease and keeps it, and `leadership` up to date, until `stop` or until another replica
-/// has it. While the API server is away nothing is lost: the lease lapses, nothing is fetched, and
-/// it goes on where nobody has taken it meanwhile.
+/// Acquires and renews the Lease, and keeps `leadership` up to date, until `stop` is cancelled or another
+/// replica takes over.
+///
+/// During an outage of the API server, the Lease expires and nothing is fetched. Afterwards this replica leads
+/// again, unless another one has taken the Lease.
 pub async fn elect(
     client: Client,
     candidate: Candidate,
@@ -80,7 +82,7 @@ pub async fn elect(
         waits_for: None,
     };
     while !stop.is_cancelled() {
-        // A stop does not cancel it: without the answer to a write, the release would come to nothing.
+        // A stop must not cancel a round: without the response to a write, the release would fail.
         if let Some(to) = elector.round().await {
             elector.leadership.lost();
             info!(
@@ -109,7 +111,7 @@ struct Elector {
 }
 
 impl Elector {
-    /// One try to get or to renew the Lease; returns who has taken it from us.
+    /// Tries once to acquire or renew the Lease. Returns the replica that has taken it from this one.
     async fn round(&mut self) -> Option<String> {
         match self.try_once().await {
             Ok(()) => self.failing = false,
@@ -155,7 +157,7 @@ impl Elector {
                         }
                         return Ok(());
                     }
-                    // Another was first, or it is gone: look.
+                    // Another replica was faster, or the Lease was deleted: read it.
                     Err(error) if !read && matches!(error.code(), Some(404 | 409)) => {
                         let lease = call(self.api.get_opt(&self.candidate.name)).await?;
                         self.election.saw(lease, Moment::now().monotonic);
@@ -186,7 +188,7 @@ impl Elector {
         }
     }
 
-    /// Leaves the Lease to the others, so that they need not wait for it to run out.
+    /// Releases the Lease, so that the other replicas need not wait for its expiry.
     async fn release(&mut self) {
         self.leadership.lost();
         let Some(spec) = self.election.release(Moment::now().wall) else {
