@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 /// Times of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenTimes {
+    /// The corp of the token.
     pub corp_id: String,
     /// Expiry of the token in the Secret.
     pub expires_at: Option<Timestamp>,
