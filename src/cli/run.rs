@@ -141,20 +141,8 @@ pub(super) async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
         namespaces = arguments.namespaces.join(","),
         "starting"
     );
-    let mut config = kube::Config::infer()
-        .await
-        .map_err(|source| CliError::InferConfig(Box::new(source)))?;
-    config.read_timeout = Some(READ_TIMEOUT);
-    let own_namespace = config.default_namespace.clone();
-    // The operator retries failed calls itself.
-    config.default_retry = false;
     let answers = Answers::default();
-    let client = ClientBuilder::try_from(config)
-        .map_err(|source| CliError::Kubeconfig(Box::new(source)))?
-        .with_layer(&answers)
-        .with_layer(&BufferLayer::new(REQUESTS_WAITING))
-        .with_layer(&PagesByWeight::default())
-        .build();
+    let (client, own_namespace) = connect(&answers).await?;
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| crate::api::MANAGER.to_owned());
     let candidate = arguments.leader_elect.then(|| Candidate {
         namespace: arguments
@@ -199,7 +187,29 @@ pub(super) async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
         instance,
     };
     controller::run(client, dingtalk, metrics, options, ready, stop).await;
-    Ok(match election.end().await {
+    Ok(exit_code(&election.end().await))
+}
+
+/// Returns the client of the API server, whose responses `answers` hears of, and the operator's own namespace.
+async fn connect(answers: &Answers) -> Result<(kube::Client, String), CliError> {
+    let mut config = kube::Config::infer()
+        .await
+        .map_err(|source| CliError::InferConfig(Box::new(source)))?;
+    config.read_timeout = Some(READ_TIMEOUT);
+    let own_namespace = config.default_namespace.clone();
+    // The operator retries failed calls itself.
+    config.default_retry = false;
+    let client = ClientBuilder::try_from(config)
+        .map_err(|source| CliError::Kubeconfig(Box::new(source)))?
+        .with_layer(answers)
+        .with_layer(&BufferLayer::new(REQUESTS_WAITING))
+        .with_layer(&PagesByWeight::default())
+        .build();
+    Ok((client, own_namespace))
+}
+
+fn exit_code(outcome: &Outcome) -> ExitCode {
+    match outcome {
         Outcome::Released => {
             info!("stopped");
             ExitCode::SUCCESS
@@ -211,7 +221,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
             );
             ExitCode::FAILURE
         }
-    })
+    }
 }
 
 /// The leader election, which outlasts the controller.

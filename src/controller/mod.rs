@@ -46,8 +46,10 @@ use kube::runtime::watcher;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch as channel};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::{DingTalkApp, DingTalkTokenReference};
 use crate::core::Core;
 pub(crate) use crate::core::NamespaceLimits;
 use crate::dingtalk::{self, Rates};
@@ -89,7 +91,37 @@ struct Served {
     drained: CancellationToken,
 }
 
+/// Wakes objects that are to be reconciled, and puts those back that a watch has lost.
+type Wakes<K> = (UnboundedReceiver<ObjectRef<K>>, UnboundedReceiver<K>);
+
 impl Served {
+    /// Runs the controller of the apps.
+    async fn apps(self, client: &Client, (triggered, restored): Wakes<DingTalkApp>) {
+        let writer = Writer::new(());
+        let store = writer.as_reader();
+        let apps = watch::apps(client, &self.scope, writer, restored, &self.context);
+        self.run("apps", (apps, store), triggered, reconcile::reconcile)
+            .await;
+    }
+
+    /// Runs the controller of the references.
+    async fn references(
+        self,
+        client: &Client,
+        (triggered, restored): Wakes<DingTalkTokenReference>,
+    ) {
+        let writer = Writer::new(());
+        let store = writer.as_reader();
+        let references = watch::references(client, &self.scope, writer, restored, &self.context);
+        self.run(
+            "references",
+            (references, store),
+            triggered,
+            references::reconcile,
+        )
+        .await;
+    }
+
     async fn run<K, F>(
         self,
         what: &'static str,
@@ -179,69 +211,27 @@ pub(crate) async fn run(
         drained: drained.clone(),
     };
     let channels = triggered.into_iter().zip(restored);
-    let controllers = scopes.iter().zip(channels);
-    let controllers = controllers.map(|(scope, (triggered, restored))| {
-        let writer = Writer::new(());
-        let store = writer.as_reader();
-        let apps = watch::apps(&client, scope, writer, restored, &context);
-        served(scope).run("apps", (apps, store), triggered, reconcile::reconcile)
-    });
+    let apps = scopes.iter().zip(channels);
+    let apps = apps.map(|(scope, channels)| served(scope).apps(&client, channels));
     let channels = reference_triggered.into_iter().zip(restored_references);
     let references = scopes.iter().zip(channels);
-    let references = references.map(|(scope, (triggered, restored))| {
-        let writer = Writer::new(());
-        let store = writer.as_reader();
-        let references = watch::references(&client, scope, writer, restored, &context);
-        let reconcile = references::reconcile;
-        served(scope).run("references", (references, store), triggered, reconcile)
-    });
-    let controllers = join(join_all(controllers), join_all(references));
-    let secrets = tokio::spawn(watch::secrets(
+    let references =
+        references.map(|(scope, channels)| served(scope).references(&client, channels));
+    let controllers = join(join_all(apps), join_all(references));
+    let mut tasks = background_tasks(&context, ready);
+    tasks.spawn(watch::secrets(
         client.clone(),
         scopes.clone(),
         Arc::clone(&context),
     ));
-    let readiness = {
-        let context = Arc::clone(&context);
-        tokio::spawn(async move {
-            context.scopes.until_ready().await;
-            ready.send_replace(true);
-        })
-    };
-    let alarm = {
-        let context = Arc::clone(&context);
-        tokio::spawn(async move {
-            let heartbeat = &context.pulse.alarm;
-            let apps = context
-                .alarm
-                .run(&*context.clock, heartbeat, |app| context.wake(app));
-            let references = context
-                .reference_alarm
-                .run(&*context.clock, heartbeat, |reference| {
-                    context.wake_references([reference.clone()]);
-                });
-            join(apps, references).await
-        })
-    };
-    let leadership = {
-        let context = Arc::clone(&context);
-        tokio::spawn(async move { context.follow_leadership().await })
-    };
-    let outages = {
-        let context = Arc::clone(&context);
-        tokio::spawn(async move { context.follow_outages().await })
-    };
     let ended = drained.clone();
-    let fetcher = {
-        let context = Arc::clone(&context);
-        tokio::spawn(async move {
-            fetcher::run(Arc::clone(&context), options.rates, job_queue, stop).await;
-            context.write_what_is_held().await;
-            // What was fetched last has been handed over for writing: let the controller pick it up.
-            tokio::time::sleep(HANDOVER).await;
-            drained.cancel();
-        })
-    };
+    tasks.spawn(async move {
+        fetcher::run(Arc::clone(&context), options.rates, job_queue, stop).await;
+        context.write_what_is_held().await;
+        // What was fetched last has been handed over for writing: let the controller pick it up.
+        tokio::time::sleep(HANDOVER).await;
+        drained.cancel();
+    });
     // A controller whose first list has not come yet does not end by itself.
     let overdue = async {
         ended.cancelled().await;
@@ -251,10 +241,27 @@ pub(crate) async fn run(
         _ = controllers => {}
         () = overdue => {}
     }
-    secrets.abort();
-    readiness.abort();
-    alarm.abort();
-    leadership.abort();
-    outages.abort();
-    fetcher.abort();
+}
+
+/// Starts what runs beside the controllers, until the set is dropped.
+fn background_tasks(context: &Arc<Context>, ready: channel::Sender<bool>) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let of = Arc::clone(context);
+    tasks.spawn(async move {
+        of.scopes.until_ready().await;
+        ready.send_replace(true);
+    });
+    let of = Arc::clone(context);
+    tasks.spawn(async move {
+        let heartbeat = &of.pulse.alarm;
+        let wake = |reference: &ObjectRef<_>| of.wake_references([reference.clone()]);
+        let apps = of.alarm.run(&*of.clock, heartbeat, |app| of.wake(app));
+        let references = of.reference_alarm.run(&*of.clock, heartbeat, wake);
+        join(apps, references).await;
+    });
+    let of = Arc::clone(context);
+    tasks.spawn(async move { of.follow_leadership().await });
+    let of = Arc::clone(context);
+    tasks.spawn(async move { of.follow_outages().await });
+    tasks
 }

@@ -1,25 +1,26 @@
 //! What the status says.
 
+mod corps;
 mod pace;
 mod summary;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
-    CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, CorpStatus, DingTalkApp,
-    DingTalkAppStatus, Layout, Reason,
+    CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, DingTalkApp, DingTalkAppStatus, Layout,
+    Reason,
 };
-use crate::core::app::corp::Corp;
 use crate::core::app::memory::{Memory, renew_request};
 use crate::core::app::view::{CorpSettled, Settled};
-use crate::core::report::problem::{Problem, problem, shown, with_page};
+use crate::core::report::problem::{Problem, shown, with_page};
 use crate::core::token::record::whole_seconds;
 use crate::core::token::renewals::Renewals;
 use crate::core::token::schedule::{Lifetime, is_clamped};
 use crate::core::token::tokens::Tokens;
+use corps::corps;
 pub(crate) use pace::{StatusNews, write_status_at};
 use summary::{NAMED_MAX, summary};
 
@@ -32,45 +33,7 @@ pub(crate) fn status(
     previous: &DingTalkAppStatus,
     now: Timestamp,
 ) -> DingTalkAppStatus {
-    let before: HashMap<&str, &CorpStatus> = previous
-        .corps
-        .iter()
-        .map(|corp| (corp.corp_id.as_str(), corp))
-        .collect();
-    let mut corps = Vec::with_capacity(settled.corps.len());
-    let mut problems: Vec<(&str, Problem)> = Vec::new();
-    for (corp_id, corp) in app.spec.corp_ids.iter().zip(&settled.corps) {
-        let remembered = memory.corps.get(corp_id);
-        let announced = before.get(corp_id.as_str());
-        let next = match &corp.blocked {
-            Some(_) => None,
-            None => corp.next_attempt.map(shown).or_else(|| {
-                // An attempt that is under way keeps the time it was announced for.
-                remembered?.attempts(tokens).under_way_since()?;
-                announced?.next_attempt_time.clone()
-            }),
-        };
-        let announced = announced.copied();
-        let problem = problem(
-            app,
-            (memory, tokens),
-            corp_id,
-            corp,
-            announced,
-            next.as_deref(),
-            now,
-        );
-        corps.push(CorpStatus {
-            corp_id: corp_id.clone(),
-            secret_name: corp.secret.clone(),
-            expiration_time: corp.in_secret.map(|lifetime| shown(lifetime.expires_at)),
-            last_renewal_time: corp.in_secret.map(|lifetime| shown(lifetime.minted_at)),
-            last_renewal_cause: renewal_cause(corp, remembered.map(|it| &**it), announced),
-            next_attempt_time: next,
-            error: problem.as_ref().map(|problem| problem.error.clone()),
-        });
-        problems.extend(problem.map(|problem| (corp_id.as_str(), problem)));
-    }
+    let (corps, problems) = corps(app, settled, memory, tokens, previous, now);
     let is_valid = |corp: &&CorpSettled| corp.in_secret.is_some_and(|life| life.expires_at > now);
     let total = settled.corps.len();
     let valid = settled.corps.iter().filter(is_valid).count();
@@ -128,25 +91,6 @@ pub(crate) fn status(
         granted_namespaces: previous.granted_namespaces.clone(),
         corps,
     }
-}
-
-/// Why the token in the Secret was requested: as this process knows, or the status told before.
-fn renewal_cause(
-    settled: &CorpSettled,
-    remembered: Option<&Corp>,
-    announced: Option<&CorpStatus>,
-) -> Option<String> {
-    let requested_at = shown(settled.in_secret?.minted_at);
-    let is_of = |corp: &&Corp| {
-        let held = corp.held.as_ref();
-        held.is_some_and(|held| shown(held.record.lifetime.minted_at) == requested_at)
-    };
-    let known = remembered.filter(is_of).and_then(|corp| corp.renewal_cause);
-    known.map(|cause| cause.as_str().to_owned()).or_else(|| {
-        let announced = announced?;
-        let is_same = announced.last_renewal_time.as_deref() == Some(&requested_at);
-        announced.last_renewal_cause.clone().filter(|_| is_same)
-    })
 }
 
 /// The Secret as `kubectl get` shows it.

@@ -10,7 +10,7 @@ use crate::core::app::notice::{Happened, Notice, NoticeType, notice};
 /// So many names are told in a note.
 const NAMED_MAX: usize = 3;
 
-/// The events of the way from one status to the next.
+/// Returns the events for the change from one status to the next.
 pub(crate) fn notices(
     previous: &DingTalkAppStatus,
     current: &DingTalkAppStatus,
@@ -19,54 +19,16 @@ pub(crate) fn notices(
 ) -> Vec<Notice> {
     let mut notices = Vec::new();
     if !trimmed_keys.is_empty() {
-        let note = format!(
-            "white space at the end of {} was cut off: write the credentials without it \
-             (printf instead of echo)",
-            trimmed_keys.join(" and ")
-        );
-        notices.push(notice(
-            NoticeType::Warning,
-            Reason::CredentialsTrimmed,
-            "ReadCredentials",
-            &note,
-        ));
+        notices.push(trimmed(trimmed_keys));
     }
     let changes = Changes::between(previous, current);
     if happened.value_changed && !changes.written.is_empty() {
         notices.push(written(&changes, previous, current));
-    } else if let Some(reason) = changes.ended.first() {
-        let note = match current.corps.len() {
-            1 => format!("recovered from {reason}"),
-            _ => format!(
-                "{} corpIds recovered from {}",
-                changes.ended.len(),
-                changes.ended_reasons()
-            ),
-        };
-        let recovered = notice(NoticeType::Normal, Reason::Recovered, "Renew", &note);
-        notices.push(recovered.about(only_secret(&current.corps)));
+    } else {
+        notices.extend(recovered(&changes, current));
     }
-    for (reason, corp_ids) in &changes.begun {
-        let message = condition(current, CONDITION_RENEWED).map_or("", |renewed| &renewed.message);
-        let note = match current.corps.len() {
-            1 => message.to_owned(),
-            _ => {
-                let named = corp_ids.iter().take(NAMED_MAX).copied().collect::<Vec<_>>();
-                let more = match corp_ids.len() - named.len() {
-                    0 => String::new(),
-                    more => format!(" and {more} more"),
-                };
-                format!("corpId {}{more}: {message}", named.join(", "))
-            }
-        };
-        // A reason that this version does not have is a former process's.
-        if let Ok(reason) = reason.parse() {
-            let secrets = current.corps.iter();
-            let secrets = secrets.filter(|corp| corp_ids.contains(&corp.corp_id.as_str()));
-            let failed = notice(NoticeType::Warning, reason, "Renew", &note);
-            notices.push(failed.about(only_secret(secrets)));
-        }
-    }
+    let begun = changes.begun.iter();
+    notices.extend(begun.filter_map(|(reason, corp_ids)| failed(reason, corp_ids, current)));
     let expired = |status| {
         condition(status, CONDITION_READY).is_some_and(|ready| ready.reason == Reason::TokenExpired)
     };
@@ -76,11 +38,55 @@ pub(crate) fn notices(
         notices.push(expired.about(only_secret(&current.corps)));
     }
     if happened.repaired {
-        let note = "the Secret had been changed or deleted by another writer and was put right";
+        let note = "another writer had changed or deleted the Secret; it has been restored";
         let restored = notice(NoticeType::Warning, Reason::SecretRestored, "Write", note);
         notices.push(restored.about(only_secret(&current.corps)));
     }
     notices
+}
+
+fn trimmed(keys: &[String]) -> Notice {
+    let note = format!(
+        "ignored white space at the end of {}: write the credentials without it (printf instead of echo)",
+        keys.join(" and ")
+    );
+    let (type_, reason) = (NoticeType::Warning, Reason::CredentialsTrimmed);
+    notice(type_, reason, "ReadCredentials", &note)
+}
+
+fn recovered(changes: &Changes<'_>, current: &DingTalkAppStatus) -> Option<Notice> {
+    let reason = changes.ended.first()?;
+    let note = match current.corps.len() {
+        1 => format!("recovered from {reason}"),
+        _ => format!(
+            "{} corpIds recovered from {}",
+            changes.ended.len(),
+            changes.ended_reasons()
+        ),
+    };
+    let recovered = notice(NoticeType::Normal, Reason::Recovered, "Renew", &note);
+    Some(recovered.about(only_secret(&current.corps)))
+}
+
+/// Returns `None` if a former process of another version recorded a reason that this version lacks.
+fn failed(reason: &str, corp_ids: &[&str], current: &DingTalkAppStatus) -> Option<Notice> {
+    let reason = reason.parse().ok()?;
+    let message = condition(current, CONDITION_RENEWED).map_or("", |renewed| &renewed.message);
+    let note = match current.corps.len() {
+        1 => message.to_owned(),
+        _ => {
+            let named = corp_ids.iter().take(NAMED_MAX).copied().collect::<Vec<_>>();
+            let more = match corp_ids.len() - named.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!("corpId {}{more}: {message}", named.join(", "))
+        }
+    };
+    let secrets = current.corps.iter();
+    let secrets = secrets.filter(|corp| corp_ids.contains(&corp.corp_id.as_str()));
+    let failed = notice(NoticeType::Warning, reason, "Renew", &note);
+    Some(failed.about(only_secret(secrets)))
 }
 
 fn condition<'a>(status: &'a DingTalkAppStatus, type_: &str) -> Option<&'a Condition> {

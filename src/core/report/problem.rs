@@ -94,16 +94,9 @@ pub(crate) fn problem(
         return Some(failure_problem(app, &failure, corp_id, since, &next));
     }
     if let Some(size) = corp.too_large {
-        let message = format!(
-            "the token of corpId {corp_id} does not fit: Secret {} would hold {size} bytes, and {SECRET_SIZE_MAX} \
-             is the most; use layout PerCorp, or divide the corpIds among several DingTalkApps",
-            corp.secret
-        );
-        return Some(Problem::new(
-            Reason::SecretTooLarge,
-            message,
-            since(Reason::SecretTooLarge),
-        ));
+        let reason = Reason::SecretTooLarge;
+        let message = too_large_message(corp_id, &corp.secret, size);
+        return Some(Problem::new(reason, message, since(reason)));
     }
     let writing = memory.targets.get(&corp.secret)?;
     if let Some(failure) = &writing.failure {
@@ -117,6 +110,13 @@ pub(crate) fn problem(
         )
         .that_may_pass()
     })
+}
+
+fn too_large_message(corp_id: &str, secret: &str, size: usize) -> String {
+    format!(
+        "the token of corpId {corp_id} does not fit: Secret {secret} would hold {size} bytes, and \
+         {SECRET_SIZE_MAX} is the most; use layout PerCorp, or divide the corpIds among several DingTalkApps"
+    )
 }
 
 fn failure_problem(

@@ -74,20 +74,18 @@ impl TargetMeta {
         if !is_of_this_project(&annotations) && !is_of_this_project(&labels) {
             // Somebody else's, such as the credentials: its state is all that matters, and its owners
             // if it is a target that lost all our marks.
-            let owners = meta.owner_references.unwrap_or_default();
+            let owners = meta
+                .owner_references
+                .filter(|owners| are_within_bounds(owners));
             return Self {
-                owner_references: if are_within_bounds(&owners) {
-                    owners
-                } else {
-                    Vec::new()
-                },
+                owner_references: owners.unwrap_or_default(),
                 ..bare
             };
         }
+        let owner_references = meta.owner_references.unwrap_or_default();
         let managed = Managed::of(meta.managed_fields.as_deref().unwrap_or_default());
         let our_labels = managed.ours("/f:metadata/f:labels");
         let our_annotations = managed.ours("/f:metadata/f:annotations");
-        let owner_references = meta.owner_references.unwrap_or_default();
         let our_keys = our_labels.iter().chain(&our_annotations);
         let is_past_bounds = labels.len() + annotations.len() > MARKS_MAX
             || !are_within_bounds(&owner_references)
@@ -99,10 +97,6 @@ impl TargetMeta {
             };
         }
         let recorded = Recorded::read(&annotations, &managed);
-        let data_is_ours = recorded.as_ref().is_some_and(|recorded| {
-            recorded.keys().all(|key| managed.is_ours("/f:data", &key))
-                && managed.is_ours("/f:metadata/f:annotations", ANNOTATION_STATE)
-        });
         let is_managed = labels
             .get(LABEL_MANAGED_BY)
             .is_some_and(|manager| manager == MANAGER);
@@ -111,7 +105,7 @@ impl TargetMeta {
             (name.len() <= OWNER_NAME_MAX).then(|| Box::from(name.as_str()))
         };
         Self {
-            data_is_ours,
+            data_is_ours: recorded.as_ref().is_some_and(|it| is_ours(it, &managed)),
             our_labels,
             our_annotations,
             recorded,
@@ -166,6 +160,12 @@ impl TargetMeta {
     pub(crate) fn adopt_by(&self) -> Option<&str> {
         self.adopt_by.as_deref()
     }
+}
+
+/// Whether the operator wrote last what the Secret records, and the record.
+fn is_ours(recorded: &Recorded, managed: &Managed) -> bool {
+    recorded.keys().all(|key| managed.is_ours("/f:data", &key))
+        && managed.is_ours("/f:metadata/f:annotations", ANNOTATION_STATE)
 }
 
 fn are_within_bounds(owners: &[OwnerReference]) -> bool {
