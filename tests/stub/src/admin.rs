@@ -1,4 +1,4 @@
-//! The stub's own routes, to steer it from another process: under `/_stub/`.
+//! Routes under `/_stub/`, for controlling the stub from another process.
 
 use axum::extract::State as Extract;
 use axum::http::StatusCode;

@@ -1,4 +1,4 @@
-//! The rules: what the endpoint answers to a request.
+//! The rules by which the endpoint responds to requests.
 
 use axum::http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::state::State;
 use crate::tokens::fresh;
 
-/// A request, as far as it matters.
+/// The parts of a request that the rules need.
 pub(crate) struct Asked<'a> {
     pub(crate) method: &'a Method,
     pub(crate) headers: &'a HeaderMap,
@@ -21,14 +21,14 @@ impl Asked<'_> {
     }
 }
 
-/// An answer: status, JSON, and the code for the journal.
+/// A response, with the error code for the journal.
 pub(crate) struct Answered {
     pub(crate) status: StatusCode,
     pub(crate) body: Value,
     pub(crate) code: Option<String>,
 }
 
-/// An error as DingTalk writes it.
+/// Returns an error in DingTalk's format.
 pub(crate) fn failure(status: u16, code: &str) -> Answered {
     let id = format!("{:016X}", rand::random::<u64>());
     let id = format!("{}-{}-{}-{}", &id[..4], &id[4..8], &id[8..12], &id[12..]);
@@ -39,7 +39,7 @@ pub(crate) fn failure(status: u16, code: &str) -> Answered {
     }
 }
 
-/// An error in the legacy style: HTTP 200 with `errcode`.
+/// Returns an error in the format of the older API: HTTP status 200 with `errcode`.
 pub(crate) fn legacy_failure(errcode: i64) -> Answered {
     Answered {
         status: StatusCode::OK,
@@ -48,7 +48,7 @@ pub(crate) fn legacy_failure(errcode: i64) -> Answered {
     }
 }
 
-/// Answers as [`checked`] does, unless the address is banned, as it is after too many failures.
+/// Responds like [`checked`], unless the address is banned after too many failures.
 pub(crate) fn by_the_rules(
     state: &mut State,
     asked: &Asked<'_>,
@@ -65,8 +65,8 @@ pub(crate) fn by_the_rules(
     answered
 }
 
-/// Checks method, content type, body, grant type, corpId, credentials, authorisation, in that
-/// order, then issues a token. `expires_in` overrides what is said of its life.
+/// Checks method, content type, body, grant type, corpId, credentials and authorisation, in this
+/// order, then issues a token. `expires_in` overrides its lifetime in the response.
 fn checked(
     state: &mut State,
     asked: &Asked<'_>,

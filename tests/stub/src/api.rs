@@ -1,5 +1,4 @@
-//! DingTalk's other APIs: each call is accepted or refused by its token and recorded; the answer repeats
-//! the request.
+//! DingTalk's other APIs. They record each call, check its token, and respond with the request.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -16,25 +15,25 @@ use crate::state::Shared;
 const REFUSED: &str = "InvalidAuthentication";
 const INVALID: i64 = 40014;
 const EXPIRED: i64 = 42001;
-/// With this errcode, the code is in `sub_code`.
+/// `errcode` for responses with the code in `sub_code`.
 const SEE_SUB_CODE: i64 = 88;
 const FORBIDDEN: &str = "Forbidden.AccessDenied.AccessTokenPermissionDenied";
 const LEGACY_FORBIDDEN: i64 = 60011;
 
-/// Answer of the APIs to a valid token.
+/// Response of the APIs to a valid token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Apis {
     /// The request.
     #[default]
     Normal,
-    /// An error: the token lacks a permission.
+    /// An error: a permission is missing.
     Forbidden,
-    /// A page in HTML, with HTTP 200.
+    /// An HTML page with HTTP status 200.
     Html,
 }
 
-/// One call of an API, without its token.
+/// A call of an API, without its token.
 #[derive(Clone, Debug, Serialize)]
 pub struct ApiCall {
     /// HTTP method.
@@ -47,11 +46,11 @@ pub struct ApiCall {
     pub content_type: Option<String>,
     /// Body, as text.
     pub body: String,
-    /// The token's client_id and organisation, if it was valid.
+    /// The token's client_id and corpId, if it was valid.
     pub holder: Option<(String, String)>,
 }
 
-/// An API of the current kind: the token is in a header, errors have an HTTP status.
+/// A current API: the token is in a header, and errors have an HTTP status.
 pub(crate) async fn current(
     Extract(state): Extract<Shared>,
     method: Method,
@@ -78,7 +77,7 @@ pub(crate) async fn current(
     (answered.status, Json(body)).into_response()
 }
 
-/// An API of the older kind: the token is in the query, and errors come with HTTP 200.
+/// An older API: the token is in the query, and errors have the HTTP status 200.
 pub(crate) async fn legacy(
     Extract(state): Extract<Shared>,
     method: Method,

@@ -1,27 +1,27 @@
-//! What was called, without secrets.
+//! Recorded calls, without secrets.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// One call of the token route.
+/// A call of the token endpoint.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Call {
-    /// When it came.
+    /// Time of the call.
     pub at: Timestamp,
-    /// Its method.
+    /// HTTP method.
     pub method: String,
-    /// Its path, as received.
+    /// Path, as received.
     pub path: String,
-    /// The `Host` that it was sent to.
+    /// `Host` header.
     pub host: String,
-    /// The client_id in its body.
+    /// The client_id in the body.
     pub client_id: Option<String>,
-    /// The organisation in its path, decoded.
+    /// The corpId in the path, decoded.
     pub corp_id: String,
-    /// How many calls were in flight, this one included.
+    /// Number of calls in flight, including this one.
     pub concurrency: usize,
-    /// The HTTP status of the answer; none where none was given.
+    /// HTTP status of the response; `None` if there was none.
     pub status: Option<u16>,
-    /// The code of the answer.
+    /// Error code in the response.
     pub code: Option<String>,
 }

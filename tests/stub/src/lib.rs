@@ -1,9 +1,9 @@
-//! An emulation of DingTalk's token endpoint: it checks requests as the real one would, issues
-//! tokens that it knows again, and misbehaves by script. Its other APIs, `/v1.0/…` and `/topapi/…`,
-//! accept or refuse these tokens.
+//! An emulation of DingTalk's token endpoint: it checks requests like the real one, issues tokens, and
+//! misbehaves as scripted. It also emulates other APIs, `/v1.0/…` and `/topapi/…`, which accept only valid
+//! tokens.
 //!
-//! Nothing here was compared with the real endpoint; it does what DingTalk's documentation and
-//! other public material say.
+//! It follows DingTalk's documentation and other public material, and has not been compared with the real
+//! endpoint.
 
 mod admin;
 mod answer;

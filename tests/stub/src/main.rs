@@ -1,26 +1,25 @@
-//! The stub as a program; steer it through its routes under `/_stub/`.
+//! The stub as a program. It is controlled through its routes under `/_stub/`.
 
 use clap::Parser;
 use dingtalk_stub::{App, Repeat, Stub};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// An emulation of DingTalk's token endpoint, on loopback.
+/// Emulates DingTalk's token endpoint on loopback.
 #[derive(Parser)]
 struct Arguments {
-    /// The port to listen on; 0 takes a free one.
+    /// Port to listen on; 0 means a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
-    /// The life of a token in seconds.
+    /// Lifetime of a token, in seconds.
     #[arg(long, default_value_t = 7200)]
     expires_in: i64,
-    /// What a repeated fetch does.
+    /// What a repeated fetch returns.
     #[arg(long, value_enum, default_value_t)]
     repeat: Repeat,
-    /// With `same-then-overlap`: in how many of the last seconds of a token's life a fetch returns a
-    /// new one.
+    /// With `same-then-overlap`: how long before a token's expiry a fetch returns a new one, in seconds.
     #[arg(long, default_value_t = 300)]
     overlap: i64,
-    /// Register an app (repeatable); more can be registered at `/_stub/apps`.
+    /// App to register. Can be repeated. Further apps can be registered at `/_stub/apps`.
     #[arg(long, value_name = "CLIENT_ID:CLIENT_SECRET:CORP_ID,…", value_parser = app)]
     app: Vec<App>,
 }
@@ -34,7 +33,7 @@ fn app(text: &str) -> Result<App, String> {
             corp_ids: corp_ids.split(',').map(str::to_owned).collect(),
         }),
         _ => {
-            Err("it takes a client_id, a client secret and corpIds, with colons between".to_owned())
+            Err("write it as CLIENT_ID:CLIENT_SECRET:CORP_ID,…".to_owned())
         }
     }
 }
@@ -52,7 +51,7 @@ async fn main() -> std::io::Result<()> {
         stub.add_app(app);
     }
     println!("{}", stub.url());
-    // The first process of a container ends by a signal only if it handles it.
+    // The first process in a container must handle a signal to be terminated by it.
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted,

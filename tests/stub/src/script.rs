@@ -1,72 +1,72 @@
-//! What the next calls get instead of an answer by the rules.
+//! Scripts: responses to the next calls that deviate from the rules.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Where an answer repeats what it must not.
+/// Where a response leaks secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
-    /// In the error's code.
+    /// In the error code.
     Code,
-    /// In the error's message.
+    /// In the error message.
     Message,
-    /// In the request id.
+    /// In the request ID.
     RequestId,
     /// In an HTML page.
     Html,
 }
 
-/// One way to answer.
+/// How to respond to a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Behaviour {
-    /// By the rules.
+    /// Respond by the rules.
     Normal,
-    /// An error with this status and code.
+    /// Return an error.
     Fail {
-        /// The HTTP status.
+        /// HTTP status.
         status: u16,
-        /// The code.
+        /// Error code.
         code: String,
     },
-    /// An error in the legacy style: HTTP 200 with `errcode`.
+    /// Return an error in the style of the older API: HTTP status 200 with `errcode`.
     FailLegacy {
-        /// The code.
+        /// Error code.
         errcode: i64,
     },
-    /// This status, these headers, this body.
+    /// Return this response.
     Raw {
-        /// The HTTP status.
+        /// HTTP status.
         status: u16,
-        /// `Content-Type`.
+        /// `Content-Type` header.
         content_type: String,
         /// Further headers.
         headers: Vec<(String, String)>,
-        /// The body.
+        /// Body.
         body: String,
     },
-    /// A token with this `expires_in`; `null` leaves it out.
+    /// Return a token with this `expires_in`, or without it if `null`.
     ExpiresIn(Value),
-    /// By the rules, after so many milliseconds.
+    /// Respond by the rules, after a delay in milliseconds.
     HeadersLate(u64),
-    /// By the rules, a byte at a time with so many milliseconds between them.
+    /// Respond by the rules, with a delay in milliseconds before each byte of the body.
     BodyTrickles(u64),
-    /// The connection is reset.
+    /// Reset the connection.
     Reset,
-    /// No answer, until the client gives up.
+    /// Do not respond.
     NeverAnswer,
-    /// An error that repeats the client secret that was sent and the last token.
+    /// Return an error that contains the client secret of the request and the last token.
     Echo {
-        /// Where.
+        /// Where the error contains them.
         place: Place,
-        /// The HTTP status.
+        /// HTTP status.
         status: u16,
     },
 }
 
 impl Behaviour {
-    /// A firewall's page.
+    /// Returns an HTML page like a firewall's.
     pub fn html(status: u16) -> Self {
         Self::Raw {
             status,
@@ -76,7 +76,7 @@ impl Behaviour {
         }
     }
 
-    /// An error of this status with a `Retry-After`.
+    /// Returns an error with a `Retry-After` header.
     pub fn retry_after(status: u16, retry_after: &str) -> Self {
         Self::Raw {
             status,
@@ -87,19 +87,19 @@ impl Behaviour {
     }
 }
 
-/// What the next calls get; what it does not name matches any.
+/// The behaviour for the next matching calls. Absent fields match all calls.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Script {
-    /// Calls of this client_id.
+    /// Matches calls with this client_id.
     #[serde(default)]
     pub client_id: Option<String>,
-    /// Calls for this organisation.
+    /// Matches calls for this corp.
     #[serde(default)]
     pub corp_id: Option<String>,
-    /// How many calls; `None` means all from now on.
+    /// Number of calls; `None` means no limit.
     #[serde(default)]
     pub calls: Option<u32>,
-    /// What they get.
+    /// How to respond.
     pub behaviour: Behaviour,
 }
 
@@ -111,7 +111,7 @@ impl Script {
     }
 }
 
-/// The behaviour that the first matching script has for a call; it counts.
+/// Returns the behaviour of the first script that matches the call, and counts the call.
 pub(crate) fn take(scripts: &mut Vec<Script>, client_id: Option<&str>, corp_id: &str) -> Behaviour {
     let Some(at) = scripts
         .iter()

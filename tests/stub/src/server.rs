@@ -28,7 +28,7 @@ use crate::state::Shared;
 use crate::tokens::fresh;
 use crate::{ApiCall, App, Behaviour, Call, Place, Script, Settings, admin, api};
 
-/// A running stub; dropping it ends it.
+/// A running stub, which stops on drop.
 pub struct Stub {
     address: SocketAddr,
     state: Shared,
@@ -36,10 +36,10 @@ pub struct Stub {
 }
 
 impl Stub {
-    /// Listens on a loopback port, a free one where `port` is 0.
+    /// Starts a stub on a loopback port, or on a free one if `port` is 0.
     ///
     /// # Errors
-    /// The port cannot be listened on.
+    /// The port could not be bound.
     pub async fn start(port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let address = listener.local_addr()?;
@@ -61,17 +61,17 @@ impl Stub {
         })
     }
 
-    /// Its base URL.
+    /// Returns the base URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Its port.
+    /// Returns the port.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Registers an app with one secret, authorised by these organisations.
+    /// Registers an app with a single client secret, authorised by these corps.
     pub fn register(&self, client_id: &str, client_secret: &str, corp_ids: &[&str]) {
         self.add_app(App {
             client_id: client_id.to_owned(),
@@ -85,7 +85,7 @@ impl Stub {
         self.state.lock().register(app);
     }
 
-    /// Sets the secrets that are valid for an app.
+    /// Sets the valid client secrets of an app.
     pub fn set_secrets(&self, client_id: &str, client_secrets: &[&str]) {
         if let Some(app) = self.state.lock().apps.get_mut(client_id) {
             app.client_secrets = client_secrets
@@ -95,7 +95,7 @@ impl Stub {
         }
     }
 
-    /// Makes an organisation known that authorised nothing.
+    /// Adds a corp that has not authorised any app.
     pub fn add_corp(&self, corp_id: &str) {
         self.state.lock().corp_ids.insert(corp_id.to_owned());
     }
@@ -105,12 +105,12 @@ impl Stub {
         change(&mut self.state.lock().settings);
     }
 
-    /// Adds a script; earlier ones come first.
+    /// Adds a script, which applies after earlier ones.
     pub fn script(&self, script: Script) {
         self.state.lock().scripts.push(script);
     }
 
-    /// What an organisation's next `calls` calls get; `None` means all.
+    /// Sets the behaviour for the next `calls` calls for a corp; `None` means all calls.
     pub fn next_calls(&self, corp_id: &str, calls: Option<u32>, behaviour: Behaviour) {
         let corp_id = Some(corp_id.to_owned());
         self.script(Script {
@@ -121,12 +121,12 @@ impl Stub {
         });
     }
 
-    /// Ends every script.
+    /// Removes all scripts.
     pub fn clear_scripts(&self) {
         self.state.lock().scripts.clear();
     }
 
-    /// The calls so far for an organisation.
+    /// Returns the calls of the token endpoint for a corp.
     pub fn calls(&self, corp_id: &str) -> Vec<Call> {
         let state = self.state.lock();
         state
@@ -137,17 +137,17 @@ impl Stub {
             .collect()
     }
 
-    /// All calls so far.
+    /// Returns all calls of the token endpoint.
     pub fn journal(&self) -> Vec<Call> {
         self.state.lock().journal.clone()
     }
 
-    /// All calls of APIs so far.
+    /// Returns all calls of the other APIs.
     pub fn api_calls(&self) -> Vec<ApiCall> {
         self.state.lock().api_calls.clone()
     }
 
-    /// Fetches a token for an app in an organisation, without a call.
+    /// Issues a token for a client_id and corpId, without a call.
     pub fn issue(&self, client_id: &str, corp_id: &str) -> String {
         let mut state = self.state.lock();
         let state = &mut *state;
@@ -157,12 +157,12 @@ impl Stub {
         state.tokens.issue(holder, &state.settings, fresh, now).0
     }
 
-    /// The `client_id` and the organisation that a token was valid for at a time.
+    /// Returns the client_id and corpId of a token; `None` if it was not valid at this time.
     pub fn holder(&self, token: &str, at: Timestamp) -> Option<(String, String)> {
         self.state.lock().tokens.holder(token, at).cloned()
     }
 
-    /// Whether the API would accept the token.
+    /// Whether the APIs would accept the token.
     pub fn accepts(&self, token: &str) -> bool {
         self.state
             .lock()
@@ -178,7 +178,7 @@ impl Drop for Stub {
     }
 }
 
-/// A connection, to be reset where a script says so.
+/// A connection, which a script can reset.
 #[derive(Clone)]
 struct Connection(Option<Arc<Socket>>);
 
@@ -188,7 +188,7 @@ impl Connected<IncomingStream<'_, TcpListener>> for Connection {
     }
 }
 
-/// Counts a call as in flight for as long as it lives, also if the client gives up.
+/// Counts a call as in flight until it is dropped, even if the client disconnects.
 struct InFlight(Shared);
 
 impl InFlight {
@@ -317,7 +317,7 @@ async fn token(
     (answered.status, headers, body).into_response()
 }
 
-/// What the journal keeps of a text that a caller may have made as long as it liked.
+/// Shortens a text of any length for the journal.
 fn shortened(text: &str) -> String {
     text.chars().take(256).collect()
 }

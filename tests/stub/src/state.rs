@@ -1,4 +1,4 @@
-//! What the stub knows: apps, settings, scripts, tokens, and the calls so far.
+//! State of the stub: apps, settings, scripts, tokens, and recorded calls.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,46 +9,45 @@ use serde::{Deserialize, Serialize};
 use crate::tokens::Tokens;
 use crate::{ApiCall, Apis, Call, Repeat, Script};
 
-/// An app that is registered.
+/// A registered app.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct App {
-    /// Its client_id.
+    /// The client_id.
     pub client_id: String,
-    /// Its valid secrets: two during a rotation.
+    /// Valid client secrets; two during a rotation.
     pub client_secrets: Vec<String>,
-    /// The organisations that authorised it.
+    /// Corps that have authorised the app.
     pub corp_ids: BTreeSet<String>,
 }
 
-/// How the endpoint behaves.
+/// Settings of the stub.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
-    /// What a repeated fetch does.
+    /// What a repeated fetch returns.
     pub repeat: Repeat,
-    /// With `same-then-overlap`: in how many of the last seconds of a token's life a fetch returns a
-    /// new one.
+    /// With `same-then-overlap`: how long before a token's expiry a fetch returns a new one, in seconds.
     #[serde(default = "five_minutes")]
     pub overlap: i64,
-    /// The life of a token in seconds.
+    /// Lifetime of a token, in seconds.
     pub expires_in: i64,
-    /// Calls per second that one client_id may make.
+    /// Maximum number of calls per second with one client_id.
     pub client_rate: u32,
-    /// After so many failures within a minute, all calls are refused, as those of an address that
-    /// is banned.
+    /// Number of failures within a minute after which all further calls are refused, as if the address was
+    /// banned.
     #[serde(default)]
     pub failures_before_ban: Option<usize>,
-    /// How tokens begin, to find them again.
+    /// Prefix of tokens, for finding them.
     pub token_prefix: String,
-    /// How many characters a token has; 32 were seen.
+    /// Length of tokens; 32 has been observed.
     pub token_length: usize,
-    /// Milliseconds that every answer takes.
+    /// Delay of every response, in milliseconds.
     pub latency: u64,
-    /// How far the `Date` header is off, in seconds.
+    /// Offset of the `Date` header, in seconds.
     pub clock_offset: i64,
-    /// Answer of the APIs to a valid token.
+    /// Response of the APIs to a valid token.
     #[serde(default)]
     pub apis: Apis,
-    /// The older APIs answer errcode 88, with the code in `sub_code`.
+    /// Whether the older APIs return errcode 88 and the code in `sub_code`.
     #[serde(default)]
     pub errors_in_sub_code: bool,
 }
@@ -91,13 +90,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Registers an app, or changes one; its organisations exist from now on.
+    /// Registers or replaces an app. Its corps exist from now on.
     pub(crate) fn register(&mut self, app: App) {
         self.corp_ids.extend(app.corp_ids.iter().cloned());
         self.apps.insert(app.client_id.clone(), app);
     }
 
-    /// Whether this call is one too many in its second.
+    /// Counts a call. Returns whether it exceeds the rate.
     pub(crate) fn is_throttled(&mut self, client_id: &str, now: Timestamp) -> bool {
         let recent = self.recent.entry(client_id.to_owned()).or_default();
         while recent
@@ -121,7 +120,7 @@ impl State {
         self.is_banned |= self.failures.len() > most;
     }
 
-    /// Whether the address is banned, for as long as a test takes.
+    /// Whether the address is banned. Bans do not end.
     pub(crate) fn is_banned(&self) -> bool {
         self.is_banned
     }

@@ -1,4 +1,4 @@
-//! The tokens that were issued, and what a repeated fetch does.
+//! Issued tokens, and what a repeated fetch returns.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -8,22 +8,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::Settings;
 
-/// What a fetch within the validity of an earlier token does. The real endpoint's way is not
-/// documented.
+/// What a fetch returns while an earlier token is valid. DingTalk does not document what its endpoint does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Repeat {
-    /// The same token, with a full life again.
+    /// The same token, with a full lifetime again.
     #[default]
     SameExtended,
-    /// The same token; `expires_in` counts down.
+    /// The same token, with its remaining lifetime.
     SameRemaining,
-    /// A new token; the old one lives on.
+    /// A new token; the old one remains valid.
     NewOverlap,
     /// A new token; the old one is revoked.
     NewRevoked,
-    /// The same token, its life counting down, until the last seconds of its life (the setting
-    /// `overlap`); then a new token, while the old one lives on.
+    /// The same token, with its remaining lifetime, until `overlap` seconds before its expiry. Then a new token,
+    /// and the old one remains valid.
     SameThenOverlap,
 }
 
@@ -33,7 +32,7 @@ struct Issued {
     expires_at: Timestamp,
 }
 
-/// Every token that is still valid, and the last one of each holder.
+/// All valid tokens, and the last token of each holder.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
     valid: HashMap<String, Issued>,
@@ -41,8 +40,8 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    /// Issues a token for an app in an organisation, `fresh` where it is a new one; gives it with its
-    /// life in seconds.
+    /// Issues a token for a client_id and corpId: `fresh`, or an earlier one. Returns it with its lifetime in
+    /// seconds.
     pub(crate) fn issue(
         &mut self,
         holder: (String, String),
@@ -56,7 +55,7 @@ impl Tokens {
             .get(&holder)
             .filter(|token| self.valid.contains_key(*token))
             .cloned();
-        // What is left is told in whole seconds.
+        // Lifetimes are whole seconds.
         let left = |token: &String| {
             let left = self.valid[token].expires_at.duration_since(now);
             left.as_secs().max(1)
@@ -64,7 +63,7 @@ impl Tokens {
         let life = settings.expires_in;
         let token = match (last, settings.repeat) {
             (Some(token), Repeat::SameExtended) => token,
-            // The token lives on as it did.
+            // Its expiry does not change.
             (Some(token), Repeat::SameRemaining) => {
                 let left = left(&token);
                 return (token, left);
@@ -93,7 +92,7 @@ impl Tokens {
         (token, life)
     }
 
-    /// Whose token it is, where it is valid.
+    /// Returns the client_id and corpId of a token; `None` if it is not valid.
     pub(crate) fn holder(&self, token: &str, now: Timestamp) -> Option<&(String, String)> {
         self.valid
             .get(token)
@@ -101,20 +100,20 @@ impl Tokens {
             .map(|issued| &issued.holder)
     }
 
-    /// Whether a token has expired; the next fetch forgets it.
+    /// Whether a token has expired. Expired tokens are forgotten at the next fetch.
     pub(crate) fn has_expired(&self, token: &str, now: Timestamp) -> bool {
         self.valid
             .get(token)
             .is_some_and(|issued| issued.expires_at <= now)
     }
 
-    /// The last token of an app in an organisation.
+    /// Returns the last token for a client_id and corpId.
     pub(crate) fn last(&self, holder: &(String, String)) -> Option<&str> {
         self.last.get(holder).map(String::as_str)
     }
 }
 
-/// So many hexadecimal digits; a prefix takes the place of the first.
+/// Returns a random token of hexadecimal digits; `prefix` replaces the first ones.
 pub(crate) fn fresh(prefix: &str, length: usize) -> String {
     let mut digits = String::new();
     while digits.len() < length {

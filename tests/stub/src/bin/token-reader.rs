@@ -1,4 +1,4 @@
-//! A pod's program: prints until when the token of its mounted Secret is good.
+//! A program for pods: prints until when the token in its mounted Secret is valid.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use clap::Parser;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Prints until when the token of a mounted Secret is good, now and after each renewal.
+/// Prints until when the token in a mounted Secret is valid, at the start and after each renewal.
 #[derive(Parser)]
 struct Arguments {
-    /// Where the Secret is mounted.
+    /// Folder in which the Secret is mounted.
     #[arg(long, default_value = "/var/run/secrets/dingtalk")]
     folder: PathBuf,
-    /// Print it once, and exit with success only if the token is still good.
+    /// Print it once and exit, successfully only if the token is valid.
     #[arg(long)]
     check: bool,
 }
@@ -28,11 +28,11 @@ async fn main() -> std::io::Result<ExitCode> {
         println!("{said}");
         return Ok(ExitCode::from(u8::from(!is_good)));
     }
-    // The first process of a container ends by a signal only if it handles it.
+    // The first process in a container must handle a signal to be terminated by it.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut last = String::new();
     loop {
-        // A file is read again for each use: a new token comes without a restart.
+        // Reading the file for each use is how a program gets a new token without a restart.
         let (said, _) = look(&arguments.folder, Timestamp::now());
         if said != last {
             println!("{said}");
@@ -45,7 +45,7 @@ async fn main() -> std::io::Result<ExitCode> {
     }
 }
 
-/// What there is to say about the token, and whether it is good.
+/// Returns a message about the token, and whether it is valid.
 fn look(folder: &Path, now: Timestamp) -> (String, bool) {
     let read = |key: &str| {
         let path = folder.join(key);
