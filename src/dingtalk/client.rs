@@ -52,9 +52,7 @@ pub enum SiteError {
         source: url::ParseError,
     },
     /// The URL is not `http` or `https`, or has parts that cannot be used.
-    #[error(
-        "{0:?}: write an https URL with a host and optionally a port and a path, but without user, query or fragment"
-    )]
+    #[error("{0:?}: write an https URL without user, query or fragment")]
     Parts(String),
     /// The scheme is not `https`.
     #[error("{0:?}: use https to protect the client secret (for tests, see --allow-plain-http)")]
@@ -164,9 +162,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Creates a client.
-    ///
-    /// Fails if a site uses plain HTTP without permission, or the CA bundle is invalid.
+    /// Creates a client. Fails if a site uses plain HTTP without permission, or if the CA bundle is invalid.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)

@@ -32,9 +32,7 @@ fn app(text: &str) -> Result<App, String> {
             client_secrets: vec![client_secret.to_owned()],
             corp_ids: corp_ids.split(',').map(str::to_owned).collect(),
         }),
-        _ => {
-            Err("write it as CLIENT_ID:CLIENT_SECRET:CORP_ID,…".to_owned())
-        }
+        _ => Err("write it as CLIENT_ID:CLIENT_SECRET:CORP_ID,…".to_owned()),
     }
 }
 
