@@ -85,7 +85,7 @@ reasons! {
             "the first token is being fetched",
             "wait; if this persists, check nextAttemptTime and the operator's log";
         Suspended =>
-            "spec.suspend is set: no tokens are fetched, and the Secrets stay as they are",
+            "the app is suspended: no tokens are fetched, and the Secrets stay as they are",
             "to resume, set spec.suspend to false";
         CredentialsNotFound =>
             "the Secret in spec.credentialsSecretRef does not exist",
@@ -106,8 +106,8 @@ reasons! {
             "use china, global or another site from the operator's --site flags that \
              --site-namespaces does not reserve for other namespaces";
         MetadataNotAllowed =>
-            "spec.target sets a label or annotation whose key does not begin with a prefix \
-             that the operator allows",
+            "the key of a label or annotation in spec.target does not begin with a prefix that the \
+             operator allows",
             "remove it, or have its prefix added to the operator's flag \
              --target-metadata-prefix";
         InvalidTemplate =>

@@ -120,7 +120,7 @@ mod tests {
         assert!(!busy_close.is_cancelled() && !younger.is_cancelled());
         world.connections.make_room(now);
         assert!(younger.is_cancelled() && !busy_close.is_cancelled());
-        // Only clients that do not read their answers are left.
+        // The remaining clients are those that do not read their responses.
         world.connections.make_room(now);
         assert!(busy_close.is_cancelled());
     }

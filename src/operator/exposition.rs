@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_client_gets_the_format_that_it_prefers() {
-        // As Prometheus 3 asks.
+        // The header that Prometheus 3 sends.
         let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
              application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
         let accepted = |accept| Exposition::accepted(Some(accept));

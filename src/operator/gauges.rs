@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_token_that_expires_before_its_next_attempt_counts_with_or_without_series_by_corp() {
-        // The least expiry is above the least next attempt; only the tokens themselves tell.
+        // The earliest expiry is after the earliest next attempt, so only the individual tokens show the problem.
         let tokens = [token("a", 7200, 8400), token("b", 9000, 4800)];
         for by_corp in [true, false] {
             let times = AppTimes::of(tokens.iter().cloned(), by_corp);

@@ -143,7 +143,7 @@ mod tests {
 
     #[tokio::test]
     async fn liveness_fails_where_a_loop_stands_still_and_nowhere_else() {
-        // Nothing is listed, nobody leads: no reason to be restarted.
+        // Neither incomplete lists nor a missing leader are a reason for a restart.
         let probed = Probed {
             ready: watch::channel(false).1,
             pulse: Arc::default(),

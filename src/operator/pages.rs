@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(next_limit(50, BUDGET / 4), 100);
     }
 
-    /// Serves objects of these weights, from the index that `continue` says; notes each limit.
+    /// Serves objects of these sizes, starting at the index in `continue`, and records each limit.
     fn server(
         weights: Vec<usize>,
         limits: Arc<Mutex<Vec<u32>>>,

@@ -120,7 +120,7 @@ mod tests {
         verdicts.into_iter().map(|it| it.state).collect()
     }
 
-    /// A server that presents a certificate which nobody has signed; its port and its certificate.
+    /// Starts a server with a self-signed certificate. Returns its port and the certificate.
     async fn untrusted() -> (u16, String) {
         let made =
             generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");

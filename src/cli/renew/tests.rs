@@ -1,4 +1,4 @@
-//! Which apps, the wait, and what is said of it.
+//! Selection of apps, the wait for their results, and the output.
 
 use clap::Parser;
 use serde_json::{Value, json};

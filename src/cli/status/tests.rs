@@ -1,4 +1,4 @@
-//! How apps are shown, at a fixed moment.
+//! Output of `status` at a fixed time.
 
 use serde_json::{Value, json};
 

@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(created.metadata.resource_version, None);
     }
 
-    /// Looks every two seconds, from one second to another, and sees this version.
+    /// Reads this version every two seconds, between two points in time.
     fn looks(election: &mut Election, start: Instant, seconds: (u64, u64), version: &str) {
         for second in (seconds.0..=seconds.1).step_by(2) {
             let now = start + Duration::from_secs(second);
@@ -212,14 +212,14 @@ mod tests {
         looks(&mut election, start, (0, 14), "1");
         assert_eq!(election.standing(), Standing::Theirs("b".to_owned()));
         assert_eq!(election.turn(true, wall, at(14)), None);
-        // It was renewed in the last moment.
+        // The Lease was renewed at the last moment.
         looks(&mut election, start, (15, 29), "2");
         assert_eq!(election.turn(true, wall, at(29)), None);
         let spec = written(election.turn(true, wall, at(30)));
         assert_eq!(spec.lease_transitions, Some(5));
         let taken = election.lease("name", spec);
         assert_eq!(taken.metadata.resource_version.as_deref(), Some("2"));
-        // Never on what was seen long ago.
+        // The Lease is never taken based on an old read.
         assert_eq!(election.turn(false, wall, at(60)), Some(Turn::Read));
     }
 
@@ -232,7 +232,7 @@ mod tests {
         looks(&mut election, start, (60, 74), "1");
         assert_eq!(election.turn(true, wall, at(74)), None);
         written(election.turn(true, wall, at(75)));
-        // A look that fails now and then puts nothing off.
+        // An occasional failure to read the Lease does not delay a takeover.
         let mut election = Election::new("a".into());
         looks(&mut election, start, (0, 6), "1");
         looks(&mut election, start, (12, 15), "1");

@@ -152,7 +152,7 @@ mod tests {
         for (wall, monotonic, holds) in [
             (0, 0, true),
             (14, 14, true),
-            // The machine slept.
+            // The machine was suspended.
             (15, 1, false),
             // The clock was set back.
             (0, 15, false),
@@ -202,7 +202,7 @@ mod tests {
         assert!(!leadership.renewed(soon, LEASE, soon));
         let late = later(start, 60, 60);
         assert!(leadership.renewed(late, LEASE, late));
-        // The answer came after the lease had run out already.
+        // The response arrived after the Lease had expired.
         assert!(!leadership.renewed(late, LEASE, later(late, 16, 16)));
     }
 }

@@ -229,7 +229,8 @@ mod tests {
 
     use super::*;
 
-    /// An API server with one Lease, which takes a write at once and answers a renewal when it is told to.
+    /// An API server with one Lease. It applies writes at once, but delays the response to a renewal until it is
+    /// told to send it.
     #[derive(Default)]
     struct Server {
         lease: Mutex<Option<Value>>,
@@ -296,7 +297,7 @@ mod tests {
         let stopped = async {
             server.renewing.notified().await;
             stop.cancel();
-            // Whatever heeds the stop at once has done so.
+            // Let everything that reacts to the stop immediately do so.
             for _ in 0..10 {
                 tokio::task::yield_now().await;
             }

@@ -3,16 +3,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 
-/// Longer than anything takes on a slow machine.
+/// Longer than any step takes, even on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What a hostile pod holds open on each port.
+/// Number of connections that a hostile pod keeps open on each port.
 const IDLE: usize = 5_000;
-/// As few may be held if the machine allows no more files: still several times the places.
+/// Minimum number of such connections if the machine limits open files; still several times the places.
 const IDLE_MIN: usize = 400;
-/// Files that the test itself has.
+/// Number of files that the test itself opens.
 const OTHER_FILES: usize = 500;
 
-/// Bounds that only the number of connections keeps: nothing is closed for its silence.
+/// Bounds without effective time-outs, so that only the number of connections is limited.
 fn patient(connections: usize) -> Bounds {
     Bounds {
         connections,
@@ -46,8 +46,8 @@ async fn ask(address: SocketAddr) -> String {
     answer.expect("answered while others hold their connections")
 }
 
-/// Allows this process as many files as it may have; returns how many idle connections that is for
-/// each of two ports, of which this process holds both ends until the server closes its own.
+/// Raises this process's limit of open files. Returns the resulting number of idle connections for each of two
+/// ports. This process holds both ends of each until the server closes its own.
 fn idle_connections() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
@@ -85,7 +85,7 @@ async fn thousands_of_idle_connections_keep_nobody_out() {
             assert!(ask(address).await.ends_with("hello"));
         }
     }
-    // Of each pair only the client's end is left, but for the places.
+    // Except for the places, the server has closed its ends.
     if cfg!(target_os = "linux") {
         let most = 2 * (count + bounds.connections) + OTHER_FILES;
         assert!(open_files() < most, "{} files are open", open_files());
@@ -113,7 +113,7 @@ async fn a_request_in_flight_is_not_disturbed_by_idle_connections() {
     let asking = tokio::spawn(ask(address));
     has_arrived.recv().await.expect("a request");
     let idle = hold(address, 20).await;
-    // All but the last three places have been given to others.
+    // Other connections have taken all but the last three places.
     for mut stream in idle.into_iter().take(17) {
         let closed = tokio::time::timeout(PATIENCE, stream.read_u8()).await;
         assert!(closed.expect("closed in time").is_err());
