@@ -95,7 +95,7 @@ pub fn cases() -> Vec<Case> {
 /// What an app's spec has, and what it is refused with.
 fn apps() -> Vec<(Value, &'static str)> {
     let many: Vec<String> = (0..1001).map(|n| format!("ding{n}")).collect();
-    let no_duration = "a duration of a second at least, such as 40m";
+    let no_duration = "a duration of at least one second, such as 40m";
     vec![
         (json!({}), ""),
         (json!({"corpIds": []}), "at least 1"),

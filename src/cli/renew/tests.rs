@@ -118,7 +118,7 @@ fn the_wait_ends_once_every_app_has_a_result() {
     let expected = [
         "hr/one None",
         "hr/three None",
-        "hr/two Some(\"deleted meanwhile\")",
+        "hr/two Some(\"deleted during the renewal\")",
     ];
     assert_eq!(outcomes, expected);
 }

@@ -306,7 +306,7 @@ fn what_the_operator_would_report_is_said_if_the_files_tell() {
     let shared = |name: &str| app(name, &json!({"target": {"name": "token"}}));
     let shared = said(&[shared("a"), shared("b")]);
     assert!(
-        shared.contains("DingTalkApp b: spec.target.name: DingTalkApp a writes"),
+        shared.contains("DingTalkApp b: spec.target.name: DingTalkApp a also writes"),
         "{shared}"
     );
 }
