@@ -46,7 +46,7 @@ async fn after_an_outage_of_the_api_server_nothing_waits_for_a_backoff() {
     let site = format!("global={}", sandbox.stub.url());
     sandbox.operator = Some(sandbox.replica(&site));
     sandbox.ready_app("before").await;
-    let answers_again = "the API server answers again";
+    let answers_again = "API server responding again";
     assert!(
         !sandbox.logs().contains(answers_again),
         "{}",

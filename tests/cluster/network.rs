@@ -119,5 +119,8 @@ async fn plain_http_is_refused_without_the_flag_for_tests() {
             Some(sandbox.logs()).filter(|logs| logs.contains("error:"))
         })
         .await;
-    assert!(said.contains("only sent over https"), "{said}");
+    assert!(
+        said.contains("use https to protect the client secret"),
+        "{said}"
+    );
 }

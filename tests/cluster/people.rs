@@ -92,7 +92,7 @@ async fn kubectl_waits_gets_describes_and_explains() {
             [
                 "`Single` (default)",
                 "`Combined`: all corpIds",
-                "`PerCorp`: a Secret",
+                "`PerCorp`: one Secret",
             ],
         ),
         (
@@ -105,7 +105,7 @@ async fn kubectl_waits_gets_describes_and_explains() {
         ),
         (
             "target.deletionPolicy",
-            ["`Delete` (default)", "`Retain`: they stay", "ENUM:"],
+            ["`Delete` (default)", "`Retain`: they remain", "ENUM:"],
         ),
     ] {
         let (_, explained) = sandbox.kubectl(&["explain", &format!("dingtalkapp.spec.{field}")]);
