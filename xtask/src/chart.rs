@@ -10,7 +10,7 @@ use serde_yaml_ng::{Mapping, Value};
 use crate::{Failure, root};
 
 /// The folder of the chart.
-pub(crate) const CHART: &str = "deploy/helm/dingtalk-token-operator";
+pub const CHART: &str = "deploy/helm/dingtalk-token-operator";
 /// A longer default is not shown in the table.
 const LONGEST_DEFAULT: usize = 60;
 
@@ -24,7 +24,7 @@ struct Documented {
 }
 
 /// The files that the templates read, by their paths in the chart: Helm reads none outside of it.
-pub(crate) fn copies(
+pub fn copies(
     crds: impl IntoIterator<Item = (String, String)>,
 ) -> Result<BTreeMap<String, String>, Failure> {
     let mut copies: BTreeMap<String, String> = crds
@@ -50,7 +50,7 @@ pub(crate) fn copies(
 }
 
 /// Refuses a chart of another version than this workspace's.
-pub(crate) fn check_version(version: &str) -> Result<(), Failure> {
+pub fn check_version(version: &str) -> Result<(), Failure> {
     let chart = read("Chart.yaml")?;
     for line in [
         format!("\nversion: {version}\n"),
@@ -64,7 +64,7 @@ pub(crate) fn check_version(version: &str) -> Result<(), Failure> {
 }
 
 /// The table of values for the chart's README, and its schema with descriptions.
-pub(crate) fn described_values() -> Result<(String, String), Failure> {
+pub fn described_values() -> Result<(String, String), Failure> {
     let values = documented(&read("values.yaml")?)?;
     let mut schema = serde_yaml_ng::from_str(&read("values.schema.json")?)?;
     let mut left: BTreeMap<&str, &str> = values

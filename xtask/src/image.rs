@@ -1,12 +1,21 @@
 //! Which images the manifests may name.
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::Failure;
 
+/// The objects of a YAML text.
+pub fn documents(yaml: &str) -> Result<Vec<Value>, Failure> {
+    let documents = serde_yaml_ng::Deserializer::from_str(yaml);
+    Ok(documents
+        .map(Value::deserialize)
+        .collect::<Result<Vec<_>, _>>()?)
+}
+
 /// Refuses an image that somebody else could publish: one at a registry, unless a digest says which
 /// it is. Nothing is ever found under `.invalid` (RFC 2606).
-pub(crate) fn check_images(what: &str, documents: &[Value]) -> Result<(), Failure> {
+pub fn check_images(what: &str, documents: &[Value]) -> Result<(), Failure> {
     for image in documents.iter().flat_map(images) {
         if !is_safe(&image) {
             let advice = "name it under .invalid, or add @sha256:… to it";
@@ -17,7 +26,7 @@ pub(crate) fn check_images(what: &str, documents: &[Value]) -> Result<(), Failur
 }
 
 /// Every `image` of an object.
-pub(crate) fn images(value: &Value) -> Vec<String> {
+pub fn images(value: &Value) -> Vec<String> {
     match value {
         Value::Array(items) => items.iter().flat_map(images).collect(),
         Value::Object(fields) => {

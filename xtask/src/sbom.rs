@@ -54,7 +54,7 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
 
 /// The folders where a member of the workspace may be.
 fn members() -> Result<Vec<PathBuf>, Failure> {
-    let mut folders = vec![root(), root().join("xtask")];
+    let mut folders = vec![root(), root().join("xtask"), root().join("xtask/operator")];
     for entry in fs::read_dir(root().join("tests"))? {
         folders.push(entry?.path());
     }

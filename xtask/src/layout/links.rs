@@ -22,7 +22,7 @@ const ONLINE: &str =
     "https://github.com/dingtalk-token-operator/dingtalk-token-operator/blob/main/";
 
 /// The links of README.md and its siblings, of docs/ and of deploy/, that lead nowhere.
-pub(crate) fn broken_links(root: &Path) -> Result<Vec<String>, Failure> {
+pub fn broken_links(root: &Path) -> Result<Vec<String>, Failure> {
     let pages = page_texts(root)?.into_iter();
     let pages: BTreeMap<PathBuf, Page> = pages.map(|(path, text)| (path, page(&text))).collect();
     let mut broken = Vec::new();
@@ -47,7 +47,7 @@ pub(crate) fn broken_links(root: &Path) -> Result<Vec<String>, Failure> {
 }
 
 /// The pages of the documentation: README.md and its siblings, and those of docs/.
-pub(crate) fn page_texts(root: &Path) -> Result<BTreeMap<PathBuf, String>, Failure> {
+pub fn page_texts(root: &Path) -> Result<BTreeMap<PathBuf, String>, Failure> {
     let mut texts = BTreeMap::new();
     read_texts(root, false, &mut texts)?;
     read_texts(&root.join("docs"), true, &mut texts)?;
@@ -90,7 +90,7 @@ fn leads_somewhere(link: &str, from: &Path, pages: &BTreeMap<PathBuf, Page>) -> 
 }
 
 /// The path without `..`.
-pub(crate) fn plain(path: &Path) -> PathBuf {
+pub fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {

@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use crate::image::{check_images, images};
+use crate::image::{check_images, documents, images};
 use crate::{Failure, root, sbom};
 use archive::Platform;
 use version::Release;
@@ -128,7 +128,7 @@ fn with_image(yaml: &str, tag: &str, image: &str) -> Result<String, Failure> {
 
 /// Refuses manifests that name another image than the released one.
 fn check_named(what: &str, yaml: &str, image: &str) -> Result<(), Failure> {
-    let documents = crate::manifests::documents(yaml)?;
+    let documents = documents(yaml)?;
     check_images(what, &documents)?;
     let named: Vec<String> = documents.iter().flat_map(images).collect();
     match !named.is_empty() && named.iter().all(|name| name == image) {

@@ -9,8 +9,8 @@ mod schema;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::Failure;
 pub(crate) use metrics::label_names;
+use xtask::Failure;
 
 /// A line of a list. Its order is that of the file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn what_others_rely_on_is_what_is_recorded() {
         for (name, lines) in lists().expect("lists") {
-            let path = crate::root().join("api").join(name);
+            let path = xtask::root().join("api").join(name);
             let recorded = std::fs::read_to_string(path).expect(name);
             assert_eq!(
                 difference(&recorded, &lines),

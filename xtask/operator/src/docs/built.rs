@@ -8,8 +8,8 @@ use dingtalk_token_operator::api::Reason;
 use percent_encoding::percent_decode_str;
 use strum::IntoEnumIterator as _;
 
-use crate::Failure;
-use crate::layout::plain;
+use xtask::Failure;
+use xtask::layout::plain;
 
 /// What a page of the site leads to, and the anchors it has.
 struct Page {

@@ -8,8 +8,8 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::commands::wrong_command;
-use crate::Failure;
-use crate::layout::page_texts;
+use xtask::Failure;
+use xtask::layout::page_texts;
 
 /// What is wrong with the examples.
 pub(super) fn wrong_examples(root: &Path) -> Result<Vec<String>, Failure> {
@@ -164,7 +164,7 @@ mod tests {
 
     fn wrong(yaml: &str) -> Option<String> {
         let kinds = kinds().expect("kinds");
-        Example::Manifests(yaml.to_owned()).wrong(&crate::root(), &kinds)
+        Example::Manifests(yaml.to_owned()).wrong(&xtask::root(), &kinds)
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Line, schema};
-use crate::{Failure, chart, root};
+use xtask::{Failure, chart, root};
 
 /// Every value, with its type and what it has to be.
 pub(super) fn lines() -> Result<Vec<Line>, Failure> {

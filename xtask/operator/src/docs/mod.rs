@@ -7,31 +7,22 @@ mod examples;
 mod relink;
 mod translation;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
-use crate::layout::broken_links;
-use crate::{Failure, root};
 use book::build;
 use built::{dead_links, unknown_reasons};
-#[cfg(test)]
-pub(crate) use commands::wrong_command;
 use examples::wrong_examples;
-
-#[derive(clap::Args)]
-pub(crate) struct Arguments {
-    /// Record that this translation is up to date, such as docs/zh-CN/configuring.md, and do nothing else.
-    #[arg(long, value_name = "FILE")]
-    translated: Option<PathBuf>,
-}
+use xtask::layout::broken_links;
+use xtask::{Failure, root};
 
 /// Where the site is built.
 const SITE: &str = "target/book";
 
-/// Checks the documentation and builds its site.
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+/// Checks the documentation and builds its site, or records that a translation is up to date.
+pub(crate) fn run(translated: Option<&Path>) -> Result<ExitCode, Failure> {
     let root = root();
-    if let Some(file) = &arguments.translated {
+    if let Some(file) = translated {
         translation::record(&root, file)?;
         return Ok(ExitCode::SUCCESS);
     }

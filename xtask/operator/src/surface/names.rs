@@ -6,7 +6,7 @@ use dingtalk_token_operator::api::{Cause, Origin, Reason};
 use strum::IntoEnumIterator as _;
 
 use super::Line;
-use crate::{Failure, root};
+use xtask::{Failure, root};
 
 /// Where constants of a prefix are, and what they are.
 const CONSTANTS: [(&str, &str, &str); 4] = [

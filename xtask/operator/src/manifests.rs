@@ -5,14 +5,12 @@ use std::process::{Command, ExitCode, Stdio};
 
 use dingtalk_token_operator::cli::{causes_markdown, crds, reasons_markdown};
 use local_control_plane::{Assets, Version};
-use serde::Deserialize as _;
-use serde_json::Value;
 
-use crate::chart::{CHART, check_version, copies, described_values};
-use crate::image::{check_images, images};
 use crate::reference::{Texts, api_markdown, escaped, metrics_markdown};
 use crate::surface::{Difference, Line, difference, lists, text};
-use crate::{Failure, root};
+use xtask::chart::{CHART, check_version, copies, described_values};
+use xtask::image::{check_images, documents, images};
+use xtask::{Failure, root};
 
 /// Where most tables come from.
 const TABLES: &str = "the tables in src";
@@ -53,13 +51,6 @@ fn kustomized(folder: &str) -> Result<String, Failure> {
         true => Ok(String::from_utf8(output.stdout)?),
         false => Err(format!("kubectl kustomize {folder} failed: see above").into()),
     }
-}
-
-pub(crate) fn documents(yaml: &str) -> Result<Vec<Value>, Failure> {
-    let documents = serde_yaml_ng::Deserializer::from_str(yaml);
-    Ok(documents
-        .map(Value::deserialize)
-        .collect::<Result<Vec<_>, _>>()?)
 }
 
 /// The images of the quickstart: the README builds and loads all that its manifests name.

@@ -1,29 +1,16 @@
 //! A long run of the simulation.
 
-use clap::ValueEnum as _;
-use scheduler_simulation::{Fault, FaultKind, HOUR, MINUTE, Plan, Repeat, simulate};
+use std::process::ExitCode;
 
-/// What to simulate.
-#[derive(clap::Args)]
-pub(crate) struct Arguments {
-    /// For how many hours.
-    #[arg(long, default_value_t = 10 * 24)]
-    hours: i64,
-    /// How many apps.
-    #[arg(long, default_value_t = 10_000)]
-    apps: usize,
-    /// The seed of the random numbers.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// What a repeated fetch does. Default: each of the five, one after the other.
-    #[arg(long, value_enum)]
-    repeat: Option<Repeat>,
-}
+use clap::ValueEnum as _;
+use clap::builder::PossibleValue;
+use scheduler_simulation::{Fault, FaultKind, HOUR, MINUTE, Plan, Repeat, simulate};
+use xtask::{Failure, Simulation};
 
 /// Prints a report of each way.
-pub(crate) fn run(arguments: &Arguments) {
-    let repeats = match arguments.repeat {
-        Some(repeat) => vec![repeat],
+pub(crate) fn run(arguments: &Simulation) -> Result<ExitCode, Failure> {
+    let repeats = match &arguments.repeat {
+        Some(repeat) => vec![named(repeat)?],
         None => Repeat::value_variants().to_vec(),
     };
     // An outage of an hour each day, and a ban.
@@ -57,4 +44,13 @@ pub(crate) fn run(arguments: &Arguments) {
         });
         println!("{report}");
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn named(repeat: &str) -> Result<Repeat, Failure> {
+    let known = Repeat::value_variants().iter();
+    let names: Vec<_> = known.filter_map(Repeat::to_possible_value).collect();
+    let names: Vec<&str> = names.iter().map(PossibleValue::get_name).collect();
+    let unknown = |_| format!("--repeat {repeat} is none of {}", names.join(", "));
+    Ok(Repeat::from_str(repeat, false).map_err(unknown)?)
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::relink::{destinations, relinked};
-use crate::Failure;
-use crate::layout::plain;
+use xtask::Failure;
+use xtask::layout::plain;
 
 /// The version of mdBook that builds it; `.ci/run` installs it.
 const VERSION: &str = "0.5.4";
@@ -267,7 +267,7 @@ mod tests {
             chinese.clone(),
             page(english, "README.md"),
         ];
-        let root = crate::root();
+        let root = xtask::root();
         let found = |from: &Page, link: &str| moved(&root, from, &all, link);
         for (from, link, expected) in [
             (

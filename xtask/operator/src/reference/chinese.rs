@@ -6,7 +6,7 @@ use std::fs;
 
 use serde::Deserialize;
 
-use crate::{Failure, root};
+use xtask::{Failure, root};
 
 const FILE: &str = "docs/zh-CN/texts.yaml";
 /// What stands in the place of a picture's comment.

@@ -6,8 +6,7 @@ use std::path::Path;
 use clap::error::ErrorKind;
 use clap::{Command, CommandFactory as _};
 use dingtalk_token_operator::cli::{command_line, plugin_command_line};
-
-use crate::Cli;
+use xtask::Cli;
 
 /// What is wrong with a command.
 pub(crate) fn wrong_command(root: &Path, command: &str) -> Option<String> {
@@ -58,7 +57,7 @@ mod tests {
 
     #[test]
     fn commands_of_this_repository_are_parsed_and_their_files_exist() {
-        let root = crate::root();
+        let root = xtask::root();
         for right in [
             "dingtalk-token-operator explain 90010   # a code",
             "dingtalk-token-operator --version",

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 use sha2::{Digest as _, Sha256};
 
-use crate::Failure;
 use crate::manifests::{BEGIN, END};
+use xtask::Failure;
 
 /// Where the translations are; that of README.md is beside it.
 const FOLDER: &str = "docs/zh-CN";

@@ -1,0 +1,27 @@
+//! The project's commands that need the operator's types; `cargo xtask` starts them.
+
+mod docs;
+mod manifests;
+mod reference;
+mod simulate;
+mod surface;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use xtask::{OfOperator, exit_code};
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: OfOperator,
+}
+
+fn main() -> ExitCode {
+    exit_code(match Cli::parse().command {
+        OfOperator::Manifests { check } => manifests::run(check),
+        OfOperator::Docs { translated } => docs::run(translated.as_deref()),
+        OfOperator::Simulate(simulation) => simulate::run(&simulation),
+    })
+}
