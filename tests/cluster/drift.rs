@@ -1,11 +1,11 @@
 //! What is applied reads back as it was written: tools that compare find no difference.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::{CLIENT_ID, CLIENT_SECRET, Plane, Sandbox, assets, provided};
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Plane, Sandbox, kubectl, provided};
 
 /// One of each field, for both kinds.
 const EVERY_FIELD: &str = r#"
@@ -52,14 +52,12 @@ spec:
 "#;
 
 /// Runs kubectl; gives its exit code and what it said.
-fn kubectl(sandbox: &Sandbox, arguments: &[&str], file: &Path) -> (i32, String) {
-    let output = Command::new(assets().kubectl)
+fn kubectl_of(sandbox: &Sandbox, arguments: &[&str], file: &Path) -> (i32, String) {
+    let output = kubectl(sandbox.kubeconfig())
         .args(["--namespace", &sandbox.namespace])
         .args(arguments)
         .arg("-f")
         .arg(file)
-        .env("KUBECONFIG", sandbox.kubeconfig())
-        .stdin(Stdio::null())
         .output()
         .expect("kubectl");
     let said = [output.stdout, output.stderr].concat();
@@ -75,9 +73,9 @@ fn applied_without_drift(sandbox: &Sandbox, file: &Path) {
         "--field-manager=drift",
     ];
     for flags in [&[] as &[&str], &server_side] {
-        let (code, said) = kubectl(sandbox, &[&["apply"], flags].concat(), file);
+        let (code, said) = kubectl_of(sandbox, &[&["apply"], flags].concat(), file);
         assert_eq!(code, 0, "{}: {said}", file.display());
-        let (code, said) = kubectl(sandbox, &[&["diff"], flags].concat(), file);
+        let (code, said) = kubectl_of(sandbox, &[&["diff"], flags].concat(), file);
         assert_eq!(code, 0, "{} differs: {said}", file.display());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use dingtalk_stub::Repeat;
 use dingtalk_token_operator::api::DingTalkApp;
@@ -12,7 +12,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, assets, documents};
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, documents, kubectl};
 
 /// An editor's terminal: the plugin is on its PATH.
 struct Editor<'a> {
@@ -68,11 +68,9 @@ impl<'a> Editor<'a> {
 
     /// Runs kubectl; gives exit code, standard output and error.
     fn kubectl(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let output = Command::new(assets().kubectl)
+        let output = kubectl(&self.kubeconfig)
             .args(arguments)
-            .env("KUBECONFIG", &self.kubeconfig)
             .env("PATH", &self.path)
-            .stdin(Stdio::null())
             .output()
             .expect("kubectl");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");

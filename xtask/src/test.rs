@@ -1,13 +1,14 @@
 //! All tests in one run.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode, Stdio};
 
 use local_control_plane::Version;
 
-use crate::{Failure, cargo, cargo_program, environment};
+use crate::{Failure, cargo, cargo_program, environment, root};
 
 /// The test programs that need nothing but cargo, as it selects them.
 const PURE: &[&str] = &["--workspace", "--all-targets"];
@@ -29,6 +30,10 @@ pub(crate) fn run(
     arguments: &[OsString],
 ) -> Result<ExitCode, Failure> {
     let environment = environment::of(kubernetes)?;
+    let evidence = root().join("target/evidence");
+    if evidence.exists() {
+        fs::remove_dir_all(&evidence)?;
+    }
     let mut total = Total::default();
     let mut test = |programs, arguments: &[OsString], threads| {
         cargo_test(programs, arguments, threads, &environment, &mut total)
@@ -56,6 +61,9 @@ pub(crate) fn run(
         "{} passed, {} failed, {} skipped",
         total.passed, total.failed, total.ignored
     );
+    for test in fs::read_dir(&evidence).into_iter().flatten().flatten() {
+        println!("evidence of what failed: {}", test.path().display());
+    }
     Ok(match is_success && total.failed == 0 {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,

@@ -14,12 +14,12 @@ use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
 use super::limit::MemoryLimit;
 use super::report::{Breach, say, shortened};
 use super::victims::{LIFE, Lookout, NAMESPACES, Victim};
-use crate::support::{Operator, PATIENCE, Plane, Sandbox};
+use crate::support::waiting::{PATIENCE, within};
+use crate::support::{Operator, Plane, Sandbox};
 
 pub const HOSTILE: &str = "hostile";
 /// The client secret of the hostile namespace's own apps.
@@ -130,10 +130,8 @@ impl Ground {
             return Ok(());
         };
         old.operator.signal("TERM");
-        let deadline = Instant::now() + GRACE;
-        while old.operator.ended().is_none() && Instant::now() < deadline {
-            sleep(Duration::from_millis(50)).await;
-        }
+        let every = Duration::from_millis(50);
+        within(GRACE, every, async || old.operator.ended()).await;
         drop(process);
         self.start_operator();
         Ok(())
@@ -305,19 +303,9 @@ impl Ground {
     }
 
     /// Looks until there is something, for as long as anything takes on a slow machine.
-    pub async fn eventually<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(seen) = look().await {
-                return seen;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "not seen: {what}\n{}",
-                self.log()
-            );
-            sleep(Duration::from_secs(1)).await;
-        }
+    pub async fn eventually<T>(&self, what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+        let seen = within(PATIENCE, Duration::from_secs(1), look).await;
+        seen.unwrap_or_else(|| panic!("not seen: {what}\n{}", self.log()))
     }
 }
 

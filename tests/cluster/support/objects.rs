@@ -1,0 +1,184 @@
+//! What users write, and what the operator writes.
+
+use std::collections::BTreeMap;
+
+use dingtalk_token_operator::api::{ANNOTATION_STATE, DingTalkApp, DingTalkTokenReference};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{CLIENT_ID, CLIENT_SECRET, Sandbox};
+
+impl Sandbox {
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub async fn credentials(&self, name: &str, client_id: &str, client_secret: &str) {
+        self.apply::<Secret>(
+            name,
+            json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name},
+                "stringData": {"client_id": client_id, "client_secret": client_secret},
+            }),
+        )
+        .await;
+    }
+
+    /// An app with the stub's credentials for one organisation.
+    pub async fn app(&self, name: &str, corp_id: &str) {
+        self.app_with(name, json!({"corpIds": [corp_id]})).await;
+    }
+
+    /// An app whose spec has these fields beside its credentials, `<name>-credentials`.
+    pub async fn app_with(&self, name: &str, spec: Value) {
+        let mut app = json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+            "metadata": {"name": name},
+            "spec": {"credentialsSecretRef": {"name": format!("{name}-credentials")}, "site": "global"},
+        });
+        for (field, value) in spec.as_object().expect("an object") {
+            app["spec"][field] = value.clone();
+        }
+        self.apply::<DingTalkApp>(name, app).await;
+    }
+
+    /// A reference to an app.
+    pub async fn reference(&self, name: &str, namespace: &str, app: &str) {
+        let reference = json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
+            "kind": "DingTalkTokenReference", "metadata": {"name": name},
+            "spec": {"appRef": {"namespace": namespace, "name": app}},
+        });
+        self.apply::<DingTalkTokenReference>(name, reference).await;
+    }
+
+    /// An app `never` that has no token, and a reference `copy` to an app that does not exist.
+    pub async fn never_ready(&self) {
+        let spec = json!({"corpIds": ["ding1"], "site": "nowhere"});
+        self.app_with("never", spec).await;
+        self.reference("copy", &self.namespace, "absent").await;
+    }
+
+    /// An app with its credentials, ready.
+    pub async fn ready_app(&self, name: &str) {
+        self.credentials(&format!("{name}-credentials"), CLIENT_ID, CLIENT_SECRET)
+            .await;
+        self.app(name, "ding1").await;
+        self.until_ready(name).await;
+    }
+
+    pub async fn apply<K>(&self, name: &str, object: Value)
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+        K::DynamicType: Default,
+    {
+        let apply = PatchParams::apply("test").force();
+        self.api::<K>()
+            .patch(name, &apply, &Patch::Apply(object))
+            .await
+            .expect("applied");
+    }
+
+    pub async fn merge<K>(&self, name: &str, patch: Value)
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+        K::DynamicType: Default,
+    {
+        let parameters = PatchParams {
+            field_manager: Some("test".into()),
+            ..Default::default()
+        };
+        self.api::<K>()
+            .patch(name, &parameters, &Patch::Merge(patch))
+            .await
+            .expect("patched");
+    }
+
+    /// Asks for new tokens of an app.
+    pub async fn renew(&self, name: &str) {
+        let at = Timestamp::now().to_string();
+        let annotations = json!({"dingtalk-token-operator.github.io/renew-requested-at": at});
+        self.merge::<DingTalkApp>(name, json!({"metadata": {"annotations": annotations}}))
+            .await;
+    }
+
+    pub async fn token(&self, secret: &str) -> Option<Token> {
+        let secret = self.api::<Secret>().get_opt(secret).await.ok()??;
+        let text = |key: &str| {
+            let value = secret.data.as_ref()?.get(key)?;
+            String::from_utf8(value.0.clone()).ok()
+        };
+        Some(Token {
+            value: text("access_token")?,
+            expires_at: text("expires_at")?.parse().ok()?,
+            corp_id: text("corp_id")?,
+        })
+    }
+
+    /// A part of what the operator records of a Secret, by a JSON pointer.
+    pub async fn state(&self, secret: &str, pointer: &str) -> Option<Value> {
+        let secret = self.api::<Secret>().get_opt(secret).await.ok()??;
+        let state = secret.metadata.annotations?.remove(ANNOTATION_STATE)?;
+        let state: Value = serde_json::from_str(&state).ok()?;
+        state.pointer(pointer).cloned()
+    }
+
+    pub async fn version_of(&self, secret: &str) -> Option<String> {
+        let secret = self.api::<Secret>().get_opt(secret).await.ok()??;
+        secret.metadata.resource_version
+    }
+
+    /// All keys of a Secret with their values.
+    pub async fn data(&self, secret: &str) -> Option<BTreeMap<String, String>> {
+        let secret = self.api::<Secret>().get_opt(secret).await.ok()??;
+        let text = |(key, value): (String, k8s_openapi::ByteString)| {
+            (key, String::from_utf8_lossy(&value.0).into_owned())
+        };
+        Some(secret.data?.into_iter().map(text).collect())
+    }
+
+    pub async fn events(&self, reason: &str) -> Vec<String> {
+        let events = self
+            .api::<Event>()
+            .list(&Default::default())
+            .await
+            .expect("events");
+        events
+            .into_iter()
+            .filter(|event| event.reason.as_deref() == Some(reason))
+            .map(|event| event.note.unwrap_or_default())
+            .collect()
+    }
+}
+
+/// Status, then reason and message of a condition that has this status.
+pub fn condition(app: &DingTalkApp, type_: &str, status: &str) -> Option<(String, String)> {
+    app.status
+        .as_ref()?
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == type_ && condition.status == status)
+        .map(|condition| (condition.reason.clone(), condition.message.clone()))
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Token {
+    pub value: String,
+    pub expires_at: Timestamp,
+    pub corp_id: String,
+}

@@ -1,0 +1,76 @@
+//! What was asked of the API server.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::Sandbox;
+
+/// What the names of apps begin with that only show how far the operator is; requests about them do not count.
+pub(super) const MARKER: &str = "marker-";
+
+impl Sandbox {
+    /// What this test's operator asked of the API server so far, watches and lists apart, each as
+    /// `verb resource`.
+    pub fn requests(&self) -> Vec<String> {
+        let mut requests = self.all_requests();
+        requests.retain(|it| !it.starts_with("watch ") && !it.starts_with("list "));
+        requests
+    }
+
+    /// The same with watches that have ended, and lists.
+    pub fn all_requests(&self) -> Vec<String> {
+        let mut entries = self.audited();
+        entries.retain(|entry| !text(&entry["objectRef"]["name"]).starts_with(MARKER));
+        entries.iter().map(request).collect()
+    }
+
+    /// Whether the operator has written the status of an app.
+    pub(super) fn has_written_status(&self, name: &str) -> bool {
+        self.audited().iter().any(|entry| {
+            entry["objectRef"]["name"] == name && request(entry) == "patch dingtalkapps/status"
+        })
+    }
+
+    /// What the audit log says of the operator's requests that were answered.
+    fn audited(&self) -> Vec<Value> {
+        let user = format!("system:serviceaccount:{}:operator", self.namespace);
+        let log = fs::read_to_string(&self.audit_log).expect("an audit log");
+        let entries = log.lines().filter(|line| line.contains(&user));
+        let entries = entries.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let is_answered = |entry: &Value| {
+            entry["stage"] == "ResponseComplete" && entry["user"]["username"] == user
+        };
+        entries.filter(is_answered).collect()
+    }
+
+    /// The requests that name this test's namespace, by whomever, as JSON lines.
+    pub(super) fn requests_of_namespace(&self) -> io::Result<String> {
+        let log = fs::read_to_string(&self.audit_log)?;
+        let mut lines: Vec<&str> = log.lines().collect();
+        lines.retain(|line| line.contains(&self.namespace));
+        Ok(lines.join("\n"))
+    }
+
+    /// Every request to the API server, as JSON lines.
+    pub fn audit_log(&self) -> &Path {
+        &self.audit_log
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// An entry's verb and resource.
+fn request(entry: &Value) -> String {
+    let verb = text(&entry["verb"]);
+    let reference = &entry["objectRef"];
+    let resource = text(&reference["resource"]);
+    match text(&reference["subresource"]) {
+        "" => format!("{verb} {resource}"),
+        part => format!("{verb} {resource}/{part}"),
+    }
+}

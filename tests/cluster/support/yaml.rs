@@ -1,0 +1,32 @@
+//! The objects of `deploy`.
+
+use serde_json::Value;
+
+/// What the operator's account may do, with the name that the account has in a [`Sandbox`].
+pub fn policies() -> Vec<Value> {
+    let deployed = include_str!("../../../deploy/base/admission-policy.yaml");
+    let account = ":dingtalk-token-operator$";
+    assert!(deployed.contains(account));
+    documents(&deployed.replace(account, ":operator$"))
+}
+
+/// An object of `deploy/rbac/role.yaml`.
+pub(super) fn deployed(kind: &str) -> Value {
+    document(include_str!("../../../deploy/rbac/role.yaml"), kind)
+}
+
+/// The objects of a YAML text.
+pub fn documents(text: &str) -> Vec<Value> {
+    use serde::Deserialize as _;
+    serde_yaml_ng::Deserializer::from_str(text)
+        .map(|document| Value::deserialize(document).expect("YAML"))
+        .collect()
+}
+
+/// The first object of a kind in a YAML text.
+pub fn document(text: &str, kind: &str) -> Value {
+    documents(text)
+        .into_iter()
+        .find(|object| object["kind"] == kind)
+        .expect("deployed")
+}
