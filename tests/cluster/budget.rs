@@ -34,6 +34,7 @@ async fn a_first_issue_costs_four_requests_and_rest_costs_none() {
     ];
     assert_eq!(sorted(first_issue(&sandbox).await), first);
     tokio::time::sleep(Duration::from_secs(5)).await;
+    sandbox.until_caught_up().await;
     assert_eq!(
         sorted(sandbox.requests()),
         first,
@@ -71,6 +72,7 @@ async fn a_renewal_costs_four_requests_and_three_where_the_value_stays() {
             sandbox.until_event("TokenRenewed").await;
         }
         tokio::time::sleep(Duration::from_secs(3)).await;
+        sandbox.until_caught_up().await;
         let mut renewal = vec!["get secrets", "patch dingtalkapps/status", "patch secrets"];
         if changed {
             renewal.insert(0, "create events");

@@ -144,7 +144,7 @@ async fn a_copy_that_somebody_made_of_our_secret_is_theirs() {
         })
         .await;
     sandbox.until_renewed("payroll").await;
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    sandbox.until_caught_up().await;
     assert!(sandbox.token("backup").await.is_some());
 }
 

@@ -321,7 +321,7 @@ async fn a_restart_does_not_take_a_failure_for_over() {
     let requests = sandbox.requests().len();
     sandbox.start_operator(&[]);
     sandbox.until_watching().await;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    sandbox.until_caught_up().await;
     let after = sandbox.requests();
     assert_eq!(after[requests..], [] as [&str; 0], "there is no news");
     sandbox.until_failing("payroll", "AppNotAuthorized").await;

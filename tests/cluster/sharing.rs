@@ -1,8 +1,5 @@
 //! One mint for many: apps with the same credentials share a token.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use dingtalk_stub::Repeat;
 use dingtalk_token_operator::api::DingTalkApp;
 use dingtalk_token_operator::core::Data;
@@ -10,6 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PostParams;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, shared_plane};
 
@@ -89,7 +87,7 @@ async fn an_app_with_a_wrong_secret_gets_nothing() {
         .await;
     sandbox.app("wrong", "ding1").await;
     sandbox.until_failing("wrong", "InvalidCredentials").await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    sandbox.until_caught_up().await;
     assert_eq!(sandbox.token("wrong-token").await, None);
     // Nor when the right one renews.
     sandbox
@@ -100,7 +98,7 @@ async fn an_app_with_a_wrong_secret_gets_nothing() {
             (sandbox.stub.calls("ding1").len() == 3).then_some(())
         })
         .await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    sandbox.until_caught_up().await;
     assert_eq!(sandbox.token("wrong-token").await, None);
     let token = sandbox.token("right-token").await.expect("a token");
     assert!(sandbox.stub.accepts(&token.value));

@@ -143,7 +143,7 @@ async fn a_renewal_is_made_when_asked_for_once_and_not_again_after_a_restart() {
     sandbox.kill_operator();
     sandbox.start_operator(&[]);
     sandbox.until_watching().await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    sandbox.until_caught_up().await;
     assert_eq!(sandbox.stub.calls("ding1").len(), 3);
     // One that fails is handled, too: its failure is the answer.
     let fail = Behaviour::Fail {
@@ -187,7 +187,7 @@ async fn a_suspended_app_fetches_nothing_and_keeps_its_secret() {
     sandbox
         .credentials("payroll-credentials", CLIENT_ID, "other")
         .await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    sandbox.until_caught_up().await;
     assert_eq!(sandbox.stub.calls("ding1").len(), 1);
     assert!(sandbox.token("payroll-token").await.is_some());
     sandbox.until_ready("payroll").await;
@@ -352,11 +352,13 @@ async fn workloads_are_restarted_after_a_new_value_and_only_then() {
         .configure(|settings| settings.repeat = Repeat::SameExtended);
     ask(&sandbox, "2").await;
     sandbox
-        .eventually("a third call", async || {
-            (sandbox.stub.calls("ding1").len() == 3).then_some(())
+        .until("the request handled", "payroll", |app| {
+            let handled = app.status.as_ref()?.last_handled_renew_request.as_deref();
+            (handled == Some("2")).then_some(())
         })
         .await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(sandbox.stub.calls("ding1").len(), 3);
+    sandbox.until_caught_up().await;
     assert_eq!(generation(&sandbox).await, before);
 }
 
