@@ -55,18 +55,22 @@ pub(crate) use token::record::{Held, lifetime, whole_seconds};
 pub(crate) use token::schedule::Schedule;
 pub use token::tokens::{Attempts, Interest, TokenName, Tokens};
 
-/// What only tests name.
+// What only tests name.
 #[cfg(test)]
-mod named_by_tests {
-    pub(crate) use super::app::memory::renew_request;
-    pub(crate) use super::app::view::{Blocked, CredentialsSeen, TargetSeen};
-    pub(crate) use super::copy::{Grant, copy_write, granted_namespaces};
-    pub(crate) use super::report::conditions::{StatusNews, status, write_status_at};
-    pub(crate) use super::secret::ownership::{Claim, Ownership};
-    pub(crate) use super::secret::target::TARGETS_MAX;
-    pub(crate) use super::token::backoff::delay;
-    pub(crate) use super::token::record::TokenRecord;
-    pub(crate) use super::token::schedule::Lifetime;
-}
+pub(crate) use app::memory::renew_request;
 #[cfg(test)]
-pub(crate) use named_by_tests::*;
+pub(crate) use app::view::{Blocked, CredentialsSeen, TargetSeen};
+#[cfg(test)]
+pub(crate) use copy::{Grant, copy_write, granted_namespaces};
+#[cfg(test)]
+pub(crate) use report::conditions::{StatusNews, status, write_status_at};
+#[cfg(test)]
+pub(crate) use secret::ownership::{Claim, Ownership};
+#[cfg(test)]
+pub(crate) use secret::target::TARGETS_MAX;
+#[cfg(test)]
+pub(crate) use token::backoff::delay;
+#[cfg(test)]
+pub(crate) use token::record::TokenRecord;
+#[cfg(test)]
+pub(crate) use token::schedule::Lifetime;
