@@ -44,7 +44,7 @@ pub struct Simulation {
 /// Builds the program and hands this process's arguments to it.
 pub(crate) fn run() -> Result<ExitCode, Failure> {
     let status = cargo(&mut Command::new(cargo_program()))
-        .args(["run", "--quiet", "--package", "xtask-operator", "--"])
+        .args(["run", "--package", "xtask-operator", "--"])
         .args(std::env::args_os().skip(1))
         .status()?;
     Ok(match status.success() {
