@@ -58,6 +58,7 @@ use alarm::Alarm;
 use clock::SystemClock;
 use cluster::KubeCluster;
 use context::{Context, HANDOVER, LAST_WRITES};
+use job::Job;
 use scopes::{Scope, Scopes};
 use triggers::trigger_channels;
 use workers::{CONCURRENCY, Workers};
@@ -160,6 +161,64 @@ impl Served {
     }
 }
 
+/// The ends of a context's channels from which is read what is sent into it; by scope, but the jobs.
+struct Queues {
+    jobs: mpsc::UnboundedReceiver<Job>,
+    triggered: Vec<UnboundedReceiver<ObjectRef<DingTalkApp>>>,
+    restored: Vec<UnboundedReceiver<DingTalkApp>>,
+    reference_triggered: Vec<UnboundedReceiver<ObjectRef<DingTalkTokenReference>>>,
+    restored_references: Vec<UnboundedReceiver<DingTalkTokenReference>>,
+}
+
+/// Returns the context of all controllers.
+fn context(
+    client: &Client,
+    dingtalk: dingtalk::Client,
+    metrics: Arc<Metrics>,
+    options: Options,
+    scopes: &[Scope],
+    stop: CancellationToken,
+) -> (Arc<Context>, Queues) {
+    let (sender, jobs) = mpsc::unbounded_channel();
+    let (triggers, triggered) = trigger_channels(scopes);
+    let (reference_triggers, reference_triggered) = trigger_channels(scopes);
+    let (restorers, restored) = trigger_channels(scopes);
+    let (reference_restorers, restored_references) = trigger_channels(scopes);
+    let context = Context {
+        cluster: Arc::new(KubeCluster::new(client.clone())),
+        clock: Arc::new(SystemClock),
+        dingtalk: Arc::new(dingtalk),
+        metrics,
+        alarm: Alarm::default(),
+        workers: Workers::default(),
+        reference_alarm: Alarm::default(),
+        reference_workers: Workers::default(),
+        reference_triggers,
+        core: Mutex::new(Core::new(options.limits)),
+        jobs: sender,
+        triggers,
+        restored: restorers,
+        restored_references: reference_restorers,
+        scopes: Scopes::new(scopes.iter().cloned()),
+        stop,
+        salt: rand::random(),
+        instance: options.instance,
+        leadership: options.leadership,
+        outages: options.outages,
+        pulse: options.pulse,
+        site_namespaces: options.site_namespaces,
+        metadata_prefixes: options.metadata_prefixes,
+    };
+    let queues = Queues {
+        jobs,
+        triggered,
+        restored,
+        reference_triggered,
+        restored_references,
+    };
+    (Arc::new(context), queues)
+}
+
 /// Runs until `stop`; then finishes what is in hand.
 pub(crate) async fn run(
     client: Client,
@@ -169,51 +228,24 @@ pub(crate) async fn run(
     ready: channel::Sender<bool>,
     stop: CancellationToken,
 ) {
-    let namespaces: BTreeSet<String> = options.namespaces.into_iter().collect();
+    let namespaces: BTreeSet<String> = options.namespaces.iter().cloned().collect();
     let scopes: Vec<Scope> = match namespaces.is_empty() {
         true => vec![None],
         false => namespaces.into_iter().map(Some).collect(),
     };
-    let (jobs, job_queue) = mpsc::unbounded_channel();
-    let (senders, triggered) = trigger_channels(&scopes);
-    let (reference_senders, reference_triggered) = trigger_channels(&scopes);
-    let (restorers, restored) = trigger_channels(&scopes);
-    let (reference_restorers, restored_references) = trigger_channels(&scopes);
-    let context = Arc::new(Context {
-        cluster: Arc::new(KubeCluster::new(client.clone())),
-        clock: Arc::new(SystemClock),
-        dingtalk: Arc::new(dingtalk),
-        metrics,
-        alarm: Alarm::default(),
-        workers: Workers::default(),
-        reference_alarm: Alarm::default(),
-        reference_workers: Workers::default(),
-        reference_triggers: reference_senders,
-        core: Mutex::new(Core::new(options.limits)),
-        jobs,
-        triggers: senders,
-        restored: restorers,
-        restored_references: reference_restorers,
-        scopes: Scopes::new(scopes.iter().cloned()),
-        stop: stop.clone(),
-        salt: rand::random(),
-        instance: options.instance,
-        leadership: options.leadership,
-        outages: options.outages,
-        pulse: options.pulse,
-        site_namespaces: options.site_namespaces,
-        metadata_prefixes: options.metadata_prefixes,
-    });
+    let rates = options.rates;
+    let (context, queues) = context(&client, dingtalk, metrics, options, &scopes, stop.clone());
     let drained = CancellationToken::new();
     let served = |scope: &Scope| Served {
         scope: scope.clone(),
         context: Arc::clone(&context),
         drained: drained.clone(),
     };
-    let channels = triggered.into_iter().zip(restored);
+    let channels = queues.triggered.into_iter().zip(queues.restored);
     let apps = scopes.iter().zip(channels);
     let apps = apps.map(|(scope, channels)| served(scope).apps(&client, channels));
-    let channels = reference_triggered.into_iter().zip(restored_references);
+    let (triggered, restored) = (queues.reference_triggered, queues.restored_references);
+    let channels = triggered.into_iter().zip(restored);
     let references = scopes.iter().zip(channels);
     let references =
         references.map(|(scope, channels)| served(scope).references(&client, channels));
@@ -226,7 +258,7 @@ pub(crate) async fn run(
     ));
     let ended = drained.clone();
     tasks.spawn(async move {
-        fetcher::run(Arc::clone(&context), options.rates, job_queue, stop).await;
+        fetcher::run(Arc::clone(&context), rates, queues.jobs, stop).await;
         context.write_what_is_held().await;
         // What was fetched last has been handed over for writing: let the controller pick it up.
         tokio::time::sleep(HANDOVER).await;

@@ -44,21 +44,7 @@ pub(crate) fn status(
         .filter_map(|corp| corp.next_attempt_time.clone())
         .min();
 
-    let condition = |type_: &str, (status, reason, message): Told| {
-        let since = previous
-            .conditions
-            .iter()
-            .find(|old| old.type_ == type_ && old.status == status)
-            .map(|old| old.last_transition_time.clone());
-        Condition {
-            type_: type_.to_owned(),
-            status: status.to_owned(),
-            reason: reason.as_str().to_owned(),
-            message: with_page(reason, &message),
-            observed_generation: app.metadata.generation,
-            last_transition_time: since.unwrap_or_else(|| Time(whole_seconds(now))),
-        }
-    };
+    let condition = |type_, told| condition(type_, told, app, previous, now);
     let ready = ready(app, settled, valid, &problems, now);
     let mut conditions = vec![condition(CONDITION_READY, ready)];
     let renewed = renewed(
@@ -90,6 +76,27 @@ pub(crate) fn status(
         rollout_restarted_for_time: memory.restarts.restarted_for.map(shown),
         granted_namespaces: previous.granted_namespaces.clone(),
         corps,
+    }
+}
+
+/// Returns a condition; while its status stays the same, so does its transition time.
+fn condition(
+    type_: &str,
+    (status, reason, message): Told,
+    app: &DingTalkApp,
+    previous: &DingTalkAppStatus,
+    now: Timestamp,
+) -> Condition {
+    let mut before = previous.conditions.iter();
+    let before = before.find(|old| old.type_ == type_ && old.status == status);
+    let since = before.map(|old| old.last_transition_time.clone());
+    Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: reason.as_str().to_owned(),
+        message: with_page(reason, &message),
+        observed_generation: app.metadata.generation,
+        last_transition_time: since.unwrap_or_else(|| Time(whole_seconds(now))),
     }
 }
 

@@ -102,14 +102,9 @@ pub(crate) fn problem(
     if let Some(failure) = &writing.failure {
         return Some(write_problem(&corp.secret, failure));
     }
-    writing.contested.then(|| {
-        Problem::new(
-            Reason::SecretContested,
-            contested_message(&corp.secret),
-            since(Reason::SecretContested),
-        )
-        .that_may_pass()
-    })
+    let reason = Reason::SecretContested;
+    let contested = || Problem::new(reason, contested_message(&corp.secret), since(reason));
+    writing.contested.then(|| contested().that_may_pass())
 }
 
 fn too_large_message(corp_id: &str, secret: &str, size: usize) -> String {

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::source::rust_files;
 use crate::Failure;
 
-const HEADING: &str = "## What is promised, and the test that fails without it";
+const HEADING: &str = "## Promises and their tests";
 
 /// The tests in the table of promises that do not exist.
 pub(super) fn missing_tests(root: &Path) -> Result<Vec<String>, Failure> {
