@@ -205,7 +205,7 @@ async fn a_renew_before_above_the_lifetime_is_clamped_and_said_to_be() {
     sandbox
         .until("clamped", "payroll", |app| {
             let (_, message) = condition(app, "Renewed", "True")?;
-            message.contains("counts as that").then_some(())
+            message.contains("exceeds nine tenths").then_some(())
         })
         .await;
     let next = sandbox

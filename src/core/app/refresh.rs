@@ -86,8 +86,8 @@ impl Unrefreshed {
         let retry = Schedule::after(now, RETRY);
         let is_news = self.retry.replace(retry).is_none();
         let note = format!(
-            "pods are not told of the new token, which reaches their files after up to 90 s: {said}; \
-             grant the operator the role of deploy/opt-in/immediate-propagation.yaml in this namespace, or set \
+            "pods could not be notified of the new token, so it may take 90 s to reach their files: {said}; \
+             grant the operator the role in deploy/opt-in/immediate-propagation.yaml in this namespace, or set \
              spec.target.propagation to Periodic"
         );
         let failed = || {
@@ -108,7 +108,7 @@ fn stuck_notice(pods: &BTreeSet<String>) -> Notice {
         named.push(format!("{more} more"));
     }
     let note = format!(
-        "these pods never see a renewal, since they use the Secret through subPath or environment \
+        "these pods never receive a renewed token, because they use the Secret through subPath or environment \
          variables: {}; mount it as a directory, or name their workload in spec.rolloutRestartTargets",
         named.join(", ")
     );

@@ -141,8 +141,8 @@ pub(crate) fn restart_notice(
         .map(|(target, error, _)| format!("{}: {error}", name(target)))
         .collect();
     let note = format!(
-        "not restarted for a new token, and their programs may still hold the former one: {}; \
-         correct spec.rolloutRestartTargets, or grant the operator the role of \
+        "could not restart workloads for a new token, so their programs may still use the former one: {}; \
+         correct spec.rolloutRestartTargets, or grant the operator the role in \
          deploy/opt-in/rollout-restart.yaml in this namespace",
         said.join(" | ")
     );

@@ -296,7 +296,7 @@ fn renewed(
         return ("True", Reason::RenewalNotExtended, message);
     }
     let clamped = if is_clamped(*first, app.spec.renew_before()) {
-        "; spec.renewBefore is more than nine tenths of the token's lifetime and counts as that"
+        "; spec.renewBefore exceeds nine tenths of the token's lifetime, which are used instead"
     } else {
         ""
     };
@@ -332,13 +332,13 @@ fn not_extended(memory: &Memory, tokens: &Tokens, first: Lifetime, next: &str) -
     };
     if has(|renewals| matches!(renewals, Renewals::AfterExpiry { .. })) {
         return Some(format!(
-            "DingTalk returns no token with more life before the present one expires, the first at {}: expect a gap of some seconds then; {next}",
+            "DingTalk returns no new token before the current one expires, the first at {}: expect a gap of some seconds then; {next}",
             shown(first.expires_at)
         ));
     }
     has(|renewals| matches!(renewals, Renewals::Late { .. })).then(|| {
         format!(
-            "a renewal at the usual time brought no more life than the token had, so the next comes closer to its expiry, the first at {}; {next}",
+            "a renewal at the usual time did not extend the token, so the next one is made closer to its expiry, the first at {}; {next}",
             shown(first.expires_at)
         )
     })

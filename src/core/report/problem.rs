@@ -75,7 +75,7 @@ pub(crate) fn problem(
     if let Some(problem) = &memory.credentials_problem {
         return Some(Problem::new(
             problem.reason,
-            format!("{}; tried again as soon as it changes", problem.message),
+            format!("{}; will retry as soon as it changes", problem.message),
             problem.since,
         ));
     }
@@ -110,7 +110,7 @@ pub(crate) fn problem(
 fn too_large_message(corp_id: &str, secret: &str, size: usize) -> String {
     format!(
         "the token of corpId {corp_id} does not fit: Secret {secret} would hold {size} bytes, and \
-         {SECRET_SIZE_MAX} is the most; use layout PerCorp, or divide the corpIds among several DingTalkApps"
+         {SECRET_SIZE_MAX} are allowed; use layout PerCorp, or divide the corpIds among several DingTalkApps"
     )
 }
 
@@ -124,7 +124,7 @@ fn failure_problem(
     let reference = &app.spec.credentials_secret_ref;
     let source = match failure.reason {
         Reason::InvalidCredentials => format!(
-            "; what was rejected is in Secret {}, keys {} and {}",
+            "; the rejected credentials are in Secret {}, keys {} and {}",
             reference.name, reference.client_id_key, reference.client_secret_key
         ),
         _ => String::new(),
@@ -152,8 +152,8 @@ fn failure_problem(
 pub(crate) fn write_problem(secret: &str, failure: &WriteFailure) -> Problem {
     let reason = failure.problem.reason();
     let message = format!(
-        "a token was fetched, but Secret {secret} could not be written: {}; the token is kept and \
-         the write tried again at {}",
+        "a token was fetched, but Secret {secret} could not be written: {}; the operator keeps \
+         the token and retries the write at {}",
         failure.message,
         shown(failure.retry.at),
     );
@@ -196,7 +196,7 @@ fn blocked_problem(app: &DingTalkApp, secret: &str, blocked: &Blocked) -> (Reaso
         Blocked::TargetPastBounds => (
             Reason::TargetMetadataTooLarge,
             format!(
-                "Secret {secret} carries more than the operator keeps of a target ({MARKS_MAX} labels and \
+                "Secret {secret} has more metadata than the operator supports ({MARKS_MAX} labels and \
                  annotations, {OWNERS_MAX} owners of 1 KiB each, and in large Secrets {} MiB in the \
                  namespace): remove from it what other programs added, or delete it",
                 TARGETS_MAX >> 20
@@ -246,7 +246,7 @@ pub(crate) fn shown(time: Timestamp) -> String {
 /// That another writer keeps changing a Secret of ours.
 pub(in crate::core) fn contested_message(secret: &str) -> String {
     format!(
-        "another writer keeps changing Secret {secret}; it is put right once a minute; to see who: \
+        "another writer keeps changing Secret {secret}; it is restored once a minute; to find the writer: \
          kubectl get secret {secret} -o yaml --show-managed-fields"
     )
 }

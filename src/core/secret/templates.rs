@@ -38,7 +38,7 @@ const EXAMPLES_MAX: usize = 1000;
 pub enum TemplateError {
     /// The key is one of the layout's.
     #[error(
-        "spec.target.template.data[{key:?}], line 1, column 1: layout {layout:?} writes the key {key:?} itself: name this one otherwise"
+        "spec.target.template.data[{key:?}], line 1, column 1: layout {layout:?} writes the key {key:?} itself: give this one another name"
     )]
     Overrides {
         /// The key.
@@ -60,7 +60,7 @@ pub enum TemplateError {
     },
     /// They are too long.
     #[error(
-        "spec.target.template.data: the templates have {parts} parts (a text, value, filter or condition each), and {PARTS_MAX} is the most"
+        "spec.target.template.data: the templates have {parts} parts (a text, value, filter or condition each), more than the {PARTS_MAX} allowed"
     )]
     TooManyParts {
         /// The number of parts.
@@ -68,7 +68,7 @@ pub enum TemplateError {
     },
     /// They take too long.
     #[error(
-        "spec.target.template.data: for {corps} corpIds the templates take {steps} steps (a text, value, filter or condition each), and {STEPS_MAX} is the most: write less within {{% for %}}, or divide the corpIds among several DingTalkApps"
+        "spec.target.template.data: for {corps} corpIds the templates take {steps} steps (a text, value, filter or condition each), more than the {STEPS_MAX} allowed: write less within {{% for %}}, or divide the corpIds among several DingTalkApps"
     )]
     TooManySteps {
         /// The number of corps in a Secret.
@@ -78,7 +78,7 @@ pub enum TemplateError {
     },
     /// They write too much.
     #[error(
-        "spec.target.template.data: for {corps} corpIds the templates make at least {size} bytes, and {SECRET_SIZE_MAX} is the most that a Secret holds: write less within {{% for %}}, or divide the corpIds among several DingTalkApps"
+        "spec.target.template.data: for {corps} corpIds the templates make at least {size} bytes, more than the {SECRET_SIZE_MAX} that a Secret may hold: write less within {{% for %}}, or divide the corpIds among several DingTalkApps"
     )]
     TooLarge {
         /// The number of corps in a Secret.

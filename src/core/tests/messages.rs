@@ -33,7 +33,7 @@ fn rejected_credentials_are_named_with_their_secret_keys_and_site() {
     let message = said(&mut world, Reason::InvalidCredentials, "Renewed");
     let advice = TABLE[0].advice;
     let expected = format!(
-        "DingTalk (site global) did not answer for corpId ding1; {advice}; what was rejected is in Secret \
+        "DingTalk (site global) did not answer for corpId ding1; {advice}; the rejected credentials are in Secret \
          credentials, keys client_id and client_secret; next attempt at 2027-01-15T08:05:00Z; see {PAGE}#invalidcredentials"
     );
     assert_eq!(message, expected);
