@@ -4,7 +4,8 @@ use strum::IntoEnumIterator as _;
 
 use super::*;
 use crate::core::NoticeType;
-use crate::core::app::notice::notice;
+use crate::core::app::notice::{Happened, notice};
+use crate::core::report::events::notices;
 
 const PAGE: &str =
     "https://github.com/dingtalk-token-operator/dingtalk-token-operator/blob/main/docs/reasons.md";
@@ -82,4 +83,21 @@ fn what_is_well_names_no_section_and_a_message_names_one_once() {
     let of_condition = format!("it failed; see {PAGE}#corpsfailing");
     let warning = note(NoticeType::Warning, &of_condition);
     assert_eq!(warning, format!("it failed; see {PAGE}#servererror"));
+}
+
+#[test]
+fn white_space_in_credentials_is_reported_by_key_and_only_then() {
+    let status = crate::api::DingTalkAppStatus::default();
+    let notices = |keys: &[&str]| {
+        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        notices(&status, &status, Happened::default(), &keys)
+    };
+    assert!(notices(&[]).is_empty());
+    let both = notices(&["client_id", "client_secret"]);
+    let notes: Vec<&str> = both.iter().map(|notice| notice.note.as_str()).collect();
+    let expected = format!(
+        "ignored white space at the end of client_id and client_secret: write the credentials without it \
+         (printf instead of echo); see {PAGE}#credentialstrimmed"
+    );
+    assert_eq!(notes, [expected]);
 }
