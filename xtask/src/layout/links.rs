@@ -12,9 +12,11 @@ use crate::Failure;
 
 /// A page: its links, and the anchors of its headings.
 #[derive(Default)]
-struct Page {
-    links: Vec<String>,
-    anchors: BTreeSet<String>,
+pub struct Page {
+    /// Where its links lead, as they are written.
+    pub links: Vec<String>,
+    /// What a link may name in it.
+    pub anchors: BTreeSet<String>,
 }
 
 /// Where the files of the main branch are read.
@@ -30,7 +32,7 @@ pub fn broken_links(root: &Path) -> Result<Vec<String>, Failure> {
         let name = shown(path.strip_prefix(root)?);
         let own = page.links.iter().filter(|link| !link.contains("://"));
         for link in own {
-            if !leads_somewhere(link, path, &pages) {
+            if !Page::leads_somewhere(link, path, &pages) {
                 broken.push(format!("{name}: the link {link} leads nowhere"));
             }
         }
@@ -38,7 +40,7 @@ pub fn broken_links(root: &Path) -> Result<Vec<String>, Failure> {
     for (path, url) in online(&root.join("deploy"))? {
         // It begins in the root, as that of a page there.
         let (link, _) = url.split_once("#{{").unwrap_or((&url, ""));
-        if !leads_somewhere(link, &root.join("deploy"), &pages) {
+        if !Page::leads_somewhere(link, &root.join("deploy"), &pages) {
             let name = shown(path.strip_prefix(root)?);
             broken.push(format!("{name}: the link {ONLINE}{url} leads nowhere"));
         }
@@ -77,15 +79,18 @@ fn online(folder: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
     Ok(links)
 }
 
-fn leads_somewhere(link: &str, from: &Path, pages: &BTreeMap<PathBuf, Page>) -> bool {
-    let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-    let target = match file.is_empty() {
-        true => from.to_owned(),
-        false => plain(&from.with_file_name("").join(file)),
-    };
-    match pages.get(&target).filter(|_| !anchor.is_empty()) {
-        Some(page) => page.anchors.contains(anchor),
-        None => target.exists(),
+impl Page {
+    /// Whether a link on the page `from` leads to a file, and to an anchor of a page if it names one.
+    pub fn leads_somewhere(link: &str, from: &Path, pages: &BTreeMap<PathBuf, Self>) -> bool {
+        let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+        let target = match file.is_empty() {
+            true => from.to_owned(),
+            false => plain(&from.with_file_name("").join(file)),
+        };
+        match pages.get(&target).filter(|_| !anchor.is_empty()) {
+            Some(page) => page.anchors.contains(anchor),
+            None => target.exists(),
+        }
     }
 }
 

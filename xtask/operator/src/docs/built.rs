@@ -1,6 +1,6 @@
 //! The site as it was built: its links to files and to anchors in them, and what its search knows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,13 +9,7 @@ use percent_encoding::percent_decode_str;
 use strum::IntoEnumIterator as _;
 
 use xtask::Failure;
-use xtask::layout::plain;
-
-/// What a page of the site leads to, and the anchors it has.
-struct Page {
-    links: Vec<String>,
-    anchors: BTreeSet<String>,
-}
+use xtask::layout::Page;
 
 /// The links that lead nowhere.
 pub(super) fn dead_links(site: &Path) -> Result<Vec<String>, Failure> {
@@ -24,7 +18,8 @@ pub(super) fn dead_links(site: &Path) -> Result<Vec<String>, Failure> {
     let mut dead = Vec::new();
     for (path, page) in &pages {
         for link in page.links.iter().filter(|link| !leads_out(link)) {
-            if !leads_somewhere(link, path, &pages) {
+            let decoded = percent_decode_str(link).decode_utf8_lossy();
+            if !Page::leads_somewhere(&decoded, path, &pages) {
                 let name = path.strip_prefix(site).unwrap_or(path);
                 dead.push(format!("{}: the link {link} leads nowhere", name.display()));
             }
@@ -88,19 +83,6 @@ fn leads_out(link: &str) -> bool {
     ["https:", "http:", "mailto:", "data:"]
         .iter()
         .any(|scheme| link.starts_with(scheme))
-}
-
-fn leads_somewhere(link: &str, from: &Path, pages: &BTreeMap<PathBuf, Page>) -> bool {
-    let link = percent_decode_str(link).decode_utf8_lossy();
-    let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
-    let target = match file.is_empty() {
-        true => from.to_owned(),
-        false => plain(&from.with_file_name("").join(file)),
-    };
-    match pages.get(&target).filter(|_| !anchor.is_empty()) {
-        Some(page) => page.anchors.contains(anchor),
-        None => target.exists(),
-    }
 }
 
 #[cfg(test)]
