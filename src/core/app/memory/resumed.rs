@@ -56,7 +56,7 @@ fn resume(corp: &mut Corp, app: &DingTalkApp, seen: &CorpStatus, unextended: boo
         .is_some_and(|failure| failure.class.traits().outlives_restart);
     let since = seen.error.as_ref().map(|error| &error.since_time);
     if let Some((failure, since)) = failure.zip(time(since)) {
-        attempts.resume_failure(failure, since);
+        attempts.resume_failure(&failure, since);
     }
     let times = time(seen.last_renewal_time.as_ref()).zip(time(seen.expiration_time.as_ref()));
     let lifetime = times.map(|(minted_at, expires_at)| Lifetime {

@@ -62,8 +62,15 @@ impl Attempts {
         self.renewals = renewals;
     }
 
-    /// The last attempt of a former process failed, as others had since then.
-    pub fn resume_failure(&mut self, failure: Failure, since: Timestamp) {
+    /// Records that the last attempt of a former process failed, and since when attempts did.
+    pub fn resume_failure(&mut self, failure: &Failure, since: Timestamp) {
+        // A status can be written by others, so its texts are not kept.
+        let failure = Failure {
+            code: None,
+            request_id: None,
+            message: None,
+            ..*failure
+        };
         self.former_failure = Some(Box::new((failure, since)));
     }
 

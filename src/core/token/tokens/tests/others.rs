@@ -30,7 +30,7 @@ fn a_resumed_plan_holds_back_no_app_without_a_token_and_a_resumed_limit_holds_ba
     let resumed = |failure: Option<(Failure, Timestamp)>| {
         let mut attempts = Attempts::default();
         if let Some((failure, since)) = failure {
-            attempts.resume_failure(failure, since);
+            attempts.resume_failure(&failure, since);
         }
         attempts.resume(
             at(6000),
