@@ -1,4 +1,4 @@
-//! What an app knows of one organisation's token, and shows of it.
+//! What an app knows about one corp's token, and what it shows of it.
 
 mod newer;
 
@@ -14,35 +14,36 @@ use crate::core::token::schedule::{CLOCK_TOLERANCE, Lifetime, Schedule, jitter};
 use crate::core::token::tokens::{Attempts, Interest, Token, TokenName, Tokens};
 use crate::dingtalk::Fingerprint;
 
-/// What an app knows of one organisation's token, and of how it is shown.
+/// What an app knows about one corp's token, and what it shows of it.
 #[derive(Debug, Default)]
 pub struct Corp {
     /// The token, if its value is known.
     pub held: Option<Held>,
-    /// Why this process fetched it or took it over from another app.
+    /// Why this process fetched the token or took it over from another app.
     pub renewal_cause: Option<Cause>,
-    /// Whether it ever had a token, as far as is known.
+    /// Whether the corp is known to have had a token at some time.
     pub had_token: bool,
-    /// Since when a token waits to be written; its record may be that of the one in the Secret.
+    /// Since when a token has been waiting to be written. Its record may equal the one in the
+    /// Secret.
     pub unwritten_since: Option<Timestamp>,
-    /// When the value changed last in this process, other than by the first issue.
+    /// When this process last changed the value, first tokens excepted.
     pub value_changed_at: Option<Timestamp>,
-    /// The credentials that the token was fetched with, if that is known.
+    /// The credentials that the token was fetched with, if known.
     pub minted_with: Option<Fingerprint>,
-    /// The last request for renewal that was acted upon.
+    /// The last renewal request that was handled.
     pub request_done: Option<String>,
-    /// A request for renewal, and the last fetch that was queued before it was seen.
+    /// The pending renewal request, and the last fetch that was queued before it was seen.
     request: Option<(String, FetchId)>,
-    /// What a former process knew of the fetches, until the token is known.
+    /// What a former process knew about the fetches, until the token is known.
     pub resumed: Option<Box<Attempts>>,
-    /// A token that was found in the Secret of another app with the same credentials.
+    /// A token found in the Secret of another app with the same credentials.
     found: Option<(TokenId, Held)>,
     wanted: Option<Wanted>,
-    /// The token of former credentials, which is shown until there is one of the present ones.
+    /// The token of former credentials, shown until the present ones have one.
     former: Option<Wanted>,
     renewal: Option<(Lifetime, Option<Duration>, Schedule)>,
-    /// The fetch that another app had asked for and that has failed, and the generation of this app's spec
-    /// when it was seen.
+    /// The last failed fetch that another app requested, and the generation of this app's spec when
+    /// it was seen.
     failure_seen: Option<(FetchId, Option<i64>)>,
 }
 
@@ -50,7 +51,7 @@ pub struct Corp {
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
     token: TokenId,
-    /// The last fetch that was queued when the app began to want it.
+    /// The last fetch that was queued when the app began to want the token.
     since: FetchId,
     /// The last fetch whose token was taken over.
     taken: FetchId,
@@ -60,7 +61,8 @@ struct Wanted {
 static NO_ATTEMPTS: Attempts = Attempts::NONE;
 
 impl Corp {
-    /// The fetches of the token that is wanted; until that is known, what a former process knew of them.
+    /// Returns the fetches of the wanted token or, until that is known, what a former process knew
+    /// about them.
     pub fn attempts<'a>(&'a self, tokens: &'a Tokens) -> &'a Attempts {
         match self.wanted {
             Some(wanted) => tokens
@@ -70,18 +72,18 @@ impl Corp {
         }
     }
 
-    /// The token that is wanted, once the credentials are known.
+    /// Returns the wanted token, once the credentials are known.
     pub fn token(&self) -> Option<TokenId> {
         self.wanted.map(|wanted| wanted.token)
     }
 
-    /// Whether the app had other credentials before, and no token of the present ones yet.
+    /// Whether the app still shows a token of former credentials.
     pub fn has_former(&self) -> bool {
         self.former.is_some()
     }
 
-    /// The app wants the token of this name from now on, in this way; `None` while its credentials are
-    /// not known.
+    /// Makes the app want the token of this name. `name` is `None` while its credentials are
+    /// unknown.
     pub fn want(
         &mut self,
         name: Option<TokenName>,
@@ -124,7 +126,7 @@ impl Corp {
         token
     }
 
-    /// The token of former credentials no longer concerns the app once there is one of the present ones.
+    /// Drops the token of former credentials once the present ones have a token.
     pub fn leave_former(&mut self, app: &AppRef, tokens: &mut Tokens) {
         let name = self.token().and_then(|token| tokens.get(token));
         let is_present = name.is_some_and(|it| self.minted_with == Some(it.name().fingerprint));
@@ -133,7 +135,7 @@ impl Corp {
         }
     }
 
-    /// The app no longer wants the organisation's token.
+    /// Drops the app's interest in the corp's token.
     pub fn leave(&mut self, app: &AppRef, tokens: &mut Tokens) {
         for wanted in [self.wanted.take(), self.former.take()]
             .into_iter()
@@ -143,7 +145,7 @@ impl Corp {
         }
     }
 
-    /// To be called before anything is decided.
+    /// Adjusts the times to a clock that was set back. Must be called before any decision.
     pub fn notice_clock(&mut self, now: Timestamp) {
         if let Some((.., schedule)) = &mut self.renewal {
             schedule.notice_clock(now);
@@ -154,7 +156,8 @@ impl Corp {
         self.unwritten_since = self.unwritten_since.map(|since| since.min(now));
     }
 
-    /// When the token is fetched next, apart from changes of spec and credentials; `None`: now.
+    /// Returns when the token is next fetched, apart from changes of spec and credentials; `None`
+    /// means now.
     pub fn next_fetch(
         &mut self,
         uid: &str,
@@ -165,7 +168,7 @@ impl Corp {
     ) -> Option<Timestamp> {
         let attempts = self.attempts(tokens);
         let (renewals, floor) = (attempts.renewals(), attempts.floor());
-        // A plan to renew late, of a former process, says nothing of an app without a token.
+        // A former process's plan to renew late does not bind an app without a token.
         let is_bound = token.is_some() || attempts.has_failed();
         if let Some(retry_at) = attempts.retry_at().filter(|_| is_bound) {
             return Some(retry_at);
@@ -183,7 +186,7 @@ impl Corp {
         self.renewal.map(|(.., schedule)| schedule.at)
     }
 
-    /// From when on a failed attempt is worth repeating because the app's spec has changed since.
+    /// Returns the earliest retry of a failed attempt that a changed spec makes worthwhile.
     pub fn spec_retry_at(
         &mut self,
         uid: &str,
@@ -207,8 +210,8 @@ impl Corp {
         floor.filter(|_| tried_with != generation)
     }
 
-    /// Records the request for renewal that the app carries: what was queued after it was seen
-    /// answers it, whichever app asked for that and however it ended.
+    /// Records the app's renewal request. Any fetch that was queued after the request was seen
+    /// answers it, whichever app requested that fetch and however it ended.
     pub fn follow_request(&mut self, request: Option<&str>, tokens: &Tokens) {
         let Some(text) = request.filter(|text| self.request_done.as_deref() != Some(text)) else {
             self.request = None;
@@ -222,8 +225,9 @@ impl Corp {
         }
     }
 
-    /// Records the credentials that the token was fetched with, if its record says so. A
-    /// predecessor's token counts as theirs by its `client_id`, or a restored backup would mint.
+    /// Records the credentials that the token was fetched with, if its record names them. A
+    /// predecessor's token is matched by `client_id` alone, so that a restored backup costs no
+    /// fetch.
     pub fn credit(
         &mut self,
         in_secret: Option<&TokenRecord>,
@@ -244,7 +248,7 @@ impl Corp {
         }
     }
 
-    /// Whether a token that a Secret holds was fetched with these credentials.
+    /// Whether the token in a Secret was fetched with these credentials.
     pub fn is_proven(&self, token: &TokenRecord, known: &KnownCredentials) -> bool {
         let is_latest = self
             .held
@@ -252,23 +256,23 @@ impl Corp {
             .is_none_or(|held| held.record.is_same_token(token));
         match self.minted_with {
             Some(fingerprint) if is_latest => fingerprint == known.fingerprint,
-            // A newer one waits to be written; of this one only the annotations are known.
+            // A newer token is waiting to be written; of this one only the annotations are known.
             Some(_) => token.client_id().is_some_and(|id| id == known.client_id),
             None => known.fetched(token),
         }
     }
 
-    /// Whether the times of a recorded token can be true. What this process has believed before, it
-    /// believes after the clock was set back.
+    /// Whether the times of a recorded token are plausible. Times that this process accepted before
+    /// stay plausible after the clock is set back.
     pub fn believes(&self, token: &TokenRecord, now: Timestamp) -> bool {
         let held = self.held.as_ref().map(|held| held.record.lifetime);
         let scheduled = self.renewal.as_ref().map(|(lifetime, ..)| *lifetime);
         token.lifetime.is_plausible(now) || [held, scheduled].contains(&Some(token.lifetime))
     }
 
-    /// Forgets the token if `recorded`, by another replica, is a later one: this one led before and after
-    /// it, and may have slept between. One that is in no Secret yet may be the later one in spite of
-    /// its time, if the clocks of the two differ.
+    /// Forgets the token if another replica's `recorded` one is later: this replica may have lost
+    /// the lease and regained it. An unwritten token may be the later one despite its time, because
+    /// the replicas' clocks may differ.
     pub fn give_way_to(&mut self, recorded: &TokenRecord) {
         let Some(held) = &self.held else { return };
         let tolerance = match self.unwritten_since {

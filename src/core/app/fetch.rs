@@ -1,4 +1,4 @@
-//! Which tokens are to be fetched, and when.
+//! Which tokens to fetch, and when.
 
 use std::collections::BTreeMap;
 
@@ -17,14 +17,14 @@ use crate::core::token::known_credentials::KnownCredentials;
 use crate::core::token::record::{ObjectVersion, TokenRecord};
 use crate::core::token::schedule::together;
 
-/// When a token is fetched.
+/// When to fetch a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::core) enum Fetch {
-    /// It is due, for this cause.
+    /// Now, for this cause.
     Now(Cause),
-    /// The value in the Secret has to be read, to take over another one.
+    /// Once the value in the Secret has been read, so that another token can be taken over.
     Value,
-    /// The credentials have to be read to know.
+    /// Unknown until the credentials have been read.
     Check,
     At(Timestamp),
     UnderWay(Option<Timestamp>),
@@ -45,8 +45,8 @@ impl Fetch {
     }
 }
 
-/// When the token of each target and organisation is fetched. If one is due, those that are due soon go
-/// with it.
+/// Returns when each target's and corp's token is fetched. If one is due, those due soon are
+/// fetched with it.
 pub(in crate::core) fn fetches_of<'t, 'a>(
     view: &View<'_>,
     memory: &mut Memory,
@@ -106,7 +106,7 @@ fn fetch(
     let namespace = view.app.metadata.namespace.as_deref();
     let attempts = corp.attempts(view.tokens);
     if attempts.has_turn(namespace.unwrap_or_default()) {
-        // The attempt under way is not in the future; one that waits in the queue may be.
+        // The attempt in flight does not lie in the future; a queued one may.
         return Fetch::UnderWay(next.filter(|at| *at > now));
     }
     let generation = view.app.metadata.generation;
@@ -118,7 +118,7 @@ fn fetch(
     by_its_time(view, memory, (corp_id, target, token), times, now)
 }
 
-/// Takes up what has come since the app was looked at last; returns whether the value in the Secret has to be
+/// Takes over what has arrived since the last look. Returns whether the value in the Secret must be
 /// read first.
 fn take_up(
     view: &View<'_>,
@@ -137,7 +137,7 @@ fn take_up(
     take_newer(view, memory, target, corp_id, now)
 }
 
-/// Nothing is fetched for a suspended app; but whose token it is has to be known.
+/// Fetches nothing for a suspended app, but checks which credentials its token belongs to.
 fn of_suspended(view: &View<'_>, memory: &Memory, token: Option<&TokenRecord>) -> Fetch {
     let generation = view.app.metadata.generation;
     let is_unread = token.is_some() && is_unread(view, memory, token);
@@ -148,7 +148,7 @@ fn of_suspended(view: &View<'_>, memory: &Memory, token: Option<&TokenRecord>) -
     }
 }
 
-/// What is done with credentials that cannot be used; `None` if they can.
+/// Returns what to do about unusable credentials; `None` if they can be used.
 fn of_unusable(view: &View<'_>, memory: &Memory, now: Timestamp) -> Option<Fetch> {
     let Some(problem) = &memory.credentials_problem else {
         let is_absent = view.credentials == CredentialsSeen::Absent;
@@ -168,8 +168,8 @@ fn of_unusable(view: &View<'_>, memory: &Memory, now: Timestamp) -> Option<Fetch
     })
 }
 
-/// When a token is fetched whose credentials can be used: its `next` fetch is planned, and a changed spec
-/// has it tried again.
+/// Returns when to fetch a token with usable credentials. `next` is its planned fetch,
+/// `respecified` the retry due to a changed spec.
 fn by_its_time(
     view: &View<'_>,
     memory: &Memory,
@@ -184,13 +184,13 @@ fn by_its_time(
     let scheduled = next
         .is_none_or(|at| at <= now)
         .then(|| scheduled_cause(view, corp, corp_id, target, token));
-    // What people do to an app has a pace, however often they do it.
+    // Forced renewals and changes of the spec are paced, however often they are made.
     let request = memory.open_request(view.app, corp_id, token);
     let forced_at = attempts.forced_at(now);
     let asked_at = request.map(|_| forced_at).into_iter().chain(respecified);
     let asked_at = asked_at.min();
     let next = next.map(|next| asked_at.map_or(next, |at| at.min(next)));
-    // What has failed with these credentials waits for its time.
+    // What has failed with these credentials keeps its backoff.
     let is_changed = attempts.failing().is_none() && is_of_others(view, memory, corp, token);
     let floor = attempts.floor();
     if let Some(floor) = floor.filter(|floor| is_changed && *floor > now) {
@@ -200,7 +200,7 @@ fn by_its_time(
         is_changed.then_some(Cause::CredentialsChanged),
         scheduled,
         (request.is_some() && forced_at <= now).then_some(Cause::RenewalRequested),
-        // Nothing else makes a failed attempt due before its time.
+        // Only a changed spec makes a failed attempt due before its time.
         next.is_none_or(|at| at <= now)
             .then_some(Cause::SpecChanged),
     ];
@@ -214,7 +214,7 @@ fn by_its_time(
     }
 }
 
-/// Whether the app's credentials were read, and are not those of its token.
+/// Whether the app's credentials have been read and differ from those of its token.
 fn is_of_others(
     view: &View<'_>,
     memory: &Memory,
@@ -233,7 +233,7 @@ fn is_of_others(
     token.is_some_and(|token| !corp.is_proven(token, known)) || is_untried && corp.has_former()
 }
 
-/// Why a token is fetched that is due by its own schedule.
+/// Returns the cause of a fetch that is due by its own schedule.
 fn scheduled_cause(
     view: &View<'_>,
     corp: &Corp,
@@ -257,11 +257,11 @@ fn scheduled_cause(
     }
 }
 
-/// Whether the credentials have to be read to know whether they are those of `token`.
+/// Whether the credentials must be read to know whether `token` was fetched with them.
 fn is_unread(view: &View<'_>, memory: &Memory, token: Option<&TokenRecord>) -> bool {
     let is_another = |version: &ObjectVersion| match (memory.credentials_of(view.app), token) {
         (Some(known), _) => known.version != *version,
-        // What was read through another reference says nothing of this one.
+        // Credentials read through another reference say nothing about this one.
         (None, _) if memory.credentials.is_some() => true,
         (None, Some(token)) => token.credentials != *version,
         (None, None) => false,
@@ -273,7 +273,8 @@ fn is_unread(view: &View<'_>, memory: &Memory, token: Option<&TokenRecord>) -> b
     }
 }
 
-/// Secrets that have to be rewritten as a whole once a token in them is renewed are read before.
+/// Returns the reads of Secrets that must be rewritten as a whole once one of their tokens is
+/// renewed.
 pub(in crate::core) fn values_needed(
     view: &View<'_>,
     memory: &Memory,
@@ -305,26 +306,23 @@ pub(in crate::core) fn values_needed(
     steps.into_values().collect()
 }
 
-/// A token that is to be fetched now.
+/// A token to fetch now.
 #[derive(Clone, Debug)]
 pub(crate) struct Due {
-    /// Its organisation.
     pub corp_id: String,
-    /// Why.
     pub cause: Cause,
-    /// Which token.
     pub token: TokenId,
     /// The last of its fetches that has ended.
     pub ended: FetchId,
-    /// What is known of the token that it is to replace.
+    /// The record of the token to be replaced.
     pub former: Option<TokenRecord>,
-    /// When that was requested, if it was fetched with the present credentials.
+    /// When that token was requested, if it was fetched with the present credentials.
     pub newer_than: Option<Timestamp>,
-    /// Whether somebody has asked for it: another app's token will not do.
+    /// Whether the renewal was requested, so that another app's token will not do.
     pub is_asked: bool,
 }
 
-/// The tokens that are to be fetched now, with the credentials that were just read.
+/// Returns the tokens to fetch now, with the credentials that were just read.
 pub(crate) fn due(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<Due> {
     let wanted = wanted(view.app);
     let mut targets = Vec::new();
@@ -355,7 +353,7 @@ fn due_now(
     let known = memory.credentials_of(view.app)?;
     let held = corp.held.as_ref().map(|held| &held.record);
     let former = held.or_else(|| target.token(view, corp_id));
-    // A time to come, as somebody may write it, would be newer than any token.
+    // A forged time in the future would be newer than any token.
     let proven = former.filter(|record| corp.is_proven(record, known));
     let proven = proven.filter(|record| held.is_some() || record.lifetime.is_plausible(now));
     Some(Due {

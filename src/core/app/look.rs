@@ -1,4 +1,4 @@
-//! A look at what is under a target's name.
+//! Examines the Secret under a target's name.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
 use crate::core::token::record::TokenRecord;
 
-/// Looks at what is under a target's name; the step is to read it.
+/// Examines the Secret under a target's name. The error is the step that reads it.
 pub(in crate::core) fn look<'a>(
     view: &View<'a>,
     memory: &mut Memory,
@@ -52,13 +52,13 @@ pub(in crate::core) fn look<'a>(
     Ok(target)
 }
 
-/// Whether a Secret without our marks is the very one that this process wrote.
+/// Whether a Secret without the operator's marks is the very one that this process wrote.
 fn has_written(memory: &mut Memory, name: &str, target: &TargetMeta) -> bool {
     let uid = memory.uid.clone();
     !target.is_past_bounds && memory.writing(name).has_written(target, &uid)
 }
 
-/// What stands in the way of this target.
+/// Returns what blocks this target.
 fn blocked_by(claim: &Claim, present: Option<(&TargetMeta, Ownership)>) -> Option<Blocked> {
     match (claim, present) {
         (Claim::Lost { to }, _) => Some(Blocked::TargetOfOlderApp(to.clone())),
@@ -70,7 +70,7 @@ fn blocked_by(claim: &Claim, present: Option<(&TargetMeta, Ownership)>) -> Optio
     }
 }
 
-/// Believes what a target records, as far as it can be true; the step is to read it.
+/// Accepts what a target records, as far as it is plausible. The error is the step that reads it.
 fn believe<'a>(
     memory: &mut Memory,
     target: &mut Target<'a>,
@@ -83,7 +83,7 @@ fn believe<'a>(
     target.disbelieved = disbelieved.map(|token| token.corp_id.clone()).collect();
     if memory.writing(&target.name).is_anothers(present) {
         for token in recorded.tokens.iter().filter(|token| target.counts(token)) {
-            // One of an organisation that is no longer wanted is not remembered.
+            // Corps that are no longer wanted are not remembered.
             if let Some(corp) = memory.corps.get_mut(&token.corp_id) {
                 corp.give_way_to(token);
             }
@@ -109,9 +109,9 @@ fn believe<'a>(
     Ok(())
 }
 
-/// What the target records of the tokens that are wanted from this site. What another app's token
-/// was fetched with is not known; a predecessor's counts if it is of the `client_id` that was read, and
-/// that of an unreadable state in any case.
+/// Returns what the target records about the wanted tokens of this site. A predecessor's tokens are
+/// credited with the credentials that were read if the `client_id` matches; those whose state is of
+/// a newer version in any case.
 fn recorded(
     view: &View<'_>,
     memory: &Memory,
@@ -134,10 +134,10 @@ fn recorded(
     }
 }
 
-/// Whether the app's credentials are known not to be those that a token was fetched with.
+/// Whether the app's credentials are known to differ from those that a token was fetched with.
 pub(in crate::core) fn is_former(view: &View<'_>, memory: &Memory, token: &TokenRecord) -> bool {
     if let Some(problem) = &memory.credentials_problem {
-        // Those that may not be read may be the same as before.
+        // Unreadable credentials may be the same as before.
         let is_same = problem.version.as_ref() == Some(&token.credentials);
         return problem.reason != Reason::CredentialsUnreadable || !is_same;
     }

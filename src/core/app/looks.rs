@@ -1,14 +1,14 @@
-//! How often a large app, or a reference with many copies, is looked at.
+//! How often a large app, or a reference with many copies, is examined.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A look at an app costs as much as it has organisations. An app with a thousand is looked at once a
-/// second, whatever happens to it, so that a thousand fetches do not cost a thousand looks at a thousand.
+/// A look costs as much as the app has corps. An app with a thousand is examined once a second, so
+/// that a thousand fetches do not cost a thousand looks at a thousand corps.
 const PACE_FOR_EACH: SignedDuration = SignedDuration::from_millis(1);
-/// A smaller app is looked at whenever something happens to it.
+/// Apps with fewer corps are examined at every event.
 const LARGE: usize = 50;
 
-/// A changed spec does not wait, so many times in a row; whoever changes it all the time does.
+/// How many times in a row a changed spec skips the wait; an app that changes all the time waits.
 const HURRIED_MAX: u8 = 3;
 
 /// The last look at an app.
@@ -19,8 +19,8 @@ pub(crate) struct Looks {
 }
 
 impl Looks {
-    /// Until when a look at a generation of an app with so many organisations, or of a reference with so
-    /// many copies, waits; `None` if it does not, and counts as the last one.
+    /// Returns until when a look must wait; `None` if it may begin, in which case it is recorded as
+    /// the last one. `count` is the number of corps or copies.
     pub(crate) fn begin(
         &mut self,
         count: usize,
@@ -28,7 +28,7 @@ impl Looks {
         now: Timestamp,
     ) -> Option<Timestamp> {
         let pace = PACE_FOR_EACH * i32::try_from(count).unwrap_or(i32::MAX);
-        // A clock that was set back would hold it up for as long.
+        // A last look in the future, before the clock was set back, would hold this one up.
         let last = self.last.filter(|(at, _)| count >= LARGE && *at <= now);
         let early = last.filter(|(at, _)| *at + pace > now);
         match early {
@@ -53,7 +53,7 @@ mod tests {
         assert_eq!(looks.begin(1000, Some(1), at(10)), Some(at(1000)));
         assert_eq!(looks.begin(1000, Some(1), at(999)), Some(at(1000)));
         assert_eq!(looks.begin(1000, Some(1), at(1000)), None);
-        // A person does not wait, and a clock that is set holds nothing up.
+        // A changed spec does not wait, and a clock that is set back holds nothing up.
         assert_eq!(looks.begin(1000, Some(2), at(1001)), None);
         assert_eq!(looks.begin(1000, Some(2), at(500)), None);
         for milli in 501..510 {

@@ -1,4 +1,4 @@
-//! What the operator remembers of an app between two looks at it.
+//! What the operator remembers about an app between two looks.
 
 mod resumed;
 mod written_status;
@@ -30,42 +30,40 @@ use crate::core::token::tokens::{Interest, TokenName, Tokens};
 use crate::dingtalk::Fingerprint;
 use written_status::WrittenStatus;
 
-/// Templates, and the generation of the spec that they were parsed for.
+/// Parsed templates, and the generation of the spec that they belong to.
 #[derive(Debug)]
 struct Parsed {
     generation: Option<i64>,
     templates: Result<Arc<Templates>, TemplateError>,
 }
 
-/// See the module.
+/// What the operator remembers about an app.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    /// The app's UID: a recreated app is another app.
+    /// UID of the app: a recreated app is another app.
     pub uid: String,
-    /// Its organisations. Boxed: a map of few holds room for eleven.
+    /// Corps by ID. Boxed, because even a small map has room for eleven entries.
     pub corps: BTreeMap<String, Box<Corp>>,
-    /// Its target Secrets, by name.
+    /// Target Secrets by name.
     pub targets: BTreeMap<String, Box<Writing>>,
     /// The credentials that were read last.
     pub credentials: Option<KnownCredentials>,
-    /// The reference and the state of the Secret through which another app looked for credentials to
-    /// share, and found none that can be used.
+    /// The reference and version through which another app looked for shared credentials and found
+    /// none usable.
     pub unusable_to_others: Option<(CredentialsSecretRef, Option<ObjectVersion>)>,
-    /// Credentials that cannot be used.
+    /// Why the credentials cannot be used.
     pub credentials_problem: Option<CredentialsProblem>,
-    /// Whether the credentials are to be read to see who shares them.
+    /// Whether to read the credentials to find out who shares them.
     pub identify: bool,
-    /// What to report.
+    /// Events not published yet.
     pub happened: Happened,
-    /// Keys of the credentials that were trimmed, not reported yet.
+    /// Trimmed keys of the credentials, not reported yet.
     pub trimmed_keys: Vec<String>,
-    /// The restarts of its workloads.
     pub restarts: Restarts,
-    /// The Secrets whose readers are to be told, if the app asks for it.
+    /// Secrets whose readers are still to be notified, if the app wants that.
     pub unrefreshed: Option<Box<Unrefreshed>>,
-    /// Whether something stands in the way of writing a target, whatever it would hold.
+    /// Whether any target is blocked, whatever it would hold.
     pub is_blocked: bool,
-    /// The last look at the app.
     pub looks: Looks,
     /// The status that this process wrote last.
     pub written_status: WrittenStatus,
@@ -83,7 +81,7 @@ struct Wishes {
 }
 
 impl Memory {
-    /// Says which tokens the app wants: to be called before anything is decided.
+    /// Updates which tokens the app wants. Must be called before any decision.
     pub(crate) fn wish(&mut self, app: &DingTalkApp, tokens: &mut Tokens, now: Timestamp) {
         let known = self.credentials_of(app);
         let wishes = Wishes {
@@ -134,7 +132,7 @@ impl Memory {
         }
     }
 
-    /// The app no longer wants a token.
+    /// Drops all the app's wishes for tokens.
     pub(crate) fn leave(&mut self, app: &AppRef, tokens: &mut Tokens) {
         for corp in self.corps.values_mut() {
             corp.leave(app, tokens);
@@ -142,7 +140,8 @@ impl Memory {
         self.wishes = None;
     }
 
-    /// To be called before anything is decided: forgets what is not wanted, notices the clock.
+    /// Forgets what is no longer wanted and adjusts times to the clock. Must be called before any
+    /// decision.
     pub(crate) fn prepare(&mut self, app: &DingTalkApp, targets: &HashSet<&str>, now: Timestamp) {
         if app.spec.target.template.data.is_empty() {
             self.templates = None;
@@ -173,7 +172,7 @@ impl Memory {
         }
     }
 
-    /// The app's templates; `None` if they are not parsed yet.
+    /// Returns the app's templates; `None` if they have not been parsed yet.
     pub(crate) fn templates(
         &self,
         app: &DingTalkApp,
@@ -186,7 +185,7 @@ impl Memory {
         Some(&parsed.templates)
     }
 
-    /// Records the templates of a generation of the spec.
+    /// Records the parsed templates of a generation of the spec.
     pub(crate) fn templates_parsed(
         &mut self,
         generation: Option<i64>,
@@ -198,22 +197,22 @@ impl Memory {
         });
     }
 
-    /// Records contents of the Secret `target` for the next decision.
+    /// Records assembled contents of the Secret `target` for the next decision.
     pub(crate) fn assembled(&mut self, target: &str, assembled: Assembled) {
         self.writing(target).assembled = Some(Box::new(assembled));
     }
 
-    /// What is remembered of an organisation's token.
+    /// Returns the memory of a corp's token.
     pub(crate) fn corp(&mut self, corp_id: &str) -> &mut Corp {
         self.corps.entry(corp_id.to_owned()).or_default()
     }
 
-    /// What is remembered of a target.
+    /// Returns the memory of a target's writes.
     pub(crate) fn writing(&mut self, target: &str) -> &mut Writing {
         self.targets.entry(target.to_owned()).or_default()
     }
 
-    /// Whether the times of a recorded token can be true.
+    /// Whether the times of a recorded token are plausible.
     pub(crate) fn believes(&self, token: &TokenRecord, now: Timestamp) -> bool {
         match self.corps.get(&token.corp_id) {
             Some(corp) => corp.believes(token, now),
@@ -221,7 +220,7 @@ impl Memory {
         }
     }
 
-    /// Notes that a token was fetched for the request that the app carries, if its Secret says so.
+    /// Records that a token answers the app's renewal request, if its Secret says so.
     pub(crate) fn credit_request(&mut self, app: &DingTalkApp, token: &TokenRecord) {
         let Some(request) = renew_request(app) else {
             return;
@@ -234,7 +233,7 @@ impl Memory {
         }
     }
 
-    /// The request for renewal that an organisation's token has not been fetched for yet.
+    /// Returns the renewal request that a corp's token does not answer yet.
     pub(crate) fn open_request<'a>(
         &self,
         app: &'a DingTalkApp,
@@ -246,7 +245,7 @@ impl Memory {
             .corps
             .get(corp_id)
             .and_then(|corp| corp.request_done.as_deref());
-        // A former process may have acted upon it and not have come to say so.
+        // A former process may have handled it without reporting that.
         let is_answered = || {
             let requested_at = request.parse::<Timestamp>().ok().map(whole_seconds);
             self.request_at_start.as_deref() == Some(request)
@@ -257,7 +256,7 @@ impl Memory {
         (done != Some(request) && !is_answered()).then_some(request)
     }
 
-    /// Whether there is a token that no Secret holds yet, and nothing stands in the way of writing it.
+    /// Whether a token waits to be written and no write is failing.
     pub(crate) fn is_to_be_written(&self) -> bool {
         let mut corps = self.corps.values();
         corps.any(|corp| corp.unwritten_since.is_some())
@@ -267,33 +266,34 @@ impl Memory {
                 .all(|writing| writing.failure.is_none())
     }
 
-    /// Whether a write brings a token that no Secret holds yet.
+    /// Whether a write concerns a corp with an unwritten token.
     pub(crate) fn is_first_write(&self, write: &Write) -> bool {
         let corps = write.recorded.tokens.iter();
         let mut corps = corps.filter_map(|token| self.corps.get(&token.corp_id));
         corps.any(|corp| corp.unwritten_since.is_some())
     }
 
-    /// The API server answers again: see [`Writing::retry_unanswered`].
+    /// Makes unanswered writes due now that the API server responds again; see
+    /// [`Writing::retry_unanswered`].
     pub(crate) fn retry_unanswered(&mut self, now: Timestamp) -> bool {
         let targets = self.targets.values_mut();
         targets.fold(false, |any, writing| writing.retry_unanswered(now) | any)
     }
 
-    /// Whether a fetch has brought a token that was not looked at yet.
+    /// Whether a fetch has returned a token that the app has not taken over yet and can write.
     pub(crate) fn has_untaken(&self, tokens: &Tokens, now: Timestamp) -> bool {
         let mut corps = self.corps.values();
         !self.is_blocked && corps.any(|corp| corp.has_untaken(&self.uid, tokens, now))
     }
 
-    /// Whether the app was not looked at since its credentials were read.
+    /// Whether the app has not been examined since its credentials were read.
     pub(crate) fn is_unresolved(&self) -> bool {
         self.wishes
             .is_none_or(|wishes| wishes.credentials.is_none())
     }
 
-    /// Records the tokens that were read from the Secret `name`, for these organisations; `None` if it does
-    /// not hold what it records, which takes a digest to know, so that it is found out where nobody waits.
+    /// Records the tokens of these corps as read from the Secret `name`. `tokens` is `None` if the
+    /// Secret does not hold what it records; the caller computes that digest, outside the lock.
     pub(crate) fn target_read(
         &mut self,
         name: &str,
@@ -319,7 +319,7 @@ impl Memory {
         }
     }
 
-    /// Records what came of a write.
+    /// Records a write's outcome.
     pub(crate) fn write_ended(
         &mut self,
         write: &Write,
@@ -340,14 +340,14 @@ impl Memory {
         self.happened.repaired |= is_news;
     }
 
-    /// What was written is in a Secret now.
+    /// Clears the unwritten marks of the tokens that were written.
     fn shows(&mut self, write: &Write) {
         let shape = write.recorded.shape;
         for token in &write.recorded.tokens {
             let key = shape.key(Field::AccessToken, &token.corp_id);
             let written = write.data.get(&key).and_then(Option::as_ref);
             let corp = self.corp(&token.corp_id);
-            // Another token may have come while this one was being written.
+            // A newer token may have arrived during the write.
             if let (Some(written), Some(held)) = (written, &corp.held)
                 && written.as_str() == held.token.expose()
             {
@@ -373,13 +373,13 @@ impl Memory {
         self.credentials = Some(known);
     }
 
-    /// The credentials that were read last, if they were read through the app's present reference.
+    /// Returns the last credentials, if they were read through the app's present reference.
     pub(crate) fn credentials_of(&self, app: &DingTalkApp) -> Option<&KnownCredentials> {
         let known = self.credentials.as_ref();
         known.filter(|known| known.reference == app.spec.credentials_secret_ref)
     }
 
-    /// Records credentials that cannot be used.
+    /// Records why the credentials cannot be used.
     pub(crate) fn credentials_failed(&mut self, problem: CredentialsProblem) {
         let since = match &self.credentials_problem {
             Some(old) if old.reason == problem.reason => old.since,
@@ -390,7 +390,7 @@ impl Memory {
     }
 }
 
-/// The request for renewal that an app carries.
+/// Returns the app's renewal request.
 pub(crate) fn renew_request(app: &DingTalkApp) -> Option<&str> {
     let annotations = app.metadata.annotations.as_ref()?;
     let request = annotations.get(ANNOTATION_RENEW_REQUESTED_AT)?;

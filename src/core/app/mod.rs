@@ -1,4 +1,4 @@
-//! One app: which tokens it wants in which Secrets, and what is done next.
+//! One app: which tokens it wants in which Secrets, and what to do next.
 
 pub(in crate::core) mod corp;
 pub(in crate::core) mod fetch;

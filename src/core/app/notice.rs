@@ -2,34 +2,30 @@
 
 use crate::api::Reason;
 
-/// Longest note that the API server takes, in bytes.
+/// Longest note that the API server accepts, in bytes.
 const NOTE_MAX: usize = 1024;
-/// Whether all is well.
+/// Type of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoticeType {
-    /// It is.
     Normal,
-    /// It is not.
     Warning,
 }
 
 /// An event to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Notice {
-    /// Its type.
     pub type_: NoticeType,
-    /// Its reason.
     pub reason: Reason,
-    /// What was done when it happened, as the API wants it told.
+    /// The action taken, in the sense of `events.k8s.io`.
     pub action: &'static str,
-    /// Its text, at most 1,024 bytes.
+    /// Text of at most 1,024 bytes.
     pub note: String,
-    /// The Secret that it is about, if there is one.
+    /// The Secret that the event is about, if any.
     pub secret: Option<String>,
 }
 
 impl Notice {
-    /// The same, about a Secret.
+    /// Returns the event with a related Secret.
     #[must_use]
     pub(crate) fn about(self, secret: Option<&str>) -> Self {
         let secret = secret.map(str::to_owned);
@@ -40,14 +36,14 @@ impl Notice {
 /// What happened since the last status, for events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Happened {
-    /// A token of another value was written.
+    /// Whether a token with a new value was taken over.
     pub value_changed: bool,
-    /// Another writer's change was put right.
+    /// Whether another writer's change was repaired.
     pub repaired: bool,
 }
 
-/// An event whose note is cut to what the API server takes; a warning's ends with the section of the
-/// documentation.
+/// Builds an event with a note cut to the API server's limit. A warning's note ends with a link to
+/// the documentation.
 pub(crate) fn notice(
     type_: NoticeType,
     reason: Reason,
@@ -58,7 +54,7 @@ pub(crate) fn notice(
         NoticeType::Normal => String::new(),
         NoticeType::Warning => format!("; see {}", reason.page()),
     };
-    // That of a condition names another one's section, or the same.
+    // A condition's message may already link to a section.
     let note = note
         .split_once("; see https://")
         .map_or(note, |(note, _)| note);

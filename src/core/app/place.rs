@@ -1,4 +1,4 @@
-//! Brings tokens into the Secrets that are to have them, and takes away the Secrets that are not.
+//! Puts tokens into the Secrets that should hold them, and deletes the Secrets that should not.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,10 +13,11 @@ use crate::core::secret::write::{Deletion, TARGET_STEPS_MAX, Write};
 use crate::core::secret::writing::Turn;
 use crate::core::token::record::TokenRecord;
 
-/// What is minted is written at most 5 s after the first unwritten mint, the write included.
+/// How long a write waits for more tokens: what is fetched is in the Secret within 5 s of the first
+/// unwritten token, the write itself included.
 const BATCH: SignedDuration = SignedDuration::from_millis(4700);
 
-/// Tokens that are wanted and only in former targets are carried over.
+/// Returns the reads of former targets for wanted tokens that are nowhere else.
 pub(in crate::core) fn carry_over(
     view: &View<'_>,
     memory: &mut Memory,
@@ -54,7 +55,7 @@ pub(in crate::core) fn carry_over(
     steps
 }
 
-/// What has to be done about a target's contents and metadata.
+/// Returns what to do about a target's contents and metadata.
 pub(in crate::core) fn write_target(
     view: &View<'_>,
     memory: &mut Memory,
@@ -130,7 +131,7 @@ fn write_in_turn(
     }
 }
 
-/// Why a target is written: first of all for the tokens that it does not hold yet.
+/// Returns the cause of a write, which is preferably that of an unwritten token.
 fn write_cause(memory: &Memory, target: &Target<'_>, repair: bool) -> Cause {
     if repair {
         return match target.present {
@@ -148,7 +149,7 @@ fn write_cause(memory: &Memory, target: &Target<'_>, repair: bool) -> Cause {
     }
 }
 
-/// What has to be done so that the target has as many of its tokens as fit.
+/// Returns what to do so that the target holds as many of its tokens as fit.
 fn fitting_need(
     view: &View<'_>,
     memory: &Memory,
@@ -214,7 +215,7 @@ fn needed(
     Some(need(&inputs, assembled))
 }
 
-/// Until when a write waits for more tokens that are being fetched, if it does.
+/// Returns until when a write waits for more tokens in flight; `None` if it does not.
 fn batch_until(
     view: &View<'_>,
     memory: &Memory,
@@ -238,7 +239,7 @@ fn batch_until(
     Some(since + BATCH).filter(|at| *at > now)
 }
 
-/// Secrets that are no longer targets go once the targets have what is in them.
+/// Returns the deletions of former targets whose tokens the current targets hold.
 pub(in crate::core) fn delete_former(
     view: &View<'_>,
     memory: &Memory,

@@ -1,4 +1,4 @@
-//! Which pods are told of a Secret that was written, and when; which of them never see it.
+//! Which pods to notify of a written Secret, when to notify them, and which never see it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,15 +10,15 @@ use crate::api::{DingTalkApp, Propagation, Reason};
 use crate::core::app::notice::{Notice, NoticeType, notice};
 use crate::core::token::schedule::Schedule;
 
-/// The pods of one app are told at most this often: a thousand organisations renew one after the
-/// other, and what was written meanwhile comes with the next.
+/// Minimum interval between notifications of one app's pods. A thousand corps renew one after the
+/// other; whatever is written meanwhile is part of the next notification.
 const PACE: Duration = Duration::from_secs(5);
-/// A role that is missing is not seen to come.
+/// Retry interval: nothing reports that a missing role has been granted.
 const RETRY: Duration = Duration::from_secs(300);
-/// More names than a note takes are counted.
+/// Pods named in a note; the rest are counted.
 const NAMED_MAX: usize = 8;
 
-/// The Secrets whose readers are to be told.
+/// Secrets whose readers are still to be notified.
 #[derive(Debug, Default)]
 pub(crate) struct Unrefreshed {
     secrets: BTreeSet<String>,
@@ -27,24 +27,24 @@ pub(crate) struct Unrefreshed {
     stuck: BTreeSet<String>,
 }
 
-/// Whether to tell.
+/// Whether to notify pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refresh {
-    /// Nothing was written.
+    /// There is nothing to notify them of.
     Nothing,
-    /// At that time.
+    /// At this time.
     Later(Timestamp),
     /// Now, of these Secrets.
     Now(BTreeSet<String>),
 }
 
 impl Unrefreshed {
-    /// Records a Secret that was written.
+    /// Records a written Secret.
     pub(crate) fn wrote(&mut self, secret: &str) {
         self.secrets.insert(secret.to_owned());
     }
 
-    /// To be called before anything is decided.
+    /// Adjusts the times to a clock that was set back. Must be called before any decision.
     pub(crate) fn notice_clock(&mut self, now: Timestamp) {
         if let Some(retry) = &mut self.retry {
             retry.notice_clock(now);
@@ -52,7 +52,7 @@ impl Unrefreshed {
         self.told_at = self.told_at.filter(|at| *at <= now);
     }
 
-    /// What to do now.
+    /// Returns what to do now.
     pub(crate) fn step(&self, now: Timestamp) -> Refresh {
         if self.secrets.is_empty() {
             return Refresh::Nothing;
@@ -64,8 +64,8 @@ impl Unrefreshed {
         }
     }
 
-    /// Records that the readers of these Secrets were told; returns what to say of pods that were not
-    /// known to be stuck with what they started with.
+    /// Records that the readers of these Secrets were notified. Returns an event if pods that were
+    /// not reported before are stuck with the values they started with.
     pub(crate) fn told(
         &mut self,
         secrets: &BTreeSet<String>,
@@ -80,8 +80,7 @@ impl Unrefreshed {
         is_news.then(|| stuck_notice(&self.stuck))
     }
 
-    /// Records that the pods cannot be told; returns the time to try again, and what to say the first
-    /// time.
+    /// Records that notifying failed. Returns when to retry, and an event for the first failure.
     pub(crate) fn failed(&mut self, said: &str, now: Timestamp) -> (Timestamp, Option<Notice>) {
         let retry = Schedule::after(now, RETRY);
         let is_news = self.retry.replace(retry).is_none();
@@ -120,22 +119,22 @@ fn stuck_notice(pods: &BTreeSet<String>) -> Notice {
     )
 }
 
-/// How the pods of a namespace use some Secrets.
+/// How the pods of a namespace use a set of Secrets.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Readers {
-    /// The pods that mount one as a directory, with the UID of each.
+    /// UIDs, by name, of the pods that mount one as a directory.
     pub mounting: BTreeMap<String, String>,
-    /// The pods that keep what they started with.
+    /// The pods that keep the values they started with.
     pub stuck: BTreeSet<String>,
 }
 
-/// Whether the app's pods are to be told at all.
+/// Whether the app wants its pods notified.
 pub(crate) fn refreshes_pods(app: &DingTalkApp) -> bool {
     app.spec.target.propagation == Propagation::Immediate
 }
 
 impl Readers {
-    /// Adds the readers of `secrets` among `pods`; those that have ended do not count.
+    /// Adds those of `pods` that read `secrets`; pods that have ended do not count.
     pub(crate) fn look_at<'a>(
         &mut self,
         pods: impl IntoIterator<Item = &'a Pod>,
@@ -173,7 +172,7 @@ impl Readers {
     }
 }
 
-/// The volumes of a pod that hold one of the Secrets.
+/// Returns the pod's volumes that hold one of the Secrets.
 fn volumes_of<'a>(spec: &'a PodSpec, secrets: &BTreeSet<String>) -> BTreeSet<&'a str> {
     let is_one = |name: &Option<String>| name.as_ref().is_some_and(|name| secrets.contains(name));
     let volumes = spec.volumes.iter().flatten();
@@ -318,7 +317,7 @@ mod tests {
         assert_eq!(unrefreshed.step(at(1)), Refresh::Later(at(5)));
         let told = secrets(&["b", "c"]);
         assert_eq!(unrefreshed.step(at(5)), Refresh::Now(told.clone()));
-        // Written while the pods were being told.
+        // Written during the notification.
         unrefreshed.wrote("d");
         assert_eq!(unrefreshed.told(&told, secrets(&["p"]), at(6)), None);
         assert_eq!(unrefreshed.step(at(11)), Refresh::Now(secrets(&["d"])));

@@ -1,4 +1,4 @@
-//! When workloads are restarted for a new token.
+//! When to restart workloads for a new token.
 
 use std::time::Duration;
 
@@ -9,34 +9,33 @@ use crate::core::app::notice::{Notice, NoticeType, notice};
 use crate::core::app::view::Settled;
 use crate::core::token::schedule::Schedule;
 
-/// Restarts of one app are at least this far apart: a rollout takes its time, and a thousand
-/// organisations renew one after the other.
+/// Minimum interval between restarts for one app: a rollout takes a while, and a thousand corps
+/// renew one after the other.
 const PACE: Duration = Duration::from_secs(60);
 
-/// Whether to restart.
+/// Whether to restart workloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Restart {
     /// There is no reason to.
     Nothing,
-    /// At that time.
+    /// At this time.
     Later(Timestamp),
-    /// Now.
     Now,
 }
 
-/// What is remembered of an app's restarts.
+/// What the operator remembers about an app's restarts.
 #[derive(Debug, Default)]
 pub(crate) struct Restarts {
-    /// The change of a value that the workloads were restarted for last; at first, what they
+    /// The change of a value that the workloads were last restarted for; at first, the one they
     /// started with.
     pub restarted_for: Option<Timestamp>,
-    /// When a restart that failed is tried again.
+    /// When to retry a failed restart.
     pub retry: Option<Schedule>,
     restarted_at: Option<Timestamp>,
     partly: Option<PartlyRestarted>,
 }
 
-/// The workloads that were restarted for a new value while others could not be.
+/// The workloads already restarted for a new value while others could not be.
 #[derive(Debug)]
 pub(crate) struct PartlyRestarted {
     changed_at: Option<Timestamp>,
@@ -44,8 +43,8 @@ pub(crate) struct PartlyRestarted {
 }
 
 impl Restarts {
-    /// Whether the workloads are to be restarted: a value has changed since they were, or since they
-    /// were first named.
+    /// Whether to restart the workloads: a value has changed since the last restart, or since
+    /// workloads were first named.
     pub(crate) fn step(&mut self, app: &DingTalkApp, settled: &Settled, now: Timestamp) -> Restart {
         if app.spec.rollout_restart_targets.is_empty() {
             self.restarted_for = None;
@@ -56,11 +55,11 @@ impl Restarts {
         let newest = settled.corps.iter().filter_map(|corp| corp.in_secret);
         let newest = newest.map(|lifetime| lifetime.minted_at).max();
         let Some(restarted_for) = self.restarted_for else {
-            // Whatever runs now started with what is there now.
+            // Whatever runs now started with the present value.
             self.restarted_for = settled.value_changed_at.or(newest);
             return Restart::Nothing;
         };
-        // A time to come is of a clock that was set back since: no change is later.
+        // A time in the future predates a clock that was set back, so no change is later.
         let is_news =
             |at: Timestamp| at > restarted_for || restarted_for > now && at != restarted_for;
         if !settled.value_changed_at.is_some_and(is_news) {
@@ -74,8 +73,8 @@ impl Restarts {
         }
     }
 
-    /// What was restarted already for the value that changed at `changed_at`, and the workloads that
-    /// are left.
+    /// Returns what was already restarted for the value that changed at `changed_at`, and the
+    /// workloads that are left.
     pub(crate) fn left<'a>(
         &mut self,
         app: &'a DingTalkApp,
@@ -90,14 +89,14 @@ impl Restarts {
         (partly, left)
     }
 
-    /// All were restarted, for the value that changed at `changed_at`.
+    /// Records that all were restarted for the value that changed at `changed_at`.
     pub(crate) fn done(&mut self, changed_at: Option<Timestamp>, now: Timestamp) {
         self.restarted_for = changed_at;
         self.restarted_at = Some(now);
         self.retry = None;
     }
 
-    /// Some could not be restarted: they are tried again at `retry`.
+    /// Records that some could not be restarted, to be retried at `retry`.
     pub(crate) fn failed(&mut self, partly: PartlyRestarted, retry: Schedule) {
         self.partly = Some(partly);
         self.retry = Some(retry);
@@ -105,7 +104,7 @@ impl Restarts {
 }
 
 impl PartlyRestarted {
-    /// None of them, for the value that changed at `changed_at`.
+    /// Nothing restarted yet for the value that changed at `changed_at`.
     fn none(changed_at: Option<Timestamp>) -> Self {
         Self {
             changed_at,
@@ -119,7 +118,7 @@ impl PartlyRestarted {
     }
 }
 
-/// What to tell of a restart; each failure with the API server's words, and whether the workload
+/// Builds a restart's event. Each failure has the API server's message and whether the workload
 /// does not exist.
 pub(crate) fn restart_notice(
     app: &DingTalkApp,

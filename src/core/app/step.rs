@@ -16,11 +16,11 @@ use crate::core::secret::write::TARGET_STEPS_MAX;
 use crate::core::token::record::TokenRecord;
 use crate::core::token::tokens::Attempts;
 
-/// A fetch that takes longer than this is shown as pending.
+/// A fetch that takes longer is shown as pending.
 const PENDING_SHOWN_AFTER: SignedDuration = SignedDuration::from_secs(3);
 
-/// Decides the next step. Each step's outcome goes into `memory` or the view, so that asking again
-/// leads to [`Step::Settle`].
+/// Decides the next step. Each step's outcome goes into `memory` or the view, so that repeated
+/// calls lead to [`Step::Settle`].
 pub(crate) fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
     let app = view.app;
     if app.metadata.deletion_timestamp.is_some() {
@@ -40,7 +40,7 @@ pub(crate) fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) ->
     step.unwrap_or_else(|step| step)
 }
 
-/// What stands in the way of all targets.
+/// Returns what blocks all targets.
 fn blocked(view: &View<'_>, memory: &Memory) -> Result<Option<Blocked>, Step> {
     let target = &view.app.spec.target;
     let prefixes = view.metadata_prefixes;
@@ -54,7 +54,7 @@ fn blocked(view: &View<'_>, memory: &Memory) -> Result<Option<Blocked>, Step> {
     }
 }
 
-/// The step that is to be taken, as an error, or that all is at rest.
+/// Returns the step to take as an error, or that the app is at rest.
 fn act(
     view: &View<'_>,
     memory: &mut Memory,
@@ -78,7 +78,7 @@ fn act(
     Ok(settle(view, memory, &targets, &fetches, wake, now))
 }
 
-/// These steps are to be taken, if there are any.
+/// Returns the steps as an error, if there are any.
 fn some(steps: Vec<TargetStep>) -> Result<(), Step> {
     match steps.is_empty() {
         true => Ok(()),
@@ -108,7 +108,7 @@ fn look_at_all<'a>(
     Ok(targets)
 }
 
-/// When each organisation's token is fetched, if none is due now.
+/// Returns when each corp's token is fetched. The error is the step to take if one is due now.
 fn fetch_what_is_due<'a>(
     view: &View<'_>,
     memory: &mut Memory,
@@ -193,7 +193,7 @@ fn settle(
     Step::Settle(settled)
 }
 
-/// The `client_id` that a token was fetched with. A Secret records one for all its tokens.
+/// Returns the `client_id` that a token was fetched with. A Secret records one for all its tokens.
 fn fetched_as(corp: Option<&Corp>, token: &TokenRecord) -> String {
     let held = corp.and_then(|corp| corp.held.as_ref());
     match held.filter(|held| held.record.is_same_token(token)) {

@@ -1,4 +1,4 @@
-//! Takes over a token that was fetched, or found, since the app was looked at last.
+//! Takes over a token that was fetched, or found, since the last look.
 
 use jiff::Timestamp;
 
@@ -9,8 +9,8 @@ use crate::core::secret::recorded::Recorded;
 use crate::core::token::attempt::Former;
 use crate::core::token::record::{Held, TokenRecord};
 
-/// Takes over the newest token of an organisation, if it is not shown yet; returns whether the value in the
-/// Secret has to be read first, to know whether it is another one.
+/// Takes over a corp's newest token if it is not shown yet. Returns whether the value in the Secret
+/// must be read first, to know whether it is another one.
 pub(in crate::core) fn take_newer(
     view: &View<'_>,
     memory: &mut Memory,
@@ -37,7 +37,7 @@ pub(in crate::core) fn take_newer(
     let Some(newer) = newer else { return false };
     let recorded = target.recorded.as_ref();
     let is_unread = corp.held.is_none() && in_secret.is_some();
-    // At the end there is no time to read: what is not written then is lost.
+    // During shutdown there is no time to read: what is not written is lost.
     if is_unread && !view.is_ending && recorded.is_some_and(Recorded::is_whole) {
         return true;
     }
@@ -53,7 +53,7 @@ pub(in crate::core) fn take_newer(
     false
 }
 
-/// Whether the token that is recorded has the value of `held`, by the digest of the Secret.
+/// Whether the recorded token has the value of `held`, judged by the Secret's digest.
 fn has_value(recorded: Option<&Recorded>, record: Option<&TokenRecord>, held: &Held) -> bool {
     let (Some(recorded), Some(record)) = (recorded, record) else {
         return false;

@@ -1,4 +1,4 @@
-//! What is seen of an app, and what can be decided of it.
+//! What is known about an app, and what can be decided for it.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,43 +15,41 @@ use crate::core::token::record::{ObjectVersion, TokenRecord};
 use crate::core::token::schedule::Lifetime;
 use crate::core::token::tokens::Tokens;
 
-/// What is known of the credentials Secret.
+/// What is known about the credentials Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CredentialsSeen {
-    /// Nothing: it was there before anything referenced it, and has to be read.
+    /// Nothing: it existed before anything referenced it, and must be read.
     Unknown,
-    /// There is none.
+    /// It does not exist.
     Absent,
-    /// It is in this state.
+    /// It exists in this version.
     Present(ObjectVersion),
 }
 
-/// What is seen under the name of a target.
+/// What exists under a target's name.
 #[derive(Clone)]
 pub(crate) struct TargetSeen<'a> {
     /// The Secret and whose it is, if there is one.
     pub present: Option<(&'a TargetMeta, Ownership)>,
-    /// Whether the target is this app's, of those that name it.
+    /// Whether this app or another one has the target's name.
     pub claim: Claim,
 }
 
-/// What is seen of the cluster.
+/// The parts of the cluster's state that an app's decisions depend on.
 pub(crate) struct View<'a> {
-    /// The app.
     pub app: &'a DingTalkApp,
-    /// Its credentials.
     pub credentials: CredentialsSeen,
-    /// Its targets, in the order of [`wanted`].
+    /// The targets, in the order of [`wanted`].
     pub targets: Vec<TargetSeen<'a>>,
-    /// Secrets that were written for this app and are no longer its targets, by name.
+    /// Secrets written for this app that are no longer its targets, by name.
     pub former: BTreeMap<&'a str, &'a TargetMeta>,
     /// Whether the app's site is configured for its namespace.
     pub site_known: bool,
     /// The tokens of all apps.
     pub tokens: &'a Tokens,
-    /// What the keys of the target's labels and annotations may begin with.
+    /// Allowed prefixes of the target's label and annotation keys.
     pub metadata_prefixes: &'a [String],
-    /// Whether this process is shutting down: it fetches nothing, and writes at once what it has.
+    /// Whether this process is shutting down: it fetches nothing and writes what it has at once.
     pub is_ending: bool,
 }
 
@@ -60,13 +58,13 @@ pub(crate) struct View<'a> {
 pub(crate) enum Blocked {
     /// The site is not configured, or not for this namespace.
     UnknownSite,
-    /// A label or annotation for the target is not allowed, for this reason.
+    /// A label or annotation of the target is not allowed, for this reason.
     Metadata(String),
     /// A template cannot be used.
     Template(TemplateError),
-    /// The target is an older app's.
+    /// The target belongs to this older app.
     TargetOfOlderApp(String),
-    /// The target's metadata is larger than what is kept of a target.
+    /// The target's metadata is larger than the operator keeps.
     TargetPastBounds,
     /// The target is somebody else's Secret.
     TargetForeign,
@@ -74,61 +72,51 @@ pub(crate) enum Blocked {
 
 /// What to do next.
 pub(crate) enum Step {
-    /// Parse the app's templates. It takes a while, so no lock is to be held.
+    /// Parse the app's templates. This takes a while, so it must not hold the lock.
     ParseTemplates,
-    /// Read the credentials, then fetch what [`due`] gives.
+    /// Read the credentials, then fetch what [`due`] returns.
     ReadCredentials,
-    /// Act on some Secrets, each at most once: at most `TARGET_STEPS_MAX`, at least one.
+    /// Act on some Secrets, each at most once: from one up to `TARGET_STEPS_MAX`.
     Targets(Vec<TargetStep>),
-    /// Nothing more for now: report, and look again at a time.
+    /// Nothing more for now: report, and look again later.
     Settle(Settled),
 }
 
-/// What is done about one Secret.
+/// What to do about one Secret.
 pub(crate) enum TargetStep {
-    /// Put its contents together. It takes a while, so no lock is to be held.
+    /// Assemble its contents. This takes a while, so it must not hold the lock.
     Assemble {
-        /// Its name.
         name: String,
-        /// From what.
         assembly: Box<Assembly>,
     },
-    /// Read it, for the tokens of these organisations.
+    /// Read it, for the tokens of these corps.
     Read {
-        /// Its name.
         name: String,
-        /// The organisations.
         corp_ids: Vec<String>,
     },
-    /// Delete it.
     Delete {
-        /// Its name.
         name: String,
-        /// In which state.
+        /// The version to delete.
         version: ObjectVersion,
-        /// Why.
         why: Deletion,
     },
-    /// Write it.
     Write {
-        /// How.
         write: Box<Write>,
-        /// Why.
         cause: Cause,
     },
 }
 
-/// The token of one organisation, at rest.
+/// One corp's token, at rest.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CorpSettled {
-    /// Its Secret.
+    /// Name of its Secret.
     pub secret: String,
-    /// The life of the token that the Secret holds.
+    /// Lifetime of the token in the Secret.
     pub in_secret: Option<Lifetime>,
     /// The `client_id` of a token in the Secret that was fetched with former credentials; empty if
-    /// it is not known.
+    /// unknown.
     pub former_client_id: Option<String>,
-    /// When it is fetched next.
+    /// When it is next fetched.
     pub next_attempt: Option<Timestamp>,
     /// Why nothing can be done for it.
     pub blocked: Option<Blocked>,
@@ -139,37 +127,38 @@ pub(crate) struct CorpSettled {
 /// An app at rest.
 #[derive(Debug, Default)]
 pub(crate) struct Settled {
-    /// Its organisations, in the order of the spec.
+    /// Its corps, in the order of the spec.
     pub corps: Vec<CorpSettled>,
-    /// Whether the first outcome is still awaited, and soon enough to say nothing yet.
+    /// Whether nothing is reported: the first outcome is expected soon, or the app is being
+    /// deleted.
     pub quiet: bool,
     /// Whether a token is being fetched.
     pub is_fetching: bool,
     /// When to look again.
     pub wake_at: Option<Timestamp>,
-    /// When a value changed last that the workloads have to be restarted for.
+    /// When the value that workloads must be restarted for last changed.
     pub value_changed_at: Option<Timestamp>,
 }
 
-/// What is decided of one target, while the others are looked at.
+/// What is decided about one target during a look.
 pub(in crate::core) struct Target<'a> {
     pub(in crate::core) name: String,
     pub(in crate::core) corp_ids: &'a [String],
     pub(in crate::core) present: Option<&'a TargetMeta>,
     pub(in crate::core) blocked: Option<Blocked>,
-    /// What is in it, if that is known.
+    /// What it holds, if known.
     pub(in crate::core) recorded: Option<Recorded>,
-    /// The only `client_id` whose tokens count, if it was written for an app of this name that is
-    /// gone.
+    /// The only `client_id` whose tokens count, if the Secret was written for a former app of this
+    /// name.
     pub(in crate::core) only_client_id: Option<String>,
-    /// The organisations whose recorded times cannot be true.
+    /// The corps whose recorded times are implausible.
     pub(in crate::core) disbelieved: HashSet<String>,
     pub(in crate::core) too_large: Option<usize>,
     pub(in crate::core) left_out: HashSet<String>,
 }
 
 impl Target<'_> {
-    /// The token that this Secret holds for an organisation, if that is known.
+    /// Returns the token that this Secret holds for a corp, if known.
     pub(in crate::core) fn token(&self, view: &View<'_>, corp_id: &str) -> Option<&TokenRecord> {
         self.recorded
             .as_ref()?

@@ -1,4 +1,4 @@
-//! Former copies go once their tokens are in others.
+//! Deletes former copies once their tokens are in other ones.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
 use crate::core::token::record::TokenRecord;
 
-/// Secrets that are no longer copies go if none of their tokens is needed.
+/// Returns the deletions of former copies none of whose tokens is needed.
 pub(super) fn delete_former(
     view: &ReferenceView<'_>,
     memory: &ReferenceMemory,
@@ -29,11 +29,12 @@ pub(super) fn delete_former(
     )
 }
 
-/// What the copies show, looked up once: a thousand former copies are compared with a thousand others.
+/// What the copies hold, computed once: a thousand former copies are compared with a thousand
+/// others.
 pub(super) struct Shown<'a> {
-    /// When the newest token of each organisation in a copy was requested.
+    /// Per corp, when the newest token in any copy was requested.
     requested_at: HashMap<&'a str, Timestamp>,
-    /// The organisations in the app's Secrets; `None` if one of the Secrets is not known.
+    /// The corps in the app's Secrets; `None` if one of the Secrets is unknown.
     wanted: Option<HashSet<&'a str>>,
 }
 

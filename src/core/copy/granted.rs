@@ -1,11 +1,11 @@
-//! To which namespaces an app's grants were given.
+//! Which namespaces an app's grants were given to.
 
 use std::collections::BTreeMap;
 
 use crate::api::{DingTalkApp, GrantedNamespace};
 
-/// The record of the grants that were made use of: what it says of those that are in the spec, and
-/// those of `asking`, namespaces with their UIDs, that it does not name.
+/// Returns the record of the grants in use: the recorded namespaces that the spec still grants, and
+/// those of `asking` (UIDs by namespace) that are granted but not recorded yet.
 pub(crate) fn granted_namespaces(
     app: &DingTalkApp,
     recorded: &[GrantedNamespace],

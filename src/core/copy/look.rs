@@ -1,4 +1,4 @@
-//! A look at one copy.
+//! Examines one copy.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,20 +13,20 @@ use crate::core::secret::target::TargetMeta;
 use crate::core::secret::writing::{Turn, Writing};
 use crate::core::token::record::ObjectVersion;
 
-/// A contested copy is looked at this often.
+/// How often a contested copy is examined.
 const CONTESTED_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 
-/// What is to be done about a copy.
+/// What to do about a copy.
 pub(super) enum Look {
     /// Nothing until its first token expires.
     InOrder(Timestamp),
-    /// To see whether the app's Secret holds what its metadata says.
+    /// Check whether the app's Secret holds what its metadata records.
     ReadSource,
-    /// To copy.
+    /// Write the copy.
     Copy,
-    /// To delete the Secret in this state, whose data cannot be changed.
+    /// Delete the Secret in this version, because its data is immutable.
     Replace(ObjectVersion),
-    /// Nothing until this time, if ever, for this reason.
+    /// Report this problem, and look again at this time, if any.
     Problem(Told, Option<Timestamp>),
 }
 
@@ -36,7 +36,7 @@ impl Look {
     }
 }
 
-/// Looks at a copy.
+/// Examines a copy.
 pub(super) fn look(
     reference: &DingTalkTokenReference,
     copy: &CopySeen<'_>,
@@ -71,7 +71,7 @@ pub(super) fn look(
     }
 }
 
-/// That a Secret of others has the copy's name.
+/// Returns a message if a foreign Secret has the copy's name.
 fn conflict(
     reference: &DingTalkTokenReference,
     copy: &CopySeen<'_>,
@@ -80,7 +80,7 @@ fn conflict(
 ) -> Option<String> {
     let (name, present) = (&copy.name, copy.present?);
     let my_name = my_name(reference);
-    // A former reference of this name, before a backup was restored, say, was this one.
+    // The Secret of a former reference of this name, restored from a backup for example, is ours.
     let is_predecessors =
         present.is_managed() && present.owner.as_deref() == Some(my_name.as_str());
     let is_ours = is_predecessors
@@ -102,11 +102,11 @@ enum Source<'a> {
     Absent,
 }
 
-/// What the app's Secret holds.
+/// Examines the app's Secret.
 fn source<'a>(copy: &CopySeen<'a>, memory: &ReferenceMemory) -> Source<'a> {
     let source = copy.source.filter(|source| !source.deleting);
     let source = source.and_then(|source| Some((source, source.recorded.as_ref()?)));
-    // One that is of a newer release is written anew for its app first.
+    // A state written by a newer release is first rewritten for its app.
     let source = source.filter(|(_, recorded)| recorded.digest.is_some());
     let read = memory.sources.get(&copy.source_name);
     let is_trusted = |source: &TargetMeta| match read {

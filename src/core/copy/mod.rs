@@ -1,4 +1,4 @@
-//! Copies of an app's tokens in another namespace: whether there is to be one, and what it says.
+//! Copies of an app's tokens in another namespace: whether they are allowed, and what they hold.
 
 mod former;
 mod granted;

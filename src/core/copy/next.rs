@@ -1,4 +1,4 @@
-//! What can be decided of a reference.
+//! What can be decided for a reference.
 
 use jiff::Timestamp;
 
@@ -11,11 +11,11 @@ use crate::core::token::record::ObjectVersion;
 pub(crate) enum ReferenceStep {
     /// Read the UID of the reference's namespace.
     ReadNamespace,
-    /// Act on some copies, each at most once: at most [`TARGET_STEPS_MAX`], at least one.
+    /// Act on some copies, each at most once: from one up to [`TARGET_STEPS_MAX`].
     Copies(Vec<CopyStep>),
-    /// Nothing more for now: report, and look again at a time.
+    /// Nothing more for now: report, and look again later.
     Settle {
-        /// What is said of the copies.
+        /// The condition to report.
         told: Told,
         /// When the first token expires.
         expires_at: Option<Timestamp>,
@@ -34,27 +34,24 @@ impl ReferenceStep {
     }
 }
 
-/// What is done about one copy.
+/// What to do about one copy.
 pub(crate) enum CopyStep {
-    /// Read the app's Secret to see whether it holds what its metadata says.
+    /// Read the app's Secret to check whether it holds what its metadata records.
     ReadSource {
-        /// Its name.
+        /// Name of the app's Secret.
         name: String,
     },
     /// Read the app's Secret and write the copy.
     Write {
-        /// The copy's name.
+        /// Name of the copy.
         name: String,
-        /// The name of the app's Secret.
+        /// Name of the app's Secret.
         source_name: String,
     },
-    /// Delete a Secret.
     Delete {
-        /// Its name.
         name: String,
-        /// In which state.
+        /// The version to delete.
         version: ObjectVersion,
-        /// Why.
         why: Deletion,
     },
 }

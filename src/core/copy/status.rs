@@ -1,4 +1,4 @@
-//! What is told of a reference.
+//! Status and events of a reference.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -10,7 +10,7 @@ use crate::core::app::notice::{Notice, NoticeType, notice};
 use crate::core::report::problem::{shown, with_page};
 use crate::core::token::record::whole_seconds;
 
-/// Reasons with which nothing but a person's act will help.
+/// Reasons that only a person can resolve.
 const NEED_A_PERSON: [Reason; 4] = [
     Reason::AppNotFound,
     Reason::NotGranted,
@@ -18,7 +18,7 @@ const NEED_A_PERSON: [Reason; 4] = [
     Reason::SecretConflict,
 ];
 
-/// The copy as `kubectl get` shows it.
+/// Returns the name of the copies as `kubectl get` shows it.
 fn secret_shown(view: &ReferenceView<'_>) -> String {
     let name = view.reference.target_name();
     let copies = view.copies.iter().flatten();
@@ -28,7 +28,7 @@ fn secret_shown(view: &ReferenceView<'_>) -> String {
     }
 }
 
-/// The status of a reference at rest.
+/// Returns the status of a reference at rest.
 pub(crate) fn reference_status(
     view: &ReferenceView<'_>,
     told: &Told,
@@ -70,7 +70,7 @@ pub(crate) fn reference_status(
     }
 }
 
-/// The event of a change of the condition, if it is one.
+/// Returns the event for a change of the condition; `None` if it did not change, or is pending.
 pub(crate) fn reference_notice(
     previous: &DingTalkTokenReferenceStatus,
     current: &DingTalkTokenReferenceStatus,

@@ -37,12 +37,12 @@ pub(crate) fn reference_step(
             prepare(view, memory, now);
             keep(view, copies, memory, now)
         }
-        // Nothing is granted without copies.
+        // A given grant always comes with copies.
         (None, None) => ReferenceStep::settle(Told::of_copies(None, now), None, Wake::default()),
     }
 }
 
-/// Forgets what is not wanted, notices the clock.
+/// Forgets what is no longer wanted and adjusts times to the clock.
 fn prepare(view: &ReferenceView<'_>, memory: &mut ReferenceMemory, now: Timestamp) {
     let copies = || view.copies.iter().flatten();
     let names: HashSet<&str> = copies().map(|copy| copy.name.as_str()).collect();
@@ -57,7 +57,7 @@ fn prepare(view: &ReferenceView<'_>, memory: &mut ReferenceMemory, now: Timestam
     }
 }
 
-/// Keeps the copies as they should be.
+/// Decides what keeps the granted copies right.
 fn keep(
     view: &ReferenceView<'_>,
     copies: &[CopySeen<'_>],
@@ -101,7 +101,7 @@ fn keep(
     ReferenceStep::settle(told, expires_at, wake)
 }
 
-/// What looks at the copies have led to.
+/// The combined result of looking at the copies.
 #[derive(Default)]
 struct Seen {
     steps: Vec<CopyStep>,

@@ -1,4 +1,4 @@
-//! What the conditions of a reference say.
+//! The condition of a reference.
 
 use jiff::Timestamp;
 
@@ -9,11 +9,9 @@ use crate::core::report::problem::shown;
 /// The condition `Ready`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
-    /// Its status: `True`, `False` or `Unknown`.
+    /// `True`, `False` or `Unknown`.
     pub status: &'static str,
-    /// Its reason.
     pub reason: Reason,
-    /// Its message.
     pub message: String,
 }
 
@@ -26,7 +24,7 @@ impl Told {
         }
     }
 
-    /// That the copies are not as they should be.
+    /// Returns the condition of copies with a problem.
     pub(super) fn failing(reason: Reason, message: String) -> Self {
         let status = match reason {
             Reason::Pending => "Unknown",
@@ -39,14 +37,14 @@ impl Told {
         }
     }
 
-    /// What is said if there are to be no copies; `None` if there are.
+    /// Returns the condition if the grant allows no copies; `None` if it does.
     pub(super) fn of_grant(view: &ReferenceView<'_>) -> Option<Self> {
         let reference = view.reference;
         let app = &reference.spec.app_ref;
         let namespace = reference.metadata.namespace.as_deref().unwrap_or_default();
         let (reason, message) = match view.grant {
             Grant::Given | Grant::Unread => return None,
-            // Copies that are there stay: an earlier version recorded nothing.
+            // Existing copies stay: an earlier version recorded no grants.
             Grant::Unrecorded => {
                 return Some(Self::unknown(
                     "the DingTalkApp has no token yet, or has not recorded this namespace in its \
@@ -82,7 +80,7 @@ impl Told {
         Some(Self::failing(reason, message))
     }
 
-    /// What is said of copies that are in order; the first token in them expires at this time.
+    /// Returns the condition of copies without a problem, whose first token expires at this time.
     pub(super) fn of_copies(expires_at: Option<Timestamp>, now: Timestamp) -> Self {
         match expires_at {
             None => Self::unknown("the app has no token yet: see its status"),

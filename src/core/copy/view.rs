@@ -1,4 +1,4 @@
-//! What is seen of a reference, and what can be decided of it.
+//! What is known about a reference.
 
 use std::collections::BTreeMap;
 
@@ -9,55 +9,52 @@ use crate::core::app::looks::Looks;
 use crate::core::secret::target::TargetMeta;
 use crate::core::secret::writing::Writing;
 
-/// What is seen of one copy.
+/// What is known about one copy.
 pub(crate) struct CopySeen<'a> {
-    /// Its name.
+    /// Name of the copy.
     pub name: String,
-    /// The name of the app's Secret.
+    /// Name of the app's Secret.
     pub source_name: String,
-    /// The app's Secret, if it is there.
+    /// The app's Secret, if it exists.
     pub source: Option<&'a TargetMeta>,
-    /// The Secret under the copy's name, if one is there.
+    /// The Secret under the copy's name, if there is one.
     pub present: Option<&'a TargetMeta>,
 }
 
-/// Whether the app allows a reference's namespace the copy.
+/// Whether the app allows copies in the reference's namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Grant {
-    /// There is no app of that name.
+    /// The app does not exist.
     NoApp,
-    /// It does not name the namespace.
+    /// The app does not name the namespace.
     Absent,
-    /// It names the namespace, whose UID has to be read.
+    /// The app names the namespace, whose UID must be read.
     Unread,
-    /// The app's status does not say yet to which namespace of that name the grant was given.
+    /// The app's status does not record yet which namespace of that name the grant was given to.
     Unrecorded,
-    /// It was given to a former namespace of that name.
+    /// The grant was given to a former namespace of that name.
     Former,
-    /// It was given to this namespace.
+    /// The grant was given to this namespace.
     Given,
 }
 
-/// What is seen for a reference.
+/// The parts of the cluster's state that a reference's decisions depend on.
 pub(crate) struct ReferenceView<'a> {
-    /// The reference.
     pub reference: &'a DingTalkTokenReference,
-    /// Whether the app allows the copies.
     pub grant: Grant,
-    /// The copies that there are to be; `None` if the app is not there or does not grant them.
+    /// The wanted copies; `None` if the app does not exist or does not grant them.
     pub copies: Option<Vec<CopySeen<'a>>>,
-    /// What the keys of the copies' labels and annotations may begin with.
+    /// Allowed prefixes of the copies' label and annotation keys.
     pub metadata_prefixes: &'a [String],
-    /// Secrets that were written for this reference and are no longer copies, by name.
+    /// Secrets written for this reference that are no longer copies, by name.
     pub former: BTreeMap<&'a str, &'a TargetMeta>,
 }
 
-/// What the operator remembers of a reference.
+/// What the operator remembers about a reference.
 #[derive(Debug, Default)]
 pub(crate) struct ReferenceMemory {
-    /// The reference's UID.
     pub uid: String,
-    /// The status that was written last, and the version of the reference since then.
+    /// The status that was written last, and the resourceVersion that the write returned.
     pub status: Option<(DingTalkTokenReferenceStatus, Option<String>)>,
     looks: Looks,
     pub(super) writings: BTreeMap<String, Writing>,
@@ -65,7 +62,7 @@ pub(crate) struct ReferenceMemory {
 }
 
 impl ReferenceMemory {
-    /// Of the reference with this UID.
+    /// Creates the memory of the reference with this UID.
     pub(crate) fn new(uid: &str) -> Self {
         Self {
             uid: uid.to_owned(),
@@ -73,7 +70,7 @@ impl ReferenceMemory {
         }
     }
 
-    /// Until when a look at the reference waits, if it does: see [`Looks::begin`].
+    /// Returns until when a look at the reference must wait; see [`Looks::begin`].
     pub(crate) fn begin_look(
         &mut self,
         generation: Option<i64>,
@@ -82,18 +79,19 @@ impl ReferenceMemory {
         self.looks.begin(self.writings.len(), generation, now)
     }
 
-    /// What is remembered of a copy.
+    /// Returns the memory of a copy's writes.
     pub(crate) fn writing(&mut self, name: &str) -> &mut Writing {
         self.writings.entry(name.to_owned()).or_default()
     }
 
-    /// The API server answers again: see [`Writing::retry_unanswered`].
+    /// Makes unanswered writes due now that the API server responds again; see
+    /// [`Writing::retry_unanswered`].
     pub(crate) fn retry_unanswered(&mut self, now: Timestamp) -> bool {
         let copies = self.writings.values_mut();
         copies.fold(false, |any, writing| writing.retry_unanswered(now) | any)
     }
 
-    /// Records whether an app's Secret that was read holds what its metadata says.
+    /// Records whether an app's Secret that was read holds what its metadata records.
     pub(crate) fn source_read(&mut self, name: &str, source: &TargetMeta, is_genuine: bool) {
         let read = self.sources.entry(name.to_owned()).or_default();
         read.read(source, is_genuine);

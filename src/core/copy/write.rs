@@ -1,4 +1,4 @@
-//! The write of a copy.
+//! Builds the write of a copy.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ use crate::core::secret::target::TargetMeta;
 use crate::core::secret::write::Write;
 use crate::core::secret::writing::{Turn, Writing};
 
-/// A reference as its copies' annotations name it.
+/// Returns the reference's name as in the annotations of its copies.
 pub(super) fn my_name(reference: &DingTalkTokenReference) -> String {
     let name = reference.metadata.name.as_deref().unwrap_or_default();
     owner_name::<DingTalkTokenReference>(name)
 }
 
-/// The write of a copy, without its contents.
+/// Builds the write of a copy, without its data.
 pub(crate) fn copy_write(
     reference: &DingTalkTokenReference,
     name: &str,
@@ -38,8 +38,9 @@ pub(crate) fn copy_write(
     owner.write(name, recorded, BTreeMap::new(), present)
 }
 
-/// The write of the copy `name` from its source as it was read, without what it holds, and why it is made;
-/// `None` if the copy is no longer allowed, or waits, or if the source has changed since.
+/// Builds the write of the copy `name` from its source as it was read, without the data, and the
+/// write's cause. `None` if the copy is no longer allowed or must wait, or if the source has
+/// changed since.
 pub(crate) fn copy_now(
     view: &ReferenceView<'_>,
     memory: &mut ReferenceMemory,

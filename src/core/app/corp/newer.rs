@@ -1,4 +1,4 @@
-//! Taking over a token that is newer than the one that is shown.
+//! Taking over a token that is newer than the one shown.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,23 +12,23 @@ use crate::core::token::schedule::SAME_EXPIRY;
 use crate::core::token::tokens::{Fetched, Tokens};
 use crate::dingtalk::Fingerprint;
 
-/// A token that is newer than the one that is shown.
+/// A token that is newer than the one shown.
 pub struct Newer {
     held: Held,
     fingerprint: Fingerprint,
     cause: Cause,
-    /// Which fetch brought it, and when; `None` if it was found in a Secret.
+    /// The fetch that returned it, and when; `None` if it was found in a Secret.
     fetch: Option<(FetchId, Timestamp)>,
     of: TokenId,
 }
 
 impl Newer {
-    /// The token.
+    /// Returns the token and its record.
     pub fn held(&self) -> &Held {
         &self.held
     }
 
-    /// A token that a fetch brought.
+    /// Builds a `Newer` from a fetch's result.
     fn fetched(
         fetched: &Fetched,
         of: TokenId,
@@ -61,7 +61,7 @@ impl Newer {
 }
 
 impl Corp {
-    /// Records a token that was found in the Secret of another app with the same credentials.
+    /// Records a token found in the Secret of another app with the same credentials.
     pub fn found(&mut self, held: Held) {
         self.found = self.token().map(|token| (token, held));
     }
@@ -73,7 +73,7 @@ impl Corp {
         self.found.is_some() || untaken.next().is_some()
     }
 
-    /// Whether a fetch has brought a token that was not looked at yet.
+    /// Whether a fetch has returned a token that the app has not taken over yet.
     pub fn has_untaken(&self, uid: &str, tokens: &Tokens, now: Timestamp) -> bool {
         self.wanted.is_some_and(|wanted| {
             let fetched = untaken(wanted, tokens).filter(|it| it.id > wanted.since);
@@ -81,8 +81,8 @@ impl Corp {
         })
     }
 
-    /// The token that is to be shown from now on instead of the present one, which `in_secret` tells of
-    /// where its value is not known. A suspended app is left alone, but for what it had asked for itself.
+    /// Returns the token to show instead of the present one, which `in_secret` describes if its
+    /// value is unknown. A suspended app only gets tokens that it requested itself.
     pub fn newer(
         &self,
         uid: &str,
@@ -95,7 +95,8 @@ impl Corp {
         let is_for_it = |fetched: &&Fetched| fetched.is_for(uid, is_suspended, now);
         let own = self.held.as_ref().map(|held| &held.record).or(in_secret);
         if let (Some(wanted), Some(known)) = (self.wanted, known) {
-            // What was fetched before the app wanted it may be older than what its Secret has, or expired.
+            // A token fetched before the app wanted it may be older than the one in its Secret, or
+            // expired.
             let is_older = |own: &TokenRecord, fetched: &Fetched| {
                 self.is_proven(own, known) && fetched.lifetime.minted_at < own.lifetime.minted_at
             };
@@ -115,7 +116,7 @@ impl Corp {
             if let Some((_, found)) = self.found.as_ref().filter(is_found) {
                 let mut held = found.clone();
                 held.record.credentials = known.version.clone();
-                // What was asked of the other app.
+                // The recorded request is the other app's.
                 held.record.answers = None;
                 return Some(Newer {
                     held,
@@ -126,7 +127,7 @@ impl Corp {
                 });
             }
         }
-        // It may have revoked the one that is shown.
+        // The fetch may have revoked the token that is shown.
         let former = self.former?;
         let fetched = untaken(former, tokens).filter(|it| it.id > former.since && is_for_it(it))?;
         let is_shown = self.minted_with == Some(tokens.get(former.token)?.name().fingerprint);
@@ -136,7 +137,7 @@ impl Corp {
             .flatten()
     }
 
-    /// Takes over a token; returns whether its value is new.
+    /// Takes over a token and returns whether its value is new.
     pub fn take(&mut self, newer: Newer, former: Former<'_>, now: Timestamp) -> bool {
         let Newer {
             held: Held { token, mut record },
@@ -156,14 +157,15 @@ impl Corp {
             previous.filter(|old| old.site == record.site && old.corp_id == record.corp_id);
         let same_value = same_value && previous.is_some();
         if let Some(old) = previous.as_ref().filter(|_| !same_value) {
-            // Two tokens of the same second would have the same record, by which a Secret is known to have
-            // the one or the other.
+            // Two tokens of the same second would have equal records, so that nothing would tell
+            // which of them a Secret holds.
             if old.lifetime == record.lifetime {
                 record.lifetime.minted_at += SignedDuration::from_secs(1);
             }
             self.value_changed_at = Some(record.lifetime.minted_at);
         }
-        // What was found in a Secret is newer than what this app has recorded: else it would be found again.
+        // A token found in a Secret gets a new record even if the value is the same: otherwise it
+        // would be found again.
         let (record, is_kept) = (same_value && fetch.is_some())
             .then_some(previous)
             .flatten()
@@ -186,7 +188,7 @@ impl Corp {
         !same_value
     }
 
-    /// The request for renewal that a fetch answers.
+    /// Returns the renewal request that a fetch answers.
     fn answered_by(&self, fetch: FetchId) -> Option<RenewRequest> {
         let request = match &self.request {
             Some((text, seen)) => Some(text).filter(|_| fetch > *seen),
@@ -197,7 +199,8 @@ impl Corp {
 }
 
 impl Fetched {
-    /// Whether the app with this UID takes it over: what it had asked for itself in any case.
+    /// Whether the app with this UID takes the token over. It always takes what it requested
+    /// itself.
     fn is_for(&self, uid: &str, is_suspended: bool, now: Timestamp) -> bool {
         self.uid == uid || !is_suspended && self.lifetime.expires_at > now
     }
@@ -208,14 +211,14 @@ fn untaken(wanted: Wanted, tokens: &Tokens) -> Option<&Fetched> {
     (fetched.id > wanted.taken).then_some(fetched)
 }
 
-/// The former record of a token whose fetch has brought the same value with the same expiry: only the
-/// credentials are those of the new record. `None` if it is to be recorded anew.
+/// Returns the old record, with the new credentials, if a fetch returned the same value with the
+/// same expiry; `None` if the token needs a new record.
 fn kept(old: TokenRecord, new: &TokenRecord) -> Option<TokenRecord> {
     let gained = new
         .lifetime
         .expires_at
         .duration_since(old.lifetime.expires_at);
-    // A record from the future, before the clock was set back, has no lifetime to go by.
+    // A record made in the future, before the clock was set back, has no usable lifetime.
     let is_kept = gained.abs() <= SAME_EXPIRY && old.lifetime.minted_at <= new.lifetime.minted_at;
     is_kept.then(|| TokenRecord {
         credentials: new.credentials.clone(),

@@ -1,4 +1,4 @@
-//! What an app's status tells a new process.
+//! What a new process learns from an app's status.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,9 +11,10 @@ use crate::core::token::tokens::Attempts;
 use crate::dingtalk::Failure;
 
 impl Memory {
-    /// The memory of an app that is seen for the first time: what its status tells.
+    /// Returns the memory of an app that is seen for the first time, restored from its status.
     ///
-    /// Limits outlive a restart: what was throttled or banned stays so until the time it named.
+    /// Limits outlive a restart: what was throttled or banned stays so until the time in the
+    /// status.
     pub(crate) fn new(app: &DingTalkApp, now: Timestamp) -> Self {
         let mut memory = Self {
             uid: app.metadata.uid.clone().unwrap_or_default(),
@@ -29,8 +30,8 @@ impl Memory {
         let request = renew_request(app);
         let is_handled = request == status.last_handled_renew_request.as_deref();
         memory.request_at_start = request.map(str::to_owned);
-        // The reference may have changed since a process last looked, and only its keys: the Secret's
-        // version does not tell.
+        // The spec may have changed only the keys of the reference, which the Secret's version does
+        // not reveal.
         memory.identify =
             app.status.is_some() && status.observed_generation != app.metadata.generation;
         for seen in &status.corps {
@@ -44,13 +45,13 @@ impl Memory {
     }
 }
 
-/// Takes from the status of one organisation what outlives a restart.
+/// Restores from a corp's status what outlives a restart.
 fn resume(corp: &mut Corp, app: &DingTalkApp, seen: &CorpStatus, unextended: bool, now: Timestamp) {
     corp.had_token = seen.last_renewal_time.is_some();
     let mut attempts = Attempts::default();
     let failure = seen.error.as_ref().and_then(Failure::recorded);
     let failed = failure.is_some();
-    // Without a token, whatever was mended meanwhile is tried at once.
+    // Other failures without a token are retried at once: the cause may have been fixed meanwhile.
     let paced = failure
         .as_ref()
         .is_some_and(|failure| failure.class.traits().outlives_restart);
@@ -63,7 +64,7 @@ fn resume(corp: &mut Corp, app: &DingTalkApp, seen: &CorpStatus, unextended: boo
         minted_at,
         expires_at,
     });
-    // What a clock that was ahead had planned could be years from now.
+    // A clock that was ahead may have planned for years from now.
     let lifetime = lifetime.filter(|lifetime| unextended && lifetime.is_plausible(now));
     let keeps_time = paced || lifetime.is_some() || (failed && seen.expiration_time.is_some());
     let next = time(seen.next_attempt_time.as_ref());

@@ -1,4 +1,4 @@
-//! The status that this process wrote last, until the watch tells of it.
+//! The status that this process wrote last, until the watch delivers it.
 
 use std::cmp::Ordering;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::api::{DingTalkApp, DingTalkAppStatus};
 
-/// The status that this process wrote last, if it did.
+/// The status that this process wrote last, if any.
 #[derive(Debug, Default)]
 pub(crate) struct WrittenStatus {
     last: Option<Written>,
@@ -15,18 +15,18 @@ pub(crate) struct WrittenStatus {
 
 #[derive(Debug)]
 struct Written {
-    /// Until the watch tells of it.
+    /// Cleared once the watch delivers it.
     status: Option<Box<DingTalkAppStatus>>,
     at: Timestamp,
     version: Option<String>,
 }
 
 impl WrittenStatus {
-    /// The status as it is in the cluster, and when this process wrote it, if it did.
+    /// Returns the status in the cluster, and when this process last wrote it, if ever.
     ///
-    /// The watch may not have told of our own write yet; what is newer than that write is another's.
-    /// `None` if `app` is older than that write and the watch has told of it since: there is a newer
-    /// state of the app, and this one's status says nothing.
+    /// The watch may lag behind this process's own write; a newer version is somebody else's.
+    /// `None` if `app` is older than that write and the watch has delivered the write since: a
+    /// newer state of the app exists, and this one's status is meaningless.
     pub(crate) fn previous(
         &self,
         app: &DingTalkApp,
@@ -44,7 +44,8 @@ impl WrittenStatus {
         Some((status, Some(written.at)))
     }
 
-    /// The watch has told of this state of the app: what we wrote before need not be remembered.
+    /// Records that the watch delivered this state of the app, so that older writes can be
+    /// forgotten.
     pub(crate) fn seen(&mut self, app: &DingTalkApp) {
         let seen = number(app.metadata.resource_version.as_ref());
         if let Some(written) = &mut self.last
@@ -54,7 +55,7 @@ impl WrittenStatus {
         }
     }
 
-    /// Records that there is something new to write; returns since when.
+    /// Records that the status differs from what was written, and returns since when it does.
     pub(crate) fn differs(&mut self, now: Timestamp) -> Timestamp {
         *self.differs_since.get_or_insert(now)
     }
@@ -80,7 +81,7 @@ impl WrittenStatus {
     }
 }
 
-/// A resourceVersion as a number; they are comparable.
+/// Returns a resourceVersion as a number; resourceVersions are comparable.
 fn number(version: Option<&String>) -> Option<u128> {
     version?.parse().ok()
 }
