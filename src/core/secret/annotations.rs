@@ -1,4 +1,4 @@
-//! What is recorded of a Secret, as its annotations say it.
+//! A Secret's record in its annotations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::core::token::record::{ObjectVersion, TokenRecord};
 use crate::core::token::schedule::Lifetime;
 
 impl Recorded {
-    /// Reads what annotations say.
+    /// Reads the record from annotations.
     pub fn read(annotations: &BTreeMap<String, String>, managed: &Managed<'_>) -> Option<Self> {
         match state::read(annotations.get(ANNOTATION_STATE)?)? {
             Read::Known(recorded) => Some(recorded),
@@ -21,8 +21,9 @@ impl Recorded {
         }
     }
 
-    /// What public metadata tells of a Secret whose state is of a newer version: that a token is valid
-    /// at least until a time. Only if all of it is ours, since there is no digest to check it by.
+    /// Reads the public metadata of a Secret whose state is of a newer version: it shows that a
+    /// token is valid at least until a time. `None` unless the operator wrote all of it, because
+    /// there is no digest to check it against.
     fn public(annotations: &BTreeMap<String, String>, managed: &Managed<'_>) -> Option<Self> {
         let corp_id = annotations.get(ANNOTATION_CORP_ID);
         let mut read = [ANNOTATION_SITE, ANNOTATION_EXPIRES_AT, ANNOTATION_STATE].to_vec();
@@ -69,7 +70,7 @@ impl Recorded {
         Self::of(keys.into_iter().collect(), tokens.collect())
     }
 
-    /// The annotations that say so. All but the operator's own state is for everybody.
+    /// Returns the annotations of the record. All but the state are public.
     pub fn annotations(&self) -> BTreeMap<String, String> {
         let Some(first) = self.tokens.first() else {
             return BTreeMap::new();
@@ -91,7 +92,7 @@ impl Recorded {
             .collect()
     }
 
-    /// This record as it is read back: less is kept of tokens of former credentials.
+    /// Returns the record as it would be read back: less is kept of tokens of former credentials.
     pub fn read_back(&self) -> Option<Self> {
         match state::read(&state::write(self)?)? {
             Read::Known(recorded) => Some(recorded),

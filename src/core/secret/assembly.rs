@@ -1,5 +1,5 @@
-//! The contents of a Secret that take milliseconds to put together: those with templates or many
-//! tokens. What is needed is described under the locks, and put together outside of them.
+//! Contents of a Secret that take milliseconds to assemble: those with templates or many tokens.
+//! The inputs are collected under the lock, the contents assembled outside of it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,60 +10,55 @@ use crate::core::secret::templates::Templates;
 use crate::core::secret::write::SECRET_SIZE_MAX;
 use crate::core::token::record::Held;
 
-/// Fewer tokens without templates are put together at once: they always fit into a Secret.
+/// Up to this many tokens without templates are assembled at once: they always fit into a Secret.
 const TOKENS_MIN: usize = 64;
 
-/// A token for a Secret.
+/// A token to put into a Secret.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Offered {
-    /// The token.
     pub held: Held,
-    /// Whether the Secret has a token of this organisation already.
+    /// Whether the Secret already has a token of this corp.
     pub is_in_secret: bool,
 }
 
-/// What the contents of a Secret are made from.
+/// The inputs of a Secret's contents.
 #[derive(Debug)]
 pub(crate) struct Assembly {
-    /// The generation of the app's spec.
+    /// Generation of the app's spec.
     pub generation: Option<i64>,
-    /// The app's templates.
     pub templates: Arc<Templates>,
-    /// The shape of the app's Secrets.
     pub shape: Shape,
     /// The tokens, in the order of the spec.
     pub tokens: Vec<Offered>,
 }
 
-/// Contents that are ready to be written.
+/// Contents ready to be written.
 #[derive(Clone)]
 pub(crate) struct Contents {
-    /// Keys and values.
     pub data: Data,
-    /// Their digest.
     pub digest: String,
 }
 
-/// The outcome of an [`Assembly`], good for exactly what it was made from.
+/// The outcome of an [`Assembly`], valid only for exactly its inputs.
 pub(crate) struct Assembled {
     from: Assembly,
-    /// Which of the tokens the contents have: as many as fit.
+    /// Which of the tokens are in the contents: as many as fit.
     kept: Vec<bool>,
-    /// The size with all tokens.
+    /// Size with all tokens.
     size: usize,
     contents: Option<Contents>,
 }
 
-/// What an [`Assembled`] says about some tokens.
+/// What an [`Assembled`] has for a list of tokens.
 pub(crate) enum Answer {
-    /// Nothing: it is not about them.
+    /// Nothing: it was made of other inputs.
     Unknown,
-    /// They do not fit.
+    /// The tokens do not all fit.
     TooLarge {
-        /// The organisations whose tokens fit.
+        /// The corps whose tokens fit.
         fitting: Vec<String>,
     },
-    /// These are the contents.
+    /// The contents.
     Contents(Contents),
 }
 
@@ -78,7 +73,7 @@ impl std::fmt::Debug for Assembled {
 }
 
 impl Contents {
-    /// The contents for these tokens.
+    /// Builds the contents for these tokens.
     pub(crate) fn of(shape: Shape, templates: &Templates, tokens: &[&Held]) -> Self {
         let mut data = Data::of(shape, tokens.iter().copied());
         for (key, value) in templates.render(tokens) {
@@ -90,12 +85,12 @@ impl Contents {
 }
 
 impl Assembly {
-    /// Whether contents of so many tokens are to be assembled.
+    /// Whether contents of this many tokens are assembled outside the lock.
     pub(crate) fn is_for(templates: &Templates, tokens: usize) -> bool {
         !templates.is_empty() || tokens > TOKENS_MIN
     }
 
-    /// Puts the contents together.
+    /// Assembles the contents.
     pub(crate) fn assemble(self) -> Assembled {
         let sizes = |offered: &Offered| Data::of(self.shape, [&offered.held]).size();
         let sizes: Vec<usize> = self.tokens.iter().map(sizes).collect();
@@ -122,10 +117,11 @@ impl Assembly {
         chosen.map(|(offered, _)| &offered.held).collect()
     }
 
-    /// As many tokens as fit; one too many does not hold back those that are in the Secret already.
+    /// Selects as many tokens as fit, preferably those already in the Secret: one too many must not
+    /// hold those back.
     ///
-    /// A pass over the templates takes milliseconds, so the first guess of each two is what fits if
-    /// all tokens take the same room, which most often is right.
+    /// A pass over the templates takes milliseconds, so every second guess assumes that all tokens
+    /// are of equal size, which is usually right.
     fn fitting(&self, sizes: &[usize], size: usize) -> Vec<bool> {
         let tokens = self.tokens.iter().zip(sizes).enumerate();
         let mut order: Vec<_> = tokens
@@ -165,7 +161,7 @@ impl Assembly {
 }
 
 impl Assembled {
-    /// What is known of these tokens; contents are given away once.
+    /// Returns what is known for these tokens. Contents are returned only once.
     pub(crate) fn answer(
         &mut self,
         generation: Option<i64>,
@@ -194,7 +190,7 @@ impl Assembled {
         }
     }
 
-    /// The size with all tokens and the organisations that are left out, if not all fit.
+    /// Returns the size with all tokens and the corps left out, if not all fit.
     pub(crate) fn excess(&self) -> Option<(usize, Vec<String>)> {
         let tokens = self.from.tokens.iter().zip(&self.kept);
         let left_out = tokens.filter(|(_, is_kept)| !**is_kept);
@@ -204,13 +200,13 @@ impl Assembled {
         (!left_out.is_empty()).then_some((self.size, left_out))
     }
 
-    /// The contents, if they were not taken yet.
+    /// Returns the contents, unless they were taken.
     #[cfg(test)]
     pub fn contents(&self) -> Option<&Contents> {
         self.contents.as_ref()
     }
 
-    /// What is worth keeping of it: that not all tokens fit, without any contents.
+    /// Keeps only that not all tokens fit, without any contents.
     pub(crate) fn noted(mut self: Box<Self>) -> Option<Box<Self>> {
         self.contents = None;
         self.kept.contains(&false).then_some(self)

@@ -11,12 +11,12 @@ use crate::core::token::hexadecimal::hexadecimal;
 use crate::core::token::record::{Held, TokenRecord};
 use crate::dingtalk::{AccessToken, LIFETIME_MAX};
 
-/// See the module.
+/// The keys and values of a target Secret.
 #[derive(Clone, Default)]
 pub struct Data(BTreeMap<String, Zeroizing<String>>);
 
 impl Data {
-    /// The keys of these tokens in this shape.
+    /// Returns the keys of these tokens in this shape.
     pub fn of<'a>(shape: Shape, tokens: impl IntoIterator<Item = &'a Held>) -> Self {
         let entries = tokens.into_iter().flat_map(|held| {
             let entry =
@@ -26,7 +26,7 @@ impl Data {
         Self(entries.collect())
     }
 
-    /// These keys, as they were found in a Secret; `None` if one is missing or not text.
+    /// Looks up these keys in a Secret; `None` if one is missing or not text.
     pub fn found(
         keys: impl IntoIterator<Item = String>,
         mut lookup: impl FnMut(&str) -> Option<Zeroizing<Vec<u8>>>,
@@ -44,7 +44,7 @@ impl Data {
         self.0.insert(key, value);
     }
 
-    /// SHA-256 over keys and values with their lengths, in hexadecimal.
+    /// Returns the SHA-256 of keys and values with their lengths, in hexadecimal.
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         for (key, value) in &self.0 {
@@ -56,17 +56,17 @@ impl Data {
         hexadecimal(&hash.finalize())
     }
 
-    /// The size of all values in bytes, as the API server counts it.
+    /// Returns the size of all values in bytes, as the API server counts it.
     pub fn size(&self) -> usize {
         self.0.values().map(|value| value.len()).sum()
     }
 
-    /// Keys and values.
+    /// Returns keys and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Zeroizing<String>)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value))
     }
 
-    /// The tokens, if these keys are what was recorded of them.
+    /// Returns the tokens, if the data is as recorded.
     pub fn tokens_recorded(&self, recorded: &Recorded) -> Option<Vec<Held>> {
         let digest = recorded.digest.as_ref();
         if digest.is_some_and(|digest| *digest != self.digest()) {
@@ -83,7 +83,7 @@ impl Data {
             record: record.clone(),
         };
         if recorded.digest.is_none() {
-            // Public metadata has the first expiry of all.
+            // Public metadata only has the earliest expiry.
             let lifetime = &mut held.record.lifetime;
             lifetime.expires_at = value(Field::ExpiresAt)?.parse().ok()?;
             let is_plausible = lifetime.length().unsigned_abs() <= LIFETIME_MAX;
@@ -96,8 +96,8 @@ impl Data {
         fields.all(is_as_recorded).then_some(held)
     }
 
-    /// What was recorded of a single token, with the value of `held`; `None` if more was written than
-    /// what is known of a token.
+    /// Returns a single token's recorded data with the value of `held`; `None` if keys were written
+    /// that do not follow from the token.
     pub fn as_recorded(recorded: &Recorded, held: &Held) -> Option<Self> {
         let fields = recorded.shape.fields();
         let mut data = Self::default();
@@ -114,7 +114,7 @@ impl IntoIterator for Data {
     type Item = (String, Zeroizing<String>);
     type IntoIter = std::collections::btree_map::IntoIter<String, Zeroizing<String>>;
 
-    /// Keys and values.
+    /// Returns keys and values.
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
     }

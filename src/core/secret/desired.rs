@@ -1,4 +1,4 @@
-//! The Secrets that an app is to have, and the writes that make them so.
+//! The Secrets that an app wants, and the writes that achieve them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -17,16 +17,14 @@ use crate::core::secret::templates::Templates;
 use crate::core::secret::write::{Changes, Write};
 use crate::core::token::record::{Held, TokenRecord};
 
-/// A Secret that an app is to have, and whose tokens it is to hold.
+/// A Secret that an app wants, and the corps whose tokens it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted<'a> {
-    /// Its name.
     pub name: String,
-    /// The organisations.
     pub corp_ids: &'a [String],
 }
 
-/// The Secrets that an app is to have.
+/// Returns the Secrets that an app wants.
 pub(crate) fn wanted(app: &DingTalkApp) -> Vec<Wanted<'_>> {
     let corp_ids = app.spec.corp_ids.as_slice();
     let name = app.target_name();
@@ -46,24 +44,24 @@ pub(crate) fn wanted(app: &DingTalkApp) -> Vec<Wanted<'_>> {
     }
 }
 
-/// The name of an organisation's Secret with layout `PerCorp`.
+/// Returns the name of a corp's Secret with layout `PerCorp`.
 pub(crate) fn per_corp_name(target: &str, corp_id: &str) -> String {
     format!("{target}-{corp_id}")
 }
 
-/// A token that is to be in a Secret.
+/// A token that belongs in a Secret.
 #[derive(Clone, Copy)]
 pub(crate) enum Known<'a> {
-    /// Its value is known, and in the Secret if the Secret has this record.
+    /// Its value is known, and is in the Secret if the Secret has this record.
     Held(&'a Held),
-    /// Its value is known, and not in the Secret yet.
+    /// Its value is known and not in the Secret yet.
     Unwritten(&'a Held),
-    /// It is in the Secret already, and its value is not known.
+    /// It is already in the Secret, and its value is unknown.
     Recorded(&'a TokenRecord),
 }
 
 impl Known<'_> {
-    /// What is known of it.
+    /// Returns its record.
     pub(crate) fn record(&self) -> &TokenRecord {
         match self {
             Self::Held(held) | Self::Unwritten(held) => &held.record,
@@ -72,43 +70,39 @@ impl Known<'_> {
     }
 }
 
-/// What has to be done about a Secret.
+/// What to do about a Secret.
 pub(crate) enum Need {
-    /// Nothing: it is as it should be.
+    /// Nothing: it is in order.
     Nothing,
-    /// To read it first: values are needed that are only in it.
+    /// Read it first: values are needed that only the Secret has.
     Values,
-    /// To write it.
     Write(Box<Write>),
-    /// To put its contents together first.
+    /// Assemble its contents first.
     Assemble(Box<Assembly>),
-    /// The contents are larger than a Secret can be.
+    /// Report that the contents exceed a Secret's size.
     TooLarge {
-        /// The organisations whose tokens fit.
+        /// The corps whose tokens fit.
         fitting: Vec<String>,
     },
 }
 
 /// What a write is decided from.
 pub(crate) struct Inputs<'a> {
-    /// The app.
     pub app: &'a DingTalkApp,
-    /// The Secret's name.
     pub name: &'a str,
-    /// The tokens that are to be in it, at least one.
+    /// The tokens that belong in it, at least one.
     pub tokens: &'a [Known<'a>],
-    /// The app's templates.
     pub templates: &'a Arc<Templates>,
     /// The Secret as it is.
     pub present: Option<&'a TargetMeta>,
-    /// What is known to be in it.
+    /// What it is known to hold.
     pub recorded: Option<&'a Recorded>,
-    /// When a value changed last, if that is not recorded yet.
+    /// When a value last changed, if that is not recorded yet.
     pub value_changed_at: Option<Timestamp>,
 }
 
-/// The write that makes the Secret hold these tokens, if one is needed, with contents that were
-/// assembled for them.
+/// Returns what to do so that the Secret holds these tokens, using contents that were assembled for
+/// them.
 pub(crate) fn need(inputs: &Inputs<'_>, assembled: Option<&mut Assembled>) -> Need {
     let (app, present) = (inputs.app, inputs.present);
     let kept = inputs.kept();
@@ -149,7 +143,7 @@ impl Inputs<'_> {
         Shape::of(self.app.spec.target.layout)
     }
 
-    /// What is recorded of a token that is to stay in the Secret as it is.
+    /// Returns the record of a token that stays in the Secret unchanged.
     fn in_secret(&self, known: &Known<'_>) -> Option<&TokenRecord> {
         let recorded = self.recorded?;
         let is_written = recorded.shape == self.shape() && !matches!(known, Known::Unwritten(_));
@@ -158,11 +152,11 @@ impl Inputs<'_> {
         old.filter(|old| old.is_same_token(record))
     }
 
-    /// What is recorded, if the contents stay as they are, whichever release wrote them.
+    /// Returns the record if the contents stay unchanged, whichever release wrote them.
     fn kept(&self) -> Option<&Recorded> {
         let recorded = self.recorded?;
         let is_kept = |known: &Known<'_>| {
-            // A template can show with which client_id a token was fetched.
+            // A template can show the client_id that a token was fetched with.
             let is_same_client = |old: &TokenRecord| {
                 let ids = old.client_id().zip(known.record().client_id());
                 self.templates.is_empty() || ids.is_none_or(|(old, new)| old == new)
@@ -176,7 +170,7 @@ impl Inputs<'_> {
         is_kept.then_some(recorded)
     }
 
-    /// The contents anew: what is recorded of them, and the keys that change.
+    /// Returns the record of the new contents, and the keys that change.
     fn rewritten(&self, assembled: Option<&mut Assembled>) -> Result<(Recorded, Changes), Need> {
         let mut held = Vec::with_capacity(self.tokens.len());
         for known in self.tokens {
@@ -189,7 +183,7 @@ impl Inputs<'_> {
         let former = self.present.and_then(|present| present.recorded.as_ref());
         let former = former.into_iter().flat_map(Recorded::keys);
         let mut changes: Changes = former.map(|key| (key, None)).collect();
-        // What is in the Secret as it is need not be sent: it is a megabyte with a thousand tokens.
+        // Unchanged keys are not sent: with a thousand tokens they take a megabyte.
         let staying = self.tokens.iter().filter_map(|known| {
             let old = self.in_secret(known)?;
             Some(self.recorded?.keys_of(&old.corp_id))
@@ -213,7 +207,7 @@ impl Inputs<'_> {
     }
 }
 
-/// The contents for these tokens, or what has to be done to have them.
+/// Returns the contents for these tokens, or what to do to get them.
 fn contents(
     inputs: &Inputs<'_>,
     held: &[&Held],

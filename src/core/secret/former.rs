@@ -1,4 +1,4 @@
-//! Secrets that an app or a reference no longer wants go once none of their tokens is needed.
+//! Deletes Secrets that an app or a reference no longer wants, once none of their tokens is needed.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use crate::core::secret::target::TargetMeta;
 use crate::core::secret::write::{Deletion, TARGET_STEPS_MAX};
 use crate::core::token::record::{ObjectVersion, TokenRecord};
 
-/// The former Secrets that are deleted now, at most [`TARGET_STEPS_MAX`].
+/// Returns the deletions of former Secrets, at most [`TARGET_STEPS_MAX`].
 ///
-/// A Secret counts as the operator's own if its marks say so, or if this process has written it. The copy of one
-/// that somebody made belongs to them.
+/// A Secret counts as the operator's own if its managed fields show that, or if this process wrote
+/// it. Somebody's copy of such a Secret belongs to them.
 pub(in crate::core) fn unneeded<S>(
     former: &BTreeMap<&str, &TargetMeta>,
     has_written: impl Fn(&str, &TargetMeta) -> bool,

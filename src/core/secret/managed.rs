@@ -1,4 +1,4 @@
-//! Who set which fields of an object, by its `managedFields`.
+//! Who set which fields of an object, according to its `managedFields`.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 
 use crate::api::{GROUP, LABEL_MANAGED_BY, MANAGER};
 
-/// Who set which fields.
+/// The fields of an object, by whether the operator set them.
 pub struct Managed<'a> {
     ours: Vec<&'a serde_json::Value>,
     others: Vec<&'a serde_json::Value>,
@@ -15,7 +15,7 @@ pub struct Managed<'a> {
 }
 
 impl<'a> Managed<'a> {
-    /// Sorts the entries by whether they are ours.
+    /// Sorts the entries by manager.
     pub fn of(entries: &'a [ManagedFieldsEntry]) -> Self {
         let mut managed = Self {
             ours: Vec::new(),
@@ -38,7 +38,7 @@ impl<'a> Managed<'a> {
         managed
     }
 
-    /// Whether we set a key of a map, and nobody else did.
+    /// Whether the operator, and nobody else, set a key of a map.
     pub fn is_ours(&self, map: &str, key: &str) -> bool {
         let field = format!("f:{key}");
         let set = |fields: &&serde_json::Value| {
@@ -49,12 +49,12 @@ impl<'a> Managed<'a> {
         self.ours.iter().any(set) && !self.others.iter().any(set)
     }
 
-    /// When we wrote last.
+    /// Returns when the operator last wrote.
     pub fn written_at(&self) -> Option<Timestamp> {
         self.written_at
     }
 
-    /// The keys of a map that are ours alone; those of this project are known anyway.
+    /// Returns the keys of a map that only the operator set, apart from this project's own.
     pub fn ours(&self, map: &str) -> BTreeSet<String> {
         self.ours
             .iter()

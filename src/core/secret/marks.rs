@@ -1,20 +1,20 @@
-//! Labels or annotations of a Secret, as far as they are compared: fingerprints of key and value.
+//! Labels or annotations of a Secret, kept only for comparison: fingerprints of key and value.
 //!
-//! Whoever may edit a Secret can give it 256 KiB of annotations; what they say is not needed.
+//! Whoever may edit a Secret can give it 256 KiB of annotations, whose text is not needed.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 
-/// Keyed anew in each process, so that nobody can prepare two values of one fingerprint.
+/// Keyed differently in each process, so that nobody can prepare two values with one fingerprint.
 static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// See the module.
+/// Fingerprints of labels or annotations.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Marks(Box<[(u64, u64)]>);
 
 impl Marks {
-    /// The fingerprints of a map.
+    /// Returns the fingerprints of a map.
     pub(crate) fn of(map: &BTreeMap<String, String>) -> Self {
         let marks = map.iter().map(|(key, value)| (hash(key), hash(value)));
         let mut marks: Box<[_]> = marks.collect();
@@ -22,7 +22,7 @@ impl Marks {
         Self(marks)
     }
 
-    /// Whether there is such a key.
+    /// Whether the key exists.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.value_of(key).is_some()
     }
@@ -32,7 +32,6 @@ impl Marks {
         self.value_of(key) == value.map(hash)
     }
 
-    /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-/// The first key that begins with none of the prefixes that the operator allows. Other controllers act
-/// on labels and annotations of Secrets: replicators copy a Secret into other namespaces, past
-/// `spec.referenceGrants`, and others read their own configuration from it.
+/// Returns the first key without an allowed prefix. Other controllers act on labels and annotations
+/// of Secrets: replicators copy a Secret into other namespaces, past `spec.referenceGrants`, and
+/// others read their own configuration from it.
 pub(crate) fn forbidden_key<'a>(
     labels: &'a BTreeMap<String, String>,
     annotations: &'a BTreeMap<String, String>,
@@ -19,8 +19,8 @@ pub(crate) fn forbidden_key<'a>(
     keys.find(|key| !is_allowed(key)).map(String::as_str)
 }
 
-/// Forgets the labels and annotations of a spec that is refused for one of them: its key is enough to
-/// say so, and a spec may carry 128 KiB of others.
+/// Drops the labels and annotations of a spec that is refused because of one of them: its key
+/// suffices for the message, and a spec may carry 128 KiB of others.
 pub(crate) fn forget_forbidden(
     labels: &mut BTreeMap<String, String>,
     annotations: &mut BTreeMap<String, String>,
@@ -37,7 +37,7 @@ pub(crate) fn forget_forbidden(
     }
 }
 
-/// What to do about a key that is not allowed.
+/// Explains what to do about a key that is not allowed.
 pub(crate) fn forbidden_message(key: &str, allowed: &[String]) -> String {
     let allowed = match allowed {
         [] => "it allows none now".to_owned(),
@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(forbidden_key(&none, &map(key), &example), Some(key));
         let (labels, annotations) = (map("team"), map("example.com/a"));
         assert_eq!(forbidden_key(&labels, &annotations, &example), None);
-        // A prefix counts from the key's beginning only.
+        // A prefix matches only at the key's beginning.
         let inside = map("not.example.com/");
         assert!(forbidden_key(&inside, &none, &example).is_some());
         let message = forbidden_message(key, &example);

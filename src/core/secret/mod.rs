@@ -1,4 +1,4 @@
-//! One Secret: what is to be in it, whose it is, what it records, and when it is written.
+//! One Secret: what it should hold, whose it is, what it records, and when it is written.
 
 pub(in crate::core) mod annotations;
 pub(in crate::core) mod assembly;

@@ -1,4 +1,4 @@
-//! For whom a Secret is written, and what its metadata says of that.
+//! The owner of a Secret, and the metadata that names it.
 
 use std::collections::BTreeMap;
 
@@ -14,24 +14,24 @@ use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
 use crate::core::secret::write::{Changes, Write};
 
-/// Whom a Secret is written for, and what is to be said of that in its metadata.
+/// The owner that a Secret is written for, and the metadata that the owner wants.
 pub(crate) struct Owner<'a> {
-    /// The owner's UID.
+    /// UID of the owner.
     pub uid: &'a str,
-    /// Its kind and name.
+    /// Kind and name of the owner.
     pub name: String,
     /// Labels that the owner wants.
     pub labels: &'a BTreeMap<String, String>,
     /// Annotations that the owner wants.
     pub annotations: &'a BTreeMap<String, String>,
-    /// The kind of owner that is ours.
+    /// Kind whose owner references are replaced.
     pub kind: &'a str,
-    /// The owner reference that the Secret is to have.
+    /// The owner reference that the Secret should have.
     pub reference: Option<OwnerReference>,
 }
 
 impl Owner<'_> {
-    /// The write of these keys over what is present.
+    /// Builds the write of these keys over the present Secret.
     pub(crate) fn write(
         &self,
         name: &str,
@@ -73,7 +73,7 @@ impl Owner<'_> {
         for (key, value) in self.annotations {
             annotations.insert(key.clone(), Some(value.clone()));
         }
-        // What another shape records goes, and an adoption is done once.
+        // `corp-id` only fits some shapes, and an adoption is done once.
         for key in [ANNOTATION_CORP_ID, ANNOTATION_ADOPT_BY] {
             if present.is_some_and(|present| present.annotations.has(key)) {
                 annotations.insert(key.to_owned(), None);
@@ -86,8 +86,8 @@ impl Owner<'_> {
         annotations
     }
 
-    /// The owners that the Secret is to have: ours unless it is to be retained, and those of others
-    /// except a former one of ours.
+    /// Returns the owner references that the Secret should have: `reference`, unless the Secret is
+    /// retained, and those of other kinds.
     fn owners(&self, present: &[OwnerReference]) -> Vec<OwnerReference> {
         present
             .iter()
@@ -98,8 +98,9 @@ impl Owner<'_> {
     }
 }
 
-/// Without `blockOwnerDeletion`: setting it needs a right over the owner's finalizers where
-/// `OwnerReferencesPermissionEnforcement` is on, and it only delays a foreground deletion.
+/// Builds an owner reference, without `blockOwnerDeletion`: setting that requires a permission on
+/// the owner's finalizers if `OwnerReferencesPermissionEnforcement` is on, and it only delays a
+/// foreground deletion.
 pub(crate) fn owner_reference<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
     OwnerReference {
         api_version: K::api_version(&()).into_owned(),
@@ -111,8 +112,8 @@ pub(crate) fn owner_reference<K: Resource<DynamicType = ()>>(owner: &K) -> Owner
     }
 }
 
-/// Whether metadata is as this write would make it. The state is compared by what it says: another
-/// release may say the same in other words.
+/// Whether the metadata already equals what this write sets. The state is compared by meaning,
+/// because another release may word it differently.
 pub(crate) fn is_in_order(present: &TargetMeta, write: &Write) -> bool {
     let agrees = |present: &Marks, wanted: &BTreeMap<String, Option<String>>| {
         let mut wanted = wanted.iter().filter(|(key, _)| *key != ANNOTATION_STATE);
@@ -131,7 +132,7 @@ fn has_state(present: &TargetMeta, write: &Write) -> bool {
     present.annotations.agrees(ANNOTATION_STATE, state) || is_same()
 }
 
-/// Whether owners are the same, under whichever version of their kind.
+/// Whether the owners are the same, regardless of their kinds' versions.
 fn are_same(present: &[OwnerReference], wanted: &[OwnerReference]) -> bool {
     let mut pairs = present.iter().zip(wanted);
     let is_same = |one: &OwnerReference, other: &OwnerReference| {

@@ -5,39 +5,39 @@ use kube::Resource;
 use crate::api::DingTalkApp;
 use crate::core::secret::target::TargetMeta;
 
-/// Which of the apps that name one target has it: the older one, on a tie that of the lower UID.
+/// Which of the apps that name one target gets it: the older one, then the one with the lower UID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// This app.
     Ours,
-    /// The app of this name.
+    /// Another app.
     Lost {
-        /// Its name.
+        /// Name of that app.
         to: String,
     },
 }
 
-/// What a Secret under the target's name is to an app.
+/// How a Secret under the target's name relates to an app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ownership {
     /// Written for this app.
     Ours,
-    /// Written for an app of this name that is gone: its token is taken over.
+    /// Written for a former app of this name; its token is taken over.
     Predecessor,
-    /// Written for a younger app that named the same target.
+    /// Written for a younger app that names the same target.
     Younger,
-    /// Its owner hands it to this app.
+    /// Handed over to this app by its owner.
     Adoptable,
-    /// Somebody else's: not touched.
+    /// Somebody else's; never touched.
     Foreign,
 }
 
-/// Kind and name of an app or reference, as annotations have them.
+/// Returns kind and name of an app or reference, as in annotations.
 pub(crate) fn owner_name<K: Resource<DynamicType = ()>>(name: &str) -> String {
     format!("{}/{name}", K::kind(&()))
 }
 
-/// Whose Secret `target` is, for the app `name` with `uid`. `lives`: whether an app with a UID exists.
+/// Returns whose Secret `target` is, for the app `name` with `uid`. `lives` is whether an app with
+/// a UID exists.
 pub(crate) fn ownership(
     target: &TargetMeta,
     name: &str,

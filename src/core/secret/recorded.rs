@@ -1,4 +1,4 @@
-//! What the metadata of a target Secret records of its contents.
+//! What a target Secret's metadata records about its contents.
 
 use jiff::Timestamp;
 
@@ -6,46 +6,46 @@ use crate::core::secret::shape::{Field, Shape};
 use crate::core::token::known_credentials::KnownCredentials;
 use crate::core::token::record::{ObjectVersion, TokenRecord};
 
-/// The most tokens that one Secret may record: `spec.corpIds` has no more.
+/// Most tokens that one Secret may record; `spec.corpIds` has no more.
 pub(crate) const TOKENS_MAX: usize = 1000;
 /// Longest corpId, as in the schema of `spec.corpIds`.
 pub(crate) const CORP_ID_MAX: usize = 64;
-/// Longest name of an object, a site, a key or a UID that is kept.
+/// Longest name of an object, site, key or UID that is kept.
 pub(crate) const NAME_MAX: usize = 253;
-/// The most keys that may be recorded: 16 of templates, and some for each token.
+/// Most keys that may be recorded: 16 of templates, and a few for each token.
 pub(crate) const KEYS_MAX: usize = 64;
-/// In a recorded key, stands for the corpId of each token; no key of a Secret can have it.
+/// Stands for each token's corpId in a recorded key. No key of a Secret can contain it.
 pub(in crate::core) const ANY_CORP: &str = "*";
 
-/// See the module.
+/// The record of a target Secret's contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Which keys there are for each token.
+    /// The keys of each token.
     pub shape: Shape,
-    /// The keys that were written, sorted, with `*` for the corpId of each token. They may be those of
-    /// another release.
+    /// The keys that were written, sorted, with `*` for each token's corpId. Another release may
+    /// have written others.
     pub keys: Vec<String>,
-    /// The tokens, in the order of their organisations.
+    /// The tokens, sorted by corpId.
     pub tokens: Vec<TokenRecord>,
-    /// Stands for the templates that made some of the keys; empty without templates.
+    /// Signature of the templates that made some of the keys; empty without templates.
     pub templates: String,
-    /// The digest of all keys and values; `None` if the state is of a newer version, so that only
+    /// Digest of all keys and values; `None` if the state is of a newer version, so that only
     /// public metadata is known.
     pub digest: Option<String>,
-    /// When a value changed last, other than by a token's first issue.
+    /// When a value last changed, first tokens excepted.
     pub value_changed_at: Option<Timestamp>,
 }
 
 impl Recorded {
-    /// Whether a Secret is rewritten as a whole when a token in it is renewed.
+    /// Whether renewing one token rewrites the Secret as a whole.
     pub fn is_whole(&self) -> bool {
         self.shape == Shape::Many || !self.templates.is_empty()
     }
 
-    /// Of these keys and tokens; `None` if no key holds the tokens.
+    /// Builds a record of these keys and tokens; `None` if no key holds the tokens.
     pub fn of(keys: Vec<String>, mut tokens: Vec<TokenRecord>) -> Option<Self> {
         let has = |shape: Shape| keys.contains(&shape.key(Field::AccessToken, ANY_CORP));
-        // A template of an app with several tokens may have the key of a single one.
+        // A template of an app with several tokens may use a single token's key.
         let shape = [Shape::Many, Shape::One]
             .into_iter()
             .find(|shape| has(*shape))?;
@@ -63,8 +63,8 @@ impl Recorded {
         })
     }
 
-    /// This record of a Secret that does not tell with which state of the credentials its tokens were
-    /// fetched: with these, if the `client_id` is theirs or is not known either.
+    /// Credits the tokens to these credentials if the `client_id` matches or is unknown. For
+    /// Secrets that do not record which version of the credentials their tokens were fetched with.
     #[must_use]
     pub fn credited(mut self, known: &KnownCredentials) -> Self {
         let is_unreadable = self.digest.is_none();
@@ -74,7 +74,7 @@ impl Recorded {
         self
     }
 
-    /// About what it takes in memory, in bytes.
+    /// Estimates the memory use in bytes.
     pub fn weight(&self) -> usize {
         let texts = |token: &TokenRecord| {
             token.site.len()
@@ -96,20 +96,20 @@ impl Recorded {
                 .sum::<usize>()
     }
 
-    /// Every key that was written.
+    /// Returns every key that was written.
     pub fn keys(&self) -> impl Iterator<Item = String> {
         let shared = self.keys.iter().filter(|key| !is_per_corp(key)).cloned();
         let tokens = self.tokens.iter();
         shared.chain(tokens.flat_map(|token| self.keys_of(&token.corp_id)))
     }
 
-    /// The keys that were written for one of several tokens.
+    /// Returns the keys that were written for one of several tokens.
     pub fn keys_of(&self, corp_id: &str) -> impl Iterator<Item = String> {
         let keys = self.keys.iter().filter(|key| is_per_corp(key));
         keys.map(move |key| key.replacen(ANY_CORP, corp_id, 1))
     }
 
-    /// What is recorded of an organisation's token.
+    /// Returns the record of a corp's token.
     pub fn token(&self, corp_id: &str) -> Option<&TokenRecord> {
         let found = self
             .tokens
@@ -118,7 +118,7 @@ impl Recorded {
     }
 }
 
-/// The keys that are written for tokens of this shape, and by templates, as they are recorded.
+/// Returns the keys, in recorded form, that are written for tokens of this shape and by templates.
 pub(crate) fn written_keys<'a>(
     shape: Shape,
     templates: impl Iterator<Item = &'a str>,
@@ -134,12 +134,12 @@ fn is_per_corp(key: &str) -> bool {
     key.starts_with(ANY_CORP)
 }
 
-/// Puts tokens into the order that [`Recorded::tokens`] has.
+/// Sorts tokens by corpId, as in [`Recorded::tokens`].
 pub(crate) fn sort(tokens: &mut [TokenRecord]) {
     tokens.sort_by(|one, other| one.corp_id.cmp(&other.corp_id));
 }
 
-/// Takes a token for fetched with these credentials, if the `client_id` is theirs, or cannot be read.
+/// Credits a token to these credentials if the `client_id` matches or is unreadable.
 pub(crate) fn credit(token: &mut TokenRecord, known: &KnownCredentials, is_unreadable: bool) {
     if is_unreadable {
         token.client_id.clone_from(&known.client_id);

@@ -1,21 +1,21 @@
-//! The keys of a Secret, by its layout.
+//! The keys of a Secret, depending on its layout.
 
 use zeroize::Zeroizing;
 
 use crate::api::{KEY_ACCESS_TOKEN, KEY_CORP_ID, KEY_EXPIRES_AT, Layout};
 use crate::core::token::record::Held;
 
-/// Which keys a Secret has for its tokens.
+/// The keys that a Secret has for its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// One token: layouts `Single` and `PerCorp`.
     One,
-    /// A token for each of several organisations: layout `Combined`.
+    /// One token for each of several corps: layout `Combined`.
     Many,
 }
 
 impl Shape {
-    /// The shape of a layout's Secrets.
+    /// Returns the shape of a layout's Secrets.
     pub fn of(layout: Layout) -> Self {
         match layout {
             Layout::Single | Layout::PerCorp => Self::One,
@@ -23,7 +23,7 @@ impl Shape {
         }
     }
 
-    /// What is written of a token.
+    /// Returns the fields that are written for a token.
     pub fn fields(self) -> &'static [Field] {
         match self {
             Self::One => &[Field::AccessToken, Field::CorpId, Field::ExpiresAt],
@@ -31,7 +31,7 @@ impl Shape {
         }
     }
 
-    /// The key of a field.
+    /// Returns the key of a field.
     pub fn key(self, field: Field, corp_id: &str) -> String {
         match self {
             Self::One => field.name().to_owned(),
@@ -39,7 +39,7 @@ impl Shape {
         }
     }
 
-    /// The organisation that a key is for, if it is of this field of one of several tokens.
+    /// Returns the corp of a key that holds this field of one of several tokens.
     pub fn corp_id(self, field: Field, key: &str) -> Option<&str> {
         match self {
             Self::One => None,
@@ -48,12 +48,12 @@ impl Shape {
     }
 }
 
-/// A value that is written of a token.
+/// A value that is written for a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
     /// The token itself.
     AccessToken,
-    /// Its organisation.
+    /// Its corpId.
     CorpId,
     /// When it expires.
     ExpiresAt,

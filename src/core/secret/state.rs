@@ -1,10 +1,11 @@
-//! The annotation `state` of a target Secret: what the operator needs to go on after a restart or an
-//! upgrade without a fetch.
+//! The annotation `state` of a target Secret: everything the operator needs to continue after a
+//! restart or an upgrade without a fetch.
 //!
-//! JSON that begins with the version of its format, `{"version":1,…}`. A version may gain fields: a
-//! release skips those that it does not know. What an older release would misread needs a new version,
-//! which a release may write only if the one before it reads it, so that a rollback finds what it knows.
-//! Of a version that is newer still, [`crate::core::Recorded`] makes do with the public metadata.
+//! JSON that begins with the version of its format, `{"version":1,…}`. A version may gain fields,
+//! because a release ignores those that it does not know. What an older release would misread
+//! requires a new version, which a release may write only if the previous release reads it, so that
+//! a rollback works. For versions that are newer still, [`crate::core::Recorded`] falls back on the
+//! public metadata.
 
 use std::collections::BTreeMap;
 
@@ -18,14 +19,14 @@ use crate::core::token::schedule::Lifetime;
 
 /// The version that is written.
 const VERSION: u32 = 1;
-/// Longest state that is read: a thousand tokens with the longest corpIds take less.
+/// Longest state that is read; a thousand tokens with the longest corpIds take less.
 const STATE_MAX: usize = 128 * 1024;
 
 /// A state that was read.
 pub(crate) enum Read {
-    /// It is of a version that this release knows.
+    /// Of a version that this release knows.
     Known(Recorded),
-    /// It is of a newer version.
+    /// Of a newer version.
     Newer,
 }
 
@@ -34,27 +35,27 @@ struct Versioned {
     version: u32,
 }
 
-/// Version 1. The names of its fields are a wire format.
+/// Version 1. Its field names are a wire format.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct State {
     version: u32,
     site: String,
-    /// What the newest token was fetched with.
+    /// The `client_id` that the newest token was fetched with.
     client_id: String,
     credentials: Credentials,
-    /// The keys that were written; `*` stands for the corpId of each token.
+    /// The keys that were written; `*` stands for each token's corpId.
     keys: Vec<String>,
-    /// Stands for the templates that made some of the keys.
+    /// Signature of the templates that made some of the keys.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     templates: String,
-    /// Of all keys and values.
+    /// Digest of all keys and values.
     digest: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     value_changed_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     renewal: Option<Renewal>,
-    /// By corpId.
+    /// Tokens by corpId.
     tokens: BTreeMap<String, Token>,
 }
 
@@ -65,15 +66,15 @@ struct Credentials {
     resource_version: String,
 }
 
-/// The last request for a renewal that tokens of this Secret were fetched for.
+/// The last renewal request that tokens of this Secret answer.
 #[derive(Serialize, Deserialize)]
 struct Renewal {
     request: String,
-    /// Tokens that were requested at this time or later were fetched after it, so they answer it.
+    /// Tokens requested at or after this time answer the request.
     since: i64,
 }
 
-/// A token, in short words: there may be a thousand.
+/// A token. The names are short because there may be a thousand tokens.
 #[derive(Serialize, Deserialize)]
 struct Token {
     /// When it was requested, in Unix seconds.
@@ -86,7 +87,7 @@ struct Token {
     former: bool,
 }
 
-/// Reads a state; `None` if it is malformed or past a bound.
+/// Reads a state; `None` if it is malformed or exceeds a bound.
 pub(crate) fn read(text: &str) -> Option<Read> {
     if text.len() > STATE_MAX {
         return None;
@@ -99,7 +100,7 @@ pub(crate) fn read(text: &str) -> Option<Read> {
     state.recorded().map(Read::Known)
 }
 
-/// The state that says so; `None` of a record without tokens, or of unknown contents.
+/// Writes a record as a state; `None` if it has no tokens or no digest.
 pub(crate) fn write(recorded: &Recorded) -> Option<String> {
     serde_json::to_string(&State::of(recorded)?).ok()
 }
@@ -213,7 +214,7 @@ impl Token {
     }
 }
 
-/// A record of one token.
+/// Returns a record of one token.
 #[cfg(test)]
 pub fn example() -> Recorded {
     tests::recorded(

@@ -1,4 +1,4 @@
-//! What the metadata of a target Secret says.
+//! The metadata of a target Secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,51 +16,49 @@ use crate::core::token::record::ObjectVersion;
 /// Longest kind and name of an owner that is kept.
 const OWNER_NAME_MAX: usize = "DingTalkTokenReference/".len() + NAME_MAX;
 
-/// The most labels and annotations that a target may carry, the operator's own included. The spec of
-/// an app may ask for 64, and the operator sets 7.
+/// Most labels and annotations that a target may carry, including the operator's. An app's spec may
+/// ask for 64, and the operator sets 7.
 pub(crate) const MARKS_MAX: usize = 256;
-/// The most owners that a target may have.
+/// Most owners that a target may have.
 pub(crate) const OWNERS_MAX: usize = 16;
-/// The most that is kept of the targets of a namespace, in bytes, beside what small ones take.
+/// Most bytes that are kept of a namespace's targets, not counting small ones.
 pub(crate) const TARGETS_MAX: usize = 16 << 20;
-/// The most that the keys which are ours alone may take, in bytes.
+/// Most bytes of the label and annotation keys that only the operator set.
 const OUR_KEYS_MAX: usize = 16 * 1024;
-/// The most that one owner reference may take, in bytes.
+/// Most bytes of one owner reference.
 const OWNER_MAX: usize = 1024;
 
-/// What is kept of a Secret's metadata, which has a bound; its contents are not.
+/// What is kept of a Secret's metadata, within bounds. Its data is not kept.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct TargetMeta {
-    /// Which state of which object this is.
+    /// UID and resourceVersion.
     pub version: ObjectVersion,
-    /// Its labels.
     pub labels: Marks,
-    /// Its annotations.
     pub annotations: Marks,
-    /// The UID in our label, if it carries our `managed-by` label as well.
+    /// The UID in the label `owner-uid`, if the label `managed-by` is the operator's.
     pub managed_for: Option<Box<str>>,
     /// Kind and name of the app or reference that it was written for.
     pub owner: Option<Box<str>>,
-    /// Kind and name of the app or reference that it is handed to.
+    /// Kind and name of the app or reference that it is handed over to.
     pub adopt_by: Option<Box<str>>,
-    /// Its owners.
     pub owner_references: Vec<OwnerReference>,
-    /// What is recorded of its contents.
+    /// The record of its contents.
     pub recorded: Option<Recorded>,
-    /// Whether the last to write what is recorded were we, by the managed fields.
+    /// Whether the operator was the last to write what is recorded, according to the managed
+    /// fields.
     pub data_is_ours: bool,
-    /// Labels that we set and nobody else.
+    /// Labels that only the operator set.
     pub our_labels: BTreeSet<String>,
-    /// Annotations that we set and nobody else.
+    /// Annotations that only the operator set.
     pub our_annotations: BTreeSet<String>,
-    /// Whether it is on its way out.
+    /// Whether it is being deleted.
     pub deleting: bool,
-    /// Whether its metadata is past a bound, so that nothing else of it is kept.
+    /// Whether its metadata exceeds a bound, so that nothing else is kept.
     pub is_past_bounds: bool,
 }
 
 impl TargetMeta {
-    /// Keeps what matters of an object's metadata.
+    /// Keeps what is needed of an object's metadata.
     pub(crate) fn of(meta: ObjectMeta) -> Self {
         let bare = Self {
             version: ObjectVersion::of(&meta),
@@ -72,8 +70,8 @@ impl TargetMeta {
         let is_of_this_project =
             |map: &BTreeMap<String, String>| map.keys().any(|key| key.starts_with(GROUP));
         if !is_of_this_project(&annotations) && !is_of_this_project(&labels) {
-            // Somebody else's, such as the credentials: its state is all that matters, and its owners
-            // if it is a target that lost all our marks.
+            // A foreign Secret, such as the credentials. Only its version matters, and its owners
+            // in case it is a target that has lost the operator's labels and annotations.
             let owners = meta
                 .owner_references
                 .filter(|owners| are_within_bounds(owners));
@@ -122,7 +120,7 @@ impl TargetMeta {
         }
     }
 
-    /// A target past its bounds in the same state: of one that there is no room for, no more is kept.
+    /// Returns the same version as past its bounds. Used if there is no room to keep more.
     #[must_use]
     pub(crate) fn past_bounds(&self) -> Self {
         Self {
@@ -133,7 +131,7 @@ impl TargetMeta {
         }
     }
 
-    /// About what it takes in memory, in bytes.
+    /// Estimates the memory use in bytes.
     pub(crate) fn weight(&self) -> usize {
         let our_keys = self.our_labels.iter().chain(&self.our_annotations);
         let owners = self.owner_references.iter().map(owner_size);
@@ -146,23 +144,23 @@ impl TargetMeta {
             + self.recorded.as_ref().map_or(0, Recorded::weight)
     }
 
-    /// Whether this operator wrote it.
+    /// Whether its labels name the operator as its manager.
     pub(crate) fn is_managed(&self) -> bool {
         self.managed_for.is_some()
     }
 
-    /// The UID of the app or reference that it was written for.
+    /// Returns the UID of the app or reference that it was written for.
     pub(crate) fn owner_uid(&self) -> Option<&str> {
         self.managed_for.as_deref()
     }
 
-    /// Kind and name of the app or reference that it is handed to.
+    /// Returns kind and name of the app or reference that it is handed over to.
     pub(crate) fn adopt_by(&self) -> Option<&str> {
         self.adopt_by.as_deref()
     }
 }
 
-/// Whether the operator wrote last what the Secret records, and the record.
+/// Whether the operator was the last to write both the record and the recorded data.
 fn is_ours(recorded: &Recorded, managed: &Managed) -> bool {
     recorded.keys().all(|key| managed.is_ours("/f:data", &key))
         && managed.is_ours("/f:metadata/f:annotations", ANNOTATION_STATE)
@@ -181,7 +179,7 @@ fn owner_size(owner: &OwnerReference) -> usize {
 mod tests {
     use super::*;
 
-    /// A target of ours, with this many annotations of others.
+    /// Returns the metadata of a target, with this many foreign annotations.
     fn meta(others: usize, length: usize) -> ObjectMeta {
         let mut annotations = crate::core::secret::state::example().annotations();
         annotations.extend((0..others).map(|n| (format!("other-{n}"), "x".repeat(length))));
@@ -224,8 +222,8 @@ mod tests {
         assert!(owned(1, OWNER_MAX).is_past_bounds);
     }
 
-    /// Regression: an annotation under `mykubernetes.io/`, which the schema accepts, was taken for one
-    /// of Kubernetes' own and not seen, so it was written again and again.
+    /// Regression: an annotation under `mykubernetes.io/`, which the schema accepts, was mistaken
+    /// for one of Kubernetes' own and ignored, so it was written again and again.
     #[test]
     fn an_annotation_that_only_looks_like_one_of_kubernetes_is_seen() {
         let mut meta = meta(0, 0);

@@ -1,7 +1,8 @@
 //! Keys that users add to a Secret by templates.
 //!
-//! A small part of Jinja, bounded by construction: what the parser lets through takes steps in
-//! proportion to the template and the corps, and its text is measured before any of it is kept.
+//! A small subset of Jinja, bounded by construction: what the parser accepts takes steps in
+//! proportion to the template and the corps, and the size of its output is computed before any of
+//! it is kept.
 
 mod parse;
 mod refusal;
@@ -24,19 +25,19 @@ use crate::core::token::record::{Held, ObjectVersion, TokenRecord};
 use crate::core::token::schedule::Lifetime;
 use crate::dingtalk::AccessToken;
 
-/// The most steps that all templates of a Secret can take: some milliseconds. With 1,000 corps,
-/// that is 200 values, filters and conditions for each.
+/// Most steps that all templates of a Secret may take: some milliseconds. With 1,000 corps, that is
+/// 200 values, filters and conditions for each.
 const STEPS_MAX: u64 = 200_000;
-/// The most parts that all templates of a Secret can have. They are kept parsed, and each takes some
-/// 200 bytes.
+/// Most parts that all templates of a Secret may have. They are kept parsed, at about 200 bytes
+/// each.
 const PARTS_MAX: u64 = 1000;
-/// The schema allows no more corps.
+/// Most corps that the schema allows.
 const EXAMPLES_MAX: usize = 1000;
 
-/// Why templates cannot be used. Nothing in it comes from a token.
+/// Why templates cannot be used. Contains nothing that comes from a token.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum TemplateError {
-    /// The key is one of the layout's.
+    /// The layout writes the key itself.
     #[error(
         "spec.target.template.data[{key:?}], line 1, column 1: layout {layout:?} writes the key {key:?} itself: give this one another name"
     )]
@@ -51,44 +52,44 @@ pub enum TemplateError {
     Invalid {
         /// The key.
         key: String,
-        /// From 1 on.
+        /// Line, starting at 1.
         line: usize,
-        /// From 1 on, in characters.
+        /// Column in characters, starting at 1.
         column: usize,
         /// What is wrong.
         detail: String,
     },
-    /// They are too long.
+    /// The templates are too long.
     #[error(
         "spec.target.template.data: the templates have {parts} parts (a text, value, filter or condition each), more than the {PARTS_MAX} allowed"
     )]
     TooManyParts {
-        /// The number of parts.
+        /// Number of parts.
         parts: u64,
     },
-    /// They take too long.
+    /// Rendering would take too many steps.
     #[error(
         "spec.target.template.data: for {corps} corpIds the templates take {steps} steps (a text, value, filter or condition each), more than the {STEPS_MAX} allowed: write less within {{% for %}}, or divide the corpIds among several DingTalkApps"
     )]
     TooManySteps {
-        /// The number of corps in a Secret.
+        /// Number of corps in a Secret.
         corps: usize,
-        /// The steps.
+        /// Number of steps.
         steps: u64,
     },
-    /// They write too much.
+    /// The output would be too large.
     #[error(
         "spec.target.template.data: for {corps} corpIds the templates make at least {size} bytes, more than the {SECRET_SIZE_MAX} that a Secret may hold: write less within {{% for %}}, or divide the corpIds among several DingTalkApps"
     )]
     TooLarge {
-        /// The number of corps in a Secret.
+        /// Number of corps in a Secret.
         corps: usize,
-        /// The size.
+        /// Size of the output in bytes.
         size: usize,
     },
 }
 
-/// The templates of an app, parsed and tried.
+/// An app's templates, parsed and checked.
 #[derive(Default)]
 pub struct Templates {
     site: String,
@@ -104,17 +105,17 @@ impl std::fmt::Debug for Templates {
 }
 
 impl Templates {
-    /// No templates, as most apps have it.
+    /// Returns no templates, which is what most apps have.
     pub fn none() -> &'static Result<Arc<Self>, TemplateError> {
         static NONE: LazyLock<Result<Arc<Templates>, TemplateError>> =
             LazyLock::new(|| Ok(Arc::default()));
         &NONE
     }
 
-    /// The templates of `app`, tried with dummy tokens.
+    /// Parses the templates of `app` and checks them with dummy tokens.
     ///
     /// # Errors
-    /// The first one that cannot be used, by the order of its key.
+    /// The first template, by key, that cannot be used.
     pub fn of(app: &DingTalkApp) -> Result<Self, TemplateError> {
         if app.spec.target.template.data.is_empty() {
             return Ok(Self::default());
@@ -151,22 +152,22 @@ impl Templates {
         Ok(templates)
     }
 
-    /// Whether there are none.
+    /// Whether there are no templates.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// The keys that they make.
+    /// Returns the keys that the templates make.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.nodes.iter().map(|(key, _)| key.as_str())
     }
 
-    /// Stands for their keys and texts; empty without templates.
+    /// Returns a digest of their keys and texts; empty without templates.
     pub fn signature(&self) -> &str {
         &self.signature
     }
 
-    /// The size of all values for these tokens, in bytes.
+    /// Returns the size of all values for these tokens, in bytes.
     pub fn size(&self, tokens: &[&Held]) -> usize {
         let tokens = by_corp_id(tokens);
         let mut size = 0;
@@ -176,13 +177,13 @@ impl Templates {
         size
     }
 
-    /// The values for these tokens. Whoever calls it has asked for [`Templates::size`] before.
+    /// Returns the values for these tokens. The caller must have checked [`Templates::size`].
     pub fn render(&self, tokens: &[&Held]) -> Vec<(String, Zeroizing<String>)> {
         let tokens = by_corp_id(tokens);
         let value = |(key, nodes): &(String, Vec<Node>)| {
             let mut size = 0;
             render::write(nodes, self.scope(&tokens), &mut size);
-            // Of the right size at once, for growing leaves copies of tokens in memory.
+            // Allocated at its final size, because growing leaves copies of tokens in memory.
             let mut text = Zeroizing::new(String::with_capacity(size));
             render::write(nodes, self.scope(&tokens), &mut text);
             (key.clone(), text)
@@ -204,7 +205,7 @@ impl Templates {
         steps.fold(0, u64::saturating_add)
     }
 
-    /// What would be too much with all tokens is refused here, before anything is fetched.
+    /// Refuses what would be too much with all tokens, before anything is fetched.
     fn try_out(&self, app: &DingTalkApp) -> Result<(), TemplateError> {
         let corp_ids = app.spec.corp_ids.iter();
         let examples: Vec<Held> = match Shape::of(app.spec.target.layout) {
@@ -240,14 +241,14 @@ impl Templates {
     }
 }
 
-/// `spec.corpIds` is a set: its order must not show in a Secret.
+/// Sorts tokens by corpId: `spec.corpIds` is a set, so its order must not show in a Secret.
 fn by_corp_id<'a>(tokens: &[&'a Held]) -> Vec<&'a Held> {
     let mut tokens = tokens.to_vec();
     tokens.sort_by(|one, other| one.record.corp_id.cmp(&other.record.corp_id));
     tokens
 }
 
-/// A dummy token.
+/// Returns a dummy token.
 fn example(app: &DingTalkApp, corp_id: &str) -> Option<Held> {
     let epoch = jiff::Timestamp::UNIX_EPOCH;
     let lifetime = Lifetime {
@@ -280,7 +281,7 @@ fn is_of_layout(layout: Layout, key: &str, corp_ids: &[String]) -> bool {
     }
 }
 
-/// Line and column of a byte, both from 1 on.
+/// Returns line and column of a byte, both starting at 1.
 fn position(source: &str, offset: usize) -> (usize, usize) {
     let before = source.get(..offset).unwrap_or(source);
     let line = before.rsplit('\n').next().unwrap_or_default();

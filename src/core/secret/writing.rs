@@ -1,4 +1,4 @@
-//! What the operator remembers of one target Secret: what it wrote, and what stood in the way.
+//! What the operator remembers about one Secret that it writes: its last write, and what failed.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,81 +11,79 @@ use crate::core::token::record::ObjectVersion;
 use crate::core::token::schedule::Schedule;
 use crate::dingtalk::Class;
 
-/// Another writer's changes are put right at once, so many times in [`REPAIR_WINDOW`].
+/// How many changes of another writer are repaired at once within [`REPAIR_WINDOW`].
 const REPAIRS_MAX: usize = 3;
-/// After [`REPAIRS_MAX`], a repair waits this long.
+/// Interval between repairs after [`REPAIRS_MAX`] of them.
 const REPAIR_WINDOW: SignedDuration = SignedDuration::from_secs(60);
-/// A Secret that nobody else has changed for this long is no longer contested.
+/// A Secret without repairs for this long is no longer contested.
 const CONTEST_END: SignedDuration = SignedDuration::from_secs(120);
-/// A write that was refused is tried again after a minute at the latest: what frees a quota or
-/// mends a webhook is not seen.
+/// Caps the backoff of a refused write at a minute: nothing reports that a quota has room again or
+/// that a webhook was fixed.
 const WRITE_STREAK_MAX: u32 = 7;
-/// A namespace that is terminating takes nothing new.
+/// Retry interval in a terminating namespace, which accepts nothing new.
 const TERMINATING_PAUSE: std::time::Duration = std::time::Duration::from_secs(300);
 
 /// Why a write failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WriteProblem {
-    /// It was refused.
+    /// The API server refused it.
     Refused,
-    /// There was no answer.
+    /// The API server did not respond.
     Unanswered,
-    /// The namespace is terminating.
     NamespaceTerminating,
-    /// The Secret would be larger than the cluster takes.
+    /// The Secret would exceed what the cluster accepts.
     TooLarge,
 }
 
-/// What came of a write.
+/// Outcome of a write.
 #[derive(Debug)]
 pub(crate) enum WriteOutcome {
-    /// It was made; the Secret is in this state now.
+    /// Written; the Secret has this version now.
     Done(ObjectVersion),
-    /// The Secret was not as it was thought to be, and was looked at.
+    /// The Secret's version was not the expected one, and its metadata has been read again.
     Outdated,
-    /// The Secret's data cannot be changed.
+    /// The Secret's data is immutable.
     Immutable,
-    /// It failed.
+    /// The write failed.
     Failed {
-        /// What stands in the way.
+        /// Why it failed.
         problem: WriteProblem,
-        /// What the API server said, or that it said nothing; nothing secret in it.
+        /// The API server's message, or a time-out; contains no secret.
         message: String,
-        /// For the jitter, between 0 and 1.
+        /// A number from 0 to 1, for the jitter.
         random: f64,
     },
 }
 
-/// When a write that is needed is made.
+/// When to make a write that is needed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Now.
     Now {
-        /// Whether it puts another writer's change right.
+        /// Whether it repairs another writer's change.
         is_repair: bool,
     },
     /// At this time.
     Later(Timestamp),
-    /// Once the Secret in this state, whose data cannot be changed, is deleted.
+    /// Once the Secret in this version has been deleted, because its data is immutable.
     Replace(ObjectVersion),
 }
 
-/// Writes of the target that fail.
+/// A write that keeps failing.
 #[derive(Clone, Debug)]
 pub(crate) struct WriteFailure {
-    /// What stands in the way.
+    /// Why it fails.
     pub problem: WriteProblem,
-    /// What the API server said, or that it said nothing; nothing secret in it.
+    /// The API server's message, or a time-out; contains no secret.
     pub message: String,
-    /// Since when.
+    /// When it first failed.
     pub since: Timestamp,
-    /// When it is tried again.
+    /// When to retry.
     pub retry: Schedule,
     streak: u32,
     generation: Option<i64>,
 }
 
-/// What was written last, to tell a repair from a change of ours.
+/// The last write, used to tell a repair from a change by the operator.
 #[derive(Clone, Debug, PartialEq)]
 struct LastWrite {
     version: ObjectVersion,
@@ -93,16 +91,16 @@ struct LastWrite {
     generation: Option<i64>,
 }
 
-/// See the module.
+/// What the operator remembers about one Secret that it writes.
 #[derive(Debug, Default)]
 pub(crate) struct Writing {
-    /// Writes that fail.
+    /// The failing write, if any.
     pub failure: Option<WriteFailure>,
-    /// The state whose data was refused as immutable.
+    /// The version whose data was refused as immutable.
     pub immutable: Option<ObjectVersion>,
     /// Whether another writer keeps changing the Secret.
     pub contested: bool,
-    /// Contents for the next decision, or the note that not all tokens fit.
+    /// Contents for the next decision, or the record that not all tokens fit.
     pub assembled: Option<Box<Assembled>>,
     trusted: Option<ObjectVersion>,
     distrusted: Option<ObjectVersion>,
@@ -111,7 +109,8 @@ pub(crate) struct Writing {
 }
 
 impl Writing {
-    /// To be called before anything is decided.
+    /// Adjusts times to the clock and ends a contest that is over. Must be called before any
+    /// decision.
     pub(crate) fn notice_clock(&mut self, now: Timestamp) {
         if let Some(failure) = &mut self.failure {
             failure.retry.notice_clock(now);
@@ -123,36 +122,36 @@ impl Writing {
         }
     }
 
-    /// Whether the contents of `target` are what its metadata says.
+    /// Whether the contents of `target` are known to be as recorded.
     pub(crate) fn trusts(&self, target: &TargetMeta) -> bool {
         target.data_is_ours || self.trusted.as_ref() == Some(&target.version)
     }
 
-    /// Whether the contents of `target` were read and are not what its metadata says.
+    /// Whether the contents of `target` were read and are not as recorded.
     pub(crate) fn distrusts(&self, target: &TargetMeta) -> bool {
         self.has_distrusted(&target.version)
     }
 
-    /// The same, for a state whose metadata is not at hand.
+    /// Whether the contents of this version were read and are not as recorded.
     pub(crate) fn has_distrusted(&self, version: &ObjectVersion) -> bool {
         self.distrusted.as_ref() == Some(version)
     }
 
     /// Whether `target` is the very Secret that this process wrote for the app with `uid`, whatever
-    /// others took off it.
+    /// others removed from it.
     pub(crate) fn has_written(&self, target: &TargetMeta, uid: &str) -> bool {
         let is_marked_for_another = target.owner_uid().is_some_and(|other| other != uid);
         let written = self.last.as_ref().map(|last| &last.version.uid);
         !is_marked_for_another && written == Some(&target.version.uid)
     }
 
-    /// Whether another replica wrote `target` last.
+    /// Whether the operator's last write of `target` was another process's.
     pub(crate) fn is_anothers(&self, target: &TargetMeta) -> bool {
         let written = self.last.as_ref().map(|last| &last.version);
         target.data_is_ours && written != Some(&target.version)
     }
 
-    /// Records whether the contents of `target` are what its metadata says.
+    /// Records whether the contents of `target` are as recorded.
     pub(crate) fn read(&mut self, target: &TargetMeta, is_genuine: bool) {
         let version = Some(target.version.clone());
         match is_genuine {
@@ -161,8 +160,8 @@ impl Writing {
         }
     }
 
-    /// Whether a write of `recorded` puts another writer's change right: the same was written before,
-    /// and either did not last, or did not even come to be (a webhook may change what is written).
+    /// Whether a write of `recorded` repairs another writer's change: the same was written before
+    /// and did not last, or never took effect because a webhook changed it.
     fn is_repair(&self, recorded: &Recorded, generation: Option<i64>) -> bool {
         self.last
             .as_ref()
@@ -174,7 +173,7 @@ impl Writing {
         self.last.is_some()
     }
 
-    /// When a write of `recorded` over the state that it `replaces` is made.
+    /// Returns when to write `recorded` over the version that it `replaces`.
     pub(crate) fn turn(
         &mut self,
         recorded: &Recorded,
@@ -192,7 +191,7 @@ impl Writing {
         }
     }
 
-    /// When the next repair may be made, if not now.
+    /// Returns when the next repair may be made; `None` means now.
     fn repair_at(&mut self, now: Timestamp) -> Option<Timestamp> {
         let recent = self
             .repairs
@@ -205,7 +204,7 @@ impl Writing {
         Some(*last + REPAIR_WINDOW).filter(|at| *at > now)
     }
 
-    /// Records what came of a write; returns whether it is a repair to report.
+    /// Records a write's outcome and returns whether it is a repair to report.
     pub(crate) fn ended(
         &mut self,
         write: &Write,
@@ -254,7 +253,7 @@ impl Writing {
         is_news
     }
 
-    /// The tokens are kept.
+    /// Records a failed write; the tokens are kept.
     fn failed(
         &mut self,
         problem: WriteProblem,
@@ -281,7 +280,7 @@ impl Writing {
         });
     }
 
-    /// The API server answers again: a write that it did not answer is tried at once. Returns whether there
+    /// Makes an unanswered write due now that the API server responds again. Returns whether there
     /// is one.
     pub(crate) fn retry_unanswered(&mut self, now: Timestamp) -> bool {
         let failure = self.failure.as_mut();
@@ -293,7 +292,7 @@ impl Writing {
         true
     }
 
-    /// When a write may be tried again, if not now.
+    /// Returns when the write may be retried; `None` means now.
     pub(in crate::core) fn write_at(
         &self,
         generation: Option<i64>,

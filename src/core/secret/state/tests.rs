@@ -51,7 +51,7 @@ fn with_state(change: impl FnOnce(&mut Value)) -> BTreeMap<String, String> {
     annotations
 }
 
-/// What version 1 is. A release may add to it; what is here stays.
+/// Defines version 1. A release may add to it; what is here stays.
 #[test]
 fn a_state_is_written_as_version_1() {
     let mut one = example();
@@ -236,7 +236,7 @@ fn of_a_newer_version_an_expiry_that_cannot_be_true_is_not_believed() {
     let read = Recorded::read(&newer, &Managed::of(&entries)).expect("a record");
     for (expires_at, is_believed) in [
         ("1970-01-01T02:00:00Z", true),
-        // It has expired since; the others of the Secret have not.
+        // It has expired since; the other tokens of the Secret have not.
         ("1970-01-01T00:00:00Z", true),
         ("2099-01-01T00:00:00Z", false),
     ] {

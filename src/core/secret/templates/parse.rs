@@ -1,7 +1,7 @@
-//! Reads a template: everything that is allowed has a rule here, and nothing else gets through.
+//! Parses a template. Everything that is allowed has a rule here, and nothing else is accepted.
 //!
-//! Only the tokenizer is minijinja's. Its parser allows far more, and recurses as deep as it is told
-//! to: four thousand minus signs overflow a thread's stack.
+//! Only the tokenizer is minijinja's. Its parser allows far more, and its recursion is bounded by
+//! the input only: four thousand minus signs overflow a thread's stack.
 
 use std::iter::Peekable;
 
@@ -14,9 +14,9 @@ use super::refusal::{
 use super::tree::{Attribute, Condition, Filter, Node, Operand, Position, Variable};
 use crate::core::secret::shape::Shape;
 
-/// How deep `if` and parentheses can be nested.
+/// Deepest nesting of `if` and parentheses.
 const DEPTH_MAX: usize = 8;
-/// The longest chain of filters.
+/// Longest chain of filters.
 const FILTERS_MAX: usize = 4;
 /// Names that a loop variable cannot have, besides those of attributes.
 const RESERVED: [&str; 11] = [
@@ -32,12 +32,12 @@ const RESERVED: [&str; 11] = [
     "site",
     "true",
 ];
-/// What can be written for a list of all corps as JSON.
+/// The template that `corps|tojson` stands for: a list of all corps as JSON.
 const ALL_AS_JSON: &str = "[{% for corp in corps %}{\"access_token\":{{ corp.access_token|tojson }},\
     \"corp_id\":{{ corp.corp_id|tojson }},\"expires_at\":{{ corp.expires_at|tojson }},\
     \"expires_at_unix\":{{ corp.expires_at_unix }}}{% if not loop.last %},{% endif %}{% endfor %}]";
 
-/// Reads a template of a Secret of this shape.
+/// Parses a template of a Secret of this shape.
 pub(super) fn parse(source: &str, shape: Shape) -> Parsed<Vec<Node>> {
     let whitespace = WhitespaceConfig {
         keep_trailing_newline: true,
@@ -57,12 +57,13 @@ struct Parser<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>
     tokens: Peekable<T>,
     end: usize,
     shape: Shape,
-    /// The variable of the loop, within one.
+    /// Name of the loop variable, within a loop.
     corp: Option<&'s str>,
 }
 
 impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser<'s, T> {
-    /// Nodes up to the end, or up to a statement of `ends`, whose word is returned and consumed.
+    /// Parses nodes up to the end, or up to a statement of `ends`, whose name is consumed and
+    /// returned.
     fn nodes(&mut self, ends: &[&str], depth: usize) -> Parsed<(Vec<Node>, &'s str)> {
         let mut nodes = Vec::new();
         while let Some((token, at)) = self.next()? {
@@ -90,7 +91,7 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
         }
     }
 
-    /// The rest of `{% if … %}`, up to and with its end.
+    /// Parses the rest of `{% if … %}`, including its end.
     fn condition_statement(&mut self, depth: usize) -> Parsed<Node> {
         let mut branches = Vec::new();
         loop {
@@ -111,7 +112,7 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
         }
     }
 
-    /// The rest of `{% for … %}`, up to and with its end.
+    /// Parses the rest of `{% for … %}`, including its end.
     fn loop_statement(&mut self, at: usize, depth: usize) -> Parsed<Node> {
         if self.corp.is_some() {
             return refuse(at, "a loop within a loop is not available");
@@ -141,7 +142,7 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
         Ok(Node::For(body))
     }
 
-    /// The rest of `{{ … }}`.
+    /// Parses the rest of `{{ … }}`.
     fn output(&mut self, nodes: &mut Vec<Node>) -> Parsed<()> {
         let at = self.offset();
         let operand = self.operand()?;
@@ -208,7 +209,7 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
         Ok(filters)
     }
 
-    /// A condition: parts with `or` between them.
+    /// Parses a condition: parts joined by `or`.
     fn any(&mut self, depth: usize) -> Parsed<Condition> {
         let mut parts = vec![self.all(depth)?];
         while matches!(self.peek(), Some(Token::Ident("or"))) {
@@ -221,7 +222,7 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
         })
     }
 
-    /// Parts with `and` between them.
+    /// Parses parts joined by `and`.
     fn all(&mut self, depth: usize) -> Parsed<Condition> {
         let mut parts = vec![self.part(depth)?];
         while matches!(self.peek(), Some(Token::Ident("and"))) {
@@ -234,7 +235,7 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
         })
     }
 
-    /// A scalar, a comparison or a condition in parentheses, with or without `not`.
+    /// Parses a scalar, a comparison or a condition in parentheses, possibly negated.
     fn part(&mut self, depth: usize) -> Parsed<Condition> {
         let mut is_negated = false;
         while matches!(self.peek(), Some(Token::Ident("not"))) {
@@ -277,7 +278,7 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
         })
     }
 
-    /// A variable, an attribute or a constant.
+    /// Parses a variable, an attribute or a constant.
     fn operand(&mut self) -> Parsed<Operand> {
         let expected = "a variable or a constant";
         let Some((token, at)) = self.next()? else {
@@ -368,7 +369,7 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
         }
     }
 
-    /// The next token, and where it is.
+    /// Returns the next token and its offset.
     fn next(&mut self) -> Parsed<Option<(Token<'s>, usize)>> {
         match self.tokens.next() {
             Some(Ok((token, span))) => Ok(Some((token, span.start_offset as usize))),
@@ -387,7 +388,7 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
         }
     }
 
-    /// Where the next token is.
+    /// Returns the offset of the next token.
     fn offset(&mut self) -> usize {
         match self.tokens.peek() {
             Some(Ok((_, span))) => span.start_offset as usize,

@@ -1,4 +1,4 @@
-//! What is said of a template that is refused: what is not available, and what to write instead.
+//! Messages for refused templates: what is not available, and what to write instead.
 
 use std::borrow::Cow;
 
@@ -10,26 +10,26 @@ use crate::core::secret::shape::Shape;
 /// Why a template is refused.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// Where, in bytes.
+    /// Offset in bytes.
     pub(super) offset: usize,
     /// What is not available, and what to write instead.
     pub(super) detail: String,
 }
 
-/// The outcome of reading a part of a template.
+/// The outcome of parsing a part of a template.
 pub(super) type Parsed<T> = Result<T, Refusal>;
 
 pub(super) const NO_CORPS: &str = "the list corps is available with layout Combined only: use access_token, expires_at, expires_at_unix and corp_id";
 pub(super) const CORPS_FORMS: &str =
     "the list corps is available in {% for corp in corps %}, and outside of it as corps|tojson";
 
-/// Refuses what is at this byte.
+/// Refuses what is at this offset.
 pub(super) fn refuse<T>(offset: usize, detail: impl Into<String>) -> Parsed<T> {
     let detail = detail.into();
     Err(Refusal { offset, detail })
 }
 
-/// A name as it can be shown.
+/// Shortens a name for display.
 pub(super) fn shown(name: &str) -> Cow<'_, str> {
     let cut = name.char_indices().nth(40);
     match cut.and_then(|(at, _)| name.get(..at)) {
@@ -38,7 +38,7 @@ pub(super) fn shown(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Why a name is not a value.
+/// Explains why a name is not a value.
 pub(super) fn unknown(name: &str, shape: Shape, corp: Option<&str>) -> String {
     let name = shown(name);
     match (shape, corp) {
@@ -61,7 +61,7 @@ pub(super) fn unknown(name: &str, shape: Shape, corp: Option<&str>) -> String {
     }
 }
 
-/// Why `{% word %}` is refused where one of `ends` could stand.
+/// Explains why `{% word %}` is refused while one of `ends` was expected.
 pub(super) fn refused_statement(word: &str, ends: &[&str]) -> String {
     match (word, ends.last()) {
         ("else" | "elif", Some(&"endfor")) => "a loop has no else here".to_owned(),
@@ -78,7 +78,7 @@ pub(super) fn refused_statement(word: &str, ends: &[&str]) -> String {
     }
 }
 
-/// Why a token is refused where something else was expected.
+/// Explains why a token is refused while something else was expected.
 pub(super) fn refused_token(token: &Token<'_>, expected: &str) -> String {
     let instead = match token {
         Token::Tilde | Token::Plus | Token::Minus | Token::Mul | Token::Pow => {

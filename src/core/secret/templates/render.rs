@@ -1,5 +1,4 @@
-//! Writes a template's text for given tokens. It cannot fail: the parser lets through only what has
-//! a value.
+//! Renders a template for given tokens. This cannot fail: the parser only accepts what has a value.
 
 use zeroize::Zeroizing;
 
@@ -8,10 +7,10 @@ use crate::core::token::record::Held;
 
 /// Receives a template's text.
 pub(super) trait Output {
-    /// Takes the next piece.
+    /// Receives the next piece.
     fn push(&mut self, text: &str);
 
-    /// Called for each step.
+    /// Called at each step.
     fn step(&mut self) {}
 }
 
@@ -33,9 +32,9 @@ impl Output for usize {
 #[derive(Clone, Copy)]
 pub(super) struct Scope<'a> {
     pub(super) site: &'a str,
-    /// The tokens, in the order of the spec.
+    /// The tokens, sorted by corpId.
     pub(super) tokens: &'a [&'a Held],
-    /// The current one.
+    /// Index of the current token.
     pub(super) index: usize,
 }
 
@@ -46,7 +45,7 @@ enum Scalar<'a> {
     Truth(bool),
 }
 
-/// Writes `nodes`.
+/// Renders `nodes`.
 pub(super) fn write(nodes: &[Node], scope: Scope<'_>, output: &mut dyn Output) {
     for node in nodes {
         output.step();

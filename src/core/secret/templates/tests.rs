@@ -137,7 +137,8 @@ fn a_key_of_the_layout_is_refused() {
     assert!(shared("access_token").is_ok());
 }
 
-/// Regression: another order of `spec.corpIds`, which is a set, was written with the next renewal only.
+/// Regression: another order of `spec.corpIds`, which is a set, was only written with the next
+/// renewal.
 #[test]
 fn the_order_of_corp_ids_does_not_show() {
     let data = serde_json::json!({"key": "{% for corp in corps %}{{ corp.corp_id }} {% endfor %}"});

@@ -1,4 +1,4 @@
-//! However a template is made: it is refused, or it is cheap.
+//! Every template is either refused or cheap.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::core::secret::write::SECRET_SIZE_MAX;
 use crate::core::{Held, Shape};
 use crate::dingtalk::AccessToken;
 
-/// What the schema allows.
+/// Longest template that the schema allows.
 const LENGTH_MAX: usize = 4096;
 
 #[test]
@@ -25,7 +25,7 @@ fn what_takes_too_long_or_writes_too_much_is_refused_with_all_corps() {
         Templates::of(&app).map_err(|error| error.to_string())
     };
     let every = |body: &str| format!("{{% for c in corps %}}{body}{{% endfor %}}");
-    // No output, and still work.
+    // No output, but work.
     let busy = every(&"{% if c.corp_id == 'x' %}{% endif %}".repeat(100));
     assert!(shared(999, &busy).is_ok());
     let said = shared(1000, &busy).expect_err("too many steps");
@@ -37,7 +37,7 @@ fn what_takes_too_long_or_writes_too_much_is_refused_with_all_corps() {
     assert!(shared(1000, &large).is_ok());
     let said = shared(1000, &every(&"x".repeat(1049))).expect_err("too much");
     assert!(said.contains("1049000 bytes"), "{said}");
-    // All templates of a Secret together.
+    // All templates of a Secret count together.
     let mut both = app("Combined", &serde_json::json!({"a": large, "b": large}));
     both.spec.corp_ids = (0..600).map(|n| format!("ding{n}")).collect();
     assert!(Templates::of(&both).is_err());
@@ -94,7 +94,7 @@ fn tokens(app: &DingTalkApp, token_length: usize) -> Vec<Held> {
     app.spec.corp_ids.iter().map(token).collect()
 }
 
-/// A variable, with the loop's corp where there is one.
+/// Generates a variable, or an attribute of the loop's corp within a loop.
 fn variable(is_inside: bool) -> BoxedStrategy<String> {
     let outside = prop::sample::select(vec!["site", "client_id"]);
     let inside = prop::sample::select(vec![
@@ -163,7 +163,7 @@ fn piece(is_inside: bool) -> BoxedStrategy<String> {
     .boxed()
 }
 
-/// A template of the allowed forms, one of them repeated as often as there is room for.
+/// Generates a template of the allowed forms, one of which is repeated as often as there is room.
 fn template() -> impl Strategy<Value = String> {
     let pieces = |is_inside| {
         (
@@ -188,8 +188,8 @@ fn template() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// For 1,000 corps: refused before anything is fetched, or a bounded number of steps, and no more
-    /// memory than a Secret has.
+    /// With 1,000 corps, templates are refused before anything is fetched, or take a bounded number
+    /// of steps and no more memory than a Secret has.
     #[test]
     fn an_accepted_template_is_cheap(
         templates in prop_oneof![3 => prop::collection::vec(template(), 1..3), 1 => prop::collection::vec(template(), 3..16)],
@@ -243,7 +243,7 @@ proptest! {
         }
     }
 
-    /// Whatever it is made of, the parser comes to an end within a small stack.
+    /// The parser terminates on any text within a small stack.
     #[test]
     fn any_text_is_parsed_within_a_small_stack(
         words in prop::collection::vec(prop::sample::select(vec![

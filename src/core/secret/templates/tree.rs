@@ -1,10 +1,10 @@
-//! What a template can consist of. Anything built from these takes a number of steps that is known
-//! beforehand, and no memory beyond its output.
+//! The parts that a template can consist of. Rendering them takes a number of steps that is known
+//! beforehand, and no memory beyond the output.
 
 /// A part of a template.
 #[derive(Debug, PartialEq)]
 pub(super) enum Node {
-    /// Text as it is.
+    /// Literal text.
     Text(Box<str>),
     /// A value, passed through filters.
     Value(Variable, Vec<Filter>),
@@ -21,7 +21,7 @@ pub(super) enum Variable {
     Site,
     /// The number of corps.
     CorpCount,
-    /// Of the current corp of the loop, or of the only one.
+    /// An attribute of the loop's current corp, or of the only one.
     Corp(Attribute),
     Loop(Position),
 }
@@ -47,12 +47,12 @@ impl Attribute {
     }
 }
 
-/// Where a loop is.
+/// An attribute of `loop`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Position {
     First,
     Last,
-    /// From 1 on.
+    /// Starts at 1.
     Index,
 }
 
@@ -83,7 +83,7 @@ pub(super) enum Condition {
     Any(Vec<Condition>),
 }
 
-/// The steps that rendering takes at most, whatever the values are.
+/// Returns an upper bound on rendering's steps, whatever the values are.
 pub(super) fn steps(nodes: &[Node], corps: u64) -> u64 {
     let step = |node: &Node| match node {
         Node::Text(_) => 1,
