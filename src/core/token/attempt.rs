@@ -8,74 +8,74 @@ use crate::api::{Cause, CredentialsSecretRef};
 use crate::core::token::record::{ObjectVersion, TokenRecord};
 use crate::dingtalk::Failure;
 
-/// An attempt that failed.
+/// A failed fetch.
 #[derive(Clone, Debug)]
 pub struct FailedAttempt {
-    /// Why.
+    /// Why it failed.
     pub failure: Failure,
-    /// The life of the token that is held and still valid.
+    /// Remaining lifetime of the token that is still held, if it is valid.
     pub life_left: Option<Duration>,
-    /// Whether the site is down for all, and not for this corp.
+    /// Whether the site is down for everybody, not only for this corp.
     pub is_site_down: bool,
-    /// From 0 to 1, for the jitter.
+    /// A number from 0 to 1, for the jitter.
     pub random: f64,
 }
 
-/// A token of this process.
+/// ID of a token, unique in this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenId(pub(in crate::core) u64);
 
-/// A fetch of this process; later ones are greater.
+/// ID of a fetch, unique in this process; later ones are greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FetchId(pub(in crate::core) u64);
 
 /// A fetch that is queued or in flight.
 #[derive(Clone, Debug)]
 pub struct Minting {
-    /// Which fetch of this process.
+    /// ID of the fetch.
     pub id: FetchId,
-    /// Of which token.
+    /// The token to fetch.
     pub token: TokenId,
-    /// The UID of the app that asks for it.
+    /// UID of the requesting app.
     pub uid: String,
-    /// With which state of the credentials.
+    /// Version of the credentials Secret.
     pub credentials: ObjectVersion,
-    /// The reference they were read through.
+    /// The reference that the credentials were read through.
     pub reference: CredentialsSecretRef,
-    /// Why.
+    /// Cause of the fetch.
     pub cause: Cause,
-    /// The generation of the spec that asks for it.
+    /// Generation of the requesting app's spec.
     pub generation: Option<i64>,
     /// `spec.renewBefore` of that spec.
     pub renew_before: Option<Duration>,
-    /// What is known of the token that a new one is to replace.
+    /// The record of the token to be replaced.
     pub former: Option<TokenRecord>,
-    /// Since when.
+    /// When it was queued.
     pub since: Timestamp,
 }
 
-/// Attempts that fail.
+/// Failures since the last success.
 #[derive(Clone, Debug)]
 pub struct Failing {
     /// The last failure.
     pub failure: Failure,
-    /// How many in a row, for the pace.
+    /// Consecutive failures of the same class, for the backoff.
     pub streak: u32,
-    /// Since when, with this reason.
+    /// Since when attempts fail for this reason.
     pub since: Timestamp,
-    /// Since when without a success between, whatever the reasons.
+    /// Since when attempts fail, for any reason.
     pub streak_since: Timestamp,
-    /// The UID of the app that asked for the last attempt.
+    /// UID of the app that requested the last attempt.
     pub uid: String,
-    /// The generation of that app's spec.
+    /// Generation of that app's spec.
     pub generation: Option<i64>,
 }
 
-/// What is known of the token that a new one replaces.
+/// What is known about the token that a new one replaces.
 #[derive(Clone, Copy, Default)]
 pub struct Former<'a> {
-    /// What is recorded of it.
+    /// The record, if there is one.
     pub record: Option<&'a TokenRecord>,
-    /// Whether its value is that of the new one, where the value itself is not known.
+    /// Whether its value equals the new one's, used if its value is unknown.
     pub has_same_value: bool,
 }

@@ -1,4 +1,4 @@
-//! When to try again after a failure: the pace of each class.
+//! Backoff after a failure, by class.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use crate::dingtalk::Class;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-/// A failure of a hurried class is tried again after an eighth of the life that is left, at the latest.
+/// Retries of a hurried class wait at most this fraction of the remaining lifetime.
 const LIFE_DIVISOR: u32 = 8;
 
-/// The shortest and the longest wait that a class allows.
+/// The shortest and the longest wait of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Never sooner.
+    /// The shortest wait.
     pub floor: Duration,
-    /// Never later, unless the endpoint asked for it.
+    /// The longest wait, unless DingTalk asked for a longer one.
     pub ceiling: Duration,
 }
 
 impl Pace {
-    /// The pace after `streak` failures in a row, the first being 1.
+    /// Returns the pace after `streak` consecutive failures, starting at 1.
     pub fn of(class: Class, streak: u32) -> Self {
         let doubling = |start: Duration, max: Duration| {
             start
@@ -51,8 +51,8 @@ impl Pace {
     }
 }
 
-/// How long to wait after `streak` failures in a row. `random` is from 0 to 1; `wait` is what the
-/// endpoint asked for; `life_left` is that of a valid token, if one is held.
+/// Returns the backoff after `streak` consecutive failures. `random` is from 0 to 1, `wait` is what
+/// DingTalk asked for, and `life_left` is the remaining lifetime of a valid token, if one is held.
 pub(crate) fn delay(
     class: Class,
     streak: u32,

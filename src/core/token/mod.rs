@@ -1,4 +1,4 @@
-//! One token: its life, when it is fetched, and what came of each fetch.
+//! One token: its lifetime, when it is fetched, and the outcomes of its fetches.
 
 pub(in crate::core) mod attempt;
 pub(in crate::core) mod backoff;

@@ -1,4 +1,4 @@
-//! A token, and what is known of it without its value.
+//! A token, and what is known about it without its value.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -7,7 +7,7 @@ use crate::core::token::request::RenewRequest;
 use crate::core::token::schedule::Lifetime;
 use crate::dingtalk::AccessToken;
 
-/// One state of one object.
+/// A version of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectVersion {
     /// `metadata.uid`.
@@ -17,7 +17,7 @@ pub struct ObjectVersion {
 }
 
 impl ObjectVersion {
-    /// The version of an object that came from the API server.
+    /// Returns the version of an object received from the API server.
     pub fn of(meta: &ObjectMeta) -> Self {
         Self {
             uid: meta.uid.clone().unwrap_or_default(),
@@ -25,8 +25,8 @@ impl ObjectVersion {
         }
     }
 
-    /// Whether it is a later state than `other`. An answer to a write and the watch's event of it race;
-    /// since Kubernetes 1.35 resourceVersions are documented to be comparable, and they always were.
+    /// Whether it is newer than `other`. The response to a write races with its watch event.
+    /// ResourceVersions are documented to be comparable since Kubernetes 1.35, and always were.
     pub fn is_newer_than(&self, other: &Self) -> bool {
         let number = |version: &Self| version.resource_version.parse::<u128>().ok();
         match (number(self), number(other)) {
@@ -36,31 +36,34 @@ impl ObjectVersion {
     }
 }
 
-/// What is known of a token without its value; it is in the metadata of the Secret that holds it.
+/// What is known about a token without its value. Recorded in the metadata of the Secret that holds
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRecord {
-    /// The site that issued it.
+    /// The site that it was fetched from.
     pub site: String,
     /// The `client_id` it was fetched with.
     pub client_id: String,
-    /// Its organisation.
+    /// Its corp.
     pub corp_id: String,
-    /// Its life.
+    /// Its lifetime.
     pub lifetime: Lifetime,
-    /// The credentials it was fetched with; empty where only known to be former ones.
+    /// The credentials it was fetched with; empty if they are only known to be former ones.
     pub credentials: ObjectVersion,
-    /// The last request for a renewal that it answers.
+    /// The last renewal request that it answers.
     pub answers: Option<RenewRequest>,
 }
 
 impl TokenRecord {
-    /// The `client_id` it was fetched with, unless it is only known to be a former one.
+    /// Returns the `client_id` it was fetched with, unless the credentials are only known to be
+    /// former ones.
     pub fn client_id(&self) -> Option<&str> {
         let is_known = self.credentials != ObjectVersion::default();
         is_known.then_some(self.client_id.as_str())
     }
 
-    /// Whether it is the same token with the same life, whatever it was fetched with.
+    /// Whether it is the same token with the same lifetime, whichever credentials it was fetched
+    /// with.
     pub fn is_same_token(&self, other: &Self) -> bool {
         (&self.site, &self.corp_id, self.lifetime) == (&other.site, &other.corp_id, other.lifetime)
     }
@@ -71,12 +74,12 @@ impl TokenRecord {
 pub struct Held {
     /// The value.
     pub token: AccessToken,
-    /// The rest.
+    /// Everything else.
     pub record: TokenRecord,
 }
 
-/// From `requested_at` on for `expires_in`. The API's times have whole seconds: cut off, so that no
-/// token is taken to live longer.
+/// Returns the lifetime that starts at `requested_at` and lasts for `expires_in`. Fractions of
+/// seconds, which Kubernetes' times lack, are cut off so that no token seems to live longer.
 pub(crate) fn lifetime(requested_at: Timestamp, expires_in: std::time::Duration) -> Lifetime {
     let minted_at = whole_seconds(requested_at);
     let expires_in = SignedDuration::try_from(expires_in).unwrap_or_default();
@@ -90,7 +93,7 @@ pub(crate) fn lifetime(requested_at: Timestamp, expires_in: std::time::Duration)
     }
 }
 
-/// The time without its fraction of a second.
+/// Returns the time without fractions of a second.
 pub(crate) fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

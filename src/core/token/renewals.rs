@@ -1,8 +1,8 @@
-//! Whether renewals ahead of expiry bring more life, learnt from those that were made.
+//! Whether renewals before expiry extend a token, learned from earlier ones.
 //!
-//! DingTalk does not document what a repeated fetch returns. Some of its relatives return the same
-//! token until the last minutes of its life. What is learnt is kept, so that searching for that time
-//! costs a few calls once, and not in each lifetime.
+//! DingTalk does not document what a repeated fetch returns. Similar endpoints return the same
+//! token until the last minutes of its lifetime. What is learned is kept, so that searching for
+//! that time costs a few calls once, rather than in each lifetime.
 
 use std::time::Duration;
 
@@ -10,57 +10,57 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::core::token::schedule::{Lifetime, renewal_at, together};
 
-/// Once in so many lifetimes, an earlier renewal shows whether the endpoint has changed its ways.
+/// Number of lifetimes after which an earlier renewal is tried again, in case DingTalk has changed.
 const PROBE_EVERY: u32 = 32;
-/// A renewal that brings nothing with no more life left than this is the last one before expiry:
-/// nobody is known to return a new token later than two minutes ahead.
+/// A renewal that extends nothing with at most this much left is the last before expiry: no
+/// endpoint is known to return a new token later than two minutes before.
 const LAST: SignedDuration = SignedDuration::from_secs(120);
 /// The search plans nothing later than this, so that pods see the new token in time: the kubelet
 /// takes up to 90 s.
 const LATEST: SignedDuration = SignedDuration::from_secs(110);
-/// What round trips and whole seconds make of one and the same time.
+/// Tolerance for round trips and whole seconds.
 const SLACK: SignedDuration = SignedDuration::from_secs(5);
 
-/// When a token is renewed.
+/// When to renew a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Renewals {
-    /// At the usual time: renewals bring more life as far as is known.
+    /// At the usual time: as far as known, renewals extend the token.
     #[default]
     Usual,
-    /// When `left` or less of its life remains: with more left, a renewal brought nothing.
+    /// With at most `left` of the lifetime left: a renewal with more left extended nothing.
     Late {
-        /// The life that is left then.
+        /// The remaining lifetime at the renewal.
         left: SignedDuration,
-        /// For how many lifetimes the usual time was not tried.
+        /// Number of lifetimes since the usual time was last tried.
         lifetimes: u32,
     },
-    /// Right after expiry: no renewal ahead of it brought anything.
+    /// Right after expiry: no renewal before it extended the token.
     AfterExpiry {
-        /// For how many lifetimes none was tried.
+        /// Number of lifetimes since one was last tried.
         lifetimes: u32,
     },
 }
 
-/// A fetch within the life of an earlier token, by the operator's own clock.
+/// A fetch within the lifetime of an earlier token, by the operator's own clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Repeated {
-    /// The life of the earlier token.
+    /// Lifetime of the earlier token.
     pub lifetime: Lifetime,
     /// `spec.renewBefore`.
     pub renew_before: Option<Duration>,
-    /// The jitter of the earlier token's renewal.
+    /// Jitter of the earlier token's renewal.
     pub jitter: f64,
     /// When it was fetched.
     pub at: Timestamp,
-    /// Whether it brought more life.
+    /// Whether it extended the token.
     pub is_extended: bool,
 }
 
 impl Renewals {
-    /// What is to be taken from a former process's plan to fetch at `next`, after it had said that
-    /// renewals at the usual time bring nothing.
+    /// Infers what a former process had learned from its plan to fetch at `next`, after it reported
+    /// that renewals at the usual time extend nothing.
     pub fn resumed(lifetime: Lifetime, renew_before: Option<Duration>, next: Timestamp) -> Self {
-        // Without jitter: the latest of what is usual.
+        // Without jitter, this is the latest usual time.
         let usual = renewal_at(lifetime, renew_before, 0.0);
         if next >= lifetime.expires_at {
             return Self::AfterExpiry { lifetimes: 0 };
@@ -74,7 +74,7 @@ impl Renewals {
         }
     }
 
-    /// When a token of this life is renewed.
+    /// Returns when to renew a token of this lifetime.
     pub fn at(self, lifetime: Lifetime, renew_before: Option<Duration>, jitter: f64) -> Timestamp {
         let usual = renewal_at(lifetime, renew_before, jitter);
         let expires_at = lifetime.expires_at;
@@ -82,7 +82,8 @@ impl Renewals {
             Self::Usual => usual,
             Self::Late { lifetimes, .. } if lifetimes >= PROBE_EVERY => usual,
             Self::Late { left, .. } => usual.max(expires_at - left),
-            // Late, so that it shows as well whether renewals have begun to extend late in a life.
+            // Late, so that this also shows whether renewals have begun to extend late in a
+            // lifetime.
             Self::AfterExpiry { lifetimes } if lifetimes >= PROBE_EVERY => {
                 usual.max(expires_at - LATEST)
             }
@@ -90,7 +91,7 @@ impl Renewals {
         }
     }
 
-    /// What is known after a token had expired before the next one was fetched.
+    /// Updates what is known after a token expired before the next one was fetched.
     #[must_use]
     pub fn expired(self) -> Self {
         match self {
@@ -105,7 +106,7 @@ impl Renewals {
         }
     }
 
-    /// What is known after a fetch within the life of an earlier token.
+    /// Updates what is known after a fetch within the lifetime of an earlier token.
     #[must_use]
     pub fn repeated(self, repeated: &Repeated) -> Self {
         let Repeated {
@@ -117,7 +118,7 @@ impl Renewals {
         let left = lifetime.expires_at.duration_since(repeated.at);
         let planned = self.at(lifetime, renew_before, jitter);
         let is_usual = planned == renewal_at(lifetime, renew_before, jitter);
-        // One that came before its time, on request say, proves nothing by bringing nothing.
+        // A fetch ahead of its time, such as a requested one, proves nothing if it extends nothing.
         let is_due = repeated.at >= planned - together(lifetime);
         match self {
             Self::Late {
@@ -127,7 +128,7 @@ impl Renewals {
                 left: late,
                 lifetimes: lifetimes.saturating_add(1),
             },
-            // Whatever else extended, it did so earlier than expected: the usual time may do again.
+            // Any other extension came earlier than expected, so the usual time may work again.
             _ if repeated.is_extended => Self::Usual,
             _ if !is_due => self,
             Self::Usual => Self::late(if left > LAST {
@@ -136,7 +137,8 @@ impl Renewals {
                 left / 2
             }),
             Self::Late { left: late, .. } if left > late => Self::late(late),
-            // Up to the latest: one that brought more life may have come at the very edge.
+            // Closer to expiry: the renewal that extended the token may have been a borderline
+            // case.
             Self::Late { .. } if left > LATEST + SLACK => Self::late(LATEST.max(left / 2)),
             Self::Late { .. } | Self::AfterExpiry { .. } => Self::AfterExpiry { lifetimes: 0 },
         }

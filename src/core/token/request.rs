@@ -1,21 +1,21 @@
-//! Requests for a renewal, as a target Secret records them.
+//! Renewal requests, as target Secrets record them.
 
 use sha2::{Digest, Sha256};
 
 use crate::core::token::hexadecimal::hexadecimal;
 
-/// Stands for a value of the annotation `renew-requested-at`, which may be long.
+/// Digest of a value of the annotation `renew-requested-at`, which may be long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RenewRequest([u8; 8]);
 
 impl RenewRequest {
-    /// Stands for this value.
+    /// Returns the digest of a value.
     pub fn of(value: &str) -> Self {
         let digest = Sha256::digest(value);
         Self(digest.first_chunk().copied().unwrap_or_default())
     }
 
-    /// Reads what [`Self::to_string`] writes.
+    /// Parses what [`Self::to_string`] returns.
     pub fn parse(text: &str) -> Option<Self> {
         let number = u64::from_str_radix(text, 16).ok()?;
         let request = Self(number.to_be_bytes());

@@ -1,4 +1,4 @@
-//! When a token is renewed.
+//! When to renew a token.
 
 use std::time::Duration;
 
@@ -7,35 +7,36 @@ use sha2::{Digest, Sha256};
 
 use crate::dingtalk::LIFETIME_MAX;
 
-/// The clocks of two nodes differ by no more; a record from further in the future is not believed.
+/// Most that the clocks of two nodes are assumed to differ; a record from further in the future is
+/// not trusted.
 pub(crate) const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
-/// Two fetches of one token that both bring nothing are at least this far apart.
+/// Minimum interval between two fetches of one token.
 pub(crate) const FETCH_FLOOR: SignedDuration = SignedDuration::from_secs(5);
-/// Expiries this close are the same expiry, seen through two round trips.
+/// Expiries this close are the same, seen through two round trips.
 pub(in crate::core) const SAME_EXPIRY: SignedDuration = SignedDuration::from_secs(5);
-/// Renewals that are due together are spread over this part of the lifetime.
+/// Fraction of the lifetime over which simultaneous renewals are spread.
 const JITTER: f64 = 0.05;
-/// Tokens of one app that are due within this part of their lifetime are renewed together.
+/// Tokens of one app that are due within this fraction of their lifetime are renewed together.
 const TOGETHER: f64 = 0.02;
-/// More than this part of the lifetime before expiry, a renewal would come at once, again and again.
+/// Largest fraction of the lifetime for `renewBefore`; with more, each renewal would be due at
+/// once.
 const RENEW_BEFORE_MAX: f64 = 0.9;
 
-/// A time to come, and when it was decided on: a clock that is set back moves both.
+/// A time in the future, and when it was decided. A clock that is set back moves both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Schedule {
     decided_at: Timestamp,
-    /// The time.
     pub at: Timestamp,
 }
 
 impl Schedule {
-    /// `wait` from now on.
+    /// Returns the time `wait` after now.
     pub(crate) fn after(now: Timestamp, wait: Duration) -> Self {
         let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
         Self::at(now, now.saturating_add(wait).unwrap_or(Timestamp::MAX))
     }
 
-    /// A time, decided on now.
+    /// Returns a time decided now.
     pub(crate) fn at(now: Timestamp, at: Timestamp) -> Self {
         Self {
             decided_at: now,
@@ -43,7 +44,7 @@ impl Schedule {
         }
     }
 
-    /// A clock that was set back must not put anything off by as much.
+    /// Moves the time along with a clock that was set back, which must not delay anything.
     pub(crate) fn notice_clock(&mut self, now: Timestamp) {
         if now < self.decided_at {
             let wait = self.at.duration_since(self.decided_at);
@@ -52,18 +53,18 @@ impl Schedule {
     }
 }
 
-/// From when to when a token is valid.
+/// The validity period of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
     /// When it was requested.
     pub minted_at: Timestamp,
-    /// When it expires: the request's start and what the endpoint gave.
+    /// When it expires: the start of the request plus `expires_in`.
     pub expires_at: Timestamp,
 }
 
 impl Lifetime {
-    /// Whether such a token can have been fetched by `now`: a record may be forged, or of a clock
-    /// that was wrong.
+    /// Whether a token of this lifetime can have been fetched by `now`. A record may be forged, or
+    /// made by a wrong clock.
     pub fn is_plausible(&self, now: Timestamp) -> bool {
         let length = self.expires_at.duration_since(self.minted_at);
         self.minted_at.duration_since(now) <= CLOCK_TOLERANCE
@@ -71,7 +72,7 @@ impl Lifetime {
             && length.unsigned_abs() <= LIFETIME_MAX
     }
 
-    /// Its length; never negative.
+    /// Returns its length, which is never negative.
     pub fn length(&self) -> SignedDuration {
         self.expires_at
             .duration_since(self.minted_at)
@@ -79,8 +80,8 @@ impl Lifetime {
     }
 }
 
-/// When to renew: `renew_before` its expiry, by default a third of the lifetime, up to 5 % of the
-/// lifetime earlier by `jitter` (0 to 1).
+/// Returns when to renew: `renew_before` its expiry, by default a third of the lifetime, and up to
+/// 5 % of the lifetime earlier by `jitter` (0 to 1).
 pub(crate) fn renewal_at(
     lifetime: Lifetime,
     renew_before: Option<Duration>,
@@ -94,18 +95,19 @@ pub(crate) fn renewal_at(
     lifetime.expires_at - SignedDuration::from_secs_f64(early)
 }
 
-/// How much ahead of its time a token is renewed where another of the same app is due.
+/// Returns how much earlier a token may be renewed together with another one of its app.
 pub(crate) fn together(lifetime: Lifetime) -> SignedDuration {
     SignedDuration::from_secs_f64(lifetime.length().as_secs_f64() * TOGETHER)
 }
 
-/// Whether `renew_before` is more than a lifetime allows.
+/// Whether `renew_before` exceeds what a lifetime allows.
 pub(crate) fn is_clamped(lifetime: Lifetime, renew_before: Option<Duration>) -> bool {
     let max = lifetime.length().as_secs_f64() * RENEW_BEFORE_MAX;
     renew_before.is_some_and(|before| before.as_secs_f64() > max)
 }
 
-/// A number from 0 to 1 that is the same after a restart, and another for each app and expiry.
+/// Returns a number from 0 to 1 that is the same after a restart and differs between apps and
+/// expiries.
 pub(crate) fn jitter(uid: &str, expires_at: Timestamp) -> f64 {
     let mut hash = Sha256::new_with_prefix(uid);
     hash.update(expires_at.as_second().to_be_bytes());

@@ -1,6 +1,7 @@
-//! Tokens, each with a life of its own: however many apps want one, it is fetched once, fails once and
-//! waits once. Apps want the same one where site, organisation, `client_id` and client secret are the
-//! same, since a second fetch might revoke the first. What an app shows of it is its [`crate::core::Corp`].
+//! Tokens, each with a state of its own: however many apps want one, it is fetched once, fails once
+//! and waits once. Apps with the same site, corp, `client_id` and client secret share a token,
+//! because a second fetch might revoke the first. What an app shows of it is in its
+//! [`crate::core::Corp`].
 
 mod attempts;
 
@@ -16,62 +17,62 @@ use crate::core::token::schedule::Lifetime;
 use crate::dingtalk::{AccessToken, Fingerprint, Minted};
 pub use attempts::Attempts;
 
-/// What tells tokens apart.
+/// Identity of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TokenName {
-    /// The site that issues it.
+    /// The site that it is fetched from.
     pub site: String,
     /// The `client_id`.
     pub client_id: String,
-    /// The organisation.
+    /// The corp.
     pub corp_id: String,
-    /// What tells the credentials from others.
+    /// Fingerprint of the credentials.
     pub fingerprint: Fingerprint,
 }
 
-/// What a fetch brought.
+/// Result of a successful fetch.
 #[derive(Clone, Debug)]
 pub struct Fetched {
-    /// Which fetch it was.
+    /// ID of the fetch.
     pub id: FetchId,
-    /// The UID of the app that asked for it.
+    /// UID of the requesting app.
     pub uid: String,
-    /// Why.
+    /// Cause of the fetch.
     pub cause: Cause,
-    /// The state of that app's credentials.
+    /// Version of that app's credentials.
     pub credentials: ObjectVersion,
     /// The value.
     pub token: AccessToken,
-    /// Its life.
+    /// Its lifetime.
     pub lifetime: Lifetime,
-    /// When it came.
+    /// When the response arrived.
     pub at: Timestamp,
 }
 
 /// How an app wants a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
-    /// It is to be fetched when it is due.
+    /// To be fetched when due.
     Active,
-    /// Nothing is to be fetched.
+    /// Without fetches.
     Suspended,
-    /// Only what is under way concerns the app: its credentials have changed, and the token is shown until
-    /// there is one of the new ones.
+    /// Only for the fetch in progress: the app's credentials have changed, and the token is shown
+    /// until the new ones have one.
     Former,
 }
 
-/// A token, and who wants it.
+/// A token and its fetches.
 #[derive(Debug)]
 pub struct Token {
     name: Arc<TokenName>,
     /// Its fetches.
     pub attempts: Attempts,
-    /// What the last fetch brought.
+    /// Result of the last successful fetch.
     pub fetched: Option<Fetched>,
 }
 
 impl Token {
-    /// What tells it from others.
+    /// Returns its identity.
     pub fn name(&self) -> &TokenName {
         &self.name
     }
@@ -80,7 +81,7 @@ impl Token {
 /// Namespace and name of an app.
 type AppKey = (Option<String>, String);
 
-/// Site, `client_id` and organisation.
+/// Site, `client_id` and corp.
 type Seat = (String, String, String);
 
 fn seat(name: &TokenName) -> Seat {
@@ -98,35 +99,35 @@ fn seat(name: &TokenName) -> Seat {
 pub struct Tokens {
     ids: HashMap<Arc<TokenName>, TokenId>,
     all: HashMap<TokenId, Token>,
-    /// In one map: nearly every token is wanted by one app alone.
+    /// One map for all tokens, because nearly every token is wanted by one app only.
     wishers: BTreeMap<(TokenId, AppKey), Interest>,
-    /// Until when what was fetched last is valid, for each site, `client_id` and organisation.
+    /// Expiry of the last token fetched for each site, `client_id` and corp.
     seats: HashMap<Seat, Timestamp>,
     last_token: u64,
     last_fetch: u64,
 }
 
 impl Tokens {
-    /// A token; `None` if nobody wants it now.
+    /// Returns a token; `None` if nobody wants it now.
     pub fn get(&self, id: TokenId) -> Option<&Token> {
         self.all.get(&id)
     }
 
-    /// Whether this process has fetched a token of this site, `client_id` and organisation, with whichever
-    /// credentials, which is still valid.
+    /// Whether this process has fetched a token for this site, `client_id` and corp that is still
+    /// valid, with whichever credentials.
     pub fn has_fetched(&self, seat: &Seat, now: Timestamp) -> bool {
         self.seats
             .get(seat)
             .is_some_and(|expires_at| *expires_at > now)
     }
 
-    /// The last fetch that was queued.
+    /// Returns the last fetch that was queued.
     pub fn last_fetch(&self) -> FetchId {
         FetchId(self.last_fetch)
     }
 
-    /// An app wants a token from now on, in this way. `resumed` is what a former process knew of its
-    /// fetches, which counts for a token that is new here.
+    /// Makes an app want a token. `resumed` is what a former process knew about its fetches, which
+    /// counts if this process has made no attempt.
     pub fn join(
         &mut self,
         name: TokenName,
@@ -160,21 +161,21 @@ impl Tokens {
         id
     }
 
-    /// An app wants a token in another way.
+    /// Changes how an app wants a token.
     pub fn interested(&mut self, id: TokenId, app: &AppRef, interest: Interest) {
         if self.all.contains_key(&id) {
             self.wishers.insert((id, key(app)), interest);
         }
     }
 
-    /// An app no longer wants a token.
+    /// Drops an app's interest in a token.
     pub fn leave(&mut self, id: TokenId, app: &AppRef) {
         self.wishers.remove(&(id, key(app)));
         self.forget_unwanted(id);
     }
 
-    /// A token lives while it is wanted or its fetch is under way: if it is wanted again before that has
-    /// ended, another fetch might revoke what this one brings.
+    /// A token is kept while it is wanted or its fetch is in progress. If it were wanted again
+    /// before that fetch ended, another one might revoke its result.
     fn forget_unwanted(&mut self, id: TokenId) {
         let is_wanted = self.interests(id).next().is_some();
         let is_unwanted = |token: &&Token| !is_wanted && !token.attempts.is_under_way();
@@ -184,15 +185,16 @@ impl Tokens {
         }
     }
 
-    /// To be called before anything is decided of a token: a clock that was set back puts nothing off.
+    /// Adjusts a token's times to a clock that was set back. Must be called before any decision
+    /// about it.
     pub fn notice_clock(&mut self, id: TokenId, now: Timestamp) {
         if let Some(token) = self.all.get_mut(&id) {
             token.attempts.notice_clock(now);
         }
     }
 
-    /// Queues a fetch that was found to be due when `ended` was the last one that had ended, in a turn of
-    /// this namespace. `None` if it waits in one already, or another has ended since.
+    /// Queues a fetch, in a turn of this namespace, that was found due when `ended` was the last
+    /// ended fetch. `None` if it already waits in such a turn, or if another fetch has ended since.
     pub fn begin(
         &mut self,
         id: TokenId,
@@ -213,8 +215,8 @@ impl Tokens {
         Some(minting)
     }
 
-    /// Whether a fetch is still worth a call: it is the one that is awaited, by an app that wants the
-    /// token now.
+    /// Whether a fetch is still worth a call: it is the awaited one, and an app wants the token
+    /// now.
     pub fn wants(&self, minting: &Minting) -> bool {
         let token = self.all.get(&minting.token);
         let is_awaited = token.is_some_and(|token| token.attempts.awaited() == Some(minting.id));
@@ -222,15 +224,15 @@ impl Tokens {
         is_awaited && interests.any(|(_, interest)| interest == Interest::Active)
     }
 
-    /// A fetch is sent.
+    /// Records that a fetch was sent.
     pub fn started(&mut self, minting: &Minting) {
         if let Some(token) = self.all.get_mut(&minting.token) {
             token.attempts.started(minting.id);
         }
     }
 
-    /// A queued fetch is not made in a turn of this namespace; returns the apps that decide anew, if it is
-    /// not made in any.
+    /// Drops a queued fetch from this namespace's turns. If no turn is left, returns the apps that
+    /// want the token, which must decide again.
     pub fn dropped(&mut self, minting: &Minting, namespace: &str) -> Vec<AppRef> {
         let token = self.all.get_mut(&minting.token);
         if !token.is_some_and(|token| token.attempts.dropped(minting.id, namespace)) {
@@ -240,7 +242,7 @@ impl Tokens {
         self.wishers(minting.token)
     }
 
-    /// Records a token that was fetched by the request that started at `requested_at`; returns the apps
+    /// Records a token fetched by the request that started at `requested_at`, and returns the apps
     /// that want it.
     pub fn succeeded(
         &mut self,
@@ -275,7 +277,7 @@ impl Tokens {
         })
     }
 
-    /// Records a fetch that failed; returns the apps that want the token.
+    /// Records a failed fetch and returns the apps that want the token.
     pub fn failed(
         &mut self,
         minting: &Minting,
@@ -285,15 +287,15 @@ impl Tokens {
         self.ended(minting, |attempts| attempts.failed(minting, attempt, now))
     }
 
-    /// An app has found the token in a Secret: no attempt has failed any more.
+    /// Records that an app has found the token in a Secret, so that no failure is left.
     pub fn found(&mut self, id: TokenId) {
         if let Some(token) = self.all.get_mut(&id) {
             token.attempts.found();
         }
     }
 
-    /// An outage of a site that began at `since` is over: the tokens that have failed in it, and not
-    /// before, do not wait for their own backoff. Returns the apps that want them.
+    /// Ends the backoff of tokens that have failed only since `since`, when an outage of their site
+    /// began that is over now. Returns the apps that want them.
     pub fn hurry(
         &mut self,
         site: &str,

@@ -1,4 +1,5 @@
-//! The fetches of a token: the one under way, how the last ones ended, and when the next one may be made.
+//! Fetches of a token: the one in progress, how the last ones ended, and when the next one may be
+//! made.
 
 use std::time::Duration;
 
@@ -10,38 +11,38 @@ use crate::core::token::renewals::{Renewals, Repeated};
 use crate::core::token::schedule::{FETCH_FLOOR, Lifetime, SAME_EXPIRY, Schedule, jitter};
 use crate::dingtalk::{Failure, Rank};
 
-/// A person's requests for a renewal are obeyed this often.
+/// Minimum interval between forced renewals.
 const FORCED_PACE: SignedDuration = SignedDuration::from_secs(60);
 
-/// While a site is down for all, a token is asked for again so soon; the queue probes the site at its
-/// own pace, whoever waits.
+/// Retry interval while a site is down for everybody; the queue probes the site at its own pace
+/// anyway.
 const OUTAGE_RETRY: Duration = Duration::from_secs(2);
 
-/// See the module.
+/// Fetches of a token.
 #[derive(Debug, Default)]
 pub struct Attempts {
     /// The fetch that is queued or in flight, and since when.
     under_way: Option<(FetchId, Timestamp)>,
     failing: Option<Box<Failing>>,
-    /// The failure of a former process, and since when it lasts.
+    /// The failure of a former process, and since when it has lasted.
     former_failure: Option<Box<(Failure, Timestamp)>>,
-    /// Whether this process has had an outcome; before, the status tells how the last one was.
+    /// Whether this process knows an outcome; until then, the last one is in the status.
     pub is_attempted: bool,
-    /// The namespaces in whose turns the fetch waits: whoever shares a token with a namespace that has much
-    /// to fetch does not wait behind that.
+    /// The namespaces in whose turns the fetch waits. A namespace that shares a token with a busy
+    /// one must not wait for that one's turn.
     turns: Vec<String>,
     is_in_flight: bool,
-    /// The earliest expiry of a token that whoever asked for the fetch still has.
+    /// The earliest expiry of the tokens that this fetch replaces and that are still valid.
     expires_at: Option<Timestamp>,
     ended: FetchId,
-    /// When a token is renewed, as earlier renewals taught.
+    /// When to renew, learned from earlier renewals.
     renewals: Renewals,
     retry: Option<Schedule>,
     attempted_at: Option<Timestamp>,
 }
 
 impl Attempts {
-    /// None yet, in no process.
+    /// No attempts in any process.
     pub const NONE: Self = Self {
         under_way: None,
         failing: None,
@@ -56,15 +57,15 @@ impl Attempts {
         attempted_at: None,
     };
 
-    /// Not before `at`, as a former process decided, and what it had learnt.
+    /// Resumes a former process's decision not to fetch before `at`, and what it had learned.
     pub fn resume(&mut self, at: Timestamp, renewals: Renewals, now: Timestamp) {
         self.retry = Some(Schedule::at(now, at));
         self.renewals = renewals;
     }
 
-    /// Records that the last attempt of a former process failed, and since when attempts did.
+    /// Records that a former process's last attempt failed, and since when attempts have.
     pub fn resume_failure(&mut self, failure: &Failure, since: Timestamp) {
-        // A status can be written by others, so its texts are not kept.
+        // Others can write a status, so its texts are not kept.
         let failure = Failure {
             code: None,
             request_id: None,
@@ -74,17 +75,17 @@ impl Attempts {
         self.former_failure = Some(Box::new((failure, since)));
     }
 
-    /// When a token is renewed, as earlier renewals taught.
+    /// Returns when to renew, learned from earlier renewals.
     pub fn renewals(&self) -> Renewals {
         self.renewals
     }
 
-    /// The last fetch that has ended.
+    /// Returns the last fetch that has ended.
     pub fn ended(&self) -> FetchId {
         self.ended
     }
 
-    /// Attempts that fail, if the last one has.
+    /// Returns the failures, if the last attempt failed.
     pub fn failing(&self) -> Option<&Failing> {
         self.failing.as_deref()
     }
@@ -94,17 +95,17 @@ impl Attempts {
         self.under_way.is_some()
     }
 
-    /// Since when a fetch is queued or in flight.
+    /// Returns since when a fetch has been queued or in flight.
     pub fn under_way_since(&self) -> Option<Timestamp> {
         self.under_way.map(|(_, since)| since)
     }
 
-    /// The fetch that is queued or in flight.
+    /// Returns the fetch that is queued or in flight.
     pub(super) fn awaited(&self) -> Option<FetchId> {
         self.under_way.map(|(fetch, _)| fetch)
     }
 
-    /// To be called before anything is decided.
+    /// Adjusts times to a clock that was set back. Must be called before any decision.
     pub fn notice_clock(&mut self, now: Timestamp) {
         if let Some(schedule) = &mut self.retry {
             schedule.notice_clock(now);
@@ -112,18 +113,19 @@ impl Attempts {
         self.attempted_at = self.attempted_at.map(|at| at.min(now));
     }
 
-    /// When to try again after a failure.
+    /// Returns the earliest time of the next attempt, if the last one failed or a former process
+    /// decided it.
     pub fn retry_at(&self) -> Option<Timestamp> {
         self.retry.map(|retry| retry.at)
     }
 
-    /// Before when no fetch is made, whatever asks for it.
+    /// Returns the time before which no fetch is made, whatever the cause.
     pub fn floor(&self) -> Option<Timestamp> {
         self.attempted_at.map(|at| at + FETCH_FLOOR)
     }
 
-    /// From when on a person's request for a renewal is obeyed: a minute after the last attempt, and
-    /// not before a limit that the site has named is over.
+    /// Returns when a forced renewal is allowed: a minute after the last attempt, and not before
+    /// the end of a limit that DingTalk has imposed.
     pub fn forced_at(&self, now: Timestamp) -> Timestamp {
         let paced = self.attempted_at.map_or(now, |at| at + FORCED_PACE);
         let last = self.failing.as_ref().map(|failing| &failing.failure);
@@ -137,8 +139,8 @@ impl Attempts {
         }
     }
 
-    /// What goes before the next fetch, if the token that is known expires at `expires_at`. A token
-    /// that could only be renewed after its expiry is as urgent as a renewal can be.
+    /// Returns the rank of the next fetch, given the expiry of the known token. A token that could
+    /// only be renewed after its expiry is as urgent as a renewal can be.
     pub fn rank(&self, expires_at: Option<Timestamp>, now: Timestamp) -> Rank {
         let is_new = !self.is_attempted && self.former_failure.is_none();
         match expires_at {
@@ -148,7 +150,7 @@ impl Attempts {
         }
     }
 
-    /// Whether the last attempt failed, in this process or in a former one.
+    /// Whether the last attempt failed, in this process or a former one.
     pub fn has_failed(&self) -> bool {
         self.failing.is_some() || self.former_failure.is_some()
     }
@@ -158,7 +160,7 @@ impl Attempts {
         self.retry.is_none() && self.renewals == Renewals::Usual
     }
 
-    /// Whether the fetch that is under way waits in a turn of this namespace.
+    /// Whether the fetch in progress waits in a turn of this namespace.
     pub fn has_turn(&self, namespace: &str) -> bool {
         self.is_under_way() && self.turns.iter().any(|turn| turn == namespace)
     }
@@ -177,12 +179,12 @@ impl Attempts {
         self.expires_at = self.expires_at.into_iter().chain(valid).min();
     }
 
-    /// The fetch was sent.
+    /// Records that the fetch was sent.
     pub(super) fn started(&mut self, fetch: FetchId) {
         self.is_in_flight |= self.awaited() == Some(fetch);
     }
 
-    /// The fetch is not made in a turn of this namespace; returns whether that was the last one.
+    /// Drops the fetch from this namespace's turns and returns whether that was the last one.
     pub(super) fn dropped(&mut self, fetch: FetchId, namespace: &str) -> bool {
         if self.awaited() != Some(fetch) || self.is_in_flight {
             return false;
@@ -195,12 +197,12 @@ impl Attempts {
         was_last
     }
 
-    /// The earliest expiry of a token that whoever asked for the fetch still has.
+    /// Returns the earliest expiry of the tokens that the fetch replaces and that are still valid.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at
     }
 
-    /// Goes on with what a former process knew, where this one has not tried yet.
+    /// Resumes what a former process knew, unless this one has tried or is trying.
     pub(super) fn resume_beside(&mut self, resumed: Self) {
         if self.is_attempted || self.is_under_way() {
             return;
@@ -216,7 +218,7 @@ impl Attempts {
     }
 
     fn end(&mut self, fetch: FetchId, now: Timestamp) {
-        // What was queued meanwhile, in another turn, is decided anew.
+        // What was queued in another turn meanwhile is decided again.
         self.under_way = None;
         self.is_in_flight = false;
         self.ended = self.ended.max(fetch);
@@ -236,7 +238,7 @@ impl Attempts {
         self.learn(minting, lifetime, client_id, now);
     }
 
-    /// The token is there.
+    /// Records that the token is available.
     pub(super) fn found(&mut self) {
         self.is_attempted = true;
         self.former_failure = None;
@@ -244,7 +246,7 @@ impl Attempts {
         self.retry = None;
     }
 
-    /// Learns from a fetch that replaced an earlier token whether renewals bring more life.
+    /// Learns whether renewals extend the token from a fetch that replaced one.
     fn learn(&mut self, minting: &Minting, new: Lifetime, client_id: &str, now: Timestamp) {
         let Some(former) = &minting.former else {
             return;
@@ -254,7 +256,8 @@ impl Attempts {
             self.renewals = self.renewals.expired();
             return;
         }
-        // A token of another client is no repetition, and one that was just fetched has no life to gain.
+        // A token of another client is not a repeated one, and one that was just fetched has no
+        // lifetime to gain.
         let elapsed = new.minted_at.duration_since(old.minted_at);
         if former.client_id != client_id || elapsed.abs() <= SAME_EXPIRY * 2 {
             return;
@@ -285,7 +288,7 @@ impl Attempts {
             .failing
             .as_ref()
             .filter(|old| old.failure.reason == failure.reason);
-        // What the whole site's outage costs is not counted against the token.
+        // A failure due to the whole site's outage does not lengthen the backoff.
         let counted = u32::from(!is_site_down);
         let streak = same_class.map_or(1, |old| old.streak.saturating_add(counted));
         let former = self.former_failure.take();
@@ -312,8 +315,8 @@ impl Attempts {
         self.failing = Some(Box::new(failing));
     }
 
-    /// An outage that began at `since` is over: a token that has failed in it, and not before, is
-    /// tried now. Returns whether it is.
+    /// Ends the backoff of a token that has failed only since `since`, when an outage began that is
+    /// over now. Returns whether it did.
     pub(super) fn hurry(&mut self, since: Timestamp, now: Timestamp) -> bool {
         let is_by_outage = self.failing.as_ref().is_some_and(|failing| {
             failing.failure.class.traits().is_outage && failing.streak_since >= since

@@ -84,7 +84,7 @@ impl App {
         }
     }
 
-    /// Takes over what is newer; returns the value that is shown.
+    /// Takes over a newer token, and returns the value that is shown.
     fn look(&mut self, is_suspended: bool, tokens: &Tokens, now: Timestamp) -> Option<&str> {
         self.look_beside(None, is_suspended, tokens, now)
     }
@@ -163,7 +163,7 @@ fn what_one_app_fetches_all_have_and_nobody_fetches_beside_it() {
     assert_eq!(two.look(false, &tokens, at(0)), Some("t1"));
     let causes = [one.corp.renewal_cause, two.corp.renewal_cause];
     assert_eq!(causes, [Some(Cause::FirstToken), Some(Cause::TokenShared)]);
-    // One that comes later finds it there.
+    // An app that comes later finds the token.
     let mut three = App::new("three", &mut tokens);
     assert_eq!(three.look(false, &tokens, at(10)), Some("t1"));
     assert_eq!(three.look(false, &tokens, at(7200)), Some("t1"));
@@ -182,7 +182,8 @@ fn a_failure_is_everybodys_and_so_is_the_wait_after_it() {
     assert!(two.corp.attempts(&tokens).failing().is_some());
 }
 
-/// Regression: two apps with one token of a short life called in turn, up to the client's rate.
+/// Regression: two apps that shared a token with a short lifetime called in turn, up to the
+/// client's rate.
 #[test]
 fn the_floor_between_two_fetches_is_the_tokens() {
     let (mut tokens, mut one, mut two) = two();
@@ -203,7 +204,7 @@ fn a_suspended_app_is_left_alone_but_for_what_it_had_asked_for() {
     assert_eq!(two.look(true, &tokens, at(0)), None);
     two.wants(Interest::Active, &mut tokens);
     assert_eq!(two.look(false, &tokens, at(1)), Some("t1"));
-    // It may have revoked the one that is shown.
+    // The fetch may have revoked the token that is shown.
     let minting = two.begin(&mut tokens).expect("due");
     two.wants(Interest::Suspended, &mut tokens);
     assert!(tokens.wants(&minting), "the other app wants it");
@@ -224,7 +225,7 @@ fn a_queued_fetch_that_no_app_wants_any_more_is_not_made() {
     assert!(two.begin(&mut tokens).is_some(), "none is under way");
 }
 
-/// A corp that is taken off and put back while its fetch is under way is not fetched beside it.
+/// A corp that is removed and added again during its fetch gets no second one.
 #[test]
 fn a_token_lives_until_its_fetch_has_ended() {
     let (mut tokens, mut one, mut two) = two();
@@ -269,8 +270,8 @@ fn a_request_for_renewal_is_answered_by_whichever_fetch_was_queued_after_it() {
     assert_eq!(answers, None, "it asked for nothing");
 }
 
-/// Regression: after a restart of the operator, workloads were not restarted for a token that another app
-/// had fetched.
+/// Regression: after a restart of the operator, workloads were not restarted for a token that
+/// another app had fetched.
 #[test]
 fn another_value_than_that_of_the_secret_is_a_change() {
     let (mut tokens, one, mut two) = two();
@@ -287,7 +288,7 @@ fn another_value_than_that_of_the_secret_is_a_change() {
     let shown = two.look_beside(Some(&in_secret), false, &tokens, at(0));
     assert_eq!(shown, Some("t1"));
     assert_eq!(two.corp.value_changed_at, Some(at(0)));
-    // One that was fetched before is older than what the Secret of an app that comes has.
+    // A token that was fetched earlier is older than the one in a new app's Secret.
     let newer = TokenRecord {
         lifetime: lifetime(at(1), Duration::from_secs(7200)),
         ..in_secret
@@ -297,7 +298,7 @@ fn another_value_than_that_of_the_secret_is_a_change() {
     assert_eq!(shown, None);
 }
 
-/// A namespace that shares a token with one that has much to fetch does not wait in that one's turn.
+/// A namespace that shares a token with a busy one does not wait in that one's turn.
 #[test]
 fn each_namespace_has_a_turn_of_its_own_for_one_and_the_same_fetch() {
     let (mut tokens, mut one, mut two) = two();

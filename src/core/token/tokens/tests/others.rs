@@ -1,9 +1,10 @@
-//! What one app knows, changes or drops, and what the others have of it.
+//! What one app knows, changes or drops, and how that affects the others.
 
 use super::*;
 use crate::dingtalk::{Failure, look_up};
 
-/// Regression: two apps whose specs had different generations made the failing call in turn, every 5 s.
+/// Regression: two apps whose specs had different generations made the failing call in turn, every
+/// 5 s.
 #[test]
 fn an_apps_changed_spec_repeats_a_failed_attempt_and_another_apps_generation_does_not() {
     let (mut tokens, mut one, mut two) = two();
@@ -24,7 +25,7 @@ fn an_apps_changed_spec_repeats_a_failed_attempt_and_another_apps_generation_doe
     assert_eq!(retry_at(&mut one, 1), Some(at(5)));
 }
 
-/// Regression: what one app had planned in a former process held back another one without a token.
+/// Regression: what one app had planned in a former process held back another app without a token.
 #[test]
 fn a_resumed_plan_holds_back_no_app_without_a_token_and_a_resumed_limit_holds_back_all() {
     let resumed = |failure: Option<(Failure, Timestamp)>| {
@@ -65,7 +66,7 @@ fn a_resumed_plan_holds_back_no_app_without_a_token_and_a_resumed_limit_holds_ba
     }
 }
 
-/// Regression: one namespace's dropped request cleared the fetch of all, even one in flight.
+/// Regression: one namespace's dropped request cleared everybody's fetch, even one in flight.
 #[test]
 fn a_fetch_ends_with_its_last_turn_and_never_while_it_is_in_flight() {
     let (mut tokens, one, two) = two();
@@ -83,8 +84,8 @@ fn a_fetch_ends_with_its_last_turn_and_never_while_it_is_in_flight() {
     assert!(one.begin_in("hr", &mut tokens).is_none(), "it is in flight");
 }
 
-/// Regression: an expired token of another app's Secret was taken over in the place of a valid one, and
-/// one with the same value was found again and again.
+/// Regression: an expired token from another app's Secret replaced a valid one, and one with the
+/// same value was found again and again.
 #[test]
 fn a_token_that_was_found_is_valid_and_taken_over_once() {
     let mut tokens = Tokens::default();
@@ -110,7 +111,7 @@ fn a_token_that_was_found_is_valid_and_taken_over_once() {
     assert_eq!(shown, at(2), "else it would be found again");
 }
 
-/// Regression: each stop took its full time where a suspended app shared a token that was renewed.
+/// Regression: each stop took its full time if a suspended app shared a token that was renewed.
 #[test]
 fn a_stop_waits_for_no_token_that_nobody_will_take_over() {
     let (mut tokens, one, mut two) = two();
@@ -121,7 +122,7 @@ fn a_stop_waits_for_no_token_that_nobody_will_take_over() {
     assert!(!two.corp.has_untaken(two.name, &tokens, at(0)));
 }
 
-/// The most urgent of those who ask decides how patiently a failed fetch is repeated.
+/// The most urgent of the requesting apps determines how patiently a failed fetch is retried.
 #[test]
 fn the_life_that_is_left_is_that_of_the_earliest_token_that_is_still_valid() {
     let (mut tokens, one, two) = two();
@@ -150,7 +151,8 @@ fn the_life_that_is_left_is_that_of_the_earliest_token_that_is_still_valid() {
     assert_eq!(asked(&one, "legal", Some(900), &mut tokens), Some(at(300)));
 }
 
-/// An app that is looked at after a fetch may show what that has revoked, whoever has gone since.
+/// An app that is examined after a fetch may show a token that the fetch has revoked, whichever
+/// apps have gone since.
 #[test]
 fn what_was_fetched_is_known_until_it_expires_though_nobody_wants_it_any_more() {
     let (mut tokens, mut one, mut two) = two();
