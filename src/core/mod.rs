@@ -55,7 +55,7 @@ pub(crate) use token::record::{Held, lifetime, whole_seconds};
 pub(crate) use token::schedule::Schedule;
 pub use token::tokens::{Attempts, Interest, TokenName, Tokens};
 
-// What only tests name.
+// Used by tests only.
 #[cfg(test)]
 pub(crate) use app::memory::renew_request;
 #[cfg(test)]

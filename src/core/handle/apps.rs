@@ -1,4 +1,4 @@
-//! What is remembered of apps, and what is decided of them.
+//! Memories of apps, and decisions for them.
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -9,19 +9,19 @@ use crate::core::app::memory::Memory;
 use crate::core::app::view::View;
 use crate::core::token::known_credentials::KnownCredentials;
 
-/// What matters to every decision beside what the core knows.
+/// What decisions depend on besides the core's state.
 #[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
     /// Whether the app's site is configured for its namespace.
     pub site_known: bool,
-    /// Whether this process is shutting down, or no longer leads.
+    /// Whether this process is shutting down or no longer leads.
     pub is_ending: bool,
-    /// What the keys of a Secret's labels and annotations may begin with.
+    /// Allowed prefixes of a Secret's label and annotation keys.
     pub metadata_prefixes: &'a [String],
 }
 
 impl Core {
-    /// Remembers an app from now on; one that was recreated is another app.
+    /// Creates the memory of an app, unless there is one; a recreated app is another app.
     pub(crate) fn remember(&mut self, app: &DingTalkApp, now: Timestamp) {
         let key = app_ref(app);
         if let Some(memory) = self.apps.get_mut(&key) {
@@ -33,7 +33,7 @@ impl Core {
             return;
         }
         let mut memory = Memory::new(app, now);
-        // It may show what a fetch of this process has revoked.
+        // It may show a token that a fetch of this process has revoked.
         let wanted = self.index.tokens_of(&key);
         memory.identify |= wanted
             .iter()
@@ -41,12 +41,12 @@ impl Core {
         self.apps.insert(key, memory);
     }
 
-    /// What is remembered of an app.
+    /// Returns the memory of an app.
     pub(crate) fn app(&mut self, key: &AppRef) -> Option<&mut Memory> {
         self.apps.get_mut(key)
     }
 
-    /// What is remembered of the app with this UID; `None` if it is gone.
+    /// Returns the memory of the app with this UID; `None` if it is gone.
     pub(crate) fn app_of(&mut self, key: &AppRef, uid: &str) -> Option<&mut Memory> {
         self.app(key).filter(|memory| memory.uid == uid)
     }
@@ -58,7 +58,7 @@ impl Core {
         }
     }
 
-    /// Until when a look at an app waits, if it does.
+    /// Returns until when a look at an app must wait, if at all.
     pub(crate) fn look_waits_until(
         &mut self,
         app: &DingTalkApp,
@@ -69,7 +69,7 @@ impl Core {
         memory.looks.begin(corps, generation, now)
     }
 
-    /// Decides for an app by what is known now; `None` if it is gone, or there is a newer state of it.
+    /// Makes a decision for an app; `None` if it is gone or a newer state of it is known.
     pub(crate) fn decide<T>(
         &mut self,
         app: &DingTalkApp,
@@ -100,7 +100,7 @@ impl Core {
         }
     }
 
-    /// The apps with a token that no Secret holds.
+    /// Returns the apps with a token that still has to be written.
     pub(crate) fn unwritten(&self, now: Timestamp) -> Vec<AppRef> {
         let unwritten = self.apps.iter().filter(|(_, memory)| {
             memory.is_to_be_written() || memory.has_untaken(&self.tokens, now)

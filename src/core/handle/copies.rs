@@ -1,4 +1,4 @@
-//! What is remembered of references, and what is decided of them.
+//! Memories of references, and decisions for them.
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -8,7 +8,8 @@ use crate::api::{DingTalkTokenReference, ReferenceRef, reference_ref};
 use crate::core::copy::{ReferenceMemory, ReferenceView};
 
 impl Core {
-    /// Remembers a reference from now on; one that was recreated is another one.
+    /// Creates the memory of a reference, unless there is one; a recreated reference is another
+    /// one.
     pub(crate) fn remember_reference(&mut self, reference: &DingTalkTokenReference) {
         let uid = reference.uid().unwrap_or_default();
         let memory = self.references.entry(reference_ref(reference));
@@ -18,7 +19,7 @@ impl Core {
         }
     }
 
-    /// What is remembered of the reference with this UID; `None` if it is gone.
+    /// Returns the memory of the reference with this UID; `None` if it is gone.
     pub(crate) fn reference_of(
         &mut self,
         key: &ReferenceRef,
@@ -33,8 +34,7 @@ impl Core {
         self.references.remove(key);
     }
 
-    /// Decides for a reference by what is known now; `None` if it is gone, or there is a newer state of
-    /// it.
+    /// Makes a decision for a reference; `None` if it is gone or a newer state of it is known.
     pub(crate) fn decide_copies<T>(
         &mut self,
         reference: &DingTalkTokenReference,
@@ -47,7 +47,7 @@ impl Core {
         Some(decide(&view, memory))
     }
 
-    /// Until when a look at a reference waits, if it does.
+    /// Returns until when a look at a reference must wait, if at all.
     pub(crate) fn copies_wait_until(
         &mut self,
         reference: &DingTalkTokenReference,

@@ -1,4 +1,4 @@
-//! What came of fetches, and whom it concerns.
+//! Which apps a fetch concerns.
 
 use jiff::Timestamp;
 
@@ -7,7 +7,8 @@ use crate::api::AppRef;
 use crate::core::token::attempt::Minting;
 
 impl Core {
-    /// Whether an app names other credentials by now than a fetch was queued with, or changed ones.
+    /// Whether an app's credentials, or its reference to them, have changed since a fetch was
+    /// queued.
     pub(crate) fn credentials_changed(&self, app: &AppRef, minting: &Minting) -> bool {
         let reference = self.index.credentials_ref(app);
         let version = self.index.credentials_version(app);
@@ -15,14 +16,14 @@ impl Core {
             || version.is_some_and(|now| *now != minting.credentials)
     }
 
-    /// When the token that the fetch is to replace expires.
+    /// Returns when the token that the fetch replaces expires.
     pub(crate) fn expiry(&self, minting: &Minting) -> Option<Timestamp> {
         let token = self.tokens.get(minting.token)?;
         token.attempts.expires_at()
     }
 
-    /// The other apps whose credentials were not read yet: they may show a token that a fetch has just
-    /// revoked.
+    /// Returns the other apps whose credentials have not been read yet: they may show a token that
+    /// a fetch has just revoked.
     pub(crate) fn unresolved_sharers(
         &mut self,
         app: &AppRef,

@@ -1,6 +1,6 @@
-//! All that the operator knows, as one state: what there is, what it remembers of each object, and the
-//! tokens. It holds no lock and no client, and reads no clock: what happened goes in with its time, and
-//! what is to be done comes out.
+//! Everything the operator knows, as one state: the index of what exists, the memory of each
+//! object, and the tokens. It holds no lock and no client, and reads no clock: events come in with
+//! their time, decisions go out.
 
 mod apps;
 mod copies;
@@ -19,9 +19,9 @@ use crate::core::index::{Index, NamespaceLimits};
 use crate::core::token::tokens::Tokens;
 pub(crate) use apps::Surroundings;
 
-/// See the module.
+/// Everything the operator knows.
 pub(crate) struct Core {
-    /// What there is.
+    /// What exists in the cluster.
     pub index: Index,
     /// The tokens of all apps.
     pub tokens: Tokens,
@@ -29,17 +29,15 @@ pub(crate) struct Core {
     references: HashMap<ReferenceRef, ReferenceMemory>,
 }
 
-/// The objects that something matters to, and that are to be looked at.
+/// The objects that a change concerns and that must be reconciled.
 #[derive(Default)]
 pub(crate) struct Concerned {
-    /// Apps.
     pub apps: Vec<AppRef>,
-    /// References.
     pub references: Vec<ReferenceRef>,
 }
 
 impl Core {
-    /// With these bounds for each namespace.
+    /// Creates a core with these bounds for each namespace.
     pub(crate) fn new(limits: NamespaceLimits) -> Self {
         Self {
             index: Index::new(limits),
@@ -49,13 +47,13 @@ impl Core {
         }
     }
 
-    /// Every app and every reference.
+    /// Returns every app and every reference.
     pub(crate) fn all(&self) -> Concerned {
         let (apps, references) = self.index.all();
         Concerned { apps, references }
     }
 
-    /// The API server answers again: the objects with writes that it had not answered.
+    /// Returns the objects whose writes are due again because the API server responds again.
     pub(crate) fn answered_again(&mut self, now: Timestamp) -> Concerned {
         let apps = self.apps.iter_mut();
         let apps = apps.filter_map(|(key, memory)| memory.retry_unanswered(now).then_some(key));

@@ -1,4 +1,4 @@
-//! What there is to report of an app.
+//! What to report about an app.
 
 use jiff::Timestamp;
 
@@ -10,20 +10,20 @@ use crate::core::copy::granted_namespaces;
 use crate::core::report::conditions::{StatusNews, status, write_status_at};
 use crate::core::report::events::notices;
 
-/// A status, and what led to it.
+/// A status and the events of its change.
 pub(crate) struct Report {
-    /// The status as it was written last.
+    /// The status that was written last.
     pub previous: DingTalkAppStatus,
-    /// The status as it is to be.
+    /// The status to write.
     pub current: DingTalkAppStatus,
     /// The events of the change.
     pub notices: Vec<Notice>,
-    /// Until when the status waits to be written.
+    /// Until when the status must wait to be written.
     pub not_before: Option<Timestamp>,
 }
 
 impl Core {
-    /// What there is to report of an app at rest; `None` if there is a newer state of it.
+    /// Returns what to report about an app at rest; `None` if a newer state of it is known.
     pub(crate) fn report(
         &mut self,
         app: &DingTalkApp,

@@ -1,4 +1,4 @@
-//! What is learnt of Secrets, and whom it concerns.
+//! Updates about Secrets, and which objects they concern.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -7,7 +7,7 @@ use crate::api::AppRef;
 use crate::core::index::Asked;
 
 impl Core {
-    /// Records a Secret that a call has returned.
+    /// Records a Secret that a call returned.
     pub(crate) fn secret_answered(&mut self, metadata: ObjectMeta, asked: &Asked) -> Concerned {
         let namespace = metadata.namespace.clone().unwrap_or_default();
         let name = metadata.name.clone().unwrap_or_default();
@@ -15,7 +15,7 @@ impl Core {
         self.concerned(apps, &namespace, &name)
     }
 
-    /// Records that a Secret is not there, unless it was created since it was `asked` for.
+    /// Records that a Secret does not exist, unless it was created since it was `asked` for.
     pub(crate) fn secret_not_found(
         &mut self,
         namespace: &str,
@@ -26,7 +26,7 @@ impl Core {
         self.concerned(apps, namespace, name)
     }
 
-    /// These apps, and the references that a Secret matters to.
+    /// Returns these apps, and the references that a Secret concerns.
     pub(crate) fn concerned(&self, apps: Vec<AppRef>, namespace: &str, name: &str) -> Concerned {
         Concerned {
             apps,

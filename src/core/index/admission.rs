@@ -1,5 +1,5 @@
-//! Which objects of a namespace are served: the oldest that this version can decode, as far as the
-//! namespace's bounds allow.
+//! Which objects of a namespace are served: the oldest ones that this version can decode, within
+//! the namespace's bounds.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -10,17 +10,17 @@ use kube::runtime::reflector::{Lookup, ObjectRef};
 
 use crate::core::report::refusal::{Bound, Refusal};
 
-/// The most that the specs of a namespace's objects of one kind may take, in bytes of JSON.
+/// Most bytes of JSON that the specs of a namespace's objects of one kind may have in total.
 pub(super) const SPECS_MAX: usize = 8 << 20;
 
-/// The bounds of each namespace.
+/// Bounds for each namespace.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NamespaceLimits {
-    /// The most apps.
+    /// Most apps.
     pub apps: usize,
-    /// The most organisations of all apps together.
+    /// Most corps of all apps together.
     pub corps: usize,
-    /// The most references.
+    /// Most references.
     pub references: usize,
 }
 
@@ -34,7 +34,7 @@ impl Default for NamespaceLimits {
     }
 }
 
-/// The bounds on the objects of one kind.
+/// Bounds on the objects of one kind.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     objects: usize,
@@ -42,16 +42,17 @@ struct Limits {
     too_many: fn(usize) -> Bound,
 }
 
-/// What an object counts for.
+/// How much of a bound an object uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Load {
-    /// Its organisations.
+    /// Number of corps.
     pub corps: usize,
-    /// Its spec, in bytes.
+    /// Size of the spec in bytes of JSON.
     pub spec: usize,
 }
 
-/// The older goes first, on a tie that of the lower UID: the same after a restart, which lists by name.
+/// Creation time and UID: the older object takes precedence, then the lower UID. Unlike the order
+/// of events, this is the same after a restart, which lists by name.
 pub(super) type Age = (Timestamp, String);
 
 struct Namespace<Key> {
@@ -102,8 +103,7 @@ impl<Key: Clone> Namespace<Key> {
         Some((key, load))
     }
 
-    /// Serves as many as there is room for; every object that is served is older than every one that
-    /// is not.
+    /// Serves as many objects as fit. Every served object is older than every refused one.
     fn balance(&mut self, limits: &Limits, moved: &mut Moved<Key>) {
         while self.is_past(limits) {
             let Some((age, _)) = self.served.last_key_value() else {
@@ -128,10 +128,10 @@ impl<Key: Clone> Namespace<Key> {
     }
 }
 
-/// Objects that are served from now on, or no longer.
+/// Objects that are newly served or no longer served.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Moved<Key> {
-    /// Served from now on.
+    /// Newly served.
     pub served: Vec<Key>,
     /// No longer served.
     pub refused: Vec<Key>,
@@ -146,9 +146,8 @@ impl<Key> Default for Moved<Key> {
     }
 }
 
-/// What an object is known by: its namespace counts it.
+/// Key of an object that counts towards its namespace's bounds.
 pub(super) trait Namespaced: Clone + Eq + Hash {
-    /// Its namespace.
     fn namespace(&self) -> &str;
 }
 
@@ -158,7 +157,7 @@ impl<K: Lookup<DynamicType = ()> + Clone> Namespaced for ObjectRef<K> {
     }
 }
 
-/// See the module.
+/// Which objects of one kind are served.
 pub(super) struct Admission<Key> {
     limits: Limits,
     namespaces: HashMap<String, Namespace<Key>>,
@@ -167,7 +166,7 @@ pub(super) struct Admission<Key> {
 }
 
 impl<Key: Namespaced> Admission<Key> {
-    /// Of apps.
+    /// Creates the admission of apps.
     pub(super) fn of_apps(limits: NamespaceLimits) -> Self {
         Self::new(Limits {
             objects: limits.apps,
@@ -176,7 +175,7 @@ impl<Key: Namespaced> Admission<Key> {
         })
     }
 
-    /// Of references.
+    /// Creates the admission of references.
     pub(super) fn of_references(limits: NamespaceLimits) -> Self {
         Self::new(Limits {
             objects: limits.references,
@@ -194,8 +193,8 @@ impl<Key: Namespaced> Admission<Key> {
         }
     }
 
-    /// Records whether an object can be decoded, or why not; returns whether it can be from now
-    /// on.
+    /// Records whether an object can be decoded, or why not. Returns whether it has just become
+    /// decodable.
     pub(super) fn decoded(&mut self, key: &Key, error: Option<&str>) -> bool {
         match error {
             Some(error) => {
@@ -206,8 +205,8 @@ impl<Key: Namespaced> Admission<Key> {
         }
     }
 
-    /// Counts an object, in place of what it counted for before; returns the others that this moves,
-    /// and itself if it moves.
+    /// Records an object's load, in place of its former one. Returns the objects that move because
+    /// of it, including itself.
     pub(super) fn put(&mut self, key: &Key, age: &Age, load: Load) -> Moved<Key> {
         let mut moved = Moved::default();
         let was_served = self.take(key);
@@ -222,7 +221,7 @@ impl<Key: Namespaced> Admission<Key> {
         }
         namespace.balance(&self.limits, &mut moved);
         let is_served = namespace.served.contains_key(age);
-        // It may have been moved back and forth here.
+        // The object may have moved back and forth above.
         moved.served.retain(|other| other != key);
         moved.refused.retain(|other| other != key);
         match (was_served, is_served) {
@@ -233,7 +232,7 @@ impl<Key: Namespaced> Admission<Key> {
         moved
     }
 
-    /// Forgets an object; returns the others that there is room for now.
+    /// Forgets an object and returns the others that there is now room for.
     pub(super) fn remove(&mut self, key: &Key) -> Moved<Key> {
         let mut moved = Moved::default();
         self.take(key);
@@ -249,12 +248,12 @@ impl<Key: Namespaced> Admission<Key> {
         moved
     }
 
-    /// Every object that is known, served or not.
+    /// Returns every known object, served or not.
     pub(super) fn known(&self) -> impl Iterator<Item = &Key> {
         self.ages.keys()
     }
 
-    /// Why an object is not served; `None` if it is, or is not known.
+    /// Returns why an object is not served; `None` if it is served or unknown.
     pub(super) fn refusal(&self, key: &Key) -> Option<Refusal> {
         if let Some(error) = self.unsupported.get(key) {
             return Some(Refusal::UnsupportedSpec(Arc::clone(error)));
@@ -267,13 +266,14 @@ impl<Key: Namespaced> Admission<Key> {
         Some(Refusal::PastBound(bound))
     }
 
-    /// How many apps of a namespace are not served.
+    /// Returns how many objects of a namespace are past its bounds.
     pub(super) fn refused_in(&self, namespace: &str) -> usize {
         let namespace = self.namespaces.get(namespace);
         namespace.map_or(0, |namespace| namespace.refused.len())
     }
 
-    /// Takes an object out without looking at the others; returns whether it was served.
+    /// Removes an object without rebalancing. Returns whether it was served; `None` if it was
+    /// unknown.
     fn take(&mut self, key: &Key) -> Option<bool> {
         let age = self.ages.get(key)?;
         let namespace = self.namespaces.get_mut(key.namespace())?;

@@ -1,4 +1,4 @@
-//! What is kept of an app.
+//! What the index keeps of an app.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ pub(super) struct App {
     pub(super) corp_ids: Vec<String>,
     pub(super) client_id: Option<String>,
     pub(super) grants: BTreeSet<String>,
-    /// The UIDs of the namespaces that the grants were given to.
+    /// UIDs of the namespaces that the grants were given to, by name.
     pub(super) granted: BTreeMap<String, String>,
     pub(super) generation: Option<i64>,
     pub(super) resource_version: Option<String>,
@@ -54,7 +54,7 @@ impl App {
         }
     }
 
-    /// What is kept of an app that is not served.
+    /// Drops what is not kept of an app that is not served.
     pub(super) fn refused(self) -> Self {
         Self {
             targets: BTreeSet::new(),
@@ -66,7 +66,7 @@ impl App {
         }
     }
 
-    /// What stands in the store for it while it is not served.
+    /// Returns the object that replaces the app in the store while it is not served.
     pub(super) fn stub(&self, key: &AppRef) -> DingTalkApp {
         DingTalkApp::stub(ObjectMeta {
             name: Some(key.name.clone()),
@@ -84,7 +84,7 @@ impl App {
         (created, uid.to_owned())
     }
 
-    /// The older one has the target; on a tie that of the lower UID.
+    /// Sort key that decides who gets a contested target: the older app, then the lower UID.
     pub(super) fn seniority(&self) -> (Timestamp, &str) {
         (self.created.unwrap_or(Timestamp::MAX), &self.uid)
     }
@@ -106,7 +106,8 @@ impl App {
     }
 }
 
-/// The UIDs of the namespaces that the grants of an app were given to, as its status records.
+/// Returns the UIDs of the namespaces that an app's grants were given to, as recorded in its
+/// status.
 fn granted(app: &DingTalkApp) -> BTreeMap<String, String> {
     let grants = &app.spec.reference_grants;
     let is_granted = |namespace: &str| grants.iter().any(|grant| grant.namespace == namespace);

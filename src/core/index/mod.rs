@@ -1,5 +1,5 @@
-//! Which app references which Secret, and what is known of those Secrets. Other people's Secrets
-//! pass by and are not kept.
+//! Which app references which Secret, and what is known about those Secrets. Unrelated Secrets are
+//! not kept.
 
 mod admission;
 mod app;
@@ -38,13 +38,13 @@ pub(crate) use sharers::{Candidate, Wish};
 pub(crate) use stub::Stub;
 
 enum Seen {
-    /// There is none; the state that was known last of one that is gone.
+    /// It does not exist; the last known version if it was deleted.
     Absent(Option<ObjectVersion>),
-    /// What is kept of it, and what that takes of its namespace's budget.
+    /// What is kept of its metadata, and how much of its namespace's budget that uses.
     Present(Box<TargetMeta>, usize),
 }
 
-/// See the module.
+/// Everything that exists and is of interest.
 pub(crate) struct Index {
     apps: HashMap<AppRef, App>,
     users: HashMap<SecretRef, Vec<AppRef>>,
@@ -74,7 +74,7 @@ impl Default for Index {
 }
 
 impl Index {
-    /// With these bounds for each namespace.
+    /// Creates an index with these bounds for each namespace.
     pub(crate) fn new(limits: NamespaceLimits) -> Self {
         Self {
             apps: HashMap::new(),
@@ -97,14 +97,14 @@ impl Index {
         }
     }
 
-    /// Records whether an app can be decoded, or why not; returns whether it can be from now on,
-    /// and has to be read with its Secrets, which were not followed.
+    /// Records whether an app can be decoded, or why not. Returns whether it has just become
+    /// decodable and must be read together with its Secrets, which were not followed.
     pub(crate) fn app_decoded(&mut self, key: &AppRef, error: Option<&str>) -> bool {
         self.admission.decoded(key, error)
     }
 
-    /// Records an app; returns the others that this matters to: those that name its targets, for a
-    /// claim may have moved, and those that are served or refused for it.
+    /// Records an app. Returns the other apps this concerns: those that name its targets, because a
+    /// claim may have moved, and those that are served or refused because of it.
     pub(crate) fn app_applied(&mut self, app: &DingTalkApp) -> Vec<AppRef> {
         let key = app_ref(app);
         for listing in self.listing_apps.values_mut() {
@@ -138,7 +138,7 @@ impl Index {
         others
     }
 
-    /// The `client_id` of a token that an app shows, by its Secrets.
+    /// Returns the `client_id` of a token that an app shows, judged by its Secrets.
     fn client_id_shown(&self, uid: &str) -> Option<String> {
         self.owned.get(uid)?.iter().find_map(|(namespace, name)| {
             let recorded = self.secret_in(namespace, name)?.recorded.as_ref()?;
@@ -146,7 +146,7 @@ impl Index {
         })
     }
 
-    /// Forgets an app; returns the others that this matters to.
+    /// Forgets an app and returns the other apps this concerns.
     pub(crate) fn app_deleted(&mut self, key: &AppRef) -> Vec<AppRef> {
         let moved = self.admission.remove(key);
         let mut others = self.follow(key, moved);
@@ -154,7 +154,7 @@ impl Index {
         others
     }
 
-    /// Follows what the namespace's bounds changed by `cause`; returns the other apps that moved.
+    /// Applies the changes of admission caused by `cause`. Returns the other apps that moved.
     fn follow(&mut self, cause: &AppRef, moved: Moved<AppRef>) -> Vec<AppRef> {
         let mut others = moved.served;
         for app in moved.refused {
@@ -171,8 +171,8 @@ impl Index {
         others
     }
 
-    /// Puts an app in the place of what was known under its name; returns the others that name a target
-    /// of either.
+    /// Replaces what is known under an app's name. Returns the other apps that name a target of the
+    /// old or new one.
     fn replace(&mut self, key: &AppRef, new: Option<App>) -> Vec<AppRef> {
         let namespace = key.namespace.clone().unwrap_or_default();
         let old = self.apps.remove(key);
@@ -212,12 +212,12 @@ impl Index {
         others
     }
 
-    /// Why an app is not served; `None` if it is, or is not known.
+    /// Returns why an app is not served; `None` if it is served or unknown.
     pub(crate) fn refusal(&self, key: &AppRef) -> Option<Refusal> {
         self.admission.refusal(key)
     }
 
-    /// What stands in the store for the apps that are not served since this was asked last.
+    /// Returns the store's replacements for the apps refused since the last call.
     pub(crate) fn newly_refused(&mut self) -> Vec<DingTalkApp> {
         let refused = std::mem::take(&mut self.newly_refused);
         let refused = refused.iter().filter_map(|key| {
@@ -238,7 +238,7 @@ impl Index {
         }
     }
 
-    /// Records the `client_id` that an app's credentials have.
+    /// Records the `client_id` of an app's credentials.
     pub(crate) fn client_known(&mut self, key: &AppRef, client_id: &str) {
         let Some(mut app) = self.apps.remove(key) else {
             return;
@@ -253,8 +253,8 @@ impl Index {
         self.apps.insert(key.clone(), app);
     }
 
-    /// The other apps that hold or want the token of this name. They share it where their client
-    /// secret is the same.
+    /// Returns the other apps that hold or want the token of this name. They share it if their
+    /// client secret is the same.
     pub(crate) fn sharers(
         &self,
         key: &AppRef,
@@ -267,34 +267,34 @@ impl Index {
         sharers.filter(|sharer| *sharer != key).cloned().collect()
     }
 
-    /// Site, `client_id` and organisation of an app's tokens, as far as is known.
+    /// Returns site, `client_id` and corp of an app's tokens, as far as known.
     pub(crate) fn tokens_of(&self, key: &AppRef) -> Vec<TokenName> {
         let tokens = self.apps.get(key).into_iter().flat_map(App::tokens);
         tokens.collect()
     }
 
-    /// Every app and every reference.
+    /// Returns every app and every reference.
     pub(crate) fn all(&self) -> (Vec<AppRef>, Vec<ReferenceRef>) {
         let apps = self.apps.keys().cloned().collect();
         (apps, self.reference_admission.known().cloned().collect())
     }
 
-    /// Where an app's credentials are.
+    /// Returns the reference to an app's credentials.
     pub(crate) fn credentials_ref(&self, key: &AppRef) -> Option<&CredentialsSecretRef> {
         Some(&self.apps.get(key)?.credentials)
     }
 
-    /// Whether there is such an app, served or not.
+    /// Whether the app exists, served or not.
     pub(crate) fn knows(&self, key: &AppRef) -> bool {
         self.apps.contains_key(key)
     }
 
-    /// How many apps of a namespace are not served.
+    /// Returns how many apps of a namespace are past its bounds.
     pub(crate) fn refused_in(&self, namespace: &str) -> usize {
         self.admission.refused_in(namespace)
     }
 
-    /// The Secret that holds an organisation's token for an app, if one is known.
+    /// Returns the Secret that holds a corp's token for an app, if known.
     pub(crate) fn target_of(&self, key: &AppRef, corp_id: &str) -> Option<(&str, &TargetMeta)> {
         let app = self.apps.get(key)?;
         let name = match app.layout {
@@ -304,12 +304,12 @@ impl Index {
         Some((name, self.secret(key, name)?))
     }
 
-    /// The Secret of this name in an app's namespace, if one is known.
+    /// Returns the Secret of this name in an app's namespace, if known.
     pub(crate) fn secret(&self, key: &AppRef, name: &str) -> Option<&TargetMeta> {
         self.secret_in(key.namespace.as_deref().unwrap_or_default(), name)
     }
 
-    /// The Secret of this name, if one is known.
+    /// Returns the Secret of this name, if known.
     pub(crate) fn secret_in(&self, namespace: &str, name: &str) -> Option<&TargetMeta> {
         match self.secrets.get(&(namespace.to_owned(), name.to_owned()))? {
             Seen::Present(target, _) => Some(target),
@@ -317,13 +317,13 @@ impl Index {
         }
     }
 
-    /// A list of the apps of `scope` (a namespace, or all) begins.
+    /// Records that a list of the apps of `scope` (a namespace, or all) begins.
     pub(crate) fn apps_listing(&mut self, scope: Option<&str>) {
         self.listing_apps
             .insert(scope.map(str::to_owned), HashSet::new());
     }
 
-    /// That list is complete: gives the apps that are gone.
+    /// Records that the list is complete and returns the apps that are gone.
     pub(crate) fn apps_listed(&mut self, scope: Option<&str>) -> Vec<AppRef> {
         let listed = self
             .listing_apps
@@ -336,7 +336,7 @@ impl Index {
             .collect()
     }
 
-    /// The state of an app's credentials, if it is known.
+    /// Returns the version of an app's credentials, if known.
     pub(crate) fn credentials_version(&self, key: &AppRef) -> Option<&ObjectVersion> {
         let credentials = &self.apps.get(key)?.credentials.name;
         self.secret(key, credentials).map(|secret| &secret.version)
@@ -354,8 +354,8 @@ impl Index {
             .filter(|(_, app)| app.targets.contains(&target.1))
     }
 
-    /// The other apps that name one of these targets. Those that merely share credentials have no
-    /// part in it: a thousand of them would wake each other a million times.
+    /// Returns the other apps that name one of these targets. Apps that merely share credentials do
+    /// not count: a thousand of them would wake each other a million times.
     fn rivals(&self, namespace: &str, targets: &BTreeSet<String>, key: &AppRef) -> Vec<AppRef> {
         let mut rivals = Vec::new();
         for target in targets {
@@ -383,7 +383,7 @@ impl Index {
     }
 }
 
-/// What an app counts for.
+/// Returns how much of the bounds an app uses.
 fn load(app: &DingTalkApp) -> Load {
     let spec = serde_json::to_vec(&app.spec).map_or(0, |spec| spec.len());
     Load {

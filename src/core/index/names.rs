@@ -1,14 +1,14 @@
-//! What Secrets and tokens are named by.
+//! Names of Secrets and tokens.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-/// A Secret, by namespace and name.
+/// Namespace and name of a Secret.
 pub(super) type SecretRef = (String, String);
 
-/// What tells tokens apart, but for the client secret: site, `client_id` and organisation.
+/// Site, `client_id` and corp of a token: its identity apart from the client secret.
 pub(super) type TokenName = (String, String, String);
 
-/// The reference of a Secret.
+/// Returns the namespace and name of a Secret.
 pub(super) fn secret_ref(meta: &ObjectMeta) -> SecretRef {
     (
         meta.namespace.clone().unwrap_or_default(),

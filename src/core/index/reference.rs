@@ -1,4 +1,4 @@
-//! What is kept of a reference, and whether its app allows the copies.
+//! What the index keeps of a reference, and whether its app allows the copies.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -6,13 +6,13 @@ use super::app::App;
 use crate::api::AppRef;
 use crate::core::copy::Grant;
 
-/// What is kept of a reference.
+/// What the index keeps of a reference.
 pub(super) struct Reference {
     pub(super) uid: String,
     pub(super) app: AppRef,
     pub(super) target: String,
     pub(super) namespace_uid: Option<String>,
-    /// What the stub that stands in for it while it is not served has of its metadata.
+    /// Metadata of the stub that replaces it in the store while it is not served.
     pub(super) metadata: ObjectMeta,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct ReferenceState {
     pub(super) grant: Grant,
 }
 
-/// Whether an app allows copies in a namespace, whose UID is this one if it was read.
+/// Returns whether an app allows copies in a namespace, with the namespace's UID if that was read.
 pub(super) fn grant(app: Option<&App>, namespace: &str, uid: Option<&str>) -> Grant {
     let Some(app) = app else {
         return Grant::NoApp;

@@ -1,4 +1,4 @@
-//! What is seen for a reference.
+//! Views of references.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,7 +11,7 @@ use crate::core::secret::desired::per_corp_name;
 use crate::core::secret::target::TargetMeta;
 
 impl Index {
-    /// What is seen for a reference; `None` if it is gone, or there is a newer state of it.
+    /// Returns the view of a reference; `None` if it is gone or a newer state of it is known.
     pub(crate) fn reference_view<'a>(
         &'a self,
         reference: &'a DingTalkTokenReference,
@@ -23,8 +23,8 @@ impl Index {
         })?;
         let is_stub = |app: &App| app.corp_ids.is_empty();
         if self.refusal(&entry.app).is_some() || self.apps.get(&entry.app).is_some_and(is_stub) {
-            // Whom the app grants a copy is not kept while it is not served, nor known again until it
-            // was read anew: its copies stay.
+            // The grants of an app are not kept while it is not served, nor known again until it
+            // has been read again; until then its copies stay.
             return Some(ReferenceView {
                 reference,
                 grant: Grant::Given,
@@ -68,7 +68,8 @@ impl Index {
         names(reference, app).into_iter().map(seen).collect()
     }
 
-    /// The Secrets that were written for the reference with this UID and are not among its copies.
+    /// Returns the Secrets that were written for the reference with this UID and are not among its
+    /// copies.
     fn former_copies(
         &self,
         uid: &str,
@@ -85,7 +86,7 @@ impl Index {
     }
 }
 
-/// The names of an app's Secrets, each with that of its copy.
+/// Returns the names of an app's Secrets, each with that of its copy.
 fn names(reference: &Reference, app: &App) -> Vec<(String, String)> {
     let of_corp = |corp_id: &String| {
         let source = per_corp_name(&app.target, corp_id);

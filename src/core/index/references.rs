@@ -17,13 +17,13 @@ use crate::core::report::refusal::Refusal;
 use crate::core::secret::desired::per_corp_name;
 
 impl Index {
-    /// Records whether a reference can be decoded, or why not; returns whether it can be from now
-    /// on, and has to be read with its Secrets, which were not followed.
+    /// Records whether a reference can be decoded, or why not. Returns whether it has just become
+    /// decodable and must be read together with its Secrets, which were not followed.
     pub(crate) fn reference_decoded(&mut self, key: &ReferenceRef, error: Option<&str>) -> bool {
         self.reference_admission.decoded(key, error)
     }
 
-    /// Records a reference; returns the others that are served or refused for it.
+    /// Records a reference. Returns the other references that are served or refused because of it.
     pub(crate) fn reference_applied(
         &mut self,
         reference: &DingTalkTokenReference,
@@ -72,7 +72,7 @@ impl Index {
         others
     }
 
-    /// The names that a reference's copies have, or would have if the app grants them.
+    /// Returns the names that a reference's copies have, or would have if the app granted them.
     pub(crate) fn copies_of(&self, reference: &DingTalkTokenReference) -> Vec<String> {
         let Some(entry) = self.references.get(&reference_ref(reference)) else {
             return Vec::new();
@@ -89,17 +89,17 @@ impl Index {
         }
     }
 
-    /// Why a reference is not served; `None` if it is, or is not known.
+    /// Returns why a reference is not served; `None` if it is served or unknown.
     pub(crate) fn reference_refusal(&self, key: &ReferenceRef) -> Option<Refusal> {
         self.reference_admission.refusal(key)
     }
 
-    /// What stands in the store for the references that are not served since this was asked last.
+    /// Returns the store's replacements for the references refused since the last call.
     pub(crate) fn newly_refused_references(&mut self) -> Vec<DingTalkTokenReference> {
         std::mem::take(&mut self.newly_refused_references)
     }
 
-    /// Follows what the namespace's bounds changed by `cause`; returns the other references that moved.
+    /// Applies the changes of admission caused by `cause`. Returns the other references that moved.
     fn follow_references(
         &mut self,
         cause: &ReferenceRef,
@@ -120,7 +120,7 @@ impl Index {
         others
     }
 
-    /// Records the UID of a reference's namespace; returns the app that is to record it.
+    /// Records the UID of a reference's namespace. Returns the app whose status should record it.
     pub(crate) fn namespace_read(
         &mut self,
         key: &ReferenceRef,
@@ -134,7 +134,8 @@ impl Index {
         Some(reference.app.clone())
     }
 
-    /// The namespaces with references to an app, and their UIDs where they are known.
+    /// Returns the namespaces with references to an app by name, with their UIDs; those with an
+    /// unknown UID are left out.
     pub(crate) fn referring_namespaces(&self, app: &AppRef) -> BTreeMap<String, String> {
         let referrers = self.referrers.get(app).into_iter().flatten();
         referrers
@@ -145,12 +146,12 @@ impl Index {
             .collect()
     }
 
-    /// Whether there is such a reference.
+    /// Whether the reference is known and served.
     pub(crate) fn knows_reference(&self, key: &ReferenceRef) -> bool {
         self.references.contains_key(key)
     }
 
-    /// Forgets a reference; returns the others that there is room for now.
+    /// Forgets a reference and returns the others that there is now room for.
     pub(crate) fn reference_deleted(&mut self, key: &ReferenceRef) -> Vec<ReferenceRef> {
         let moved = self.reference_admission.remove(key);
         let others = self.follow_references(key, moved);
@@ -179,7 +180,7 @@ impl Index {
         Some(reference)
     }
 
-    /// The references of `scope` that are not in `listed`.
+    /// Returns the references of `scope` that are not in `listed`.
     pub(crate) fn references_gone(
         &self,
         scope: Option<&str>,
@@ -192,13 +193,13 @@ impl Index {
             .collect()
     }
 
-    /// The references to an app.
+    /// Returns the references to an app.
     pub(crate) fn referrers(&self, app: &AppRef) -> Vec<ReferenceRef> {
         let referrers = self.referrers.get(app).into_iter().flatten();
         referrers.cloned().collect()
     }
 
-    /// The references that a Secret matters to: their copies, or what they copy.
+    /// Returns the references that a Secret concerns, as a copy or as a source.
     pub(crate) fn references_of(&self, namespace: &str, name: &str) -> Vec<ReferenceRef> {
         if self.references.is_empty() {
             return Vec::new();
@@ -210,7 +211,7 @@ impl Index {
             .collect()
     }
 
-    /// Whether a Secret has the very name of a reference's copy.
+    /// Whether a Secret has the exact name of a reference's copy.
     pub(super) fn is_copy(&self, (namespace, name): &SecretRef) -> bool {
         self.copiers(namespace, name).any(|key| {
             let Some(reference) = self.references.get(key) else {
@@ -240,8 +241,8 @@ impl Index {
             .flatten()
     }
 
-    /// The generations of a reference and of its app, and whether there is a grant: what is to be copied
-    /// stays the same as long as they do.
+    /// Returns the generations of a reference and its app, and the state of the grant. While they
+    /// stay the same, so do the wanted copies.
     pub(crate) fn reference_state(&self, reference: &ReferenceRef) -> Option<ReferenceState> {
         let entry = self.references.get(reference)?;
         let app = self.apps.get(&entry.app);

@@ -1,4 +1,4 @@
-//! What is known of Secrets, and which are worth knowing.
+//! What is known about Secrets, and which are kept.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -9,12 +9,12 @@ use crate::api::AppRef;
 use crate::core::secret::target::{TARGETS_MAX, TargetMeta};
 use crate::core::token::record::ObjectVersion;
 
-/// A Secret up to this weight costs nothing of its namespace's budget if an app names it: with the
-/// spec's own labels and annotations, and one token.
+/// Most weight of a Secret that costs nothing of its namespace's budget if an app names it: room
+/// for the spec's own labels and annotations, and for one token.
 const LIGHT: usize = 4096;
 
 impl Index {
-    /// To be asked before a call about a Secret.
+    /// Returns what is known about a Secret. Must be called before a call about it.
     pub(crate) fn asks(&self, namespace: &str, name: &str) -> Asked {
         let was = self.secret_in(namespace, name);
         Asked {
@@ -23,7 +23,7 @@ impl Index {
         }
     }
 
-    /// A list of Secrets has this one; returns the apps that it matters to.
+    /// Records a Secret that a list contained, and returns the apps it concerns.
     pub(crate) fn secret_in_list(&mut self, meta: ObjectMeta) -> Vec<AppRef> {
         let secret = secret_ref(&meta);
         for listing in self.listing.values_mut() {
@@ -32,14 +32,15 @@ impl Index {
         self.secret_applied(meta)
     }
 
-    /// A call was answered with a Secret's metadata; returns the apps that it matters to.
+    /// Records a Secret's metadata that a call returned, and returns the apps it concerns.
     pub(crate) fn secret_answered(&mut self, meta: ObjectMeta, asked: &Asked) -> Vec<AppRef> {
         let secret = secret_ref(&meta);
         let uid = meta.uid.as_deref();
         let is_present = self
             .secret_in(&secret.0, &secret.1)
             .is_some_and(|known| Some(known.version.uid.as_str()) == uid);
-        // It may have been deleted before a list that has ended since. If it was not, an event follows.
+        // It may have been deleted before a list that has ended since. If it was not, an event
+        // follows.
         if asked.lists != self.lists && !is_present {
             return Vec::new();
         }
@@ -49,7 +50,7 @@ impl Index {
         self.secret_applied(meta)
     }
 
-    /// Records a Secret's metadata; returns the apps that it matters to.
+    /// Records a Secret's metadata and returns the apps it concerns.
     pub(crate) fn secret_applied(&mut self, meta: ObjectMeta) -> Vec<AppRef> {
         let secret = secret_ref(&meta);
         let target = TargetMeta::of(meta);
@@ -61,7 +62,7 @@ impl Index {
             Some(Seen::Present(old, _)) if !target.version.is_newer_than(&old.version) => {
                 Vec::new()
             }
-            // The answer to a write of a Secret that was deleted since, or an event of it: told late.
+            // A late response to a write of a Secret that was deleted since, or a late event.
             Some(Seen::Absent(Some(gone)))
                 if gone.uid == target.version.uid && !target.version.is_newer_than(gone) =>
             {
@@ -93,12 +94,12 @@ impl Index {
         }
     }
 
-    /// A Secret is gone; returns the apps that it matters to.
+    /// Records that a Secret was deleted and returns the apps it concerns.
     pub(crate) fn secret_deleted(&mut self, meta: &ObjectMeta) -> Vec<AppRef> {
         let gone = ObjectVersion::of(meta);
         let secret = secret_ref(meta);
         match self.secrets.get(&secret) {
-            // The deletion of a former Secret of that name, told late.
+            // The late event of the deletion of a former Secret of that name.
             Some(Seen::Present(now, _))
                 if now.uid_differs(&gone) && !gone.is_newer_than(&now.version) =>
             {
@@ -108,7 +109,7 @@ impl Index {
         }
     }
 
-    /// There is no such Secret; returns the apps that it matters to.
+    /// Records that a Secret does not exist and returns the apps it concerns.
     pub(crate) fn secret_absent(&mut self, namespace: &str, name: &str) -> Vec<AppRef> {
         let secret = (namespace.to_owned(), name.to_owned());
         let last = match self.secrets.get(&secret) {
@@ -119,8 +120,8 @@ impl Index {
         self.absent(&secret, last)
     }
 
-    /// A call was answered that there is no such Secret; returns the apps that it matters to. One that was
-    /// created since is there.
+    /// Records that a call found no such Secret, unless one was created since. Returns the apps it
+    /// concerns.
     pub(crate) fn secret_not_found(
         &mut self,
         namespace: &str,
@@ -143,11 +144,11 @@ impl Index {
         users
     }
 
-    /// A list of the Secrets of `scope` begins.
+    /// Records that a list of the Secrets of `scope` begins.
     pub(crate) fn secrets_listing(&mut self, scope: Option<&str>) {
         self.listing
             .insert(scope.map(str::to_owned), Listing::default());
-        // What a list shows is there, even if a backup of the store brought it back.
+        // A Secret in the list exists, even if a restored backup of etcd brought it back.
         for (secret, seen) in &mut self.secrets {
             if let Seen::Absent(gone) = seen
                 && in_scope(scope, Some(&secret.0))
@@ -157,8 +158,9 @@ impl Index {
         }
     }
 
-    /// That list is complete: what is referenced and not in it does not exist. What a call was answered
-    /// meanwhile was either deleted before, or changed after the list, and then an event of it follows.
+    /// Records that the list is complete: referenced Secrets that it lacks do not exist. One that a
+    /// call returned meanwhile was either deleted before the list or changed after it; in the
+    /// latter case an event follows.
     pub(crate) fn secrets_listed(&mut self, scope: Option<&str>) -> Vec<AppRef> {
         self.lists += 1;
         let Listing { listed, answered } = self
@@ -200,10 +202,11 @@ impl Index {
         }
     }
 
-    /// Keeps a Secret that is not known yet, in as far as there is room for it; returns whether it did.
+    /// Keeps a Secret that is not known yet if there is room for it, and returns whether it did.
     ///
-    /// Small Secrets that an app names cost nothing, since the apps of a namespace are counted. All
-    /// others share a budget, so that labels that anybody can set do not fill the memory.
+    /// Small Secrets that an app names cost nothing, because the number of apps in a namespace is
+    /// bounded. All others share a budget, so that labels that anybody can set do not fill the
+    /// memory.
     fn keep(&mut self, secret: SecretRef, target: TargetMeta) -> bool {
         let is_named = self.users.contains_key(&secret);
         let weight = target.weight() + secret.0.len() + secret.1.len();
@@ -229,7 +232,7 @@ impl Index {
         true
     }
 
-    /// Decides anew about a Secret that an app no longer names.
+    /// Decides again whether to keep a Secret that an app no longer names.
     pub(super) fn weigh_anew(&mut self, secret: &SecretRef) {
         let known = match self.secrets.get(secret) {
             Some(Seen::Present(target, _)) => Some(TargetMeta::clone(target)),

@@ -1,4 +1,4 @@
-//! Which apps may share a token, and whose Secrets are believed.
+//! Which apps may share a token, and whose Secrets are trusted.
 
 use jiff::Timestamp;
 
@@ -9,15 +9,11 @@ use crate::core::token::known_credentials::KnownCredentials;
 use crate::core::token::record::ObjectVersion;
 use crate::core::token::schedule::Lifetime;
 
-/// A token that an app wants, and what it proves itself with.
+/// A token that an app wants, and the credentials that prove its right to it.
 pub(crate) struct Wish<'a> {
-    /// The app.
     pub app: &'a AppRef,
-    /// The site.
     pub site: &'a str,
-    /// The organisation.
     pub corp_id: &'a str,
-    /// The `client_id`.
     pub client_id: &'a str,
     /// The app's credentials.
     pub known: &'a KnownCredentials,
@@ -26,21 +22,21 @@ pub(crate) struct Wish<'a> {
 /// A Secret that may hold a token that another app wants.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
-    /// The app whose Secret it is.
+    /// The app that the Secret belongs to.
     pub app: AppRef,
-    /// The Secret's name.
+    /// Name of the Secret.
     pub secret: String,
-    /// In which state.
+    /// Version of the Secret.
     pub version: ObjectVersion,
-    /// The life of its token.
+    /// Lifetime of its token.
     pub lifetime: Lifetime,
     /// The credentials that the token was fetched with.
     pub credentials: ObjectVersion,
 }
 
 impl Index {
-    /// The Secrets that hold the token of a wish, the newest token first: of the same namespace, each
-    /// its app's own and written by us, as far as metadata can tell.
+    /// Returns the Secrets that may hold the wanted token, newest token first: of the same
+    /// namespace, owned by their app and written by the operator, as far as metadata shows.
     pub(crate) fn candidates(
         &self,
         wish: &Wish<'_>,

@@ -1,4 +1,5 @@
-//! What stands in the store for objects that are not served: names and versions, and nothing heavy.
+//! Stubs that replace objects in the store while they are not served: names and versions, and
+//! nothing heavy.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 
@@ -7,20 +8,20 @@ use crate::api::{
     DingTalkTokenReferenceSpec, ReferenceTarget, Target,
 };
 
-/// An object that a stub can stand in for.
+/// An object that has a stub.
 pub(crate) trait Stub: Sized {
     /// Whether it is a stub.
     fn is_stub(&self) -> bool;
-    /// Takes away what is heavy.
+    /// Drops what is heavy and not needed of a stub.
     fn strip(&mut self);
-    /// A stub with this metadata.
+    /// Creates a stub with this metadata.
     fn stub(metadata: ObjectMeta) -> Self;
-    /// A stub of one that cannot be decoded.
+    /// Creates a stub of an object that cannot be decoded.
     fn of_unsupported(metadata: ObjectMeta, conditions: Vec<Condition>) -> Self;
 }
 
 impl Stub for DingTalkApp {
-    /// The schema allows no empty `corpIds`.
+    /// The schema forbids empty `corpIds`.
     fn is_stub(&self) -> bool {
         self.spec.corp_ids.is_empty()
     }
@@ -66,7 +67,7 @@ impl Stub for DingTalkApp {
 }
 
 impl Stub for DingTalkTokenReference {
-    /// The schema allows no empty name.
+    /// The schema forbids an empty name.
     fn is_stub(&self) -> bool {
         self.spec.app_ref.name.is_empty()
     }

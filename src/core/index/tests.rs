@@ -49,7 +49,7 @@ fn secret(name: &str, version: &str, managed_for: Option<(&str, &str)>) -> Objec
     meta
 }
 
-/// A Secret as this operator writes it for an app, in namespace `hr`.
+/// Returns a Secret as the operator writes it for an app, in namespace `hr`.
 fn written(name: &str, app: &str, uid: &str, manager: &str, minted_at: &str) -> ObjectMeta {
     let mut meta = secret(name, "20", Some((app, uid)));
     let time = |text: &str| text.parse::<Timestamp>().expect("a time").as_second();
@@ -65,7 +65,7 @@ fn written(name: &str, app: &str, uid: &str, manager: &str, minted_at: &str) -> 
     managed_by(manager, meta)
 }
 
-/// As if `manager` had written all of it.
+/// Makes `manager` the writer of all fields.
 fn managed_by(manager: &str, mut meta: ObjectMeta) -> ObjectMeta {
     let annotations = meta.annotations.iter().flatten();
     let annotations = annotations.map(|(key, _)| key.as_str()).collect();
@@ -110,13 +110,13 @@ fn only_what_is_referenced_or_ours_is_kept() {
     assert_eq!(index.secrets.len(), 2);
 }
 
-/// Regression: anything with our label was kept for good, whatever it weighed.
+/// Regression: anything with the operator's label was kept for good, whatever its size.
 #[test]
 fn what_carries_our_label_has_a_budget_and_what_an_app_names_comes_outside_it() {
     let mut index = Index::default();
     let payroll = app("payroll", "u1", 1, "token");
     index.app_applied(&payroll);
-    // Each carries as many owners as it may.
+    // Each has as many owners as allowed.
     let heavy = |name: &str, version: &str| {
         let mut meta = secret(name, version, Some(("gone", "u0")));
         let owner = k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference {
@@ -316,20 +316,21 @@ fn a_secret_that_was_there_before_it_was_referenced_is_unknown_until_it_is_read(
     ));
     payroll.spec.credentials_secret_ref.name = "other".into();
     index.app_applied(&payroll);
-    // Not what is known of the former one, and not absent either: the plan has it read.
+    // Neither the former Secret's version nor absent, so that the plan reads it.
     assert_eq!(seen(&index, &payroll), CredentialsSeen::Unknown);
     index.secret_applied(secret("other", "4", None));
     assert!(matches!(
         seen(&index, &payroll),
         CredentialsSeen::Present(_)
     ));
-    // A look that began before the change still asks for what its own state names.
+    // A look that began before the change still uses its own state's reference.
     payroll.spec.credentials_secret_ref.name = "credentials".into();
     assert_eq!(seen(&index, &payroll), CredentialsSeen::Unknown);
 }
 
-/// A rename that comes while a call for the former spec is in flight: seen from the former spec, its
-/// target would be a former one of the newer, and be deleted before its successor is there.
+/// A target is renamed while a call for the former spec is in flight. Under the former spec, its
+/// target would be a former one of the newer spec, and would be deleted before its successor
+/// exists.
 #[test]
 fn a_former_state_of_an_app_is_not_looked_at_beside_a_newer_one() {
     let mut index = Index::default();

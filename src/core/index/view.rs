@@ -1,4 +1,4 @@
-//! What is seen for an app.
+//! Views of apps.
 
 use super::{App, Index, Seen};
 use crate::api::{DingTalkApp, app_ref};
@@ -7,15 +7,15 @@ use crate::core::secret::desired::wanted;
 use crate::core::secret::ownership::ownership;
 use crate::core::token::tokens::Tokens;
 
-/// An app as it is now.
+/// The current state of an app.
 pub(crate) struct Current<'a> {
     index: &'a Index,
     entry: &'a App,
 }
 
 impl Index {
-    /// An app as it is now; `None` if it is gone, or there is a newer state of it: the targets of one
-    /// spec beside the former ones of another would be both at once.
+    /// Returns the current state of an app; `None` if it is gone or a newer state is known.
+    /// Otherwise a Secret could be a target by one spec and a former target by the other.
     pub(crate) fn current(&self, app: &DingTalkApp) -> Option<Current<'_>> {
         let uid = app.metadata.uid.as_deref().unwrap_or_default();
         let entry = self
@@ -27,7 +27,7 @@ impl Index {
 }
 
 impl<'a> Current<'a> {
-    /// What is seen for it.
+    /// Returns the view of the app.
     pub(crate) fn view(
         self,
         app: &'a DingTalkApp,

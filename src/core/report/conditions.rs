@@ -1,4 +1,4 @@
-//! What the status says.
+//! The status of an app.
 
 mod corps;
 mod pace;
@@ -24,7 +24,8 @@ use corps::corps;
 pub(crate) use pace::{StatusNews, write_status_at};
 use summary::{NAMED_MAX, summary};
 
-/// The status of an app at rest; `previous` keeps the conditions' transition times.
+/// Returns the status of an app at rest. The conditions' transition times are taken from
+/// `previous`.
 pub(crate) fn status(
     app: &DingTalkApp,
     settled: &Settled,
@@ -100,7 +101,7 @@ fn condition(
     }
 }
 
-/// The Secret as `kubectl get` shows it.
+/// Returns the target's name as `kubectl get` shows it.
 fn secret_shown(app: &DingTalkApp) -> String {
     let name = app.target_name();
     match app.spec.target.layout {
@@ -112,7 +113,7 @@ fn secret_shown(app: &DingTalkApp) -> String {
 /// Status, reason and message of a condition.
 type Told = (&'static str, Reason, String);
 
-/// The request for renewal that every organisation has acted upon.
+/// Returns the last renewal request that every corp has handled.
 fn handled_request(
     app: &DingTalkApp,
     memory: &Memory,
@@ -186,7 +187,7 @@ fn ready(
     (status, reason, message)
 }
 
-/// What `Ready` says while all tokens are valid.
+/// Returns `Ready` while all tokens are valid.
 fn valid_told(message: String, is_failing: bool) -> Told {
     match is_failing {
         false => ("True", Reason::TokensValid, message),
@@ -197,7 +198,7 @@ fn valid_told(message: String, is_failing: bool) -> Told {
     }
 }
 
-/// Says which tokens are of credentials that the app no longer names.
+/// Describes the tokens that were fetched with former credentials.
 fn former(settled: &Settled) -> String {
     let client_ids = settled
         .corps
@@ -307,7 +308,7 @@ fn renewed(
     )
 }
 
-/// Until when the tokens are good that are there.
+/// Describes how long the present tokens remain valid.
 fn still_good(settled: &Settled, now: Timestamp) -> String {
     let lives = settled.corps.iter().filter_map(|corp| corp.in_secret);
     let ends = lives.map(|life| life.expires_at).filter(|at| *at > now);
@@ -322,7 +323,7 @@ fn still_good(settled: &Settled, now: Timestamp) -> String {
     }
 }
 
-/// What there is to say of corps whose tokens are not renewed at the usual time.
+/// Describes the corps whose tokens are not renewed at the usual time, if any.
 fn not_extended(memory: &Memory, tokens: &Tokens, first: Lifetime, next: &str) -> Option<String> {
     let has = |of: fn(&Renewals) -> bool| {
         memory

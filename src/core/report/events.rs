@@ -1,4 +1,4 @@
-//! What is worth an event: what a person would want to know.
+//! Events for what a person would want to know.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use crate::api::{CONDITION_READY, CONDITION_RENEWED, CorpStatus, DingTalkAppStatus, Reason};
 use crate::core::app::notice::{Happened, Notice, NoticeType, notice};
 
-/// So many names are told in a note.
+/// Names in a note.
 const NAMED_MAX: usize = 3;
 
 /// Returns the events for the change from one status to the next.
@@ -96,16 +96,16 @@ fn condition<'a>(status: &'a DingTalkAppStatus, type_: &str) -> Option<&'a Condi
         .find(|condition| condition.type_ == type_)
 }
 
-/// How the organisations of two statuses differ.
+/// How the corps of two statuses differ.
 #[derive(Default)]
 struct Changes<'a> {
-    /// Those with another token.
+    /// Corps with another token.
     written: Vec<&'a CorpStatus>,
-    /// Whether all of those had none before.
+    /// Whether none of those had a token before.
     are_first: bool,
-    /// Those that fail, and did not for this reason before, by reason.
+    /// Corps that have begun to fail or fail for another reason, by reason.
     begun: BTreeMap<&'a str, Vec<&'a str>>,
-    /// The reasons of those that no longer fail.
+    /// Former reasons of the corps that no longer fail.
     ended: Vec<&'a str>,
 }
 
@@ -195,7 +195,7 @@ fn written(
     notice(NoticeType::Normal, reason, "Renew", &note).about(only_secret(written))
 }
 
-/// The Secret of these organisations, if they have one in common.
+/// Returns the Secret of these corps, if they have one in common.
 fn only_secret<'a>(corps: impl IntoIterator<Item = &'a CorpStatus>) -> Option<&'a str> {
     let mut names = corps.into_iter().map(|corp| corp.secret_name.as_str());
     let first = names.next()?;

@@ -1,4 +1,4 @@
-//! What is said of an app: conditions, events, and what stands in the way.
+//! What is reported about an app: conditions, events and problems.
 
 pub(in crate::core) mod conditions;
 pub(in crate::core) mod events;

@@ -1,4 +1,5 @@
-//! What stands in the way of a token, in the words that condition, status and event show.
+//! Problems that keep a token from being fetched or written, as conditions, statuses and events
+//! show them.
 
 use jiff::Timestamp;
 
@@ -12,16 +13,15 @@ use crate::core::token::record::whole_seconds;
 use crate::core::token::tokens::{Attempts, Tokens};
 use crate::dingtalk::Failure;
 
-/// What stands in the way.
+/// A problem of one corp's token.
 #[derive(Clone)]
 pub(crate) struct Problem {
-    /// Its name, CamelCase.
     pub reason: Reason,
-    /// What it is, and what to do about it.
+    /// The problem, and what to do about it.
     pub message: String,
-    /// The same for `status.corps`.
+    /// The problem as in `status.corps`.
     pub error: CorpError,
-    /// Whether nothing but a person's act will help.
+    /// Whether only a person can resolve it.
     pub needs_a_person: bool,
 }
 
@@ -47,7 +47,7 @@ impl Problem {
     }
 }
 
-/// What stands in the way of an organisation's token, if anything does, and since when.
+/// Returns the problem of a corp's token, if there is one.
 pub(crate) fn problem(
     app: &DingTalkApp,
     (memory, tokens): (&Memory, &Tokens),
@@ -57,7 +57,8 @@ pub(crate) fn problem(
     next: Option<&str>,
     now: Timestamp,
 ) -> Option<Problem> {
-    // What began before this process, or says by itself no time, is as old as the status says.
+    // A problem that has no time of its own, or began before this process, keeps the previous
+    // status' time.
     let since = |reason: Reason| {
         let error = announced.and_then(|announced| announced.error.as_ref());
         let error = error.filter(|error| error.reason == reason);
@@ -89,7 +90,7 @@ pub(crate) fn problem(
         && let Some(error) = announced.and_then(|announced| announced.error.as_ref())
         && let Some(failure) = Failure::recorded(error)
     {
-        // What a former process was told holds until this one is told something else.
+        // A former process's failure stands until this process has made an attempt.
         let since = error.since_time.clone();
         return Some(failure_problem(app, &failure, corp_id, since, &next));
     }
@@ -148,7 +149,7 @@ fn failure_problem(
     }
 }
 
-/// Why a Secret could not be written.
+/// Returns the problem of a failed write.
 pub(crate) fn write_problem(secret: &str, failure: &WriteFailure) -> Problem {
     let reason = failure.problem.reason();
     let message = format!(
@@ -163,7 +164,7 @@ pub(crate) fn write_problem(secret: &str, failure: &WriteFailure) -> Problem {
 }
 
 impl WriteProblem {
-    /// The reason of the condition.
+    /// Returns the condition's reason.
     pub(crate) fn reason(self) -> Reason {
         match self {
             Self::Refused | Self::Unanswered => Reason::SecretWriteFailed,
@@ -213,7 +214,8 @@ fn blocked_problem(app: &DingTalkApp, secret: &str, blocked: &Blocked) -> (Reaso
     }
 }
 
-/// One sentence with all that is known: site, code, HTTP status, request id, corpId, message, advice.
+/// Returns a sentence with everything known: site, code, HTTP status, request id, corpId, message,
+/// advice.
 pub(crate) fn explain(failure: &Failure, site: &str, corp_id: &str) -> String {
     let request = failure.request_id.as_ref();
     let request = request.map_or_else(String::new, |id| format!(", request id {id}"));
@@ -230,7 +232,7 @@ pub(crate) fn explain(failure: &Failure, site: &str, corp_id: &str) -> String {
     format!("DingTalk (site {site}) {said} for corpId {corp_id}{message}; {advice}")
 }
 
-/// A condition's message, with the section of the documentation unless all is well.
+/// Returns a condition's message with a link to the documentation, unless the reason is no problem.
 pub(crate) fn with_page(reason: Reason, message: &str) -> String {
     match reason.is_calm() {
         true => message.to_owned(),
@@ -238,12 +240,12 @@ pub(crate) fn with_page(reason: Reason, message: &str) -> String {
     }
 }
 
-/// A time as the status shows it.
+/// Formats a time for the status.
 pub(crate) fn shown(time: Timestamp) -> String {
     whole_seconds(time).to_string()
 }
 
-/// That another writer keeps changing a Secret of ours.
+/// Returns the message about another writer that keeps changing a Secret.
 pub(in crate::core) fn contested_message(secret: &str) -> String {
     format!(
         "another writer keeps changing Secret {secret}; it is restored once a minute; to find the writer: \

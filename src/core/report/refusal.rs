@@ -1,4 +1,4 @@
-//! Objects that are not served: their namespace is past one of its bounds, or they cannot be decoded.
+//! Objects that are not served, because their namespace exceeds a bound or they cannot be decoded.
 
 use std::sync::Arc;
 
@@ -11,31 +11,31 @@ use crate::api::{
 };
 use crate::core::token::record::whole_seconds;
 
-/// A bound of a namespace, with the most that it allows.
+/// A bound of a namespace, with its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bound {
-    /// The number of apps.
+    /// Number of apps.
     Apps(usize),
-    /// The number of organisations of all apps together.
+    /// Number of corps of all apps together.
     Corps(usize),
-    /// The size of all specs of a kind together, in bytes.
+    /// Total size of all specs of one kind, in bytes.
     Specs(usize),
-    /// The number of references.
+    /// Number of references.
     References(usize),
 }
 
 /// Why an object is not served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Its namespace is past this bound.
+    /// Its namespace exceeds this bound.
     PastBound(Bound),
     /// It cannot be decoded, for this reason.
     UnsupportedSpec(Arc<str>),
 }
 
 impl Bound {
-    /// What it is, and what to do about it. It says nothing that changes with each object of the
-    /// namespace, or the status of each would be written whenever one comes or goes.
+    /// Returns a message that does not depend on the namespace's other objects; otherwise every
+    /// status would be rewritten whenever an object comes or goes.
     fn message(self, namespace: &str) -> String {
         let (limit, advice) = match self {
             Self::Apps(max) => (
@@ -90,7 +90,8 @@ impl Refusal {
         }
     }
 
-    /// The conditions of an object that is not served, of these types; `None` if it says so already.
+    /// Returns the conditions, of these types, of an object that is not served; `None` if it has
+    /// them already.
     fn conditions(
         &self,
         metadata: &ObjectMeta,
@@ -132,10 +133,10 @@ impl Refusal {
     }
 }
 
-/// What the status of an app that is not served is written over: every field that goes.
+/// Returns the previous status for writing a refused app's status. It has every field that the
+/// write must remove.
 ///
-/// That of an app that cannot be decoded keeps the other fields: the version that wrote them may come
-/// back.
+/// An app that cannot be decoded keeps its other fields: the version that wrote them may come back.
 pub(crate) fn refused_previous(refusal: &Refusal) -> DingTalkAppStatus {
     if let Refusal::UnsupportedSpec(_) = refusal {
         return DingTalkAppStatus::default();
@@ -153,7 +154,7 @@ pub(crate) fn refused_previous(refusal: &Refusal) -> DingTalkAppStatus {
     }
 }
 
-/// The status of an app that is not served; `None` if it says so already.
+/// Returns the status of an app that is not served; `None` if it has that already.
 pub(crate) fn refused_status(
     app: &DingTalkApp,
     refusal: &Refusal,
@@ -172,7 +173,7 @@ pub(crate) fn refused_status(
     })
 }
 
-/// The same for a reference.
+/// Returns the status of a reference that is not served; `None` if it has that already.
 pub(crate) fn refused_reference_status(
     reference: &DingTalkTokenReference,
     refusal: &Refusal,

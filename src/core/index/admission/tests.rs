@@ -101,7 +101,7 @@ fn namespaces_do_not_count_for_each_other() {
     assert_eq!(admission.refusal(&other), None);
 }
 
-/// The same as counting a namespace anew after each change.
+/// The outcome equals that of a recount of the namespace after each change.
 #[test]
 fn it_is_what_a_recount_gives() {
     let limits = NamespaceLimits {

@@ -1,8 +1,8 @@
-//! Events and answers that arrive late.
+//! Events and responses that arrive late.
 
 use super::*;
 
-/// A state of the Secret with this UID.
+/// Returns a version of the Secret with this UID.
 fn of(uid: &str, version: &str) -> ObjectMeta {
     ObjectMeta {
         uid: Some(uid.into()),
@@ -20,7 +20,8 @@ fn an_older_state_that_arrives_late_changes_nothing() {
     assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Ours));
 }
 
-/// The watch may tell of it after the answer to our own write of the next Secret of that name.
+/// The watch may report it after the response to the operator's write of the next Secret of that
+/// name.
 #[test]
 fn the_deletion_of_a_former_secret_of_that_name_that_arrives_late_changes_nothing() {
     let mut index = Index::default();
@@ -33,7 +34,7 @@ fn the_deletion_of_a_former_secret_of_that_name_that_arrives_late_changes_nothin
     assert!(index.secret(&app_ref(&payroll), "token").is_none());
 }
 
-/// The answer to a call and the watch's events of what came after it race.
+/// The response to a call races with the watch events of what followed it.
 #[test]
 fn an_answer_that_comes_late_neither_brings_a_secret_back_nor_takes_one_away() {
     let mut index = Index::default();
@@ -43,7 +44,7 @@ fn an_answer_that_comes_late_neither_brings_a_secret_back_nor_takes_one_away() {
     index.secret_deleted(&of("former", "12"));
     index.secret_applied(of("former", "11"));
     assert_eq!(ownership_of(&index, &payroll), None, "our write of it");
-    // A backup of the store may bring the very same object back.
+    // A restored backup of etcd may bring back the very same object.
     index.secrets_listing(None);
     index.secret_in_list(of("former", "11"));
     assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Ours));
@@ -60,8 +61,8 @@ fn an_answer_that_comes_late_neither_brings_a_secret_back_nor_takes_one_away() {
     assert_eq!(ownership_of(&index, &payroll), None);
 }
 
-/// Regression: the answer to a write that came during or after a list which no longer had the Secret was
-/// believed, and nothing else told that it was gone.
+/// Regression: a late response to a write was trusted during or after a list that no longer had the
+/// Secret, and nothing else reported that it was gone.
 #[test]
 fn an_answer_to_what_was_asked_before_a_list_ended_brings_nothing_back_that_the_list_lacks() {
     let payroll = app("payroll", "u1", 1, "token");
@@ -78,7 +79,7 @@ fn an_answer_to_what_was_asked_before_a_list_ended_brings_nothing_back_that_the_
             index.secret_answered(of("token", "10"), &asked);
         }
         assert_eq!(ownership_of(&index, &payroll), None);
-        // It was written after the list, so the watch tells of it.
+        // It was written after the list, so the watch reports it.
         index.secret_applied(of("token", "10"));
         assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Ours));
         index.secret_answered(of("token", "11"), &asked);

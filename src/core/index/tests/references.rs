@@ -33,7 +33,7 @@ fn a_grant_is_given_to_a_namespace_of_one_uid() {
     assert_eq!(woken, Some(app_ref(&payroll)));
     assert_eq!(grant(&index, &reference), Grant::Unrecorded);
     assert_eq!(copies(&index), 0);
-    // The app records who asks, and keeps that.
+    // The app records which namespaces refer to it, and keeps the record.
     let asking = index.referring_namespaces(&app_ref(&payroll));
     let recorded = granted_namespaces(&payroll, &[], &asking);
     let of = |uid: &str| GrantedNamespace {
@@ -47,7 +47,7 @@ fn a_grant_is_given_to_a_namespace_of_one_uid() {
     assert_eq!(copies(&index), 1);
     index.reference_applied(&reference);
     assert_eq!(grant(&index, &reference), Grant::Given, "read once");
-    // While the app cannot be decoded, and until it was read anew, its copies stay.
+    // While the app cannot be decoded, and until it has been read again, its copies stay.
     let app_key = app_ref(&payroll);
     let stub = DingTalkApp::stub(payroll.metadata.clone());
     for error in [Some("spec: no"), None] {
@@ -59,7 +59,7 @@ fn a_grant_is_given_to_a_namespace_of_one_uid() {
     index.app_applied(&payroll);
     assert_eq!(grant(&index, &reference), Grant::Given);
     assert_eq!(copies(&index), 1);
-    // The namespace is created anew, and so is the reference.
+    // The namespace is recreated, and so is the reference.
     let mut anew = reference.clone();
     anew.metadata.uid = Some("r2".into());
     index.reference_applied(&anew);
@@ -69,7 +69,7 @@ fn a_grant_is_given_to_a_namespace_of_one_uid() {
     assert!(index.reference_view(&anew).expect("known").copies.is_none());
     let asking = index.referring_namespaces(&app_ref(&payroll));
     assert_eq!(granted_namespaces(&payroll, &recorded, &asking), [of("n1")]);
-    // Withdrawn, and given again.
+    // The grant is withdrawn and given again.
     payroll.spec.reference_grants.clear();
     let pruned = granted_namespaces(&payroll, &recorded, &asking);
     assert_eq!(pruned, []);
@@ -147,7 +147,7 @@ fn a_former_copy_goes_once_its_tokens_are_in_another() {
     assert_eq!(step(&index, now), "copy renamed");
     index.secret_applied(copy("renamed"));
     assert_eq!(step(&index, now), "delete former");
-    // The grant is withdrawn: it goes at once.
+    // The grant is withdrawn: the copy goes at once.
     index.secret_absent("web", "renamed");
     payroll.spec.reference_grants.clear();
     index.app_applied(&payroll);

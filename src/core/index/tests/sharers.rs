@@ -1,4 +1,4 @@
-//! Whose Secrets are believed.
+//! Whose Secrets are trusted.
 
 use super::*;
 
@@ -49,7 +49,7 @@ fn only_an_apps_own_secret_with_plausible_times_is_a_candidate_to_share() {
     );
     assert!(found(&index, "elsewhere", "dingapp", now).is_empty());
     assert!(found(&index, "hr", "dingother", now).is_empty());
-    // Before it can have been fetched, and with a life that nothing has.
+    // Not before it can have been fetched, nor with an impossible lifetime.
     let early = "2098-12-31T23:58:00Z".parse().expect("a time");
     assert!(found(&index, "hr", "dingapp", early).is_empty());
     see(

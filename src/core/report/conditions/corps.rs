@@ -31,7 +31,7 @@ pub(super) fn corps<'a>(
         let remembered = memory.corps.get(corp_id);
         let announced = before.get(corp_id.as_str());
         let announced_next = || {
-            // An attempt that is under way keeps the time it was announced for.
+            // An attempt in flight keeps the time it was announced for.
             remembered?.attempts(tokens).under_way_since()?;
             announced?.next_attempt_time.clone()
         };
@@ -63,7 +63,8 @@ pub(super) fn corps<'a>(
     (corps, problems)
 }
 
-/// Why the token in the Secret was requested: as this process knows, or the status told before.
+/// Returns why the token in the Secret was fetched: as this process knows, else as the previous
+/// status has it.
 fn renewal_cause(
     settled: &CorpSettled,
     remembered: Option<&Corp>,

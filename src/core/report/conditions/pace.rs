@@ -1,19 +1,19 @@
-//! When a status that has changed is written.
+//! When to write a changed status.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{CONDITION_READY, CONDITION_RENEWED, DingTalkAppStatus, Reason};
 
-/// A failure that stays the same moves its next attempt in the status at most this often.
+/// Minimum interval between updates of the next attempt of an unchanged failure.
 const UNCHANGED_PACE: SignedDuration = SignedDuration::from_secs(60);
 
-/// An app with several organisations tells of their progress this often: a thousand take 100 s.
+/// Minimum interval between progress reports of an app with several corps: a thousand take 100 s.
 const PROGRESS_PACE: SignedDuration = SignedDuration::from_secs(10);
 
-/// What is fetched together is reported together, so many seconds after the first news of it at the latest.
+/// The outcomes of one burst are reported together, at most this long after the first.
 const GATHERED_FOR: SignedDuration = SignedDuration::from_secs(3);
 
-/// When a status was written last, and what may change it soon.
+/// What the time of a status write depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StatusNews {
     /// When this process wrote the previous status, if it did.
@@ -24,7 +24,7 @@ pub(crate) struct StatusNews {
     pub is_fetching: bool,
 }
 
-/// From when on a status may be written over the previous one; `None` if it may be now.
+/// Returns the earliest time to write the status; `None` if it may be written now.
 pub(crate) fn write_status_at(
     previous: &DingTalkAppStatus,
     current: &DingTalkAppStatus,
@@ -37,7 +37,7 @@ pub(crate) fn write_status_at(
     gathered_at.max(paced_at).filter(|at| *at > now)
 }
 
-/// How long after the previous status the current one may be written.
+/// Returns the minimum interval between the previous status and the current one.
 fn pace(previous: &DingTalkAppStatus, current: &DingTalkAppStatus) -> SignedDuration {
     let flips = |type_: &str| {
         let status = |status: &DingTalkAppStatus| {
@@ -62,7 +62,8 @@ fn pace(previous: &DingTalkAppStatus, current: &DingTalkAppStatus) -> SignedDura
     }
 }
 
-/// Whether two statuses differ only in when the next attempt is and how the last one was told.
+/// Whether two statuses of a failing app differ only in the next attempt and the messages of the
+/// last one.
 pub(super) fn same_meaning(one: &DingTalkAppStatus, other: &DingTalkAppStatus) -> bool {
     let bare = |status: &DingTalkAppStatus| {
         let mut status = status.clone();
@@ -74,7 +75,7 @@ pub(super) fn same_meaning(one: &DingTalkAppStatus, other: &DingTalkAppStatus) -
             corp.next_attempt_time = None;
             if let Some(error) = &mut corp.error {
                 error.request_id = None;
-                // The endpoint's words vary from call to call; our own say something new.
+                // DingTalk's messages vary from call to call; the operator's own are news.
                 if error.http_status.is_some()
                     || error.reason == Reason::EndpointUnreachable.as_str()
                 {

@@ -1,12 +1,12 @@
-//! What several organisations' problems have in common.
+//! Summary of several corps' problems.
 
 use crate::api::Reason;
 use crate::core::report::problem::Problem;
 
-/// So many failing organisations are named in a condition; the others are in `status.corps`.
+/// Corps named in a condition; the others are in `status.corps`.
 pub(super) const NAMED_MAX: usize = 3;
 
-/// The reason that all have in common, and what there is to say of all.
+/// Returns the common reason and message of all problems.
 pub(super) fn summary(problems: &[(&str, Problem)], total: usize) -> (Reason, String) {
     let mut reasons = problems.iter().map(|(_, problem)| problem.reason);
     let reason = reasons.next().unwrap_or(Reason::Pending);
@@ -17,7 +17,7 @@ pub(super) fn summary(problems: &[(&str, Problem)], total: usize) -> (Reason, St
     if let (1, [(_, problem)]) = (total, problems) {
         return (reason, problem.message.clone());
     }
-    // What stands in the way of all alike is said once.
+    // A problem common to all corps is reported once.
     let first = problems.first().map_or("", |(_, problem)| &problem.message);
     if problems.len() == total && problems.iter().all(|(_, other)| other.message == first) {
         return (reason, first.to_owned());

@@ -49,7 +49,7 @@ fn a_reason_is_named_only_where_it_is_that_of_all() {
     );
 }
 
-/// What several organisations are told at the same time is one write, and soon.
+/// The outcomes of several corps at the same time are one write, and soon.
 #[test]
 fn the_outcomes_of_one_burst_are_written_together() {
     let status = |corps: &[&str], renewed: &str| -> DingTalkAppStatus {
