@@ -1,4 +1,4 @@
-//! Sequences of outcomes, clock jumps and changes, over the pure plan.
+//! Sequences of outcomes, clock changes and spec changes, over the pure plan.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +23,7 @@ mod world;
 
 use world::{HOUR, World, app, at};
 
-/// The only organisation of an app at rest.
+/// Returns the only corp of an app at rest.
 fn only(settled: &Settled) -> &crate::core::app::view::CorpSettled {
     assert_eq!(settled.corps.len(), 1);
     &settled.corps[0]
@@ -46,7 +46,7 @@ enum Outcome {
 struct Turn {
     /// How long nothing happens, in seconds.
     rest: i64,
-    /// By how much the clock is set, in seconds.
+    /// How far the clock is set, in seconds.
     jump: i64,
     /// Whether the credentials change.
     rotate: bool,
@@ -85,7 +85,7 @@ fn turns() -> impl Strategy<Value = Turn> {
     })
 }
 
-/// Regression: a write that does not stick was made again at once, without end and without a status.
+/// Regression: a write that did not stick was repeated at once, without end and without a status.
 #[test]
 fn a_write_that_does_not_stick_is_paced_and_shown() {
     let mut world = World::new();
@@ -153,12 +153,12 @@ proptest! {
             prop_assert!(next.duration_since(now) <= SignedDuration::try_from(latest).expect("short"),
                 "{next} is more than {latest:?} after {now}");
 
-            // A failure takes nothing away: what was held and is still valid is in the Secret.
+            // A failure takes nothing away: a held token that is still valid is in the Secret.
             if let (Some(held), Outcome::Failure { .. }) = (&held, &turn.outcome) {
                 prop_assert_eq!(world.held(), Some(held.clone()));
                 prop_assert_eq!(only(&settled).in_secret, Some(held.record.lifetime));
             }
-            // What is held is in the Secret.
+            // The held token is in the Secret.
             prop_assert_eq!(only(&settled).in_secret, world.held().as_ref().map(|held| held.record.lifetime));
 
             if world.attempts.len() > attempts {
@@ -264,7 +264,7 @@ fn a_token_of_former_credentials_proves_nothing_for_the_new_ones() {
         world.memory.corps["ding1"].is_proven(&held, &known(world))
     };
     assert!(is_proven(&world));
-    // They have changed and been read, and the attempt with them failed.
+    // The credentials have changed and been read, and the attempt with them failed.
     world.credentials += 1;
     world.now += SignedDuration::from_secs(10);
     world.settle(&Outcome::Failure {

@@ -7,7 +7,7 @@ use super::secret::assembly::{Answer, Assembly, Offered};
 use super::tests_corps::{World, corps};
 use super::*;
 
-/// Templates that take so many bytes for each organisation.
+/// Returns templates that take this many bytes for each corp.
 fn template(bytes: usize) -> String {
     format!(
         "{{% for corp in corps %}}{}{{% endfor %}}",
@@ -94,7 +94,7 @@ fn tokens_that_do_not_fit_with_the_templates_do_not_hold_back_the_others() {
     answer_all(&mut world);
     assert_eq!(world.tokens_in("token"), 300);
     let first = world.app.spec.corp_ids.clone();
-    // Those that come first in the spec are not those that are in the Secret already.
+    // The first corps of the spec are not those already in the Secret.
     let more: Vec<String> = (0..7).map(|n| format!("ding-new-{n}")).collect();
     world.app.spec.corp_ids = more.iter().chain(&first).cloned().collect();
     world.app.metadata.generation = Some(2);
@@ -121,13 +121,13 @@ fn tokens_that_do_not_fit_with_the_templates_do_not_hold_back_the_others() {
     let settled = world.settle();
     let too_large = settled.corps.iter().filter(|corp| corp.too_large.is_some());
     assert_eq!(too_large.count(), 307 - fitting);
-    // At rest nothing is assembled again, and of the contents nothing is kept.
+    // At rest nothing is assembled again, and no contents are kept.
     let (assembled, writes) = (world.assembled, world.writes.len());
     world.settle();
     assert_eq!((world.assembled, world.writes.len()), (assembled, writes));
     let note = world.memory.writing("token").assembled.as_ref();
     assert!(note.expect("a note").contents().is_none());
-    // A renewal of one that is in.
+    // A corp in the Secret is renewed.
     world.now += SignedDuration::from_mins(100);
     world.settle();
     assert!(!world.queued.is_empty(), "something is due");

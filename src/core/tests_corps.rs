@@ -1,4 +1,4 @@
-//! Many organisations of one app, over the pure plan.
+//! An app with many corps, over the pure plan.
 
 mod restarts;
 
@@ -33,7 +33,7 @@ fn fingerprint() -> Fingerprint {
         .fingerprint(&[0; 32])
 }
 
-/// A cluster with one app of many organisations.
+/// A cluster with one app of many corps.
 pub(super) struct World {
     pub(super) app: DingTalkApp,
     pub(super) memory: Memory,
@@ -45,11 +45,11 @@ pub(super) struct World {
     deletions: Vec<String>,
     reads: usize,
     versions: u64,
-    /// Whether an older app has the targets that there are not yet.
+    /// Whether an older app has the targets that do not exist yet.
     is_contended: bool,
     /// Whether the process is shutting down.
     is_ending: bool,
-    /// How often templates were parsed, and contents assembled.
+    /// Number of times that templates were parsed, and contents assembled.
     pub(super) parsed: usize,
     pub(super) assembled: usize,
 }
@@ -90,7 +90,7 @@ impl World {
         self.app.metadata.generation = generation.map(|it| it + 1);
     }
 
-    /// Goes on until nothing is to be done; what is due is queued.
+    /// Takes steps until the app is at rest, and queues what is due.
     pub(super) fn settle(&mut self) -> Settled {
         for _ in 0..5000 {
             let app = self.app.clone();
@@ -194,7 +194,7 @@ impl World {
         minting.expect("none is under way")
     }
 
-    /// The answer to the first that is queued.
+    /// Answers the first queued fetch.
     pub(super) fn answer(&mut self, life: u64) {
         let (corp_id, minting) = self.queued.remove(0);
         let minted = Minted {
@@ -277,7 +277,7 @@ fn a_process_that_ends_writes_what_it_has_and_fetches_nothing() {
     world.settle();
     assert_eq!(world.tokens_in("token"), 2);
     assert!(!world.memory.is_to_be_written());
-    // What becomes due is the next process's.
+    // What becomes due is left to the next process.
     let reads = world.reads;
     world.now += SignedDuration::from_hours(1);
     world.settle();
@@ -335,7 +335,7 @@ fn the_old_secrets_go_after_the_new_one_is_complete() {
         world.answer(7200);
         world.settle();
     }
-    // One more organisation, which is never answered, does not keep the old ones.
+    // An additional corp that is never answered does not keep the old Secrets.
     let more = corps(4);
     world.change("Combined", &more, "other");
     world.settle();
@@ -348,7 +348,7 @@ fn the_old_secrets_go_after_the_new_one_is_complete() {
         .collect();
     assert_eq!(queued, ["ding0003"], "nothing else is fetched");
     assert_eq!(world.secrets.keys().collect::<Vec<_>>(), ["other"]);
-    // An organisation that is taken off the list goes from the Secret.
+    // A corp that is removed from the spec is removed from the Secret.
     world.change("Combined", &all[..2], "other");
     world.app.metadata.generation = Some(3);
     world.settle();

@@ -18,17 +18,17 @@ use world::World;
 
 const MINUTE: i64 = 60;
 const TWO_HOURS: i64 = 7200;
-/// What every answer takes.
+/// How long every response takes.
 const LATENCY: SignedDuration = SignedDuration::from_millis(150);
 
-/// How a fetch within the life of a token is answered.
+/// How a fetch within a token's lifetime is answered.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
     SameExtended,
     SameRemaining,
     NewOverlap,
     NewRevoked,
-    /// The same token until so many seconds of its life are left, then a new one.
+    /// Returns the same token until this many seconds of its lifetime are left, then a new one.
     SameThenOverlap(i64),
 }
 
@@ -39,7 +39,7 @@ const WAYS: [Way; 4] = [
     Way::NewRevoked,
 ];
 
-/// How many calls a hundred lifetimes take.
+/// Returns how many calls a hundred lifetimes take.
 fn calls(way: Way) -> usize {
     let mut world = World::new(way, TWO_HOURS);
     let calls = world.run(100);
@@ -62,7 +62,7 @@ fn each_way_is_served_without_a_gap_that_it_does_not_force_and_with_few_calls() 
     usual(Way::NewOverlap);
     usual(Way::NewRevoked);
     usual(Way::SameThenOverlap(60 * MINUTE));
-    // Six that bring nothing in the first lifetime, and a probe in each 32 of the others.
+    // Six that extend nothing in the first lifetime, and a probe in every 32 of the others.
     let remaining = calls(Way::SameRemaining);
     assert!((106..=110).contains(&remaining), "{remaining}");
 }
@@ -74,7 +74,7 @@ fn a_new_token_in_the_last_minutes_only_is_found_for_any_number_of_minutes() {
         let mut world = World::new(way, TWO_HOURS);
         let first = world.run(1);
         assert!(first <= 7, "{last}: {first}");
-        // What is learnt is kept: one for each lifetime, less what the renewal is early by.
+        // What is learned is kept: one for each lifetime, which the early renewal shortens.
         let later = world.run(64);
         let renewals = 64 * 120 / (120 - last) + 1;
         assert!(
@@ -122,7 +122,7 @@ fn a_learnt_time_that_does_not_help_any_more_is_halved_from_there() {
     let calls = world.run(5);
     assert!(calls <= 5 + 3, "{calls}");
     assert!(matches!(world.renewals(), Renewals::AfterExpiry { .. }));
-    // And the other way round, by the probe in 33 lifetimes at the latest.
+    // The opposite is found out as well, by a probe in at most 33 lifetimes.
     world.way = Way::SameThenOverlap(6 * MINUTE);
     world.run(35);
     world.gaps.clear();
@@ -196,7 +196,8 @@ fn a_later_renew_before_is_obeyed_and_an_earlier_one_is_not_tried_before_the_pro
     assert_eq!(world.gaps, []);
 }
 
-/// The search finds a second less than the two minutes in which this endpoint gives a new token.
+/// The search arrives one second too early for the two minutes in which this site returns a new
+/// token.
 #[test]
 fn a_renewal_at_the_very_edge_is_tried_again_a_little_later() {
     let mut world = World::new(Way::SameThenOverlap(2 * MINUTE), 12_992);
@@ -223,7 +224,8 @@ proptest! {
             Way::SameRemaining => SignedDuration::from_secs(6),
             _ => SignedDuration::ZERO,
         };
-        // A new token that comes in the last two minutes of a life of some minutes is found by luck.
+        // With lifetimes of a few minutes, a new token within the last two minutes is only found by
+        // luck.
         let is_found = match way {
             Way::SameThenOverlap(_) => life >= 10 * MINUTE && world.renew_before.is_none_or(|it| it.as_secs() >= 120),
             _ => world.renew_before.is_none_or(|it| it.as_secs() >= 6),
@@ -231,7 +233,7 @@ proptest! {
         if is_found {
             prop_assert!(world.gaps.iter().all(|gap| *gap <= forced), "{:?}", world.gaps);
         }
-        // What the shortest way between two renewals allows, a search, and the probes.
+        // The shortest interval between renewals, a search, and the probes.
         let before = world.renew_before.map_or(life / 3, |it| i64::try_from(it.as_secs()).unwrap_or(life));
         let interval = life - before.min(life * 9 / 10) - life / 20 - 1;
         let most = 60 * life / interval.max(5) + 10 + 6;
@@ -239,7 +241,7 @@ proptest! {
     }
 }
 
-/// The table of docs/operating.md: calls in a month of 360 lifetimes, once what is to be learnt is.
+/// The table of docs/operating.md: calls in a month of 360 lifetimes, after learning.
 #[test]
 fn calls_a_month_are_what_the_documentation_says() {
     let last = |minutes| Way::SameThenOverlap(minutes * MINUTE);

@@ -1,4 +1,4 @@
-//! Why each token is fetched and each Secret written.
+//! Causes of fetches and writes.
 
 use super::*;
 use crate::api::ANNOTATION_RENEW_REQUESTED_AT;
@@ -7,7 +7,7 @@ const FRESH: Outcome = Outcome::Token {
     life: 7200,
     fresh: true,
 };
-/// `server.error`, tried again within seconds.
+/// Returns `server.error`, which is retried within seconds.
 fn failure() -> Outcome {
     let row = TABLE.iter().position(|row| row.class == Class::Transient);
     Outcome::Failure {
@@ -17,7 +17,7 @@ fn failure() -> Outcome {
     }
 }
 
-/// A world with its first token, at the time of its first look after that.
+/// Returns a world with its first token, at the time of its next look.
 fn with_token() -> World {
     let mut world = World::new();
     world.settle(&FRESH);
@@ -28,13 +28,13 @@ fn pass(world: &mut World, seconds: i64) {
     world.now += SignedDuration::from_secs(seconds);
 }
 
-/// What the operator reports is in the app from now on.
+/// Writes the operator's report into the app's status.
 fn report(world: &mut World) {
     let settled = world.settle(&FRESH);
     world.app.status = Some(world.status(&settled));
 }
 
-/// The causes after the first token: of fetches, then of writes.
+/// Returns the causes of fetches and of writes after the first token.
 fn later(world: &World) -> (&[Cause], &[Cause]) {
     (&world.causes[1..], &world.write_causes[1..])
 }
@@ -122,7 +122,7 @@ fn another_site_is_a_change_of_the_spec() {
     assert_eq!(fetches.first(), Some(&Cause::SpecChanged));
 }
 
-/// Regression: after a restart, a request for renewal ended a ban before its time.
+/// Regression: after a restart, a renewal request ended a ban early.
 #[test]
 fn a_request_shortens_no_ban_whether_the_process_was_restarted_or_not() {
     let row = TABLE.iter().position(|row| row.class == Class::Banned);
@@ -148,7 +148,7 @@ fn a_request_shortens_no_ban_whether_the_process_was_restarted_or_not() {
     }
 }
 
-/// Regression: after a restart, what had been planned by a clock that was ahead held back all renewals.
+/// Regression: after a restart, what a clock that was ahead had planned held back all renewals.
 #[test]
 fn a_plan_of_a_clock_that_was_ahead_is_not_gone_on_with() {
     let now = 1_800_000_000;

@@ -1,4 +1,4 @@
-//! What the spec names as credentials, and whose token the Secret holds.
+//! The credentials that the spec names, and those of the token in the Secret.
 
 use super::*;
 use crate::api::{CONDITION_READY, CONDITION_RENEWED};
@@ -15,7 +15,7 @@ const REJECTED: Outcome = Outcome::Failure {
 };
 
 impl World {
-    /// The spec names another Secret, which was there before.
+    /// Makes the spec name another Secret, which existed before.
     fn refer_to(&mut self, name: &str, credentials: u64, client_id: &str) {
         self.app.spec.credentials_secret_ref.name = name.into();
         self.app.metadata.generation = self.app.metadata.generation.map(|it| it + 1);
@@ -73,7 +73,7 @@ fn credentials_that_are_changed_back_are_fetched_with_again() {
         world.refer_to("other", 2, "b");
         world.settle(&FRESH);
         assert_eq!(world.held().expect("a token").record.client_id, "b");
-        // What was fetched with the first ones has expired since.
+        // The token fetched with the first credentials has expired since.
         world.now += SignedDuration::from_secs(4000);
         world.refer_to("credentials", 1, "a");
         world.settle(&FRESH);
@@ -114,7 +114,7 @@ fn a_reference_that_changed_between_two_processes_is_read() {
     let reads = world.reads;
     world.settle(&FRESH);
     assert_eq!(world.reads, reads, "nothing has changed");
-    // Only the keys: the state of the Secret is as recorded.
+    // Only the keys change: the Secret's version is as recorded.
     world.client_id = "b".into();
     world.app.metadata.generation = Some(2);
     world.restart();
@@ -141,7 +141,7 @@ fn a_secret_that_holds_a_former_token_says_so() {
         (status.as_str(), reason.as_str()),
         ("False", "InvalidCredentials")
     );
-    // The same while a retry is waited for.
+    // The same while waiting for a retry.
     world.now += SignedDuration::from_secs(10);
     let settled = world.settle(&REJECTED);
     assert_eq!(only(&settled).former_client_id.as_deref(), Some("a"));
@@ -231,7 +231,7 @@ fn the_outcome_of_former_credentials_does_not_count_as_that_of_the_present_ones(
         token: AccessToken::new(value.into()).expect("a token"),
         expires_in: HOUR,
     };
-    // A call that was in flight: it may have revoked the token in the Secret, so its own is kept.
+    // A call that was in flight may have revoked the token in the Secret, so its result is kept.
     let now = world.now + SignedDuration::from_secs(1);
     world.tokens.succeeded(&former, token("late"), now, now);
     world.now = now;
@@ -240,7 +240,7 @@ fn the_outcome_of_former_credentials_does_not_count_as_that_of_the_present_ones(
     assert!(world.failing().is_some());
     assert_eq!(world.held().expect("a token").token.expose(), "late");
     assert_eq!(only(&settled).former_client_id.as_deref(), Some("a"));
-    // Once there is a token of the present ones, a former one is worth nothing.
+    // Once the present credentials have a token, a former one is worthless.
     world.refer_to("third", 3, "c");
     world.settle(&FRESH);
     let present = world.held();

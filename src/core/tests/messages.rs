@@ -1,4 +1,4 @@
-//! What conditions and events say, word by word: to be read as by somebody who is on call.
+//! The exact messages of conditions and events, to be read as somebody on call would.
 
 use strum::IntoEnumIterator as _;
 
@@ -19,7 +19,7 @@ fn failing(reason: Reason) -> Outcome {
     }
 }
 
-/// What the condition says of an app whose calls fail for this reason.
+/// Returns the condition's message for an app whose calls fail for this reason.
 fn said(world: &mut World, reason: Reason, type_: &str) -> String {
     let settled = world.settle(&failing(reason));
     let status = world.status(&settled);
@@ -52,7 +52,7 @@ fn a_renewal_that_fails_says_until_when_the_token_is_good() {
     let good = "; the token in Secret payroll-token is valid until 2027-01-15T10:00:00Z; see ";
     assert!(message.contains(good), "{message}");
     assert!(message.ends_with("reasons.md#servererror"), "{message}");
-    // An expired one is not praised.
+    // The message does not call an expired token valid.
     world.now += SignedDuration::from_secs(5000);
     let message = said(&mut world, Reason::ServerError, "Renewed");
     assert!(!message.contains("is valid until"), "{message}");

@@ -1,4 +1,4 @@
-//! What is recorded with a Secret, by this release or by another one.
+//! What a Secret records, written by this release or another one.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
@@ -21,7 +21,7 @@ fn with_token() -> World {
 }
 
 impl World {
-    /// Something of the Secret's metadata is of another release.
+    /// Changes the Secret's metadata as another release would have written it.
     fn of_another_release(&mut self, change: impl FnOnce(&mut TargetMeta)) {
         self.versions += 1;
         let version = self.versions.to_string();
@@ -49,7 +49,7 @@ impl World {
     }
 }
 
-/// Regression: a key that only one of two releases writes made the token be fetched again.
+/// Regression: a key that only one of two releases writes caused a fetch.
 #[test]
 fn keys_of_another_release_stay_until_the_next_renewal() {
     let mut world = with_token();
@@ -66,7 +66,7 @@ fn keys_of_another_release_stay_until_the_next_renewal() {
             .map(str::to_owned)
             .into();
         recorded.digest = Some(data.digest());
-        // As after a backup was restored, so that the contents are read.
+        // As after a restored backup, so that the contents are read.
         target.data_is_ours = false;
     });
     world.restart();
@@ -136,7 +136,7 @@ fn a_state_of_a_newer_version_costs_a_write_and_no_fetch() {
     assert_eq!(world.held(), expected);
     assert!(world.recorded().digest.is_some());
     assert!(!world.contents.contains_key("more"));
-    // With other credentials it is fetched with those, as any token is.
+    // With other credentials it is fetched again, as any token is.
     world.credentials += 1;
     world.settle(&FRESH);
     assert_eq!(world.attempts.len(), 2);
@@ -172,7 +172,7 @@ fn a_request_that_a_secret_proves_done_is_not_repeated_without_a_status() {
     assert_eq!(world.attempts.len(), 2);
     let handled = world.status(&settled).last_handled_renew_request;
     assert_eq!(handled.as_deref(), Some("as soon as possible"));
-    // A renewal that nobody asked for answers it as well.
+    // A renewal that nobody requested answers it as well.
     world.is_renewed();
     world.restart();
     world.settle(&FRESH);
@@ -183,8 +183,8 @@ fn a_request_that_a_secret_proves_done_is_not_repeated_without_a_status() {
     assert_eq!(world.attempts.len(), 4);
 }
 
-/// Regression: a replica that led, slept while another one led, and leads again wrote its former token
-/// over the newer one.
+/// Regression: a replica that regained the lease after another one had renewed the token wrote its
+/// former token over the newer one.
 #[test]
 fn a_token_that_another_replica_has_renewed_since_is_not_written_again() {
     let renewed_elsewhere = || {
@@ -204,7 +204,7 @@ fn a_token_that_another_replica_has_renewed_since_is_not_written_again() {
     let lifetime = only(&settled).in_secret.expect("a token");
     assert_eq!(lifetime.minted_at, world.now);
 
-    // What this one has fetched and not written yet, by a clock that may differ, is kept.
+    // A token that this replica has fetched but not written is kept, because the clocks may differ.
     let mut world = renewed_elsewhere();
     let mut held = world.held().expect("a token");
     held.record.lifetime.minted_at = world.now - SignedDuration::from_secs(10);
@@ -215,8 +215,8 @@ fn a_token_that_another_replica_has_renewed_since_is_not_written_again() {
     assert_eq!(world.held(), Some(held));
 }
 
-/// Regression: after a restart, what another app's fetch brought was taken for another value, and workloads
-/// were restarted, though the token was the same.
+/// Regression: after a restart, the result of another app's fetch was mistaken for another value,
+/// and workloads were restarted although the token was the same.
 #[test]
 fn the_same_token_that_another_app_has_fetched_is_no_change_though_its_value_was_not_read() {
     for (fetched, is_changed) in [("token", false), ("another", true)] {

@@ -1,4 +1,4 @@
-//! When a token is renewed, and a failed fetch repeated.
+//! When tokens are renewed, and when failed fetches are retried.
 
 use super::*;
 
@@ -85,7 +85,7 @@ fn a_renewal_after_the_clock_was_set_back_records_the_life_that_it_brought() {
     world.now -= SignedDuration::from_secs(260_000);
     world.settle(&token(1));
     world.now += SignedDuration::from_secs(8067);
-    // The same token, and by chance the same expiry by the new clock.
+    // The same token and, by chance, the same expiry by the new clock.
     world.settle(&token(253_500));
     assert_eq!(world.attempts.len(), 2);
     let lifetime = world.held().expect("held").record.lifetime;

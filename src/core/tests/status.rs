@@ -3,8 +3,8 @@
 use super::*;
 use crate::api::DingTalkAppStatus;
 
-/// A reconcile that began before the watch told of our own write would take the status before it for
-/// the present one, and tell of the same change twice.
+/// A reconciliation that began before the watch delivered the operator's own write would otherwise
+/// mistake the status before it for the present one, and report the same change twice.
 #[test]
 fn a_state_older_than_what_was_written_and_seen_is_not_reported_on() {
     let seen = |version: &str, secret: &str| {

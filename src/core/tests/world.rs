@@ -1,4 +1,4 @@
-//! A cluster and an endpoint for one app, as far as the plan sees them.
+//! A cluster and a site for one app, as far as the plan sees them.
 
 use super::*;
 use crate::api::DingTalkAppStatus;
@@ -29,31 +29,31 @@ pub fn fingerprint(secret: &str) -> Fingerprint {
         .fingerprint(&[0; 32])
 }
 
-/// A cluster and an endpoint for one app, as far as the plan sees them.
+/// A cluster and a site for one app, as far as the plan sees them.
 pub struct World {
     pub app: DingTalkApp,
     pub memory: Memory,
     pub tokens: Tokens,
     pub credentials: u64,
     pub client_id: String,
-    /// What is seen of the credentials, if not what is there.
+    /// What the index knows about the credentials, if it differs from what exists.
     pub seen: Option<CredentialsSeen>,
     pub ownership: Ownership,
     pub metadata_prefixes: Vec<String>,
     pub reads: usize,
     pub target: Option<TargetMeta>,
-    /// What the target holds.
+    /// The target's data.
     pub contents: BTreeMap<String, Zeroizing<String>>,
     pub last_write: Option<Write>,
     pub now: Timestamp,
     pub versions: u64,
     pub attempts: Vec<Timestamp>,
-    /// Why each attempt was made.
+    /// Cause of each attempt.
     pub causes: Vec<Cause>,
-    /// Why each write was made.
+    /// Cause of each write.
     pub write_causes: Vec<Cause>,
     pub writes: Vec<Timestamp>,
-    /// An annotation that a webhook takes off whatever is written.
+    /// An annotation that a webhook removes from every write.
     pub taken_off: Option<&'static str>,
 }
 
@@ -90,7 +90,7 @@ impl World {
         }
     }
 
-    /// Decides by what is seen.
+    /// Makes a decision with the present view.
     pub fn decide<T>(&mut self, decide: impl FnOnce(&View<'_>, &mut Memory, Timestamp) -> T) -> T {
         self.memory.wish(&self.app, &mut self.tokens, self.now);
         let credentials = self.seen.clone();
@@ -110,7 +110,7 @@ impl World {
         decide(&view, &mut self.memory, self.now)
     }
 
-    /// The credentials are read.
+    /// Records the credentials as read.
     pub fn read_credentials(&mut self) {
         self.memory.credentials_read(
             KnownCredentials {
@@ -123,7 +123,7 @@ impl World {
         );
     }
 
-    /// Goes on until nothing is to be done; an attempt gets `outcome`.
+    /// Takes steps until the app is at rest. Each attempt gets `outcome`.
     pub fn settle(&mut self, outcome: &Outcome) -> Settled {
         for _ in 0..12 {
             let app = self.app.clone();
@@ -194,7 +194,7 @@ impl World {
         }
     }
 
-    /// Queues a fetch of the token that is wanted, whether it is due or not.
+    /// Queues a fetch of the wanted token, whether it is due or not.
     pub fn queue(&mut self) -> Minting {
         self.memory.wish(&self.app, &mut self.tokens, self.now);
         let token = self.memory.corp("ding1").token().expect("read");
@@ -298,7 +298,7 @@ impl World {
         self.memory.write_ended(write, outcome, &self.app, self.now);
     }
 
-    /// The process ends, and another one starts.
+    /// Replaces the process.
     pub fn restart(&mut self) {
         self.memory = Memory::new(&self.app, self.now);
         self.tokens = Tokens::default();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A world whose workloads are restarted, with its first token.
+/// Returns a world whose workloads are restarted, with its first token.
 fn restarting() -> World {
     let mut world = World::new("Combined", &corps(1));
     world.app.spec.rollout_restart_targets = vec![crate::api::RolloutRestartTarget {
@@ -48,7 +48,7 @@ fn workloads_are_restarted_for_a_new_value_once_and_paced() {
     assert_eq!(restart(&mut world), Restart::Now);
 }
 
-/// Regression: until the time came that a clock had shown which was ahead, no workload was restarted.
+/// Regression: no workload was restarted before the time that a clock which was ahead had shown.
 #[test]
 fn a_clock_that_is_set_back_puts_off_no_restart() {
     let day = SignedDuration::from_hours(24);
@@ -65,7 +65,8 @@ fn a_clock_that_is_set_back_puts_off_no_restart() {
     assert_eq!(restart(&mut world), Restart::Nothing, "once");
 }
 
-/// Regression: one that could not be restarted had all others restarted every five minutes.
+/// Regression: a workload that could not be restarted caused all others to be restarted every five
+/// minutes.
 #[test]
 fn what_was_restarted_for_a_value_is_not_restarted_again_when_another_could_not_be() {
     let mut world = restarting();

@@ -1,4 +1,4 @@
-//! What the next process goes on with.
+//! What the next process resumes.
 
 use super::*;
 

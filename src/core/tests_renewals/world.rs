@@ -1,8 +1,8 @@
-//! An organisation, and the site that serves it.
+//! A corp, and the site that serves it.
 
 use super::*;
 
-/// An organisation, and the site that serves it.
+/// A corp, and the site that serves it.
 pub(super) struct World {
     pub(super) way: Way,
     pub(super) life: i64,
@@ -12,7 +12,7 @@ pub(super) struct World {
     pub(super) now: Timestamp,
     pub(super) issued: Option<(u64, Timestamp)>,
     pub(super) calls: Vec<Timestamp>,
-    /// When no valid token was held, and for how long.
+    /// Periods without a valid token.
     pub(super) gaps: Vec<SignedDuration>,
 }
 
@@ -40,7 +40,7 @@ impl World {
         }
     }
 
-    /// What the site answers: the token, and its life in whole seconds.
+    /// Returns the site's response: the token, and its lifetime in whole seconds.
     pub(super) fn answer(&mut self) -> (u64, u64) {
         let left = |expires_at: Timestamp| expires_at.duration_since(self.now).as_secs();
         let valid = self.issued.filter(|(_, expires_at)| left(*expires_at) > 0);
@@ -134,7 +134,7 @@ impl World {
         next.unwrap_or(self.now)
     }
 
-    /// The next fetch, when it is due; returns the life that was left then.
+    /// Makes the next fetch when it is due, and returns the lifetime that was left.
     pub(super) fn step(&mut self) -> i64 {
         self.now = self.next().max(self.now);
         let now = self.now;
