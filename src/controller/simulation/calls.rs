@@ -28,9 +28,9 @@ use crate::operator::{Moment, Outages, Turn};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Answered,
-    /// It never arrives.
+    /// The request never arrives.
     RequestLost,
-    /// It is carried out, and nobody learns of it.
+    /// The request is carried out, but its response is lost.
     AnswerLost,
 }
 
@@ -45,7 +45,7 @@ pub enum Kind {
     Fetch,
 }
 
-/// A call that was begun.
+/// A call that has begun.
 pub struct Begun {
     pub kind: Kind,
     pub execute: Execute,
@@ -59,7 +59,7 @@ pub struct LeaseCall {
     pub sent: Moment,
 }
 
-/// What a process and the world share.
+/// What a process shares with the world.
 #[derive(Clone)]
 pub struct Wire {
     pub begun: Arc<Mutex<Vec<Begun>>>,

@@ -1,4 +1,4 @@
-//! The election between replicas, as [`crate::operator::elect`] holds it.
+//! The election of a leader, as in [`crate::operator::elect`].
 
 use jiff::SignedDuration;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -9,7 +9,7 @@ use super::world::{What, World};
 use crate::operator::{Election, LEASE_DURATION, RETRY_PERIOD, Standing, Turn};
 
 impl World {
-    /// A replica's next try to get or to renew the Lease.
+    /// Makes a replica's next attempt to acquire or renew the Lease.
     pub(super) fn lease_round(&mut self, index: usize, has_read: bool) {
         let replica = &self.replicas[index];
         let sent = *replica.wire.moment.lock().expect("no panic");
@@ -95,7 +95,7 @@ impl World {
         self.plan(index, self.now() + period, What::LeaseRound);
     }
 
-    /// A replica that ends leaves the Lease to the others.
+    /// Releases the Lease of a replica that ends.
     pub(super) fn release_lease(&mut self, index: usize) {
         let replica = &mut self.replicas[index];
         replica.leadership.lost();

@@ -1,11 +1,11 @@
-//! What there is to be.
+//! Judges the state of the world.
 
 use super::world::World;
 use crate::api::DingTalkApp;
 use crate::core::wanted;
 
 impl World {
-    /// The Secrets that there are to be, and whose tokens they hold.
+    /// Returns the wanted Secrets with their corps.
     pub fn wanted(&self) -> Vec<(String, Vec<String>)> {
         let targets = |app: &DingTalkApp| {
             let targets = wanted(app).into_iter();
@@ -26,7 +26,7 @@ impl World {
         apps.flat_map(targets).chain(copies).collect()
     }
 
-    /// The corps whose Secret shows no token that works now.
+    /// Returns the corps whose Secret has no token that works now.
     pub fn without_token(&self) -> Vec<String> {
         let mut missing = Vec::new();
         for (name, corp_ids) in self.wanted() {
@@ -43,7 +43,7 @@ impl World {
         missing
     }
 
-    /// No write takes a token away that works.
+    /// Asserts that a write did not take away a working token.
     pub fn judge_write(&self, was_missing: &[String]) {
         let missing = self.without_token();
         let taken = missing

@@ -1,5 +1,5 @@
-//! The whole operator of one namespace in a simulated world, from one seed: an API server whose watches
-//! lag and whose calls take their time or are lost, a token endpoint, users who change everything, and
+//! The whole operator of one namespace in a simulated world, from one seed: an API server whose
+//! watches lag and whose calls are slow or lost, a token endpoint, users who change everything, and
 //! a process that dies before or after any of its writes and fetches.
 
 mod calls;

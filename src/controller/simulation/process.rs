@@ -1,5 +1,5 @@
-//! One process of the operator: what kube's Controller and the loops of [`super::super::run`] do, one
-//! step after the other.
+//! One process of the operator: does step by step what kube's Controller and the loops of
+//! [`super::super::run`] do.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -52,13 +52,13 @@ pub struct Process {
     references: Runs<DingTalkTokenReference>,
     listed_references: HashSet<ReferenceRef>,
     fetching: FuturesUnordered<Fetching>,
-    /// What waits for the lead, and for the end of an outage.
+    /// Tasks that wait for leadership and for the end of an outage.
     followers: [BoxFuture<'static, ()>; 2],
-    /// Secret events that wait until this replica may learn of them.
+    /// Secret events that wait until this replica may learn from them.
     held: VecDeque<Event<ObjectMeta>>,
-    /// Whether the apps whose tokens are not written yet were woken for the last time.
+    /// Whether the apps with unwritten tokens were woken for the last time.
     has_woken_last: bool,
-    /// The processor's time that it took, but for watches.
+    /// Processor time used, except for watches.
     pub spent: Duration,
 }
 
@@ -155,12 +155,12 @@ impl Process {
         }
     }
 
-    /// Begins nothing new, and finishes what is in hand.
+    /// Begins nothing new and drains in-flight work.
     pub fn stop(&mut self) {
         self.context.stop.cancel();
     }
 
-    /// Whether it was stopped, and nothing is in hand.
+    /// Whether the process was stopped and has drained its work.
     pub fn has_ended(&self) -> bool {
         self.has_woken_last && self.context.unwritten().is_empty()
     }
@@ -182,7 +182,7 @@ impl Process {
         HANDOVER
     }
 
-    /// Does all that can be done at this time; returns when to look again.
+    /// Does everything possible at this time and returns when to look again.
     pub fn settle(&mut self, now: Timestamp) -> Duration {
         let started = processor_time();
         let wait = self.settle_now(now);

@@ -1,4 +1,4 @@
-//! One replica of the operator: its process, and what it hears of the world.
+//! One replica of the operator: its process, and its view of the world.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::operator::{Election, Leadership};
 
 pub const KINDS: usize = 3;
 
-/// Which watch, by its place in the arrays of [`Replica`].
+/// A watch, by its index in the arrays of [`Replica`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     App,
@@ -34,11 +34,11 @@ impl Told {
 /// A watch, as its replica sees it.
 #[derive(Clone, Copy)]
 pub struct Watch {
-    /// What is on its way of a former connection is lost.
+    /// Number of the connection; events of former ones are lost.
     pub connection: u64,
-    /// Nothing is told between the end of a connection and the list that follows it.
+    /// False between the end of a connection and the list that follows it, when no events arrive.
     pub is_connected: bool,
-    /// The last event that is on its way comes at this time.
+    /// When the last event in transit arrives.
     pub told_until: Timestamp,
 }
 
@@ -46,20 +46,20 @@ pub struct Replica {
     pub process: Process,
     pub wire: Wire,
     pub leadership: Arc<Leadership>,
-    /// Where several stand for election.
+    /// The election, if there are several replicas.
     pub election: Option<Election>,
     pub has_led: bool,
     pub is_up: bool,
-    /// Counts its processes: what was planned for a former one is lost.
+    /// Number of its process; what was planned for former ones is lost.
     pub life: u64,
-    /// Counts the times to look again that were planned.
+    /// Number of scheduled looks.
     pub looks: u64,
     pub watches: [Watch; KINDS],
-    /// Whether its Secrets were listed.
+    /// Whether its list of Secrets has begun.
     pub lists_secrets: bool,
-    /// Until when nothing reaches it, and it reaches nothing.
+    /// Until when it is cut off from everything.
     pub cut_off_until: Timestamp,
-    /// By how much its clock is ahead.
+    /// How far its clock is ahead.
     pub clock_ahead: SignedDuration,
 }
 
@@ -87,7 +87,7 @@ impl Replica {
         }
     }
 
-    /// A new process, as candidate `identity` if there are others.
+    /// Starts a new process, as candidate `identity` if there are others.
     pub fn start(&mut self, identity: Option<String>) {
         self.leadership = Arc::new(match identity {
             None => Leadership::alone(),
@@ -100,7 +100,7 @@ impl Replica {
         self.is_up = true;
     }
 
-    /// What was under way is lost.
+    /// Ends the process; what was in flight is lost.
     pub fn end(&mut self) {
         self.is_up = false;
         self.life += 1;
@@ -127,7 +127,7 @@ impl Replica {
         moment.wall = wall;
     }
 
-    /// Its clock is set; the time that passes stays the same.
+    /// Sets the wall clock; the monotonic one does not change.
     pub fn set_clock(&mut self, ahead: SignedDuration) {
         let change = ahead - self.clock_ahead;
         self.clock_ahead = ahead;
@@ -135,7 +135,7 @@ impl Replica {
     }
 }
 
-/// A list of all objects of a kind, but for an app that is listed late.
+/// Lists all objects of a kind, except an app that is listed late.
 pub fn list(store: &Store, kind: Kind, late: Option<&String>) -> Vec<Told> {
     let mut list = Vec::new();
     match kind {
@@ -164,7 +164,7 @@ pub fn list(store: &Store, kind: Kind, late: Option<&String>) -> Vec<Told> {
     list
 }
 
-/// A list begins.
+/// Returns the event with which a list begins.
 pub fn listing(kind: Kind) -> Told {
     match kind {
         Kind::App => Told::App(Event::Init),

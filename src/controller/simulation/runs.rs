@@ -1,4 +1,4 @@
-//! What kube's Controller does for the objects of one kind.
+//! Does what kube's Controller does for the objects of one kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -15,14 +15,14 @@ use kube::runtime::watcher::Event;
 
 use crate::controller::context::Context;
 
-/// Ends with the object's name.
+/// A reconciliation, which returns the object's name.
 type Run = Pin<Box<dyn Future<Output = String> + Send>>;
 
 pub struct Runs<K> {
     objects: BTreeMap<String, Arc<K>>,
     queued: BTreeSet<String>,
     running: BTreeSet<String>,
-    /// Woken while they were running.
+    /// Objects woken during their reconciliation.
     again: BTreeSet<String>,
     under_way: FuturesUnordered<Run>,
 }
@@ -40,7 +40,7 @@ impl<K> Default for Runs<K> {
 }
 
 impl<K: ResourceExt> Runs<K> {
-    /// A change of the status alone wakes nobody.
+    /// Records an event. A change of the status alone wakes nothing.
     pub fn event(&mut self, event: Event<K>) {
         match event {
             Event::Apply(object) | Event::InitApply(object) => {
@@ -67,7 +67,7 @@ impl<K: ResourceExt> Runs<K> {
         self.queued.insert(name);
     }
 
-    /// Goes on with what can go on; returns whether something ended.
+    /// Advances all reconciliations and returns whether one has ended.
     pub fn poll<F>(
         &mut self,
         polling: &mut Polling<'_>,

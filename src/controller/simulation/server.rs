@@ -1,4 +1,4 @@
-//! How the simulated API server answers the operator.
+//! The responses of the simulated API server.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -112,7 +112,7 @@ impl Store {
         let uids: Vec<&str> = uids.flatten().map(String::as_str).collect();
         let lives = |uid: &str| uids.contains(&uid);
         let owners = &write.owner_references;
-        // The garbage collector takes what only those own that are gone.
+        // The garbage collector deletes a Secret whose owners are all gone.
         if !owners.is_empty() && !owners.iter().any(|owner| lives(&owner.uid)) {
             self.remove_secret(&write.name);
         }

@@ -1,28 +1,28 @@
-//! A history that fails is made as short as it can be: whatever users, networks and nodes did in it is left
-//! out, one after the other, as long as it fails in the same way.
+//! Shortens a failing history: what users, networks and nodes did in it is left out, one act after
+//! the other, as long as the history fails in the same way.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, set_hook, take_hook};
 use std::sync::Once;
 
-/// So many histories are played at most to find a shorter one.
+/// Most histories that are played to find a shorter one.
 const ATTEMPTS_MAX: usize = 1000;
 
 thread_local! {
     static LEFT_OUT: RefCell<BTreeSet<usize>> = const { RefCell::new(BTreeSet::new()) };
-    /// How many acts there were in the longest of the worlds that were played.
+    /// Most acts in any world played so far.
     static ACTS: Cell<usize> = const { Cell::new(0) };
     static IS_QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether an act is left out of the history that is being played.
+/// Whether an act is left out of the present history.
 pub fn is_left_out(act: usize) -> bool {
     ACTS.set(ACTS.get().max(act + 1));
     LEFT_OUT.with_borrow(|left_out| left_out.contains(&act))
 }
 
-/// How a history ended that failed.
+/// How a history failed.
 #[derive(Debug)]
 pub struct Failure {
     pub message: String,
@@ -31,13 +31,14 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Histories that fail in the same way say the same in the first line.
+    /// Returns the message's first line, which is the same for histories that fail in the same way.
     fn kind(&self) -> &str {
         self.message.lines().next().unwrap_or_default()
     }
 }
 
-/// Plays the history of each seed. One that fails ends the test, with the shortest history that fails so.
+/// Plays the history of each seed. A failure ends the test, with the shortest history that fails in
+/// the same way.
 pub fn play(seeds: impl Iterator<Item = u64>, history: impl Fn(u64)) {
     let without = std::env::var("SIMULATION_WITHOUT").unwrap_or_default();
     let without: BTreeSet<usize> = without.split(',').flat_map(str::parse).collect();
@@ -60,7 +61,7 @@ pub fn play(seeds: impl Iterator<Item = u64>, history: impl Fn(u64)) {
     }
 }
 
-/// The shortest history that fails as this one does.
+/// Returns the shortest history that fails in the same way.
 pub fn shortest(mut failure: Failure, history: &dyn Fn()) -> Failure {
     let mut attempts = 0;
     loop {
@@ -84,7 +85,7 @@ pub fn shortest(mut failure: Failure, history: &dyn Fn()) -> Failure {
     }
 }
 
-/// Plays a history without some of its acts; returns how it failed, if it did.
+/// Plays a history without some of its acts and returns how it failed, if it did.
 pub fn attempt(left_out: &BTreeSet<usize>, history: impl FnOnce()) -> Option<Failure> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -10,13 +10,13 @@ use crate::dingtalk::{AccessToken, Answer, Failure, Minted, look_up};
 /// What a repeated fetch does.
 #[derive(Clone, Copy, Debug)]
 pub enum Repeat {
-    /// The same token, its life begun anew.
+    /// Returns the same token with a new lifetime.
     Extended,
-    /// The same token until it expires.
+    /// Returns the same token until it expires.
     Remaining,
-    /// A new token, which revokes the old one.
+    /// Returns a new token and revokes the old one.
     Revoking,
-    /// A new token beside the old one.
+    /// Returns a new token; the old one stays valid.
     Beside,
 }
 
@@ -27,7 +27,7 @@ pub const REPEATS: [Repeat; 4] = [
     Repeat::Beside,
 ];
 
-/// One organisation's token of one client.
+/// A token for a client's corp.
 #[derive(Clone, Debug)]
 struct Issued {
     value: String,
@@ -38,12 +38,12 @@ struct Issued {
 pub struct Site {
     pub repeat: Repeat,
     pub life: SignedDuration,
-    /// The right secret of each client.
+    /// The valid client secret of each client.
     pub clients: BTreeMap<String, String>,
-    /// What it answers to every call, until a time.
+    /// The response to every call, and until when.
     pub answer: Option<((&'static str, u16), Timestamp)>,
     issued: BTreeMap<(String, String), Vec<Issued>>,
-    /// Successful fetches, by corpId.
+    /// Number of successful fetches by corpId.
     pub fetched: BTreeMap<String, usize>,
     counter: u64,
 }

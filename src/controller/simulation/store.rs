@@ -1,4 +1,4 @@
-//! What the simulated API server holds, and the events of its watches.
+//! Objects of the simulated API server, and the events of its watches.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -14,7 +14,7 @@ use crate::api::{DingTalkApp, DingTalkTokenReference, MANAGER};
 
 pub const NAMESPACE: &str = "hr";
 
-/// A Secret; `ours` are the keys that the operator wrote last.
+/// A Secret; `ours` are the keys that the operator was the last to write.
 #[derive(Clone, Debug, Default)]
 pub struct StoredSecret {
     pub uid: String,
@@ -26,7 +26,7 @@ pub struct StoredSecret {
     pub ours: BTreeSet<String>,
 }
 
-/// What a watch tells.
+/// A watch event.
 #[derive(Clone)]
 #[expect(clippy::large_enum_variant, reason = "most are events of apps")]
 pub enum Told {
@@ -40,16 +40,16 @@ pub struct Store {
     pub apps: BTreeMap<String, DingTalkApp>,
     pub references: BTreeMap<String, DingTalkTokenReference>,
     pub secrets: BTreeMap<String, StoredSecret>,
-    /// What the watches have not told yet.
+    /// Events that the watches have not delivered yet.
     pub events: VecDeque<Told>,
     pub lease: Option<Lease>,
-    /// What an admission plugin says to each write of a Secret.
+    /// The message with which an admission plugin refuses each write of a Secret.
     pub refusal: Option<&'static str>,
-    /// So many Secrets may be in the namespace.
+    /// Most Secrets in the namespace.
     pub quota: Option<usize>,
-    /// The label that a webhook takes off each Secret that is written.
+    /// A label that a webhook removes from each Secret that is written.
     pub label_taken_off: Option<&'static str>,
-    /// What the operator did, for the judge.
+    /// The operator's writes, for the judge.
     pub writes: Vec<String>,
     pub now: Timestamp,
     pub version: u64,
@@ -103,7 +103,7 @@ impl Store {
                 let is_new =
                     serde_json::to_value(&old.spec).ok() != serde_json::to_value(&app.spec).ok();
                 app.metadata.uid.clone_from(&old.metadata.uid);
-                // Who applies a manifest leaves alone what others have annotated.
+                // Applying a manifest keeps annotations that others have set.
                 if app.metadata.annotations.is_none() {
                     let annotations = &mut app.metadata.annotations;
                     annotations.clone_from(&old.metadata.annotations);
@@ -127,7 +127,7 @@ impl Store {
         self.apps.insert(name, app);
     }
 
-    /// Deletes an app, and what it owns as the garbage collector does.
+    /// Deletes an app and, as the garbage collector does, what it owns.
     pub fn delete_app(&mut self, name: &str) {
         let Some(mut app) = self.apps.remove(name) else {
             return;
@@ -164,7 +164,7 @@ impl Store {
         self.references.insert(name, reference);
     }
 
-    /// Deletes a reference, and its copies.
+    /// Deletes a reference and its copies.
     pub fn delete_reference(&mut self, name: &str) {
         let Some(mut reference) = self.references.remove(name) else {
             return;
@@ -201,7 +201,7 @@ impl Store {
         self.tell(name);
     }
 
-    /// Somebody else changes a key of a Secret.
+    /// Changes a key of a Secret as another writer.
     pub fn tamper(&mut self, name: &str) {
         let version = self.next_version();
         let Some(stored) = self.secrets.get_mut(name) else {

@@ -1,4 +1,4 @@
-//! What must hold in every history.
+//! Properties of every history.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ mod shrinking;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How many histories each test plays; `SIMULATION_HISTORIES` plays more, each from a seed of its own.
+/// Returns the seeds that a test plays. `SIMULATION_HISTORIES` changes how many there are,
+/// `SIMULATION_SEED` the first one.
 fn seeds(default: u64) -> std::ops::Range<u64> {
     let more = std::env::var("SIMULATION_HISTORIES").ok();
     let first = std::env::var("SIMULATION_SEED").ok();
@@ -27,7 +28,7 @@ fn seeds(default: u64) -> std::ops::Range<u64> {
     first..first + number(more).unwrap_or(default)
 }
 
-/// Specs between which users switch.
+/// Returns the specs between which users switch.
 fn specs() -> Vec<Value> {
     vec![
         json!({}),
@@ -41,7 +42,7 @@ fn specs() -> Vec<Value> {
     ]
 }
 
-/// A world with the credentials that the specs name.
+/// Returns a world with the credentials that the specs name.
 fn with_credentials(seed: u64, death: Option<Death>) -> World {
     let mut world = World::new(seed, death);
     world
@@ -54,7 +55,8 @@ fn holds(world: &World, is_kept: bool, what: &str) {
     assert!(is_kept, "{what}\n{}", world.history.join("\n"));
 }
 
-/// All is at rest, every wanted token is in its Secret, and nothing else of ours is there.
+/// Asserts that everything is at rest, that every wanted token is in its Secret, and that nothing
+/// else of the operator's is left.
 fn at_rest(world: &mut World) {
     world.run(2 * MINUTE);
     let missing = world.without_token();
@@ -66,8 +68,8 @@ fn at_rest(world: &mut World) {
         });
     let left: Vec<String> = left.cloned().collect();
     holds(world, left.is_empty(), &format!("left behind: {left:?}"));
-    // A search for the time of a renewal, which halves what is left of 40 minutes, falls into some of these
-    // times, but not into all.
+    // The search for the latest renewal that extends a token, which halves what is left of 40
+    // minutes, falls into some of these periods but not into all.
     let rests = (0..8).any(|_| {
         let writes = world.store.writes.len();
         world.run(5 * MINUTE);
@@ -76,7 +78,8 @@ fn at_rest(world: &mut World) {
     holds(world, rests, "it does not come to rest");
 }
 
-/// Plays a history once for each write and fetch in it, with a process that dies before or after that one.
+/// Plays a history once for each of its writes and fetches, with a process that dies before or
+/// after that one.
 fn dies_everywhere(play: impl Fn(Option<Death>) -> World) {
     let mut undisturbed = play(None);
     at_rest(&mut undisturbed);
@@ -88,7 +91,7 @@ fn dies_everywhere(play: impl Fn(Option<Death>) -> World) {
     }
 }
 
-/// Users change the spec at any time, while calls are under way and watches lag.
+/// Users change the spec at any time, while calls are in flight and watches lag.
 fn changes(seed: u64, death: Option<Death>, changes: usize) -> World {
     let mut world = with_credentials(seed, death);
     let specs = specs();
@@ -106,7 +109,7 @@ fn a_changed_spec_fetches_no_token_twice_and_leaves_nothing_behind() {
     play(seeds(3000), |seed| {
         let mut world = changes(seed, None, 8);
         at_rest(&mut world);
-        // It is in every spec; another corp's token goes with its last Secret.
+        // It is in every spec; the token of any other corp is lost with its last Secret.
         let count = world.site.fetched.get("ding1").copied().unwrap_or_default();
         holds(
             &world,
@@ -144,7 +147,7 @@ fn lost_calls_and_tampering_are_put_right() {
     });
 }
 
-/// Apps that share a token come, change and go at any time; returns how often one went.
+/// Apps that share a token come, change and go at any time. Returns how often one went.
 fn sharers(seed: u64, death: Option<Death>, changes: usize) -> (World, usize) {
     let mut world = World::new(seed, death);
     for secret in ["credentials", "copy"] {
@@ -152,7 +155,7 @@ fn sharers(seed: u64, death: Option<Death>, changes: usize) -> (World, usize) {
     }
     let mut gone = 0;
     let mut specs = specs();
-    // A Secret that is retained stays behind when its app goes.
+    // A retained Secret stays behind when its app goes.
     specs.retain(|spec| spec["target"]["deletionPolicy"].is_null());
     world.apply("first", &json!({"target": {"name": "first-token"}}));
     for _ in 0..changes {
@@ -189,7 +192,7 @@ fn apps_with_the_same_credentials_have_one_token() {
         let (mut world, gone) = sharers(seed, None, 10);
         at_rest(&mut world);
         let count = world.site.fetched.get("ding1").copied().unwrap_or_default();
-        // Another app may not have come to read its credentials before the one that had the token went.
+        // Another app may not have read its credentials before the one with the token went.
         holds(
             &world,
             (1..=1 + gone).contains(&count),
@@ -243,8 +246,8 @@ fn an_app_that_is_seen_late_gets_what_was_fetched_before() {
     });
 }
 
-/// Regression: an app whose credentials were only read for another app's sake, or not yet, showed a token
-/// that the other one's renewal had revoked.
+/// Regression: an app whose credentials had been read only for another app's sake, or not yet,
+/// showed a token that the other app's renewal had revoked.
 #[test]
 fn a_renewal_that_is_asked_for_reaches_all_that_share_the_token_whatever_was_read_of_them() {
     play(seeds(1000), |seed| {
@@ -280,7 +283,7 @@ fn a_renewal_that_is_asked_for_reaches_all_that_share_the_token_whatever_was_rea
     });
 }
 
-/// What the first tokens of so many organisations and their renewal cost, as the processor's time.
+/// Returns the processor time that the first tokens of this many corps and their renewals take.
 fn cost(layout: &str, is_copied: bool, corps: usize) -> Duration {
     let mut world = World::new(3, None);
     world.judges_writes = false;
@@ -307,7 +310,8 @@ fn cost(layout: &str, is_copied: bool, corps: usize) -> Duration {
     world.replicas[0].process.spent
 }
 
-/// (On a real API server, one with a thousand costs no more than a thousand apps: `tests/cluster/thousand.rs`.)
+/// (On a real API server, an app with a thousand corps costs at most twice a thousand apps:
+/// `tests/cluster/thousand.rs`.)
 #[test]
 fn twice_the_organisations_do_not_cost_the_square() {
     for layout in ["Combined", "PerCorp"] {

@@ -36,7 +36,7 @@ impl World {
         self.wish_changed();
     }
 
-    /// Applies a reference to an app, whose copies have this name.
+    /// Applies a reference to an app, with copies of this name.
     pub fn refer(&mut self, name: &str, app: &str, target: &str) {
         if !self.acts() {
             return;
@@ -62,7 +62,7 @@ impl World {
         self.wish_changed();
     }
 
-    /// Asks an app for a renewal.
+    /// Requests a renewal of an app.
     pub fn renew(&mut self, name: &str) {
         let Some(mut app) = self.store.apps.get(name).cloned().filter(|_| self.acts()) else {
             return;
@@ -75,7 +75,7 @@ impl World {
         self.wish_changed();
     }
 
-    /// Deletes or edits a Secret of the operator's, if there is one.
+    /// Deletes or edits one of the operator's Secrets, if there is one.
     pub fn tamper(&mut self) {
         let mut names: Vec<String> = self.store.secrets.keys().cloned().collect();
         names.retain(|name| !["credentials", "copy"].contains(&name.as_str()));

@@ -1,4 +1,4 @@
-//! Watches: what is on its way, and lists after a connection that broke.
+//! Watches: events in transit, and lists after a broken connection.
 
 use kube::runtime::watcher::Event;
 
@@ -7,7 +7,7 @@ use super::store::Told;
 use super::world::{What, World};
 
 impl World {
-    /// The app that was missed is seen.
+    /// Delivers the app that was missed.
     pub fn see_late(&mut self) {
         let late = self.late.take();
         if let Some(app) = late.and_then(|name| self.store.apps.get(&name)) {
@@ -17,7 +17,7 @@ impl World {
         }
     }
 
-    /// A connection breaks; the watch begins again with a list.
+    /// Breaks a connection; the watch starts again with a list.
     pub fn drop_watch(&mut self, index: usize, kind: Kind) {
         if !self.acts() {
             return;
@@ -45,7 +45,7 @@ impl World {
         }
     }
 
-    /// Plans the watches' events, each kind in its order.
+    /// Schedules the watches' events, in order for each kind.
     pub(super) fn watch(&mut self) {
         while let Some(told) = self.store.events.pop_front() {
             for index in 0..self.replicas.len() {
@@ -64,14 +64,14 @@ impl World {
         self.plan(index, at, What::Tell(connection, told));
     }
 
-    /// An event of a watch arrives.
+    /// Delivers a watch event.
     pub(super) fn told(&mut self, index: usize, connection: u64, told: Told) {
         if self.replicas[index].watches[told.kind() as usize].connection != connection {
             return;
         }
         let are_apps_listed = matches!(told, Told::App(Event::InitDone));
         self.replicas[index].hear(told);
-        // The first list of Secrets waits for it.
+        // The first list of Secrets waits for the list of apps.
         if are_apps_listed && !std::mem::replace(&mut self.replicas[index].lists_secrets, true) {
             self.begin_list(index, Kind::Secret);
         }

@@ -16,27 +16,27 @@ use super::site::{REPEATS, Site};
 use super::store::{Store, Told};
 use crate::dingtalk::REQUEST_TIMEOUT;
 
-/// At which write or fetch the process dies, and whether before it or after.
+/// The write or fetch at which the process dies, and whether before or after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Death {
     pub at: usize,
     pub is_before: bool,
 }
 
-/// What comes at a time that is planned.
+/// A scheduled event.
 #[expect(clippy::large_enum_variant, reason = "they are few at a time")]
 pub(super) enum What {
-    /// A call that was sent at this time arrives.
+    /// A call sent at this time arrives.
     Execute(Begun, Timestamp),
     Deliver(Deliver),
-    /// An event of a watch, on this connection.
+    /// A watch event on this connection arrives.
     Tell(u64, Told),
-    /// A watch begins with a list.
+    /// A watch starts with a list.
     List(Kind),
-    /// Something is due. The latest one counts.
+    /// Something is due. Only the latest look counts.
     Look(u64),
     Start,
-    /// A process that was stopped has to have ended.
+    /// A stopped process must have ended.
     End,
     LeaseRound,
     LeaseCall(LeaseCall),
@@ -49,14 +49,15 @@ struct Planned {
     what: What,
 }
 
-/// How long after the end of a process another one acts at the earliest: the Lease has to run out.
+/// Earliest time between the end of a process and the first act of its successor: the Lease must
+/// expire.
 const TAKEOVER: SignedDuration = SignedDuration::from_secs(1);
-/// How long a process that was stopped may take, of the 30 s that a pod has to end.
+/// Most of the 30 s that a pod has to terminate that a stopped process may take.
 const GRACE: SignedDuration = SignedDuration::from_secs(20);
 
-/// A change of a wish is known to a replica after this time, unless it is cut off.
+/// A replica that is not cut off knows a changed spec after this time.
 const SETTLED: SignedDuration = SignedDuration::from_secs(15);
-/// A token request that has not arrived by then has been given up, and its connection closed.
+/// A token request that has not arrived by then was abandoned, and its connection closed.
 const GIVEN_UP: SignedDuration = SignedDuration::from_secs(REQUEST_TIMEOUT.as_secs().cast_signed());
 
 pub struct World {
@@ -64,17 +65,18 @@ pub struct World {
     pub site: Site,
     /// Decides what users do, and when.
     pub dice: SmallRng,
-    /// Decides how long messages take and which are lost: apart, so that what users do stays the same.
+    /// Decides how long messages take and which are lost. Separate, so that what users do stays the
+    /// same.
     delays: SmallRng,
     pub history: Vec<String>,
-    /// Writes and fetches that were begun.
+    /// Number of writes and fetches begun.
     pub effects: usize,
     pub loses_calls: bool,
-    /// What users, networks and nodes have done.
+    /// Number of acts by users, networks and nodes.
     acts: usize,
-    /// Whether each write is judged; with many Secrets that takes its time.
+    /// Whether each write is judged, which is slow with many Secrets.
     pub judges_writes: bool,
-    /// Since when nobody has wished for anything else.
+    /// When a spec last changed.
     pub wished_at: Timestamp,
     death: Option<Death>,
     pub replicas: Vec<Replica>,
@@ -86,12 +88,12 @@ pub struct World {
 }
 
 impl World {
-    /// One with a single replica.
+    /// Creates a world with a single replica.
     pub fn new(seed: u64, death: Option<Death>) -> Self {
         Self::with_replicas(1, seed, death)
     }
 
-    /// One with so many replicas, of which one leads.
+    /// Creates a world with this many replicas, one of which leads.
     pub fn with_replicas(count: usize, seed: u64, death: Option<Death>) -> Self {
         let start = Timestamp::from_second(1_800_000_000).expect("a time");
         let mut dice = SmallRng::seed_from_u64(seed);
@@ -137,13 +139,13 @@ impl World {
         self.history.push(format!("{seconds:>10.3} s  {what}"));
     }
 
-    /// Whether something that is done to the operator is part of this history.
+    /// Whether the next disturbance is part of this history.
     pub(super) fn acts(&mut self) -> bool {
         self.acts += 1;
         !is_left_out(self.acts - 1)
     }
 
-    /// A number below `sides`.
+    /// Returns a number below `sides`.
     pub fn roll(&mut self, sides: usize) -> usize {
         self.dice.random_range(0..sides)
     }
@@ -153,18 +155,18 @@ impl World {
         self.loses_calls && self.delays.random_range(0..20) == 0
     }
 
-    /// True once in so many.
+    /// Returns true once in `sides` on average.
     pub fn rolls(&mut self, sides: usize) -> bool {
         self.roll(sides) == 0
     }
 
-    /// Somebody wishes for something else than before.
+    /// Records that users want something else than before.
     pub(super) fn wish_changed(&mut self) {
         self.wished_at = self.now();
         self.watch();
     }
 
-    /// A new process lists everything.
+    /// Starts a new process, which lists everything.
     fn start(&mut self, index: usize) {
         let several = self.replicas.len() > 1;
         let identity = several.then(|| format!("{index}-{}", self.replicas[index].life));
@@ -177,13 +179,13 @@ impl World {
         }
     }
 
-    /// The process dies, and another takes its place: once its Lease has run out, so after the last of the
-    /// writes that it had sent.
+    /// Kills the process. Another one starts once its Lease has expired, so after the last write
+    /// that it had sent has arrived.
     pub fn die(&mut self) {
         self.replica_dies(0);
     }
 
-    /// The process of one of several replicas dies. The Lease is its successor's concern.
+    /// Kills the process of one of several replicas; the election finds its successor.
     pub fn replica_dies(&mut self, index: usize) {
         if self.acts() {
             self.ends_at_once(index);
@@ -207,13 +209,13 @@ impl World {
         );
     }
 
-    /// The same, but this app is seen only later, by [`Self::see_late`].
+    /// Kills the process; its successor sees this app only after [`Self::see_late`].
     pub fn die_and_miss(&mut self, name: &str) {
         self.late = Some(name.to_owned());
         self.die();
     }
 
-    /// A process is told to stop, finishes what is in hand, and another takes its place.
+    /// Stops a process, which drains its work before another one starts.
     pub fn stop(&mut self, index: usize) {
         if !self.acts() {
             return;
@@ -235,7 +237,7 @@ impl World {
         self.planned.insert(self.sequence, planned);
     }
 
-    /// After the time that a message takes.
+    /// Schedules something after a message's delay.
     pub(super) fn plan_soon(&mut self, replica: usize, what: What) {
         let at = self.arrival(replica);
         self.plan(replica, at, what);
@@ -281,7 +283,7 @@ impl World {
         self.plan(index, self.now() + TAKEOVER, What::Start);
     }
 
-    /// Runs for so long.
+    /// Runs for a duration.
     pub fn run(&mut self, duration: Duration) {
         let until = self.now() + SignedDuration::try_from(duration).expect("not for ever");
         self.watch();
@@ -298,7 +300,7 @@ impl World {
             };
             let index = planned.replica;
             let is_of_this_life = planned.life == self.replicas[index].life;
-            // A connection ends with its process; a write may have arrived before.
+            // A connection ends with its process, but a write may have arrived before.
             let arrives = matches!(&planned.what, What::Execute(begun, _) if begun.kind == calls::Kind::Write);
             if !is_of_this_life && !arrives {
                 continue;
@@ -386,7 +388,7 @@ impl World {
         self.store.now = at;
     }
 
-    /// For so long nothing reaches a replica, and it reaches nothing.
+    /// Cuts a replica off from everything for a duration.
     pub fn cut_off(&mut self, index: usize, duration: Duration) {
         if !self.acts() {
             return;

@@ -27,7 +27,7 @@ fn a_token_is_never_fetched_again_for_a_write_that_is_refused() {
     });
 }
 
-/// A namespace has no room for a new Secret beside those that are there, until somebody makes some.
+/// The namespace has no room for a new Secret until somebody makes some.
 #[test]
 fn a_full_namespace_loses_no_token_and_all_is_right_once_there_is_room() {
     play(seeds(500), |seed| {
@@ -61,7 +61,7 @@ fn a_full_namespace_loses_no_token_and_all_is_right_once_there_is_room() {
     });
 }
 
-/// A webhook takes a label off that the spec asks for, or that the operator needs.
+/// A webhook removes a label that the spec sets or the operator needs.
 #[test]
 fn a_webhook_that_changes_what_is_written_makes_no_loop_and_is_named() {
     play(seeds(200), |seed| {
@@ -75,7 +75,7 @@ fn a_webhook_that_changes_what_is_written_makes_no_loop_and_is_named() {
         world.run(10 * MINUTE);
         let writes = world.store.writes.iter();
         let writes = writes.filter(|write| write.starts_with("write ")).count();
-        // The first, three repairs, and one a minute.
+        // The first write, three repairs, and one a minute.
         holds(
             &world,
             (4..=14).contains(&writes),

@@ -7,7 +7,7 @@ use crate::controller::simulation::replica::Kind;
 
 const KINDS: [Kind; 3] = [Kind::App, Kind::Reference, Kind::Secret];
 
-/// Every token works at any time from now on, but for the moments between a fetch and its write.
+/// Asserts that from now on every token works at any time, except between a fetch and its write.
 fn without_gap(world: &mut World, minutes: u32) {
     for _ in 0..minutes {
         world.run(MINUTE);
@@ -20,13 +20,13 @@ fn without_gap(world: &mut World, minutes: u32) {
     }
 }
 
-/// The lists that follow a lost watch say what was before a write, or nothing of what was deleted.
+/// The lists that follow a broken watch show the state before a write, or lack what was deleted.
 #[test]
 fn watches_that_break_lose_nothing() {
     play(seeds(1500), |seed| {
         let mut world = with_credentials(seed, None);
         let mut specs = specs();
-        // A Secret that is retained stays behind when its app goes.
+        // A retained Secret stays behind when its app goes.
         specs.retain(|spec| spec["target"]["deletionPolicy"].is_null());
         let mut deleted = 0;
         world.apply("payroll", &json!({}));
@@ -77,7 +77,7 @@ fn a_clock_that_is_set_moves_every_deadline_with_it() {
             let ahead = world.dice.random_range(-3 * 60 * 60..3 * 60 * 60_i64);
             world.note(&format!("the clock is set {ahead} s ahead"));
             world.replicas[0].set_clock(SignedDuration::from_secs(ahead));
-            // What was fetched by a clock that was ahead is recorded as good for longer than it is.
+            // A token fetched by a clock that was ahead is recorded as valid for longer than it is.
             let wait = match u64::try_from(before - ahead) {
                 Ok(back) => 125 * MINUTE + Duration::from_secs(back),
                 Err(_) => 2 * MINUTE,

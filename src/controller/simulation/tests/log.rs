@@ -1,4 +1,4 @@
-//! What the log says of renewals.
+//! What the log says about renewals.
 
 use std::io::{Result, Write};
 use std::sync::{Arc, Mutex};
@@ -23,13 +23,13 @@ impl Write for Text {
     }
 }
 
-/// The lines that a history logs, as `--log-format=json` writes them.
+/// The lines that a history logs, as with `--log-format=json`.
 struct Log(Vec<Value>);
 
 impl Log {
     fn of(history: impl FnOnce()) -> Self {
-        // Beside a single subscriber, the first thread that comes to a line decides whether it is logged at
-        // all, and other tests log nothing.
+        // With only one subscriber, the first thread that reaches a line decides whether it is
+        // logged at all, and other tests log nothing.
         let _second = Dispatch::new(NoSubscriber::new());
         let text = Text::default();
         let writer = text.clone();
@@ -41,7 +41,7 @@ impl Log {
         Self(text.lines().map(line).collect())
     }
 
-    /// The lines about an app that say this.
+    /// Returns an app's lines with this message.
     fn lines(&self, app: &str, message: &str) -> Vec<&Value> {
         let lines = self.0.iter();
         let lines = lines.filter(|line| line["name"] == app && line["message"] == message);
@@ -59,7 +59,7 @@ fn time(line: &Value, field: &str) -> Timestamp {
     text.parse().expect("a time")
 }
 
-/// Every fetch says which token it replaced, and that it brought another value.
+/// Asserts that every fetch names the token that it replaced, and that its value changed.
 fn is_chain(fetched: &[&Value]) {
     for pair in fetched.windows(2) {
         assert_eq!(
@@ -70,7 +70,7 @@ fn is_chain(fetched: &[&Value]) {
     }
 }
 
-/// A world whose endpoint gives another token each time.
+/// Returns a world whose site returns another token each time.
 fn with_new_tokens(life: SignedDuration) -> World {
     let mut world = with_credentials(1, None);
     world.site.repeat = Repeat::Beside;
@@ -104,9 +104,9 @@ fn three_renewals_within_a_minute_each_have_their_cause_in_the_log() {
     assert_eq!(causes(&fetched), expected);
     assert_eq!(causes(&log.lines("payroll", "Secret written")), expected);
     is_chain(&fetched[..3]);
-    // What a Secret held that is gone is not known to a new process.
+    // A new process does not know what a deleted Secret held.
     assert_eq!(fetched[3]["former_expires_at"], Value::Null);
-    // Each token lives as long as the others, so they were requested as far apart as they expire.
+    // All tokens have the same lifetime, so they were requested as far apart as they expire.
     let took = time(fetched[3], "expires_at").duration_since(time(fetched[1], "expires_at"));
     assert!(took < SignedDuration::from_mins(1), "{took}");
     for line in &fetched {
@@ -124,7 +124,7 @@ fn three_renewals_within_a_minute_each_have_their_cause_in_the_log() {
     }
 }
 
-/// What an endpoint with short lives or a failure costs is told from what people ask for.
+/// Fetches due to short lifetimes or failures are distinguishable from requested ones.
 #[test]
 fn renewals_of_a_short_life_and_after_a_failure_are_told_apart_in_the_log() {
     let log = Log::of(|| {
@@ -162,7 +162,8 @@ fn renewals_of_a_short_life_and_after_a_failure_are_told_apart_in_the_log() {
     assert!(failed.iter().all(|line| line["reason"] == "ServerError"));
 }
 
-/// A Secret that changes without a fetch of its own app says so, and the fetch has the same expiry.
+/// The log shows when a Secret changes without a fetch by its own app, and the fetch has the same
+/// expiry.
 #[test]
 fn a_token_that_another_app_has_renewed_is_told_from_ones_own_in_the_log() {
     let log = Log::of(|| {

@@ -2,11 +2,11 @@
 
 use super::*;
 
-/// References come, change and go, while the app, its layout and its grants do.
+/// References come, change and go, and so do the app, its layout and its grants.
 fn references(seed: u64, death: Option<Death>, changes: usize) -> World {
     let mut world = with_credentials(seed, death);
     let mut specs = specs();
-    // A Secret that is retained stays behind when its app goes.
+    // A retained Secret stays behind when its app goes.
     specs.retain(|spec| spec["target"]["deletionPolicy"].is_null());
     for _ in 0..changes {
         let name = ["one", "two"][world.dice.random_range(0..2)];

@@ -1,10 +1,10 @@
-//! Two replicas, of which one leads.
+//! Two replicas, one of which leads.
 
 use super::*;
 use crate::controller::simulation::replica::Kind;
 use crate::controller::simulation::site::Repeat;
 
-/// Users change what they wish while replicas die, stop, and are cut off from the API server.
+/// Users change specs while replicas die, stop, and are cut off from the API server.
 fn disturbed(seed: u64, changes: usize) -> World {
     let mut world = World::with_replicas(2, seed, None);
     world
@@ -28,8 +28,9 @@ fn disturbed(seed: u64, changes: usize) -> World {
                 let seconds = world.dice.random_range(1..25);
                 world.cut_off(index, Duration::from_secs(seconds));
             }
-            // A token that is fetched and lost as the process dies has revoked the one before it. Its request
-            // is made anew, but for one that came just before the fetch for another one.
+            // A token that is fetched and lost when the process dies has revoked the previous one.
+            // The request for it is made again, except for one that came right before the fetch for
+            // another one.
             3 if !is_revoking => world.renew("payroll"),
             4 => world.drop_watch(
                 index,

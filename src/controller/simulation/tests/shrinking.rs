@@ -1,4 +1,4 @@
-//! Histories that fail are shortened.
+//! Failing histories are shortened.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ fn a_history_that_fails_is_shortened_to_what_makes_it_fail() {
     assert_eq!(shortest.left_out.len(), 6, "{}", shortest.message);
     let acts = shortest.message.matches("user: apply payroll").count();
     assert_eq!(acts, 2, "{}", shortest.message);
-    // The same history, played again.
+    // Plays the same history again.
     let again = attempt(&shortest.left_out, history).expect("it fails");
     assert_eq!(again.message, shortest.message);
 }
