@@ -10,10 +10,10 @@ use tokio::sync::Notify;
 use super::clock::Clock;
 use crate::operator::{Heartbeat, Moment};
 
-/// Timers stand still while a machine sleeps, and do not notice that a clock was set: the wall
-/// clock is looked at again at least this often.
+/// Longest sleep. Timers stop while a machine sleeps and ignore changes of the clock, so the wall
+/// clock must be read again.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// A clock that is adjusted little by little is not set back by more between two looks.
+/// Most that a slewed clock lags between two looks; more means that it was set back.
 const SLEWED_MAX: SignedDuration = SignedDuration::from_secs(1);
 
 struct Times<K> {
@@ -22,10 +22,10 @@ struct Times<K> {
     set: u64,
 }
 
-/// A time, and what tells two of the same time apart.
+/// A time, and a number that makes it unique.
 type Turn = (Timestamp, u64);
 
-/// See the module. `K` names an object.
+/// The times at which to wake objects, which `K` names.
 pub(super) struct Alarm<K> {
     times: Mutex<Times<K>>,
     earlier: Notify,
@@ -46,7 +46,7 @@ impl<K> Default for Alarm<K> {
 }
 
 impl<K: Clone + Eq + std::hash::Hash> Alarm<K> {
-    /// Sets the time of an object's next look, or none.
+    /// Sets or clears the time of an object's next look.
     pub(super) fn set(&self, app: &K, at: Option<Timestamp>) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = times.by_key.remove(app) {
@@ -67,14 +67,14 @@ impl<K: Clone + Eq + std::hash::Hash> Alarm<K> {
         }
     }
 
-    /// Wakes each object at its time, for ever.
+    /// Wakes each object at its time; never returns.
     pub(super) async fn run(&self, clock: &dyn Clock, heartbeat: &Heartbeat, wake: impl Fn(&K)) {
         let mut former = clock.now();
         loop {
             let now = clock.now();
             heartbeat.beat(now.monotonic);
             let (due, wait) = match is_set_back(former, now) {
-                // Each decides anew when it is due.
+                // All are woken, and each decides again when it is due.
                 true => self.due(Timestamp::MAX),
                 false => self.due(now.wall),
             };
@@ -87,7 +87,7 @@ impl<K: Clone + Eq + std::hash::Hash> Alarm<K> {
         }
     }
 
-    /// The objects that are due, and how long to wait for the next.
+    /// Returns the objects that are due, and how long to wait for the next.
     pub(super) fn due(&self, now: Timestamp) -> (Vec<K>, Duration) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let mut due = Vec::new();

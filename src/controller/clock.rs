@@ -1,24 +1,24 @@
-//! The clock and the dice: what makes two runs differ. The simulation brings its own.
+//! Clock and randomness: the sources of nondeterminism, which the simulation replaces.
 
 use jiff::Timestamp;
 
 use crate::operator::Moment;
 
-/// See the module.
+/// Source of time and randomness.
 pub(super) trait Clock: Send + Sync {
-    /// Now, by both clocks.
+    /// Returns the time of both clocks.
     fn now(&self) -> Moment;
 
-    /// A number from 0 to 1, another one each time.
+    /// Returns a new random number from 0 to 1.
     fn random(&self) -> f64;
 
-    /// Now, by the wall clock.
+    /// Returns the time of the wall clock.
     fn wall(&self) -> Timestamp {
         self.now().wall
     }
 }
 
-/// The machine's own.
+/// The machine's clock and random numbers.
 pub(super) struct SystemClock;
 
 impl Clock for SystemClock {

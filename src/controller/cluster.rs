@@ -1,4 +1,4 @@
-//! The calls to the API server: each named, each with a time-out, none that lists or polls.
+//! Calls to the API server, each with a name and a time-out. Watches are elsewhere.
 
 mod calls;
 mod connection;

@@ -1,4 +1,4 @@
-//! What every reconciliation shares.
+//! The state that all reconciliations share.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,12 +24,13 @@ use crate::core::{FailedAttempt, Memory, ReferenceMemory, ReferenceView, View};
 use crate::dingtalk::{Failure, Minted, Recovery};
 use crate::operator::{Leadership, Metrics, Outages, Pulse};
 
-/// How long the last writes may take, of the 30 s that a pod has to end.
+/// Time for the last writes, out of the 30 s that a pod has to terminate.
 pub(super) const LAST_WRITES: Duration = Duration::from_secs(10);
-/// From the end of the last fetch to the end of the controller: enough for it to be woken.
+/// Delay between the end of the last fetch and the end of the controller: enough for it to be
+/// woken.
 pub(super) const HANDOVER: Duration = Duration::from_millis(100);
 
-/// What every reconciliation shares.
+/// The state that all reconciliations share.
 pub(super) struct Context {
     pub(super) core: Mutex<Core>,
     pub(super) cluster: Arc<dyn Cluster>,
@@ -57,18 +58,18 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// What the operator knows. Nobody holds it during a call, or calls another method of this type
-    /// meanwhile that asks for it.
+    /// Locks the core. The guard must not be held across a call to the API server, or across a
+    /// method of this type that locks the core itself.
     pub(super) fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Now, by the wall clock.
+    /// Returns the time of the wall clock.
     pub(super) fn wall(&self) -> Timestamp {
         self.clock.wall()
     }
 
-    /// Whether this replica leads. One that stands by watches, and does nothing.
+    /// Whether this replica leads. A standby only watches.
     pub(super) fn leads(&self) -> bool {
         self.leadership.holds(self.clock.now())
     }
@@ -78,12 +79,13 @@ impl Context {
         self.leadership.may_learn(self.clock.now())
     }
 
-    /// Whether this process is shutting down, or no longer leads.
+    /// Whether this process is shutting down or no longer leads.
     fn is_ending(&self) -> bool {
         self.stop.is_cancelled() || !self.leads()
     }
 
-    /// Looks at everything whenever this replica takes the lead: until then all was left alone.
+    /// Wakes every object whenever this replica starts to lead, because a standby leaves them
+    /// alone.
     pub(super) async fn follow_leadership(&self) {
         loop {
             self.leadership.taken_up().await;
@@ -92,7 +94,7 @@ impl Context {
         }
     }
 
-    /// Has the writes that were not answered tried again whenever an outage of the API server ends.
+    /// Retries unanswered writes whenever an outage of the API server ends.
     pub(super) async fn follow_outages(&self) {
         let mut ends = self.outages.ends();
         loop {
@@ -102,7 +104,8 @@ impl Context {
         }
     }
 
-    /// Until when a look at an app waits, if it does: not if this process is ending, or no longer leads.
+    /// Returns until when a look at an app must wait, if at all. It never waits if this process is
+    /// shutting down or no longer leads.
     pub(super) fn not_before(&self, app: &DingTalkApp) -> Option<Timestamp> {
         match self.is_ending() {
             true => None,
@@ -126,8 +129,8 @@ impl Context {
         core.forget_reference(reference);
     }
 
-    /// Measures something of an app that is there. Whoever deletes it holds the same lock, so that no
-    /// series outlives its app.
+    /// Updates metrics of an app, if it exists. Its deletion takes the same lock, so no series
+    /// outlives its app.
     pub(super) fn measure_app(&self, app: &AppRef, measure: impl FnOnce(&Metrics, &str, &str)) {
         let core = self.core();
         if core.index.knows(app) {
@@ -136,7 +139,7 @@ impl Context {
         }
     }
 
-    /// Measures something of a reference that is there; see [`Self::measure_app`].
+    /// Updates metrics of a reference, if it exists; see [`Self::measure_app`].
     pub(super) fn measure_reference(
         &self,
         reference: &ReferenceRef,
@@ -149,7 +152,7 @@ impl Context {
         }
     }
 
-    /// Measures how many apps of a namespace are not served.
+    /// Updates the number of a namespace's apps that are past its bounds.
     pub(super) fn measure_refused(&self, core: &Core, namespace: Option<&str>) {
         let namespace = namespace.unwrap_or_default();
         let refused = core.index.refused_in(namespace);
@@ -157,7 +160,7 @@ impl Context {
     }
 
     pub(super) fn fetch(&self, job: Job) {
-        // The queue is gone only when the process ends.
+        // The receiver only goes away when the process ends.
         let _ = self.jobs.send(job);
     }
 
@@ -178,23 +181,23 @@ impl Context {
         }
     }
 
-    /// Has all these looked at.
+    /// Wakes all these objects.
     pub(super) fn look_at(&self, concerned: Concerned) {
         self.wake_all(concerned.apps);
         self.wake_references(concerned.references);
     }
 
-    /// To be asked before a call about a Secret.
+    /// Returns what is known about a Secret. Must be called before a call about it.
     pub(super) fn asks(&self, namespace: &str, name: &str) -> Asked {
         self.core().index.asks(namespace, name)
     }
 
-    /// Records a Secret that was written; returns whom it matters to.
+    /// Records a Secret that was written, and returns the objects it concerns.
     pub(super) fn secret_written(&self, metadata: ObjectMeta, asked: &Asked) -> Concerned {
         self.core().secret_answered(metadata, asked)
     }
 
-    /// Records a Secret that was read; returns whom it matters to.
+    /// Records a Secret that was read, and returns the objects it concerns.
     pub(super) fn secret_read(&self, metadata: ObjectMeta, asked: &Asked) -> Concerned {
         match self.may_learn() {
             true => self.secret_written(metadata, asked),
@@ -202,8 +205,8 @@ impl Context {
         }
     }
 
-    /// Records that a Secret is not there, unless it was created since it was `asked` for; returns whom
-    /// that matters to.
+    /// Records that a Secret does not exist, unless it was created since it was `asked` for.
+    /// Returns the objects it concerns.
     pub(super) fn secret_gone(&self, namespace: &str, name: &str, asked: &Asked) -> Concerned {
         match self.may_learn() {
             true => self.core().secret_not_found(namespace, name, asked),
@@ -211,7 +214,7 @@ impl Context {
         }
     }
 
-    /// Decides for an app by what is known now; `None` if it is gone, or there is a newer state of it.
+    /// Makes a decision for an app; `None` if it is gone or a newer state of it is known.
     pub(super) fn decide<T>(
         &self,
         app: &DingTalkApp,
@@ -226,8 +229,7 @@ impl Context {
         self.core().decide(app, surroundings, now, decide)
     }
 
-    /// Decides for a reference by what is known now; `None` if it is gone, or there is a newer state of
-    /// it.
+    /// Makes a decision for a reference; `None` if it is gone or a newer state of it is known.
     pub(super) fn decide_copies<T>(
         &self,
         reference: &DingTalkTokenReference,
@@ -237,8 +239,8 @@ impl Context {
         core.decide_copies(reference, &self.metadata_prefixes, decide)
     }
 
-    /// A queued fetch that is not made: its app decides anew, and so do all that want the token, if nobody
-    /// else waits for the same fetch.
+    /// Drops a queued fetch. Its app decides again and, if nobody else waits for the fetch, so do
+    /// all other apps that want the token.
     pub(super) fn drop_fetch(&self, job: &Job) {
         let namespace = &job.call.namespace;
         let wishers = self.core().tokens.dropped(&job.minting, namespace);
@@ -246,7 +248,7 @@ impl Context {
         self.wake_all(wishers.into_iter().filter(|app| *app != job.app));
     }
 
-    /// Records a token that was fetched.
+    /// Records a successful fetch.
     pub(super) fn record_success(&self, job: &Job, minted: Minted, requested_at: Timestamp) {
         let (now, call) = (self.wall(), &job.call);
         let mut core = self.core();
@@ -259,7 +261,7 @@ impl Context {
         self.wake_all(wishers.into_iter().chain(unresolved));
     }
 
-    /// Records a fetch that failed.
+    /// Records a failed fetch.
     pub(super) fn record_failure(&self, job: &Job, failure: Failure, is_site_down: bool) {
         let now = self.wall();
         let random = self.clock.random();
@@ -276,7 +278,7 @@ impl Context {
         self.wake_all(wishers);
     }
 
-    /// An outage is over: the tokens that have failed in it do not wait for their own backoff.
+    /// Ends the backoff of tokens that failed during an outage that is over.
     pub(super) fn hurry(&self, site: &str, recovery: &Recovery) {
         let now = self.clock.now();
         let age = now.monotonic.saturating_duration_since(recovery.since);
@@ -289,13 +291,13 @@ impl Context {
         self.wake_all(hurried);
     }
 
-    /// The apps with a token that no Secret holds.
+    /// Returns the apps with a token that still has to be written.
     pub(super) fn unwritten(&self) -> Vec<AppRef> {
         self.core().unwritten(self.wall())
     }
 
-    /// Has every token written that this process holds and no Secret does: one that is lost may have
-    /// revoked the one that is there.
+    /// Waits, at most for `LAST_WRITES`, until every token that this process holds is written: one
+    /// that is lost may have revoked the one in the Secret.
     pub(super) async fn write_what_is_held(&self) {
         let deadline = tokio::time::Instant::now() + LAST_WRITES;
         let mut woken = false;
@@ -311,7 +313,7 @@ impl Context {
         }
     }
 
-    /// Whether an app may use a site.
+    /// Whether an app may use its site.
     pub(super) fn site_known(&self, app: &DingTalkApp) -> bool {
         let namespace = app.metadata.namespace.as_deref().unwrap_or_default();
         let site = app.spec.site.as_str();
@@ -321,7 +323,7 @@ impl Context {
     }
 }
 
-/// The life of a token that is still valid.
+/// Returns the remaining lifetime of a token that is still valid.
 pub(super) fn life_left(expires_at: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
     let left = expires_at?.duration_since(now);
     Duration::try_from(left).ok().filter(|left| !left.is_zero())

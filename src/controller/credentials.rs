@@ -1,4 +1,4 @@
-//! Reads an app's credentials, and queues the fetches that are due with them.
+//! Reads an app's credentials and queues the fetches that are due with them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::core::{
 };
 use crate::dingtalk::{Call, Credentials, CredentialsError, CredentialsId};
 
-/// Credentials that may not be read are tried again this often: a change of RBAC is not seen.
+/// Retry interval for credentials that may not be read: nothing reports a change of RBAC.
 const UNREADABLE_RETRY: Duration = Duration::from_secs(60);
 
 /// Why credentials cannot be used.
 enum Unusable<'a> {
     Absent,
     Unreadable(&'a ClusterError),
-    /// The Secret in this state does not hold them.
+    /// The Secret in this version does not hold them.
     Invalid(&'a CredentialsError, ObjectVersion),
 }
 
@@ -51,7 +51,7 @@ impl Reconciler<'_> {
             &reference.client_secret_key,
             |key| contents.take(key),
         );
-        // The other keys, up to a megabyte, are not kept while a shared token is looked for.
+        // Frees the other keys, up to a megabyte, before looking for a shared token.
         self.secrets().seen(contents.into_metadata(), &asked);
         match credentials {
             Ok(credentials) => self.queue_fetches(credentials, version).await,
@@ -100,7 +100,7 @@ impl Reconciler<'_> {
         self.memory(|memory| memory.credentials_failed(problem));
     }
 
-    /// Queues what is due, unless another app has it already.
+    /// Queues the fetches that are due, unless another app already has the token.
     async fn queue_fetches(&self, credentials: Credentials, version: ObjectVersion) {
         let fingerprint = credentials.fingerprint(&self.context.salt);
         let known = KnownCredentials {
@@ -133,13 +133,13 @@ impl Reconciler<'_> {
         }
     }
 
-    /// (pure) The tokens that are due.
+    /// (pure) Returns the tokens that are due.
     fn due(&self) -> Vec<Due> {
         let now = self.context.wall();
         self.context.decide(self.app, now, due).unwrap_or_default()
     }
 
-    /// Queues a fetch that was found to be due, unless the token has come since.
+    /// Queues a fetch that was found due, unless one is queued or has ended since.
     fn queue_fetch(&self, due: &Due, credentials: &Arc<Credentials>, known: &KnownCredentials) {
         let now = self.context.clock.now();
         let minting = |id| Minting {

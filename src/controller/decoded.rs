@@ -1,4 +1,4 @@
-//! Objects of a list or a watch, each decoded for itself.
+//! Objects of a list or a watch, each decoded on its own.
 
 use std::borrow::Cow;
 
@@ -12,24 +12,24 @@ use serde_json::{Map, Value};
 use super::metadata::Metadata;
 use crate::dingtalk::Redactor;
 
-/// An object, or what can be said of one that this version cannot decode, such as one with a value
-/// that a newer version wrote. It must not end the list or the watch of all others.
+/// An object, or what is known about one that this version cannot decode, for example because a
+/// newer version wrote it. Such an object must not end the list or watch of all others.
 #[derive(Clone, Debug)]
 pub(super) enum Decoded<K> {
     /// The object.
     Object(K),
-    /// What is known of one that cannot be decoded.
+    /// What is known about an object that cannot be decoded.
     Unsupported(Box<Unsupported>),
 }
 
-/// See [`Decoded`].
+/// What is known about an object that cannot be decoded.
 #[derive(Clone, Debug)]
 pub(super) struct Unsupported {
-    /// What is needed of its metadata.
+    /// The metadata that is needed.
     pub metadata: ObjectMeta,
-    /// The conditions of its status, where those can be decoded.
+    /// The conditions of its status, if they can be decoded.
     pub conditions: Vec<Condition>,
-    /// Where it cannot be decoded, and why.
+    /// Where and why decoding failed.
     pub error: String,
 }
 
@@ -64,7 +64,8 @@ impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Decoded<K> {
     }
 }
 
-/// What is needed of the metadata of an object that is not handled: a tenant can make the rest large.
+/// Keeps only the metadata that is needed of an object that is not handled: a tenant can make the
+/// rest large.
 fn bare(metadata: ObjectMeta) -> ObjectMeta {
     ObjectMeta {
         name: metadata.name,
@@ -78,7 +79,7 @@ fn bare(metadata: ObjectMeta) -> ObjectMeta {
     }
 }
 
-/// The error without characters that hide or reorder what is read: it may quote the object.
+/// Returns the error without characters that hide or reorder text, because it may quote the object.
 fn described(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let path = error.path().to_string();
     let nothing = Redactor::new(std::iter::empty(), []);
@@ -89,7 +90,7 @@ fn described(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
 }
 
 impl<K> Decoded<K> {
-    /// The object, if it could be decoded.
+    /// Returns the object, if it could be decoded.
     pub(super) fn object(&self) -> Option<&K> {
         match self {
             Self::Object(object) => Some(object),
@@ -97,7 +98,7 @@ impl<K> Decoded<K> {
         }
     }
 
-    /// Changes an object that could be decoded.
+    /// Changes the object, if it could be decoded.
     pub(super) fn modify(&mut self, change: impl FnOnce(&mut K)) {
         if let Self::Object(object) = self {
             change(object);
@@ -106,7 +107,7 @@ impl<K> Decoded<K> {
 }
 
 impl<K: Resource> Decoded<K> {
-    /// The metadata alone.
+    /// Returns only the metadata.
     pub(super) fn into_metadata(mut self) -> ObjectMeta {
         std::mem::take(self.meta_mut())
     }
@@ -151,7 +152,7 @@ impl<K: Resource> Resource for Decoded<K> {
     }
 }
 
-/// The same event, of another type of object.
+/// Converts an event's object.
 pub(super) fn map_object<A, B>(event: Event<A>, map: impl FnOnce(A) -> B) -> Event<B> {
     match event {
         Event::Apply(object) => Event::Apply(map(object)),
@@ -251,7 +252,7 @@ mod tests {
                 panic!("{odd}: {apps:?}");
             };
             assert_eq!(app.metadata.uid.as_deref(), Some("u1"));
-            // Not the other entry alone: what is somebody else's would seem to be nobody's.
+            // Keeping only the other entry would make somebody else's fields look like nobody's.
             assert_eq!(app.metadata.managed_fields, None);
             let secrets: ObjectList<Decoded<PartialObjectMeta<Secret>>> =
                 serde_json::from_str(&list).expect("a list");

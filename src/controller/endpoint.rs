@@ -4,10 +4,10 @@ use async_trait::async_trait;
 
 use crate::dingtalk::{Answer, Client, Credentials};
 
-/// See the module.
+/// DingTalk's token endpoint.
 #[async_trait]
 pub(super) trait Endpoint: Send + Sync {
-    /// Whether there is a site of this name.
+    /// Whether a site of this name is configured.
     fn knows(&self, site: &str) -> bool;
 
     /// Fetches a token; see [`Client::fetch`].

@@ -22,14 +22,14 @@ impl Context {
     }
 }
 
-/// An event about `object`, reported by the process `instance`.
+/// Builds an event about `object`, reported by the process `instance`.
 fn event<K: Resource<DynamicType = ()>>(
     object: &K,
     instance: &str,
     notice: &Notice,
     now: Timestamp,
 ) -> Event {
-    // A name has at most 253 characters; the time in it makes it unique.
+    // A name has at most 253 characters; the time makes it unique.
     let mut name = object.name_any();
     name.truncate(220);
     Event {

@@ -1,4 +1,4 @@
-//! Makes the token requests that the queue lets go.
+//! Sends the token requests that the queue releases.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::operator::Metrics;
 /// A site's clock that differs by more is reported: certificates and expiries depend on it.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
-/// A fetch under way.
+/// A fetch in flight.
 pub(super) type Fetching = BoxFuture<'static, Finished>;
 
 /// A fetch that has ended.
@@ -32,7 +32,7 @@ pub(super) struct Finished {
     took: Duration,
 }
 
-/// Fetches what comes through `jobs`, until `stop`; then finishes what is in flight.
+/// Fetches what arrives through `jobs` until `stop`, then waits for what is in flight.
 pub(super) async fn run(
     context: Arc<Context>,
     rates: Rates,
@@ -57,7 +57,7 @@ pub(super) async fn run(
             Some(done) = in_flight.join_next() => ended(&context, &mut scheduler, done),
             Some(job) = jobs.recv() => {
                 push(&mut scheduler, job);
-                // What arrives together is ranked together.
+                // Jobs that arrive together are ranked together.
                 while let Ok(job) = jobs.try_recv() {
                     push(&mut scheduler, job);
                 }
@@ -70,17 +70,17 @@ pub(super) async fn run(
     }
 }
 
-/// Starts every job that may start; returns the time after which to look again.
+/// Starts every job that may start and returns how long to wait before looking again.
 pub(super) fn start_what_may(
     context: &Arc<Context>,
     scheduler: &mut Scheduler<Job>,
     begun: &mut Vec<Fetching>,
 ) -> Duration {
-    /// The queue is looked at again when something happens; this is a backstop.
+    /// Longest wait. Every event wakes the loop; this is a backstop.
     const IDLE: Duration = Duration::from_secs(30);
-    /// A lease that is too short for a request is renewed within seconds, or lost.
+    /// Wait while the lease is too short for a request: it is renewed within seconds, or lost.
     const LEASE: Duration = Duration::from_secs(1);
-    // Else another replica might fetch the same token before this one has ended.
+    // Otherwise another replica might fetch the same token before this fetch has ended.
     if !context
         .leadership
         .outlasts(dingtalk::REQUEST_TIMEOUT, context.clock.now())
@@ -144,7 +144,7 @@ fn ended(
     }
 }
 
-/// Records what came of a fetch.
+/// Records a fetch's outcome.
 pub(super) fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished: Finished) {
     let Finished {
         call,

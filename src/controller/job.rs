@@ -9,24 +9,21 @@ use crate::api::AppRef;
 use crate::core::Minting;
 use crate::dingtalk::{AccessToken, Call, Credentials, Rank};
 
-/// One token to fetch.
+/// A token to fetch.
 pub(super) struct Job {
-    /// The app that asks for it.
+    /// The requesting app.
     pub app: AppRef,
-    /// What is fetched.
     pub minting: Minting,
     /// What the call counts against.
     pub call: Call,
-    /// What goes before it.
     pub rank: Rank,
-    /// The credentials.
     pub credentials: Arc<Credentials>,
-    /// When the token that is held expires; `None` if there is none.
+    /// When the present token expires; `None` if there is none.
     pub expires_at: Option<Timestamp>,
-    /// Since when the token has failed, if it has.
+    /// Since when the token's fetches have failed, if they have.
     pub failing_since: Option<Instant>,
-    /// The token that is held, not to be shown if an answer repeats it.
+    /// The value that is held. Messages from DingTalk that repeat it are dropped.
     pub known: Option<AccessToken>,
-    /// Since when it waits.
+    /// When it was queued.
     pub queued_at: Instant,
 }

@@ -1,36 +1,38 @@
-//! What is kept of an object that is watched: a tenant can make the rest large.
+//! What is kept of watched objects: a tenant can make the rest large.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp};
 
-/// The most of a request for renewal that counts, in bytes.
+/// Most bytes of a renewal request that count.
 const RENEW_REQUEST_MAX: usize = 64;
-/// The most that a status may take, in bytes of JSON, beside its organisations.
+/// Most bytes of JSON that a status may take, apart from its corps.
 const STATUS_BASE_MAX: usize = 32 << 10;
-/// The most that an organisation may take in a status.
+/// Most bytes of JSON that each corp may take in a status.
 const STATUS_CORP_MAX: usize = 2 << 10;
 
-/// Keeps of an app's metadata what is used: a tenant can add 256 KiB of annotations, and more labels.
+/// Keeps only the metadata of an app that is used: a tenant can add 256 KiB of annotations, and
+/// even more labels. Drops a status that is too large to be the operator's.
 pub(super) fn lighten(app: &mut DingTalkApp) {
     keep_of_metadata(&mut app.metadata, &[ANNOTATION_RENEW_REQUESTED_AT]);
     let annotations = app.metadata.annotations.iter_mut();
     for request in annotations.flat_map(|annotations| annotations.values_mut()) {
-        // Of a longer one, the beginning counts.
+        // Only the beginning of a longer request counts.
         let ends = (0..=RENEW_REQUEST_MAX.min(request.len())).rev();
         let end = ends.into_iter().find(|end| request.is_char_boundary(*end));
         request.truncate(end.unwrap_or_default());
         request.shrink_to_fit();
     }
     let corps = app.spec.corp_ids.len();
-    // What the operator writes is smaller, so this is somebody else's, to be written over.
+    // The operator writes smaller ones, so this one is somebody else's and will be overwritten.
     app.status = app.status.take().filter(|status| {
         let size = serde_json::to_vec(status).map_or(0, |status| status.len());
         size <= STATUS_BASE_MAX + corps * STATUS_CORP_MAX
     });
 }
 
-/// Keeps these annotations, and of the other metadata what tells which object it is.
+/// Keeps these annotations, and of the other metadata only what identifies the object and its
+/// version.
 pub(super) fn keep_of_metadata(metadata: &mut ObjectMeta, annotations: &[&str]) {
     metadata.managed_fields = None;
     metadata.labels = None;

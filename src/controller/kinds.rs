@@ -1,6 +1,4 @@
-//! The kinds, in logs and metrics.
+//! The kinds, as logs and metrics name them.
 
-/// Of apps.
 pub(super) const APP: &str = "DingTalkApp";
-/// Of references.
 pub(super) const REFERENCE: &str = "DingTalkTokenReference";

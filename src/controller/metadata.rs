@@ -1,4 +1,4 @@
-//! Metadata as the API server gives it.
+//! Metadata as the API server sends it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use serde::Deserialize;
@@ -6,10 +6,12 @@ use serde::de::{Deserializer, Error};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// Metadata, without managed fields that cannot be decoded: whoever writes an object may write into
-/// them a time past the year 9999, or fields at any depth, and must not end the list of all others.
+/// Metadata, without managed fields if they cannot be decoded. Whoever writes an object may put a
+/// time past the year 9999 into them, or fields of any depth, and must not end the list of all
+/// others.
 ///
-/// Then none of them are kept: without those of one writer, what it wrote would seem to be ours.
+/// In that case none of them are kept: without one writer's fields, what it wrote would seem to be
+/// the operator's.
 pub(super) struct Metadata(pub ObjectMeta);
 
 #[derive(Deserialize)]

@@ -1,4 +1,4 @@
-//! Watches, and acts: the effects around [`crate::core`].
+//! Watches, calls and fetches: the effects around [`crate::core`].
 
 mod alarm;
 mod clock;
@@ -63,25 +63,25 @@ use scopes::{Scope, Scopes};
 use triggers::trigger_channels;
 use workers::{CONCURRENCY, Workers};
 
-/// What the controller is to do.
+/// Options of the controller.
 pub(crate) struct Options {
-    /// The namespaces to serve; none means all.
+    /// The namespaces to serve; empty means all.
     pub namespaces: Vec<String>,
-    /// The rates to keep.
+    /// Rate limits of fetches.
     pub rates: Rates,
-    /// The name of this process in events.
+    /// Name of this process in events.
     pub instance: String,
-    /// Whether this replica may act.
+    /// Leadership of this replica, which must not act without it.
     pub leadership: Arc<Leadership>,
-    /// When the API server is away.
+    /// Outages of the API server.
     pub outages: Outages,
-    /// The signs of life of the loops.
+    /// Heartbeats of the loops.
     pub pulse: Arc<Pulse>,
-    /// The bounds of each namespace.
+    /// Bounds for each namespace.
     pub limits: NamespaceLimits,
-    /// The namespaces that may use a site; one that is not named here, all may use.
+    /// Namespaces that may use a site. A site without an entry may be used by all.
     pub site_namespaces: HashMap<String, Vec<String>>,
-    /// What the keys of a target's labels and annotations may begin with.
+    /// Allowed prefixes of a target's label and annotation keys.
     pub metadata_prefixes: Vec<String>,
 }
 
@@ -92,11 +92,11 @@ struct Served {
     drained: CancellationToken,
 }
 
-/// Wakes objects that are to be reconciled, and puts those back that a watch has lost.
+/// Objects to wake, and objects to put back into the store.
 type Wakes<K> = (UnboundedReceiver<ObjectRef<K>>, UnboundedReceiver<K>);
 
 impl Served {
-    /// Runs the controller of the apps.
+    /// Runs the controller of apps.
     async fn apps(self, client: &Client, (triggered, restored): Wakes<DingTalkApp>) {
         let writer = Writer::new(());
         let store = writer.as_reader();
@@ -105,7 +105,7 @@ impl Served {
             .await;
     }
 
-    /// Runs the controller of the references.
+    /// Runs the controller of references.
     async fn references(
         self,
         client: &Client,
@@ -151,7 +151,7 @@ impl Served {
                 Arc::clone(&context),
             )
             .for_each(|result| {
-                // An object that was deleted after it was woken is nothing to report.
+                // An object that was deleted after it was woken is no error.
                 if let Err(controller::Error::QueueError(error)) = result {
                     watch::report(&context, what, &scope, &error);
                 }
@@ -161,7 +161,7 @@ impl Served {
     }
 }
 
-/// The ends of a context's channels from which is read what is sent into it; by scope, but the jobs.
+/// Receivers of a context's channels; all but `jobs` have one for each scope.
 struct Queues {
     jobs: mpsc::UnboundedReceiver<Job>,
     triggered: Vec<UnboundedReceiver<ObjectRef<DingTalkApp>>>,
@@ -219,7 +219,7 @@ fn context(
     (Arc::new(context), queues)
 }
 
-/// Runs until `stop`; then finishes what is in hand.
+/// Runs until `stop`, then drains in-flight work.
 pub(crate) async fn run(
     client: Client,
     dingtalk: dingtalk::Client,
@@ -260,11 +260,11 @@ pub(crate) async fn run(
     tasks.spawn(async move {
         fetcher::run(Arc::clone(&context), rates, queues.jobs, stop).await;
         context.write_what_is_held().await;
-        // What was fetched last has been handed over for writing: let the controller pick it up.
+        // Gives the controller time to pick up what was fetched last.
         tokio::time::sleep(HANDOVER).await;
         drained.cancel();
     });
-    // A controller whose first list has not come yet does not end by itself.
+    // A controller that waits for its first list does not end by itself.
     let overdue = async {
         ended.cancelled().await;
         tokio::time::sleep(LAST_WRITES).await;
@@ -275,7 +275,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Starts what runs beside the controllers, until the set is dropped.
+/// Starts the tasks that run beside the controllers until the set is dropped.
 fn background_tasks(context: &Arc<Context>, ready: channel::Sender<bool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let of = Arc::clone(context);

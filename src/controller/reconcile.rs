@@ -1,4 +1,4 @@
-//! One app: look, decide, act, until there is nothing more to do for now.
+//! Reconciles one app: look, decide and act until there is nothing more to do for now.
 
 use std::sync::Arc;
 
@@ -19,22 +19,22 @@ use crate::core::{
     next_step,
 };
 
-/// More steps in a row than any way through the plan has: a backstop against going in circles.
+/// More steps than any app needs in a row: a backstop against endless loops.
 const STEPS_MAX: usize = 12;
 
-/// Brings one app as far as it can be brought now.
+/// Reconciles one app as far as possible now.
 pub(super) async fn reconcile(
     app: Arc<DingTalkApp>,
     context: Arc<Context>,
 ) -> Result<Action, std::convert::Infallible> {
     let key = app_ref(&app);
     let namespace = app.namespace().unwrap_or_default();
-    // It is woken once it is known.
+    // It is woken once the namespace is known.
     if !context.scopes.is_known(&namespace) {
         return Ok(Action::await_change());
     }
     if !context.workers.begin(&namespace, &key) {
-        // It is woken in its turn; the time is a backstop, in case the one before it is deleted.
+        // It is woken in its turn. The alarm is a backstop, in case the app before it is deleted.
         context.alarm.set(&key, Some(context.wall() + RETRY));
         return Ok(Action::await_change());
     }
@@ -49,7 +49,7 @@ pub(super) async fn reconcile(
     Ok(Action::await_change())
 }
 
-/// Returns the time to look again.
+/// Reconciles an app and returns when to look again.
 async fn handle(app: &DingTalkApp, key: &AppRef, context: &Arc<Context>) -> Option<Timestamp> {
     let refusal = context.core().index.refusal(key);
     if let Some(refusal) = refusal {
@@ -61,7 +61,7 @@ async fn handle(app: &DingTalkApp, key: &AppRef, context: &Arc<Context>) -> Opti
             false => None,
         };
     }
-    // A replica that led may have a token in hand; one that never did has nothing.
+    // A replica that led may hold a token; one that never led holds nothing.
     if !context.leads() && context.core().app(key).is_none() {
         return None;
     }
@@ -83,9 +83,9 @@ pub(super) struct Reconciler<'a> {
 }
 
 impl Reconciler<'_> {
-    /// Returns the time to look again.
+    /// Takes all steps that are possible now and returns when to look again.
     async fn run(&self) -> Option<Timestamp> {
-        // A layout with a Secret for each organisation may have to write or delete each of them.
+        // With layout `PerCorp`, each corp may have a Secret to write or delete.
         let steps = STEPS_MAX + 5 * self.app.spec.corp_ids.len();
         for _ in 0..steps {
             let now = self.context.wall();
@@ -115,8 +115,8 @@ impl Reconciler<'_> {
         Some(too_many_steps(&self.key, self.context.wall()))
     }
 
-    /// (client) Acts on some Secrets. What was decided before the app changed, or before another replica
-    /// took the lead, is decided anew.
+    /// (client) Acts on some Secrets. After a change of the app or of the leader, the remaining
+    /// steps are decided again.
     async fn act(&self, steps: Vec<TargetStep>) -> Result<(), ClusterError> {
         for (done, step) in steps.into_iter().enumerate() {
             let is_current = || self.context.core().index.current(self.app).is_some();
@@ -140,9 +140,10 @@ impl Reconciler<'_> {
         self.memory(|memory| memory.assembled(name, assembled));
     }
 
-    /// (client) After the lead was lost: a token in hand is still written, once, in the state of the
-    /// Secret that is known here, so not where another replica has written. Whatever else is wanted is left
-    /// to the leader. Returns whether contents were put together that can be written now.
+    /// (client) Writes tokens that are held after the lease was lost: once, and only over the
+    /// version of the Secret that is known here, so not where another replica has written.
+    /// Everything else is left to the leader. Returns whether contents were assembled that can be
+    /// written now.
     async fn write_last(&self, steps: Vec<TargetStep>) -> bool {
         let mut has_assembled = false;
         for step in steps {
@@ -162,7 +163,7 @@ impl Reconciler<'_> {
         has_assembled
     }
 
-    /// (client) Writes a token in hand after the lead was lost.
+    /// (client) Writes a token that is held after the lease was lost.
     async fn write_once(&self, write: &Write, cause: Cause) {
         let outcome = self.secrets().write(write, cause, &[]).await;
         let done = match outcome {
@@ -181,7 +182,7 @@ impl Reconciler<'_> {
         );
     }
 
-    /// (client) Reads what a Secret of ours holds.
+    /// (client) Reads what a target holds.
     async fn read_target(&self, name: &str, corp_ids: &[String]) -> Result<(), ClusterError> {
         let operation = "read the target Secret";
         let read = self.secrets().read(operation, &self.namespace, name);
@@ -193,7 +194,7 @@ impl Reconciler<'_> {
         Ok(())
     }
 
-    /// (client) Deletes a Secret of ours.
+    /// (client) Deletes a target.
     async fn delete_target(
         &self,
         name: &str,
@@ -220,7 +221,7 @@ impl Reconciler<'_> {
         self.memory(|memory| memory.write_ended(write, outcome, self.app, now));
     }
 
-    /// The app's Secrets, and calls about them.
+    /// Returns the app's Secrets.
     pub(super) fn secrets(&self) -> Secrets<'_> {
         Secrets {
             context: self.context,
@@ -228,7 +229,7 @@ impl Reconciler<'_> {
         }
     }
 
-    /// What is remembered of the app; `None` if it is gone. `act` must not ask for the core.
+    /// Calls `act` with the app's memory; `None` if the app is gone. The core is locked meanwhile.
     pub(super) fn memory<T>(&self, act: impl FnOnce(&mut Memory) -> T) -> Option<T> {
         let uid = self.app.metadata.uid.as_deref().unwrap_or_default();
         self.context.core().app_of(&self.key, uid).map(act)

@@ -1,4 +1,4 @@
-//! Copies of tokens in other namespaces: look, decide, act.
+//! Reconciles references: copies of tokens in other namespaces.
 
 use std::sync::Arc;
 
@@ -19,17 +19,17 @@ use crate::core::{
     copy_now, reference_notice, reference_status, reference_step,
 };
 
-/// More steps in a row than any way has, apart from one for each copy.
+/// More steps than any reference needs in a row, apart from those for each copy.
 const STEPS_MAX: usize = 12;
 
-/// Brings one reference as far as it can be brought now.
+/// Reconciles one reference as far as possible now.
 pub(super) async fn reconcile(
     reference: Arc<DingTalkTokenReference>,
     context: Arc<Context>,
 ) -> Result<Action, std::convert::Infallible> {
     let namespace = reference.namespace().unwrap_or_default();
     let namespaces = [&namespace, &reference.spec.app_ref.namespace];
-    // It is woken once both are known.
+    // It is woken once both namespaces are known.
     if reference.metadata.deletion_timestamp.is_some()
         || !namespaces.iter().all(|one| context.scopes.is_known(one))
         || !context.leads()
@@ -38,7 +38,7 @@ pub(super) async fn reconcile(
     }
     let key = reference_ref(&reference);
     if !context.reference_workers.begin(&namespace, &key) {
-        // As with apps.
+        // It is woken in its turn; the alarm is a backstop.
         context
             .reference_alarm
             .set(&key, Some(context.wall() + RETRY));
@@ -50,7 +50,7 @@ pub(super) async fn reconcile(
     Ok(Action::await_change())
 }
 
-/// Returns the time to look again.
+/// Reconciles a reference and returns when to look again.
 async fn handle(
     reference: &DingTalkTokenReference,
     key: &ReferenceRef,
@@ -88,7 +88,7 @@ struct Copier<'a> {
 }
 
 impl Copier<'_> {
-    /// Returns the time to look again.
+    /// Takes all steps that are possible now and returns when to look again.
     async fn run(&self) -> Option<Timestamp> {
         let steps = STEPS_MAX + 3 * self.copies();
         for _ in 0..steps {
@@ -117,7 +117,7 @@ impl Copier<'_> {
         Some(too_many_steps(&self.key, self.context.wall()))
     }
 
-    /// The next step, and the state in which it was decided; `None` if the reference is gone.
+    /// Returns the next step and the state it was decided in; `None` if the reference is gone.
     fn decide(&self, now: Timestamp) -> Option<(ReferenceStep, ReferenceState)> {
         let prefixes = &self.context.metadata_prefixes;
         let mut core = self.context.core();
@@ -127,13 +127,13 @@ impl Copier<'_> {
         Some((step, core.index.reference_state(&self.key)?))
     }
 
-    /// What decisions about the reference depend on.
+    /// Returns what decisions about the reference depend on.
     fn state(&self) -> Option<ReferenceState> {
         self.context.core().index.reference_state(&self.key)
     }
 
-    /// (client) Acts on some copies. What was decided before the reference or its app changed, or before
-    /// another replica took the lead, is decided anew.
+    /// (client) Acts on some copies. After a change of the reference, its app or the leader, the
+    /// remaining steps are decided again.
     async fn act(
         &self,
         steps: Vec<CopyStep>,
@@ -161,7 +161,8 @@ impl Copier<'_> {
         copies.unwrap_or_default()
     }
 
-    /// (client) Reads which namespace of its name this is. It stays the same as long as the reference.
+    /// (client) Reads the UID of the reference's namespace, which cannot change during the life of
+    /// the reference.
     async fn read_namespace(&self) -> Result<(), ClusterError> {
         let uid = self.context.cluster.read_namespace_uid(&self.namespace);
         let uid = uid.await?;
@@ -171,7 +172,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// (client) Reads the app's Secret; `None` if it does not hold what it says.
+    /// (client) Reads the app's Secret; `None` if it does not hold what its metadata records.
     async fn read_source(&self, name: &str) -> Result<Option<(TargetMeta, Data)>, ClusterError> {
         let app_namespace = self.reference.spec.app_ref.namespace.as_str();
         let operation = "read the app's Secret";
@@ -192,7 +193,7 @@ impl Copier<'_> {
             return Ok(());
         };
         let now = self.context.wall();
-        // The grant may have been withdrawn while the Secret was read.
+        // The grant may have been withdrawn during the read.
         let decided = self.context.decide_copies(self.reference, |view, memory| {
             copy_now(view, memory, name, &source, now)
         });
@@ -207,7 +208,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// (client) Deletes a Secret of ours.
+    /// (client) Deletes a copy.
     async fn delete(
         &self,
         name: &str,
@@ -218,7 +219,7 @@ impl Copier<'_> {
         self.secrets().delete(operation, name, version, why).await
     }
 
-    /// (client) Reports.
+    /// (client) Reports status, event and metrics.
     async fn settle(
         &self,
         told: &Told,
@@ -257,7 +258,7 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// The reference's Secrets, and calls about them.
+    /// Returns the reference's Secrets.
     fn secrets(&self) -> Secrets<'_> {
         Secrets {
             context: self.context,
@@ -269,7 +270,8 @@ impl Copier<'_> {
         self.reference.metadata.uid.as_deref().unwrap_or_default()
     }
 
-    /// What is remembered of the reference; `None` if it is gone. `act` must not ask for the core.
+    /// Calls `act` with the reference's memory; `None` if the reference is gone. The core is locked
+    /// meanwhile.
     fn memory<T>(&self, act: impl FnOnce(&mut ReferenceMemory) -> T) -> Option<T> {
         let mut core = self.context.core();
         core.reference_of(&self.key, self.uid()).map(act)

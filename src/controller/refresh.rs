@@ -1,4 +1,4 @@
-//! Tells the pods that mount a Secret that it was written, so that the kubelet brings it at once.
+//! Notifies the pods that mount a written Secret, so that the kubelet updates it at once.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::api::Reason;
 use crate::core::{Refresh, Unrefreshed, refreshes_pods};
 
 impl Reconciler<'_> {
-    /// (client) Tells the pods if they are to be told; returns the time to look again.
+    /// (client) Notifies the pods if that is due, and returns when to look again.
     pub(super) async fn refresh_pods(&self, now: Timestamp) -> Option<Timestamp> {
         if !refreshes_pods(self.app) {
             let was_on = self.memory(|memory| memory.unrefreshed.take()).flatten();
@@ -61,7 +61,8 @@ impl Reconciler<'_> {
         self.memory(|memory| act(memory.unrefreshed.get_or_insert_default()))
     }
 
-    /// (client) Annotates the pods that mount one of the Secrets; returns those that never see it.
+    /// (client) Annotates the pods that mount one of the Secrets, and returns those that never see
+    /// it.
     async fn tell_readers(
         &self,
         secrets: &BTreeSet<String>,
@@ -78,10 +79,10 @@ impl Reconciler<'_> {
                     pod,
                     "pod annotated"
                 ),
-                // It ended, or another has its name: nothing to tell.
+                // The pod has ended, or another one has its name.
                 Err(error) if error.is_not_found() || error.is_conflict() => {}
-                // One that a webhook refuses, say, must not keep the news from the others. Its file
-                // follows at the kubelet's pace.
+                // A refusal by a webhook, for example, must not keep the other pods from being
+                // notified. This pod's file follows at the kubelet's pace.
                 Err(error) if error.is_answered() && !error.is_forbidden() => {
                     warn!(kind = APP, namespace = self.namespace, name = self.key.name, pod, %error, "pod annotation refused");
                 }

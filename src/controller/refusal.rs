@@ -1,4 +1,4 @@
-//! Objects that are not served, and those that are again.
+//! Objects that are not served, and objects that are served again.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -23,14 +23,14 @@ use crate::core::{
     Refusal, forget_forbidden, refused_previous, refused_reference_status, refused_status, wanted,
 };
 
-/// (client) Says in the status of an app why it is not served; returns the time to try again.
+/// (client) Reports in an app's status why it is not served, and returns when to retry.
 pub(super) async fn refuse(
     context: &Arc<Context>,
     app: &DingTalkApp,
     refusal: &Refusal,
 ) -> Option<Timestamp> {
     let key = app_ref(app);
-    // What is queued for it is not fetched, and what it took in memory is given back.
+    // Drops its queued fetches and frees its memory.
     context.forget(&mut context.core(), &key);
     let status = refused_status(app, refusal, context.wall());
     if matches!(refusal, Refusal::UnsupportedSpec(_))
@@ -51,7 +51,7 @@ pub(super) async fn refuse(
     .await
 }
 
-/// (client) The same for a reference.
+/// (client) Reports in a reference's status why it is not served, and returns when to retry.
 pub(super) async fn refuse_reference(
     context: &Arc<Context>,
     reference: &DingTalkTokenReference,
@@ -72,7 +72,7 @@ pub(super) async fn refuse_reference(
     say(context, reference, &key, refusal, (&previous, &status)).await
 }
 
-/// Writes the second status over the first.
+/// Writes `status` over `previous` and returns when to retry.
 async fn say<K, S>(
     context: &Arc<Context>,
     object: &K,
@@ -93,7 +93,7 @@ where
     retry_unless_gone(key, "status write", &error, None, context.wall())
 }
 
-/// (client) Reads an app that is served again, and what it needs; returns the time to try again.
+/// (client) Reads an app that is served again, and its Secrets. Returns when to retry.
 pub(super) async fn restore(context: &Arc<Context>, stub: &DingTalkApp) -> Option<Timestamp> {
     let key = app_ref(stub);
     let read = read(context, &key).await;
@@ -106,7 +106,7 @@ pub(super) async fn restore(context: &Arc<Context>, stub: &DingTalkApp) -> Optio
     )
 }
 
-/// (client) The same for a reference, with its copies.
+/// (client) Reads a reference that is served again, and its copies. Returns when to retry.
 pub(super) async fn restore_reference(
     context: &Arc<Context>,
     stub: &DingTalkTokenReference,
@@ -117,8 +117,7 @@ pub(super) async fn restore_reference(
     hand_over(restored, &key, "reading a reference", read, context.wall())
 }
 
-/// Hands an object that was read, if it is still there, to its controller; returns the time to try
-/// again.
+/// Passes an object that was read, if it still exists, to its controller. Returns when to retry.
 fn hand_over<K: Resource<DynamicType = ()>>(
     restored: &Senders<K>,
     key: &ObjectRef<K>,
@@ -139,8 +138,8 @@ fn hand_over<K: Resource<DynamicType = ()>>(
     }
 }
 
-/// An app, with its Secrets seen: they were not followed while it was not served, and what is not
-/// known to be there would be fetched anew.
+/// Reads an app and its Secrets. They were not followed while it was not served, and tokens in
+/// unknown Secrets would be fetched again.
 async fn read(context: &Arc<Context>, key: &AppRef) -> Result<Option<DingTalkApp>, ClusterError> {
     let namespace = key.namespace.as_deref().unwrap_or_default();
     let read = context.cluster.read_app(namespace, &key.name);
@@ -155,7 +154,7 @@ async fn read(context: &Arc<Context>, key: &AppRef) -> Result<Option<DingTalkApp
         &mut target.annotations,
         &context.metadata_prefixes,
     );
-    // From here on, the index keeps what is seen of its Secrets.
+    // From here on, the index keeps its Secrets.
     let others = context.core().index.app_applied(&app);
     context.wake_all(others);
     let credentials = app.spec.credentials_secret_ref.name.clone();
@@ -170,7 +169,7 @@ async fn read(context: &Arc<Context>, key: &AppRef) -> Result<Option<DingTalkApp
     Ok(Some(app))
 }
 
-/// A reference, with its copies seen: they were not followed while it was not served.
+/// Reads a reference and its copies, which were not followed while it was not served.
 async fn read_reference(
     context: &Arc<Context>,
     key: &ReferenceRef,

@@ -1,4 +1,4 @@
-//! What is told of an app at rest: its status, events and metrics.
+//! Reports an app at rest: status, events and metrics.
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ use crate::core::{Happened, Notice, Settled};
 use crate::operator::TokenTimes;
 
 impl Reconciler<'_> {
-    /// (client) Reports; returns the time to look again.
+    /// (client) Reports, and returns when to look again.
     pub(super) async fn settle(&self, settled: &Settled, now: Timestamp) -> Option<Timestamp> {
         if settled.quiet {
             self.measure(settled, None);
@@ -60,7 +60,7 @@ impl Reconciler<'_> {
         Ok(())
     }
 
-    /// The times of the tokens, for the metrics.
+    /// Updates the token metrics.
     fn measure(&self, settled: &Settled, status: Option<&DingTalkAppStatus>) {
         let reported = status.map(|status| status.corps.as_slice());
         let failing = |index: usize| {
@@ -86,7 +86,7 @@ impl Reconciler<'_> {
             });
     }
 
-    /// Whether programs could not be brought a new token, for the metrics.
+    /// Updates the metric of new tokens that cannot be delivered to programs.
     pub(super) fn measure_delivery(&self, reason: Reason, is_failing: bool, now: Timestamp) {
         self.context
             .measure_app(&self.key, |metrics, namespace, name| {
@@ -98,7 +98,7 @@ impl Reconciler<'_> {
             });
     }
 
-    /// (client) Publishes an event of the app.
+    /// (client) Publishes an event about the app.
     pub(super) async fn publish(&self, notice: &Notice) {
         self.context.publish(self.app, notice).await;
     }

@@ -1,4 +1,4 @@
-//! Restarts workloads that cannot read a file again, after a token's value changed.
+//! Restarts workloads that cannot reread a file after a token's value has changed.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use super::reconcile::Reconciler;
 use crate::api::Reason;
 use crate::core::{Restart, Schedule, Settled, restart_notice};
 
-/// After a restart that was refused: a missing role is not seen to come.
+/// Retry interval after a refused restart: nothing reports that a missing role has been granted.
 const RETRY: Duration = Duration::from_secs(300);
 
 impl Reconciler<'_> {
-    /// (client) Restarts the workloads if they are to be; returns the time to look again.
+    /// (client) Restarts the workloads if that is due, and returns when to look again.
     pub(super) async fn restart_workloads(
         &self,
         settled: &Settled,
@@ -45,8 +45,8 @@ impl Reconciler<'_> {
             let restarted = self
                 .context
                 .cluster
-                // The same time again restarts nothing: a process that starts anew does not know what
-                // the one before it did.
+                // The same time again restarts nothing, which matters because a new process does
+                // not know what the former one restarted.
                 .restart(&self.namespace, workload, changed_at.unwrap_or(at))
                 .await;
             match restarted {
@@ -64,7 +64,7 @@ impl Reconciler<'_> {
         self.measure_delivery(Reason::RolloutRestartFailed, !failed.is_empty(), now);
         let notice = restart_notice(self.app, &failed);
         self.publish(&notice).await;
-        // What does not exist cannot be running with a former token.
+        // A workload that does not exist cannot be running with a former token.
         let is_done = failed.iter().all(|(.., is_gone)| *is_gone);
         let retry = Schedule::after(now, RETRY);
         self.memory(|memory| match is_done {

@@ -1,25 +1,25 @@
-//! Objects that were read anew because they are served again, on their way into the store.
+//! Objects that were read again because they are served again, on their way into the store.
 
 use kube::Resource;
 
 use crate::core::ObjectVersion;
 use crate::core::Stub;
 
-/// What becomes of an object that was read.
+/// What to do with an object that was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Restored {
-    /// It takes the place of its stub.
+    /// It replaces its stub.
     Taken,
-    /// A newer state of it came by itself: that is reconciled.
+    /// The watch has delivered a newer state, which is reconciled instead.
     Overtaken,
-    /// Its stub is of a newer state, which may be one that cannot be decoded, or of another object: it is
-    /// read again, if that is still to be, but not at once, since the watch may be behind.
+    /// The stub is newer, and possibly undecodable, or belongs to another object. If the object is
+    /// still to be served it is read again, but after a delay, because the watch may lag.
     Stale,
     /// It is gone.
     Gone,
 }
 
-/// Compares it with what the store has.
+/// Compares an object that was read with the one in the store.
 pub(super) fn restored<K: Stub + Resource>(known: Option<&K>, read: &K) -> Restored {
     let Some(known) = known else {
         return Restored::Gone;

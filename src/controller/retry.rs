@@ -1,4 +1,4 @@
-//! What failed in a way that no condition tells of, and is tried again.
+//! Retries of failures that no condition reports.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Resource;
@@ -7,10 +7,10 @@ use tracing::warn;
 
 use super::cluster::ClusterError;
 
-/// After a call to the API server that failed.
+/// Retry interval after a failed call to the API server.
 pub(super) const RETRY: SignedDuration = SignedDuration::from_secs(5);
 
-/// Logs what failed of the object `key`; returns the time to try again.
+/// Logs a failure that concerns the object `key` and returns when to retry.
 pub(super) fn retry_later<K: Resource<DynamicType = ()>>(
     key: &ObjectRef<K>,
     what: &str,
@@ -21,8 +21,8 @@ pub(super) fn retry_later<K: Resource<DynamicType = ()>>(
     now + RETRY
 }
 
-/// The same, unless the object is gone; returns the time to look again. What was `due` stays so: an object
-/// that is gone may have been created anew since.
+/// Logs a failure and returns when to look again. If the object is gone, only `due` is kept,
+/// because the object may have been created again since.
 pub(super) fn retry_unless_gone<K: Resource<DynamicType = ()>>(
     key: &ObjectRef<K>,
     what: &str,
@@ -37,8 +37,7 @@ pub(super) fn retry_unless_gone<K: Resource<DynamicType = ()>>(
     Some(due.map_or(retry, |at| at.min(retry)))
 }
 
-/// Logs that the object `key` took more steps than any way through its plan has; returns the time to
-/// try again.
+/// Logs that the object `key` took too many steps in a row and returns when to retry.
 pub(super) fn too_many_steps<K: Resource<DynamicType = ()>>(
     key: &ObjectRef<K>,
     now: Timestamp,

@@ -1,4 +1,4 @@
-//! What is known of each namespace that is served.
+//! What is known about each namespace that is served.
 
 use std::collections::BTreeMap;
 
@@ -7,29 +7,29 @@ use tokio::sync::watch;
 /// A namespace, or all of them.
 pub(super) type Scope = Option<String>;
 
-/// How far the lists of a scope have come.
+/// Progress of the lists of a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     Listing,
-    /// The role for it is missing.
+    /// Its role is missing.
     Refused,
-    /// Its apps are known, and with them which Secrets matter.
+    /// Its apps are known, and with them which Secrets are needed.
     AppsListed,
-    /// Its Secrets are known, too.
+    /// Its Secrets are known as well.
     Known,
 }
 
-/// See the module. None of them waits for another one.
+/// Progress of all scopes. No scope waits for another one.
 pub(super) struct Scopes(watch::Sender<BTreeMap<Scope, Progress>>);
 
 impl Scopes {
-    /// These, with nothing listed yet.
+    /// Creates the scopes, with nothing listed yet.
     pub(super) fn new(scopes: impl IntoIterator<Item = Scope>) -> Self {
         let scopes = scopes.into_iter().map(|scope| (scope, Progress::Listing));
         Self(watch::Sender::new(scopes.collect()))
     }
 
-    /// The apps of a scope were listed.
+    /// Records that the apps of a scope were listed.
     pub(super) fn apps_listed(&self, scope: &Scope) {
         self.advance(scope, |progress| match progress {
             Progress::Listing | Progress::Refused => Progress::AppsListed,
@@ -37,12 +37,13 @@ impl Scopes {
         });
     }
 
-    /// The Secrets of a scope were listed; returns whether they were not known before.
+    /// Records that the Secrets of a scope were listed, and returns whether they were unknown
+    /// before.
     pub(super) fn secrets_listed(&self, scope: &Scope) -> bool {
         self.advance(scope, |_| Progress::Known)
     }
 
-    /// A list was refused. What is known already stays so.
+    /// Records that a list was refused. What is already known remains so.
     pub(super) fn refused(&self, scope: &Scope) {
         self.advance(scope, |progress| match progress {
             Progress::Listing | Progress::Refused | Progress::AppsListed => Progress::Refused,
@@ -60,8 +61,8 @@ impl Scopes {
         })
     }
 
-    /// Whether what is in a namespace is known: before, every target would seem to be missing. Nothing
-    /// is to be known of one that is not served.
+    /// Whether the objects of a namespace are known; until then, every target would seem to be
+    /// missing. A namespace that is not served counts as known.
     pub(super) fn is_known(&self, namespace: &str) -> bool {
         let scopes = self.0.borrow();
         let progress = scopes
@@ -80,7 +81,7 @@ impl Scopes {
         let _ = self.0.subscribe().wait_for(is_listed).await;
     }
 
-    /// Waits until all that may be listed is known, and something is.
+    /// Waits until at least one scope is known, and all others are known or refused.
     pub(super) async fn until_ready(&self) {
         let is_ready = |scopes: &BTreeMap<Scope, Progress>| {
             let is = |wanted: Progress| move |progress: &Progress| *progress == wanted;

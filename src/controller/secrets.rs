@@ -1,4 +1,4 @@
-//! The Secrets of one app or reference: each call about them, and what is learnt from its answer.
+//! Calls about the Secrets of one app or reference, and what is learned from the responses.
 
 use std::fmt::Debug;
 
@@ -15,26 +15,22 @@ use crate::core::{Data, ObjectVersion, Recorded, TargetMeta, Write, WriteOutcome
 use crate::dingtalk::Redactor;
 use crate::operator::SecretWrite;
 
-/// The object that some Secrets are written for.
+/// The object that Secrets are written for.
 #[derive(Clone, Copy)]
 pub(super) enum Owner<'a> {
-    /// An app.
     App(&'a AppRef),
-    /// A reference.
     Reference(&'a ReferenceRef),
 }
 
 /// The Secrets of an object.
 #[derive(Clone, Copy)]
 pub(super) struct Secrets<'a> {
-    /// What every reconciliation shares.
     pub context: &'a Context,
-    /// The object.
     pub owner: Owner<'a>,
 }
 
 impl<'a> Owner<'a> {
-    /// Its kind, as logs and metrics name it.
+    /// Returns its kind, as logs and metrics name it.
     fn kind(self) -> &'static str {
         match self {
             Self::App(_) => APP,
@@ -63,7 +59,7 @@ impl<'a> Secrets<'a> {
         self.owner.namespace()
     }
 
-    /// (client) Writes a Secret. `public` may be shown in an error beside what is public anyway.
+    /// (client) Writes a Secret. `public` lists further texts that an error may contain.
     pub(super) async fn write(
         self,
         write: &Write,
@@ -87,7 +83,7 @@ impl<'a> Secrets<'a> {
             Ok(metadata) => {
                 self.log_write(write, cause);
                 let version = ObjectVersion::of(&metadata);
-                // The watch's event of the same state will say nothing new.
+                // The watch event of the same version will bring nothing new.
                 self.look_at_others(context.secret_written(metadata, &asked));
                 Ok(WriteOutcome::Done(version))
             }
@@ -122,8 +118,9 @@ impl<'a> Secrets<'a> {
         }
     }
 
-    /// (client) Reads a Secret of `namespace`: what it says of itself, and the values of the keys that it
-    /// records. `None` if there is none, or if what others wrote is not for this replica any longer.
+    /// (client) Reads a Secret of `namespace`: its metadata, and the values of the keys that it
+    /// records. `None` if it does not exist, or if this replica may no longer learn what others
+    /// wrote.
     pub(super) async fn read(
         self,
         operation: &'static str,
@@ -148,7 +145,8 @@ impl<'a> Secrets<'a> {
         }
     }
 
-    /// (client) Deletes a Secret in the state in which it was seen; otherwise looks at it.
+    /// (client) Deletes a Secret in the version that was seen. If it has another one, reads its
+    /// metadata.
     pub(super) async fn delete(
         self,
         operation: &'static str,
@@ -172,7 +170,7 @@ impl<'a> Secrets<'a> {
         }
     }
 
-    /// (client) Looks at a Secret that may not be as it was thought to be.
+    /// (client) Reads the metadata of a Secret that may have changed.
     pub(super) async fn look(self, name: &str) -> Result<(), ClusterError> {
         let (context, namespace) = (self.context, self.namespace());
         let asked = context.asks(namespace, name);
@@ -191,12 +189,12 @@ impl<'a> Secrets<'a> {
         self.look_at_others(self.context.secret_read(metadata, asked));
     }
 
-    /// Records that a Secret is not there.
+    /// Records that a Secret does not exist.
     pub(super) fn absent(self, name: &str, asked: &Asked) {
         self.look_at_others(self.context.secret_gone(self.namespace(), name, asked));
     }
 
-    /// The object itself is being looked at.
+    /// Wakes the objects concerned except the owner, which is being reconciled.
     fn look_at_others(self, mut concerned: Concerned) {
         match self.owner {
             Owner::App(app) => concerned.apps.retain(|other| other != app),
@@ -205,7 +203,7 @@ impl<'a> Secrets<'a> {
         self.context.look_at(concerned);
     }
 
-    /// Logs a write, and why it was made.
+    /// Logs a write and its cause.
     fn log_write(self, write: &Write, cause: Cause) {
         let tokens = &write.recorded.tokens;
         let expires_at = tokens.iter().map(|token| token.lifetime.expires_at).min();
@@ -227,7 +225,7 @@ impl<'a> Secrets<'a> {
     }
 }
 
-/// What a Secret that was read says of itself, and the values of the keys that it records.
+/// Returns a Secret's metadata, and the values of the keys that it records.
 pub(super) fn found(contents: &mut SecretContents) -> (TargetMeta, Option<Data>) {
     let target = TargetMeta::of(contents.metadata.clone());
     let keys: Vec<String> = target.recorded.iter().flat_map(Recorded::keys).collect();
@@ -235,7 +233,8 @@ pub(super) fn found(contents: &mut SecretContents) -> (TargetMeta, Option<Data>)
     (target, data)
 }
 
-/// An error of the API server as it may be shown: a webhook could repeat what it was sent.
+/// Returns an error of the API server that is safe to show: a webhook could repeat what it was
+/// sent.
 fn shown(error: &ClusterError, write: &Write, owner: Owner<'_>, public: &[String]) -> String {
     let sent = write.data.values().flatten().map(|value| value.as_str());
     let names = [write.name.as_str(), owner.namespace(), owner.name()];

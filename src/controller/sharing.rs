@@ -1,5 +1,5 @@
-//! Tokens in the Secrets of other apps with the same credentials, which a process that has just started
-//! knows only from there.
+//! Tokens in the Secrets of other apps with the same credentials. A new process only knows them
+//! from there.
 
 use jiff::Timestamp;
 use tracing::debug;
@@ -10,13 +10,13 @@ use crate::core::{Candidate, Wish};
 use crate::core::{Data, Held, KnownCredentials, ObjectVersion, TargetMeta};
 use crate::dingtalk::Credentials;
 
-/// So many Secrets of other apps are read for one token that is wanted.
+/// Secrets of other apps that are read for one wanted token.
 const READS_MAX: usize = 16;
 
 impl Context {
-    /// (client) A token that is newer than `since`, in the Secret of another app of the same namespace with
-    /// the same credentials. Whoever may write Secrets of another namespace could have made up what is
-    /// in them, by whichever manager.
+    /// (client) Returns a token newer than `since` from the Secret of another app of the same
+    /// namespace with the same credentials. Secrets of other namespaces do not count: whoever may
+    /// write them could forge their contents under any manager's name.
     pub(super) async fn shared_token(
         &self,
         wish: &Wish<'_>,
@@ -40,11 +40,12 @@ impl Context {
         None
     }
 
-    /// (client) The token in an app's own Secret, if the app's credentials are those of the wish.
+    /// (client) Returns the token in an app's own Secret, if the app's credentials are those of the
+    /// wish.
     async fn token_in(&self, candidate: &Candidate, wish: &Wish<'_>) -> Option<Held> {
         let app = &candidate.app;
         let known = self.credentials_of_another(app).await?;
-        // What it was fetched with must be what the app has now, or its value proves nothing.
+        // If it was fetched with other credentials than the app has now, its value proves nothing.
         if known.fingerprint != wish.known.fingerprint || candidate.credentials != known.version {
             return None;
         }
@@ -74,7 +75,7 @@ impl Context {
         let keys = recorded.keys().collect::<Vec<_>>();
         let data = Data::found(keys, |key| contents.take(key));
         if target.version != candidate.version {
-            // The watch tells of the change, and the app looks again.
+            // The watch reports the change, and the app looks again.
             return None;
         }
         let tokens = data.and_then(|data| data.tokens_recorded(recorded));
@@ -95,7 +96,7 @@ impl Context {
         Some(held)
     }
 
-    /// (client) The credentials of an app that may share a token. Those that cannot be used are read
+    /// (client) Returns the credentials of an app that may share a token. Unusable ones are read
     /// once for each change.
     async fn credentials_of_another(&self, app: &AppRef) -> Option<KnownCredentials> {
         let tried = {

@@ -5,8 +5,9 @@ use kube::runtime::watcher::{Event, Result};
 
 use crate::core::Stub;
 
-/// The objects of `events`, which the store has applied already: one of a list when the list is
-/// complete, because only then the store takes it over, and nobody reconciles what it does not have.
+/// Returns the objects of `events`, which the store has applied already. Those of a list come when
+/// the list is complete, because the store takes it over only then, and nobody reconciles what the
+/// store lacks.
 pub(super) fn stored<K: Stub>(
     events: impl Stream<Item = Result<Event<K>>>,
 ) -> impl Stream<Item = Result<K>> {
@@ -15,13 +16,13 @@ pub(super) fn stored<K: Stub>(
         let objects = match event {
             Ok(Event::Apply(object)) => vec![Ok(object)],
             Ok(Event::Delete(_)) => Vec::new(),
-            // A list that broke off begins anew.
+            // A list that was interrupted starts again.
             Ok(Event::Init) => {
                 listed.clear();
                 Vec::new()
             }
             Ok(Event::InitApply(mut object)) => {
-                // Which one it is suffices.
+                // Only the object's name is needed.
                 object.strip();
                 listed.push(object);
                 Vec::new()
@@ -58,7 +59,7 @@ mod tests {
         })
     }
 
-    /// What comes of each event in turn. Whatever is to be reconciled, the store has.
+    /// Returns the names that each event leads to, and asserts that the store has them.
     fn reconciled(events: Vec<Event<DingTalkApp>>) -> Vec<Vec<String>> {
         let writer = Writer::new(());
         let store = writer.as_reader();

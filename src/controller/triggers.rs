@@ -1,4 +1,4 @@
-//! What wakes the controllers.
+//! Channels that wake the controllers.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use super::scopes::Scope;
 pub(super) type Senders<T> = HashMap<Scope, triggers::UnboundedSender<T>>;
 pub(super) type Channels<T> = (Senders<T>, Vec<triggers::UnboundedReceiver<T>>);
 
-/// Sends something of a namespace to the controller that serves it.
+/// Sends a message to the controller that serves a namespace.
 pub(super) fn send<T>(senders: &Senders<T>, namespace: &Scope, message: T) {
     if let Some(sender) = senders.get(namespace).or_else(|| senders.get(&None)) {
-        // The controller is gone only when the process ends.
+        // The receiver only goes away when the process ends.
         let _ = sender.unbounded_send(message);
     }
 }

@@ -1,4 +1,4 @@
-//! The watches: apps and references as a whole, Secrets by their metadata.
+//! The watches: apps and references complete, Secrets by their metadata.
 
 mod admitted;
 mod backoff;
@@ -43,8 +43,9 @@ pub(super) use report::report;
 pub(crate) use secrets::secret_event;
 pub(super) use secrets::secrets;
 
-/// The apps of `scope`, whenever what is wanted of them changes. A change of the status does not
-/// count, or the operator would wake itself. `restored` are apps that were not served, read anew.
+/// Returns the apps of `scope`, whenever their spec or annotations change. Changes of the status do
+/// not count, or the operator would wake itself. `restored` are apps that were not served and have
+/// been read again.
 pub(super) fn apps(
     client: &Client,
     scope: &Scope,
@@ -84,7 +85,8 @@ pub(super) fn apps(
     )
 }
 
-/// The references of `scope`, whenever what is wanted of them changes; the same for `restored`.
+/// Returns the references of `scope`, whenever their spec changes. `restored` are references that
+/// were not served and have been read again.
 pub(super) fn references(
     client: &Client,
     scope: &Scope,
@@ -125,8 +127,8 @@ pub(super) fn references(
         .predicate_filter(predicates::generation, PredicateConfig::default())
 }
 
-/// The objects of `read` that take the place of their stubs in the store. `look_again` has an object looked
-/// at, now or at a time.
+/// Returns events for those objects of `read` that replace their stubs in the store. `look_again`
+/// schedules a look at an object, now or later.
 fn taken<K>(
     read: UnboundedReceiver<K>,
     store: Store<K>,

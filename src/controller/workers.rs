@@ -1,11 +1,12 @@
-//! Who may be worked on: one namespace whose objects are slow to read and write holds up no other.
+//! Limits concurrent work, so that a namespace whose objects are slow to read and write holds up no
+//! other.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
-/// Objects that are worked on at once. Each waits for the API server only, never for DingTalk.
+/// Objects that are reconciled at once. They only wait for the API server, never for DingTalk.
 pub(super) const CONCURRENCY: u16 = 64;
 
 #[derive(Debug)]
@@ -32,7 +33,7 @@ struct State<K> {
     served_last: String,
 }
 
-/// See the module. `K` names an object.
+/// The workers for the objects that `K` names.
 #[derive(Debug)]
 pub(super) struct Workers<K>(Mutex<State<K>>);
 
@@ -47,8 +48,8 @@ impl<K> Default for Workers<K> {
 }
 
 impl<K: Clone + Eq + Hash> Workers<K> {
-    /// Takes a worker for an object, if its namespace has less than half of those that the others
-    /// leave; else the object is remembered, and [`Workers::end`] names it in its turn.
+    /// Takes a worker for an object, if its namespace uses less than half of those that the others
+    /// leave. Otherwise the object waits until [`Workers::end`] returns it.
     pub(super) fn begin(&self, namespace: &str, object: &K) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.has_room(namespace) {
@@ -63,7 +64,7 @@ impl<K: Clone + Eq + Hash> Workers<K> {
         false
     }
 
-    /// Gives a worker back; returns the object whose turn it is to be woken.
+    /// Returns a worker, and the object to be woken next.
     pub(super) fn end(&self, namespace: &str) -> Option<K> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.busy = state.busy.saturating_sub(1);
@@ -87,7 +88,7 @@ impl<K: Clone + Eq + Hash> State<K> {
         own < (usize::from(CONCURRENCY).saturating_sub(others) / 2).max(1)
     }
 
-    /// The next object that waits, of the namespaces with room in turn.
+    /// Returns the next waiting object; namespaces with room take turns.
     fn next(&mut self) -> Option<K> {
         let after = (Bound::Excluded(self.served_last.as_str()), Bound::Unbounded);
         let later = self.namespaces.range::<str, _>(after);
@@ -114,7 +115,7 @@ mod tests {
         assert_eq!(begun, 32);
         assert!(workers.begin("calm", &1000), "at once");
         assert_eq!(workers.end("calm"), None, "half are busy");
-        // Asked again while it waits, it waits once.
+        // An object that is requested again while it waits is queued once.
         assert!(!workers.begin("hostile", &99));
         let mut woken = Vec::new();
         for _ in 0..68 {

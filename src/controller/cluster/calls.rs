@@ -24,22 +24,22 @@ pub(crate) trait Cluster: Programs + Send + Sync {
         name: &str,
     ) -> Result<SecretContents, ClusterError>;
 
-    /// Reads an app, by a list of one: the operator has no right to get one. `None` if it is gone, or
-    /// cannot be decoded, which the watch reports as well.
+    /// Reads an app by listing, because the operator has no permission to get one. `None` if it is
+    /// gone or cannot be decoded, which the watch reports as well.
     async fn read_app(
         &self,
         namespace: &str,
         name: &str,
     ) -> Result<Option<DingTalkApp>, ClusterError>;
 
-    /// Reads a reference in the same way.
+    /// Reads a reference, as [`Self::read_app`] does an app.
     async fn read_reference(
         &self,
         namespace: &str,
         name: &str,
     ) -> Result<Option<DingTalkTokenReference>, ClusterError>;
 
-    /// Reads a namespace's UID. A Role in the namespace suffices for it.
+    /// Reads a namespace's UID. A Role in the namespace suffices for that.
     async fn read_namespace_uid(&self, namespace: &str) -> Result<String, ClusterError>;
 
     /// Reads a Secret's metadata.
@@ -49,14 +49,14 @@ pub(crate) trait Cluster: Programs + Send + Sync {
         name: &str,
     ) -> Result<ObjectMeta, ClusterError>;
 
-    /// Creates the target, or changes it in the state that is to be replaced.
+    /// Creates the Secret, or patches the version that the write replaces.
     async fn write_secret(
         &self,
         namespace: &str,
         write: &Write,
     ) -> Result<ObjectMeta, ClusterError>;
 
-    /// Deletes a Secret in this very state.
+    /// Deletes a Secret in exactly this version.
     async fn delete_secret(
         &self,
         operation: &'static str,
@@ -65,7 +65,7 @@ pub(crate) trait Cluster: Programs + Send + Sync {
         version: &ObjectVersion,
     ) -> Result<(), ClusterError>;
 
-    /// Applies a merge patch to an object's status; returns the object's metadata.
+    /// Applies a merge patch to an object's status and returns the object's metadata.
     async fn patch_status(&self, object: &Named, patch: Value) -> Result<ObjectMeta, ClusterError>;
 
     /// Publishes an event.
@@ -75,18 +75,15 @@ pub(crate) trait Cluster: Programs + Send + Sync {
 /// An object whose status is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Named {
-    /// Its kind.
     pub kind: String,
-    /// The path of its URL, without its name.
+    /// URL path of its kind in its namespace, without its name.
     pub path: String,
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
 }
 
 impl dyn Cluster {
-    /// Writes an object's status over `previous`; returns the object's new resourceVersion.
+    /// Writes an object's status over `previous` and returns the object's new resourceVersion.
     pub(crate) async fn write_status<K, S>(
         &self,
         object: &K,
@@ -100,14 +97,14 @@ impl dyn Cluster {
         let operation = "write the status";
         let malformed = |_| ClusterError::Malformed { operation };
         let mut patch = serde_json::to_value(status).map_err(malformed)?;
-        // In a merge patch, what is left out stays: a field that is no more is named as null.
+        // A merge patch keeps what it omits, so removed fields must be null.
         let gone = serde_json::to_value(previous).map_err(malformed)?;
         if let (Value::Object(patch), Value::Object(gone)) = (&mut patch, gone) {
             for (field, _) in gone {
                 patch.entry(field).or_insert(Value::Null);
             }
         }
-        // The uid makes it a conflict where the object was recreated under the same name.
+        // With the UID, a recreated object of the same name is a conflict.
         let body = json!({"metadata": {"uid": object.meta().uid}, "status": patch});
         let namespace = object.meta().namespace.as_deref();
         let named = Named {

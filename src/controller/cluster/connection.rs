@@ -1,4 +1,4 @@
-//! One call: its time-out, the form of its answer, and how many are under way at once.
+//! A single call: its time-out, the format of its response, and how many run at once.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ use crate::api::MANAGER;
 use crate::controller::decoded::Decoded;
 use crate::controller::metadata::Metadata;
 
-/// Secrets whose contents are read at once: each may be a megabyte, and takes several times that
+/// Secrets whose contents are read at once. Each may have a megabyte, and takes several times that
 /// while it is parsed.
 const READS_MAX: usize = 4;
-/// How much may be on its way into Secrets at once, in KiB of their values. Small writes do not wait.
+/// KiB of values that may be written to Secrets at once. Small writes do not wait.
 const WRITES_KIB: u32 = 4096;
-/// Asks for the metadata of an object alone: what was just written need not come back.
+/// Requests only the object's metadata: what was just written need not be sent back.
 const METADATA_ONLY: &str =
     "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
@@ -30,7 +30,7 @@ struct WireMetadata {
     metadata: Metadata,
 }
 
-/// The calls to a real API server.
+/// Calls to a real API server.
 #[derive(Clone)]
 pub(crate) struct KubeCluster {
     client: Client,
@@ -39,7 +39,7 @@ pub(crate) struct KubeCluster {
 }
 
 impl KubeCluster {
-    /// Calls through `client`.
+    /// Creates a cluster that calls through `client`.
     pub(crate) fn new(client: Client) -> Self {
         Self {
             client,
@@ -48,8 +48,8 @@ impl KubeCluster {
         }
     }
 
-    /// Reads an object of ours, by a list of one: the operator has no right to get one. `None` if it
-    /// is gone, or cannot be decoded, which the watch tells as well.
+    /// Reads one of the operator's own objects by listing, because the operator has no permission
+    /// to get one. `None` if it is gone or cannot be decoded, which the watch reports as well.
     pub(super) async fn object<K>(
         &self,
         operation: &'static str,
@@ -70,13 +70,13 @@ impl KubeCluster {
         })
     }
 
-    /// Waits for its turn to read a Secret's contents; to be held until the answer is parsed. The
-    /// semaphore is never closed, so there is always a permit.
+    /// Waits for permission to read a Secret's contents, to be held until the response is parsed.
+    /// The semaphore is never closed, so this cannot fail.
     pub(super) async fn read_permit(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
         self.reads.acquire().await
     }
 
-    /// Waits for its turn to write `size` bytes.
+    /// Waits for permission to write `size` bytes.
     pub(super) async fn write_permit(
         &self,
         size: usize,
@@ -114,13 +114,13 @@ impl KubeCluster {
     }
 }
 
-/// What a write of `size` bytes takes of [`WRITES_KIB`].
+/// Returns the share of [`WRITES_KIB`] that a write of `size` bytes takes.
 fn share_of_writes(size: usize) -> u32 {
     let size = u32::try_from(size / 1024).unwrap_or(u32::MAX);
     size.saturating_add(1).min(WRITES_KIB)
 }
 
-/// Parameters of a patch in our name.
+/// Returns the parameters of a patch with the operator as field manager.
 pub(super) fn patching() -> PatchParams {
     PatchParams {
         field_manager: Some(MANAGER.to_owned()),

@@ -13,17 +13,17 @@ pub(crate) struct SecretContents {
 }
 
 impl SecretContents {
-    /// A Secret with these values.
+    /// Creates a Secret with these values.
     pub(crate) fn new(metadata: ObjectMeta, data: BTreeMap<String, Zeroizing<Vec<u8>>>) -> Self {
         Self { metadata, data }
     }
 
-    /// The value of a key; each can be taken once.
+    /// Takes the value of a key; each can be taken once.
     pub(crate) fn take(&mut self, key: &str) -> Option<Zeroizing<Vec<u8>>> {
         self.data.remove(key)
     }
 
-    /// The metadata alone.
+    /// Returns only the metadata.
     pub(crate) fn into_metadata(self) -> ObjectMeta {
         self.metadata
     }

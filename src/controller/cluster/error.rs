@@ -1,4 +1,4 @@
-//! What went wrong in a call to the API server, and what follows from it.
+//! Errors of calls to the API server, and what they mean.
 
 use std::time::Duration;
 
@@ -8,37 +8,37 @@ use crate::core::WriteProblem;
 use crate::dingtalk::visible;
 use crate::operator::SecretWrite;
 
-/// The client library retries for minutes by itself; an app must not wait for that.
+/// Longest time that a caller waits for one call.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// What went wrong in a call to the API server.
+/// An error of a call to the API server.
 #[derive(Debug, Error)]
 pub(crate) enum ClusterError {
-    /// No answer within the time-out.
+    /// No response within the time-out.
     #[error("{operation}: no answer from the API server within {} s", CALL_TIMEOUT.as_secs())]
     TimedOut {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
     },
-    /// The API server refused, or could not be reached.
+    /// The API server refused, or was unreachable.
     #[error("{operation}: {}", said(source))]
     Call {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// Why it failed.
+        /// The client's error.
         source: kube::Error,
     },
-    /// The request could not be built, or the answer is no object.
+    /// The request could not be built, or the response is not the expected object.
     #[error("{operation}: the request or its answer is malformed")]
     Malformed {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
     },
 }
 
-/// The API server's own words, without the library's repetitions.
+/// Returns the API server's own message, without what the client library repeats.
 fn said(error: &kube::Error) -> String {
     match error {
-        // A webhook's words are among them.
+        // It may quote a webhook.
         kube::Error::Api(status) => visible(&status.message),
         other => other.to_string(),
     }
@@ -55,29 +55,29 @@ impl ClusterError {
         }
     }
 
-    /// The API server answered.
+    /// Whether the API server responded.
     pub(crate) fn is_answered(&self) -> bool {
         self.status().is_some()
     }
 
-    /// There is no such object.
+    /// Whether the object does not exist.
     pub(crate) fn is_not_found(&self) -> bool {
         self.status().is_some_and(kube::core::Status::is_not_found)
     }
 
-    /// The object is not in the expected state, or exists already.
+    /// Whether the object is not in the expected state, or already exists.
     pub(crate) fn is_conflict(&self) -> bool {
         self.status().is_some_and(|status| {
             kube::core::Status::is_conflict(status) || kube::core::Status::is_already_exists(status)
         })
     }
 
-    /// It is not allowed.
+    /// Whether the operator lacks the permission.
     pub(crate) fn is_forbidden(&self) -> bool {
         self.status().is_some_and(kube::core::Status::is_forbidden)
     }
 
-    /// The object's data was made immutable.
+    /// Whether the object's data is immutable.
     pub(crate) fn is_immutable(&self) -> bool {
         self.status().is_some_and(|status| {
             status.is_invalid()
@@ -87,7 +87,7 @@ impl ClusterError {
         })
     }
 
-    /// The object is larger than the API server or its store takes.
+    /// Whether the object exceeds what the API server or etcd accepts.
     fn is_too_large(&self) -> bool {
         self.status().is_some_and(|status| {
             status.code == 413
@@ -97,7 +97,7 @@ impl ClusterError {
         })
     }
 
-    /// What stands in the way of a write.
+    /// Returns why a write failed.
     pub(crate) fn write_problem(&self) -> WriteProblem {
         if self.is_namespace_terminating() {
             WriteProblem::NamespaceTerminating
@@ -110,7 +110,7 @@ impl ClusterError {
         }
     }
 
-    /// What came of a write of a Secret, for the metrics.
+    /// Returns the result of a Secret's write, for the metrics.
     pub(crate) fn written(&self) -> SecretWrite {
         match self.is_conflict() || self.is_not_found() || self.is_immutable() {
             true => SecretWrite::Conflict,
@@ -118,7 +118,7 @@ impl ClusterError {
         }
     }
 
-    /// The namespace is on its way out.
+    /// Whether the namespace is terminating.
     fn is_namespace_terminating(&self) -> bool {
         self.status()
             .and_then(|status| status.details.as_ref())

@@ -1,6 +1,6 @@
-//! The calls to a real API server.
+//! Calls to a real API server.
 //!
-//! Contents of Secrets pass through here alone. They are parsed by hand, since the client library
+//! Contents of Secrets only pass through here. They are parsed by hand, because the client library
 //! logs a body that it cannot parse.
 
 use std::collections::BTreeMap;
@@ -41,8 +41,8 @@ impl Cluster for KubeCluster {
         name: &str,
     ) -> Result<SecretContents, ClusterError> {
         let request = secrets(namespace).get(name, &GetParams::default());
-        // Held until the answer is parsed, and never while another is waited for. The semaphore is
-        // never closed, so there is always a permit.
+        // Held until the response is parsed; no other permit is awaited meanwhile. The semaphore is
+        // never closed, so this cannot fail.
         let _permit = self.read_permit().await;
         let text = self.call(operation, request, false).await?;
         let secret: WireSecret =
@@ -152,7 +152,7 @@ fn secrets(namespace: &str) -> Request {
     Request::new(Secret::url_path(&(), Some(namespace)))
 }
 
-/// A Secret as a write sends it: whole, or as a merge patch with the state that it replaces.
+/// A Secret as it is sent: complete, or as a merge patch with the version that it replaces.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SecretBody<'a> {
@@ -215,7 +215,7 @@ impl<'a> SecretBody<'a> {
     }
 }
 
-/// In a merge patch null takes a key away; a new object has nothing to take away.
+/// Leaves out nulls for a new Secret. In a merge patch they remove keys.
 fn sent<T>(map: &BTreeMap<String, Option<T>>, is_new: bool) -> BTreeMap<&str, &Option<T>> {
     let kept = map.iter().filter(|(_, value)| value.is_some() || !is_new);
     kept.map(|(key, value)| (key.as_str(), value)).collect()

@@ -1,4 +1,4 @@
-//! The calls about the programs that use a target: their workloads and pods.
+//! Calls about the programs that use a target: their workloads and pods.
 
 use std::collections::BTreeSet;
 
@@ -19,13 +19,13 @@ use crate::api::{
 use crate::controller::decoded::Decoded;
 use crate::core::Readers;
 
-/// Pods of one page at most; heavy ones come in smaller pages.
+/// Most pods in one page; heavy pods come in smaller pages.
 const PODS_PAGE: u32 = 500;
 
-/// The calls about the programs that use a target.
+/// Calls about the programs that use a target.
 #[async_trait]
 pub(crate) trait Programs: Send + Sync {
-    /// Makes a workload roll out anew, as `kubectl rollout restart` does.
+    /// Restarts a workload's rollout, as `kubectl rollout restart` does.
     async fn restart(
         &self,
         namespace: &str,
@@ -40,7 +40,7 @@ pub(crate) trait Programs: Send + Sync {
         secrets: &BTreeSet<String>,
     ) -> Result<Readers, ClusterError>;
 
-    /// Annotates a pod, through its status, which cannot change what it runs.
+    /// Annotates a pod through its status, which cannot change what it runs.
     async fn touch_pod(
         &self,
         namespace: &str,
@@ -71,8 +71,8 @@ impl Programs for KubeCluster {
             .map(drop)
     }
 
-    // Page by page: no more than a page of pods is in memory. (A list from what the API server has in
-    // memory, `match_any`, has no pages.)
+    // Only one page of pods is in memory at a time. (A list served from the API server's cache,
+    // `match_any`, has no pages.)
     async fn readers(
         &self,
         namespace: &str,

@@ -1,4 +1,4 @@
-//! What comes through the watches of apps and references, recorded and made lighter.
+//! Records what arrives through the watches of apps and references, and makes it lighter.
 
 use std::collections::HashSet;
 
@@ -12,8 +12,8 @@ use crate::controller::context::Context;
 use crate::controller::decoded::{Decoded, map_object};
 use crate::core::Stub;
 
-/// The event with objects as they are to be handled: a stub in the place of one that cannot be
-/// decoded, or could not be until now and has to be read with its Secrets.
+/// Converts an event's objects for the controller: an object becomes a stub if it cannot be
+/// decoded, or if it has just become decodable and must be read together with its Secrets.
 fn supported<K>(
     event: Event<Decoded<K>>,
     decoded: impl FnOnce(&ObjectMeta, Option<&str>) -> bool,
@@ -35,8 +35,8 @@ where
     })
 }
 
-/// Records an event; passes it on, without what is heavy of an app that is not served, and with
-/// the same for the apps that are not served from now on.
+/// Records an event and returns it, without what is heavy if its app is not served, followed by
+/// events with the stubs of apps that are no longer served because of it.
 pub(super) fn admit(
     context: &Context,
     scope: Option<&str>,
@@ -69,7 +69,8 @@ pub(super) fn admit(
     )
 }
 
-/// The same for references; `listed` are those of a list that is under way.
+/// Records an event of a reference, like `admit`. `listed` are the references of the list in
+/// progress.
 pub(crate) fn admit_references(
     context: &Context,
     scope: Option<&str>,
@@ -121,7 +122,7 @@ pub(crate) fn admit_references(
     with_others(event, refused.into_iter())
 }
 
-/// An event, and the same for objects that it concerns, too.
+/// Returns an event, followed by the same event for other objects.
 fn with_others<K>(
     event: Event<K>,
     others: impl Iterator<Item = K>,

@@ -1,4 +1,4 @@
-//! The pace of a watch that fails.
+//! Backoff of a failing watch.
 
 use std::pin::Pin;
 
@@ -15,7 +15,8 @@ struct Paced<S> {
     outage_ends: OutageEnds,
 }
 
-/// After each error, waits for the client library's backoff, or until an outage of the API server ends.
+/// Waits after each error for the client library's backoff, or until an outage of the API server
+/// ends.
 pub(super) fn with_backoff<S, T, E>(
     watch: S,
     outages: &Outages,

@@ -1,4 +1,4 @@
-//! Watches that fail.
+//! Reports failing watches.
 
 use kube::runtime::watcher;
 use tracing::{info, warn};
@@ -8,14 +8,14 @@ use crate::controller::scopes::Scope;
 
 const TOO_MANY_REQUESTS: u16 = 429;
 
-/// Logs what is wrong with a watch, and what to do if that is known. It is tried again.
+/// Logs a watch's failure, with advice if there is any. The watch is retried.
 pub(crate) fn report(context: &Context, what: &str, scope: &Scope, error: &watcher::Error) {
     let status = match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),
         _ => None,
     };
-    // It says when to come again, as it does while it starts: nothing is wrong with the watch.
+    // A busy or starting API server says when to retry: nothing is wrong with the watch.
     if status.is_some_and(|status| status.code == TOO_MANY_REQUESTS) {
         info!(what, namespace = scope.as_deref(), %error, "API server busy; starting the watch again");
         return;

@@ -1,4 +1,4 @@
-//! The watch on Secrets, by their metadata.
+//! The watch of Secrets, by their metadata.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(crate) async fn secrets(client: Client, scopes: Vec<Scope>, context: Arc<Con
         };
         let listed = {
             let (context, scope) = (Arc::clone(&context), scope.clone());
-            // (The stores tell only one waiter that they are ready, and that is the controller.)
+            // (A store reports its readiness to one waiter only, which is the controller.)
             async move { context.scopes.until_apps_listed(&scope).await }
         };
         let watch = watcher(api, watcher::Config::default());
@@ -48,7 +48,7 @@ pub(crate) async fn secrets(client: Client, scopes: Vec<Scope>, context: Arc<Con
     }
 }
 
-/// Records an event of the watch on Secrets, and wakes those that it concerns.
+/// Records a Secret's watch event and wakes the objects it concerns.
 pub(crate) fn secret_event(
     context: &Context,
     scope: &Scope,
@@ -77,7 +77,7 @@ pub(crate) fn secret_event(
                 let (apps, copies) = index.all();
                 let is_listed = |app: &AppRef| scope.is_none() || app.namespace == *scope;
                 context.wake_all(apps.into_iter().filter(is_listed));
-                // Some copy from it.
+                // Some of them copy from this scope.
                 context.wake_references(copies);
             }
             users
