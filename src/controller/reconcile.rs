@@ -229,7 +229,8 @@ impl Reconciler<'_> {
         }
     }
 
-    /// Calls `act` with the app's memory; `None` if the app is gone. The core is locked meanwhile.
+    /// Calls `act` with the app's memory; `None` if the app is gone. The core is locked meanwhile,
+    /// so `act` must not lock it.
     pub(super) fn memory<T>(&self, act: impl FnOnce(&mut Memory) -> T) -> Option<T> {
         let uid = self.app.metadata.uid.as_deref().unwrap_or_default();
         self.context.core().app_of(&self.key, uid).map(act)

@@ -271,7 +271,7 @@ impl Copier<'_> {
     }
 
     /// Calls `act` with the reference's memory; `None` if the reference is gone. The core is locked
-    /// meanwhile.
+    /// meanwhile, so `act` must not lock it.
     fn memory<T>(&self, act: impl FnOnce(&mut ReferenceMemory) -> T) -> Option<T> {
         let mut core = self.context.core();
         core.reference_of(&self.key, self.uid()).map(act)

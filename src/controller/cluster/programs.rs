@@ -25,7 +25,7 @@ const PODS_PAGE: u32 = 500;
 /// Calls about the programs that use a target.
 #[async_trait]
 pub(crate) trait Programs: Send + Sync {
-    /// Restarts a workload's rollout, as `kubectl rollout restart` does.
+    /// Triggers a rollout of a workload, as `kubectl rollout restart` does.
     async fn restart(
         &self,
         namespace: &str,

@@ -1,4 +1,4 @@
-//! Examines the Secret under a target's name.
+//! Looks at the Secret under a target's name.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
 use crate::core::token::record::TokenRecord;
 
-/// Examines the Secret under a target's name. The error is the step that reads it.
+/// Looks at the Secret under a target's name. The error is the step that reads it.
 pub(in crate::core) fn look<'a>(
     view: &View<'a>,
     memory: &mut Memory,

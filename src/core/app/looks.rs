@@ -1,11 +1,11 @@
-//! How often a large app, or a reference with many copies, is examined.
+//! How often a large app, or a reference with many copies, is looked at.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A look costs as much as the app has corps. An app with a thousand is examined once a second, so
+/// A look costs as much as the app has corps. An app with a thousand is looked at once a second, so
 /// that a thousand fetches do not cost a thousand looks at a thousand corps.
 const PACE_FOR_EACH: SignedDuration = SignedDuration::from_millis(1);
-/// Apps with fewer corps are examined at every event.
+/// Apps with fewer corps are looked at after every event.
 const LARGE: usize = 50;
 
 /// How many times in a row a changed spec skips the wait; an app that changes all the time waits.

@@ -286,7 +286,7 @@ impl Memory {
         !self.is_blocked && corps.any(|corp| corp.has_untaken(&self.uid, tokens, now))
     }
 
-    /// Whether the app has not been examined since its credentials were read.
+    /// Whether the app has not been looked at since its credentials were read.
     pub(crate) fn is_unresolved(&self) -> bool {
         self.wishes
             .is_none_or(|wishes| wishes.credentials.is_none())

@@ -1,4 +1,4 @@
-//! Examines one copy.
+//! Looks at one copy.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,7 +13,7 @@ use crate::core::secret::target::TargetMeta;
 use crate::core::secret::writing::{Turn, Writing};
 use crate::core::token::record::ObjectVersion;
 
-/// How often a contested copy is examined.
+/// How often a contested copy is looked at.
 const CONTESTED_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 
 /// What to do about a copy.
@@ -36,7 +36,7 @@ impl Look {
     }
 }
 
-/// Examines a copy.
+/// Looks at a copy.
 pub(super) fn look(
     reference: &DingTalkTokenReference,
     copy: &CopySeen<'_>,
@@ -102,7 +102,7 @@ enum Source<'a> {
     Absent,
 }
 
-/// Examines the app's Secret.
+/// Looks at the app's Secret.
 fn source<'a>(copy: &CopySeen<'a>, memory: &ReferenceMemory) -> Source<'a> {
     let source = copy.source.filter(|source| !source.deleting);
     let source = source.and_then(|source| Some((source, source.recorded.as_ref()?)));

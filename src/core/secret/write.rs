@@ -24,7 +24,7 @@ pub(crate) enum Deletion {
     Former,
 }
 
-/// Most Secrets that one decision acts on. Several, because a decision examines all of an app's
+/// Most Secrets that one decision acts on. Several, because a decision looks at all of an app's
 /// Secrets; few, so that changes meanwhile do not wait long.
 pub(in crate::core) const TARGET_STEPS_MAX: usize = 16;
 

@@ -151,7 +151,7 @@ fn the_life_that_is_left_is_that_of_the_earliest_token_that_is_still_valid() {
     assert_eq!(asked(&one, "legal", Some(900), &mut tokens), Some(at(300)));
 }
 
-/// An app that is examined after a fetch may show a token that the fetch has revoked, whichever
+/// An app that is looked at after a fetch may show a token that the fetch has revoked, whichever
 /// apps have gone since.
 #[test]
 fn what_was_fetched_is_known_until_it_expires_though_nobody_wants_it_any_more() {
