@@ -1,5 +1,5 @@
-//! The programs: from `KUBEBUILDER_ASSETS` where they are there, else built once from Go modules
-//! into a cache that a later clone finds again.
+//! Programs of a control plane and a node: from `KUBEBUILDER_ASSETS` if it has them, otherwise built once from
+//! Go modules, into a cache that all clones share.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -19,15 +19,15 @@ const GO_MINIMUM: &str = "1.26";
 /// A Kubernetes version that the project is tested on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {
-    /// The oldest supported.
+    /// The oldest supported version.
     V1_33,
-    /// The newest.
+    /// The newest tested version.
     #[default]
     V1_37,
 }
 
 impl Version {
-    /// Major and minor, such as `1.37`.
+    /// Returns major and minor version, such as `1.37`.
     pub fn minor(self) -> &'static str {
         match self {
             Self::V1_33 => "1.33",
@@ -47,12 +47,12 @@ impl FromStr for Version {
     }
 }
 
-/// Why the programs cannot be had.
+/// Why a program is not available.
 #[derive(Debug, Error)]
 pub enum AssetsError {
-    /// There is no Go.
+    /// Go is not installed.
     #[error(
-        "`go` is not installed, and the control plane is built with it: install Go {GO_MINIMUM} or \
+        "the control plane is built with Go, but `go` is not installed: install Go {GO_MINIMUM} or \
          later, or set KUBEBUILDER_ASSETS to a folder with etcd, kube-apiserver, \
          kube-controller-manager and kubectl"
     )]
@@ -60,26 +60,28 @@ pub enum AssetsError {
     /// A build failed.
     #[error(
         "building {program} failed (see above): check that Go is {GO_MINIMUM} or later \
-         (`go version`) and that it reaches a module proxy (`go env GOPROXY`), then run it again"
+         (`go version`) and that it reaches a module proxy (`go env GOPROXY`), then try again"
     )]
     Build {
-        /// What was built.
+        /// The program.
         program: &'static str,
     },
     /// The cache cannot be used.
-    #[error("use the cache {path}: {source}; set XDG_CACHE_HOME to a folder that can be written")]
+    #[error("cannot use the cache {path}: {source}; set XDG_CACHE_HOME to a writable folder")]
     Cache {
-        /// Where it is.
+        /// Its folder.
         path: PathBuf,
-        /// Why not.
+        /// The error.
         source: io::Error,
     },
     /// There is no folder for a cache.
-    #[error("neither XDG_CACHE_HOME nor HOME is set: set one of them, the programs are kept there")]
+    #[error(
+        "neither XDG_CACHE_HOME nor HOME is set, and the programs are cached there: set one of them"
+    )]
     NoCache,
 }
 
-/// Where each program is.
+/// Paths of the programs.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Assets {
     /// etcd.
@@ -92,11 +94,11 @@ pub struct Assets {
     pub kubectl: PathBuf,
 }
 
-/// A program that is built of a Go package.
+/// A program that is built from a Go package.
 struct Program {
     name: &'static str,
     package: &'static str,
-    /// Its module, a folder of `go/`; none where that is of the server's version.
+    /// Folder of its module in `go/`; `None` if that depends on the server's version.
     module: Option<&'static str>,
 }
 
@@ -118,10 +120,10 @@ impl Program {
     }
 }
 
-/// What need not be of the server's version is of the newest.
+/// Module of programs that are the same for every version of the server.
 const NEWEST: &str = "1.37";
 
-/// The control plane.
+/// Programs of the control plane.
 const PROGRAMS: [Program; 4] = [
     Program::of(NEWEST, "etcd", "go.etcd.io/etcd/server/v3"),
     Program::of_the_server("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
@@ -132,7 +134,7 @@ const PROGRAMS: [Program; 4] = [
     Program::of(NEWEST, "kubectl", "k8s.io/kubernetes/cmd/kubectl"),
 ];
 
-/// What a node has beside it, runc and the kernel's own tools apart.
+/// Further programs of a node. runc, nft and conntrack come from the machine.
 const NODE_PROGRAMS: [Program; 10] = [
     Program::of("node", "kubelet", "k8s.io/kubernetes/cmd/kubelet"),
     Program::of(
@@ -189,12 +191,12 @@ const PROMTOOL: Program = Program::of(
     "github.com/prometheus/prometheus/cmd/promtool",
 );
 
-/// What a module is built without.
+/// Returns the build tags that leave out unneeded parts of a module.
 fn tags(module: &str) -> &'static str {
     match module {
-        // Snapshotters that need libraries of C.
+        // Leave out snapshotters that need C libraries.
         "runtime" => "no_btrfs,no_devmapper,no_zfs,urfave_cli_no_docs",
-        // Service discovery in every cloud.
+        // Leave out the service discovery of clouds.
         "prometheus" => "remove_all_sd",
         _ => "",
     }
@@ -211,8 +213,7 @@ pub fn prometheus() -> Result<(PathBuf, PathBuf), AssetsError> {
     Ok((built(&PROMETHEUS, module)?, built(&PROMTOOL, module)?))
 }
 
-/// Finds or builds what a node has beside the control plane; gives the folder of each program, by
-/// its name.
+/// Finds or builds the further programs of a node. Returns the path of each by its name.
 pub fn node_programs() -> Result<Vec<(&'static str, PathBuf)>, AssetsError> {
     let built = NODE_PROGRAMS.iter().map(|program| {
         let module = program.module.unwrap_or(NEWEST);
@@ -222,9 +223,9 @@ pub fn node_programs() -> Result<Vec<(&'static str, PathBuf)>, AssetsError> {
 }
 
 impl Assets {
-    /// Finds or builds the programs. The first build takes minutes, and says so.
+    /// Finds or builds the programs. The first build takes minutes, and shows its progress.
     ///
-    /// `KUBEBUILDER_ASSETS` is of whatever version it is, so it stands in for the newest only.
+    /// The version of `KUBEBUILDER_ASSETS` is not known, so it is used in place of the newest version only.
     pub fn get(version: Version) -> Result<Self, AssetsError> {
         let given = std::env::var_os("KUBEBUILDER_ASSETS")
             .map(PathBuf::from)
@@ -263,14 +264,14 @@ fn built(program: &Program, module: &str) -> Result<PathBuf, AssetsError> {
         source,
     };
     fs::create_dir_all(&folder).map_err(cache_error)?;
-    // Two runs at a time build it once.
+    // Concurrent runs build it once.
     let lock = File::create(folder.join(format!("{program}.lock"))).map_err(cache_error)?;
     lock.lock().map_err(cache_error)?;
     if path.is_file() {
         return Ok(path);
     }
     let progress = Progress::start(format!(
-        "building {program} ({name}) from Go modules, this once (all of them: 5 to 10 minutes)"
+        "building {program} ({name}) from Go modules, only this once (5 to 10 minutes for all programs)"
     ));
     let mut flags = "-s -w".to_owned();
     if package.starts_with("k8s.io/kubernetes/") {
@@ -331,7 +332,7 @@ fn cache() -> Result<PathBuf, AssetsError> {
         .join("kubernetes"))
 }
 
-/// Other pins are other programs.
+/// Returns a hash of the pinned versions, so that programs of other versions get another folder.
 fn pins(module: &Path) -> String {
     let sums = fs::read(module.join("go.sum")).unwrap_or_default();
     let digest = Sha256::digest(sums);

@@ -8,8 +8,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 use rustix::process::{Pid, Signal, getppid, kill_process_group};
 
-/// A command that runs `program` so that it is killed when the thread that spawns it ends.
-/// `executable` is a program that hands `exec-bound` to [`exec_bound`].
+/// Returns a command that runs `program`, which is killed when the thread that spawns it ends.
+/// `executable` must implement the command `exec-bound` by calling [`exec_bound`].
 pub fn bound(executable: &Path, program: &Path) -> Command {
     let mut command = Command::new(executable);
     command
@@ -23,16 +23,17 @@ pub fn bound(executable: &Path, program: &Path) -> Command {
     command
 }
 
-/// Becomes `command`, to be killed when the thread that started this process ends; where the system has no
-/// signal for that, when its process does. `parent` is the id of that process.
+/// Replaces this process by `command`, which is killed when the thread that started this process ends. Systems
+/// other than Linux have no signal for that; there, it is killed when the parent process ends. `parent` is the id of
+/// that process.
 ///
-/// Does not return unless it fails.
+/// Returns only if that fails.
 pub fn exec_bound(parent: u32, command: &[OsString]) -> ExitCode {
     if let Err(error) = bind(parent) {
-        eprintln!("error: bind the process to its parent: {error}");
+        eprintln!("error: cannot bind the process to its parent: {error}");
         return ExitCode::FAILURE;
     }
-    // The parent may have ended before the signal was asked for.
+    // The parent may have ended before the signal was requested.
     if getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs()) != Some(parent) {
         return ExitCode::FAILURE;
     }
@@ -41,7 +42,7 @@ pub fn exec_bound(parent: u32, command: &[OsString]) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let error = Command::new(program).args(arguments).exec();
-    eprintln!("error: run {}: {error}", program.display());
+    eprintln!("error: cannot run {}: {error}", program.display());
     ExitCode::FAILURE
 }
 
@@ -56,7 +57,7 @@ fn bind(parent: u32) -> std::io::Result<()> {
     watch(parent, std::process::id()).map(drop)
 }
 
-/// Starts a shell that kills `child` once `parent` is gone, and ends with either.
+/// Starts a shell that kills `child` once `parent` has ended. The shell exits when either has.
 #[cfg(any(test, not(target_os = "linux")))]
 fn watch(parent: u32, child: u32) -> std::io::Result<std::process::Child> {
     const SCRIPT: &str =
@@ -64,7 +65,7 @@ fn watch(parent: u32, child: u32) -> std::io::Result<std::process::Child> {
     Command::new("sh")
         .args(["-c", SCRIPT, "sh"])
         .args([parent.to_string(), child.to_string()])
-        // Pipes of the child's are not held open by this one.
+        // Otherwise the shell would keep the child's pipes open.
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -73,7 +74,7 @@ fn watch(parent: u32, child: u32) -> std::io::Result<std::process::Child> {
 }
 
 /// Runs `command` in a process group of its own, and kills the whole group when standard input
-/// closes, which it does when the parent ends. Exits as the command does.
+/// closes, which happens when the parent ends. Returns the command's exit code.
 pub fn guard(command: &[OsString]) -> ExitCode {
     let Some((program, arguments)) = command.split_first() else {
         eprintln!("error: no command");
@@ -87,7 +88,7 @@ pub fn guard(command: &[OsString]) -> ExitCode {
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) => {
-            eprintln!("error: run {}: {error}", program.display());
+            eprintln!("error: cannot run {}: {error}", program.display());
             return ExitCode::FAILURE;
         }
     };
@@ -100,7 +101,7 @@ pub fn guard(command: &[OsString]) -> ExitCode {
     match child.wait() {
         Ok(status) => ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)),
         Err(error) => {
-            eprintln!("error: wait for {}: {error}", program.display());
+            eprintln!("error: cannot wait for {}: {error}", program.display());
             ExitCode::FAILURE
         }
     }

@@ -1,4 +1,4 @@
-//! A running control plane, as its parent sees it.
+//! Handle of a running control plane.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -10,37 +10,38 @@ use thiserror::Error;
 use crate::supervisor::{Instruction, Order, Report};
 use crate::{Assets, Progress};
 
-/// Why there is no control plane.
+/// Why a control plane does not start or respond.
 #[derive(Debug, Error)]
 pub enum ControlPlaneError {
     /// The supervisor did not start.
-    #[error("start the control plane's supervisor {executable}: {source}")]
+    #[error("cannot start the control plane's supervisor {executable}: {source}")]
     Spawn {
         /// Its program.
         executable: PathBuf,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
     /// A program of the control plane did not come up.
-    #[error("boot the control plane: {0}")]
+    #[error("cannot boot the control plane: {0}")]
     Boot(String),
-    /// The supervisor does not answer any more.
-    #[error("talk to the control plane's supervisor: {0}")]
+    /// The supervisor does not respond.
+    #[error("no response from the control plane's supervisor: {0}")]
     Supervisor(#[source] io::Error),
 }
 
-/// A control plane; dropping it ends it.
+/// A control plane, which stops on drop.
 pub struct ControlPlane {
     supervisor: Child,
     commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     folder: PathBuf,
-    /// Where its programs are.
+    /// Paths of its programs.
     pub assets: Assets,
 }
 
 impl ControlPlane {
-    /// Boots one. `executable` is a program that hands `supervise` and `exec-bound` to this crate.
+    /// Boots a control plane. `executable` must implement the commands `supervise` and `exec-bound` by calling
+    /// this crate.
     pub fn start(executable: &Path, assets: Assets) -> Result<Self, ControlPlaneError> {
         let progress = Progress::start("starting etcd, kube-apiserver and kube-controller-manager");
         let order = serde_json::to_string(&Order {
@@ -51,7 +52,7 @@ impl ControlPlane {
             .args(["supervise", &order])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // A group of its own: Ctrl-C ends the parent, and the supervisor tidies up after it.
+            // In its own process group, so that Ctrl-C ends only the parent and the supervisor can clean up.
             .process_group(0)
             .spawn()
             .map_err(|source| ControlPlaneError::Spawn {
@@ -81,22 +82,22 @@ impl ControlPlane {
         Ok(plane)
     }
 
-    /// The administrator's kubeconfig.
+    /// Returns the path of the administrator's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.join("admin.kubeconfig")
     }
 
-    /// The API server's audit log, one JSON object a line.
+    /// Returns the path of the API server's audit log, with one JSON object per line.
     pub fn audit_log(&self) -> PathBuf {
         self.folder.join("audit.log")
     }
 
-    /// The folder that holds all of it, and goes with it.
+    /// Returns the control plane's folder, which is removed with it.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The supervisor's process id.
+    /// Returns the supervisor's process id.
     pub fn supervisor_id(&self) -> u32 {
         self.supervisor.id()
     }
@@ -124,10 +125,7 @@ impl ControlPlane {
     fn answer(&mut self) -> io::Result<String> {
         let mut line = String::new();
         match self.answers.read_line(&mut line)? {
-            0 => Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "it ended without a word",
-            )),
+            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended")),
             _ => Ok(line),
         }
     }

@@ -1,9 +1,9 @@
-//! A real control plane on loopback: etcd, kube-apiserver and kube-controller-manager, booted on
-//! free ports in a folder of its own, for tests and the demo.
+//! A real control plane on loopback, for tests and the demo: etcd, kube-apiserver and kube-controller-manager,
+//! with free ports and a folder of their own.
 //!
-//! The processes belong to a supervisor, a process that ends them and removes their folder as soon
-//! as the pipe to its parent closes, however the parent ended. Any program can be the supervisor's
-//! executable by calling [`supervise`] and [`exec_bound`]; here it is `xtask`.
+//! The processes belong to a supervisor, a process that ends them and removes their folder as soon as the pipe to
+//! its parent closes, no matter how the parent ended. Any program that calls [`supervise`] and [`exec_bound`] can
+//! be the supervisor's executable; here it is `xtask`.
 
 mod assets;
 mod bound;

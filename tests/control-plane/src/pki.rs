@@ -1,4 +1,4 @@
-//! Certificates and keys of a control plane that lives for minutes.
+//! Certificates and keys of a short-lived control plane.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, SanType,
 };
 
-/// Writes what the programs and the kubeconfig need into `folder`.
+/// Writes the certificates and keys of the programs and the kubeconfig to `folder`.
 pub(crate) fn write(folder: &Path) -> io::Result<()> {
     let made = make().map_err(io::Error::other)?;
     fs::create_dir_all(folder)?;

@@ -1,14 +1,14 @@
-//! Says what takes long.
+//! Progress messages of steps that take long.
 
 use std::io::Write as _;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often a step that goes on says so.
+/// Interval of messages while a step is running.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// A step under way: a line at its start, one every ten seconds, one at its end.
+/// A running step. It prints a line at its start, one every ten seconds, and one at its end.
 pub struct Progress {
     what: String,
     started: Instant,
@@ -17,7 +17,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Says that `what` has begun.
+    /// Starts a step.
     pub fn start(what: impl Into<String>) -> Self {
         let what = what.into();
         let started = Instant::now();
@@ -37,7 +37,7 @@ impl Progress {
         }
     }
 
-    /// Says that it is done.
+    /// Ends the step successfully.
     pub fn done(mut self) {
         self.stop();
         say(&format!(

@@ -14,25 +14,25 @@ use tokio::time::{Instant, sleep};
 
 use crate::{Assets, bound, pki};
 
-/// Four seconds on an idle machine; many times that where several boot at once.
+/// A boot takes four seconds on an idle machine, and many times that if several run at once.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
-/// A port that was free may be taken before it is used; then others are tried.
+/// Number of tries, since a free port may be taken before it is used.
 const BOOT_TRIES: u32 = 3;
 
-/// What a parent asks for.
+/// What to boot.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) assets: Assets,
 }
 
-/// What a supervisor answers, once.
+/// Result of the boot, which a supervisor prints once.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Report {
     Ready { folder: PathBuf },
     Failed { error: String },
 }
 
-/// One line to a running supervisor: an order to one of its processes.
+/// A line to a running supervisor: an instruction for one of its processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Instruction {
     StopApiServer,
@@ -48,9 +48,9 @@ impl Instruction {
     }
 }
 
-/// Boots a control plane as told on standard input, and ends with all of it when that closes.
+/// Boots a control plane, follows the instructions on standard input, and ends everything when that closes.
 ///
-/// `order` is JSON, as [`crate::ControlPlane`] writes it.
+/// `order` is JSON that [`crate::ControlPlane`] writes.
 pub fn supervise(order: &str) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -80,7 +80,7 @@ async fn run(order: &str) -> io::Result<()> {
         .prefix("local-control-plane-")
         .tempdir()?;
     let mut plane = tokio::select! {
-        // The parent is gone before there was anything to see.
+        // The parent ended before the control plane was up.
         _ = closed(&mut lines) => return Ok(()),
         plane = boot(&order.assets, folder.path()) => plane?,
     };
@@ -137,7 +137,7 @@ struct Ports {
 }
 
 impl Ports {
-    /// Ports that are free now; all are held at once, so that no two are the same.
+    /// Returns free ports. All are bound at the same time, so that they differ.
     fn free() -> io::Result<Self> {
         let listeners = (0..4)
             .map(|_| TcpListener::bind("127.0.0.1:0"))
@@ -251,7 +251,7 @@ impl Plane {
             if Instant::now() > deadline {
                 let seconds = BOOT_TIMEOUT.as_secs();
                 return Err(io::Error::other(format!(
-                    "kube-apiserver not ready in {seconds} s"
+                    "kube-apiserver is not ready after {seconds} s"
                 )));
             }
             sleep(Duration::from_millis(50)).await;
@@ -270,19 +270,19 @@ impl Plane {
     }
 }
 
-/// The last lines of the program's log say why it ended; a taken port is worth another try.
+/// Adds the last lines of the logs to an error. A taken port becomes `AddrInUse`, which is worth another try.
 fn explain(error: &io::Error, folder: &Path) -> io::Error {
     let log = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
     let logs = log("etcd.log") + &log("kube-apiserver.log");
     if logs.contains("address already in use") {
         return io::Error::new(
             io::ErrorKind::AddrInUse,
-            "a port was taken by another program; run it again",
+            "another program has taken a port; run it again",
         );
     }
     let lines: Vec<&str> = logs.lines().collect();
     let last = lines[lines.len().saturating_sub(5)..].join("\n");
-    io::Error::other(format!("{error}; the end of its log:\n{last}"))
+    io::Error::other(format!("{error}; the end of the log:\n{last}"))
 }
 
 fn spawn_apiserver(assets: &Assets, folder: &Path, ports: Ports) -> io::Result<Child> {
@@ -321,7 +321,7 @@ fn spawn_apiserver(assets: &Assets, folder: &Path, ports: Ports) -> io::Result<C
     )
 }
 
-/// Starts a program with its output in a log of the folder; it ends with this process.
+/// Starts a program that ends with this process. Its output goes to a log in the folder.
 fn spawn(
     folder: &Path,
     program: &Path,
@@ -340,7 +340,7 @@ fn spawn(
         .stderr(log)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| io::Error::new(error.kind(), format!("start {name}: {error}")))
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot start {name}: {error}")))
 }
 
 fn write_kubeconfig(folder: &Path, port: u16) -> io::Result<()> {
@@ -366,7 +366,7 @@ fn write_kubeconfig(folder: &Path, port: u16) -> io::Result<()> {
     )
 }
 
-/// Every request with who made it, without its body.
+/// Logs every request and its user, without the body.
 const AUDIT_POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy

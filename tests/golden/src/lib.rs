@@ -1,5 +1,5 @@
-//! Objects as releases of the operator left them, made current: their times are moved to now, and the
-//! UIDs that a cluster gives take the place of those that were recorded.
+//! Objects as earlier releases of the operator left them, made current: times are shifted to now, and recorded UIDs
+//! are replaced by those that the cluster assigns.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -10,16 +10,16 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// When all of it was recorded.
+/// Time of the recording.
 const RECORDED_AT: &str = "2027-01-01T00:00:00Z";
-/// How times are written: in whole seconds.
+/// Length of a recorded time, which is in whole seconds.
 const TIME_LENGTH: usize = RECORDED_AT.len();
-/// The namespace of all of it, and its UID.
+/// Namespace of the recorded objects, and its UID.
 const NAMESPACE: &str = "golden";
 const NAMESPACE_UID: &str = "e0000000-0000-4000-8000-000000000000";
 const STATE: &str = "dingtalk-token-operator.github.io/state";
 
-/// Version 1 of the annotation `state`: a name, and objects as YAML.
+/// Files with version 1 of the annotation `state`: name, and objects as YAML.
 const V1: [(&str, &str); 7] = [
     ("single", include_str!("../v1/single.yaml")),
     ("template", include_str!("../v1/template.yaml")),
@@ -33,23 +33,23 @@ const V1: [(&str, &str); 7] = [
 /// Why golden objects cannot be used.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// The names of what there is.
+/// Returns the names of all files.
 pub fn names() -> impl Iterator<Item = &'static str> {
     V1.iter().map(|(name, _)| *name)
 }
 
-/// The objects of one file, in the order in which they are to be created.
+/// The objects of one file, in the order of their creation.
 pub struct Golden {
     shift: SignedDuration,
     objects: std::vec::IntoIter<Value>,
-    /// What is recorded, and what takes its place.
+    /// Recorded texts, and their replacements.
     renamed: BTreeMap<String, String>,
     versions: BTreeMap<String, (String, String)>,
 }
 
 /// An object to create.
 pub struct Recorded {
-    /// Without UID and status.
+    /// The object, without UID and status.
     pub object: Value,
     /// Its status, if it has one.
     pub status: Option<Value>,
@@ -58,17 +58,17 @@ pub struct Recorded {
 }
 
 impl Golden {
-    /// The objects of this name for a namespace, as if they had been recorded `now`.
+    /// Loads a file for a namespace, as if it had been recorded `now`.
     ///
     /// # Errors
-    /// There is no such file, or it is malformed.
+    /// The file does not exist or is malformed.
     pub fn load(
         name: &str,
         (namespace, namespace_uid): (&str, &str),
         now: Timestamp,
     ) -> Result<Self, Failure> {
         let found = V1.iter().find(|(known, _)| *known == name);
-        let (_, text) = found.ok_or("there are no such objects")?;
+        let (_, text) = found.ok_or("there is no file with this name")?;
         let documents = serde_yaml_ng::Deserializer::from_str(text);
         let objects: Vec<Value> = documents
             .map(Value::deserialize)
@@ -87,10 +87,10 @@ impl Golden {
         })
     }
 
-    /// The next object to create.
+    /// Returns the next object to create.
     ///
     /// # Errors
-    /// It is malformed, or what it records of its contents is not so.
+    /// It is malformed, or the digest in its annotation `state` is wrong.
     pub fn next_object(&mut self) -> Result<Option<Recorded>, Failure> {
         let Some(object) = self.objects.next() else {
             return Ok(None);
@@ -98,7 +98,7 @@ impl Golden {
         if object["metadata"]["annotations"][STATE].is_string() {
             let (state, data) = (state(&object)?, &object["stringData"]);
             if state["digest"] != digest(&state, data) {
-                return Err(format!("another digest: {}", object["metadata"]["name"]).into());
+                return Err(format!("wrong digest: {}", object["metadata"]["name"]).into());
             }
         }
         let mut text = object.to_string();
@@ -120,7 +120,7 @@ impl Golden {
         }))
     }
 
-    /// What is created after `recorded` names it by the UID and resourceVersion that it got.
+    /// Records the UID and resourceVersion of a created object, for objects that refer to it.
     pub fn created(&mut self, recorded: &Recorded, uid: &str, version: &str) {
         let Some(old) = &recorded.uid else { return };
         self.renamed.insert(old.clone(), uid.to_owned());
@@ -130,7 +130,7 @@ impl Golden {
         }
     }
 
-    /// All times within a text.
+    /// Shifts all times in a text.
     fn moved(&self, text: &str) -> Result<String, Failure> {
         let mut moved = String::with_capacity(text.len());
         let mut rest = text;
@@ -186,7 +186,7 @@ fn state(object: &Value) -> Result<Value, Failure> {
     Ok(serde_json::from_str(state.unwrap_or_default())?)
 }
 
-/// SHA-256 over the recorded keys and their values, each after its length.
+/// Returns the SHA-256 of the recorded keys and their values, each preceded by its length.
 fn digest(state: &Value, data: &Value) -> String {
     let keys = state["keys"].as_array().into_iter().flatten();
     let corp_ids = || state["tokens"].as_object().into_iter().flatten();

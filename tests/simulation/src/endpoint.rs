@@ -1,4 +1,4 @@
-//! The endpoint: what it answers, and what it would have answered.
+//! Emulation of DingTalk's sites: their responses, and when tokens are available.
 
 use std::collections::VecDeque;
 
@@ -8,52 +8,52 @@ use rand::rngs::SmallRng;
 
 use crate::{MINUTE, Millis, SECOND};
 
-/// With `SameThenOverlap`: in how much of the end of a token's life a fetch returns a new one.
+/// With `SameThenOverlap`: how long before a token's expiry a fetch returns a new one.
 pub const OVERLAP: Millis = 5 * MINUTE;
 
-/// What a fetch within the validity of an earlier token does.
+/// What a fetch returns while an earlier token is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Repeat {
-    /// The same token, with a full life again.
+    /// The same token, with a full lifetime again.
     SameExtended,
-    /// The same token; its life goes on counting down.
+    /// The same token, with its remaining lifetime.
     SameRemaining,
-    /// A new token; the old one lives on.
+    /// A new token; the old one remains valid.
     NewOverlap,
     /// A new token; the old one is revoked.
     NewRevoked,
-    /// The same token, its life counting down, until its last five minutes; then a new token, while
-    /// the old one lives on.
+    /// The same token, with its remaining lifetime, until five minutes before its expiry. Then a new token, and the
+    /// old one remains valid.
     SameThenOverlap,
 }
 
-/// A time at which the endpoint does not answer as it should.
+/// A period in which a site fails.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
-    /// From when on.
+    /// Start.
     pub from: Millis,
-    /// Until when.
+    /// End.
     pub until: Millis,
-    /// What it does.
+    /// How the site fails.
     pub kind: FaultKind,
-    /// The site that has it.
+    /// The site.
     pub site: &'static str,
 }
 
-/// How it fails.
+/// How a site fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
     /// Half of the calls get an error, half get no connection.
     Outage,
-    /// One call in ten is told that the site is busy, one in ten that its app calls too often.
+    /// One call in ten fails because the site is busy, and one in ten because its app calls too often.
     Throttling,
-    /// Every call is told that its address is banned.
+    /// Every call fails because its address is banned.
     Ban,
 }
 
-/// What a call gets.
+/// Response to a call.
 pub enum Answered {
-    /// A token: its value, and its life in milliseconds.
+    /// A token: its value, and its lifetime in milliseconds.
     Token(u64, Millis),
     /// A failure.
     Failure(Box<Failure>),
@@ -66,7 +66,7 @@ struct Issued {
     expires_at: Millis,
 }
 
-/// See the module.
+/// All sites, with the last token of each app.
 pub struct Endpoint {
     repeat: Repeat,
     life: Millis,
@@ -74,12 +74,12 @@ pub struct Endpoint {
     tokens: Vec<Option<Issued>>,
     next_value: u64,
     recent: VecDeque<Millis>,
-    /// The most calls that came within a second.
+    /// Maximum number of calls within a second.
     pub busiest_second: usize,
 }
 
 impl Endpoint {
-    /// Gives tokens of this life.
+    /// Creates sites that issue tokens with this lifetime.
     pub fn new(repeat: Repeat, life: Millis, faults: Vec<Fault>) -> Self {
         Self {
             repeat,
@@ -97,7 +97,7 @@ impl Endpoint {
         self.faults.iter().find(at).copied()
     }
 
-    /// The time of the faults between two times in which no token is to be had.
+    /// Returns how long faults made tokens unavailable between two times.
     pub fn down_between(&self, site: &str, from: Millis, until: Millis) -> Millis {
         self.faults
             .iter()
@@ -106,7 +106,7 @@ impl Endpoint {
             .sum()
     }
 
-    /// When a token is to be had, at `now` or after.
+    /// Returns the first time, `now` or later, at which tokens are available.
     pub fn up_from(&self, site: &str, now: Millis) -> Millis {
         match self.fault(site, now) {
             Some(fault) if fault.kind != FaultKind::Throttling => fault.until,
@@ -114,7 +114,7 @@ impl Endpoint {
         }
     }
 
-    /// Answers a call of an app.
+    /// Responds to a call of an app.
     pub fn call(&mut self, site: &str, app: usize, now: Millis, random: &mut SmallRng) -> Answered {
         while self.recent.front().is_some_and(|at| now - at >= SECOND) {
             self.recent.pop_front();
@@ -165,7 +165,7 @@ impl Endpoint {
             }
         };
         self.tokens[app] = Some(issued);
-        // `expires_in` has whole seconds.
+        // `expires_in` is in whole seconds.
         let left = (issued.expires_at - now) / SECOND * SECOND;
         Answered::Token(issued.value, left.max(SECOND))
     }

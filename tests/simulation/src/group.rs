@@ -1,4 +1,4 @@
-//! Apps that are alike: whose they are, and how their calls are answered.
+//! Groups of similar apps: their namespace, credentials and corps, and the responses to their calls.
 
 use dingtalk_token_operator::dingtalk::{
     Call, Credentials, CredentialsId, Failure, UNREACHABLE, look_up,
@@ -6,44 +6,44 @@ use dingtalk_token_operator::dingtalk::{
 
 use crate::Millis;
 
-/// How every call of a group is answered, for as long as the simulation lasts.
+/// Response to every call of a group, for the whole simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
-    /// As the endpoint answers.
+    /// The site's response.
     Served,
-    /// With this code and HTTP status.
+    /// An error with this code and HTTP status.
     Fails(&'static str, u16),
-    /// With HTML and HTTP 403.
+    /// An HTML page with HTTP status 403.
     Html,
-    /// Not at all.
+    /// No response.
     Hangs,
 }
 
-/// See the module. Each of its apps wants the token of one corp.
+/// A group of similar apps, each with one corp.
 #[derive(Clone, Copy, Debug)]
 pub struct Group {
     /// The namespace.
     pub namespace: &'static str,
     /// The site.
     pub site: &'static str,
-    /// How many `client_id`s; they begin with `client`.
+    /// Number of client_ids.
     pub clients: usize,
-    /// What each `client_id` begins with.
+    /// Prefix of the client_ids.
     pub client: &'static str,
-    /// How many corps each has; they begin with `corp`.
+    /// Number of corps for each client_id.
     pub corps: usize,
-    /// What each corpId begins with.
+    /// Prefix of the corpIds.
     pub corp: &'static str,
-    /// The client secret: groups with the same one share what it proves.
+    /// The client secret. A call that succeeds proves it for all groups with the same credentials.
     pub secret: &'static str,
-    /// How the calls are answered.
+    /// Response to every call.
     pub behaviour: Behaviour,
-    /// Each app is asked to renew so often.
+    /// Interval at which renewals of each app are requested.
     pub forced_every: Option<Millis>,
 }
 
 impl Group {
-    /// Apps with a `client_id` each, served by the site `global`.
+    /// Creates a group of apps on the site `global`, each with its own client_id.
     pub fn of(namespace: &'static str, client: &'static str, clients: usize) -> Self {
         Self {
             namespace,
@@ -83,7 +83,7 @@ impl Group {
         }
     }
 
-    /// The failure that its calls get, if the endpoint does not answer them.
+    /// Returns the failure of the group's calls; `None` if the site responds.
     pub(crate) fn failure(&self) -> Option<Failure> {
         let answered = |codes: &[&str], status: u16, html: bool| Failure {
             http_status: Some(status),

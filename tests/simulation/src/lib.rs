@@ -1,6 +1,6 @@
-//! Days of ten thousand apps in seconds: the operator's pure scheduler and queue over its pure
-//! limits, against sites that have outages, throttles and bans, beside corps that always fail and a
-//! hostile namespace. The same seed gives the same run.
+//! Simulates days of ten thousand apps in seconds: the operator's scheduler, queue and limits, with sites that have
+//! outages, throttling and bans, with corps that always fail, and with a hostile namespace. A seed determines the
+//! whole run.
 
 mod endpoint;
 mod group;

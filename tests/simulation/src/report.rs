@@ -1,23 +1,23 @@
-//! What a run showed.
+//! Results of a run.
 
 use std::fmt;
 
 use crate::{HOUR, Millis, SECOND};
 
-/// What a run showed of one group.
+/// Results for one group.
 #[derive(Clone, Debug, Default)]
 pub struct GroupReport {
-    /// Its calls.
+    /// Number of calls.
     pub calls: usize,
-    /// Its calls that got a token.
+    /// Number of calls that returned a token.
     pub tokens: usize,
-    /// The least life that a token had left when the next one came; negative after an expiry.
+    /// Minimum remaining lifetime of a token when the next one was fetched; negative after its expiry.
     pub least_life: Option<Millis>,
-    /// Failures that were not a call's own: the credentials had just been rejected.
+    /// Number of failures without a call, because the same credentials had just been rejected.
     pub rejected_too: usize,
-    /// Calls that came sooner after a failure than its class allows.
+    /// Number of calls that came earlier after a failure than its class allows.
     pub too_early: usize,
-    /// How much later than its class says a call came after a failure.
+    /// Maximum delay of a call after a failure, beyond what its class allows.
     pub latest: Millis,
 }
 
@@ -28,32 +28,32 @@ impl GroupReport {
     }
 }
 
-/// See the module.
+/// Results of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Each group, in the order of the plan; those that it does not name are the last.
+    /// Results for each group in the plan's order, then for all other apps.
     pub groups: Vec<GroupReport>,
-    /// Calls that got a token.
+    /// Number of calls that returned a token.
     pub tokens: usize,
-    /// Calls that got none.
+    /// Number of calls that failed.
     pub failures: usize,
-    /// Calls that got a token, of a scheduler that knows the endpoint's ways and faults before.
+    /// Number of calls that a clairvoyant scheduler needs: it knows the sites' behaviour and faults in advance.
     pub clairvoyant: usize,
-    /// The most calls within any second.
+    /// Maximum number of calls within a second.
     pub busiest_second: usize,
-    /// The longest that an app was without a valid token while one was to be had, after its first.
+    /// Maximum time for which an app had no valid token after its first one, although one was available.
     pub longest_gap: Millis,
-    /// The longest that an app waited for its first token while one was to be had.
+    /// Maximum time for which an app waited for its first token, although one was available.
     pub longest_first: Millis,
-    /// How long each app that came while the others renewed waited for its first token.
+    /// How long each app that was created during the run waited for its first token.
     pub newcomers: Vec<Millis>,
-    /// The calls of each second.
+    /// Number of calls in each second.
     pub calls: Vec<u32>,
 }
 
 impl Report {
-    /// Of the seconds from `from` to `until` between the first and the last call: the most calls of
-    /// one second, and the mean.
+    /// Returns the maximum and the mean of the calls per second, between the first and the last call from `from` to
+    /// `until`.
     pub fn wave(&self, from: Millis, until: Millis) -> (u32, f64) {
         let index = |at: Millis| usize::try_from(at / SECOND).unwrap_or_default();
         let end = index(until).min(self.calls.len());
@@ -67,7 +67,7 @@ impl Report {
         (most, f64::from(sum) / f64::from(length))
     }
 
-    /// Calls with a token over those of the clairvoyant.
+    /// Returns the ratio of the calls that returned a token to those of the clairvoyant scheduler.
     pub fn ratio(&self) -> f64 {
         let count = |calls: usize| f64::from(u32::try_from(calls).unwrap_or(u32::MAX));
         count(self.tokens) / count(self.clairvoyant.max(1))
@@ -82,18 +82,18 @@ impl fmt::Display for Report {
         writeln!(f, "  calls with a token       {}", self.tokens)?;
         writeln!(
             f,
-            "  of a clairvoyant         {} (x {:.3})",
+            "  clairvoyant scheduler    {} (x {:.3})",
             self.clairvoyant,
             self.ratio()
         )?;
-        writeln!(f, "  calls without            {}", self.failures)?;
+        writeln!(f, "  failed calls             {}", self.failures)?;
         writeln!(
             f,
             "  busiest second           {} calls",
             self.busiest_second
         )?;
         writeln!(f, "  longest without a token  {} ms", self.longest_gap)?;
-        writeln!(f, "  longest wait for a first {} ms", self.longest_first)?;
+        writeln!(f, "  longest wait for first   {} ms", self.longest_first)?;
         write!(f, "  newcomers waited up to   {newest} ms")
     }
 }

@@ -1,4 +1,4 @@
-//! The apps and the clock.
+//! The simulated apps, and virtual time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -20,29 +20,29 @@ use crate::endpoint::{Answered, Endpoint, OVERLAP};
 use crate::report::GroupReport;
 use crate::{Behaviour, Fault, Group, HOUR, MINUTE, Millis, Repeat, Report, SECOND};
 
-/// What is simulated.
+/// What to simulate.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How many apps there are from the start, all alike, beside the groups.
+    /// Number of apps from the start, besides the groups.
     pub apps: usize,
-    /// Apps that are there from the start.
+    /// Groups of apps from the start.
     pub groups: Vec<Group>,
-    /// For how long.
+    /// Simulated time.
     pub duration: Millis,
-    /// What a repeated fetch does.
+    /// What a repeated fetch returns.
     pub repeat: Repeat,
-    /// The life of a token.
+    /// Lifetime of a token.
     pub life: Millis,
-    /// When the endpoint fails.
+    /// Faults of the sites.
     pub faults: Vec<Fault>,
-    /// When further apps are created.
+    /// Times at which further apps are created.
     pub newcomers: Vec<Millis>,
-    /// Of the random numbers.
+    /// Seed of the random numbers.
     pub seed: u64,
 }
 
 impl Plan {
-    /// Ten thousand apps with tokens of two hours, for so many hours, without faults.
+    /// Returns a plan with ten thousand apps, tokens that are valid for two hours, and no faults.
     pub fn of(repeat: Repeat, hours: i64) -> Self {
         Self {
             apps: 10_000,
@@ -59,17 +59,17 @@ impl Plan {
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// Look at an app, if this is the last time that was set for it.
+    /// Look at an app, unless a later look was scheduled since.
     Look(usize, u32),
-    /// A call of an app is over.
+    /// End the call of an app.
     Finished(usize),
     /// Look at the queue.
     Queue,
-    /// Ask an app to renew.
+    /// Request a renewal of an app.
     Force(usize),
 }
 
-/// When the next call may come after a failure.
+/// Allowed time of the next call after a failure.
 #[derive(Clone, Copy)]
 struct Due {
     earliest: Millis,
@@ -89,7 +89,7 @@ struct App {
     looks: u32,
     created: Millis,
     answer: Option<(Answered, Timestamp)>,
-    /// Until when what it holds is valid, by its own record.
+    /// Expiry of its token, by its own record.
     valid_until: Option<Millis>,
     first_at: Option<Millis>,
 }
@@ -168,7 +168,7 @@ impl World {
     }
 
     fn millis(&self, at: Timestamp) -> Millis {
-        // Rounded up: an event never comes before its time.
+        // Rounded up, so that no event comes too early.
         let wait = at.duration_since(self.start).as_nanos();
         Millis::try_from(wait.div_euclid(1_000_000)).unwrap_or(Millis::MAX)
             + Millis::from(wait.rem_euclid(1_000_000) > 0)
@@ -305,7 +305,7 @@ impl World {
         self.look(app, now);
     }
 
-    /// A call begins: it comes neither too early nor too late after a failure.
+    /// Records the start of a call, and whether it comes too early or too late after a failure.
     fn called(&mut self, app: usize, now: Millis) {
         let one = &mut self.apps[app];
         let group = &mut self.report.groups[one.group];
@@ -463,7 +463,7 @@ impl World {
             if self.groups[app.group].behaviour != Behaviour::Served {
                 continue;
             }
-            // One that is without a token at the end has been so since its expiry.
+            // An app without a valid token at the end has had none since the last one expired.
             let Some(until) = app.valid_until else {
                 let waited = plan.duration - app.created;
                 let site = &app.call.site;
@@ -484,8 +484,8 @@ impl World {
     }
 }
 
-/// How many tokens an app needs of a scheduler that knows everything before: a renewal a third of
-/// the life ahead of expiry, or as early as one brings something.
+/// Returns the number of calls for an app if everything is known in advance: it renews a third of the lifetime before
+/// expiry, or as soon as that returns a longer lifetime.
 fn clairvoyant(plan: &Plan, endpoint: &Endpoint, site: &str, first_at: Option<Millis>) -> usize {
     let Some(mut at) = first_at else { return 0 };
     let step = match plan.repeat {

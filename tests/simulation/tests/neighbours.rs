@@ -1,14 +1,13 @@
-//! Who can hold back whom: lasting faults of some corps, several sites, and a hostile namespace.
+//! Isolation: permanent failures of some corps, several sites, and a hostile namespace.
 
 use scheduler_simulation::{
     Behaviour, Fault, FaultKind, Group, GroupReport, HOUR, MINUTE, Millis, Plan, Repeat, Report,
     SECOND, simulate,
 };
 
-/// A third of two hours, less what the jitter and the limits take.
+/// Minimum remaining lifetime at a renewal: a third of two hours, less delays by jitter and limits.
 const LIFE_LEFT: Millis = 10 * MINUTE;
-/// What a retry may wait in the queue after its time: two thousand first tokens take 8 s, and go
-/// first.
+/// Maximum time of a retry in the queue: two thousand first tokens take 8 s and have priority.
 const QUEUED: Millis = 10 * SECOND;
 
 fn run(hours: i64, groups: Vec<Group>, faults: Vec<Fault>) -> Report {
@@ -28,7 +27,7 @@ fn run(hours: i64, groups: Vec<Group>, faults: Vec<Fault>) -> Report {
 fn is_unharmed(victims: &GroupReport, apps: usize, hours: i64) {
     let least = victims.least_life.expect("renewed");
     assert!(least >= LIFE_LEFT, "{least} ms of life were left");
-    // At two thirds of two hours, up to 5 % earlier.
+    // Renewals come after two thirds of two hours, up to 5 % earlier.
     let renewals = usize::try_from(hours * 60 / 74).expect("few");
     assert!(
         victims.tokens <= apps * (renewals + 2),
@@ -70,7 +69,7 @@ fn corps_that_always_fail_keep_their_pace_beside_healthy_ones_of_their_client() 
     is_unharmed(&report.groups[0], 140, 8);
     is_unharmed(&report.groups[2], 500, 8);
     keeps_its_pace(&report.groups[1]);
-    // Seven within two minutes, then one in five minutes.
+    // Seven within two minutes, then one every five minutes.
     let calls = report.groups[1].calls;
     assert!((60 * 95..=60 * 105).contains(&calls), "{calls}");
 }
@@ -82,7 +81,7 @@ fn a_corp_that_is_always_throttled_slows_no_renewal() {
             6,
             vec![
                 Group::of("calm", "client", 2000),
-                // Their credentials work, for another corp.
+                // The same credentials succeed for another corp.
                 Group {
                     corp: "good",
                     ..Group::of("hostile", "busy", 3)
@@ -160,7 +159,7 @@ fn a_hostile_namespace_takes_no_life_from_its_neighbours() {
                 ..Group::of("second", "victim", 40)
             },
             Group::of("third", "own", 100),
-            // The victims' client_ids, a wrong secret, and made-up corps, asked to renew again and again.
+            // The victims' client_ids with a wrong secret and made-up corps; renewals are requested all the time.
             Group {
                 corps: 100,
                 corp: "made-up",
@@ -182,7 +181,7 @@ fn a_hostile_namespace_takes_no_life_from_its_neighbours() {
     for hostile in &report.groups[3..9] {
         assert_eq!(hostile.too_early, 0);
     }
-    // Rejected credentials cost a call a minute at most, whatever hangs on them.
+    // Rejected credentials cost at most one call a minute, however many corps use them.
     let guesses = report.groups[3].calls;
     assert!(guesses <= 25 * 5 * 61, "{guesses}");
 }

@@ -1,10 +1,10 @@
-//! Two days of ten thousand apps, for each way in which a repeated fetch may behave.
+//! Two days of ten thousand apps, for each behaviour of a repeated fetch.
 
 use scheduler_simulation::{
     Fault, FaultKind, HOUR, MINUTE, Millis, Plan, Repeat, Report, SECOND, simulate,
 };
 
-/// What the limits alone make ten thousand wait: 40 s at 250 calls a second, and some calls.
+/// How long ten thousand apps wait because of the limits alone: 40 s at 250 calls a second, and a margin.
 const BACKLOG: Millis = 45 * SECOND;
 
 fn faults() -> Vec<Fault> {
@@ -22,7 +22,7 @@ fn faults() -> Vec<Fault> {
     ]
 }
 
-/// Newcomers in the middle of the first renewals, after the outage, and while it is throttled.
+/// Returns creation times in the middle of the first renewals and right after the outage.
 fn newcomers() -> Vec<Millis> {
     let first_renewals = 76 * MINUTE;
     let after_outage = 11 * HOUR + 5 * SECOND;
@@ -49,13 +49,13 @@ fn no_lockstep(report: &Report, from: Millis, until: Millis) {
     let (most, mean) = report.wave(from, until);
     assert!(
         f64::from(most) <= 3.0 * mean,
-        "{most} calls in a second, {mean:.1} in the mean, from {from}"
+        "{most} calls in a second, {mean:.1} on average, from {from}"
     );
 }
 
-/// Calls are few, for each app and so for any number of them. Where early renewals bring nothing, each
-/// app searches for the time when they do in its first lifetime, which two days do not make up for:
-/// fewer apps are simulated for longer.
+/// Asserts that the apps need few calls. If an early renewal returns no longer lifetime, each app searches in its first
+/// lifetime for the time from which it does. Two days are too short to make up for that, so fewer apps are simulated
+/// for longer.
 fn is_frugal(repeat: Repeat, two_days: &Report, faults: &[Fault]) {
     let searches = matches!(repeat, Repeat::SameRemaining | Repeat::SameThenOverlap);
     if !searches {
@@ -77,8 +77,8 @@ fn holds(repeat: Repeat) {
     is_frugal(repeat, &calm, &[]);
     assert!(calm.busiest_second <= 250, "{}", calm.busiest_second);
     assert!(calm.longest_first <= BACKLOG, "{}", calm.longest_first);
-    // Where only expiry brings a new token, it comes right after; all those of the cold start's 40 s
-    // expire as they were minted.
+    // If there is a new token only after expiry, it comes right after. The tokens of the first 40 s expire at the
+    // pace at which they were fetched.
     let gap = match repeat {
         Repeat::SameRemaining => 5 * SECOND,
         _ => 0,
@@ -91,7 +91,7 @@ fn holds(repeat: Repeat) {
 
     let mut faults = faults();
     if repeat == Repeat::SameThenOverlap {
-        // In the minutes that all of them wait for.
+        // An outage in the minutes that all apps wait for.
         faults.push(Fault {
             from: 5 * HOUR + 50 * MINUTE,
             until: 5 * HOUR + 54 * MINUTE,
@@ -104,15 +104,15 @@ fn holds(repeat: Repeat) {
     assert!(rough.busiest_second <= 250, "{}", rough.busiest_second);
     assert!(rough.longest_gap <= BACKLOG, "{}", rough.longest_gap);
     assert!(rough.newcomers.iter().all(|waited| *waited <= SECOND));
-    // In the minutes that a token changes in, only the limits spread renewals, as at expiry.
+    // If all tokens change in the same minutes, only the limits spread the renewals, as at expiry.
     if repeat != Repeat::SameThenOverlap {
         let after_outage = 11 * HOUR + after;
         no_lockstep(&rough, after_outage, after_outage + length);
     }
 }
 
-/// How long after they were all minted the apps renew, and within what time. Where only expiry
-/// brings a new token, nothing may spread them but the limits: who waited would have none.
+/// Returns how long after the first tokens the apps renew, and within what time. If there is a new token only after
+/// expiry, only the limits may spread the renewals, because an app that waited longer would have no token.
 fn wave(repeat: Repeat) -> (Millis, Millis) {
     match repeat {
         Repeat::SameRemaining => (2 * HOUR, BACKLOG),

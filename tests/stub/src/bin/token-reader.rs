@@ -1,4 +1,4 @@
-//! A program for pods: prints until when the token in its mounted Secret is valid.
+//! A program for pods that prints how long the token in the mounted Secret is valid.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use clap::Parser;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Prints until when the token in a mounted Secret is valid, at the start and after each renewal.
+/// Prints how long the token in a mounted Secret is valid, at the start and after each renewal.
 #[derive(Parser)]
 struct Arguments {
     /// Folder in which the Secret is mounted.
     #[arg(long, default_value = "/var/run/secrets/dingtalk")]
     folder: PathBuf,
-    /// Print it once and exit, successfully only if the token is valid.
+    /// Print it once and exit, with code 1 if the token is not valid.
     #[arg(long)]
     check: bool,
 }
