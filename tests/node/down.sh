@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# down.sh FOLDER: removes what a node that has ended leaves behind.
+# down.sh FOLDER: removes what a node leaves behind after its end.
 set -euo pipefail
 name=$(basename "$1")
 for hierarchy in /sys/fs/cgroup/*/ /sys/fs/cgroup/; do
@@ -7,5 +7,5 @@ for hierarchy in /sys/fs/cgroup/*/ /sys/fs/cgroup/; do
   find "$hierarchy$name" -depth -type d -exec rmdir {} \; 2> /dev/null || true
 done
 rm -rf "$1"
-# Where the node mounted folders of its own, if nobody else uses them.
+# The mount points of the node's folders, if nobody else uses them.
 rmdir /var/lib/kubelet /var/log/pods /var/log/containers 2> /dev/null || true

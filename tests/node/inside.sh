@@ -10,7 +10,7 @@ rm -f "$FOLDER/ready"
 hostname node1
 mount --make-rprivate /
 mount -t proc proc /proc
-# A fresh /sys shows the devices of this network; the cgroups are put back beneath it.
+# A new /sys shows the devices of this network; the cgroups are mounted in it again.
 mount --rbind /sys/fs/cgroup "$FOLDER/cgroup"
 mount -t sysfs sysfs /sys
 mount --rbind "$FOLDER/cgroup" /sys/fs/cgroup
@@ -22,7 +22,7 @@ mount --bind "$FOLDER/kubelet" /var/lib/kubelet
 mount --make-shared /var/lib/kubelet
 mount --bind "$FOLDER/podlogs" /var/log/pods
 mount --bind "$FOLDER/containerlogs" /var/log/containers
-# The kubelet wants these values; it sees them, and the machine keeps its own.
+# The kubelet requires these values. It sees them, but the machine keeps its own.
 for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1; do
   name=${setting%=*}
   echo "${setting#*=}" > "/run/${name#*/}"
@@ -93,7 +93,7 @@ state = "/run/containerd"
 [plugins."io.containerd.cri.v1.images".pinned_images]
   sandbox = "registry.k8s.io/pause:3.10"
 [plugins."io.containerd.cri.v1.runtime"]
-  # Some machines do not give CAP_SYS_RESOURCE.
+  # Some machines do not grant CAP_SYS_RESOURCE.
   restrict_oom_score_adj = true
   [plugins."io.containerd.cri.v1.runtime".containerd]
     default_runtime_name = "runc"
@@ -143,7 +143,7 @@ imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: 50Mi, nodefs.available: "0%", imagefs.available: "0%", nodefs.inodesFree: "0%"}
 volumePluginDir: $FOLDER/kubelet/volplugins
 Y
-# Started again whenever it ends: a test kills it.
+# Restarted whenever it ends, since a test kills it.
 (
   while :; do
     kubelet --config=conf/kubelet.yaml --kubeconfig=kubelet.kubeconfig --node-ip=$address \
@@ -174,6 +174,6 @@ for _ in $(seq 300); do
   sleep 0.1
 done
 touch ready
-# As the first process it takes what others leave, and stays.
+# As the first process, it reaps orphaned processes and keeps running.
 trap 'exit 0' TERM
 while :; do wait -n 2> /dev/null || sleep 1; done

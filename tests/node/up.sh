@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# up.sh FOLDER: a whole one-node Kubernetes in namespaces of its own (net, mount, pid, uts), which ends
-# with this process; FOLDER/ready is there when it is up, after some 11 s.
+# up.sh FOLDER: runs a whole one-node Kubernetes in its own namespaces (net, mount, pid, uts), which ends with this
+# process. It is up when FOLDER/ready exists, after about 11 s.
 #
-# Needs root, runc, nftables, conntrack; PROGRAMS is a folder with the node's programs (bin/, cni/) and
-# the images to import (images/*.tar). Nothing in it reaches outside: there is no default route.
+# Needs root, runc, nftables and conntrack. PROGRAMS is a folder with the node's programs (bin/, cni/) and the images
+# to import (images/*.tar). Nothing in the node can reach the outside, since there is no default route.
 set -euo pipefail
 FOLDER=$(mkdir -p "$1" && cd "$1" && pwd)
 HERE=$(cd "$(dirname "$0")" && pwd)
@@ -11,7 +11,7 @@ PROGRAMS=$(cd "$PROGRAMS" && pwd)
 mkdir -p "$FOLDER"/{log,pki,kubelet,containerd,podlogs,containerlogs,etcd,conf,cgroup}
 mkdir -p /var/lib/kubelet /var/log/pods /var/log/containers /usr/libexec/kubernetes
 
-# A cgroup of its own, in every hierarchy (v1) or in the unified one (v2).
+# The node's own cgroup, in every hierarchy (v1) or in the unified one (v2).
 CGROUP=$(basename "$FOLDER")
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
   mkdir -p "/sys/fs/cgroup/$CGROUP"

@@ -1,4 +1,4 @@
-//! What is left of a failed test, in target/evidence/TEST/NAMESPACE. Values of Secrets are not.
+//! Evidence of a failed test, in target/evidence/TEST/NAMESPACE, without the values of Secrets.
 
 use std::fs;
 use std::io;
@@ -9,22 +9,22 @@ use serde_json::{Value, json};
 use super::Sandbox;
 use super::kubectl::kubectl;
 
-/// The end of the API server's log is enough: all tests write to one.
+/// Bytes to keep from the end of the API server's log, which all tests share.
 const LOG_END: usize = 1_000_000;
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // A panic here would end the program, and with it the other tests.
+            // A panic here would abort the program, and with it the other tests.
             match write(self) {
                 Ok(folder) => eprintln!("evidence: {}", folder.display()),
-                Err(error) => eprintln!("no evidence: {error}"),
+                Err(error) => eprintln!("cannot write the evidence: {error}"),
             }
         }
     }
 }
 
-/// Removes what an earlier run of this test left.
+/// Removes the evidence of an earlier run of this test.
 pub(super) fn forget() {
     if let Some(test) = test() {
         let _ = fs::remove_dir_all(root().join(test));
@@ -35,7 +35,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/evidence")
 }
 
-/// The running test's name, unless all tests share one thread.
+/// Returns the name of the running test; `None` if all tests share one thread.
 fn test() -> Option<String> {
     let thread = std::thread::current();
     let name = thread.name().filter(|name| *name != "main")?;
@@ -68,7 +68,7 @@ fn write(sandbox: &Sandbox) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// The objects of these kinds, or why there are none.
+/// Returns the objects of these kinds, or kubectl's error.
 fn listed(sandbox: &Sandbox, kinds: &str, format: &str) -> io::Result<String> {
     let output = kubectl(sandbox.kubeconfig())
         .args([
@@ -89,7 +89,7 @@ fn listed(sandbox: &Sandbox, kinds: &str, format: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&said).into_owned())
 }
 
-/// A list of Secrets in which the length stands for each value.
+/// Returns a list of Secrets in which each value is replaced by its length.
 fn without_values(list: &str) -> String {
     let Ok(mut list) = serde_json::from_str::<Value>(list) else {
         return "not listed".to_owned();

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use super::Sandbox;
 use super::programs::assets;
 
-/// kubectl, in the repository's root.
+/// Returns a kubectl command that runs in the repository's root.
 pub fn kubectl(kubeconfig: &Path) -> Command {
     let mut command = Command::new(assets().kubectl);
     command
@@ -17,12 +17,12 @@ pub fn kubectl(kubeconfig: &Path) -> Command {
 }
 
 impl Sandbox {
-    /// Runs kubectl in this test's namespace; gives whether it succeeded and what it said.
+    /// Runs kubectl in this test's namespace. Returns whether it succeeded, and its output.
     pub fn kubectl(&self, arguments: &[&str]) -> (bool, String) {
         self.kubectl_plain(&[&["--namespace", &self.namespace], arguments].concat())
     }
 
-    /// Runs kubectl, in the repository's root.
+    /// Runs kubectl. Returns whether it succeeded, and its output.
     pub fn kubectl_plain(&self, arguments: &[&str]) -> (bool, String) {
         let output = kubectl(&self.kubeconfig).args(arguments).output();
         let output = output.expect("kubectl");
@@ -33,7 +33,7 @@ impl Sandbox {
         )
     }
 
-    /// The administrator's.
+    /// Returns the administrator's kubeconfig.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }

@@ -1,4 +1,4 @@
-//! A namespace, a stub and an operator for each test; one control plane for all.
+//! Each test has a namespace, a stub and an operator. All share one control plane.
 
 mod evidence;
 mod kubectl;
@@ -27,7 +27,7 @@ pub use yaml::{document, documents};
 pub const CLIENT_ID: &str = "dingtestapp";
 pub const CLIENT_SECRET: &str = "correct-horse-battery-staple";
 
-/// Allows the labels and annotations that these tests set on targets.
+/// Flags that allow the labels and annotations that these tests set on target Secrets.
 pub const ALLOW_METADATA: [&str; 6] = [
     "--target-metadata-prefix",
     "team",
@@ -37,7 +37,7 @@ pub const ALLOW_METADATA: [&str; 6] = [
     "example.com/",
 ];
 
-/// What one test has to itself.
+/// Everything that belongs to one test.
 pub struct Sandbox {
     pub namespace: String,
     pub client: Client,
@@ -49,12 +49,12 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// A namespace with a running operator; the stub knows one app, of the organisation `ding1`.
+    /// Creates a namespace with a running operator. The stub knows one app, authorised by the corp `ding1`.
     pub async fn new(name: &str) -> Self {
         Self::with_flags(name, &[]).await
     }
 
-    /// The same, with these flags for the operator.
+    /// Like [`Self::new`], with these flags for the operator.
     pub async fn with_flags(name: &str, flags: &[&str]) -> Self {
         let mut sandbox = Self::without_operator(name, shared_plane().await).await;
         sandbox.start_operator(flags);
@@ -72,7 +72,7 @@ impl Sandbox {
             client,
             stub,
             operator: None,
-            // In the control plane's folder, which goes however the tests end.
+            // In the control plane's folder, which is removed no matter how the tests end.
             folder: tempfile::tempdir_in(plane.control_plane.folder()).expect("a folder"),
             audit_log: plane.control_plane.audit_log(),
             kubeconfig: plane.control_plane.kubeconfig(),

@@ -1,4 +1,4 @@
-//! What users write, and what the operator writes.
+//! Objects that users write, and objects that the operator writes.
 
 use std::collections::BTreeMap;
 
@@ -33,12 +33,12 @@ impl Sandbox {
         .await;
     }
 
-    /// An app with the stub's credentials for one organisation.
+    /// Applies an app with one corp.
     pub async fn app(&self, name: &str, corp_id: &str) {
         self.app_with(name, json!({"corpIds": [corp_id]})).await;
     }
 
-    /// An app whose spec has these fields beside its credentials, `<name>-credentials`.
+    /// Applies an app with these fields in its spec. Its credentials are in the Secret `<name>-credentials`.
     pub async fn app_with(&self, name: &str, spec: Value) {
         let mut app = json!({
             "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
@@ -51,7 +51,7 @@ impl Sandbox {
         self.apply::<DingTalkApp>(name, app).await;
     }
 
-    /// A reference to an app.
+    /// Applies a reference to an app.
     pub async fn reference(&self, name: &str, namespace: &str, app: &str) {
         let reference = json!({
             "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
@@ -61,14 +61,14 @@ impl Sandbox {
         self.apply::<DingTalkTokenReference>(name, reference).await;
     }
 
-    /// An app `never` that has no token, and a reference `copy` to an app that does not exist.
+    /// Applies an app `never` that gets no token, and a reference `copy` to an app that does not exist.
     pub async fn never_ready(&self) {
         let spec = json!({"corpIds": ["ding1"], "site": "nowhere"});
         self.app_with("never", spec).await;
         self.reference("copy", &self.namespace, "absent").await;
     }
 
-    /// An app with its credentials, ready.
+    /// Applies an app with its credentials, and waits until it is ready.
     pub async fn ready_app(&self, name: &str) {
         self.credentials(&format!("{name}-credentials"), CLIENT_ID, CLIENT_SECRET)
             .await;
@@ -109,7 +109,7 @@ impl Sandbox {
             .expect("patched");
     }
 
-    /// Asks for new tokens of an app.
+    /// Requests a renewal of an app.
     pub async fn renew(&self, name: &str) {
         let at = Timestamp::now().to_string();
         let annotations = json!({"dingtalk-token-operator.github.io/renew-requested-at": at});
@@ -130,7 +130,7 @@ impl Sandbox {
         })
     }
 
-    /// A part of what the operator records of a Secret, by a JSON pointer.
+    /// Returns a part of a Secret's annotation `state`, by a JSON pointer.
     pub async fn state(&self, secret: &str, pointer: &str) -> Option<Value> {
         let secret = self.api::<Secret>().get_opt(secret).await.ok()??;
         let state = secret.metadata.annotations?.remove(ANNOTATION_STATE)?;
@@ -143,7 +143,7 @@ impl Sandbox {
         secret.metadata.resource_version
     }
 
-    /// All keys of a Secret with their values.
+    /// Returns all keys of a Secret with their values.
     pub async fn data(&self, secret: &str) -> Option<BTreeMap<String, String>> {
         let secret = self.api::<Secret>().get_opt(secret).await.ok()??;
         let text = |(key, value): (String, k8s_openapi::ByteString)| {
@@ -166,7 +166,7 @@ impl Sandbox {
     }
 }
 
-/// Status, then reason and message of a condition that has this status.
+/// Returns the reason and message of a condition; `None` if it does not have this status.
 pub fn condition(app: &DingTalkApp, type_: &str, status: &str) -> Option<(String, String)> {
     app.status
         .as_ref()?

@@ -15,7 +15,7 @@ impl Sandbox {
         self.folder.path().join("operator.kubeconfig")
     }
 
-    /// The API server's address and port.
+    /// Returns the API server's address and port.
     pub fn api_server(&self) -> String {
         let admin = fs::read(&self.kubeconfig).expect("a kubeconfig");
         let kubeconfig: Value = serde_json::from_slice(&admin).expect("JSON");
@@ -24,12 +24,12 @@ impl Sandbox {
         address.expect("a URL").to_owned()
     }
 
-    /// The operator's way to the API server from now on.
+    /// Makes operators that start from now on connect to this local port instead of the API server.
     pub fn reach_api_server_through(&self, port: u16) {
         self.reach_api_server_at(&format!("https://127.0.0.1:{port}"));
     }
 
-    /// The same, as a URL.
+    /// Makes operators that start from now on connect to this URL instead of the API server.
     pub fn reach_api_server_at(&self, url: &str) {
         let path = self.operator_kubeconfig();
         let text = fs::read(&path).expect("a kubeconfig");
@@ -44,7 +44,7 @@ impl Sandbox {
         self.start_operator_with(&site, &arguments, &[]);
     }
 
-    /// An operator for this site, with these variables in its environment.
+    /// Starts an operator for this site, with these environment variables.
     pub fn start_operator_with(
         &mut self,
         site: &str,
@@ -55,7 +55,7 @@ impl Sandbox {
         self.operator = Some(self.spawn(site, &arguments, environment));
     }
 
-    /// One of several operators, which elect a leader.
+    /// Starts one of several operators that elect a leader.
     pub fn replica(&self, site: &str) -> Operator {
         let namespace = ["--leader-elect-resource-namespace", &self.namespace];
         let arguments = [&["--allow-plain-http"], namespace.as_slice()].concat();
@@ -68,7 +68,7 @@ impl Sandbox {
         self.launch(&[], site, &arguments, environment)
     }
 
-    /// An operator with these arguments, by a command that becomes the one that follows it.
+    /// Starts an operator with these arguments. `launcher` is a command that runs the command after it.
     pub fn launch(
         &self,
         launcher: &[&str],
@@ -82,7 +82,7 @@ impl Sandbox {
         let command = [launcher, &program].concat();
         let child = bound(&xtask(), Path::new(command[0]))
             .args(&command[1..])
-            // Nothing that a test does reaches DingTalk.
+            // No test may reach DingTalk.
             .args(["--builtin-sites=false", "--site", site])
             .args(["--metrics-bind-address", "127.0.0.1:0"])
             .args(["--health-probe-bind-address", "127.0.0.1:0"])
@@ -97,7 +97,7 @@ impl Sandbox {
         Operator { child, log }
     }
 
-    /// Ends the operator as a cluster does, and waits for it.
+    /// Terminates the operator as a cluster does, and waits for its end.
     pub fn stop_operator(&mut self) {
         let mut operator = self.operator.take().expect("running");
         operator.signal("TERM");
@@ -105,21 +105,21 @@ impl Sandbox {
         assert!(ended.success(), "{ended}: {}", operator.log());
     }
 
-    /// Ends the operator as a failing node does.
+    /// Kills the operator, as a failing node does.
     pub fn kill_operator(&mut self) {
         let mut operator = self.operator.take().expect("running");
         operator.child.kill().expect("killed");
         operator.child.wait().expect("ended");
     }
 
-    /// Everything that any operator of this test logged.
+    /// Returns the logs of all operators of this test.
     pub fn logs(&self) -> String {
         let logs = self.log_files().into_iter();
         logs.map(|log| fs::read_to_string(log).unwrap_or_default())
             .collect()
     }
 
-    /// The logs of this test's operators, in the order in which they were started.
+    /// Returns the log files of this test's operators, in the order of their start.
     pub(super) fn log_files(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.folder.path()).into_iter().flatten();
         let paths = entries.flatten().map(|entry| entry.path());
@@ -140,13 +140,13 @@ impl Operator {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Its process's id.
+    /// Returns its process id.
     #[cfg(target_os = "linux")]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends it a signal, by name.
+    /// Sends it the signal with this name.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill")
@@ -156,7 +156,7 @@ impl Operator {
         assert!(status.success());
     }
 
-    /// The most memory that it ever had, in KiB.
+    /// Returns its peak memory usage in KiB.
     #[cfg(target_os = "linux")]
     pub fn peak_memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
@@ -166,12 +166,12 @@ impl Operator {
         peak.and_then(|peak| peak.parse().ok()).expect("a number")
     }
 
-    /// The processor's time that it took until now, in clock ticks.
+    /// Returns its CPU time so far, in clock ticks.
     #[cfg(target_os = "linux")]
     pub fn processor_time(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
         let stat = stat.expect("a process of Linux");
-        // After the program's name, which is in parentheses: utime is the 14th field, stime the 15th.
+        // After the program's name, which is in parentheses: utime is the 14th field, and stime the 15th.
         let (_, fields) = stat.rsplit_once(')').expect("fields");
         let fields = fields.split_whitespace().skip(11).take(2);
         fields
@@ -179,12 +179,12 @@ impl Operator {
             .sum()
     }
 
-    /// How it ended, where it has.
+    /// Returns its exit status; `None` while it is running.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a status")
     }
 
-    /// The address where it serves a path.
+    /// Returns the address at which it serves a path.
     pub fn address(&self, path: &str) -> Option<String> {
         let log = self.log();
         let mut lines = log.lines().filter(|line| line.contains("server listening"));
@@ -193,7 +193,7 @@ impl Operator {
         rest.split_whitespace().next().map(str::to_owned)
     }
 
-    /// Asks it for its probes and metrics.
+    /// Requests a path of its probes or metrics. Returns status code and body.
     pub async fn health(&self, path: &str) -> Option<(u16, String)> {
         let address = self.address(path)?;
         let response = reqwest::get(format!("http://{address}{path}")).await.ok()?;

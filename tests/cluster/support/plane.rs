@@ -1,4 +1,4 @@
-//! Control planes with what the operator needs of a cluster.
+//! Control planes with everything that the operator needs in a cluster.
 
 use std::sync::OnceLock;
 
@@ -14,7 +14,7 @@ use super::programs::{assets, xtask};
 use super::waiting::PATIENCE;
 use super::yaml::{deployed, policies};
 
-/// A control plane with the CRD and the operator's role.
+/// A control plane with the CRDs, the admission policies and the operator's role.
 pub struct Plane {
     pub control_plane: ControlPlane,
 }
@@ -89,7 +89,7 @@ impl Plane {
     }
 }
 
-/// The control plane that most tests share; it ends with the test program.
+/// Returns the control plane that most tests share. It ends with the test program.
 pub async fn shared_plane() -> &'static Plane {
     static PLANE: OnceLock<Plane> = OnceLock::new();
     static INSTALLED: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();

@@ -1,4 +1,4 @@
-//! The programs that the tests run: `cargo xtask env` names them.
+//! Programs that the tests run. `cargo xtask env` sets variables with their paths.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use local_control_plane::Assets;
 
-/// A program, or several, that `cargo xtask env` names by a variable.
+/// Returns a variable that `cargo xtask env` sets. Exits if it is missing.
 pub fn provided(variable: &str) -> OsString {
     std::env::var_os(variable).unwrap_or_else(|| {
-        // The first test that needs it speaks for all; a test's own output would be shown at the end.
+        // Directly to stderr, since the output of a test would be shown only at the end.
         let _ = writeln!(
             std::io::stderr(),
             "error: {variable} is not set: run `eval \"$(cargo xtask env)\"` first, or `cargo xtask test`"
@@ -18,7 +18,7 @@ pub fn provided(variable: &str) -> OsString {
     })
 }
 
-/// For processes that do not outlive a test.
+/// Returns the path of xtask, which runs processes that do not outlive a test.
 pub fn xtask() -> PathBuf {
     provided("XTASK").into()
 }

@@ -1,4 +1,4 @@
-//! What was asked of the API server.
+//! Requests to the API server.
 
 use std::fs;
 use std::io;
@@ -8,19 +8,18 @@ use serde_json::Value;
 
 use super::Sandbox;
 
-/// What the names of apps begin with that only show how far the operator is; requests about them do not count.
+/// Name prefix of apps that only show how far the operator is. Requests for them do not count.
 pub(super) const MARKER: &str = "marker-";
 
 impl Sandbox {
-    /// What this test's operator asked of the API server so far, watches and lists apart, each as
-    /// `verb resource`.
+    /// Returns the requests of this test's operator so far, each as `verb resource`, without watches and lists.
     pub fn requests(&self) -> Vec<String> {
         let mut requests = self.all_requests();
         requests.retain(|it| !it.starts_with("watch ") && !it.starts_with("list "));
         requests
     }
 
-    /// The same with watches that have ended, and lists.
+    /// Like [`Self::requests`], with lists and with watches that have ended.
     pub fn all_requests(&self) -> Vec<String> {
         let mut entries = self.audited();
         entries.retain(|entry| !text(&entry["objectRef"]["name"]).starts_with(MARKER));
@@ -34,7 +33,7 @@ impl Sandbox {
         })
     }
 
-    /// What the audit log says of the operator's requests that were answered.
+    /// Returns the audit log's entries for the operator's completed requests.
     fn audited(&self) -> Vec<Value> {
         let user = format!("system:serviceaccount:{}:operator", self.namespace);
         let log = fs::read_to_string(&self.audit_log).expect("an audit log");
@@ -46,7 +45,7 @@ impl Sandbox {
         entries.filter(is_answered).collect()
     }
 
-    /// The requests that name this test's namespace, by whomever, as JSON lines.
+    /// Returns everybody's requests that mention this test's namespace, as JSON lines.
     pub(super) fn requests_of_namespace(&self) -> io::Result<String> {
         let log = fs::read_to_string(&self.audit_log)?;
         let mut lines: Vec<&str> = log.lines().collect();
@@ -54,7 +53,7 @@ impl Sandbox {
         Ok(lines.join("\n"))
     }
 
-    /// Every request to the API server, as JSON lines.
+    /// Returns the path of the audit log, which has every request to the API server as a JSON line.
     pub fn audit_log(&self) -> &Path {
         &self.audit_log
     }
@@ -64,7 +63,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// An entry's verb and resource.
+/// Returns an entry as `verb resource`.
 fn request(entry: &Value) -> String {
     let verb = text(&entry["verb"]);
     let reference = &entry["objectRef"];

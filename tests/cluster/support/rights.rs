@@ -1,4 +1,4 @@
-//! Who may do what in a test's namespace.
+//! Permissions in a test's namespace.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use super::Sandbox;
 use super::yaml::{document, policies};
 
 impl Sandbox {
-    /// The rights of `deploy/rbac/role.yaml`, in this namespace only.
+    /// Creates the namespace, and an account for the operator with the rights of `deploy/rbac/role.yaml` in it.
     pub(super) async fn grant(&self) {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let object = |value: Value| serde_json::from_value(value).expect("an object");
@@ -41,7 +41,7 @@ impl Sandbox {
         fs::write(self.operator_kubeconfig(), kubeconfig.to_string()).expect("written");
     }
 
-    /// Lets the operator write in its own name.
+    /// Allows the operator to write with its own field manager.
     async fn bind_field_manager(&self) {
         let mut binding = policies()
             .into_iter()
@@ -57,7 +57,7 @@ impl Sandbox {
             .expect("bound");
     }
 
-    /// Applies the ClusterRole of a YAML text, bound to nobody; gives its name.
+    /// Applies the ClusterRole of a YAML text, without a binding. Returns its name.
     pub async fn install_role(&self, text: &str) -> String {
         let role = document(text, "ClusterRole");
         let name = role["metadata"]["name"]
@@ -76,7 +76,7 @@ impl Sandbox {
         name
     }
 
-    /// Gives the operator the rights of a role, in this namespace.
+    /// Grants the operator the rights of a role in this namespace.
     pub async fn bind(&self, kind: &str, name: &str) {
         let binding = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
@@ -87,7 +87,7 @@ impl Sandbox {
         self.apply::<RoleBinding>(name, binding).await;
     }
 
-    /// The API server as a ServiceAccount of this namespace reaches it.
+    /// Returns a client with the rights of a ServiceAccount of this namespace.
     pub async fn as_account(&self, name: &str) -> Client {
         let kubeconfig = self.kubeconfig_of(name).await;
         let kubeconfig = serde_json::from_value(kubeconfig).expect("a kubeconfig");
@@ -97,7 +97,7 @@ impl Sandbox {
         Client::try_from(config).expect("a client")
     }
 
-    /// A kubeconfig with the rights of a ServiceAccount of this namespace.
+    /// Returns a kubeconfig with the rights of a ServiceAccount of this namespace.
     pub async fn kubeconfig_of(&self, account: &str) -> Value {
         let request = serde_json::from_value(json!({"metadata": {}, "spec": {"audiences": []}}))
             .expect("a token request");

@@ -1,4 +1,4 @@
-//! Waiting for what the operator does.
+//! Waiting for the operator.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::Sandbox;
 use super::objects::condition;
 use super::requests::MARKER;
 
-/// Longer than anything takes on a slow machine; no test depends on how fast it is.
+/// Longer than anything takes on a slow machine, since no test may depend on the machine's speed.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Looks until there is something, at least once, and every so often.
+/// Calls `look` at this interval until it returns something, and at least once.
 pub async fn within<T>(
     patience: Duration,
     every: Duration,
@@ -32,7 +32,7 @@ pub async fn within<T>(
 }
 
 impl Sandbox {
-    /// Waits until `seen` gives something of the app.
+    /// Waits until `seen` returns something for the app.
     pub async fn until<T>(
         &self,
         what: &str,
@@ -44,12 +44,12 @@ impl Sandbox {
             .await
     }
 
-    /// Looks until there is something; panics with what is known where it takes too long.
+    /// Waits until `look` returns something. Panics with the statuses and logs if that takes too long.
     pub async fn eventually<T>(&self, what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
         self.patiently(PATIENCE.as_secs(), what, look).await
     }
 
-    /// Waits until the operator knows its Secrets.
+    /// Waits until the operator has listed all objects.
     pub async fn until_watching(&self) {
         self.eventually("the watches", async || {
             let (status, _) = self.operator.as_ref()?.health("/readyz").await?;
@@ -58,8 +58,8 @@ impl Sandbox {
         .await;
     }
 
-    /// Waits until the operator has dealt with an app that is created now. What it wants to do at once because
-    /// of earlier changes, it has begun by then, however slow it is: nothing is as good as seen.
+    /// Waits until the operator has processed an app that is created now. By then, however slow it is, it has begun
+    /// everything that earlier changes require at once, so a test can check that nothing happened.
     pub async fn until_caught_up(&self) {
         let name = format!("{MARKER}{:06x}", rand::random::<u32>() & 0xff_ffff);
         self.app_with(&name, json!({"corpIds": ["ding1"], "suspend": true}))
@@ -74,7 +74,7 @@ impl Sandbox {
             .expect("deleted");
     }
 
-    /// As `eventually`, with a patience of so many seconds.
+    /// Like [`Self::eventually`], for this many seconds.
     pub async fn patiently<T>(
         &self,
         seconds: u64,
@@ -92,7 +92,7 @@ impl Sandbox {
         }
     }
 
-    /// For a failure's text; the rest is in the evidence.
+    /// Returns the statuses for a panic's message. They are cut, since the evidence has all of them.
     async fn statuses(&self) -> String {
         let apps = self.api::<DingTalkApp>().list(&Default::default()).await;
         let apps = apps.into_iter().flatten();
@@ -107,7 +107,7 @@ impl Sandbox {
         .await;
     }
 
-    /// Waits until the last attempt failed with `reason`; gives the condition's message.
+    /// Waits until the last attempt failed with `reason`. Returns the condition's message.
     pub async fn until_failing(&self, name: &str, reason: &str) -> String {
         self.until(reason, name, |app| {
             let renewed = condition(app, "Renewed", "False")?;

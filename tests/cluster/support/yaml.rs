@@ -1,8 +1,8 @@
-//! The objects of `deploy`.
+//! Objects of `deploy`.
 
 use serde_json::Value;
 
-/// What the operator's account may do, with the name that the account has in a [`Sandbox`].
+/// Returns the admission policies, with the account's name in a [`super::Sandbox`].
 pub fn policies() -> Vec<Value> {
     let deployed = include_str!("../../../deploy/base/admission-policy.yaml");
     let account = ":dingtalk-token-operator$";
@@ -10,12 +10,12 @@ pub fn policies() -> Vec<Value> {
     documents(&deployed.replace(account, ":operator$"))
 }
 
-/// An object of `deploy/rbac/role.yaml`.
+/// Returns an object of `deploy/rbac/role.yaml`.
 pub(super) fn deployed(kind: &str) -> Value {
     document(include_str!("../../../deploy/rbac/role.yaml"), kind)
 }
 
-/// The objects of a YAML text.
+/// Returns the objects of a YAML text.
 pub fn documents(text: &str) -> Vec<Value> {
     use serde::Deserialize as _;
     serde_yaml_ng::Deserializer::from_str(text)
@@ -23,7 +23,7 @@ pub fn documents(text: &str) -> Vec<Value> {
         .collect()
 }
 
-/// The first object of a kind in a YAML text.
+/// Returns the first object of a kind in a YAML text.
 pub fn document(text: &str, kind: &str) -> Value {
     documents(text)
         .into_iter()

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# build.sh FOLDER: the images of the end-to-end test, as archives in FOLDER, with buildah.
+# build.sh FOLDER: builds the images of the end-to-end test with buildah, as archives in FOLDER.
 #
-# The project's own images are built by docker-build.sh. Nothing is pulled: their base images, made here,
-# are stand-ins under their real names, of this machine's toolchain and certificates.
+# docker-build.sh builds the project's own images. Nothing is pulled: their base images are stand-ins with the real
+# names, which this script makes from this machine's toolchain and certificates.
 set -euo pipefail
 folder=$(mkdir -p "$1" && cd "$1" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,7 +10,7 @@ root=$(cd "$here/../../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# The base image that the Dockerfile names.
+# Prints the base image that the Dockerfile names.
 base() { sed -n "s/^ARG $1=//p" "$root/Dockerfile"; }
 build() { # TAG CONTEXT [ARGUMENT...]
   local tag=$1 context=$2
@@ -30,7 +30,7 @@ go_image() { # NAME TAG
   archive "$1" "$2"
 }
 
-# Rust on Alpine: the toolchain comes with volumes, and apk finds everything installed.
+# Rust on Alpine: the toolchain comes with volumes, and apk does nothing.
 rust=$work/rust
 mkdir -p "$rust"/{etc/ssl/certs,etc/alternatives,tmp,root,stand-in}
 mkdir -p "$rust"/usr/{bin,sbin,lib,lib64,include,share,local/cargo/registry,local/rustup}
@@ -56,7 +56,7 @@ build "$(base RUNTIME_IMAGE)" "$static"
 go_image pause registry.k8s.io/pause:3.10
 go_image consumer-go docker.io/library/consumer-go:e2e
 
-# Python as this machine has it, with the libraries that it loads.
+# This machine's Python, with the libraries that it loads.
 python=$work/python
 mkdir -p "$python/rootfs/usr/bin" "$python/rootfs/app"
 interpreter=$(readlink -f /usr/bin/python3)

@@ -1,5 +1,5 @@
-// The end-to-end test's consumer: calls the API twice a second with the token in the file, and says
-// when it is refused, when it is accepted again, and how often either happened.
+// The consumer of the end-to-end test. It calls the API twice a second with the token in the file, and prints the
+// number of calls and refusals, and how long the token was refused.
 package main
 
 import (
@@ -22,7 +22,7 @@ func main() {
 		fmt.Println("no CA:", err)
 		os.Exit(1)
 	}
-	// Without patience: each refusal is to be seen.
+	// Without patience, so that each refusal is seen.
 	client := &dingtalktoken.Client{Patience: -1, HTTP: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: authorities},
 	}}}

@@ -1,4 +1,4 @@
-"""The end-to-end test's consumer, as in Go: see ../consumer-go/main.go."""
+"""The consumer of the end-to-end test in Python; see ../consumer-go/main.go."""
 
 import os
 import ssl
@@ -12,7 +12,7 @@ since = None
 while True:
     try:
         calls += 1
-        # Without patience: each refusal is to be seen.
+        # Without patience, so that each refusal is seen.
         dingtalk_token.call("GET", os.environ["API_URL"], patience=0, context=context)
         if since is not None:
             print(f"gap {time.monotonic() - since:.1f}", flush=True)

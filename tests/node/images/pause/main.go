@@ -1,4 +1,4 @@
-// What holds a pod's namespaces: it waits.
+// The pause container: it holds a pod's namespaces, and waits.
 package main
 
 import (
