@@ -1,4 +1,4 @@
-//! The health checks for Argo CD, run by Lua as Argo CD runs them.
+//! Tests of the health checks for Argo CD, in Lua as in Argo CD.
 
 use mlua::{Lua, Table, Value as LuaValue};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ fn lua_value(lua: &Lua, value: &Value) -> LuaValue {
     }
 }
 
-/// Status and message of an object's health.
+/// Returns the status and message of an object's health.
 fn health(kind: &str, object: &Value) -> (String, String) {
     let lua = Lua::new();
     let object = lua_value(&lua, object);
@@ -50,7 +50,7 @@ fn health(kind: &str, object: &Value) -> (String, String) {
     (field("status"), field("message"))
 }
 
-/// An object of a generation, whose conditions are of another one or of the same.
+/// Returns an object of generation 2 with these conditions of the generation `observed`.
 fn object(observed: i64, conditions: &[(&str, &str, &str)]) -> Value {
     let condition = |(type_, status, reason): &(&str, &str, &str)| json!({"type": type_, "status": status, "reason": reason, "message": format!("{type_}: {reason}")});
     let conditions: Vec<Value> = conditions.iter().map(condition).collect();
@@ -104,7 +104,7 @@ fn argo_cd_is_told_how_apps_and_references_fare() {
             let expected = (status.to_owned(), message.to_owned());
             assert_eq!(found, expected, "{kind}, {conditions:?}");
         }
-        // What is said of a former spec says nothing of this one.
+        // Conditions of a former spec do not apply to the current one.
         assert_eq!(health(kind, &object(1, &[valid])).0, "Progressing");
         let new = json!({"metadata": {"name": "payroll", "generation": 1}});
         assert_eq!(health(kind, &new).0, "Progressing");

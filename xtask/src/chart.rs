@@ -1,5 +1,5 @@
-//! The Helm chart: copies of what its templates read, and the documentation of its values. The templates
-//! are written by hand; `tests/cluster/manifests.rs` compares what they render with the other manifests.
+//! The Helm chart: copies of the files that its templates read, and the documentation of its values. The templates
+//! are written by hand; `tests/cluster/manifests` compares their output with the other manifests.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,19 +11,19 @@ use crate::{Failure, root};
 
 /// The folder of the chart.
 pub const CHART: &str = "deploy/helm/dingtalk-token-operator";
-/// A longer default is not shown in the table.
+/// Maximum length of a default that the table shows.
 const LONGEST_DEFAULT: usize = 60;
 
 /// A value with a comment.
 #[derive(Debug, PartialEq)]
 struct Documented {
-    /// Such as `image.tag`.
+    /// Path, such as `image.tag`.
     path: String,
     description: String,
     default: Value,
 }
 
-/// The files that the templates read, by their paths in the chart: Helm reads none outside of it.
+/// Returns the files that the templates read, by their paths in the chart. Helm reads no files outside of it.
 pub fn copies(
     crds: impl IntoIterator<Item = (String, String)>,
 ) -> Result<BTreeMap<String, String>, Failure> {
@@ -42,14 +42,14 @@ pub fn copies(
         for entry in fs::read_dir(root().join(CHART).join(folder))?.flatten() {
             let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
             if entry.path().is_file() && !copies.contains_key(&path) {
-                return Err(format!("{CHART}/{path} is a copy of nothing: remove it").into());
+                return Err(format!("{CHART}/{path} is not a copy of any file: remove it").into());
             }
         }
     }
     Ok(copies)
 }
 
-/// Refuses a chart of another version than this workspace's.
+/// Checks that the chart has this workspace's version.
 pub fn check_version(version: &str) -> Result<(), Failure> {
     let chart = read("Chart.yaml")?;
     for line in [
@@ -63,7 +63,7 @@ pub fn check_version(version: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The table of values for the chart's README, and its schema with descriptions.
+/// Returns the table of values for the chart's README, and the schema of values with descriptions.
 pub fn described_values() -> Result<(String, String), Failure> {
     let values = documented(&read("values.yaml")?)?;
     let mut schema = serde_yaml_ng::from_str(&read("values.schema.json")?)?;
@@ -73,13 +73,13 @@ pub fn described_values() -> Result<(String, String), Failure> {
         .collect();
     describe(&mut schema, "", &mut left)?;
     if let Some(path) = left.keys().next() {
-        return Err(format!("{CHART}/values.schema.json does not have {path}").into());
+        return Err(format!("{CHART}/values.schema.json lacks {path}").into());
     }
     let schema = serde_json::to_string_pretty(&schema)? + "\n";
     Ok((table(&values)?, schema))
 }
 
-/// The table of values for a chart's README.
+/// Returns the table of values for a chart's README.
 pub(crate) fn table_of(values: &str) -> Result<String, Failure> {
     table(&documented(values)?)
 }
@@ -88,7 +88,7 @@ fn read(name: &str) -> Result<String, Failure> {
     Ok(fs::read_to_string(root().join(CHART).join(name))?)
 }
 
-/// The values that have a comment right above them.
+/// Returns the values with a comment directly above.
 fn documented(yaml: &str) -> Result<Vec<Documented>, Failure> {
     let all: Value = serde_yaml_ng::from_str(yaml)?;
     let mut values = Vec::new();
@@ -124,7 +124,7 @@ fn documented(yaml: &str) -> Result<Vec<Documented>, Failure> {
     Ok(values)
 }
 
-/// Gives each property its description, which comes first, and takes it off `left`.
+/// Moves descriptions from `left` to their properties, as the first field.
 fn describe(
     schema: &mut Value,
     path: &str,

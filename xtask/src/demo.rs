@@ -1,4 +1,4 @@
-//! The main job, for a person to watch: exits with success only if all of it was observed.
+//! The operator's main job, for a person to watch. Exits with success only if every step was observed.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,21 +13,21 @@ use serde_json::Value;
 
 use crate::{Failure, cargo, cargo_program, root};
 
-/// What `deploy/install.yaml` says.
+/// Namespace in `deploy/install.yaml`.
 const OPERATOR_NAMESPACE: &str = "dingtalk-token-operator";
-/// What `deploy/samples` says.
+/// Namespace of `deploy/samples`; its app and credentials follow.
 const NAMESPACE: &str = "default";
 const CLIENT_ID: &str = "dingpayrolldemo";
 const CLIENT_SECRET: &str = "replace-me";
 const CORP_ID: &str = "ding9f50b15bccd16741";
-/// Seconds; a renewal comes after two thirds.
+/// Lifetime of a token in seconds. A renewal comes after two thirds.
 const LIFETIME: i64 = 20;
-/// Longer than anything here takes, by far.
+/// Much longer than any step takes.
 const PATIENCE: Duration = Duration::from_secs(40);
-/// Where the pod of `deploy/samples/pod.yaml` finds the files.
+/// Folder in which the pod of `deploy/samples/pod.yaml` finds the files.
 const MOUNT: &str = "/var/run/secrets/dingtalk";
 
-/// Runs it; with `keep`, until Ctrl-C.
+/// Runs the demo; with `keep`, until Ctrl-C.
 pub(crate) fn run(keep: bool) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Runtime::new()?;
     let _guard = runtime.enter();
@@ -43,11 +43,11 @@ pub(crate) fn run(keep: bool) -> Result<ExitCode, Failure> {
         format!("{error}\nThe apps:\n{apps}\nThe end of the operator's log:\n{end}")
     })?;
     if !keep {
-        println!("\nAll of it was observed.");
+        println!("\nEvery step was observed.");
         return Ok(ExitCode::SUCCESS);
     }
     println!(
-        "\nAll of it was observed, and is left running until Ctrl-C. Try, in another terminal:\n"
+        "\nEvery step was observed. The demo keeps running until Ctrl-C. In another terminal, try:\n"
     );
     println!("  export KUBECONFIG={}", demo.plane.kubeconfig().display());
     println!("  kubectl get dta -o wide --watch");
@@ -68,7 +68,7 @@ struct Demo {
     _operator: Operator,
 }
 
-/// Ends with the demo, or with this process if that comes first.
+/// The operator's process, which ends on drop or with this process.
 struct Operator(Child);
 
 impl Drop for Operator {
@@ -91,7 +91,7 @@ impl Demo {
         stub.register(CLIENT_ID, CLIENT_SECRET, &[CORP_ID]);
         let install = path("deploy/install.yaml");
         kubectl_shown(&plane, &["apply", "-f", &install])?;
-        // There is no node to run its pods on: the operator is started as a process instead.
+        // There is no node for its pods: the operator is started as a process instead.
         let operator_deployment = "deployment/dingtalk-token-operator";
         kubectl_shown(
             &plane,
@@ -114,7 +114,9 @@ impl Demo {
         )?;
         let operator = start_operator(&operator, &plane, &stub)?;
         println!("   ✓ operator started, as a process with the rights of its ServiceAccount");
-        println!("   ✓ DingTalk stub started: tokens live {LIFETIME} s, so that a renewal is soon");
+        println!(
+            "   ✓ DingTalk stub started; its tokens are valid for only {LIFETIME} s, to show a renewal soon"
+        );
         Ok(Self {
             plane,
             stub,
@@ -153,7 +155,7 @@ impl Demo {
     }
 
     fn pod_finds_token(&self) -> Result<(), Failure> {
-        heading("What a pod finds in the mounted Secret (deploy/samples/pod.yaml)");
+        heading("The files that a pod finds in the mounted Secret (deploy/samples/pod.yaml)");
         let token = self.token()?;
         println!("   {MOUNT}/access_token   {}", hidden(&token.value));
         println!("   {MOUNT}/expires_at     {}", token.expires_at);
@@ -162,7 +164,7 @@ impl Demo {
     }
 
     fn is_renewed_ahead_of_expiry(&self) -> Result<(), Failure> {
-        heading("The token is renewed ahead of its expiry");
+        heading("The token is renewed before it expires");
         let old = self.token()?;
         let progress = Progress::start("waiting for the renewal");
         let new = Self::until("a renewed token in the Secret", || {
@@ -177,7 +179,7 @@ impl Demo {
             .duration_since(Timestamp::now())
             .as_secs_f64();
         if ahead <= 0.0 {
-            return Err("the token was renewed only after it had expired".into());
+            return Err("the token was renewed only after its expiry".into());
         }
         println!(
             "   {} was replaced by {}",
@@ -185,14 +187,14 @@ impl Demo {
             hidden(&new.value)
         );
         println!(
-            "   {ahead:.1} s before it expired; the new one lives until {}",
+            "   {ahead:.1} s before its expiry; the new one is valid until {}",
             new.expires_at
         );
         self.is_accepted(&new)
     }
 
     fn wrong_secret_is_reported(&self) -> Result<(), Failure> {
-        heading("An app with a wrong client secret says so");
+        heading("An app with a wrong client secret reports it");
         self.apply_expenses("not-the-secret")?;
         let message = Self::until("the condition Renewed=False, InvalidCredentials", || {
             let app = self.get("dta", "expenses")?;
@@ -226,11 +228,10 @@ impl Demo {
     }
 
     fn secret_goes_with_its_app(&self) -> Result<(), Failure> {
-        heading("The Secret goes with its app");
+        heading("The Secret is deleted with its app");
         self.show(&["delete", "dta", "payroll"])?;
-        let progress =
-            Progress::start("waiting for Kubernetes to collect the Secret payroll-token");
-        Self::until("the Secret's end", || {
+        let progress = Progress::start("waiting for Kubernetes to delete the Secret payroll-token");
+        Self::until("the deletion of the Secret", || {
             let left = kubectl(
                 &self.plane,
                 &["get", "secrets", "-n", NAMESPACE, "-o", "name"],
@@ -257,7 +258,7 @@ impl Demo {
 
     fn is_accepted(&self, token: &Token) -> Result<(), Failure> {
         if !self.stub.accepts(&token.value) {
-            return Err("the stub's API rejects the token of the Secret".into());
+            return Err("the stub's API rejects the token in the Secret".into());
         }
         println!("   ✓ the stub's API accepts it");
         Ok(())
@@ -316,7 +317,7 @@ fn condition<'a>(app: &'a Value, type_: &str) -> Option<&'a Value> {
         .find(|condition| condition["type"] == type_)
 }
 
-/// A token as a screen may show it.
+/// Returns the part of a token that may be shown.
 fn hidden(token: &str) -> String {
     format!(
         "{}… ({} characters)",
@@ -339,7 +340,7 @@ fn build_operator() -> Result<PathBuf, Failure> {
         .args(["build", "--quiet", "--package", "dingtalk-token-operator"])
         .status()?;
     if !status.success() {
-        return Err("the operator does not build: see above".into());
+        return Err("building the operator failed: see above".into());
     }
     progress.done();
     Ok(std::env::current_exe()?.with_file_name("dingtalk-token-operator"))
@@ -367,7 +368,7 @@ fn start_operator(program: &Path, plane: &ControlPlane, stub: &Stub) -> Result<O
             OPERATOR_NAMESPACE,
         ])
         .args([
-            // The one that deploy/samples name.
+            // The site in deploy/samples.
             "--builtin-sites=false",
             "--site",
             &format!("china={}", stub.url()),
@@ -380,7 +381,7 @@ fn start_operator(program: &Path, plane: &ControlPlane, stub: &Stub) -> Result<O
     Ok(Operator(child))
 }
 
-/// Runs kubectl and shows both the command and what it says.
+/// Runs kubectl, and prints the command and its output.
 fn kubectl_shown(plane: &ControlPlane, arguments: &[&str]) -> Result<(), Failure> {
     let root = format!("{}/", root().display());
     let shown: Vec<String> = arguments

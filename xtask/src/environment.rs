@@ -1,4 +1,4 @@
-//! What tests on a real API server find in their environment: the programs that they run.
+//! Environment of the tests on a real API server: variables with the paths of programs.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -9,7 +9,7 @@ use local_control_plane::{Assets, Version, helm, prometheus};
 
 use crate::Failure;
 
-/// Finds or builds the programs; gives the variables that name them.
+/// Finds or builds the programs. Returns the variables.
 pub(crate) fn of(kubernetes: Version) -> Result<Vec<(&'static str, OsString)>, Failure> {
     let assets = serde_json::to_string(&Assets::get(kubernetes)?)?;
     let (prometheus, promtool) = prometheus()?;
@@ -22,7 +22,7 @@ pub(crate) fn of(kubernetes: Version) -> Result<Vec<(&'static str, OsString)>, F
     ])
 }
 
-/// Prints them as lines for a shell to evaluate.
+/// Prints the variables as shell commands.
 pub(crate) fn print(kubernetes: Version) -> Result<ExitCode, Failure> {
     let mut lines = Vec::new();
     for (name, value) in of(kubernetes)? {
@@ -36,7 +36,7 @@ fn export(name: &str, value: &OsStr) -> Vec<u8> {
     let mut line = format!("export {name}='").into_bytes();
     for &byte in value.as_bytes() {
         match byte {
-            // A quote ends the quoted text, and a new one begins after it.
+            // Ends the quoted text, adds a quote, and begins another quoted text.
             b'\'' => line.extend(br"'\''"),
             byte => line.push(byte),
         }

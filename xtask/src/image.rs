@@ -1,11 +1,11 @@
-//! Which images the manifests may name.
+//! Images that manifests may name.
 
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::Failure;
 
-/// The objects of a YAML text.
+/// Returns the objects of a YAML text.
 pub fn documents(yaml: &str) -> Result<Vec<Value>, Failure> {
     let documents = serde_yaml_ng::Deserializer::from_str(yaml);
     Ok(documents
@@ -13,19 +13,19 @@ pub fn documents(yaml: &str) -> Result<Vec<Value>, Failure> {
         .collect::<Result<Vec<_>, _>>()?)
 }
 
-/// Refuses an image that somebody else could publish: one at a registry, unless a digest says which
-/// it is. Nothing is ever found under `.invalid` (RFC 2606).
+/// Refuses images that somebody else could publish: those in a registry, unless they have a digest. No host exists
+/// under `.invalid` (RFC 2606).
 pub fn check_images(what: &str, documents: &[Value]) -> Result<(), Failure> {
     for image in documents.iter().flat_map(images) {
         if !is_safe(&image) {
             let advice = "name it under .invalid, or add @sha256:… to it";
-            return Err(format!("{what} names the image {image}, which anybody who controls that name may replace: {advice}").into());
+            return Err(format!("{what} names the image {image}, which anybody who controls that name can replace: {advice}").into());
         }
     }
     Ok(())
 }
 
-/// Every `image` of an object.
+/// Returns every `image` of an object.
 pub fn images(value: &Value) -> Vec<String> {
     match value {
         Value::Array(items) => items.iter().flat_map(images).collect(),
@@ -42,7 +42,7 @@ fn is_safe(image: &str) -> bool {
     if let Some((_, digest)) = image.split_once("@sha256:") {
         return digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
     }
-    // Without a host it is the container runtime's default registry's.
+    // Without a host, the container runtime uses its default registry.
     let host = image.split_once('/').map_or("", |(host, _)| host);
     let host = host.split_once(':').map_or(host, |(host, _)| host);
     host.ends_with(".invalid")

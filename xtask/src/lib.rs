@@ -1,5 +1,5 @@
-//! The project's commands. Nothing here depends on the operator's crate, so that a change of it does not build
-//! this one anew; the commands that need its types are in `xtask/operator`.
+//! The project's commands. This crate does not depend on the operator's, so that a change there does not rebuild it.
+//! The commands that need the operator's types are in `xtask/operator`.
 
 #[cfg(test)]
 mod argocd;
@@ -38,40 +38,40 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
-    /// Run all tests, those on a real API server included.
+    /// Run all tests, including those on a real API server.
     Test {
         /// The Kubernetes version of the API server: 1.33 or 1.37.
         #[arg(long, default_value = "1.37", value_name = "VERSION")]
         kubernetes: Version,
-        /// Only those on a real API server, without the hostile neighbours: what may depend on its version.
+        /// Run only tests that may depend on the version: those on a real API server, without the hostile neighbours.
         #[arg(long, conflicts_with = "arguments")]
         cluster: bool,
-        /// What to pass to `cargo test`, such as a part of a test's name.
+        /// Arguments for `cargo test`, such as a part of a test's name.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Print the environment of the tests on a real API server, for a shell: then run `cargo test --test cluster`.
+    /// Print the environment of the tests on a real API server as shell commands, for `cargo test --test cluster`.
     Env {
         /// The Kubernetes version of the API server: 1.33 or 1.37.
         #[arg(long, default_value = "1.37", value_name = "VERSION")]
         kubernetes: Version,
     },
-    /// The whole of it on a real node: image, install, pods that read tokens, uninstall. Needs root.
+    /// Run the end-to-end test on a real node: images, installation, pods that read tokens, removal. Needs root.
     E2e,
-    /// The part of `e2e` that runs in the node's network.
+    /// Run the part of `e2e` that needs the node's network.
     #[command(hide = true)]
     E2eScenario { folder: std::path::PathBuf },
     #[command(flatten)]
     OfOperator(OfOperator),
-    /// Check the layout of `src`: no circles, no use upwards, nothing too long.
+    /// Check the layout of the sources: no circular or upward dependencies, and nothing too long.
     Layout {
-        /// Print what is counted instead.
+        /// Print counts instead.
         #[arg(long)]
         counts: bool,
     },
     /// Write the operator's software bill of materials, CycloneDX in JSON, to target/sbom.
     Sbom,
-    /// Write what a release publishes: archives, chart, manifests, notes, checksums. See CONTRIBUTING.md, Releasing.
+    /// Write the assets of a release: archives, chart, manifests, notes, checksums. See CONTRIBUTING.md, Releasing.
     Release(release::Arguments),
     /// Build the consumers of docs/consumers and run them against the stub and a changing Secret.
     Consumers(consumers::Arguments),
@@ -94,7 +94,7 @@ enum Command {
     },
 }
 
-/// Runs the command that this process was started with.
+/// Runs the command in this process's arguments.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Supervise { order } => return supervise(&order),
@@ -118,7 +118,7 @@ pub fn run() -> ExitCode {
     exit_code(result)
 }
 
-/// The exit code of a command; says why it failed.
+/// Returns the exit code of a command. Prints its error.
 pub fn exit_code(result: Result<ExitCode, Failure>) -> ExitCode {
     match result {
         Ok(code) => code,
@@ -129,17 +129,17 @@ pub fn exit_code(result: Result<ExitCode, Failure>) -> ExitCode {
     }
 }
 
-/// What a command says when it cannot do its job.
+/// Error of a command.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// The repository's root.
+/// Returns the repository's root.
 pub fn root() -> std::path::PathBuf {
     let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }
 
-/// Cargo, as if it was run from a shell: what `cargo run` sets for this process makes build
-/// scripts run again, and what depends on them is then built twice.
+/// Makes a command of Cargo run as from a shell. The variables that `cargo run` sets for this process would make build
+/// scripts run again, and everything that depends on them would be built twice.
 fn cargo(command: &mut std::process::Command) -> &mut std::process::Command {
     let set_by_cargo = |name: &str| {
         [
@@ -159,7 +159,7 @@ fn cargo(command: &mut std::process::Command) -> &mut std::process::Command {
     command.current_dir(root())
 }
 
-/// Cargo's program.
+/// Returns the path of Cargo.
 fn cargo_program() -> std::ffi::OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }

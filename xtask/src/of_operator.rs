@@ -1,4 +1,4 @@
-//! The commands that need the operator's types; `xtask/operator` carries them out.
+//! Commands that need the operator's types; `xtask/operator` runs them.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -8,9 +8,9 @@ use crate::{Failure, cargo, cargo_program};
 /// A command of `xtask/operator`.
 #[derive(clap::Subcommand)]
 pub enum OfOperator {
-    /// Write what is generated: crds/, deploy/, parts of docs/, and the lists in api/.
+    /// Write the generated files: crds/, parts of deploy/ and docs/, and the lists in api/.
     Manifests {
-        /// Only say whether they are up to date.
+        /// Only check whether they are up to date.
         #[arg(long)]
         check: bool,
     },
@@ -20,28 +20,28 @@ pub enum OfOperator {
         #[arg(long, value_name = "FILE")]
         translated: Option<PathBuf>,
     },
-    /// Simulate days of many apps: the pure scheduler over the pure limits.
+    /// Simulate days of many apps with the operator's scheduler and limits.
     Simulate(Simulation),
 }
 
 /// What to simulate.
 #[derive(clap::Args)]
 pub struct Simulation {
-    /// For how many hours.
+    /// Number of hours.
     #[arg(long, default_value_t = 10 * 24)]
     pub hours: i64,
-    /// How many apps.
+    /// Number of apps.
     #[arg(long, default_value_t = 10_000)]
     pub apps: usize,
-    /// The seed of the random numbers.
+    /// Seed of the random numbers.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// What a repeated fetch does. Default: each way, one after the other.
+    /// What a repeated fetch returns. Default: each behaviour, one after the other.
     #[arg(long)]
     pub repeat: Option<String>,
 }
 
-/// Builds the program and hands this process's arguments to it.
+/// Builds the program of `xtask/operator`, and runs it with this process's arguments.
 pub(crate) fn run() -> Result<ExitCode, Failure> {
     let status = cargo(&mut Command::new(cargo_program()))
         .args(["run", "--package", "xtask-operator", "--"])
@@ -59,7 +59,7 @@ mod tests {
 
     use crate::root;
 
-    /// The packages of Cargo.lock, each with those that it depends on.
+    /// Returns the packages of Cargo.lock, each with its dependencies.
     fn packages(lock: &str) -> BTreeMap<&str, Vec<&str>> {
         let mut packages: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for package in lock.split("[[package]]").skip(1) {

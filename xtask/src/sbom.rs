@@ -9,19 +9,19 @@ use serde_json::Value;
 
 use crate::{Failure, cargo, cargo_program, root};
 
-/// The version of cargo-cyclonedx that writes it; `.ci/run` and the release install it.
+/// Version of cargo-cyclonedx, which `.ci/run` and the release install.
 pub(crate) const VERSION: &str = "0.5.9";
-/// The image's; that of arm64 has the same crates.
+/// Target of the image. The one for arm64 has the same crates.
 const TARGET: &str = "x86_64-unknown-linux-musl";
 pub(crate) const NAME: &str = "dingtalk-token-operator.cdx.json";
-/// Where it is written.
+/// Path of the bill of materials.
 pub(crate) const FILE: &str = "target/sbom/dingtalk-token-operator.cdx.json";
-/// What the program cannot be without.
+/// Crates that the program must have.
 const PRESENT: [&str; 3] = ["kube", "reqwest", "rustls"];
-/// What only its tests have.
+/// Crates that only tests have.
 const ABSENT: [&str; 4] = ["dingtalk-stub", "local-control-plane", "proptest", "rcgen"];
 
-/// Writes it to `target/sbom`.
+/// Writes the bill of materials to `target/sbom`.
 pub(crate) fn run() -> Result<ExitCode, Failure> {
     let install = format!("cargo install cargo-cyclonedx --locked --version {VERSION}");
     let status = cargo(&mut Command::new(cargo_program()))
@@ -30,7 +30,7 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
         .args(["--override-filename", NAME.trim_end_matches(".json")])
         .stdin(Stdio::null())
         .status()?;
-    // It writes one for each member of the workspace, beside its Cargo.toml.
+    // cargo-cyclonedx writes a file for each member of the workspace, next to its Cargo.toml.
     let text = fs::read_to_string(root().join(NAME));
     for folder in members()? {
         let _ = fs::remove_file(folder.join(NAME));
@@ -38,7 +38,7 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
     if !status.success() {
         return Err(format!("cargo cyclonedx failed: see above; to install it: {install}").into());
     }
-    // The folder of this clone is nobody's concern.
+    // The published file must not contain paths of this machine.
     let text = text?.replace(&root().display().to_string(), "");
     let bill: Value = serde_json::from_str(&text)?;
     check(&bill, &install)?;
@@ -52,7 +52,7 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The folders where a member of the workspace may be.
+/// Returns the folders that may be members of the workspace.
 fn members() -> Result<Vec<PathBuf>, Failure> {
     let mut folders = vec![root(), root().join("xtask"), root().join("xtask/operator")];
     for entry in fs::read_dir(root().join("tests"))? {
@@ -66,22 +66,26 @@ fn components(bill: &Value) -> BTreeSet<&str> {
     components.filter_map(|one| one["name"].as_str()).collect()
 }
 
-/// Whether it can be the operator's, written by the pinned version.
+/// Checks that it is plausible for the operator, and was written by the pinned version.
 fn check(bill: &Value, install: &str) -> Result<(), Failure> {
     let version = &bill["metadata"]["tools"][0]["version"];
     if version != VERSION {
-        return Err(format!("cargo-cyclonedx is {version}, and not {VERSION}: {install}").into());
+        return Err(format!("cargo-cyclonedx is {version} instead of {VERSION}: {install}").into());
     }
     let described = &bill["metadata"]["component"]["name"];
     if described != "dingtalk-token-operator" {
-        return Err(format!("it describes {described}, and not the operator").into());
+        return Err(
+            format!("the bill of materials describes {described} instead of the operator").into(),
+        );
     }
     let components = components(bill);
     if let Some(missing) = PRESENT.iter().find(|name| !components.contains(**name)) {
-        return Err(format!("it lacks {missing}, which the operator is made of").into());
+        return Err(
+            format!("the bill of materials lacks {missing}, which the operator needs").into(),
+        );
     }
     if let Some(present) = ABSENT.iter().find(|name| components.contains(**name)) {
-        return Err(format!("it has {present}, which only tests need").into());
+        return Err(format!("the bill of materials has {present}, which only tests need").into());
     }
     Ok(())
 }

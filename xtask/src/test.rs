@@ -10,20 +10,19 @@ use local_control_plane::Version;
 
 use crate::{Failure, cargo, cargo_program, environment, root};
 
-/// The test programs that need nothing but cargo, as it selects them.
+/// Selects the test programs that need nothing but cargo.
 const PURE: &[&str] = &["--workspace", "--all-targets"];
-/// The one that runs the operator on a real API server; of the workspace, or its crates would be built anew
+/// Selects the test program that runs the operator on a real API server. Without `--workspace`, crates would be rebuilt
 /// with other features.
 const CLUSTER: &[&str] = &["--workspace", "--test", "cluster"];
-/// Most tests wait for most of their time.
+/// Number of threads. Most tests mostly wait.
 const THREADS: &str = "8";
-/// The tests of a hostile neighbour, which keep two cores busy, and the promise of a minute's life
-/// meanwhile. Each boots a control plane of its own.
+/// Tests of a hostile neighbour, which keep two cores busy while tokens that live for a minute must be renewed. Each boots
+/// its own control plane.
 const NEIGHBOUR: &str = "neighbour::";
 const NEIGHBOUR_THREADS: &str = "2";
 
-/// Runs `cargo test` over the workspace; the tests boot control planes of their own with the
-/// programs that they are told of here.
+/// Runs `cargo test` for the workspace. The tests boot control planes with the programs that their environment names.
 pub(crate) fn run(
     kubernetes: Version,
     cluster: bool,
@@ -53,16 +52,13 @@ pub(crate) fn run(
     if total == Total::default() {
         return Err("no test ran: see above".into());
     }
-    println!(
-        "\non Kubernetes {}, all test programs together:",
-        kubernetes.minor()
-    );
+    println!("\nall test programs, on Kubernetes {}:", kubernetes.minor());
     println!(
         "{} passed, {} failed, {} skipped",
         total.passed, total.failed, total.ignored
     );
     for test in fs::read_dir(&evidence).into_iter().flatten().flatten() {
-        println!("evidence of what failed: {}", test.path().display());
+        println!("evidence of a failed test: {}", test.path().display());
     }
     Ok(match is_success && total.failed == 0 {
         true => ExitCode::SUCCESS,
@@ -70,7 +66,7 @@ pub(crate) fn run(
     })
 }
 
-/// One run of `cargo test`; returns whether it succeeded.
+/// Runs `cargo test` once. Returns whether it succeeded.
 fn cargo_test(
     programs: &[&str],
     arguments: &[OsString],
@@ -78,7 +74,7 @@ fn cargo_test(
     environment: &[(&str, OsString)],
     total: &mut Total,
 ) -> Result<bool, Failure> {
-    // The guard ends cargo and the tests when this process ends, however it ends.
+    // The guard ends cargo and the tests when this process ends, no matter how.
     let mut child = cargo(&mut Command::new(std::env::current_exe()?))
         .args(["guard", "--"])
         .arg(cargo_program())
@@ -107,7 +103,7 @@ fn cargo_test(
     Ok(child.wait()?.success())
 }
 
-/// The sum of the runner's closing lines, one for each test program.
+/// Sum of the results that the test programs print at their ends.
 #[derive(Debug, Default, PartialEq)]
 struct Total {
     passed: u64,

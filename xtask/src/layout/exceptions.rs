@@ -1,4 +1,4 @@
-//! What does not hold yet. These lists only shrink: an entry that is no longer needed is an error.
+//! Exceptions from the checks. These lists may only shrink: an entry that is no longer needed is an error.
 
 /// Files that use each other.
 pub(super) const IN_A_CIRCLE: [&str; 0] = [];

@@ -1,4 +1,4 @@
-//! Which file uses which: imports and paths, each led to the file that defines the name.
+//! Uses between files: imports and paths, resolved to the file that defines the name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,10 @@ use syn::{Item, ItemMod, ItemUse, Macro};
 
 use super::source::{Crate, Target, attributes, is_for_tests, is_re_export, leaves};
 
-/// From a file to another one, with the lines that use it.
+/// Pairs of a file and another one that it uses, with the lines of the uses.
 pub(super) type Uses = BTreeMap<(usize, usize), BTreeSet<usize>>;
 
-/// All uses between files, tests excluded.
+/// Returns all uses between files, except in tests.
 pub(super) fn uses(source: &Crate) -> Uses {
     let mut uses = Uses::new();
     for (file, read) in source.files.iter().enumerate() {
@@ -37,7 +37,7 @@ struct Visitor<'a> {
 impl Visitor<'_> {
     fn record(&mut self, path: &[String], line: usize) {
         let target = self.source.resolve(self.module, path);
-        // A module that is only named on the way uses nothing of its file.
+        // A path that ends at a module uses nothing in its file.
         if let Some(Target::File(to)) = target
             && to != self.file
         {
@@ -45,8 +45,8 @@ impl Visitor<'_> {
         }
     }
 
-    /// Paths within the arguments of a macro, which are not parsed. A single name counts if it
-    /// cannot be a variable.
+    /// Records paths in the arguments of a macro, which are not parsed. A single name counts only if it cannot be a
+    /// variable.
     fn scan(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut line = 0;
@@ -136,7 +136,7 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
     }
 }
 
-/// The sets of files of which each uses every other one, by a way of any length.
+/// Returns the sets of files that all use each other, directly or indirectly.
 pub(super) fn circles(files: usize, uses: &Uses) -> Vec<BTreeSet<usize>> {
     let mut next: Vec<Vec<usize>> = vec![Vec::new(); files];
     for (from, to) in uses.keys() {
@@ -154,7 +154,7 @@ pub(super) fn circles(files: usize, uses: &Uses) -> Vec<BTreeSet<usize>> {
     found
 }
 
-/// Every file that one uses, by a way of any length.
+/// Returns every file that a file uses, directly or indirectly.
 fn reachable(next: &[Vec<usize>], from: usize) -> BTreeSet<usize> {
     let mut reached = BTreeSet::new();
     let mut open = next[from].clone();

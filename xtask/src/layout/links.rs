@@ -1,4 +1,4 @@
-//! Links from one page of the documentation to another, or to a heading; and from what is installed to one.
+//! Links between pages of the documentation and to their headings, and links from installed files to pages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -13,17 +13,17 @@ use crate::Failure;
 /// A page: its links, and the anchors of its headings.
 #[derive(Default)]
 pub struct Page {
-    /// Where its links lead, as they are written.
+    /// Destinations of its links, as written.
     pub links: Vec<String>,
-    /// What a link may name in it.
+    /// Anchors in it.
     pub anchors: BTreeSet<String>,
 }
 
-/// Where the files of the main branch are read.
+/// URL of the files of the main branch.
 const ONLINE: &str =
     "https://github.com/dingtalk-token-operator/dingtalk-token-operator/blob/main/";
 
-/// The links of README.md and its siblings, of docs/ and of deploy/, that lead nowhere.
+/// Returns the broken links of README.md and its siblings, docs/ and deploy/.
 pub fn broken_links(root: &Path) -> Result<Vec<String>, Failure> {
     let pages = page_texts(root)?.into_iter();
     let pages: BTreeMap<PathBuf, Page> = pages.map(|(path, text)| (path, page(&text))).collect();
@@ -33,22 +33,22 @@ pub fn broken_links(root: &Path) -> Result<Vec<String>, Failure> {
         let own = page.links.iter().filter(|link| !link.contains("://"));
         for link in own {
             if !Page::leads_somewhere(link, path, &pages) {
-                broken.push(format!("{name}: the link {link} leads nowhere"));
+                broken.push(format!("{name}: the link {link} is broken"));
             }
         }
     }
     for (path, url) in online(&root.join("deploy"))? {
-        // It begins in the root, as that of a page there.
+        // The path is relative to the root, as on a page there.
         let (link, _) = url.split_once("#{{").unwrap_or((&url, ""));
         if !Page::leads_somewhere(link, &root.join("deploy"), &pages) {
             let name = shown(path.strip_prefix(root)?);
-            broken.push(format!("{name}: the link {ONLINE}{url} leads nowhere"));
+            broken.push(format!("{name}: the link {ONLINE}{url} is broken"));
         }
     }
     Ok(broken)
 }
 
-/// The pages of the documentation: README.md and its siblings, and those of docs/.
+/// Returns the pages of the documentation: README.md and its siblings, and those of docs/.
 pub fn page_texts(root: &Path) -> Result<BTreeMap<PathBuf, String>, Failure> {
     let mut texts = BTreeMap::new();
     read_texts(root, false, &mut texts)?;
@@ -59,7 +59,7 @@ pub fn page_texts(root: &Path) -> Result<BTreeMap<PathBuf, String>, Failure> {
     }
 }
 
-/// The links to files of the main branch, each with the file that has it.
+/// Returns the links to files of the main branch, each after the file that has it.
 fn online(folder: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
     let mut links = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -68,7 +68,7 @@ fn online(folder: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
             links.extend(online(&path)?);
             continue;
         }
-        // A packaged chart is no text.
+        // A packaged chart is not text.
         let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
         for rest in text.split(ONLINE).skip(1) {
             let ends = |letter: char| letter.is_whitespace() || ")>\"'`".contains(letter);
@@ -94,7 +94,7 @@ impl Page {
     }
 }
 
-/// The path without `..`.
+/// Returns the path without `..`.
 pub fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
@@ -115,7 +115,7 @@ fn read_texts(
 ) -> Result<(), Failure> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        // What a consumer's build has downloaded is not ours.
+        // Skips files that the builds of consumers have downloaded.
         let is_ours = !["node_modules", "target"]
             .map(OsStr::new)
             .contains(&path.file_name().unwrap_or_default());
@@ -153,7 +153,7 @@ fn page(text: &str) -> Page {
     page
 }
 
-/// The anchor that GitHub gives a heading.
+/// Returns the anchor that GitHub assigns to a heading.
 fn anchor(heading: &str) -> String {
     let kept = |letter: &char| letter.is_alphanumeric() || [' ', '-', '_'].contains(letter);
     let letters = heading.to_lowercase();

@@ -10,7 +10,7 @@ use syn::{
 
 use super::source::{Crate, attributes, is_for_tests, test_lines};
 
-/// A function that runs in the program.
+/// A function that is compiled into the program.
 pub(super) struct Function {
     pub(super) file: usize,
     pub(super) line: usize,
@@ -18,7 +18,7 @@ pub(super) struct Function {
     pub(super) lines: usize,
 }
 
-/// What the counts are made of.
+/// Measurements of the sources.
 #[derive(Default)]
 pub(super) struct Measures {
     pub(super) functions: Vec<Function>,
@@ -29,10 +29,10 @@ pub(super) struct Measures {
     pub(super) public_items: usize,
 }
 
-/// A doc line of so many words says no more than a name could.
+/// Maximum number of words of a doc line that counts as short.
 const SHORT_DOC: usize = 5;
 
-/// Measures what is compiled into the program.
+/// Measures the code that is compiled into the program.
 pub(super) fn measure(source: &Crate) -> Measures {
     let mut measures = Measures::default();
     for (file, read) in source.files.iter().enumerate() {
@@ -59,7 +59,7 @@ pub(super) fn measure(source: &Crate) -> Measures {
 
 struct Visitor<'a> {
     file: usize,
-    /// The type of the `impl` around.
+    /// Type of the enclosing `impl`.
     owner: Option<String>,
     measures: &'a mut Measures,
 }
@@ -156,7 +156,7 @@ fn last_name(named: &Type) -> Option<String> {
     }
 }
 
-/// The lines of a file, tests included.
+/// Returns the number of lines of a file, including tests.
 pub(super) fn length(path: &Path) -> std::io::Result<usize> {
     Ok(std::fs::read_to_string(path)?.lines().count())
 }

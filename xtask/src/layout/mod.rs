@@ -1,5 +1,5 @@
-//! The layout of the sources: which room may use which, no circles, and bounds of length; and whether the
-//! documentation's links and the tests that it names exist.
+//! Checks the layout of the sources: which folder may use which, no circular uses, and maximum lengths. Also checks the
+//! documentation's links, and that the tests that it names exist.
 
 mod exceptions;
 mod graph;
@@ -21,7 +21,7 @@ use measure::{Function, Measures, length, measure};
 use promises::missing_tests;
 use source::{Crate, rust_files, shown};
 
-/// The folders of `src`, lower ones first: a room uses those above it in this list, and no other.
+/// The folders of `src`, here called rooms, lower ones first. A room may use only those before it in this list.
 const ROOMS: [(&str, &str); 6] = [
     ("api", "the resources, reasons and causes"),
     (
@@ -34,7 +34,7 @@ const ROOMS: [(&str, &str); 6] = [
     ("cli", "the commands"),
 ];
 
-/// Lines that a message names.
+/// Maximum number of lines that a message names.
 const SHOWN: usize = 5;
 const FILE_LINES: usize = 400;
 const FUNCTION_LINES: usize = 60;
@@ -49,7 +49,7 @@ pub(crate) fn run(counts: bool) -> Result<ExitCode, Failure> {
     let mut problems = layout.problems();
     let missing = missing_tests(&root())?;
     problems.extend(missing.iter().map(|name| {
-        format!("CONTRIBUTING.md: there is no test {name}: name the one that holds the promise")
+        format!("CONTRIBUTING.md: there is no test {name}: name the one that verifies the promise")
     }));
     problems.extend(broken_links(&root())?);
     for problem in &problems {
@@ -57,7 +57,7 @@ pub(crate) fn run(counts: bool) -> Result<ExitCode, Failure> {
     }
     Ok(match problems.is_empty() {
         true => {
-            println!("the layout holds: {} files", layout.source.files.len());
+            println!("the layout is correct: {} files", layout.source.files.len());
             ExitCode::SUCCESS
         }
         false => ExitCode::FAILURE,
@@ -68,7 +68,7 @@ struct Layout {
     source: Crate,
     uses: Uses,
     measures: Measures,
-    /// Every file of Rust in the repository with its lines.
+    /// Every Rust file in the repository, with its number of lines.
     lengths: Vec<(String, usize)>,
 }
 
@@ -118,7 +118,7 @@ impl Layout {
         &self.source.files[file].path
     }
 
-    /// The room of a file, by its place in the list; none at the root, which uses all.
+    /// Returns the room of a file as an index of the list; `None` for the root, which may use all rooms.
     fn room(&self, file: usize) -> Result<Option<usize>, String> {
         let mut parts = self.path(file).split('/').skip(1);
         let (first, is_folder) = (parts.next().unwrap_or_default(), parts.next().is_some());
@@ -130,7 +130,7 @@ impl Layout {
         let path = self.path(file);
         place
             .map(Some)
-            .ok_or_else(|| format!("{path}: {name} is not in the list of rooms"))
+            .ok_or_else(|| format!("{path}: add {name} to ROOMS in xtask/src/layout/mod.rs"))
     }
 
     fn upwards(&self) -> Vec<String> {
@@ -186,8 +186,8 @@ impl Layout {
         let measures = &self.measures;
         let upwards = self.upwards().len();
         println!("lines of src without tests      {}", measures.lines);
-        println!("circles of files                {}", self.circles().len());
-        println!("uses upwards between rooms      {upwards}");
+        println!("circular uses of files          {}", self.circles().len());
+        println!("upward uses between rooms       {upwards}");
         if let Some(longest) = measures.functions.iter().max_by_key(|it| it.lines) {
             let Function {
                 file, name, lines, ..
@@ -220,7 +220,7 @@ fn listed(lines: &BTreeSet<usize>) -> String {
     shown.join(",")
 }
 
-/// What is longer than allowed and not listed, and what is listed and is not too long.
+/// Returns what is too long but not listed, and what is listed but not too long.
 fn too_long(
     what: &str,
     bound: usize,
@@ -243,7 +243,7 @@ fn too_long(
 
 fn superfluous(name: &str, listed_as: &str) -> String {
     format!(
-        "{name}: listed as {listed_as}, and is not: remove it from xtask/src/layout/exceptions.rs"
+        "{name}: listed as {listed_as}, but is not: remove it from xtask/src/layout/exceptions.rs"
     )
 }
 

@@ -1,4 +1,4 @@
-//! The tests that CONTRIBUTING.md names.
+//! Tests that CONTRIBUTING.md names.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::Failure;
 
 const HEADING: &str = "## Promises and their tests";
 
-/// The tests in the table of promises that do not exist.
+/// Returns the tests in the table of promises that do not exist.
 pub(super) fn missing_tests(root: &Path) -> Result<Vec<String>, Failure> {
     let text = fs::read_to_string(root.join("CONTRIBUTING.md"))?;
     let (_, table) = text

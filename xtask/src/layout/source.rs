@@ -1,4 +1,4 @@
-//! The sources of the operator's crate: its module tree, and what is compiled for tests only.
+//! Sources of the operator's crate: its module tree, and which items are compiled only for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,15 +12,15 @@ use crate::Failure;
 
 /// A file of the crate that is compiled into the program.
 pub(super) struct SourceFile {
-    /// From the repository's root, with slashes.
+    /// Path from the repository's root, with slashes.
     pub(super) path: String,
     pub(super) text: String,
     pub(super) syntax: syn::File,
-    /// Its module.
+    /// Index of its module.
     pub(super) module: usize,
 }
 
-/// A module, in a file of its own or within another one's.
+/// A module, in its own file or inline.
 pub(super) struct Module {
     pub(super) file: usize,
     pub(super) parent: Option<usize>,
@@ -30,7 +30,7 @@ pub(super) struct Module {
     globs: Vec<Vec<String>>,
 }
 
-/// What a path leads to.
+/// What a path resolves to.
 #[derive(Clone, Copy)]
 pub(super) enum Target {
     Module(usize),
@@ -38,7 +38,7 @@ pub(super) enum Target {
     File(usize),
 }
 
-/// All modules and files that are not for tests only.
+/// All modules and files, except those only for tests.
 #[derive(Default)]
 pub(super) struct Crate {
     pub(super) files: Vec<SourceFile>,
@@ -46,7 +46,7 @@ pub(super) struct Crate {
     name: String,
 }
 
-/// More re-exports of re-exports than anybody writes.
+/// Maximum length of a chain of re-exports, longer than any in the sources.
 const DEPTH_MAX: usize = 16;
 
 impl Crate {
@@ -143,7 +143,7 @@ impl Crate {
         Ok(())
     }
 
-    /// Records the name that an import brings into a module.
+    /// Records a name that a module imports.
     fn import(&mut self, module: usize, leaf: Leaf) {
         let module = &mut self.modules[module];
         match leaf.name {
@@ -152,7 +152,7 @@ impl Crate {
         }
     }
 
-    /// Follows a path of names from a module through imports and re-exports.
+    /// Resolves a path in a module through imports and re-exports.
     pub(super) fn resolve(&self, module: usize, path: &[String]) -> Option<Target> {
         self.follow(module, path, DEPTH_MAX)
     }
@@ -209,13 +209,13 @@ impl Crate {
     }
 }
 
-/// A path as messages show it.
+/// Returns a path as messages show it.
 pub(super) fn shown(path: &Path) -> String {
     let parts = path.iter().map(|part| part.to_string_lossy());
     parts.collect::<Vec<_>>().join("/")
 }
 
-/// Every file of Rust in a folder.
+/// Returns every Rust file in a folder.
 pub(super) fn rust_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -230,13 +230,13 @@ pub(super) fn rust_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
-/// One name of an import; none for a glob.
+/// One path of an import, and the name that it introduces; `None` for a glob.
 pub(super) struct Leaf {
     pub(super) path: Vec<String>,
     name: Option<String>,
 }
 
-/// All names of an import.
+/// Returns all names of an import.
 pub(super) fn leaves(tree: &UseTree) -> Vec<Leaf> {
     let mut found = Vec::new();
     collect(tree, &mut Vec::new(), &mut found);
@@ -276,12 +276,11 @@ fn collect(tree: &UseTree, path: &mut Vec<String>, found: &mut Vec<Leaf>) {
     }
 }
 
-/// Whether an import only hands names on.
 pub(super) fn is_re_export(import: &ItemUse) -> bool {
     !matches!(import.vis, Visibility::Inherited)
 }
 
-/// Whether what has these attributes is compiled for tests only.
+/// Whether an item with these attributes is compiled only for tests.
 pub(super) fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("test")
@@ -292,7 +291,6 @@ pub(super) fn is_for_tests(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// The attributes of an item.
 pub(super) fn attributes(item: &Item) -> &[Attribute] {
     match item {
         Item::Const(item) => &item.attrs,
@@ -327,7 +325,7 @@ fn defined(item: &Item) -> Option<String> {
     Some(name.to_string())
 }
 
-/// The lines of a file's items that are compiled for tests only.
+/// Returns the lines of a file's items that are compiled only for tests.
 pub(super) fn test_lines(file: &syn::File) -> Vec<RangeInclusive<usize>> {
     let items = file.items.iter();
     let tests = items.filter(|item| is_for_tests(attributes(item)));

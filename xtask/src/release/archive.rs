@@ -1,4 +1,4 @@
-//! Archives of the kubectl plugin: the same bytes for the same program and commit.
+//! Archives of the kubectl plugin, which are reproducible for a program and commit.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use tar::{Builder, EntryType, Header};
 use super::sums::sha256;
 use crate::{Failure, cargo, cargo_program, root};
 
-/// The platforms that have an archive.
+/// Platforms with an archive.
 #[derive(
     Debug,
     Clone,
@@ -38,7 +38,7 @@ pub(super) enum Platform {
 }
 
 impl Platform {
-    /// Operating system and architecture, in Kubernetes' words.
+    /// Returns operating system and architecture as Kubernetes names them.
     pub(super) fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::LinuxAmd64 => ("linux", "amd64"),
@@ -53,7 +53,7 @@ impl Platform {
         format!("kubectl-dingtalk-{os}-{arch}.tar.gz")
     }
 
-    /// Builds the program.
+    /// Builds the program. Returns its path.
     pub(super) fn build(self) -> Result<PathBuf, Failure> {
         let triple: &str = self.into();
         let status = cargo(&mut Command::new(cargo_program()))
@@ -69,7 +69,7 @@ impl Platform {
             .status()?;
         if !status.success() {
             return Err(format!(
-                "no program for {triple}; is it installed? rustup target add {triple}"
+                "building for {triple} failed: see above; to install the target: rustup target add {triple}"
             )
             .into());
         }
@@ -97,7 +97,7 @@ pub(super) fn write(path: &Path, program: &Path, time: u64) -> Result<(), Failur
 }
 
 fn packed(files: &[(&str, u32, &[u8])], time: u64) -> Result<Vec<u8>, Failure> {
-    // No name, no time, and no operating system in the header.
+    // The header has no name, time or operating system.
     let gzip = GzBuilder::new().write(Vec::new(), Compression::best());
     let mut tar = Builder::new(gzip);
     for (name, mode, content) in files {
@@ -115,7 +115,7 @@ fn packed(files: &[(&str, u32, &[u8])], time: u64) -> Result<Vec<u8>, Failure> {
     Ok(gzip.finish()?)
 }
 
-/// The digests of the archives in a folder.
+/// Returns the digests of the archives in a folder.
 pub(super) fn digests(folder: &Path) -> Result<BTreeMap<Platform, String>, Failure> {
     let mut digests = BTreeMap::new();
     for platform in Platform::VARIANTS {
@@ -141,7 +141,7 @@ mod tests {
         let [first, second] = ["first", "second"].map(|name| {
             let path = folder.path().join(name);
             write(&path, &program, 1_700_000_000).expect("an archive");
-            // Another time of the file, another owner's umask: neither may show.
+            // The file gets another time, which must not show.
             fs::write(&program, "a program").expect("written again");
             fs::read(path).expect("the archive")
         });

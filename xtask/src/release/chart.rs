@@ -1,4 +1,4 @@
-//! The chart as it is released: with the released image in its values.
+//! The released chart, with the released image in its values.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::{Failure, root};
 
 const NAME: &str = "dingtalk-token-operator";
 
-/// Packages the chart, and renders the package to see which image it names.
+/// Packages the chart, and renders the package to check which image it names.
 pub(super) fn package(out: &Path, release: &Release, digest: &str) -> Result<(), Failure> {
     let stage = root().join("target/release-chart").join(NAME);
     let _ = fs::remove_dir_all(&stage);
@@ -47,7 +47,7 @@ pub(super) fn package(out: &Path, release: &Release, digest: &str) -> Result<(),
     )
 }
 
-/// Copies what git knows of the chart.
+/// Copies the chart's files that are in git.
 fn copy(stage: &Path) -> Result<(), Failure> {
     for file in git(&["ls-files", CHART])?.lines() {
         let copy = stage.join(Path::new(file).strip_prefix(CHART)?);
@@ -78,7 +78,7 @@ fn with_image(values: &str, digest: &str) -> Result<String, Failure> {
     Ok(format!("{before}\nimage:\n{image}"))
 }
 
-/// Helm packs a file with its time.
+/// Sets the time of all files, which Helm writes to the package.
 fn set_times(folder: &Path, time: SystemTime) -> Result<(), Failure> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

@@ -38,11 +38,11 @@ pub(super) fn fill(
                 filled.push(platform);
             }
             None if is_rehearsal => {
-                println!("no archive for {names}: left out of the manifest for krew");
+                println!("no archive for {names}: it is left out of the manifest for krew");
             }
             None => {
                 return Err(
-                    format!("there is no archive for {names}: make it with --target").into(),
+                    format!("there is no archive for {names}: write it with --target").into(),
                 );
             }
         }

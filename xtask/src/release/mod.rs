@@ -1,4 +1,4 @@
-//! What a release publishes, made from a tag; `.github/workflows/release.yaml` publishes it.
+//! Assets of a release, made from a tag. `.github/workflows/release.yaml` publishes them.
 
 mod archive;
 mod chart;
@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
     image_digest: Option<String>,
 }
 
-/// Checks the versions, then writes what the arguments ask for.
+/// Checks the versions, then writes the requested assets.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if let (Some(tag), true) = (&arguments.version, arguments.prepare) {
         prepare::run(tag)?;
@@ -81,7 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     if let Some(digest) = &arguments.image_digest {
         write_assets(&out, &release, digest)?;
-        println!("{} has what {tag} publishes", out.display());
+        println!("{} has all assets of {tag}", out.display());
     }
     if arguments.target.is_none() && arguments.image_digest.is_none() {
         println!("{tag} can be released");
@@ -108,7 +108,7 @@ fn write_assets(out: &Path, release: &Release, digest: &str) -> Result<(), Failu
     sums::write(out, &[NOTES])
 }
 
-/// deploy/install.yaml with the released image.
+/// Returns deploy/install.yaml with the released image.
 fn install_manifest(tag: &str, image: &str) -> Result<String, Failure> {
     let yaml = fs::read_to_string(root().join("deploy/install.yaml"))?;
     with_image(&yaml, tag, image)
@@ -126,7 +126,7 @@ fn with_image(yaml: &str, tag: &str, image: &str) -> Result<String, Failure> {
     Ok(manifest)
 }
 
-/// Refuses manifests that name another image than the released one.
+/// Refuses manifests that name an image other than the released one.
 fn check_named(what: &str, yaml: &str, image: &str) -> Result<(), Failure> {
     let documents = documents(yaml)?;
     check_images(what, &documents)?;
@@ -147,7 +147,7 @@ fn digest(text: &str) -> Result<String, String> {
     }
 }
 
-/// Standard output of a program that succeeded.
+/// Runs a command that must succeed. Returns its standard output.
 fn output(command: &mut Command) -> Result<String, Failure> {
     let output = command
         .current_dir(root())

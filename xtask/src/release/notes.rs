@@ -1,11 +1,12 @@
-//! The release notes: the version's section of CHANGELOG.md.
+//! Release notes: a version's section of CHANGELOG.md.
 
 use super::SOURCE;
 use crate::Failure;
 
 const UNRELEASED: &str = "Unreleased";
 
-/// The section of a tag, for GitHub: one line for each item, and absolute links. A rehearsal may take `Unreleased`.
+/// Returns the section of a tag in the form that GitHub needs: one line for each item, and absolute links. A
+/// rehearsal may use `Unreleased`.
 pub(super) fn cut(changelog: &str, tag: &str, is_rehearsal: bool) -> Result<String, Failure> {
     let version = tag.trim_start_matches('v');
     let found = section(changelog, version);
@@ -20,7 +21,7 @@ pub(super) fn cut(changelog: &str, tag: &str, is_rehearsal: bool) -> Result<Stri
     }
 }
 
-/// The lines below `## VERSION`, which a date may follow.
+/// Returns the lines below `## VERSION`. A date may follow the version.
 fn section<'a>(changelog: &'a str, version: &str) -> Option<Vec<&'a str>> {
     let heading = |line: &&str| line.starts_with("## ");
     let mut lines = changelog
@@ -30,7 +31,7 @@ fn section<'a>(changelog: &'a str, version: &str) -> Option<Vec<&'a str>> {
     Some(lines.take_while(|line| !heading(line)).collect())
 }
 
-/// GitHub breaks lines in release notes wherever the text does.
+/// Joins the lines of each item, since GitHub shows line breaks in release notes.
 fn joined(lines: &[&str]) -> String {
     let mut text = String::new();
     for line in lines {

@@ -8,10 +8,10 @@ use crate::{Failure, cargo, cargo_program, root};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Changes this workspace's version to that of a tag, wherever people and programs read it.
+/// Replaces this workspace's version by that of a tag, in all files that have it.
 pub(super) fn run(tag: &str) -> Result<(), Failure> {
     let version = tag.strip_prefix('v').filter(|rest| is_version(rest));
-    let version = version.ok_or_else(|| format!("{tag} is no tag such as v0.2.0"))?;
+    let version = version.ok_or_else(|| format!("{tag} is not a tag such as v0.2.0"))?;
     let files = git(&["ls-files", "*.md", "Cargo.toml", "deploy/**.yaml"])?;
     for file in files.lines() {
         let path = root().join(file);
@@ -29,11 +29,13 @@ pub(super) fn run(tag: &str) -> Result<(), Failure> {
     if !lock.success() {
         return Err("Cargo.lock could not be updated: see above".into());
     }
-    println!("Next: cargo xtask manifests; cargo xtask docs names the translations to record.");
+    println!(
+        "Next, run `cargo xtask manifests`, and then `cargo xtask docs`, which names the translations to record."
+    );
     Ok(())
 }
 
-/// Three numbers, and perhaps what comes after a hyphen.
+/// Whether a text has three numbers, and optionally a hyphen and a suffix.
 fn is_version(text: &str) -> bool {
     let (numbers, rest) = text.split_once('-').unwrap_or((text, "rc"));
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());
@@ -44,7 +46,7 @@ fn is_version(text: &str) -> bool {
         && rest.bytes().all(is_rest)
 }
 
-/// A file with the new version. In most files it is the image's tag alone.
+/// Returns a file's text with the new version. In most files, only tags of images change.
 fn changed(file: &str, text: &str, old: &str, new: &str) -> String {
     let line =
         |text: &str, key: &str| text.replace(&format!("{key}{old}\n"), &format!("{key}{new}\n"));

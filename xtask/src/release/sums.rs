@@ -10,7 +10,7 @@ use crate::Failure;
 
 const NAME: &str = "SHA256SUMS";
 
-/// Writes the sums of all files of a folder but `except`.
+/// Writes the checksums of all files in a folder, except those named in `except`.
 pub(super) fn write(folder: &Path, except: &[&str]) -> Result<(), Failure> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -28,7 +28,7 @@ pub(super) fn write(folder: &Path, except: &[&str]) -> Result<(), Failure> {
     Ok(fs::write(folder.join(NAME), sums)?)
 }
 
-/// The SHA-256 of a file, in hexadecimal digits.
+/// Returns the SHA-256 of a file in hexadecimal digits.
 pub(super) fn sha256(path: &Path) -> Result<String, Failure> {
     let mut hex = String::new();
     for byte in Sha256::digest(fs::read(path)?) {
@@ -48,7 +48,7 @@ mod tests {
             fs::write(folder.path().join(name), text).expect("written");
         }
         write(folder.path(), &["notes.md"]).expect("sums");
-        // FIPS 180-4's example, and the sum of nothing.
+        // The example in FIPS 180-4, and the checksum of an empty file.
         let expected = "\
 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  a
 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  b

@@ -1,4 +1,4 @@
-//! Rust has one version in the toolchain, in the image's base and in the documentation, and one that is the oldest.
+//! Tests that the toolchain, the base image and the documentation agree on the versions of Rust.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ fn text(path: &str) -> String {
     fs::read_to_string(root().join(path)).expect(path)
 }
 
-/// The value of `key = "…"` in a file of Cargo's or rustup's.
+/// Returns the value of `key = "…"` in a TOML file.
 fn value(path: &str, key: &str) -> String {
     let text = text(path);
     let mut lines = text.lines().filter_map(|line| line.split_once(" = "));
@@ -29,7 +29,7 @@ fn images_are_built_by_the_toolchains_rust() {
             .match_indices("rust:")
             .map(|(at, _)| text[at..].split(['@', ' ', '\n', '`']).next().expect("one"))
             .collect();
-        assert!(!named.is_empty(), "{path} names no image of Rust");
+        assert!(!named.is_empty(), "{path} names no Rust image");
         for image in named {
             assert_eq!(image, base, "{path}");
         }

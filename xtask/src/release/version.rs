@@ -1,4 +1,4 @@
-//! Whether the tag, the versions in the sources and the changelog agree.
+//! Checks that the tag, the versions in the sources and the changelog agree.
 
 use std::fs;
 
@@ -9,29 +9,31 @@ use crate::{Failure, root};
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const BASE: &str = "deploy/base/kustomization.yaml";
 
-/// A release that may be made.
+/// A release that has passed the checks.
 pub(super) struct Release {
-    /// Such as v0.2.0.
+    /// Tag, such as v0.2.0.
     pub(super) tag: String,
     pub(super) notes: String,
-    /// Time of the commit, in seconds since 1970: that of every file in an archive.
+    /// Time of the commit in seconds since 1970, which every file in an archive gets.
     pub(super) time: u64,
     pub(super) is_rehearsal: bool,
 }
 
 impl Release {
-    /// The release of a tag, from a clean checkout of it.
+    /// Returns the release of a tag, which must be checked out without changes.
     pub(super) fn tagged(tag: &str) -> Result<Self, Failure> {
         check_tag(tag, VERSION)?;
         let changes = git(&["status", "--porcelain"])?;
         if !changes.is_empty() {
-            return Err(format!("uncommitted changes, commit or stash them:\n{changes}").into());
+            return Err(
+                format!("there are uncommitted changes; commit or stash them:\n{changes}").into(),
+            );
         }
         check_commit(tag)?;
         Self::checked(tag, false)
     }
 
-    /// What the next release would be.
+    /// Returns a rehearsal of the next release.
     pub(super) fn rehearsal() -> Result<Self, Failure> {
         Self::checked(&format!("v{VERSION}"), true)
     }
@@ -40,7 +42,7 @@ impl Release {
         check_version(VERSION)?;
         if !fs::read_to_string(root().join(BASE))?.contains(&format!("newTag: {tag}\n")) {
             return Err(format!(
-                "{BASE} has another newTag than {tag}: change it and run `cargo xtask manifests`"
+                "newTag in {BASE} is not {tag}: change it and run `cargo xtask manifests`"
             )
             .into());
         }
@@ -64,7 +66,7 @@ fn check_tag(tag: &str, version: &str) -> Result<(), Failure> {
     .into())
 }
 
-/// Refuses to release another commit than the tagged one. A tag that does not exist yet may be tried.
+/// Refuses to release a commit other than the tagged one. A tag that does not exist yet is accepted.
 fn check_commit(tag: &str) -> Result<(), Failure> {
     let name = format!("refs/tags/{tag}");
     let tagged = git(&[

@@ -1,5 +1,5 @@
-//! The workflows of GitHub, which do not run here: what they may do, whose code they run, and that their commands
-//! of this repository exist.
+//! Tests of GitHub's workflows, which do not run here: their permissions, whose code they run, and that this
+//! repository's commands in them exist.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::sbom::VERSION;
 use crate::{Cli, root};
 
-/// The jobs that may write, and what.
+/// Jobs with write permissions, and these permissions.
 const WRITERS: [(&str, &[&str]); 3] = [
     ("images", &["packages"]),
     ("image", &["attestations", "id-token", "packages"]),
@@ -19,7 +19,7 @@ const WRITERS: [(&str, &[&str]); 3] = [
         &["attestations", "contents", "id-token", "packages"],
     ),
 ];
-/// Jobs that may sign or publish run nothing of the repository.
+/// Jobs that may sign or publish, and therefore run no code of the repository.
 const SIGNERS: [&str; 2] = ["image", "publish"];
 
 fn workflows() -> Vec<(String, String, Value)> {
@@ -99,7 +99,7 @@ fn what_signs_runs_nothing_of_the_repository_and_no_script_has_expressions() {
                 assert!(!SIGNERS.contains(&name.as_str()), "{name} checks out");
                 assert_eq!(step["with"]["persist-credentials"], false, "{name}");
             }
-            // An expression would become a part of the script, whatever it holds.
+            // The value of an expression would become part of the script.
             let run = step["run"].as_str().unwrap_or_default();
             assert!(!run.contains("${{"), "{name}: {run}");
         }
