@@ -35,7 +35,7 @@ pub(super) struct Built {
 }
 
 impl Language {
-    /// Builds it, as its README says.
+    /// Builds the consumer, as its README says.
     pub(super) fn build(self) -> Result<Built, Failure> {
         let folder = root().join("docs/consumers").join(self.to_string());
         let output = root().join("target/consumers").join(self.to_string());

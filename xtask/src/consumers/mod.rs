@@ -1,5 +1,4 @@
-//! Builds the consumers of docs/consumers and runs them against the stub and a mounted Secret that
-//! changes.
+//! Builds the consumers of docs/consumers, and runs them against the stub and a mounted Secret that changes.
 
 mod languages;
 mod mount;
@@ -19,18 +18,18 @@ use languages::Language;
 use scenarios::{CALLS, SDK, Scenario};
 use world::Program;
 
-/// Scenarios mostly wait.
+/// Number of concurrent scenarios, which mostly wait.
 const AT_ONCE: usize = 4;
 
 /// Arguments of the command.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The consumers; default: all.
+    /// Consumers to build and run. Default: all.
     #[arg(value_enum)]
     languages: Vec<Language>,
 }
 
-/// Builds and runs them.
+/// Builds and runs the consumers.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let languages = match arguments.languages.as_slice() {
         [] => <Language as clap::ValueEnum>::value_variants(),

@@ -1,5 +1,5 @@
-//! A mounted Secret, updated as the kubelet does it: new files in a folder of their own, then an atomic
-//! change of one link.
+//! A mounted Secret, which is updated as by the kubelet: new files in their own folder, then an atomic change of one
+//! link.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! The scenarios that every consumer has to pass.
+//! Scenarios that every consumer must pass.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ const CURRENT: &str = "/v1.0/todo/tasks";
 const LEGACY: &str = "/topapi/v2/user/get";
 /// Delay of a new token: longer than the interval at which consumers read the file.
 const LATE: Duration = Duration::from_millis(2500);
-/// Patience, in seconds, of a consumer that has to give up.
+/// Patience, in seconds, of a consumer that must give up.
 const SHORT: u32 = 3;
 
 /// A scenario's name and steps.
@@ -353,6 +353,6 @@ async fn the_sdk_and_another_error(program: &Program, folder: &Path) -> Result<(
 fn check<T: PartialEq + std::fmt::Debug + ?Sized>(seen: &T, expected: &T) -> Result<(), Failure> {
     match seen == expected {
         true => Ok(()),
-        false => Err(format!("{expected:?} expected, {seen:?} seen").into()),
+        false => Err(format!("expected {expected:?}, got {seen:?}").into()),
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// A program with its first arguments.
+    /// Returns a program with its first arguments.
     pub(super) fn new<const N: usize>(command: [impl Into<OsString>; N]) -> Self {
         Self {
             command: command.map(Into::into).into(),
@@ -34,7 +34,7 @@ impl Program {
         }
     }
 
-    /// The same program with a variable of its environment.
+    /// Adds an environment variable.
     pub(super) fn with(mut self, name: &'static str, value: String) -> Self {
         self.environment.push((name, value));
         self
@@ -54,7 +54,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// A stub that revokes a token once the next one is fetched, and no Secret yet.
+    /// Starts a stub that revokes a token once the next one is fetched. There is no Secret yet.
     pub(super) async fn new(program: &Program, folder: &Path) -> Result<Self, Failure> {
         if folder.exists() {
             std::fs::remove_dir_all(folder)?;
@@ -77,14 +77,14 @@ impl World {
         self.patience = seconds;
     }
 
-    /// Fetches a token, and so revokes the organisation's former one.
+    /// Fetches a token, which revokes the corp's former one.
     pub(super) fn fetch(&mut self, corp_id: &str) -> String {
         let token = self.stub.issue(CLIENT_ID, corp_id);
         self.tokens.push(token.clone());
         token
     }
 
-    /// Replaces the Secret that is mounted in a subfolder; "" is the mounted folder itself.
+    /// Replaces the contents of the Secret that is mounted in a subfolder; "" is the mounted folder itself.
     pub(super) fn write(&mut self, mount: &str, files: &[(String, &str)]) -> Result<(), Failure> {
         let place = match self.mounts.iter().position(|(name, _)| name == mount) {
             Some(place) => place,
@@ -124,7 +124,7 @@ impl World {
         Ok(child)
     }
 
-    /// Waits for the program's end, and checks that it showed no token.
+    /// Waits until the program ends, and checks that it showed no token.
     pub(super) async fn end(&self, child: Child) -> Result<Ended, Failure> {
         let output = timeout(LIMIT, child.wait_with_output())
             .await
@@ -151,7 +151,7 @@ impl World {
         };
         timeout(LIMIT, until).await?;
         match self.stub.api_calls().is_empty() {
-            true => Err("the program ended without a call of DingTalk".into()),
+            true => Err("the program ended without calling DingTalk".into()),
             false => Ok(()),
         }
     }
@@ -162,11 +162,11 @@ impl World {
         let accepted: Vec<bool> = calls.iter().map(|call| call.holder.is_some()).collect();
         match accepted == expected {
             true => Ok(()),
-            false => Err(format!("calls accepted: {accepted:?}, and not {expected:?}").into()),
+            false => Err(format!("accepted calls: {accepted:?} instead of {expected:?}").into()),
         }
     }
 
-    /// The last call.
+    /// Returns the last call.
     pub(super) fn last_call(&self) -> Result<ApiCall, Failure> {
         let last = self.stub.api_calls().pop();
         Ok(last.ok_or("DingTalk was not called")?)
@@ -199,7 +199,7 @@ impl Ended {
         let answer = serde_json::from_str(&self.stdout);
         match (self.is_success, answer) {
             (true, Ok(answer)) => Ok(answer),
-            _ => Err(format!("no success with an answer: {self:?}").into()),
+            _ => Err(format!("the program failed, or did not print JSON: {self:?}").into()),
         }
     }
 
@@ -207,7 +207,7 @@ impl Ended {
     pub(super) fn succeeded(&self) -> Result<(), Failure> {
         match self.is_success {
             true => Ok(()),
-            false => Err(format!("no success: {self:?}").into()),
+            false => Err(format!("the program failed: {self:?}").into()),
         }
     }
 
@@ -215,7 +215,7 @@ impl Ended {
     pub(super) fn failed_with(&self, text: &str) -> Result<(), Failure> {
         match !self.is_success && self.shows(text) {
             true => Ok(()),
-            false => Err(format!("no failure that says {text:?}: {self:?}").into()),
+            false => Err(format!("the program did not fail with {text:?}: {self:?}").into()),
         }
     }
 }

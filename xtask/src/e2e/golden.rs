@@ -1,4 +1,4 @@
-//! An upgrade: the operator finds what an earlier release left.
+//! An upgrade: the operator finds objects of an earlier release.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,21 +11,21 @@ use super::kubectl::{Kubectl, eventually};
 use super::sites::Site;
 use crate::{Failure, root};
 
-/// Where it is left; the golden objects' own site is among the sites.
+/// Namespace of the objects. Their site is one of the test's.
 const NAMESPACE: &str = "golden";
 const MANAGER: &str = "dingtalk-token-operator";
 const PATIENCE: Duration = Duration::from_secs(90);
-/// What is left in the middle of a change, so that Secrets are written.
+/// File to leave out: it was recorded in the middle of a change, so the operator writes Secrets.
 const CHANGED: &str = "renamed";
 
-/// What was left.
+/// Objects that an earlier release left.
 pub(super) struct Left {
     apps: Vec<String>,
     /// The resourceVersion of each target Secret.
     secrets: BTreeMap<String, String>,
 }
 
-/// Creates the objects, before an operator is there.
+/// Creates the objects, before the operator is installed.
 pub(super) fn leave(kubectl: &Kubectl) -> Result<Left, Failure> {
     let crds = root().join("crds").display().to_string();
     kubectl.run(&["apply", "-k", &crds])?;
@@ -89,7 +89,7 @@ fn text(object: &Value, field: &str) -> String {
 }
 
 impl Left {
-    /// Waits until the operator has looked at all of it; then nothing may have been fetched or written.
+    /// Waits until the operator has processed all apps, and checks that it fetched no token and wrote no Secret.
     pub(super) fn judge(&self, kubectl: &Kubectl, sites: &[Site]) -> Result<(), Failure> {
         for app in &self.apps {
             let patch =
@@ -98,7 +98,7 @@ impl Left {
             kubectl.run(&[&["patch", "dta"], &to[..], &["--patch", patch]].concat())?;
         }
         eventually(
-            "all that an earlier release left is looked at",
+            "the operator has processed the apps of an earlier release",
             PATIENCE,
             || {
                 let apps = kubectl.json(&["get", "dta", "-n", NAMESPACE])?;
@@ -121,7 +121,7 @@ impl Left {
             self.secrets.len()
         );
         if calls > 0 || secrets(kubectl)? != self.secrets {
-            return Err("the upgrade fetched a token, or wrote a Secret".into());
+            return Err("the upgrade fetched a token or wrote a Secret".into());
         }
         kubectl.run(&["delete", "namespace", NAMESPACE, "--timeout=60s"])?;
         Ok(())

@@ -1,4 +1,4 @@
-//! The node's cluster, by kubectl, as a person has it.
+//! Access to the node's cluster with kubectl.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -28,12 +28,12 @@ impl Kubectl {
         &self.kubeconfig
     }
 
-    /// Runs it; gives what it said.
+    /// Runs kubectl. Returns its output.
     pub(super) fn run(&self, arguments: &[&str]) -> Result<String, Failure> {
         self.run_with(arguments, "")
     }
 
-    /// As `run`, and shows both the command and what it said.
+    /// Like [`Self::run`], and prints the command and its output.
     pub(super) fn show(&self, arguments: &[&str]) -> Result<(), Failure> {
         println!("   $ kubectl {}", arguments.join(" "));
         for line in self.run(arguments)?.lines() {
@@ -50,7 +50,7 @@ impl Kubectl {
         Ok(())
     }
 
-    /// Creates an object in the name of a field manager; returns it as it was created.
+    /// Creates an object as a field manager. Returns the created object.
     pub(super) fn create(&self, object: &Value, manager: &str) -> Result<Value, Failure> {
         let manager = format!("--field-manager={manager}");
         let create = ["create", &manager, "-f", "-", "-o", "json"];
@@ -58,7 +58,7 @@ impl Kubectl {
         Ok(serde_json::from_str(&created)?)
     }
 
-    /// Reads an object, or a list of them.
+    /// Reads an object or a list.
     pub(super) fn json(&self, arguments: &[&str]) -> Result<Value, Failure> {
         let said = self.run(&[arguments, &["-o", "json"]].concat())?;
         Ok(serde_json::from_str(&said)?)
@@ -85,7 +85,7 @@ impl Kubectl {
     }
 }
 
-/// Looks until there is something.
+/// Waits until `look` returns something.
 pub(super) fn eventually<T>(
     what: &str,
     patience: Duration,

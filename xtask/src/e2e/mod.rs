@@ -1,5 +1,5 @@
-//! The whole of it on a real node: the README's quickstart, install, pods that read tokens, disturbances,
-//! uninstall.
+//! The end-to-end test on a real node: the README's quickstart, installation, pods that read tokens, disturbances,
+//! removal.
 
 mod golden;
 mod kubectl;
@@ -16,7 +16,7 @@ use crate::Failure;
 use node::Node;
 use quickstart::Quickstart;
 
-/// Programs of the machine, and the Debian package of each.
+/// Programs that the machine must have, and their Debian packages.
 const NEEDED: [(&str, &str); 7] = [
     ("runc", "runc"),
     ("buildah", "buildah"),
@@ -42,7 +42,7 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
     }
     let tagged = |image: &str| format!("{image}:v{}", env!("CARGO_PKG_VERSION"));
     node.tag(&tagged(operator::NAMED_IMAGE), &tagged(operator::IMAGE))?;
-    // The stubs of DingTalk and this program's client for the API are in the node's network.
+    // The stubs of DingTalk and kubectl must be in the node's network.
     let status = node
         .enter("--net", &std::env::current_exe()?)?
         .arg("e2e-scenario")
@@ -50,24 +50,24 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
         .status()?;
     if !status.success() {
         node.keep_logs()?;
-        return Err("not all of it was observed: see above".into());
+        return Err("a step was not observed: see above".into());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The part that runs in the node's network; `folder` is the node's.
+/// Runs the scenario, in the node's network. `folder` is the node's.
 pub(crate) fn run_scenario(folder: &Path) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Runtime::new()?;
     let _guard = runtime.enter();
     scenario::run(&runtime, folder)?;
-    println!("\nAll of it was observed.");
+    println!("\nEvery step was observed.");
     Ok(ExitCode::SUCCESS)
 }
 
 fn check_machine() -> Result<(), Failure> {
     let id = Command::new("id").arg("-u").output()?;
     if String::from_utf8_lossy(&id.stdout).trim() != "0" {
-        return Err("a node needs root: run it as root, on Linux".into());
+        return Err("the node needs root: run this as root, on Linux".into());
     }
     let missing: Vec<&str> = NEEDED
         .iter()
@@ -87,7 +87,7 @@ fn check_machine() -> Result<(), Failure> {
     let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim());
     if !sysroot.join("lib/rustlib").join(&target).is_dir() {
         return Err(
-            format!("Rust cannot build a static program: rustup target add {target}").into(),
+            format!("Rust cannot build static programs: rustup target add {target}").into(),
         );
     }
     Ok(())

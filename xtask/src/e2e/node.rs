@@ -1,4 +1,4 @@
-//! The node: its programs, its images, its life.
+//! The test's node, with its programs and images.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,23 +9,23 @@ use local_control_plane::{Assets, Progress, Version, bound, helm, node_programs}
 
 use crate::{Failure, root};
 
-/// Eleven seconds on an idle machine.
+/// A boot takes eleven seconds on an idle machine.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
-/// What is promised of the image.
+/// Promised maximum size of the image.
 const IMAGE_MAX: u64 = 20 << 20;
-/// How the folder of a node begins; the process id that owns it follows.
+/// Prefix of a node's folder. The id of its owner's process follows.
 const FOLDERS: &str = "/tmp/dingtalk-e2e-";
-/// Where the logs of a failed run are left.
+/// Folder for the logs of a failed run.
 const LOGS: &str = "target/e2e-logs";
 
-/// A node that ends when this is dropped, or with this process.
+/// A node, which ends on drop or with this process.
 pub(super) struct Node {
     folder: PathBuf,
     outer: Option<Child>,
 }
 
 impl Node {
-    /// Builds what a node needs.
+    /// Builds the programs and images of a node.
     pub(super) fn prepare() -> Result<Self, Failure> {
         remove_leftovers();
         let folder = PathBuf::from(format!("{FOLDERS}{}", std::process::id()));
@@ -41,7 +41,7 @@ impl Node {
         Ok(node)
     }
 
-    /// Boots it.
+    /// Boots the node.
     pub(super) fn boot(&mut self) -> Result<(), Failure> {
         let progress = Progress::start("booting the node: control plane, containerd, kubelet");
         let mut command = bound(&std::env::current_exe()?, &root().join("tests/node/up.sh"));
@@ -56,21 +56,21 @@ impl Node {
         Ok(())
     }
 
-    /// Brings an image that was built here to the node, under its own name.
+    /// Imports an image that was built on this machine into the node.
     pub(super) fn load(&self, image: &str) -> Result<(), Failure> {
         let archive = self.folder.join("loaded.tar");
         let _ = fs::remove_file(&archive);
         let to = format!("oci-archive:{}:{image}", archive.display());
         said(Command::new("buildah").args(["push", "--quiet", image, &to]))?;
         let size = fs::metadata(&archive)?.len();
-        println!("     {image}: {} KiB, as it is pulled", size / 1024);
+        println!("     {image}: {} KiB to pull", size / 1024);
         if size > IMAGE_MAX {
             return Err(format!("the image is larger than {} MiB", IMAGE_MAX >> 20).into());
         }
         self.containerd(&["import", &archive.display().to_string()])
     }
 
-    /// Gives an image on the node another name as well.
+    /// Adds a name to an image on the node.
     pub(super) fn tag(&self, image: &str, name: &str) -> Result<(), Failure> {
         self.containerd(&["tag", image, name])
     }
@@ -85,7 +85,7 @@ impl Node {
         said(&mut command).map(drop)
     }
 
-    /// Runs a shell's command in the node's network, as its administrator; gives what it said.
+    /// Runs a shell command in the node's network, as its administrator. Returns the output.
     pub(super) fn shell(&self, command: &str) -> Result<String, Failure> {
         let path = std::env::var("PATH").unwrap_or_default();
         let programs = self.folder.join("bin");
@@ -98,7 +98,7 @@ impl Node {
         said(&mut shell)
     }
 
-    /// A program that is to run in one of the node's namespaces, and ends with this process.
+    /// Returns a command that runs a program in one of the node's namespaces, and ends with this process.
     pub(super) fn enter(&self, namespace: &str, program: &Path) -> Result<Command, Failure> {
         let mut command = bound(&std::env::current_exe()?, Path::new("nsenter"));
         command
@@ -127,19 +127,19 @@ impl Node {
         Ok(())
     }
 
-    /// The node's folder: kubeconfigs, keys, logs.
+    /// Returns the node's folder, which has kubeconfigs, keys and logs.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The process that has the node's namespaces: the one child of that which made them.
+    /// Returns the id of the process in the node's namespaces: the only child of the one that created them.
     fn pid(&self) -> Result<u32, Failure> {
-        let outer = self.outer.as_ref().ok_or("the node is not there")?.id();
+        let outer = self.outer.as_ref().ok_or("the node is not running")?.id();
         let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children"))?;
         Ok(children.trim().parse()?)
     }
 
-    /// Copies the logs to where they outlive the node.
+    /// Copies the logs to a folder that outlives the node.
     pub(super) fn keep_logs(&self) -> Result<(), Failure> {
         let from = self.folder.join("log");
         if !from.exists() {
@@ -161,7 +161,7 @@ impl Drop for Node {
         if let Some(outer) = &mut self.outer {
             let _ = outer.kill();
             let _ = outer.wait();
-            // The processes of the node end after the one that held their namespaces.
+            // The node's processes end after the one that held their namespaces.
             std::thread::sleep(Duration::from_secs(1));
         }
         if let Err(error) = script("tests/node/down.sh", &self.folder) {
@@ -170,7 +170,7 @@ impl Drop for Node {
     }
 }
 
-/// Removes what runs that were killed have left: their processes have ended with them.
+/// Removes what killed runs have left. Their processes have ended already.
 fn remove_leftovers() {
     for entry in fs::read_dir("/tmp").into_iter().flatten().flatten() {
         let path = entry.path();
@@ -184,8 +184,8 @@ fn remove_leftovers() {
     }
 }
 
-/// Links the programs to where the node and its scenario look for them: neither can build one, for
-/// their network reaches nothing.
+/// Links the programs to the folder in which the node and its scenario look for them. Neither can build programs, since
+/// their network has no access to the outside.
 fn provide_programs(folder: &Path) -> Result<(), Failure> {
     let assets = Assets::get(Version::default())?;
     let (bin, cni) = (folder.join("bin"), folder.join("cni"));
@@ -221,7 +221,7 @@ fn script(path: &str, folder: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Runs a command that has to succeed; gives what it said.
+/// Runs a command that must succeed. Returns its output.
 fn said(command: &mut Command) -> Result<String, Failure> {
     let output = command.output()?;
     let text = String::from_utf8(output.stdout)?;

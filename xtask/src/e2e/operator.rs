@@ -1,5 +1,4 @@
-//! The three ways to install the operator, with the test's overlay: where the images, the sites and
-//! their CA are.
+//! The three ways to install the operator, with the test's overlay, which sets the image, the sites and their CA.
 
 use std::fs;
 use std::path::Path;
@@ -12,16 +11,16 @@ use super::kubectl::{Kubectl, eventually};
 use super::sites::Site;
 use crate::{Failure, root};
 
-/// Its namespace, and the name of all that it consists of.
+/// Namespace of the operator, and name of its objects.
 pub(super) const NAME: &str = "dingtalk-token-operator";
-/// The image that the manifests name, which the quickstart has loaded, and the name that the test's
-/// overlay gives it.
+/// Name of the image in the test's overlay.
 pub(super) const IMAGE: &str = "localhost/dingtalk-token-operator";
+/// Name of the image in the manifests, under which the quickstart has loaded it.
 pub(super) const NAMED_IMAGE: &str = "dingtalk-token-operator.invalid/dingtalk-token-operator";
-/// A pod starts within seconds; its probes add some.
+/// Pods start within seconds, and their probes add some.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// What a test cluster has otherwise than a real one: the arguments, and the sites' CA as a volume.
+/// Returns the additional arguments for the test's sites.
 fn arguments(sites: &[Site]) -> Vec<String> {
     let sites = sites
         .iter()
@@ -30,6 +29,7 @@ fn arguments(sites: &[Site]) -> Vec<String> {
     sites.chain(others.map(str::to_owned)).collect()
 }
 
+/// Returns the volume with the sites' CA, and its mount.
 fn volumes() -> (Value, Value) {
     (
         json!([{"name": "ca", "configMap": {"name": "site-ca"}}]),
@@ -37,7 +37,7 @@ fn volumes() -> (Value, Value) {
     )
 }
 
-/// The ConfigMap with the sites' CA.
+/// Returns the ConfigMap with the sites' CA.
 pub(super) fn authority(folder: &Path, namespace: &str) -> Result<Value, Failure> {
     let ca = fs::read_to_string(folder.join("pki/ca.crt"))?;
     Ok(json!({
@@ -47,7 +47,7 @@ pub(super) fn authority(folder: &Path, namespace: &str) -> Result<Value, Failure
     }))
 }
 
-/// The patch of the test's overlay.
+/// Returns the patch of the test's overlay.
 fn patch(sites: &[Site]) -> Value {
     let at = |path: &str| format!("/spec/template/spec{path}");
     let (volumes, mounts) = volumes();
@@ -62,14 +62,14 @@ fn patch(sites: &[Site]) -> Value {
     Value::Array(patch)
 }
 
-/// Installs `source` (a file or a folder of `deploy/`) beneath the test's overlay.
+/// Installs `source`, a file or folder of `deploy/`, with the test's overlay.
 pub(super) fn install(
     kubectl: &Kubectl,
     folder: &Path,
     source: &str,
     sites: &[Site],
 ) -> Result<(), Failure> {
-    // Kustomize takes files from its own folder only.
+    // Kustomize reads only files in its own folder.
     let overlay = folder.join("overlay");
     let _ = fs::remove_dir_all(&overlay);
     fs::create_dir_all(&overlay)?;
@@ -109,7 +109,7 @@ pub(super) fn uninstall(kubectl: &Kubectl, folder: &Path, source: &str) -> Resul
     Ok(())
 }
 
-/// Installs the chart; apps of `namespace` may ask for immediate propagation.
+/// Installs the chart. Apps in `namespace` may use immediate propagation.
 pub(super) fn helm_install(
     kubectl: &Kubectl,
     folder: &Path,
@@ -190,7 +190,7 @@ fn until_ready(kubectl: &Kubectl) -> Result<(), Failure> {
     })
 }
 
-/// The process that leads: a container that is restarted in its pod is another one.
+/// Returns the leading process. After a restart of the container, it is another one.
 pub(super) fn leader(kubectl: &Kubectl) -> Result<Leader, Failure> {
     let lease = kubectl.json(&["get", "lease", NAME, "-n", NAME])?;
     let identity = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
@@ -199,7 +199,7 @@ pub(super) fn leader(kubectl: &Kubectl) -> Result<Leader, Failure> {
             identity: identity.to_owned(),
             pod: pod.to_owned(),
         }),
-        None => Err("nobody leads".into()),
+        None => Err("there is no leader".into()),
     }
 }
 
@@ -209,7 +209,7 @@ pub(super) struct Leader {
     pub(super) pod: String,
 }
 
-/// Replaces the pods by a rolling update.
+/// Replaces the pods in a rolling update.
 pub(super) fn replace_pods(kubectl: &Kubectl) -> Result<(), Failure> {
     let deployment = format!("deployment/{NAME}");
     kubectl.show(&["rollout", "restart", "-n", NAME, &deployment])?;

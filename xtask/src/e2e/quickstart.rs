@@ -10,13 +10,13 @@ use super::kubectl::Kubectl;
 use super::node::Node;
 use crate::{Failure, root};
 
-/// What stands before a block of commands in the README.
+/// Mark before a block of commands in the README.
 const QUICKSTART: &str = "<!-- Run by `cargo xtask e2e`: the quickstart. -->";
 const REMOVAL: &str = "<!-- Run by `cargo xtask e2e`: its removal. -->";
 const REAL_SITE: &str =
     "<!-- Run by `cargo xtask e2e`, with a stub in DingTalk's place: the real site. -->";
 
-/// How a command is run on the test's machine.
+/// How a command runs on the test's machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     AsWritten,
@@ -27,8 +27,8 @@ enum Action {
     InstallWithStubs,
 }
 
-/// Every command that may stand in a block, and what takes the place of those that need a network or a
-/// container engine. One that ends with a space is followed by arguments, which are kept.
+/// Every command that a block may have, and the substitutes for those that need a network or a container engine. A
+/// command that ends with a space has arguments, which are kept.
 const COMMANDS: [(&str, Action, &str); 7] = [
     (
         "git clone https://github.com/dingtalk-token-operator/dingtalk-token-operator.git",
@@ -58,15 +58,15 @@ const COMMANDS: [(&str, Action, &str); 7] = [
     (
         "kubectl apply -f deploy/install.yaml",
         Action::InstallWithStubs,
-        "installed above, with stubs in the place of DingTalk's sites",
+        "installed above, with stubs instead of DingTalk's sites",
     ),
     ("kubectl ", Action::AsWritten, "word for word"),
 ];
 
-/// What a shell would not take as it is written.
+/// Characters that a shell would interpret.
 const SHELL_SYNTAX: &str = "|&;<>()$`\\\"'*?[]#~{}!";
 
-/// The README's blocks, all of whose commands are known.
+/// The README's blocks, which have only known commands.
 pub(super) struct Quickstart {
     start: Vec<Step>,
     removal: Vec<Step>,
@@ -79,7 +79,7 @@ struct Step {
     substitute: &'static str,
 }
 
-/// What the quickstart took.
+/// Time that the quickstart took.
 #[derive(Default)]
 struct Clock {
     images: Duration,
@@ -88,7 +88,7 @@ struct Clock {
 }
 
 impl Quickstart {
-    /// Reads the README.
+    /// Reads the quickstart in the README.
     pub(super) fn read() -> Result<Self, Failure> {
         let [start, removal, real_site] = [QUICKSTART, REMOVAL, REAL_SITE].map(steps_of_readme);
         let (start, removal, real_site) = (start?, removal?, real_site?);
@@ -103,11 +103,11 @@ impl Quickstart {
             && count(&real_site, Action::InstallWithStubs) == 1;
         match is_whole {
             true => Ok(Self { start, removal }),
-            false => Err("the README's quickstart has to create one cluster, its removal to need kubectl alone, and its way to the real site to install deploy/install.yaml".into()),
+            false => Err("the README's quickstart must create one cluster, its removal must use only kubectl, and the commands for the real site must install deploy/install.yaml".into()),
         }
     }
 
-    /// Runs it, from nothing to a pod that prints until when its token is good; then removes it.
+    /// Runs the quickstart until a pod prints how long its token is valid, then its removal.
     pub(super) fn run(&self, node: &mut Node) -> Result<(), Failure> {
         println!("\n── The README's quickstart");
         let mut clock = Clock::default();
@@ -125,14 +125,14 @@ impl Quickstart {
         }
         let left = node.shell("kubectl get crds,namespaces -o name")?;
         match left.contains("dingtalk") {
-            true => Err(format!("the removal left something:\n{left}").into()),
+            true => Err(format!("the removal left objects:\n{left}").into()),
             false => Ok(()),
         }
     }
 }
 
-/// Runs the README's commands for the real site, on a cluster where the operator is installed and a stub
-/// is the site that the samples name; then removes what they made.
+/// Runs the README's commands for the real site, then removes the samples. The operator must be installed, with a stub
+/// as the site of the samples.
 pub(super) fn run_real_site(kubectl: &Kubectl) -> Result<(), Failure> {
     let mut said = String::new();
     for step in steps_of_readme(REAL_SITE)? {
@@ -171,7 +171,7 @@ impl Step {
         Ok(String::new())
     }
 
-    /// What follows the part of the command that the table has.
+    /// Returns what follows the part of the command that is in the table.
     fn arguments(&self) -> impl Iterator<Item = &str> {
         let known = COMMANDS.iter().map(|(known, ..)| known);
         let rest = known.filter_map(|known| self.command.strip_prefix(known));
@@ -192,12 +192,12 @@ impl Clock {
         let [images, cluster, token] =
             [self.images, self.cluster, self.token].map(|part| part.as_secs_f64());
         println!(
-            "   The quickstart's clock: {:.0} s: {images:.0} s for the images, {cluster:.0} s for the cluster,",
+            "   The quickstart took {:.0} s: {images:.0} s for the images, {cluster:.0} s for the cluster,",
             images + cluster + token
         );
-        println!("   and {token:.0} s from the first kubectl to a pod with a good token.");
+        println!("   and {token:.0} s from the first kubectl to a pod with a valid token.");
         println!(
-            "   (Images compile anew only what no earlier build has left; nothing was cloned or pulled.)"
+            "   (Builds of images reuse what earlier ones compiled; nothing was cloned or pulled.)"
         );
     }
 }
@@ -211,7 +211,7 @@ fn build_image<'a>(arguments: impl Iterator<Item = &'a str>) -> Result<(), Failu
         .status()?;
     match status.success() {
         true => Ok(()),
-        false => Err("the image does not build: see above".into()),
+        false => Err("building the image failed: see above".into()),
     }
 }
 
@@ -222,14 +222,14 @@ fn shown(said: String) -> String {
     said
 }
 
-/// Whether a pod said that its token is good, until a time to come.
+/// Checks that a pod's last line says that its token is valid until a time in the future.
 fn is_good(said: &str, now: Timestamp) -> Result<(), Failure> {
     let last = said.lines().last().unwrap_or_default();
     let until = last.rsplit_once(" is good until ");
     let until = until.and_then(|(_, until)| until.parse::<Timestamp>().ok());
     match until {
         Some(until) if until > now => Ok(()),
-        _ => Err(format!("the pod does not say until when its token is good, but {last:?}").into()),
+        _ => Err(format!("the pod does not say that its token is valid, but {last:?}").into()),
     }
 }
 
@@ -237,13 +237,13 @@ fn steps_of_readme(mark: &str) -> Result<Vec<Step>, Failure> {
     steps(&fs::read_to_string(root().join("README.md"))?, mark)
 }
 
-/// The commands of the fenced block that follows a mark.
+/// Returns the commands of the fenced block after a mark.
 fn steps(readme: &str, mark: &str) -> Result<Vec<Step>, Failure> {
     let block = readme
         .split_once(&format!("{mark}\n\n```sh\n"))
         .and_then(|(_, rest)| rest.split_once("\n```"));
     let Some((block, _)) = block else {
-        return Err(format!("README.md has no block of sh after {mark}").into());
+        return Err(format!("README.md has no `sh` block after {mark}").into());
     };
     block.split('\n').map(step).collect()
 }

@@ -1,4 +1,4 @@
-//! What is observed, step by step.
+//! The steps of the test in the node's network.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,27 +14,27 @@ use super::quickstart;
 use super::sites::{self, CLIENT_SECRET, CORP_ID, Site};
 use crate::Failure;
 
-/// Where the apps and their consumers are.
+/// Namespace of the apps and their consumers.
 const NAMESPACE: &str = "hr";
-/// Lets the operator annotate pods there.
+/// Role that allows the operator to annotate pods.
 const IMMEDIATE: &str = "deploy/opt-in/immediate-propagation.yaml";
-/// The operator's process, by the 15 characters that the kernel keeps.
+/// Name of the operator's process, of which the kernel keeps 15 characters.
 const OPERATOR: &str = "dingtalk-token-";
 const PATIENCE: Duration = Duration::from_secs(120);
-/// From one disturbance to the next.
+/// Time between disturbances.
 const PAUSE: Duration = Duration::from_secs(45);
-/// A kubelet brings a Secret after 1.5 times its sync period of a minute at the latest, and a little.
+/// The kubelet updates a Secret within 1.5 times its sync period of a minute; the rest is a margin.
 const KUBELET_BOUND_SECONDS: f64 = 100.0;
-/// With the pods told: a write, a patch, the kubelet's look, and a call of the consumer every 0.5 s.
+/// With annotated pods: a write, a patch, the kubelet's update, and a call of the consumer every 0.5 s.
 const REFRESHED_BOUND_SECONDS: f64 = 10.0;
-/// Renewals that each app without a gap is to see.
+/// Number of renewals to wait for with each app without a gap.
 const RENEWALS: usize = 3;
 
-/// An app, its site, and what its consumer is.
+/// An app, with its site and its consumer.
 struct Case {
     name: &'static str,
     site: &'static str,
-    /// Above the kubelet's bound where there is to be no gap.
+    /// At least the kubelet's bound if there must be no gap.
     renew_before: Option<&'static str>,
     refresh_pods: bool,
     consumer: &'static str,
@@ -75,7 +75,7 @@ const CASES: [Case; 6] = [
     },
 ];
 
-/// Runs all of it.
+/// Runs all steps.
 pub(super) fn run(runtime: &Runtime, folder: &Path) -> Result<(), Failure> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let sites = runtime.block_on(sites::start(folder))?;
@@ -113,10 +113,10 @@ impl World<'_> {
             .show(&["get", "dta", "-n", NAMESPACE, "-o", "wide"])?;
         self.kubectl.show(&["get", "pods", "-n", NAME])?;
 
-        heading("An upgrade: an earlier release had left apps, copies and Secrets");
+        heading("An upgrade: apps, copies and Secrets of an earlier release");
         left.judge(&self.kubectl, &self.sites)?;
 
-        heading("The README's way to the real site");
+        heading("The README's commands for the real site");
         quickstart::run_real_site(&self.kubectl)?;
 
         heading("The leader is killed");
@@ -145,7 +145,7 @@ impl World<'_> {
             let seen = || site.mints(case.name) > RENEWALS;
             eventually(&what, PATIENCE * 3, || Ok(seen().then_some(())))?;
         }
-        // Until the last one has reached the files, at the kubelet's pace.
+        // Until the kubelet has updated the files with the last one.
         std::thread::sleep(Duration::from_secs_f64(KUBELET_BOUND_SECONDS));
         self.judge()?;
         self.check_restarts()?;
@@ -163,7 +163,7 @@ impl World<'_> {
             "--patch",
             policy,
         ])?;
-        eventually("its Secret belongs to nobody", PATIENCE, || {
+        eventually("its Secret has no owner", PATIENCE, || {
             let secret = ["get", "secret", "retained-token", "-n", NAMESPACE];
             let owners = &self.kubectl.json(&secret)?["metadata"]["ownerReferences"];
             Ok(owners.is_null().then_some(()))
@@ -201,12 +201,12 @@ impl World<'_> {
             .count()
             != 2
         {
-            return Err("helm uninstall took the CRDs away, and all apps with them".into());
+            return Err("helm uninstall removed the CRDs, and all apps with them".into());
         }
         println!("   ✓ the CRDs and the apps are kept");
         self.kubectl
             .run(&["delete", "namespace", NAME, NAMESPACE, "--timeout=60s"])?;
-        // What Helm kept.
+        // Helm keeps them.
         self.kubectl.run(&[
             "delete",
             "crds",
@@ -217,7 +217,7 @@ impl World<'_> {
     }
 
     fn namespaced(&self) -> Result<(), Failure> {
-        heading("Installed for the namespaces hr and payroll alone");
+        heading("Installed for the namespaces hr and payroll only");
         for namespace in [NAMESPACE, "payroll", "other"] {
             let object =
                 json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
@@ -236,11 +236,11 @@ impl World<'_> {
         if !other["status"].is_null() {
             return Err("an app of another namespace was served".into());
         }
-        println!("   ✓ an app of another namespace is left alone");
+        println!("   ✓ an app of another namespace is ignored");
         self.uninstall(source)
     }
 
-    /// Ends the consumers, then removes what was applied.
+    /// Ends the consumers, then removes the operator.
     fn uninstall(&self, source: &str) -> Result<(), Failure> {
         self.kubectl.run(&[
             "delete",
@@ -253,7 +253,7 @@ impl World<'_> {
         operator::uninstall(&self.kubectl, self.folder, source)
     }
 
-    /// One app and its consumer.
+    /// Applies one app and its consumer, and waits until it calls the API.
     fn core(&self, namespace: &str) -> Result<(), Failure> {
         self.namespace()?;
         let case = &CASES[..1];
@@ -284,10 +284,10 @@ impl World<'_> {
 
     fn site(&self, case: &Case) -> Result<&Site, Failure> {
         let site = self.sites.iter().find(|site| site.name == case.site);
-        Ok(site.ok_or("no such site")?)
+        Ok(site.ok_or("unknown site")?)
     }
 
-    /// Applies an app with credentials of its own; its client_id is its name.
+    /// Applies an app with its own credentials. Its client_id is its name.
     fn apply_app(&self, case: &Case) -> Result<(), Failure> {
         let stub = &self.site(case)?.stub;
         stub.register(case.name, CLIENT_SECRET, &[CORP_ID]);
@@ -371,8 +371,8 @@ impl World<'_> {
     /// Prints what each consumer saw, and checks it.
     fn judge(&self) -> Result<(), Failure> {
         println!(
-            "\n   {:<20} {:<15} {:<8} {:>6} {:>8} {:>5}  gaps in seconds",
-            "APP", "ENDPOINT", "CONSUMER", "CALLS", "REFUSED", "MINTS"
+            "\n   {:<20} {:<15} {:<8} {:>6} {:>8} {:>7}  gaps in seconds",
+            "APP", "SITE", "CONSUMER", "CALLS", "REFUSED", "FETCHES"
         );
         let mut wrong = Vec::new();
         for case in &CASES {
@@ -380,7 +380,7 @@ impl World<'_> {
             let mints = self.site(case)?.mints(case.name);
             let gaps: Vec<String> = seen.gaps.iter().map(|gap| format!("{gap:.1}")).collect();
             println!(
-                "   {:<20} {:<15} {:<8} {:>6} {:>8} {:>5}  {}",
+                "   {:<20} {:<15} {:<8} {:>6} {:>8} {:>7}  {}",
                 case.name,
                 case.site,
                 case.consumer,
@@ -400,7 +400,7 @@ impl World<'_> {
                     case.name, seen.refused
                 ));
             }
-            // With the pods told, a gap may be shorter than the time between two calls.
+            // With annotated pods, a gap may be shorter than the time between two calls.
             if case.has_gap && !case.refresh_pods && seen.gaps.is_empty() {
                 wrong.push(format!(
                     "{}: no gap was seen, so nothing was measured",
@@ -417,7 +417,7 @@ impl World<'_> {
         }
     }
 
-    /// Whether any of the replicas that run now was restarted.
+    /// Checks that none of the current replicas was restarted.
     fn check_restarts(&self) -> Result<(), Failure> {
         let pods = self.kubectl.json(&["get", "pods", "-n", NAME])?;
         let restarts: u64 = pods["items"]
@@ -447,7 +447,7 @@ impl World<'_> {
     }
 }
 
-/// What a consumer said.
+/// Output of a consumer.
 #[derive(Debug, Default, PartialEq)]
 struct Consumed {
     calls: u64,
@@ -473,7 +473,7 @@ impl Consumed {
     }
 }
 
-/// The app of a case; its credentials are in `<name>-credentials`.
+/// Returns the app of a case. Its credentials are in `<name>-credentials`.
 fn app(case: &Case) -> Value {
     let mut app = json!({
         "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
@@ -492,7 +492,7 @@ fn app(case: &Case) -> Value {
     app
 }
 
-/// The processes of this name (its first 15 characters).
+/// Returns the processes with this name, of which the kernel keeps 15 characters.
 fn processes(name: &str) -> Result<Vec<PathBuf>, Failure> {
     let all = std::fs::read_dir("/proc")?
         .flatten()
@@ -504,7 +504,7 @@ fn processes(name: &str) -> Result<Vec<PathBuf>, Failure> {
     Ok(named.collect())
 }
 
-/// Whether a process runs in a pod of this name.
+/// Whether a process runs in the pod with this name.
 fn runs_in(process: &Path, pod: &str) -> bool {
     let environment = std::fs::read(process.join("environ")).unwrap_or_default();
     let host_name = format!("HOSTNAME={pod}");
@@ -513,17 +513,17 @@ fn runs_in(process: &Path, pod: &str) -> bool {
         .any(|variable| variable == host_name.as_bytes())
 }
 
-/// Ends the one process of this name that is meant.
+/// Kills the only process with this name for which `is_meant` returns true.
 fn kill(name: &str, is_meant: impl Fn(&Path) -> bool) -> Result<(), Failure> {
     let mut processes = processes(name)?;
     processes.retain(|process| is_meant(process));
     let [process] = processes.as_slice() else {
-        return Err(format!("{} processes {name} were found", processes.len()).into());
+        return Err(format!("expected one process {name}, found {}", processes.len()).into());
     };
     let id = process.file_name().unwrap_or_default();
     match Command::new("kill").arg("-9").arg(id).status()?.success() {
         true => {
-            println!("   ✓ killed, with SIGKILL");
+            println!("   ✓ killed with SIGKILL");
             Ok(())
         }
         false => Err(format!("{name} was not killed").into()),

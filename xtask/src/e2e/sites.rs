@@ -1,5 +1,4 @@
-//! Emulations of DingTalk on the node, behind real TLS: one for each way in which the endpoint may
-//! treat a repeated fetch, each a site of its own.
+//! Sites on the node: stubs of DingTalk behind real TLS, one for each behaviour of a repeated fetch.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,16 +12,16 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::Failure;
 
-/// The node's address, which its pods reach.
+/// The node's address, which its pods can reach.
 const NODE: &str = "10.200.0.1";
 pub(super) const CLIENT_SECRET: &str = "end-to-end-secret";
 pub(super) const CORP_ID: &str = "dinge2ecorp";
 
-/// What deploy/samples name: the site, and an app of it.
+/// Site and app of deploy/samples.
 const SAMPLES_SITE: &str = "china";
 const SAMPLE_APP: (&str, &str, &str) = ("dingpayrolldemo", "replace-me", "ding9f50b15bccd16741");
 
-/// One emulation.
+/// A site.
 pub(super) struct Site {
     pub(super) name: &'static str,
     pub(super) url: String,
@@ -30,7 +29,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// How often an app of this client_id has fetched a token.
+    /// Returns how often a token was fetched with this client_id.
     pub(super) fn mints(&self, client_id: &str) -> usize {
         let calls = self.stub.calls(CORP_ID).into_iter();
         calls
@@ -39,18 +38,18 @@ impl Site {
     }
 }
 
-/// The behaviours, the port of each, and the life of its tokens in seconds.
+/// Name, behaviour and port of each site, and the lifetime of its tokens in seconds.
 const SITES: [(&str, Repeat, u16, i64); 6] = [
     ("same-extended", Repeat::SameExtended, 8441, 180),
     ("new-overlap", Repeat::NewOverlap, 8442, 180),
     ("same-remaining", Repeat::SameRemaining, 8443, 120),
     ("new-revoked", Repeat::NewRevoked, 8444, 120),
-    // Of what an earlier release left.
+    // Site of the objects that an earlier release left.
     ("global", Repeat::NewOverlap, 8445, 7200),
     (SAMPLES_SITE, Repeat::NewOverlap, 8446, 7200),
 ];
 
-/// Starts them all; `folder` is the node's, whose CA signed the certificate.
+/// Starts all sites. `folder` is the node's, whose CA signed the certificate.
 pub(super) async fn start(folder: &Path) -> Result<Vec<Site>, Failure> {
     let pki = folder.join("pki");
     let chain =
@@ -83,7 +82,7 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, stub: u16) {
     while let Ok((outside, _)) = listener.accept().await {
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
-            // A connection that fails is the client's to report.
+            // The client reports connections that fail.
             let Ok(mut outside) = acceptor.accept(outside).await else {
                 return;
             };
