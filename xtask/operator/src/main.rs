@@ -1,4 +1,4 @@
-//! The project's commands that need the operator's types; `cargo xtask` starts them.
+//! The project's commands that need the operator's types; `cargo xtask` runs them.
 
 mod docs;
 mod manifests;

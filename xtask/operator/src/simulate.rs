@@ -7,13 +7,13 @@ use clap::builder::PossibleValue;
 use scheduler_simulation::{Fault, FaultKind, HOUR, MINUTE, Plan, Repeat, simulate};
 use xtask::{Failure, Simulation};
 
-/// Prints a report of each way.
+/// Simulates each behaviour, and prints a report.
 pub(crate) fn run(arguments: &Simulation) -> Result<ExitCode, Failure> {
     let repeats = match &arguments.repeat {
         Some(repeat) => vec![named(repeat)?],
         None => Repeat::value_variants().to_vec(),
     };
-    // An outage of an hour each day, and a ban.
+    // Each day has an outage of an hour, throttling, and a ban.
     let fault = |from, minutes, kind| Fault {
         from,
         until: from + minutes * MINUTE,
@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Simulation) -> Result<ExitCode, Failure> {
         .collect();
     for repeat in repeats {
         println!(
-            "{repeat:?}: simulating {} h of {} apps",
+            "{repeat:?}: simulating {} h with {} apps",
             arguments.hours, arguments.apps
         );
         let report = simulate(&Plan {
@@ -51,6 +51,6 @@ fn named(repeat: &str) -> Result<Repeat, Failure> {
     let known = Repeat::value_variants().iter();
     let names: Vec<_> = known.filter_map(Repeat::to_possible_value).collect();
     let names: Vec<&str> = names.iter().map(PossibleValue::get_name).collect();
-    let unknown = |_| format!("--repeat {repeat} is none of {}", names.join(", "));
+    let unknown = |_| format!("--repeat {repeat} is not one of {}", names.join(", "));
     Ok(Repeat::from_str(repeat, false).map_err(unknown)?)
 }

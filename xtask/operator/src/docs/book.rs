@@ -1,4 +1,4 @@
-//! The site: a book in English and one in Chinese, of the pages that each SUMMARY.md names.
+//! The site: a book in English and one in Chinese, with the pages that each SUMMARY.md names.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,14 +9,14 @@ use super::relink::{destinations, relinked};
 use xtask::Failure;
 use xtask::layout::plain;
 
-/// The version of mdBook that builds it; `.ci/run` installs it.
+/// Version of mdBook, which `.ci/run` installs.
 const VERSION: &str = "0.5.4";
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
-/// Where the books are put together.
+/// Folder in which the sources of the books are assembled.
 const SOURCES: &str = "target/book-sources";
 const IMAGES: &str = "docs/images";
 
-/// A book: where its SUMMARY.md and book.toml are, and its folder in the site.
+/// A book: the folder of its SUMMARY.md and book.toml, and its folder in the site.
 struct Book {
     folder: &'static str,
     place: &'static str,
@@ -43,11 +43,11 @@ const BOOKS: [Book; 2] = [
     },
 ];
 
-/// A page: its path in the repository, and in the site.
+/// A page, with its paths in the repository and the site.
 #[derive(Clone, Debug, PartialEq)]
 struct Page {
     source: String,
-    /// Without the book's folder, and ending with `.md`.
+    /// Path in the book, which ends with `.md`.
     chapter: String,
     url: String,
 }
@@ -77,7 +77,7 @@ pub(super) fn build(root: &Path, site: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The pages that a SUMMARY.md names.
+/// Returns the pages that a SUMMARY.md names.
 fn read_summary(root: &Path, book: &Book) -> Result<Vec<Page>, Failure> {
     let summary = fs::read_to_string(root.join(book.folder).join("SUMMARY.md"))?;
     let links = destinations(&summary);
@@ -110,7 +110,7 @@ fn page(book: &Book, source: &str) -> Page {
     }
 }
 
-/// Every page of docs/ is in a book, apart from the consumers' own.
+/// Checks that every page of docs/ is in a book, except the consumers' own pages.
 fn check_all_are_in(root: &Path, books: &[Vec<Page>]) -> Result<(), Failure> {
     let named: BTreeSet<&str> = books
         .iter()
@@ -122,14 +122,14 @@ fn check_all_are_in(root: &Path, books: &[Vec<Page>]) -> Result<(), Failure> {
             let path = format!("{folder}/{}", entry?.file_name().to_string_lossy());
             let is_page = Path::new(&path).extension().is_some_and(|it| it == "md");
             if is_page && !path.ends_with("/SUMMARY.md") && !named.contains(path.as_str()) {
-                return Err(format!("{path} is in no SUMMARY.md").into());
+                return Err(format!("{path} is not in a SUMMARY.md").into());
             }
         }
     }
     Ok(())
 }
 
-/// What a book needs beside its pages.
+/// Writes the files of a book except its pages.
 fn assemble(root: &Path, book: &Book, pages: &[Page], folder: &Path) -> Result<(), Failure> {
     let own = root.join(book.folder);
     let summary = fs::read_to_string(own.join("SUMMARY.md"))?;
@@ -154,7 +154,7 @@ fn assemble(root: &Path, book: &Book, pages: &[Page], folder: &Path) -> Result<(
     Ok(())
 }
 
-/// Where a page's link leads to in the site: to a page, an image, or a file of the repository.
+/// Returns the destination in the site of a page's link: a page, an image, or a file of the repository.
 fn moved(root: &Path, page: &Page, all: &[Page], link: &str) -> Option<String> {
     if link.contains("://") || link.starts_with('#') {
         return None;
@@ -166,7 +166,7 @@ fn moved(root: &Path, page: &Page, all: &[Page], link: &str) -> Option<String> {
     let target = all.iter().find(|page| page.source == source);
     let mut moved = match (target, source.strip_prefix(IMAGES)) {
         (Some(target), _) => relative(&page.url, &target.url),
-        // Each book has the images.
+        // Each book has a copy of the images.
         (None, Some(image)) => format!(
             "{}images{image}",
             "../".repeat(page.chapter.matches('/').count())
@@ -187,13 +187,13 @@ fn moved(root: &Path, page: &Page, all: &[Page], link: &str) -> Option<String> {
     Some(moved)
 }
 
-/// A link's path in the repository.
+/// Returns the path in the repository to which a link leads.
 fn resolved(from: &str, link: &str) -> String {
     let path = plain(&Path::new(from).with_file_name("").join(link));
     path.to_string_lossy().trim_end_matches('/').to_owned()
 }
 
-/// A link from one page of the site to another.
+/// Returns a link from one page of the site to another.
 fn relative(from: &str, to: &str) -> String {
     let (mut from, mut to) = (from, to);
     while let (Some((one, rest)), Some((other, others))) =
@@ -221,11 +221,11 @@ fn check_version() -> Result<(), Failure> {
     let said = String::from_utf8_lossy(&output.stdout);
     match said.trim() == format!("mdbook v{VERSION}") {
         true => Ok(()),
-        false => Err(format!("mdbook is {}, and not v{VERSION}: {install}", said.trim()).into()),
+        false => Err(format!("mdbook is {} instead of v{VERSION}: {install}", said.trim()).into()),
     }
 }
 
-/// mdBook's warnings are errors: an unclosed tag, for example, hides text.
+/// Builds a book. Warnings are errors: an unclosed tag, for example, hides text.
 fn run(book: &Path, site: &Path) -> Result<(), Failure> {
     let output = Command::new("mdbook")
         .args([Path::new("build"), book, Path::new("--dest-dir"), site])

@@ -1,4 +1,4 @@
-//! The site as it was built: its links to files and to anchors in them, and what its search knows.
+//! Checks of the built site: its links to files and anchors, and its search index.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use strum::IntoEnumIterator as _;
 use xtask::Failure;
 use xtask::layout::Page;
 
-/// The links that lead nowhere.
+/// Returns the broken links.
 pub(super) fn dead_links(site: &Path) -> Result<Vec<String>, Failure> {
     let mut pages = BTreeMap::new();
     read(site, &mut pages)?;
@@ -21,7 +21,7 @@ pub(super) fn dead_links(site: &Path) -> Result<Vec<String>, Failure> {
             let decoded = percent_decode_str(link).decode_utf8_lossy();
             if !Page::leads_somewhere(&decoded, path, &pages) {
                 let name = path.strip_prefix(site).unwrap_or(path);
-                dead.push(format!("{}: the link {link} leads nowhere", name.display()));
+                dead.push(format!("{}: the link {link} is broken", name.display()));
             }
         }
     }
@@ -31,7 +31,7 @@ pub(super) fn dead_links(site: &Path) -> Result<Vec<String>, Failure> {
     }
 }
 
-/// The reasons that the search of a book does not know by their own headings.
+/// Returns the reasons whose headings a book's search does not find.
 pub(super) fn unknown_reasons(book: &Path) -> Result<Vec<String>, Failure> {
     let mut index = String::new();
     for entry in fs::read_dir(book)? {
@@ -47,7 +47,7 @@ pub(super) fn unknown_reasons(book: &Path) -> Result<Vec<String>, Failure> {
     });
     let book = book.display();
     Ok(unknown
-        .map(|reason| format!("{book}: the search does not know {reason}"))
+        .map(|reason| format!("{book}: the search does not find {reason}"))
         .collect())
 }
 
@@ -69,7 +69,7 @@ fn read(folder: &Path, pages: &mut BTreeMap<PathBuf, Page>) -> Result<(), Failur
     Ok(())
 }
 
-/// The values of an attribute.
+/// Returns the values of an attribute.
 fn attributes(html: &str, name: &str) -> Vec<String> {
     let attribute = format!(" {name}=\"");
     let values = html.split(&attribute).skip(1);

@@ -1,5 +1,5 @@
-//! Commands in the documentation: those of this repository have the arguments that they are shown with, and
-//! files of deploy/ are there.
+//! Checks of commands in the documentation: this repository's programs accept their arguments, and files of deploy/
+//! exist.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use clap::{Command, CommandFactory as _};
 use dingtalk_token_operator::cli::{command_line, plugin_command_line};
 use xtask::Cli;
 
-/// What is wrong with a command.
+/// Returns what is wrong with a command.
 pub(crate) fn wrong_command(root: &Path, command: &str) -> Option<String> {
     let words: Vec<&str> = without_comment(command).split_whitespace().collect();
     let missing = words.iter().find(|word| {

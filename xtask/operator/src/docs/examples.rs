@@ -1,4 +1,4 @@
-//! The examples in the documentation: commands that exist, and manifests whose fields do.
+//! Checks of examples in the documentation: the commands, and the fields of manifests, must exist.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::commands::wrong_command;
 use xtask::Failure;
 use xtask::layout::page_texts;
 
-/// What is wrong with the examples.
+/// Returns what is wrong with the examples.
 pub(super) fn wrong_examples(root: &Path) -> Result<Vec<String>, Failure> {
     let kinds = kinds()?;
     let mut problems = Vec::new();
@@ -25,7 +25,7 @@ pub(super) fn wrong_examples(root: &Path) -> Result<Vec<String>, Failure> {
     Ok(problems)
 }
 
-/// A kind of ours, and its schema.
+/// One of our kinds, and its schema.
 struct Kind {
     name: String,
     schema: Value,
@@ -61,7 +61,7 @@ impl Example {
                 let documents: Result<Vec<Value>, _> = documents.map(Value::deserialize).collect();
                 match documents {
                     Ok(documents) => documents.iter().find_map(|it| wrong_manifest(it, kinds)),
-                    // Parts of a manifest from several depths.
+                    // Parts of a manifest, with different indentation.
                     Err(_) if yaml.starts_with(' ') => None,
                     Err(error) => Some(format!("not YAML, {error}:\n{yaml}")),
                 }
@@ -70,7 +70,7 @@ impl Example {
     }
 }
 
-/// The examples of a page: its code blocks, and the commands in its text.
+/// Returns the examples of a page: its code blocks, and the commands in its text.
 fn examples(text: &str) -> Vec<Example> {
     let mut examples = Vec::new();
     let mut block: Option<(String, String)> = None;
@@ -96,7 +96,7 @@ fn examples(text: &str) -> Vec<Example> {
 }
 
 fn of_block(language: &str, code: &str) -> Vec<Example> {
-    // A command goes on after a backslash.
+    // A command continues after a backslash.
     let code = code.replace("\\\n", " ");
     let commands = code.lines().filter_map(|line| match language {
         "console" => line.strip_prefix("$ "),
@@ -110,7 +110,7 @@ fn of_block(language: &str, code: &str) -> Vec<Example> {
     }
 }
 
-/// A field that no kind of ours has, or that is missing. A part of a manifest begins with `spec` or `target`.
+/// Returns an unknown field of a manifest, or a missing one. A part of a manifest begins with `spec` or `target`.
 fn wrong_manifest(manifest: &Value, kinds: &[Kind]) -> Option<String> {
     let kind = manifest["kind"].as_str();
     if let Some(kind) = kinds.iter().find(|it| Some(it.name.as_str()) == kind) {
@@ -119,7 +119,7 @@ fn wrong_manifest(manifest: &Value, kinds: &[Kind]) -> Option<String> {
     let wrong = |schema: fn(&Kind) -> &Value| {
         let problems = kinds.iter();
         let problems = problems.map(|kind| wrong_fields("", manifest, schema(kind), false));
-        // It is enough that one kind has them.
+        // It is enough if one kind has all fields.
         problems
             .collect::<Option<Vec<String>>>()?
             .into_iter()

@@ -1,4 +1,4 @@
-//! The documentation: its translations, and the site that mdBook builds of it.
+//! The documentation: checks of its pages and translations, and the site that mdBook builds.
 
 mod book;
 mod built;
@@ -16,7 +16,7 @@ use examples::wrong_examples;
 use xtask::layout::broken_links;
 use xtask::{Failure, root};
 
-/// Where the site is built.
+/// Folder of the site.
 const SITE: &str = "target/book";
 
 /// Checks the documentation and builds its site, or records that a translation is up to date.
@@ -41,7 +41,7 @@ pub(crate) fn run(translated: Option<&Path>) -> Result<ExitCode, Failure> {
     }
     Ok(match problems.is_empty() {
         true => {
-            println!("{SITE}/index.html is the site of the documentation");
+            println!("the documentation is correct; its site is {SITE}/index.html");
             ExitCode::SUCCESS
         }
         false => ExitCode::FAILURE,

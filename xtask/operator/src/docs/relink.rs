@@ -1,8 +1,8 @@
-//! Links of a page, and putting others in their place.
+//! Finds and replaces the links of a page.
 
 use pulldown_cmark::{Event, Options, Parser, Tag};
 
-/// Where the links of a page lead to.
+/// Returns the destinations of the links of a page.
 pub(super) fn destinations(text: &str) -> Vec<String> {
     let mut all = Vec::new();
     relinked(text, |link| {
@@ -12,7 +12,7 @@ pub(super) fn destinations(text: &str) -> Vec<String> {
     all
 }
 
-/// The text with other links, where `change` names one.
+/// Replaces the links for which `change` returns another one.
 pub(super) fn relinked(text: &str, mut change: impl FnMut(&str) -> Option<String>) -> String {
     let mut changed = String::with_capacity(text.len());
     let mut done = 0;
@@ -34,7 +34,7 @@ pub(super) fn relinked(text: &str, mut change: impl FnMut(&str) -> Option<String
     changed
 }
 
-/// Each link or picture, and where it ends.
+/// Returns each link or picture, and the position of its end.
 fn links(text: &str) -> impl Iterator<Item = (String, usize)> {
     let events = Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter();
     events.filter_map(|(event, range)| match event {

@@ -1,4 +1,4 @@
-//! Translations of pages: whether they are as new as the page, and show the same commands and manifests.
+//! Checks of translated pages: they must be up to date, and have the same commands and manifests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,21 +9,21 @@ use sha2::{Digest as _, Sha256};
 use crate::manifests::{BEGIN, END};
 use xtask::Failure;
 
-/// Where the translations are; that of README.md is beside it.
+/// Folder of the translations. That of README.md is next to it.
 const FOLDER: &str = "docs/zh-CN";
 const README: &str = "README.zh-CN.md";
 const RECORD: &str = "<!-- Translation of ";
 
-/// A page and its translation, by their paths in the repository.
+/// A page and its translation, as paths in the repository.
 #[derive(Debug)]
 struct Pair {
     page: String,
     translation: String,
-    /// The links from one to the other, and back.
+    /// The links from the page to its translation, and back.
     links: [String; 2],
 }
 
-/// Every translation with its page.
+/// Returns every translation with its page.
 fn pairs(root: &Path) -> Result<Vec<Pair>, Failure> {
     let mut pairs = vec![Pair {
         page: "README.md".to_owned(),
@@ -47,7 +47,7 @@ fn pairs(root: &Path) -> Result<Vec<Pair>, Failure> {
     Ok(pairs)
 }
 
-/// What is wrong with the translations.
+/// Returns what is wrong with the translations.
 pub(super) fn problems(root: &Path) -> Result<Vec<String>, Failure> {
     let mut problems = Vec::new();
     for pair in pairs(root)? {
@@ -63,13 +63,13 @@ pub(super) fn problems(root: &Path) -> Result<Vec<String>, Failure> {
     Ok(problems)
 }
 
-/// Records that a translation is as new as its page.
+/// Records that a translation is up to date.
 pub(super) fn record(root: &Path, translation: &Path) -> Result<(), Failure> {
     let pairs = pairs(root)?;
     let pair = pairs
         .iter()
         .find(|pair| Path::new(&pair.translation) == translation);
-    let pair = pair.ok_or_else(|| format!("{} is no translation", translation.display()))?;
+    let pair = pair.ok_or_else(|| format!("{} is not a translation", translation.display()))?;
     let page = read(root, &pair.page)?;
     let text = read(root, &pair.translation)?;
     let rest = match text.starts_with(RECORD) {
@@ -79,7 +79,7 @@ pub(super) fn record(root: &Path, translation: &Path) -> Result<(), Failure> {
     let recorded = format!("{}\n{rest}", line(pair, &page));
     fs::write(root.join(&pair.translation), recorded)?;
     println!(
-        "{} is recorded as a translation of today's {}",
+        "{} is recorded as an up-to-date translation of {}",
         pair.translation, pair.page
     );
     Ok(())
@@ -90,12 +90,12 @@ fn read(root: &Path, path: &str) -> Result<String, Failure> {
     fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
-/// The first line of a translation: which content of its page it translates.
+/// Returns the first line of a translation, which has the hash of the page that it translates.
 fn line(pair: &Pair, page: &str) -> String {
     format!("{RECORD}{}, content {} -->", pair.page, content(page))
 }
 
-/// A hash of what a person has written.
+/// Returns a hash of a page, without the generated part.
 fn content(page: &str) -> String {
     let generated = page.split_once(BEGIN);
     let generated = generated.and_then(|(_, rest)| rest.split_once(END));
@@ -114,12 +114,12 @@ fn outdated(pair: &Pair, page: &str, translation: &str) -> Option<String> {
         return None;
     }
     Some(format!(
-        "{path} does not translate today's {name}: see `git log -p {name}`, translate what changed, and \
+        "{path} is out of date: see `git log -p {name}`, translate the changes to {name}, and \
          run `cargo xtask docs --translated {path}`"
     ))
 }
 
-/// Readers find a page's other language at its top.
+/// Checks that a page and its translation link to each other at the top.
 fn unlinked(pair: &Pair, page: &str, translation: &str) -> Option<String> {
     let [there, back] = &pair.links;
     let is_linked = |text: &str, link: &str| {
@@ -135,7 +135,7 @@ fn unlinked(pair: &Pair, page: &str, translation: &str) -> Option<String> {
     }
 }
 
-/// How the code blocks of a translation differ from those of the page; comments in them do not count.
+/// Returns how the code blocks of a translation differ from those of the page, except in comments.
 fn difference(page: &str, translation: &str) -> Option<String> {
     let (ours, theirs) = (blocks(page), blocks(translation));
     for (index, block) in ours.iter().enumerate() {
@@ -159,7 +159,7 @@ fn difference(page: &str, translation: &str) -> Option<String> {
     }
 }
 
-/// The code blocks of a page: their language, and their lines without comments.
+/// Returns the code blocks of a page: their language, and their lines without comments.
 fn blocks(text: &str) -> Vec<Vec<String>> {
     let mut blocks: Vec<Vec<String>> = Vec::new();
     let mut is_open = false;

@@ -15,7 +15,7 @@ Every field of both resources. `kubectl explain dingtalkapp.spec` shows the same
 says which of this is stable.
 ";
 
-/// The whole page.
+/// Returns the page.
 pub(crate) fn api_markdown() -> Result<String, serde_json::Error> {
     let mut text = HEAD.to_owned();
     for definition in definitions() {
@@ -46,7 +46,7 @@ fn kind(spec: &Value, version: &Value, text: &mut String) {
     fields("", schema, text);
 }
 
-/// A heading for each field of an object, and for each of theirs.
+/// Adds a heading for each field of an object, and for the fields below it.
 fn fields(path: &str, schema: &Value, text: &mut String) {
     let required: Vec<&Value> = elements(&schema["required"]).collect();
     for (name, field) in schema["properties"].as_object().into_iter().flatten() {
@@ -67,7 +67,7 @@ fn fields(path: &str, schema: &Value, text: &mut String) {
     }
 }
 
-/// The type, in words.
+/// Returns the type in words.
 fn kind_of(schema: &Value) -> String {
     if schema["items"].is_object() {
         return format!("list of {}", kind_of(&schema["items"]));
@@ -117,7 +117,7 @@ fn bound(schema: &Value, least: &str, most: &str, what: &str) -> Option<String> 
     }
 }
 
-/// What the API server says when it refuses a value.
+/// Adds the messages with which the API server refuses values.
 fn rules(schema: &Value, text: &mut String) {
     let messages = elements(&schema["x-kubernetes-validations"]);
     let messages: Vec<String> = messages
@@ -136,7 +136,7 @@ fn prose(schema: &Value) -> String {
     escaped(schema["description"].as_str().unwrap_or_default())
 }
 
-/// Markdown whose angle brackets outside of code are not taken for HTML.
+/// Escapes angle brackets outside of code, so that Markdown does not treat them as HTML.
 pub(crate) fn escaped(text: &str) -> String {
     let parts = text.split('`').enumerate();
     let parts = parts.map(|(index, part)| match index % 2 {

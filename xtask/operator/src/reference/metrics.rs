@@ -1,4 +1,4 @@
-//! The metrics reference: what an operator exposes, with its help texts.
+//! The metrics reference, from what an operator exposes.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ Every metric that `/metrics` exposes. [Operating it](../operating.md#metrics) sa
 `_bucket`, `_count` and `_sum`, that of build information with `_info`.
 ";
 
-/// A metric, as it is described where it is exposed.
+/// A metric, as exposed.
 #[derive(Debug, Default, PartialEq)]
 struct Metric {
     name: String,
@@ -25,7 +25,7 @@ struct Metric {
     labels: Vec<String>,
 }
 
-/// The whole page.
+/// Returns the page.
 pub(crate) fn metrics_markdown() -> Result<String, std::fmt::Error> {
     let usual = metrics(&example_metrics(false)?);
     let by_corp = metrics(&example_metrics(true)?);
@@ -53,7 +53,7 @@ pub(crate) fn metrics_markdown() -> Result<String, std::fmt::Error> {
     Ok(text)
 }
 
-/// Reads the text format: a metric's help and type come before its series.
+/// Parses the text format. The help and type of a metric come before its series.
 fn metrics(text: &str) -> Vec<Metric> {
     let mut metrics: Vec<Metric> = Vec::new();
     for line in text.lines() {
@@ -61,7 +61,7 @@ fn metrics(text: &str) -> Vec<Metric> {
             let (name, help) = described.split_once(' ').unwrap_or((described, ""));
             metrics.push(Metric {
                 name: name.to_owned(),
-                // Of some, a library ends it with a full stop.
+                // For some metrics, a library adds a full stop.
                 help: help.trim_end_matches('.').to_owned(),
                 ..Metric::default()
             });

@@ -1,4 +1,4 @@
-//! Pages and pictures of the documentation that are generated.
+//! Generated pages and pictures of the documentation.
 
 mod api;
 mod chinese;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Line, schema};
 use xtask::{Failure, chart, root};
 
-/// Every value, with its type and what it has to be.
+/// Returns the lines of every value, with its type and limits.
 pub(super) fn lines() -> Result<Vec<Line>, Failure> {
     let path = root().join(chart::CHART).join("values.schema.json");
     let described: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;

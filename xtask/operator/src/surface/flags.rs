@@ -5,7 +5,7 @@ use dingtalk_token_operator::cli::command_line;
 
 use super::Line;
 
-/// Every command that is not hidden.
+/// Returns the lines of all commands, except hidden ones.
 pub(super) fn lines() -> Vec<Line> {
     let program = command_line();
     let mut lines = Vec::new();
@@ -41,7 +41,7 @@ fn describe(command: &Command, argument: &Arg, lines: &mut Vec<Line>) {
         _ => "switch",
     };
     lines.push(Line::has(&subject, kind));
-    // A switch has values for the parser only.
+    // The values of a switch are only for the parser.
     let values = match kind {
         "switch" => Vec::new(),
         _ => argument.get_possible_values(),

@@ -1,13 +1,13 @@
-//! The metrics, by what an operator exposes.
+//! The metrics that an operator exposes.
 
 use dingtalk_token_operator::operator::example_metrics;
 
 use super::Line;
 
-/// The metric with a series for each organisation, where `--metrics-by-corp` is given.
+/// Subject of the metrics and labels that exist only with `--metrics-by-corp`.
 const BY_CORP: &str = "metrics-by-corp";
 
-/// Names, types and labels.
+/// Returns the names, types and labels of all metrics.
 pub(super) fn lines() -> Result<Vec<Line>, std::fmt::Error> {
     let usual = described(&example_metrics(false)?);
     let by_corp = described(&example_metrics(true)?);
@@ -37,7 +37,7 @@ fn described(text: &str) -> Vec<Line> {
     lines
 }
 
-/// No value in the example has a comma or an equals sign.
+/// Returns the names of labels. The values in the example have no commas or equals signs.
 pub(crate) fn label_names(labels: &str) -> impl Iterator<Item = &str> {
     let pairs = labels.split(',').filter_map(|pair| pair.split_once('='));
     pairs.map(|(name, _)| name)

@@ -8,7 +8,7 @@ use strum::IntoEnumIterator as _;
 use super::Line;
 use xtask::{Failure, root};
 
-/// Where constants of a prefix are, and what they are.
+/// File and prefix of constants, and the subject of their lines.
 const CONSTANTS: [(&str, &str, &str); 4] = [
     ("src/api/names.rs", "LABEL_", "label"),
     ("src/api/names.rs", "ANNOTATION_", "annotation"),
@@ -16,7 +16,7 @@ const CONSTANTS: [(&str, &str, &str); 4] = [
     ("src/api/status.rs", "CONDITION_", "condition"),
 ];
 
-/// From the source itself: a constant that is added cannot be left out.
+/// Returns the lines of all names. Constants are read from the sources, so that none can be left out.
 pub(super) fn lines() -> Result<Vec<Line>, Failure> {
     let mut lines = Vec::new();
     for (path, prefix, what) in CONSTANTS {

@@ -1,11 +1,11 @@
-//! What the resources look like from outside.
+//! The schema of the resources.
 
 use dingtalk_token_operator::api::definitions;
 use serde_json::Value;
 
 use super::Line;
 
-/// What bounds the values of a field: it can be loosened, and not tightened.
+/// Limits on the values of a field, which may be loosened but not tightened.
 const LIMITS: [&str; 10] = [
     "maxLength",
     "minLength",
@@ -18,14 +18,14 @@ const LIMITS: [&str; 10] = [
     "pattern",
     "format",
 ];
-/// What a list is, for whoever merges it.
+/// How lists and maps are merged.
 const LIST_TYPES: [&str; 3] = [
     "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
     "x-kubernetes-map-type",
 ];
 
-/// Every field of every served version, with what is said of it apart from descriptions.
+/// Returns the lines of every field of every version, without descriptions.
 pub(super) fn lines() -> Result<Vec<Line>, serde_json::Error> {
     let mut lines = Vec::new();
     for definition in definitions() {
@@ -60,7 +60,7 @@ pub(super) fn lines() -> Result<Vec<Line>, serde_json::Error> {
     Ok(lines)
 }
 
-/// What is said of a schema, and of the fields and items below it.
+/// Adds the lines of a schema, and of the fields and items below it.
 pub(super) fn walk(path: &str, schema: &Value, lines: &mut Vec<Line>) {
     lines.push(Line::has(path, &format!("type {}", shown(&schema["type"]))));
     if let Some(default) = schema.get("default") {
