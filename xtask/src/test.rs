@@ -17,8 +17,8 @@ const PURE: &[&str] = &["--workspace", "--all-targets"];
 const CLUSTER: &[&str] = &["--workspace", "--test", "cluster"];
 /// Number of threads. Most tests mostly wait.
 const THREADS: &str = "8";
-/// Tests of a hostile neighbour, which keep two cores busy while tokens that live for a minute must be renewed. Each boots
-/// its own control plane.
+/// Tests of a hostile neighbour, which keep two cores busy while tokens that live for a minute must be renewed.
+/// Each boots its own control plane.
 const NEIGHBOUR: &str = "neighbour::";
 const NEIGHBOUR_THREADS: &str = "2";
 

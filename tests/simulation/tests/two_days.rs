@@ -53,9 +53,9 @@ fn no_lockstep(report: &Report, from: Millis, until: Millis) {
     );
 }
 
-/// Asserts that the apps need few calls. If an early renewal returns no longer lifetime, each app searches in its first
-/// lifetime for the time from which it does. Two days are too short to make up for that, so fewer apps are simulated
-/// for longer.
+/// Asserts that the apps need few calls. If an early renewal does not extend the lifetime, each app searches in its
+/// first lifetime for the time from which it does. Two days are too short to make up for that, so fewer apps are
+/// simulated for longer.
 fn is_frugal(repeat: Repeat, two_days: &Report, faults: &[Fault]) {
     let searches = matches!(repeat, Repeat::SameRemaining | Repeat::SameThenOverlap);
     if !searches {
