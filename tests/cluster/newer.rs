@@ -12,30 +12,61 @@ use crate::support::{CLIENT_ID, CLIENT_SECRET, Plane, Sandbox, condition};
 /// How many apps go on beside the one that cannot be decoded.
 const OTHERS: usize = 50;
 
-/// The CRD of a version that knows one more deletion policy.
-async fn newer_crd(sandbox: &Sandbox) {
+/// The CRDs of a version that knows one more deletion policy, and references to something other than an app.
+async fn newer_crds(sandbox: &Sandbox) {
     let crds: Api<CustomResourceDefinition> = Api::all(sandbox.client.clone());
-    let name = "dingtalkapps.dingtalk-token-operator.github.io";
-    let policy = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/target\
-                  /properties/deletionPolicy/enum/-";
-    let newer = json!([{"op": "add", "path": policy, "value": "Archive"}]);
-    let newer: Patch<()> = Patch::Json(serde_json::from_value(newer).expect("a patch"));
-    crds.patch(name, &PatchParams::default(), &newer)
-        .await
-        .expect("a newer CRD");
+    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+    let policy = format!("{spec}/properties/target/properties/deletionPolicy/enum/-");
+    let policy = json!([{"op": "add", "path": policy, "value": "Archive"}]);
+    let required = json!([{"op": "remove", "path": format!("{spec}/required")}]);
+    for (kind, newer) in [
+        ("dingtalkapps", policy),
+        ("dingtalktokenreferences", required),
+    ] {
+        let name = format!("{kind}.dingtalk-token-operator.github.io");
+        let newer: Patch<()> = Patch::Json(serde_json::from_value(newer).expect("a patch"));
+        crds.patch(&name, &PatchParams::default(), &newer)
+            .await
+            .expect("a newer CRD");
+    }
 }
 
-/// Not by our types, which do not know the value.
-async fn patch_app(sandbox: &Sandbox, name: &str, patch: &Value) -> Option<Value> {
+/// Sends a request that our types cannot express.
+async fn send(
+    sandbox: &Sandbox,
+    request: http::request::Builder,
+    path: &str,
+    body: &Value,
+) -> Option<Value> {
     let url = format!(
-        "/apis/dingtalk-token-operator.github.io/v1alpha1/namespaces/{}/dingtalkapps/{name}",
+        "/apis/dingtalk-token-operator.github.io/v1alpha1/namespaces/{}/{path}",
         sandbox.namespace
     );
-    let request = http::Request::patch(url)
-        .header("content-type", "application/merge-patch+json")
-        .body(patch.to_string().into_bytes())
+    let request = request
+        .uri(url)
+        .body(body.to_string().into_bytes())
         .expect("a request");
     sandbox.client.request::<Value>(request).await.ok()
+}
+
+async fn patch_app(sandbox: &Sandbox, name: &str, patch: &Value) -> Option<Value> {
+    let request = http::Request::builder()
+        .method("PATCH")
+        .header("content-type", "application/merge-patch+json");
+    send(sandbox, request, &format!("dingtalkapps/{name}"), patch).await
+}
+
+async fn create_reference(sandbox: &Sandbox, name: &str, spec: &Value) -> Option<Value> {
+    let request = http::Request::builder()
+        .method("POST")
+        .header("content-type", "application/json");
+    let reference = json!({
+        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
+        "kind": "DingTalkTokenReference",
+        "metadata": {"name": name},
+        "spec": spec,
+    });
+    send(sandbox, request, "dingtalktokenreferences", &reference).await
 }
 
 async fn read_app(sandbox: &Sandbox, name: &str) -> Value {
@@ -75,7 +106,7 @@ async fn renew_all(sandbox: &Sandbox, request: &str) {
 async fn one_object_that_cannot_be_decoded_keeps_its_secret_and_holds_up_nobody() {
     let plane = Plane::start().await;
     let sandbox = Sandbox::without_operator("newer", &plane).await;
-    newer_crd(&sandbox).await;
+    newer_crds(&sandbox).await;
     let corps: Vec<String> = (0..OTHERS).map(|n| format!("other{n}")).collect();
     let mut names: Vec<&str> = corps.iter().map(String::as_str).collect();
     names.push("ding1");
@@ -113,13 +144,22 @@ async fn one_object_that_cannot_be_decoded_keeps_its_secret_and_holds_up_nobody(
         odd["status"]["corps"][0]["corpId"], "ding1",
         "what the other version wrote stays"
     );
-    let series = r#"name="odd",condition="Ready",status="False",reason="UnsupportedSpec"} 1"#;
     sandbox
-        .eventually("its condition as a metric", async || {
-            let (_, metrics) = first.health("/metrics").await?;
-            metrics.contains(series).then_some(())
+        .eventually("the newer kind of reference", async || {
+            create_reference(&sandbox, "odd-copy", &json!({})).await
         })
         .await;
+    for name in ["odd", "odd-copy"] {
+        let series = format!(
+            r#"name="{name}",condition="Ready",status="False",reason="UnsupportedSpec"}} 1"#
+        );
+        sandbox
+            .eventually("its condition as a metric", async || {
+                let (_, metrics) = first.health("/metrics").await?;
+                metrics.contains(&series).then_some(())
+            })
+            .await;
+    }
     renew_all(&sandbox, "by watch").await;
 
     // By list, as a standby that takes over, and told once.

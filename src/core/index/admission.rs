@@ -248,6 +248,11 @@ impl<Key: Namespaced> Admission<Key> {
         moved
     }
 
+    /// Whether the object is known, served or not.
+    pub(super) fn knows(&self, key: &Key) -> bool {
+        self.ages.contains_key(key)
+    }
+
     /// Returns every known object, served or not.
     pub(super) fn known(&self) -> impl Iterator<Item = &Key> {
         self.ages.keys()

@@ -146,9 +146,9 @@ impl Index {
             .collect()
     }
 
-    /// Whether the reference is known and served.
+    /// Whether the reference exists, served or not.
     pub(crate) fn knows_reference(&self, key: &ReferenceRef) -> bool {
-        self.references.contains_key(key)
+        self.reference_admission.knows(key)
     }
 
     /// Forgets a reference and returns the others that there is now room for.

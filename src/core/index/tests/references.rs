@@ -155,6 +155,25 @@ fn a_former_copy_goes_once_its_tokens_are_in_another() {
 }
 
 #[test]
+fn a_reference_that_cannot_be_decoded_is_known_until_it_is_deleted() {
+    let reference: DingTalkTokenReference = serde_json::from_value(serde_json::json!({
+        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
+        "metadata": {"name": "copy", "namespace": "web", "uid": "r1"},
+        "spec": {"appRef": {"namespace": "hr", "name": "payroll"}},
+    }))
+    .expect("a reference");
+    let key = reference_ref(&reference);
+    let mut index = Index::default();
+    assert!(!index.knows_reference(&key));
+    index.reference_decoded(&key, Some("spec: no"));
+    index.reference_applied(&reference);
+    assert!(index.knows_reference(&key), "its condition is measured");
+    assert!(index.reference_view(&reference).is_none(), "not served");
+    index.reference_deleted(&key);
+    assert!(!index.knows_reference(&key));
+}
+
+#[test]
 fn references_past_the_bound_name_nothing_and_leave_a_stub() {
     let mut index = Index::new(NamespaceLimits {
         references: 1,
