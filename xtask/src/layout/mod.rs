@@ -33,6 +33,37 @@ const ROOMS: [(&str, &str); 6] = [
     ("controller", "watches and calls to the API server"),
     ("cli", "the commands"),
 ];
+/// The folders of `src/core`, lower ones first, by the same rule.
+const ROOMS_OF_CORE: [(&str, &str); 7] = [
+    ("token", "a token's life and its fetches"),
+    ("secret", "what a Secret holds, records and needs"),
+    ("app", "the next step of an app"),
+    ("report", "statuses and events"),
+    ("copy", "the next step of a reference"),
+    ("index", "which objects concern which"),
+    ("handle", "events in, decisions out"),
+];
+
+/// A place in [`ROOMS`] and, within the core, one in [`ROOMS_OF_CORE`].
+#[derive(Clone, Copy)]
+struct Room {
+    outer: usize,
+    /// `None` for the root of the core, which only re-exports.
+    inner: Option<usize>,
+}
+
+impl Room {
+    /// Returns the names of both rooms if `upper` is above this one.
+    fn below(self, upper: Self) -> Option<(&'static str, &'static str)> {
+        match (self.inner, upper.inner) {
+            _ if upper.outer > self.outer => Some((ROOMS[self.outer].0, ROOMS[upper.outer].0)),
+            (Some(lower), Some(higher)) if upper.outer == self.outer && higher > lower => {
+                Some((ROOMS_OF_CORE[lower].0, ROOMS_OF_CORE[higher].0))
+            }
+            _ => None,
+        }
+    }
+}
 
 /// Maximum number of lines that a message names.
 const SHOWN: usize = 5;
@@ -118,19 +149,27 @@ impl Layout {
         &self.source.files[file].path
     }
 
-    /// Returns the room of a file as an index of the list; `None` for the root, which may use all rooms.
-    fn room(&self, file: usize) -> Result<Option<usize>, String> {
-        let mut parts = self.path(file).split('/').skip(1);
-        let (first, is_folder) = (parts.next().unwrap_or_default(), parts.next().is_some());
-        if !is_folder && (first == "lib.rs" || first == "main.rs") {
+    /// Returns the room of a file; `None` for the root, which may use all rooms.
+    fn room(&self, file: usize) -> Result<Option<Room>, String> {
+        let path = self.path(file);
+        let parts: Vec<&str> = path.split('/').skip(1).collect();
+        if matches!(parts[..], ["lib.rs" | "main.rs"]) {
             return Ok(None);
         }
-        let name = first.trim_end_matches(".rs");
-        let place = ROOMS.iter().position(|(room, _)| *room == name);
-        let path = self.path(file);
-        place
-            .map(Some)
-            .ok_or_else(|| format!("{path}: add {name} to ROOMS in xtask/src/layout/mod.rs"))
+        let place = |rooms: &[(&str, &str)], name: &str| {
+            let name = name.trim_end_matches(".rs");
+            let place = rooms.iter().position(|(room, _)| *room == name);
+            place.ok_or_else(|| {
+                format!("{path}: add {name} to the rooms in xtask/src/layout/mod.rs")
+            })
+        };
+        let inner = match parts[..] {
+            ["core", "mod.rs"] => None,
+            ["core", name, ..] => Some(place(&ROOMS_OF_CORE, name)?),
+            _ => None,
+        };
+        let outer = place(&ROOMS, parts.first().copied().unwrap_or_default())?;
+        Ok(Some(Room { outer, inner }))
     }
 
     fn upwards(&self) -> Vec<String> {
@@ -138,10 +177,14 @@ impl Layout {
         for ((from, to), lines) in &self.uses {
             match (self.room(*from), self.room(*to)) {
                 (Err(problem), _) | (_, Err(problem)) => drop(problems.insert(problem)),
-                (Ok(Some(lower)), Ok(Some(upper))) if upper > lower => {
-                    let (from, to) = (self.path(*from), self.path(*to));
-                    let rooms = format!("{} is above {}", ROOMS[upper].0, ROOMS[lower].0);
-                    problems.insert(format!("{from}:{}: uses {to}, but {rooms}", listed(lines)));
+                (Ok(Some(lower)), Ok(Some(upper))) => {
+                    if let Some((lower, upper)) = lower.below(upper) {
+                        let (from, to) = (self.path(*from), self.path(*to));
+                        let lines = listed(lines);
+                        let problem =
+                            format!("{from}:{lines}: uses {to}, but {upper} is above {lower}");
+                        problems.insert(problem);
+                    }
                 }
                 _ => {}
             }
@@ -306,6 +349,22 @@ mod tests {
         let down = ("cli/inner.rs", "use crate::api::Low; pub struct Deep(Low);");
         let api = ("api/mod.rs", "pub struct Low;");
         assert!(layout(&[lib, cli, down, api]).upwards().is_empty());
+    }
+
+    #[test]
+    fn within_the_core_a_use_upwards_is_found_too() {
+        let lib = ("lib.rs", "pub mod core;");
+        let core = ("core/mod.rs", "mod app; mod token; pub use app::App;");
+        let app = ("core/app/mod.rs", "pub struct App;");
+        let token = ("core/token/mod.rs", "pub struct Token(super::App);");
+        let expected = "src/core/token/mod.rs:1: uses src/core/app/mod.rs, but app is above token";
+        assert_eq!(layout(&[lib, core, app, token]).upwards(), [expected]);
+        let app = (
+            "core/app/mod.rs",
+            "use super::token::Token; pub struct App(Token);",
+        );
+        let token = ("core/token/mod.rs", "pub struct Token;");
+        assert!(layout(&[lib, core, app, token]).upwards().is_empty());
     }
 
     #[test]
