@@ -21,7 +21,7 @@ use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef};
 use crate::core::Asked;
 use crate::core::{Concerned, Core, Surroundings};
 use crate::core::{FailedAttempt, Memory, ReferenceMemory, ReferenceView, View};
-use crate::dingtalk::{Failure, Minted, Recovery};
+use crate::dingtalk::{Failure, Recovery, TokenResponse};
 use crate::operator::{Leadership, Metrics, Outages, Pulse};
 
 /// Time for the last writes, out of the 30 s that a pod has to terminate.
@@ -243,22 +243,27 @@ impl Context {
     /// all other apps that want the token.
     pub(super) fn drop_fetch(&self, job: &Job) {
         let namespace = &job.call.namespace;
-        let wishers = self.core().tokens.dropped(&job.minting, namespace);
+        let subscribers = self.core().tokens.dropped(&job.pending, namespace);
         self.wake(&job.app);
-        self.wake_all(wishers.into_iter().filter(|app| *app != job.app));
+        self.wake_all(subscribers.into_iter().filter(|app| *app != job.app));
     }
 
     /// Records a successful fetch.
-    pub(super) fn record_success(&self, job: &Job, minted: Minted, requested_at: Timestamp) {
+    pub(super) fn record_success(
+        &self,
+        job: &Job,
+        response: TokenResponse,
+        requested_at: Timestamp,
+    ) {
         let (now, call) = (self.wall(), &job.call);
         let mut core = self.core();
-        let wishers = core
+        let subscribers = core
             .tokens
-            .succeeded(&job.minting, minted, requested_at, now);
+            .succeeded(&job.pending, response, requested_at, now);
         let unresolved =
             core.unresolved_sharers(&job.app, &call.site, &call.client_id, &call.corp_id);
         drop(core);
-        self.wake_all(wishers.into_iter().chain(unresolved));
+        self.wake_all(subscribers.into_iter().chain(unresolved));
     }
 
     /// Records a failed fetch.
@@ -266,16 +271,16 @@ impl Context {
         let now = self.wall();
         let random = self.clock.random();
         let mut core = self.core();
-        let expires_at = core.expiry(&job.minting).or(job.expires_at);
+        let expires_at = core.expiry(&job.pending).or(job.expires_at);
         let attempt = FailedAttempt {
             failure,
             life_left: life_left(expires_at, now),
             is_site_down,
             random,
         };
-        let wishers = core.tokens.failed(&job.minting, attempt, now);
+        let subscribers = core.tokens.failed(&job.pending, attempt, now);
         drop(core);
-        self.wake_all(wishers);
+        self.wake_all(subscribers);
     }
 
     /// Ends the backoff of tokens that failed during an outage that is over.

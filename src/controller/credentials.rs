@@ -7,9 +7,9 @@ use super::cluster::ClusterError;
 use super::job::Job;
 use super::reconcile::Reconciler;
 use crate::api::Reason;
-use crate::core::Wish;
+use crate::core::TokenQuery;
 use crate::core::{
-    CredentialsProblem, Due, KnownCredentials, Minting, ObjectVersion, Schedule, due,
+    CredentialsProblem, Due, KnownCredentials, ObjectVersion, PendingFetch, Schedule, due,
 };
 use crate::dingtalk::{Call, Credentials, CredentialsError, CredentialsId};
 
@@ -115,7 +115,7 @@ impl Reconciler<'_> {
             .credentials_read(&self.key, uid, &known, &credentials.trimmed_keys);
         let credentials = Arc::new(credentials);
         for due in self.due() {
-            let wish = Wish {
+            let query = TokenQuery {
                 app: &self.key,
                 site: &self.app.spec.site,
                 corp_id: &due.corp_id,
@@ -123,7 +123,7 @@ impl Reconciler<'_> {
                 known: &known,
             };
             if !due.is_asked
-                && let Some(held) = self.context.shared_token(&wish, due.newer_than).await
+                && let Some(held) = self.context.shared_token(&query, due.newer_than).await
             {
                 self.memory(|memory| memory.corp(&due.corp_id).found(held));
                 self.context.core().tokens.found(due.token);
@@ -142,7 +142,7 @@ impl Reconciler<'_> {
     /// Queues a fetch that was found due, unless one is queued or has ended since.
     fn queue_fetch(&self, due: &Due, credentials: &Arc<Credentials>, known: &KnownCredentials) {
         let now = self.context.clock.now();
-        let minting = |id| Minting {
+        let pending = |id| PendingFetch {
             id,
             token: due.token,
             uid: self.app.metadata.uid.clone().unwrap_or_default(),
@@ -170,7 +170,7 @@ impl Reconciler<'_> {
             now.monotonic
                 .checked_sub(Duration::try_from(age).unwrap_or_default())
         });
-        let Some(minting) = tokens.begin(due.token, due.ended, &self.namespace, minting) else {
+        let Some(pending) = tokens.begin(due.token, due.ended, &self.namespace, pending) else {
             return;
         };
         drop(core);
@@ -183,7 +183,7 @@ impl Reconciler<'_> {
             failing_since,
             known: known_token.flatten(),
             queued_at: now.monotonic,
-            minting,
+            pending,
         };
         self.context.fetch(job);
     }

@@ -14,7 +14,9 @@ use super::context::Context;
 use super::job::Job;
 use super::kinds::APP;
 use crate::core::{lifetime, whole_seconds};
-use crate::dingtalk::{self, AccessToken, Answer, Call, Failure, Heard, Rates, Scheduler, Started};
+use crate::dingtalk::{
+    self, AccessToken, Answer, Call, Consequences, Failure, Rates, Scheduler, Started,
+};
 use crate::operator::Metrics;
 
 /// A site's clock that differs by more is reported: certificates and expiries depend on it.
@@ -90,7 +92,7 @@ pub(super) fn start_what_may(
     let now = context.clock.now().monotonic;
     let is_wanted = |job: &Job| {
         let core = context.core();
-        core.tokens.wants(&job.minting) && !core.credentials_changed(&job.app, &job.minting)
+        core.tokens.wants(&job.pending) && !core.credentials_changed(&job.app, &job.pending)
     };
     let Started {
         starting,
@@ -103,7 +105,7 @@ pub(super) fn start_what_may(
     }
     for (call, job) in starting {
         context.metrics.waited(now.duration_since(job.queued_at));
-        context.core().tokens.started(&job.minting);
+        context.core().tokens.started(&job.pending);
         let is_proven = scheduler.is_proven(&call);
         begun.push(fetch(Arc::clone(context), call, job, is_proven));
     }
@@ -156,20 +158,20 @@ pub(super) fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished
     report_clock(context, &call.site, &answer);
     context.metrics.requested(&call.site, took);
     match answer.result {
-        Ok(minted) => {
+        Ok(response) => {
             for recovery in scheduler.succeeded(&call, context.clock.now().monotonic) {
                 context.hurry(&call.site, &recovery);
             }
             context.measure_app(&job.app, Metrics::fetched);
-            context.metrics.request(&call.site, job.minting.cause, None);
-            let expires_at = lifetime(requested_at, minted.expires_in).expires_at;
-            let is_new = job.known.as_ref() != Some(&minted.token);
+            context.metrics.request(&call.site, job.pending.cause, None);
+            let expires_at = lifetime(requested_at, response.expires_in).expires_at;
+            let is_new = job.known.as_ref() != Some(&response.token);
             log_success(&job, expires_at, is_new);
-            context.record_success(&job, minted, requested_at);
+            context.record_success(&job, response, requested_at);
         }
         Err(failure) => {
             let now = context.clock.now().monotonic;
-            let Heard {
+            let Consequences {
                 failure,
                 rejected_too,
                 is_site_down,
@@ -177,7 +179,7 @@ pub(super) fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished
             let reason = Some(failure.reason);
             context
                 .metrics
-                .request(&call.site, job.minting.cause, reason);
+                .request(&call.site, job.pending.cause, reason);
             log_failure(&job, &failure);
             for (_, job) in rejected_too {
                 context.record_failure(&job, failure.clone(), false);
@@ -195,10 +197,10 @@ fn log_success(job: &Job, expires_at: Timestamp, value_changed: bool) {
         name = job.app.name,
         corp_id = &*job.call.corp_id,
         site = &*job.call.site,
-        cause = job.minting.cause.as_str(),
-        generation = job.minting.generation,
-        credentials_secret = job.minting.reference.name,
-        credentials_version = job.minting.credentials.resource_version,
+        cause = job.pending.cause.as_str(),
+        generation = job.pending.generation,
+        credentials_secret = job.pending.reference.name,
+        credentials_version = job.pending.credentials.resource_version,
         former_expires_at = former.map(tracing::field::display),
         expires_at = %whole_seconds(expires_at),
         value_changed,
@@ -213,7 +215,7 @@ fn log_failure(job: &Job, failure: &Failure) {
         name = job.app.name,
         corp_id = &*job.call.corp_id,
         site = &*job.call.site,
-        cause = job.minting.cause.as_str(),
+        cause = job.pending.cause.as_str(),
         reason = failure.reason.as_str(),
         code = failure.code,
         http_status = failure.http_status,

@@ -6,14 +6,14 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use crate::api::AppRef;
-use crate::core::Minting;
+use crate::core::PendingFetch;
 use crate::dingtalk::{AccessToken, Call, Credentials, Rank};
 
 /// A token to fetch.
 pub(super) struct Job {
     /// The requesting app.
     pub app: AppRef,
-    pub minting: Minting,
+    pub pending: PendingFetch,
     /// What the call counts against.
     pub call: Call,
     pub rank: Rank,

@@ -6,7 +6,7 @@ use tracing::debug;
 
 use super::context::Context;
 use crate::api::AppRef;
-use crate::core::{Candidate, Wish};
+use crate::core::{Candidate, TokenQuery};
 use crate::core::{Data, Held, KnownCredentials, ObjectVersion, TargetMeta};
 use crate::dingtalk::Credentials;
 
@@ -19,21 +19,21 @@ impl Context {
     /// write them could forge their contents under any manager's name.
     pub(super) async fn shared_token(
         &self,
-        wish: &Wish<'_>,
+        query: &TokenQuery<'_>,
         since: Option<Timestamp>,
     ) -> Option<Held> {
         let now = self.wall();
         let candidates = {
             let index = &self.core().index;
-            let sharers = index.sharers(wish.app, wish.site, wish.client_id, wish.corp_id);
-            index.candidates(wish, &sharers, now)
+            let sharers = index.sharers(query.app, query.site, query.client_id, query.corp_id);
+            index.candidates(query, &sharers, now)
         };
         let newer = candidates.iter().filter(|candidate| {
             candidate.lifetime.expires_at > now
-                && since.is_none_or(|since| candidate.lifetime.minted_at > since)
+                && since.is_none_or(|since| candidate.lifetime.requested_at > since)
         });
         for candidate in newer.take(READS_MAX) {
-            if let Some(held) = self.token_in(candidate, wish).await {
+            if let Some(held) = self.token_in(candidate, query).await {
                 return Some(held);
             }
         }
@@ -41,12 +41,12 @@ impl Context {
     }
 
     /// (client) Returns the token in an app's own Secret, if the app's credentials are those of the
-    /// wish.
-    async fn token_in(&self, candidate: &Candidate, wish: &Wish<'_>) -> Option<Held> {
+    /// query.
+    async fn token_in(&self, candidate: &Candidate, query: &TokenQuery<'_>) -> Option<Held> {
         let app = &candidate.app;
         let known = self.credentials_of_another(app).await?;
         // If it was fetched with other credentials than the app has now, its value proves nothing.
-        if known.fingerprint != wish.known.fingerprint || candidate.credentials != known.version {
+        if known.fingerprint != query.known.fingerprint || candidate.credentials != known.version {
             return None;
         }
         {
@@ -58,7 +58,7 @@ impl Context {
             {
                 return None;
             }
-            let organisation = memory.corps.get(wish.corp_id);
+            let organisation = memory.corps.get(query.corp_id);
             let held = organisation.and_then(|it| it.held.as_ref());
             if let Some(held) = held.filter(|held| held.record.lifetime == candidate.lifetime) {
                 return Some(held.clone());
@@ -80,9 +80,9 @@ impl Context {
         }
         let tokens = data.and_then(|data| data.tokens_recorded(recorded));
         let mut of_corp = tokens.iter().flatten();
-        let held = of_corp.find(|held| held.record.corp_id == wish.corp_id);
+        let held = of_corp.find(|held| held.record.corp_id == query.corp_id);
         let held = held.cloned();
-        let corp_ids = [wish.corp_id.to_owned()];
+        let corp_ids = [query.corp_id.to_owned()];
         self.core()
             .app(app)?
             .target_read(&candidate.secret, &target, tokens, &corp_ids);

@@ -31,7 +31,7 @@ pub(crate) use copy::{
     reference_status, reference_step,
 };
 pub(crate) use handle::{Concerned, Core, Surroundings};
-pub(crate) use index::{Asked, Candidate, NamespaceLimits, ReferenceState, Stub, Wish};
+pub(crate) use index::{Asked, Candidate, NamespaceLimits, ReferenceState, Stub, TokenQuery};
 pub(crate) use report::problem::explain;
 pub(crate) use report::refusal::{
     Refusal, refused_previous, refused_reference_status, refused_status,
@@ -46,7 +46,7 @@ pub(crate) use secret::target::TargetMeta;
 pub use secret::templates::Templates;
 pub(crate) use secret::write::{Deletion, Write};
 pub(crate) use secret::writing::{WriteOutcome, WriteProblem};
-pub use token::attempt::{FailedAttempt, Former, Minting, TokenId};
+pub use token::attempt::{FailedAttempt, Former, PendingFetch, TokenId};
 pub use token::backoff::Pace;
 pub(crate) use token::known_credentials::CredentialsProblem;
 pub use token::known_credentials::KnownCredentials;

@@ -11,7 +11,9 @@ use super::token::backoff::Pace;
 use super::token::schedule::{FETCH_FLOOR, Lifetime, is_clamped, jitter, renewal_at};
 use super::*;
 use crate::api::{CONDITION_STALLED, Cause, DingTalkApp, Reason};
-use crate::dingtalk::{AccessToken, Class, Credentials, Failure, Fingerprint, Minted, TABLE};
+use crate::dingtalk::{
+    AccessToken, Class, Credentials, Failure, Fingerprint, TABLE, TokenResponse,
+};
 
 mod causes;
 mod credentials;
@@ -203,9 +205,9 @@ proptest! {
     fn a_renewal_lies_within_the_life_and_ahead_of_expiry(
         life in 1i64..2_592_000, before in proptest::option::of(1u64..10_000_000), jitter in 0.0f64..1.0,
     ) {
-        let lifetime = Lifetime { minted_at: at(0), expires_at: at(life) };
+        let lifetime = Lifetime { requested_at: at(0), expires_at: at(life) };
         let renewal = renewal_at(lifetime, before.map(Duration::from_secs), jitter);
-        prop_assert!(renewal >= lifetime.minted_at && renewal < lifetime.expires_at);
+        prop_assert!(renewal >= lifetime.requested_at && renewal < lifetime.expires_at);
         let latest = before.map_or(life, |before| life.min(i64::try_from(before).unwrap_or(life) * 3));
         prop_assert!(lifetime.expires_at.duration_since(renewal).as_secs() >= latest / 3 - 1);
     }

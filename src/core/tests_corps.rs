@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::api::DingTalkApp;
-use crate::dingtalk::{AccessToken, Credentials, Fingerprint, Minted};
+use crate::dingtalk::{AccessToken, Credentials, Fingerprint, TokenResponse};
 
 fn app(layout: &str, corps: &[String]) -> DingTalkApp {
     serde_json::from_value(serde_json::json!({
@@ -40,7 +40,7 @@ pub(super) struct World {
     pub(super) secrets: BTreeMap<String, TargetMeta>,
     pub(super) now: Timestamp,
     pub(super) tokens: Tokens,
-    pub(super) queued: Vec<(String, Minting)>,
+    pub(super) queued: Vec<(String, PendingFetch)>,
     pub(super) writes: Vec<(Timestamp, String)>,
     deletions: Vec<String>,
     reads: usize,
@@ -106,8 +106,8 @@ impl World {
                     self.memory.credentials_read(known, &[]);
                     for due in self.decide(due) {
                         let corp_id = due.corp_id.clone();
-                        let minting = self.begin(due);
-                        self.queued.push((corp_id, minting));
+                        let pending = self.begin(due);
+                        self.queued.push((corp_id, pending));
                     }
                 }
                 Step::ParseTemplates => {
@@ -143,7 +143,7 @@ impl World {
     }
 
     fn decide<T>(&mut self, decide: impl FnOnce(&View<'_>, &mut Memory, Timestamp) -> T) -> T {
-        self.memory.wish(&self.app, &mut self.tokens, self.now);
+        self.memory.subscribe(&self.app, &mut self.tokens, self.now);
         let names: BTreeSet<String> = wanted(&self.app).into_iter().map(|it| it.name).collect();
         let seen = |name: &String| TargetSeen {
             present: self
@@ -177,8 +177,8 @@ impl World {
         decide(&view, &mut self.memory, self.now)
     }
 
-    fn begin(&mut self, due: Due) -> Minting {
-        let minting = |id| Minting {
+    fn begin(&mut self, due: Due) -> PendingFetch {
+        let pending = |id| PendingFetch {
             id,
             token: due.token,
             uid: self.memory.uid.clone(),
@@ -190,18 +190,19 @@ impl World {
             former: due.former,
             since: self.now,
         };
-        let minting = self.tokens.begin(due.token, due.ended, "hr", minting);
-        minting.expect("none is under way")
+        let pending = self.tokens.begin(due.token, due.ended, "hr", pending);
+        pending.expect("none is under way")
     }
 
     /// Answers the first queued fetch.
     pub(super) fn answer(&mut self, life: u64) {
-        let (corp_id, minting) = self.queued.remove(0);
-        let minted = Minted {
+        let (corp_id, pending) = self.queued.remove(0);
+        let response = TokenResponse {
             token: AccessToken::new(format!("{corp_id}-{}", self.now.as_second())).expect("it"),
             expires_in: Duration::from_secs(life),
         };
-        self.tokens.succeeded(&minting, minted, self.now, self.now);
+        self.tokens
+            .succeeded(&pending, response, self.now, self.now);
     }
 
     fn write(&mut self, write: &Write) {
@@ -239,7 +240,7 @@ impl World {
 }
 
 #[test]
-fn a_minted_token_is_written_within_five_seconds_and_the_first_at_once() {
+fn a_fetched_token_is_written_within_five_seconds_and_the_first_at_once() {
     let mut world = World::new("Combined", &corps(200));
     world.settle();
     assert_eq!(world.queued.len(), 200);

@@ -12,7 +12,7 @@ use super::token::attempt::Former;
 use super::token::renewals::Renewals;
 use super::*;
 use crate::api::{AppRef, Cause};
-use crate::dingtalk::{AccessToken, Failure, Fingerprint, Minted, UNREACHABLE};
+use crate::dingtalk::{AccessToken, Failure, Fingerprint, TokenResponse, UNREACHABLE};
 
 use world::World;
 
@@ -162,7 +162,7 @@ fn an_outage_during_the_learnt_minutes_does_not_start_another_search() {
     let learnt = world.renewals();
     let next = world.next();
     world.now = next;
-    let minting = world.queue();
+    let pending = world.queue();
     let failure = Failure::of(&UNREACHABLE);
     let attempt = FailedAttempt {
         failure,
@@ -170,7 +170,7 @@ fn an_outage_during_the_learnt_minutes_does_not_start_another_search() {
         is_site_down: false,
         random: 0.5,
     };
-    world.tokens.failed(&minting, attempt, next);
+    world.tokens.failed(&pending, attempt, next);
     world.now = world.expires_at().expect("held") + SignedDuration::from_mins(1);
     world.fetch();
     let left = |renewals| match renewals {

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::failure::{Failure, UNREACHABLE};
 use super::unreached::{CONNECT_TIMEOUT, REQUEST_TIMEOUT, Step, Unreached, described};
 use super::wire::{BODY_MAX, RawAnswer, TokenRequest, interpret};
-use super::{Credentials, Minted};
+use super::{Credentials, TokenResponse};
 
 /// Everything but the unreserved characters of RFC 3986 is percent-encoded.
 const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -141,7 +141,7 @@ pub enum ClientError {
 /// Result of a fetch.
 pub struct Answer {
     /// The token, or the failure.
-    pub result: Result<Minted, Failure>,
+    pub result: Result<TokenResponse, Failure>,
     /// Difference between the site's `Date` header and the local clock; positive if the site is ahead.
     pub clock_difference: Option<SignedDuration>,
 }

@@ -14,7 +14,9 @@ pub use client::{Answer, Client, ClientError, ClientOptions, Probe, Site, SiteEr
 pub use credentials::{AccessToken, Credentials, CredentialsError, Fingerprint};
 pub use failure::{Class, Failure, Row, Scope, Signal, TABLE, UNREACHABLE, look_up};
 pub use legacy::{LEGACY, LegacyRow, look_up_legacy};
-pub use pace::{Call, CredentialsId, Heard, Rank, Rates, Reach, Recovery, Scheduler, Started};
+pub use pace::{
+    Call, Consequences, CredentialsId, Rank, Rates, Reach, Recovery, Scheduler, Started,
+};
 pub use redact::{Redactor, visible};
 pub use unreached::{REQUEST_TIMEOUT, Step, Unreached};
-pub use wire::{LIFETIME_MAX, Minted};
+pub use wire::{LIFETIME_MAX, TokenResponse};

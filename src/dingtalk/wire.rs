@@ -41,7 +41,7 @@ impl<'a> TokenRequest<'a> {
 
 /// A fetched token and its lifetime.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Minted {
+pub struct TokenResponse {
     /// The token.
     pub token: AccessToken,
     /// Lifetime from the start of the request; 1 s to [`LIFETIME_MAX`].
@@ -70,7 +70,7 @@ pub(super) fn interpret(
     secrets: &[&str],
     public: &[&str],
     now: Timestamp,
-) -> Result<Minted, Failure> {
+) -> Result<TokenResponse, Failure> {
     let html = is_html(answer);
     let Ok(Value::Object(mut body)) = serde_json::from_slice::<Value>(answer.body) else {
         let (row, _) = look_up(&[], answer.status);
@@ -86,7 +86,7 @@ pub(super) fn interpret(
     let codes = codes(&body);
     let success = (200..300).contains(&answer.status) && codes.is_empty();
     if success {
-        return minted(token, body.get("expires_in"), answer.status);
+        return response(token, body.get("expires_in"), answer.status);
     }
     let returned = token.as_ref().and_then(Value::as_str);
     let redactor = Redactor::new(
@@ -111,11 +111,11 @@ pub(super) fn interpret(
     })
 }
 
-fn minted(
+fn response(
     token: Option<Value>,
     expires_in: Option<&Value>,
     status: u16,
-) -> Result<Minted, Failure> {
+) -> Result<TokenResponse, Failure> {
     let invalid = |message: String| {
         let (row, _) = look_up(&[], 200);
         debug_assert_eq!(row.reason, Reason::InvalidResponse);
@@ -138,7 +138,7 @@ fn minted(
     if expires_in < 1.0 {
         return Err(invalid("expires_in is less than a second".to_owned()));
     }
-    Ok(Minted {
+    Ok(TokenResponse {
         token,
         expires_in: Duration::from_secs_f64(expires_in.min(LIFETIME_MAX.as_secs_f64()).floor()),
     })

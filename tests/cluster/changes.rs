@@ -39,7 +39,7 @@ async fn change(sandbox: &Sandbox, corps: &[&str], target: Value, expected: &[&s
 }
 
 #[tokio::test]
-async fn a_renamed_target_and_a_changed_layout_carry_the_tokens_over_without_a_mint() {
+async fn a_renamed_target_and_a_changed_layout_carry_the_tokens_over_without_a_fetch() {
     let mut sandbox = sandbox("change-layout").await;
     let single = ["ding1"];
     change(&sandbox, &single, json!({"name": "a"}), &["a"]).await;

@@ -46,7 +46,7 @@ async fn changed_credentials_are_used_at_once_and_rejected_ones_leave_the_token(
 }
 
 #[tokio::test]
-async fn a_label_on_the_credentials_mints_nothing() {
+async fn a_label_on_the_credentials_fetches_nothing() {
     let sandbox = Sandbox::new("credentials-label").await;
     sandbox.ready_app("payroll").await;
     sandbox
@@ -276,7 +276,7 @@ async fn apps_that_share_credentials_all_follow_a_change() {
     for name in &names {
         sandbox.until_renewed(name).await;
     }
-    assert_eq!(sandbox.stub.calls("ding1").len(), 2, "one mint for all");
+    assert_eq!(sandbox.stub.calls("ding1").len(), 2, "one fetch for all");
 }
 
 /// Names other credentials; gives when that was done.

@@ -155,7 +155,7 @@ async fn an_organisation_that_is_added_is_the_only_one_fetched() {
         let spec = |corps: &[&str]| json!({"corpIds": corps, "target": {"layout": layout}});
         sandbox.app_with("payroll", spec(&["ding1", "ding2"])).await;
         sandbox.until_ready("payroll").await;
-        // What was minted by a former process is known as well.
+        // What was fetched by a former process is known as well.
         sandbox.stop_operator();
         sandbox.start_operator(&[]);
         sandbox
@@ -179,7 +179,7 @@ async fn an_organisation_that_is_added_is_the_only_one_fetched() {
                 (keys == 4).then_some(())
             })
             .await;
-        assert_eq!(sandbox.stub.journal().len(), 3, "nothing more is minted");
+        assert_eq!(sandbox.stub.journal().len(), 3, "nothing more is fetched");
         sandbox.until_renewed("payroll").await;
     }
 }
@@ -234,7 +234,7 @@ async fn a_thousand(name: &str, layout: &str) -> (Sandbox, usize, usize) {
     assert_eq!(
         sandbox.stub.journal().len(),
         1000,
-        "a restart mints nothing"
+        "a restart fetches nothing"
     );
     (sandbox, secret_writes, allowed)
 }

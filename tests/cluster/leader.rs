@@ -58,7 +58,7 @@ impl Sandbox {
 }
 
 #[tokio::test]
-async fn one_acts_and_a_clean_stop_hands_over_without_a_list_or_a_mint() {
+async fn one_acts_and_a_clean_stop_hands_over_without_a_list_or_a_fetch() {
     let sandbox = Sandbox::without_operator("handover", shared_plane().await).await;
     let mut first = sandbox.standing("127.0.0.1").await;
     let second = sandbox.standing("localhost").await;
@@ -89,7 +89,7 @@ async fn one_acts_and_a_clean_stop_hands_over_without_a_list_or_a_mint() {
     sandbox.until_ready("two").await;
     assert!(second.log().contains("leading"));
     assert_eq!(sandbox.lists(), lists, "a warm standby lists nothing");
-    assert_eq!(sandbox.stub.calls("ding1").len(), 1, "nothing minted anew");
+    assert_eq!(sandbox.stub.calls("ding1").len(), 1, "nothing fetched anew");
     let lease = sandbox.api::<Lease>().get(LEASE).await.expect("a Lease");
     assert_eq!(lease.spec.expect("a spec").lease_transitions, Some(1));
 }
@@ -247,5 +247,5 @@ async fn an_outage_of_the_api_server_restarts_nothing() {
     assert_eq!(sandbox.holder().await, Some(holder));
     let lease = sandbox.api::<Lease>().get(LEASE).await.expect("a Lease");
     assert_eq!(lease.spec.and_then(|spec| spec.lease_transitions), Some(0));
-    assert_eq!(sandbox.stub.calls("ding1").len(), 1, "nothing minted anew");
+    assert_eq!(sandbox.stub.calls("ding1").len(), 1, "nothing fetched anew");
 }

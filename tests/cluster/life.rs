@@ -75,7 +75,7 @@ async fn the_secret_holds_a_working_token_and_its_record() {
 }
 
 #[tokio::test]
-async fn labels_of_the_target_follow_the_spec_without_a_mint() {
+async fn labels_of_the_target_follow_the_spec_without_a_fetch() {
     let sandbox = Sandbox::with_flags("life-labels", &ALLOW_METADATA).await;
     sandbox.ready_app("payroll").await;
     sandbox
@@ -199,7 +199,7 @@ async fn ready_turns_false_at_expiry_though_nothing_else_happens() {
 }
 
 #[tokio::test]
-async fn a_restart_mints_nothing_and_reads_nothing() {
+async fn a_restart_fetches_nothing_and_reads_nothing() {
     let mut sandbox = Sandbox::new("life-restart").await;
     for name in ["one", "two", "three"] {
         sandbox.ready_app(name).await;
@@ -223,7 +223,7 @@ async fn a_restart_mints_nothing_and_reads_nothing() {
 }
 
 #[tokio::test]
-async fn an_app_recreated_under_its_name_takes_its_token_over_without_a_mint() {
+async fn an_app_recreated_under_its_name_takes_its_token_over_without_a_fetch() {
     let mut sandbox = Sandbox::new("life-recreated").await;
     sandbox.ready_app("payroll").await;
     let token = sandbox.token("payroll-token").await;

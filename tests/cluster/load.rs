@@ -12,7 +12,7 @@ const APPS: usize = 2000;
 const APPS_OF_A_CLIENT: usize = 100;
 
 #[tokio::test]
-async fn two_thousand_apps_are_served_in_order_and_a_restart_mints_nothing() {
+async fn two_thousand_apps_are_served_in_order_and_a_restart_fetches_nothing() {
     let mut sandbox = Sandbox::new("load").await;
     for client in 0..APPS / APPS_OF_A_CLIENT {
         let corps: Vec<String> = (0..APPS_OF_A_CLIENT)
@@ -76,7 +76,7 @@ async fn two_thousand_apps_are_served_in_order_and_a_restart_mints_nothing() {
     assert_eq!(
         sandbox.stub.journal().len(),
         APPS,
-        "a restart mints nothing"
+        "a restart fetches nothing"
     );
     let after = sandbox.requests();
     // A status that was on its way when the process ended is written by the next, and its event.

@@ -66,7 +66,7 @@ async fn a_secret_of_others_is_not_touched_until_it_is_handed_over() {
     assert_eq!(adopted.data.expect("data")["other"].0, b"kept");
     let token = sandbox.token("payroll-token").await.expect("a token");
     assert!(sandbox.stub.accepts(&token.value));
-    assert_eq!(sandbox.stub.calls("ding1").len(), 1, "minted once");
+    assert_eq!(sandbox.stub.calls("ding1").len(), 1, "fetched once");
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn of_two_apps_that_name_one_secret_the_older_has_it() {
     assert_eq!(
         sandbox.stub.calls("ding1").len(),
         1,
-        "nothing is minted for the loser"
+        "nothing is fetched for the loser"
     );
     sandbox
         .api::<DingTalkApp>()

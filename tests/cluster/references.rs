@@ -110,7 +110,7 @@ async fn a_copy_needs_both_sides_and_follows_the_token() {
         .expect("deleted");
     until_gone(&b, "payroll-token").await;
     assert!(a.token("payroll-token").await.is_some());
-    assert_eq!(a.stub.calls("ding1").len(), 2, "copies mint nothing");
+    assert_eq!(a.stub.calls("ding1").len(), 2, "copies fetch nothing");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! One mint for many: apps with the same credentials share a token.
+//! One fetch for many: apps with the same credentials share a token.
 
 use dingtalk_stub::Repeat;
 use dingtalk_token_operator::api::DingTalkApp;
@@ -105,7 +105,7 @@ async fn an_app_with_a_wrong_secret_gets_nothing() {
 }
 
 /// An app that fetches nothing, and a Secret that pretends to hold its token.
-async fn forge(sandbox: &Sandbox, manager: &str, minted_at: Timestamp) {
+async fn forge(sandbox: &Sandbox, manager: &str, requested_at: Timestamp) {
     sandbox
         .credentials("bait-credentials", CLIENT_ID, CLIENT_SECRET)
         .await;
@@ -115,7 +115,7 @@ async fn forge(sandbox: &Sandbox, manager: &str, minted_at: Timestamp) {
     let bait = sandbox.api::<DingTalkApp>().get("bait").await.expect("it");
     let credentials = sandbox.api::<Secret>().get("bait-credentials").await;
     let credentials = credentials.expect("it").metadata;
-    let expires_at = minted_at + jiff::SignedDuration::from_hours(2);
+    let expires_at = requested_at + jiff::SignedDuration::from_hours(2);
     let data = BTreeMap::from([
         ("access_token", "forged".to_owned()),
         ("corp_id", "ding1".to_owned()),
@@ -126,7 +126,7 @@ async fn forge(sandbox: &Sandbox, manager: &str, minted_at: Timestamp) {
         "version": 1, "site": "global", "clientId": CLIENT_ID,
         "credentials": {"uid": credentials.uid, "resourceVersion": credentials.resource_version},
         "keys": data.keys().collect::<Vec<_>>(), "digest": digest(&data),
-        "tokens": {"ding1": {"at": minted_at.as_second(), "for": 7200}},
+        "tokens": {"ding1": {"at": requested_at.as_second(), "for": 7200}},
     });
     let annotations = json!({
         format!("{group}/owner"): "DingTalkApp/bait",
@@ -166,7 +166,7 @@ fn digest(data: &BTreeMap<&str, String>) -> String {
 async fn a_forged_secret_is_never_believed_as_a_shared_token() {
     let plausible = Timestamp::now();
     let future: Timestamp = "2099-01-01T00:00:00Z".parse().expect("a time");
-    for (name, elsewhere, manager, minted_at) in [
+    for (name, elsewhere, manager, requested_at) in [
         ("forged-afar", true, "dingtalk-token-operator", plausible),
         ("forged-2099", false, "dingtalk-token-operator", future),
         ("forged-hand", false, "kubectl", plausible),
@@ -174,7 +174,7 @@ async fn a_forged_secret_is_never_believed_as_a_shared_token() {
         let mut a = Sandbox::without_operator(name, shared_plane().await).await;
         let b = Sandbox::without_operator(&format!("{name}-b"), shared_plane().await).await;
         b.grant_to(&a).await;
-        forge(if elsewhere { &b } else { &a }, manager, minted_at).await;
+        forge(if elsewhere { &b } else { &a }, manager, requested_at).await;
         a.start_operator(&["--watch-namespace", &b.namespace]);
         a.until_watching().await;
         let of = if elsewhere { &b } else { &a };

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, condition};
 
 #[tokio::test]
-async fn a_write_that_a_quota_refuses_is_repeated_without_a_second_mint() {
+async fn a_write_that_a_quota_refuses_is_repeated_without_a_second_fetch() {
     let sandbox = Sandbox::new("write-quota").await;
     sandbox
         .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
@@ -46,7 +46,7 @@ async fn a_write_that_a_quota_refuses_is_repeated_without_a_second_mint() {
 }
 
 #[tokio::test]
-async fn a_deleted_target_is_restored_without_a_mint() {
+async fn a_deleted_target_is_restored_without_a_fetch() {
     let sandbox = Sandbox::new("write-deleted").await;
     sandbox.ready_app("payroll").await;
     let token = sandbox.token("payroll-token").await;

@@ -6,7 +6,7 @@ use crate::cli::output::{Tone, plain};
 use crate::cli::span::span;
 use crate::cli::table::{Cell, Table};
 use crate::core;
-use crate::dingtalk::{Credentials, Failure, Minted};
+use crate::dingtalk::{Credentials, Failure, TokenResponse};
 
 /// Result for a corp.
 #[derive(Serialize)]
@@ -38,7 +38,7 @@ impl Checked {
         site: &str,
         corp_id: &str,
         credentials: &Credentials,
-        answer: Result<Minted, Failure>,
+        answer: Result<TokenResponse, Failure>,
         present: Option<&str>,
     ) -> Self {
         let checked = Self {
@@ -54,13 +54,13 @@ impl Checked {
             message: String::new(),
         };
         match answer {
-            Ok(minted) => {
-                let is_same = present.map(|present| present == minted.token.expose());
+            Ok(response) => {
+                let is_same = present.map(|present| present == response.token.expose());
                 Self {
-                    expires_in_seconds: Some(minted.expires_in.as_secs()),
+                    expires_in_seconds: Some(response.expires_in.as_secs()),
                     same_token_as_in_secret: is_same,
                     client_id: Some(credentials.client_id.clone()),
-                    message: succeeded(&minted, is_same),
+                    message: succeeded(&response, is_same),
                     ..checked
                 }
             }
@@ -108,8 +108,8 @@ pub(super) fn table(all: &[Checked], has_colours: bool) -> String {
         .render(has_colours)
 }
 
-fn succeeded(minted: &Minted, is_same: Option<bool>) -> String {
-    let seconds = minted.expires_in.as_secs();
+fn succeeded(response: &TokenResponse, is_same: Option<bool>) -> String {
+    let seconds = response.expires_in.as_secs();
     let compared = match is_same {
         Some(true) => "; it is the same token as in the Secret",
         Some(false) => {

@@ -47,12 +47,12 @@ impl<K: ResourceExt> Runs<K> {
                 let name = object.name_any();
                 let old = self.objects.insert(name.clone(), Arc::new(object));
                 let new = &self.objects[&name];
-                let wish = |object: &K| {
+                let desired = |object: &K| {
                     let meta = object.meta();
                     let annotations = meta.annotations.clone().unwrap_or_default();
                     (meta.uid.clone(), meta.generation, annotations)
                 };
-                if old.is_none_or(|old| wish(&old) != wish(new)) {
+                if old.is_none_or(|old| desired(&old) != desired(new)) {
                     self.wake(name);
                 }
             }

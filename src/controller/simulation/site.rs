@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::dingtalk::{AccessToken, Answer, Failure, Minted, look_up};
+use crate::dingtalk::{AccessToken, Answer, Failure, TokenResponse, look_up};
 
 /// What a repeated fetch does.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +81,7 @@ impl Site {
         secret: &str,
         corp_id: &str,
         now: Timestamp,
-    ) -> Result<Minted, Failure> {
+    ) -> Result<TokenResponse, Failure> {
         let failure = |code, status| Failure {
             http_status: Some(status),
             ..Failure::of(look_up(&[code], status).0)
@@ -120,7 +120,7 @@ impl Site {
             }
         }
         let last = all.last().expect("issued");
-        Ok(Minted {
+        Ok(TokenResponse {
             token: AccessToken::new(last.value.clone()).expect("a token"),
             expires_in: Duration::try_from(last.expires_at.duration_since(now)).unwrap_or_default(),
         })

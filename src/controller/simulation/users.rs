@@ -23,7 +23,7 @@ impl World {
         }
         self.store
             .put_app(serde_json::from_value::<DingTalkApp>(app).expect("an app"));
-        self.wish_changed();
+        self.desired_state_changed();
     }
 
     /// Deletes an app.
@@ -33,7 +33,7 @@ impl World {
         }
         self.note(&format!("user: delete {name}"));
         self.store.delete_app(name);
-        self.wish_changed();
+        self.desired_state_changed();
     }
 
     /// Applies a reference to an app, with copies of this name.
@@ -49,7 +49,7 @@ impl World {
         });
         let reference = serde_json::from_value(reference).expect("a reference");
         self.store.put_reference(reference);
-        self.wish_changed();
+        self.desired_state_changed();
     }
 
     /// Deletes a reference.
@@ -59,7 +59,7 @@ impl World {
         }
         self.note(&format!("user: delete reference {name}"));
         self.store.delete_reference(name);
-        self.wish_changed();
+        self.desired_state_changed();
     }
 
     /// Requests a renewal of an app.
@@ -72,7 +72,7 @@ impl World {
         let now = self.store.now.to_string();
         annotations.insert(ANNOTATION_RENEW_REQUESTED_AT.to_owned(), now);
         self.store.put_app(app);
-        self.wish_changed();
+        self.desired_state_changed();
     }
 
     /// Deletes or edits one of the operator's Secrets, if there is one.
@@ -96,6 +96,6 @@ impl World {
                 self.store.tamper(&name);
             }
         }
-        self.wish_changed();
+        self.desired_state_changed();
     }
 }

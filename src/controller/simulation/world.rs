@@ -77,7 +77,7 @@ pub struct World {
     /// Whether each write is judged, which is slow with many Secrets.
     pub judges_writes: bool,
     /// When a spec last changed.
-    pub wished_at: Timestamp,
+    pub desired_since: Timestamp,
     death: Option<Death>,
     pub replicas: Vec<Replica>,
     queue: BinaryHeap<Reverse<(Timestamp, u64)>>,
@@ -115,7 +115,7 @@ impl World {
             loses_calls: false,
             acts: 0,
             judges_writes: true,
-            wished_at: start,
+            desired_since: start,
             death,
             replicas: replicas.collect(),
             queue: BinaryHeap::new(),
@@ -161,8 +161,8 @@ impl World {
     }
 
     /// Records that users want something else than before.
-    pub(super) fn wish_changed(&mut self) {
-        self.wished_at = self.now();
+    pub(super) fn desired_state_changed(&mut self) {
+        self.desired_since = self.now();
         self.watch();
     }
 
@@ -368,7 +368,7 @@ impl World {
             self.note(&format!("replica {index}: fetched a token"));
         }
         if let Some(missing) = missing {
-            let known_at = self.wished_at.max(self.replicas[index].cut_off_until);
+            let known_at = self.desired_since.max(self.replicas[index].cut_off_until);
             if sent.duration_since(known_at) > SETTLED {
                 self.judge_write(&missing);
             }

@@ -29,7 +29,7 @@ pub struct Corp {
     /// When this process last changed the value, first tokens excepted.
     pub value_changed_at: Option<Timestamp>,
     /// The credentials that the token was fetched with, if known.
-    pub minted_with: Option<Fingerprint>,
+    pub fetched_with: Option<Fingerprint>,
     /// The last renewal request that was handled.
     pub request_done: Option<String>,
     /// The pending renewal request, and the last fetch that was queued before it was seen.
@@ -114,7 +114,7 @@ impl Corp {
         });
         let is_shown = |it: &&Wanted| {
             let name = tokens.get(it.token).map(Token::name);
-            name.is_some_and(|name| self.minted_with == Some(name.fingerprint))
+            name.is_some_and(|name| self.fetched_with == Some(name.fingerprint))
         };
         self.former = kept.iter().find(is_shown).or(kept.first()).copied();
         for it in gone.iter().chain(&kept) {
@@ -129,7 +129,7 @@ impl Corp {
     /// Drops the token of former credentials once the present ones have a token.
     pub fn leave_former(&mut self, app: &AppRef, tokens: &mut Tokens) {
         let name = self.token().and_then(|token| tokens.get(token));
-        let is_present = name.is_some_and(|it| self.minted_with == Some(it.name().fingerprint));
+        let is_present = name.is_some_and(|it| self.fetched_with == Some(it.name().fingerprint));
         if let Some(former) = self.former.take_if(|_| is_present) {
             tokens.leave(former.token, app);
         }
@@ -235,14 +235,14 @@ impl Corp {
         is_predecessors: bool,
     ) {
         let token = self.held.as_ref().map(|held| &held.record).or(in_secret);
-        let Some(token) = token.filter(|_| self.minted_with.is_none()) else {
+        let Some(token) = token.filter(|_| self.fetched_with.is_none()) else {
             return;
         };
         let is_theirs = is_predecessors && token.client_id == known.client_id;
         if !known.fetched(token) && !is_theirs {
             return;
         }
-        self.minted_with = Some(known.fingerprint);
+        self.fetched_with = Some(known.fingerprint);
         if let Some(held) = &mut self.held {
             held.record.credentials = known.version.clone();
         }
@@ -254,7 +254,7 @@ impl Corp {
             .held
             .as_ref()
             .is_none_or(|held| held.record.is_same_token(token));
-        match self.minted_with {
+        match self.fetched_with {
             Some(fingerprint) if is_latest => fingerprint == known.fingerprint,
             // A newer token is waiting to be written; of this one only the annotations are known.
             Some(_) => token.client_id().is_some_and(|id| id == known.client_id),
@@ -279,9 +279,9 @@ impl Corp {
             Some(_) => CLOCK_TOLERANCE,
             None => SignedDuration::ZERO,
         };
-        if recorded.lifetime.minted_at > held.record.lifetime.minted_at + tolerance {
+        if recorded.lifetime.requested_at > held.record.lifetime.requested_at + tolerance {
             self.held = None;
-            self.minted_with = None;
+            self.fetched_with = None;
             self.unwritten_since = None;
             self.renewal = None;
         }

@@ -361,7 +361,7 @@ fn due_now(
         cause,
         token: corp.token()?,
         ended: corp.attempts(view.tokens).ended(),
-        newer_than: proven.map(|record| record.lifetime.minted_at),
+        newer_than: proven.map(|record| record.lifetime.requested_at),
         is_asked: memory.open_request(view.app, corp_id, former).is_some(),
         former: former.cloned(),
     })

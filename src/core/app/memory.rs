@@ -70,33 +70,33 @@ pub(crate) struct Memory {
     request_at_start: Option<String>,
     trimmed_reported: Option<ObjectVersion>,
     templates: Option<Parsed>,
-    wishes: Option<Wishes>,
+    subscription: Option<Subscription>,
 }
 
-/// What an app's wishes for tokens depend on.
+/// What an app's subscription for tokens depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Wishes {
+struct Subscription {
     generation: Option<i64>,
     credentials: Option<Fingerprint>,
 }
 
 impl Memory {
     /// Updates which tokens the app wants. Must be called before any decision.
-    pub(crate) fn wish(&mut self, app: &DingTalkApp, tokens: &mut Tokens, now: Timestamp) {
+    pub(crate) fn subscribe(&mut self, app: &DingTalkApp, tokens: &mut Tokens, now: Timestamp) {
         let known = self.credentials_of(app);
-        let wishes = Wishes {
+        let subscription = Subscription {
             generation: app.metadata.generation,
             credentials: known.map(|known| known.fingerprint),
         };
-        if self.wishes != Some(wishes) {
+        if self.subscription != Some(subscription) {
             let name = known.map(|known| TokenName {
                 site: app.spec.site.clone(),
                 client_id: known.client_id.clone(),
                 corp_id: String::new(),
                 fingerprint: known.fingerprint,
             });
-            self.wish_anew(app, name.as_ref(), tokens);
-            self.wishes = Some(wishes);
+            self.resubscribe(app, name.as_ref(), tokens);
+            self.subscription = Some(subscription);
         }
         for corp in self.corps.values_mut() {
             if corp.has_former() {
@@ -108,7 +108,7 @@ impl Memory {
         }
     }
 
-    fn wish_anew(&mut self, app: &DingTalkApp, name: Option<&TokenName>, tokens: &mut Tokens) {
+    fn resubscribe(&mut self, app: &DingTalkApp, name: Option<&TokenName>, tokens: &mut Tokens) {
         let key = app_ref(app);
         let wanted: HashSet<&String> = app.spec.corp_ids.iter().collect();
         self.corps.retain(|corp_id, corp| {
@@ -132,12 +132,12 @@ impl Memory {
         }
     }
 
-    /// Drops all the app's wishes for tokens.
+    /// Drops all the app's subscription for tokens.
     pub(crate) fn leave(&mut self, app: &AppRef, tokens: &mut Tokens) {
         for corp in self.corps.values_mut() {
             corp.leave(app, tokens);
         }
-        self.wishes = None;
+        self.subscription = None;
     }
 
     /// Forgets what is no longer wanted and adjusts times to the clock. Must be called before any
@@ -251,7 +251,7 @@ impl Memory {
             self.request_at_start.as_deref() == Some(request)
                 && requested_at
                     .zip(token)
-                    .is_some_and(|(at, token)| token.lifetime.minted_at >= at)
+                    .is_some_and(|(at, token)| token.lifetime.requested_at >= at)
         };
         (done != Some(request) && !is_answered()).then_some(request)
     }
@@ -288,8 +288,8 @@ impl Memory {
 
     /// Whether the app has not been looked at since its credentials were read.
     pub(crate) fn is_unresolved(&self) -> bool {
-        self.wishes
-            .is_none_or(|wishes| wishes.credentials.is_none())
+        self.subscription
+            .is_none_or(|subscription| subscription.credentials.is_none())
     }
 
     /// Records the tokens of these corps as read from the Secret `name`. `tokens` is `None` if the
@@ -365,7 +365,7 @@ impl Memory {
             self.trimmed_reported = Some(known.version.clone());
         }
         for corp in self.corps.values_mut() {
-            let is_same = corp.minted_with == Some(known.fingerprint);
+            let is_same = corp.fetched_with == Some(known.fingerprint);
             if let Some(held) = corp.held.as_mut().filter(|_| is_same) {
                 held.record.credentials = known.version.clone();
             }

@@ -260,7 +260,7 @@ pub(in crate::core) fn delete_former(
                 || !memory.believes(token, now);
             let is_carried = target.token(view, &token.corp_id).is_some_and(|now| {
                 now.lifetime.expires_at >= token.lifetime.expires_at
-                    || now.lifetime.minted_at >= token.lifetime.minted_at
+                    || now.lifetime.requested_at >= token.lifetime.requested_at
             });
             !(is_carried || is_dead && target.blocked.is_none())
         })

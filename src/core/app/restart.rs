@@ -53,7 +53,7 @@ impl Restarts {
         }
         self.restarted_at = self.restarted_at.map(|at| at.min(now));
         let newest = settled.corps.iter().filter_map(|corp| corp.in_secret);
-        let newest = newest.map(|lifetime| lifetime.minted_at).max();
+        let newest = newest.map(|lifetime| lifetime.requested_at).max();
         let Some(restarted_for) = self.restarted_for else {
             // Whatever runs now started with the present value.
             self.restarted_for = settled.value_changed_at.or(newest);

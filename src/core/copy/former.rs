@@ -47,8 +47,8 @@ impl<'a> Shown<'a> {
         for token in present.flat_map(|recorded| &recorded.tokens) {
             let newest = requested_at
                 .entry(token.corp_id.as_str())
-                .or_insert(token.lifetime.minted_at);
-            *newest = (*newest).max(token.lifetime.minted_at);
+                .or_insert(token.lifetime.requested_at);
+            *newest = (*newest).max(token.lifetime.requested_at);
         }
         let sources = copies.iter().map(|copy| copy.source?.recorded.as_ref());
         let sources: Option<Vec<&Recorded>> = sources.collect();
@@ -67,7 +67,7 @@ impl<'a> Shown<'a> {
         let corp_id = token.corp_id.as_str();
         let is_wanted = self.wanted.as_ref().is_none_or(|all| all.contains(corp_id));
         let newest = self.requested_at.get(corp_id);
-        let is_shown = newest.is_some_and(|at| *at >= token.lifetime.minted_at);
+        let is_shown = newest.is_some_and(|at| *at >= token.lifetime.requested_at);
         token.lifetime.expires_at > now && is_wanted && !is_shown
     }
 }

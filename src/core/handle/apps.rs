@@ -79,7 +79,7 @@ impl Core {
     ) -> Option<T> {
         let current = self.index.current(app)?;
         let memory = self.apps.get_mut(&app_ref(app))?;
-        memory.wish(app, &mut self.tokens, now);
+        memory.subscribe(app, &mut self.tokens, now);
         let mut view = current.view(app, surroundings.site_known, &self.tokens);
         view.metadata_prefixes = surroundings.metadata_prefixes;
         view.is_ending = surroundings.is_ending;

@@ -4,21 +4,21 @@ use jiff::Timestamp;
 
 use super::Core;
 use crate::api::AppRef;
-use crate::core::token::attempt::Minting;
+use crate::core::token::attempt::PendingFetch;
 
 impl Core {
     /// Whether an app's credentials, or its reference to them, have changed since a fetch was
     /// queued.
-    pub(crate) fn credentials_changed(&self, app: &AppRef, minting: &Minting) -> bool {
+    pub(crate) fn credentials_changed(&self, app: &AppRef, pending: &PendingFetch) -> bool {
         let reference = self.index.credentials_ref(app);
         let version = self.index.credentials_version(app);
-        reference.is_some_and(|now| *now != minting.reference)
-            || version.is_some_and(|now| *now != minting.credentials)
+        reference.is_some_and(|now| *now != pending.reference)
+            || version.is_some_and(|now| *now != pending.credentials)
     }
 
     /// Returns when the token that the fetch replaces expires.
-    pub(crate) fn expiry(&self, minting: &Minting) -> Option<Timestamp> {
-        let token = self.tokens.get(minting.token)?;
+    pub(crate) fn expiry(&self, pending: &PendingFetch) -> Option<Timestamp> {
+        let token = self.tokens.get(pending.token)?;
         token.attempts.expires_at()
     }
 

@@ -34,7 +34,7 @@ use listing::{Listing, in_scope};
 use names::{SecretRef, TokenName};
 use reference::Reference;
 pub(crate) use reference::ReferenceState;
-pub(crate) use sharers::{Candidate, Wish};
+pub(crate) use sharers::{Candidate, TokenQuery};
 pub(crate) use stub::Stub;
 
 enum Seen {

@@ -10,7 +10,7 @@ use crate::core::token::record::ObjectVersion;
 use crate::core::token::schedule::Lifetime;
 
 /// A token that an app wants, and the credentials that prove its right to it.
-pub(crate) struct Wish<'a> {
+pub(crate) struct TokenQuery<'a> {
     pub app: &'a AppRef,
     pub site: &'a str,
     pub corp_id: &'a str,
@@ -39,22 +39,27 @@ impl Index {
     /// namespace, owned by their app and written by the operator, as far as metadata shows.
     pub(crate) fn candidates(
         &self,
-        wish: &Wish<'_>,
+        query: &TokenQuery<'_>,
         sharers: &[AppRef],
         now: Timestamp,
     ) -> Vec<Candidate> {
         let mut candidates: Vec<Candidate> = sharers
             .iter()
-            .filter(|sharer| sharer.namespace == wish.app.namespace)
-            .filter_map(|sharer| self.candidate(sharer, wish, now))
+            .filter(|sharer| sharer.namespace == query.app.namespace)
+            .filter_map(|sharer| self.candidate(sharer, query, now))
             .collect();
-        candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.lifetime.minted_at));
+        candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.lifetime.requested_at));
         candidates
     }
 
-    fn candidate(&self, sharer: &AppRef, wish: &Wish<'_>, now: Timestamp) -> Option<Candidate> {
+    fn candidate(
+        &self,
+        sharer: &AppRef,
+        query: &TokenQuery<'_>,
+        now: Timestamp,
+    ) -> Option<Candidate> {
         let app = self.apps.get(sharer)?;
-        let (name, target) = self.target_of(sharer, wish.corp_id)?;
+        let (name, target) = self.target_of(sharer, query.corp_id)?;
         let secret = (
             sharer.namespace.clone().unwrap_or_default(),
             name.to_owned(),
@@ -66,9 +71,9 @@ impl Index {
         if !is_its_own || !target.data_is_ours || target.deleting {
             return None;
         }
-        let token = target.recorded.as_ref()?.token(wish.corp_id)?;
-        let is_wanted = token.site == wish.site
-            && token.client_id() == Some(wish.client_id)
+        let token = target.recorded.as_ref()?.token(query.corp_id)?;
+        let is_wanted = token.site == query.site
+            && token.client_id() == Some(query.client_id)
             && token.lifetime.is_plausible(now);
         is_wanted.then(|| Candidate {
             app: sharer.clone(),

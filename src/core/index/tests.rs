@@ -50,15 +50,15 @@ fn secret(name: &str, version: &str, managed_for: Option<(&str, &str)>) -> Objec
 }
 
 /// Returns a Secret as the operator writes it for an app, in namespace `hr`.
-fn written(name: &str, app: &str, uid: &str, manager: &str, minted_at: &str) -> ObjectMeta {
+fn written(name: &str, app: &str, uid: &str, manager: &str, requested_at: &str) -> ObjectMeta {
     let mut meta = secret(name, "20", Some((app, uid)));
     let time = |text: &str| text.parse::<Timestamp>().expect("a time").as_second();
-    let life = time("2099-01-01T02:00:00Z") - time(minted_at);
+    let life = time("2099-01-01T02:00:00Z") - time(requested_at);
     let state = serde_json::json!({
         "version": 1, "site": "global", "clientId": "dingapp",
         "credentials": {"uid": "c1", "resourceVersion": "3"},
         "keys": ["access_token", "corp_id", "expires_at"], "digest": "0",
-        "tokens": {"ding1": {"at": time(minted_at), "for": life}},
+        "tokens": {"ding1": {"at": time(requested_at), "for": life}},
     });
     let annotations = meta.annotations.get_or_insert_default();
     annotations.insert(crate::api::ANNOTATION_STATE.to_owned(), state.to_string());

@@ -34,7 +34,7 @@ impl Recorded {
         }
         let site = annotations.get(ANNOTATION_SITE)?;
         let lifetime = Lifetime {
-            minted_at: managed.written_at()?,
+            requested_at: managed.written_at()?,
             expires_at: annotations.get(ANNOTATION_EXPIRES_AT)?.parse().ok()?,
         };
         let written = managed.ours("/f:data");

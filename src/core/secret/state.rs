@@ -111,23 +111,23 @@ impl State {
         let newest = tokens
             .iter()
             .filter(|token| token.credentials != ObjectVersion::default())
-            .max_by_key(|token| token.lifetime.minted_at)
+            .max_by_key(|token| token.lifetime.requested_at)
             .or(tokens.first())?;
         let renewal = tokens
             .iter()
             .filter(|token| token.answers.is_some())
-            .max_by_key(|token| token.lifetime.minted_at)
+            .max_by_key(|token| token.lifetime.requested_at)
             .and_then(|token| token.answers);
         let answering = |request| tokens.iter().filter(move |it| it.answers == Some(request));
         let renewal = renewal.and_then(|request| {
-            let times = answering(request).map(|token| token.lifetime.minted_at.as_second());
+            let times = answering(request).map(|token| token.lifetime.requested_at.as_second());
             Some(Renewal {
                 request: request.to_string(),
                 since: times.min()?,
             })
         });
         let token = |token: &TokenRecord| Token {
-            at: token.lifetime.minted_at.as_second(),
+            at: token.lifetime.requested_at.as_second(),
             lifetime: token.lifetime.length().as_secs(),
             former: token.credentials != newest.credentials,
         };
@@ -208,7 +208,7 @@ impl Token {
         let requested_at = Timestamp::from_second(self.at).ok()?;
         let length = SignedDuration::from_secs(self.lifetime);
         Some(Lifetime {
-            minted_at: requested_at,
+            requested_at: requested_at,
             expires_at: requested_at.checked_add(length).ok()?,
         })
     }

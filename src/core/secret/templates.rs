@@ -252,7 +252,7 @@ fn by_corp_id<'a>(tokens: &[&'a Held]) -> Vec<&'a Held> {
 fn example(app: &DingTalkApp, corp_id: &str) -> Option<Held> {
     let epoch = jiff::Timestamp::UNIX_EPOCH;
     let lifetime = Lifetime {
-        minted_at: epoch,
+        requested_at: epoch,
         expires_at: epoch,
     };
     Some(Held {

@@ -172,7 +172,7 @@ fn a_plan_of_a_clock_that_was_ahead_is_not_gone_on_with() {
             client_id: "a".into(),
             corp_id: "ding1".into(),
             lifetime: Lifetime {
-                minted_at: at(now + ahead),
+                requested_at: at(now + ahead),
                 expires_at: at(now + ahead + 7200),
             },
             credentials: ObjectVersion::default(),

@@ -210,11 +210,11 @@ fn what_a_former_reference_queued_is_not_waited_for() {
 fn what_was_queued_for_a_former_site_or_before_an_app_was_suspended_is_not_fetched() {
     let queued = |change: fn(&mut DingTalkApp)| {
         let mut world = with_token();
-        let minting = world.queue();
+        let pending = world.queue();
         change(&mut world.app);
         world.app.metadata.generation = Some(2);
         world.settle(&FRESH);
-        (world.tokens.wants(&minting), world.attempts.len())
+        (world.tokens.wants(&pending), world.attempts.len())
     };
     assert_eq!(queued(|_| {}), (true, 1));
     assert_eq!(queued(|app| app.spec.suspend = true), (false, 1));
@@ -227,7 +227,7 @@ fn the_outcome_of_former_credentials_does_not_count_as_that_of_the_present_ones(
     let former = world.queue();
     world.refer_to("other", 2, "b");
     world.settle(&REJECTED);
-    let token = |value: &str| Minted {
+    let token = |value: &str| TokenResponse {
         token: AccessToken::new(value.into()).expect("a token"),
         expires_in: HOUR,
     };
@@ -288,12 +288,12 @@ fn a_recorded_time_in_the_future_is_not_believed_after_a_restart() {
         let target = world.target.as_mut().expect("written");
         let recorded = target.recorded.as_mut().expect("recorded");
         let lifetime = &mut recorded.tokens[0].lifetime;
-        lifetime.minted_at += SignedDuration::from_secs(later);
+        lifetime.requested_at += SignedDuration::from_secs(later);
         lifetime.expires_at += SignedDuration::from_secs(later);
         world.restart();
         let settled = world.settle(&FRESH);
-        let minted_at = only(&settled).in_secret.expect("a token").minted_at;
-        assert!(minted_at.duration_since(world.now).as_secs() <= 60);
+        let requested_at = only(&settled).in_secret.expect("a token").requested_at;
+        assert!(requested_at.duration_since(world.now).as_secs() <= 60);
         world.attempts.len()
     };
     assert_eq!(restarted(60), 1, "within the tolerance");
@@ -308,7 +308,7 @@ fn a_recorded_life_that_is_longer_than_any_is_not_believed() {
         let target = world.target.as_mut().expect("written");
         let recorded = target.recorded.as_mut().expect("recorded");
         let lifetime = &mut recorded.tokens[0].lifetime;
-        lifetime.expires_at = lifetime.minted_at + life;
+        lifetime.expires_at = lifetime.requested_at + life;
         world.restart();
         world.settle(&FRESH);
         world.attempts.len()

@@ -202,12 +202,12 @@ fn a_token_that_another_replica_has_renewed_since_is_not_written_again() {
     let settled = world.settle(&FRESH);
     assert_eq!((world.attempts.len(), world.writes.len()), (1, 1));
     let lifetime = only(&settled).in_secret.expect("a token");
-    assert_eq!(lifetime.minted_at, world.now);
+    assert_eq!(lifetime.requested_at, world.now);
 
     // A token that this replica has fetched but not written is kept, because the clocks may differ.
     let mut world = renewed_elsewhere();
     let mut held = world.held().expect("a token");
-    held.record.lifetime.minted_at = world.now - SignedDuration::from_secs(10);
+    held.record.lifetime.requested_at = world.now - SignedDuration::from_secs(10);
     let corp = world.memory.corp("ding1");
     corp.held = Some(held.clone());
     corp.unwritten_since = Some(world.now);
@@ -229,17 +229,17 @@ fn the_same_token_that_another_app_has_fetched_is_no_change_though_its_value_was
         world.settle(&SAME);
         assert_eq!(world.held(), None, "only its record is known");
         world.read_credentials();
-        let minting = Minting {
+        let pending = PendingFetch {
             uid: "u2".into(),
             ..world.queue()
         };
-        let minted = Minted {
+        let response = TokenResponse {
             token: AccessToken::new(fetched.into()).expect("a token"),
             expires_in: Duration::from_secs(7200),
         };
         world
             .tokens
-            .succeeded(&minting, minted, world.now, world.now);
+            .succeeded(&pending, response, world.now, world.now);
         world.settle(&SAME);
         assert_eq!((world.attempts.len(), world.writes.len()), (1, 2));
         assert_eq!(world.contents["header"].as_str(), fetched);

@@ -32,7 +32,7 @@ fn the_pace_is_the_documented_one() {
 #[test]
 fn a_token_of_two_hours_is_renewed_after_eighty_minutes_and_a_little_earlier_by_jitter() {
     let lifetime = Lifetime {
-        minted_at: at(0),
+        requested_at: at(0),
         expires_at: at(7200),
     };
     assert_eq!(renewal_at(lifetime, None, 0.0), at(4800));
@@ -89,6 +89,6 @@ fn a_renewal_after_the_clock_was_set_back_records_the_life_that_it_brought() {
     world.settle(&token(253_500));
     assert_eq!(world.attempts.len(), 2);
     let lifetime = world.held().expect("held").record.lifetime;
-    assert_eq!(lifetime.minted_at, world.now);
+    assert_eq!(lifetime.requested_at, world.now);
     assert_eq!(lifetime.length(), SignedDuration::from_secs(253_500));
 }

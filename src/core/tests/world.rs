@@ -92,7 +92,7 @@ impl World {
 
     /// Makes a decision with the present view.
     pub fn decide<T>(&mut self, decide: impl FnOnce(&View<'_>, &mut Memory, Timestamp) -> T) -> T {
-        self.memory.wish(&self.app, &mut self.tokens, self.now);
+        self.memory.subscribe(&self.app, &mut self.tokens, self.now);
         let credentials = self.seen.clone();
         let view = View {
             app: &self.app,
@@ -195,8 +195,8 @@ impl World {
     }
 
     /// Queues a fetch of the wanted token, whether it is due or not.
-    pub fn queue(&mut self) -> Minting {
-        self.memory.wish(&self.app, &mut self.tokens, self.now);
+    pub fn queue(&mut self) -> PendingFetch {
+        self.memory.subscribe(&self.app, &mut self.tokens, self.now);
         let token = self.memory.corp("ding1").token().expect("read");
         self.begin(Due {
             corp_id: "ding1".into(),
@@ -209,8 +209,8 @@ impl World {
         })
     }
 
-    fn begin(&mut self, due: Due) -> Minting {
-        let minting = |id| Minting {
+    fn begin(&mut self, due: Due) -> PendingFetch {
+        let pending = |id| PendingFetch {
             id,
             token: due.token,
             uid: self.memory.uid.clone(),
@@ -225,13 +225,13 @@ impl World {
             former: due.former,
             since: self.now,
         };
-        let minting = self.tokens.begin(due.token, due.ended, "hr", minting);
-        minting.expect("none is under way")
+        let pending = self.tokens.begin(due.token, due.ended, "hr", pending);
+        pending.expect("none is under way")
     }
 
     pub fn attempt(&mut self, due: Due, outcome: &Outcome) {
         self.attempts.push(self.now);
-        let minting = self.begin(due);
+        let pending = self.begin(due);
         match outcome {
             Outcome::Token { life, fresh } => {
                 let value = if *fresh {
@@ -239,11 +239,12 @@ impl World {
                 } else {
                     "token".into()
                 };
-                let minted = Minted {
+                let response = TokenResponse {
                     token: AccessToken::new(value).expect("a token"),
                     expires_in: Duration::from_secs(*life),
                 };
-                self.tokens.succeeded(&minting, minted, self.now, self.now);
+                self.tokens
+                    .succeeded(&pending, response, self.now, self.now);
             }
             Outcome::Failure { row, wait, random } => {
                 let failure = Failure {
@@ -259,7 +260,7 @@ impl World {
                     is_site_down: false,
                     random: *random,
                 };
-                self.tokens.failed(&minting, attempt, self.now);
+                self.tokens.failed(&pending, attempt, self.now);
             }
         }
     }

@@ -6,7 +6,7 @@ use super::*;
 fn after_a_restart_what_a_status_tells_is_gone_on_with() {
     let second = |second| Timestamp::from_second(second).expect("a time");
     let lifetime = Lifetime {
-        minted_at: second(0),
+        requested_at: second(0),
         expires_at: second(TWO_HOURS),
     };
     let resumed = |next| Renewals::resumed(lifetime, None, second(next));

@@ -76,10 +76,10 @@ impl World {
         }
     }
 
-    pub(super) fn queue(&mut self) -> Minting {
+    pub(super) fn queue(&mut self) -> PendingFetch {
         let token = self.corp.token().expect("wanted");
         let ended = self.corp.attempts(&self.tokens).ended();
-        let minting = |id| Minting {
+        let pending = |id| PendingFetch {
             id,
             token,
             uid: "u1".into(),
@@ -91,8 +91,8 @@ impl World {
             former: self.corp.held.as_ref().map(|held| held.record.clone()),
             since: self.now,
         };
-        let minting = self.tokens.begin(token, ended, "hr", minting);
-        minting.expect("none is under way")
+        let pending = self.tokens.begin(token, ended, "hr", pending);
+        pending.expect("none is under way")
     }
 
     pub(super) fn renewals(&self) -> Renewals {
@@ -102,18 +102,18 @@ impl World {
     pub(super) fn fetch(&mut self) {
         self.calls.push(self.now);
         let requested_at = self.now;
-        let minting = self.queue();
+        let pending = self.queue();
         let (value, life) = self.answer();
         self.now += LATENCY;
         if let Some(expires_at) = self.expires_at().filter(|at| *at < self.now) {
             self.gaps.push(self.now.duration_since(expires_at));
         }
-        let minted = Minted {
+        let response = TokenResponse {
             token: AccessToken::new(format!("token{value}")).expect("a token"),
             expires_in: Duration::from_secs(life),
         };
         let now = self.now;
-        self.tokens.succeeded(&minting, minted, requested_at, now);
+        self.tokens.succeeded(&pending, response, requested_at, now);
         let known = Self::known();
         let newer = self
             .corp

@@ -31,7 +31,7 @@ pub struct FetchId(pub(in crate::core) u64);
 
 /// A fetch that is queued or in flight.
 #[derive(Clone, Debug)]
-pub struct Minting {
+pub struct PendingFetch {
     /// ID of the fetch.
     pub id: FetchId,
     /// The token to fetch.

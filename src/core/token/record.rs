@@ -81,12 +81,12 @@ pub struct Held {
 /// Returns the lifetime that starts at `requested_at` and lasts for `expires_in`. Fractions of
 /// seconds, which Kubernetes' times lack, are cut off so that no token seems to live longer.
 pub(crate) fn lifetime(requested_at: Timestamp, expires_in: std::time::Duration) -> Lifetime {
-    let minted_at = whole_seconds(requested_at);
+    let requested_at = whole_seconds(requested_at);
     let expires_in = SignedDuration::try_from(expires_in).unwrap_or_default();
     Lifetime {
-        minted_at,
+        requested_at,
         expires_at: whole_seconds(
-            minted_at
+            requested_at
                 .saturating_add(expires_in)
                 .unwrap_or(Timestamp::MAX),
         ),

@@ -57,7 +57,7 @@ impl Schedule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
     /// When it was requested.
-    pub minted_at: Timestamp,
+    pub requested_at: Timestamp,
     /// When it expires: the start of the request plus `expires_in`.
     pub expires_at: Timestamp,
 }
@@ -66,8 +66,8 @@ impl Lifetime {
     /// Whether a token of this lifetime can have been fetched by `now`. A record may be forged, or
     /// made by a wrong clock.
     pub fn is_plausible(&self, now: Timestamp) -> bool {
-        let length = self.expires_at.duration_since(self.minted_at);
-        self.minted_at.duration_since(now) <= CLOCK_TOLERANCE
+        let length = self.expires_at.duration_since(self.requested_at);
+        self.requested_at.duration_since(now) <= CLOCK_TOLERANCE
             && length.is_positive()
             && length.unsigned_abs() <= LIFETIME_MAX
     }
@@ -75,7 +75,7 @@ impl Lifetime {
     /// Returns its length, which is never negative.
     pub fn length(&self) -> SignedDuration {
         self.expires_at
-            .duration_since(self.minted_at)
+            .duration_since(self.requested_at)
             .max(SignedDuration::ZERO)
     }
 }

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::api::{AppRef, Cause};
-use crate::core::token::attempt::{FailedAttempt, FetchId, Minting, TokenId};
+use crate::core::token::attempt::{FailedAttempt, FetchId, PendingFetch, TokenId};
 use crate::core::token::record::{ObjectVersion, lifetime};
 use crate::core::token::schedule::Lifetime;
-use crate::dingtalk::{AccessToken, Fingerprint, Minted};
+use crate::dingtalk::{AccessToken, Fingerprint, TokenResponse};
 pub use attempts::Attempts;
 
 /// Identity of a token.
@@ -100,7 +100,7 @@ pub struct Tokens {
     ids: HashMap<Arc<TokenName>, TokenId>,
     all: HashMap<TokenId, Token>,
     /// One map for all tokens, because nearly every token is wanted by one app only.
-    wishers: BTreeMap<(TokenId, AppKey), Interest>,
+    subscribers: BTreeMap<(TokenId, AppKey), Interest>,
     /// Expiry of the last token fetched for each site, `client_id` and corp.
     seats: HashMap<Seat, Timestamp>,
     last_token: u64,
@@ -164,13 +164,13 @@ impl Tokens {
     /// Changes how an app wants a token.
     pub fn interested(&mut self, id: TokenId, app: &AppRef, interest: Interest) {
         if self.all.contains_key(&id) {
-            self.wishers.insert((id, key(app)), interest);
+            self.subscribers.insert((id, key(app)), interest);
         }
     }
 
     /// Drops an app's interest in a token.
     pub fn leave(&mut self, id: TokenId, app: &AppRef) {
-        self.wishers.remove(&(id, key(app)));
+        self.subscribers.remove(&(id, key(app)));
         self.forget_unwanted(id);
     }
 
@@ -200,69 +200,69 @@ impl Tokens {
         id: TokenId,
         ended: FetchId,
         namespace: &str,
-        minting: impl FnOnce(FetchId) -> Minting,
-    ) -> Option<Minting> {
+        pending: impl FnOnce(FetchId) -> PendingFetch,
+    ) -> Option<PendingFetch> {
         let token = self.all.get_mut(&id)?;
         if token.attempts.has_turn(namespace) || token.attempts.ended() != ended {
             return None;
         }
         let under_way = token.attempts.awaited();
-        let minting = minting(under_way.unwrap_or_else(|| {
+        let pending = pending(under_way.unwrap_or_else(|| {
             self.last_fetch += 1;
             FetchId(self.last_fetch)
         }));
-        token.attempts.begun(&minting, namespace);
-        Some(minting)
+        token.attempts.begun(&pending, namespace);
+        Some(pending)
     }
 
     /// Whether a fetch is still worth a call: it is the awaited one, and an app wants the token
     /// now.
-    pub fn wants(&self, minting: &Minting) -> bool {
-        let token = self.all.get(&minting.token);
-        let is_awaited = token.is_some_and(|token| token.attempts.awaited() == Some(minting.id));
-        let mut interests = self.interests(minting.token);
+    pub fn wants(&self, pending: &PendingFetch) -> bool {
+        let token = self.all.get(&pending.token);
+        let is_awaited = token.is_some_and(|token| token.attempts.awaited() == Some(pending.id));
+        let mut interests = self.interests(pending.token);
         is_awaited && interests.any(|(_, interest)| interest == Interest::Active)
     }
 
     /// Records that a fetch was sent.
-    pub fn started(&mut self, minting: &Minting) {
-        if let Some(token) = self.all.get_mut(&minting.token) {
-            token.attempts.started(minting.id);
+    pub fn started(&mut self, pending: &PendingFetch) {
+        if let Some(token) = self.all.get_mut(&pending.token) {
+            token.attempts.started(pending.id);
         }
     }
 
     /// Drops a queued fetch from this namespace's turns. If no turn is left, returns the apps that
     /// want the token, which must decide again.
-    pub fn dropped(&mut self, minting: &Minting, namespace: &str) -> Vec<AppRef> {
-        let token = self.all.get_mut(&minting.token);
-        if !token.is_some_and(|token| token.attempts.dropped(minting.id, namespace)) {
+    pub fn dropped(&mut self, pending: &PendingFetch, namespace: &str) -> Vec<AppRef> {
+        let token = self.all.get_mut(&pending.token);
+        if !token.is_some_and(|token| token.attempts.dropped(pending.id, namespace)) {
             return Vec::new();
         }
-        self.forget_unwanted(minting.token);
-        self.wishers(minting.token)
+        self.forget_unwanted(pending.token);
+        self.subscribers(pending.token)
     }
 
     /// Records a token fetched by the request that started at `requested_at`, and returns the apps
     /// that want it.
     pub fn succeeded(
         &mut self,
-        minting: &Minting,
-        minted: Minted,
+        pending: &PendingFetch,
+        response: TokenResponse,
         requested_at: Timestamp,
         now: Timestamp,
     ) -> Vec<AppRef> {
-        let is_news = |token: &&mut Token| token.attempts.ended() < minting.id;
-        let token = self.all.get_mut(&minting.token);
+        let is_news = |token: &&mut Token| token.attempts.ended() < pending.id;
+        let token = self.all.get_mut(&pending.token);
         let Some(token) = token.filter(is_news) else {
             return Vec::new();
         };
-        let lifetime = lifetime(requested_at, minted.expires_in);
+        let lifetime = lifetime(requested_at, response.expires_in);
         token.fetched = Some(Fetched {
-            id: minting.id,
-            uid: minting.uid.clone(),
-            cause: minting.cause,
-            credentials: minting.credentials.clone(),
-            token: minted.token,
+            id: pending.id,
+            uid: pending.uid.clone(),
+            cause: pending.cause,
+            credentials: pending.credentials.clone(),
+            token: response.token,
             lifetime,
             at: now,
         });
@@ -272,19 +272,19 @@ impl Tokens {
             self.seats.retain(|_, expires_at| *expires_at > now);
         }
         self.seats.insert(seat, lifetime.expires_at);
-        self.ended(minting, |attempts| {
-            attempts.succeeded(minting, lifetime, &client_id, now);
+        self.ended(pending, |attempts| {
+            attempts.succeeded(pending, lifetime, &client_id, now);
         })
     }
 
     /// Records a failed fetch and returns the apps that want the token.
     pub fn failed(
         &mut self,
-        minting: &Minting,
+        pending: &PendingFetch,
         attempt: FailedAttempt,
         now: Timestamp,
     ) -> Vec<AppRef> {
-        self.ended(minting, |attempts| attempts.failed(minting, attempt, now))
+        self.ended(pending, |attempts| attempts.failed(pending, attempt, now))
     }
 
     /// Records that an app has found the token in a Secret, so that no failure is left.
@@ -304,7 +304,7 @@ impl Tokens {
         now: Timestamp,
     ) -> Vec<AppRef> {
         let mut hurried = Vec::new();
-        for (id, (namespace, _)) in self.wishers.keys() {
+        for (id, (namespace, _)) in self.subscribers.keys() {
             let Some(token) = self.all.get_mut(id).filter(|it| it.name.site == site) else {
                 continue;
             };
@@ -313,39 +313,39 @@ impl Tokens {
                 hurried.push(*id);
             }
         }
-        let wishers = hurried.into_iter().flat_map(|id| self.wishers(id));
-        wishers.collect()
+        let subscribers = hurried.into_iter().flat_map(|id| self.subscribers(id));
+        subscribers.collect()
     }
 
     fn interests(&self, id: TokenId) -> impl Iterator<Item = (&AppKey, Interest)> {
         let from = (id, (None, String::new()));
         let of_token = self
-            .wishers
+            .subscribers
             .range(from..)
             .take_while(move |((it, _), _)| *it == id);
         of_token.map(|((_, app), interest)| (app, *interest))
     }
 
-    fn wishers(&self, id: TokenId) -> Vec<AppRef> {
-        let wishers = self.interests(id).map(|((namespace, name), _)| {
+    fn subscribers(&self, id: TokenId) -> Vec<AppRef> {
+        let subscribers = self.interests(id).map(|((namespace, name), _)| {
             let app = AppRef::new(name);
             match namespace {
                 Some(namespace) => app.within(namespace),
                 None => app,
             }
         });
-        wishers.collect()
+        subscribers.collect()
     }
 
-    fn ended(&mut self, minting: &Minting, end: impl FnOnce(&mut Attempts)) -> Vec<AppRef> {
-        let is_news = |token: &&mut Token| token.attempts.ended() < minting.id;
-        let token = self.all.get_mut(&minting.token);
+    fn ended(&mut self, pending: &PendingFetch, end: impl FnOnce(&mut Attempts)) -> Vec<AppRef> {
+        let is_news = |token: &&mut Token| token.attempts.ended() < pending.id;
+        let token = self.all.get_mut(&pending.token);
         let Some(token) = token.filter(is_news) else {
             return Vec::new();
         };
         end(&mut token.attempts);
-        self.forget_unwanted(minting.token);
-        self.wishers(minting.token)
+        self.forget_unwanted(pending.token);
+        self.subscribers(pending.token)
     }
 }
 

@@ -19,6 +19,6 @@ mod waiting;
 
 pub use call::{Call, CredentialsId, Rank};
 pub use evidence::Reach;
-pub use outcome::{Heard, Recovery, Started};
+pub use outcome::{Consequences, Recovery, Started};
 pub use rates::Rates;
 pub use scheduler::Scheduler;

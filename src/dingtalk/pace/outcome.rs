@@ -22,7 +22,7 @@ impl<J> Started<J> {
 }
 
 /// Consequences of a failure.
-pub struct Heard<J> {
+pub struct Consequences<J> {
     /// The failure, reclassified as a ban after several HTML responses.
     pub failure: Failure,
     /// Queued requests with the same rejected credentials; removed from the queue.

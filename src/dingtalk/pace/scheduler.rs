@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::outcome::{Heard, Recovery, Started};
+use super::outcome::{Consequences, Recovery, Started};
 use super::site::Site;
 use super::{Call, Rank, Rates};
 use crate::dingtalk::Failure;
@@ -78,7 +78,7 @@ impl<J> Scheduler<J> {
         failure: Failure,
         failing_since: Option<Instant>,
         now: Instant,
-    ) -> Heard<J> {
+    ) -> Consequences<J> {
         self.site(call).failed(call, failure, failing_since, now)
     }
 

@@ -2,11 +2,15 @@ use super::*;
 
 const SECRET: &str = "very-secret-value-0001";
 
-fn answer(status: u16, body: &str) -> Result<Minted, Failure> {
+fn answer(status: u16, body: &str) -> Result<TokenResponse, Failure> {
     with_headers(status, body, None)
 }
 
-fn with_headers(status: u16, body: &str, retry_after: Option<&str>) -> Result<Minted, Failure> {
+fn with_headers(
+    status: u16,
+    body: &str,
+    retry_after: Option<&str>,
+) -> Result<TokenResponse, Failure> {
     let raw = RawAnswer {
         status,
         content_type: None,
@@ -54,9 +58,9 @@ fn failure(status: u16, body: &str) -> Failure {
 
 #[test]
 fn a_token_as_documented() {
-    let minted = answer(200, r#"{"access_token":"abc","expires_in":7200}"#).expect("minted");
-    assert_eq!(minted.token.expose(), "abc");
-    assert_eq!(minted.expires_in, Duration::from_secs(7200));
+    let response = answer(200, r#"{"access_token":"abc","expires_in":7200}"#).expect("fetched");
+    assert_eq!(response.token.expose(), "abc");
+    assert_eq!(response.expires_in, Duration::from_secs(7200));
 }
 
 #[test]
@@ -66,7 +70,7 @@ fn expires_in_of_any_value() {
             200,
             &format!(r#"{{"access_token":"abc","expires_in":{value}}}"#),
         )
-        .map(|minted| minted.expires_in.as_secs())
+        .map(|response| response.expires_in.as_secs())
         .map_err(|failure| failure.reason)
     };
     assert_eq!(lifetime("1"), Ok(1));

@@ -126,11 +126,11 @@ fn forge(
     (uid, resource_version): &(String, String),
 ) {
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
-    let [minted_at, expires_at] = match way.is_plausible {
+    let [requested_at, expires_at] = match way.is_plausible {
         true => [now, now + SignedDuration::from_hours(2)],
         false => FAR.map(|time| time.parse().unwrap_or_default()),
     };
-    let lifetime = expires_at.duration_since(minted_at).as_secs();
+    let lifetime = expires_at.duration_since(requested_at).as_secs();
     let expires_at = expires_at.to_string();
     let corp_id = victim.corp_ids[0].as_str();
     let data = [
@@ -154,7 +154,7 @@ fn forge(
         "version": 1, "site": "global", "clientId": victim.client_id,
         "credentials": {"uid": uid, "resourceVersion": resource_version},
         "keys": data.map(|(key, _)| key), "digest": digest,
-        "tokens": {corp_id: {"at": minted_at.as_second(), "for": lifetime}},
+        "tokens": {corp_id: {"at": requested_at.as_second(), "for": lifetime}},
     });
     let annotations = &mut secret["metadata"]["annotations"];
     annotations[ANNOTATION_STATE] = state.to_string().into();

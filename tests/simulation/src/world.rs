@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use dingtalk_token_operator::api::{AppRef, Cause, CredentialsSecretRef};
 use dingtalk_token_operator::core::{
-    Attempts, Corp, FailedAttempt, Former, Interest, KnownCredentials, Minting, ObjectVersion,
-    Pace, TokenId, TokenName, Tokens,
+    Attempts, Corp, FailedAttempt, Former, Interest, KnownCredentials, ObjectVersion, Pace,
+    PendingFetch, TokenId, TokenName, Tokens,
 };
 use dingtalk_token_operator::dingtalk::{
-    AccessToken, Call, Failure, Fingerprint, Minted, Rates, Recovery, Scheduler,
+    AccessToken, Call, Failure, Fingerprint, Rates, Recovery, Scheduler, TokenResponse,
 };
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::SmallRng;
@@ -84,7 +84,7 @@ struct App {
     corp: Corp,
     token: TokenId,
     /// The fetch that is queued or in flight.
-    minting: Option<Minting>,
+    pending: Option<PendingFetch>,
     uid: String,
     looks: u32,
     created: Millis,
@@ -196,7 +196,7 @@ impl World {
             due: None,
             corp,
             token,
-            minting: None,
+            pending: None,
             uid: format!("uid-{app}"),
             looks: 0,
             created: at,
@@ -212,7 +212,7 @@ impl World {
         let one = &mut self.apps[app];
         one.corp.notice_clock(time);
         self.tokens.notice_clock(one.token, time);
-        if one.minting.is_some() {
+        if one.pending.is_some() {
             return;
         }
         let record = one.corp.held.as_ref().map(|held| held.record.clone());
@@ -236,7 +236,7 @@ impl World {
                 let expires_at = record.as_ref().map(|record| record.lifetime.expires_at);
                 let rank = attempts.rank(expires_at, time);
                 let ended = attempts.ended();
-                let minting = |id| Minting {
+                let pending = |id| PendingFetch {
                     id,
                     token: one.token,
                     uid: one.uid.clone(),
@@ -248,9 +248,9 @@ impl World {
                     former: record,
                     since: time,
                 };
-                one.minting = self
+                one.pending = self
                     .tokens
-                    .begin(one.token, ended, &one.call.namespace, minting);
+                    .begin(one.token, ended, &one.call.namespace, pending);
                 let call = one.call.clone();
                 self.scheduler.push(call, rank, app);
                 self.start_calls(now);
@@ -322,7 +322,7 @@ impl World {
         let Some((answer, requested_at)) = self.apps[app].answer.take() else {
             return;
         };
-        let Some(minting) = self.apps[app].minting.take() else {
+        let Some(pending) = self.apps[app].pending.take() else {
             return;
         };
         match answer {
@@ -330,7 +330,7 @@ impl World {
                 for recovery in self.scheduler.succeeded(&call, instant) {
                     self.hurry(&call.site, &recovery, time, now);
                 }
-                self.got(app, value, life, &minting, requested_at, now);
+                self.got(app, value, life, &pending, requested_at, now);
             }
             Answered::Failure(failure) => {
                 self.report.failures += 1;
@@ -339,15 +339,15 @@ impl World {
                 let since = since.map(|since| self.instant(self.millis(since)));
                 let heard = self.scheduler.failed(&call, *failure, since, instant);
                 for (_, other) in heard.rejected_too {
-                    let Some(minting) = self.apps[other].minting.take() else {
+                    let Some(pending) = self.apps[other].pending.take() else {
                         continue;
                     };
                     let group = self.apps[other].group;
                     self.report.groups[group].rejected_too += 1;
-                    self.failed(other, heard.failure.clone(), false, &minting, now);
+                    self.failed(other, heard.failure.clone(), false, &pending, now);
                     self.look(other, now);
                 }
-                self.failed(app, heard.failure, heard.is_site_down, &minting, now);
+                self.failed(app, heard.failure, heard.is_site_down, &pending, now);
             }
         }
         self.look(app, now);
@@ -359,7 +359,7 @@ impl World {
         app: usize,
         value: u64,
         life: Millis,
-        minting: &Minting,
+        pending: &PendingFetch,
         requested_at: Timestamp,
         now: Millis,
     ) {
@@ -388,11 +388,11 @@ impl World {
         let Some(token) = AccessToken::new(format!("token-{value}")) else {
             return;
         };
-        let minted = Minted {
+        let response = TokenResponse {
             token,
             expires_in: Duration::from_millis(u64::try_from(life).unwrap_or_default()),
         };
-        self.tokens.succeeded(minting, minted, requested_at, time);
+        self.tokens.succeeded(pending, response, requested_at, time);
         let known = known(&one.call);
         let newer = one
             .corp
@@ -407,7 +407,7 @@ impl World {
         app: usize,
         failure: Failure,
         is_site_down: bool,
-        minting: &Minting,
+        pending: &PendingFetch,
         now: Millis,
     ) {
         let time = self.time(now);
@@ -421,7 +421,7 @@ impl World {
             random: self.random.random(),
         };
         let class = attempt.failure.class;
-        self.tokens.failed(minting, attempt, time);
+        self.tokens.failed(pending, attempt, time);
         let is_forced = self.groups[one.group].forced_every.is_some();
         let attempts = one.corp.attempts(&self.tokens);
         one.due = attempts.failing().map(|failing| {

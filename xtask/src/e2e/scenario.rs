@@ -142,7 +142,7 @@ impl World<'_> {
         for case in CASES.iter().filter(|case| !case.has_gap) {
             let site = self.site(case)?;
             let what = format!("{RENEWALS} renewals of {}", site.name);
-            let seen = || site.mints(case.name) > RENEWALS;
+            let seen = || site.fetches(case.name) > RENEWALS;
             eventually(&what, PATIENCE * 3, || Ok(seen().then_some(())))?;
         }
         // Until the kubelet has updated the files with the last one.
@@ -377,7 +377,7 @@ impl World<'_> {
         let mut wrong = Vec::new();
         for case in &CASES {
             let seen = self.consumed(case)?;
-            let mints = self.site(case)?.mints(case.name);
+            let fetches = self.site(case)?.fetches(case.name);
             let gaps: Vec<String> = seen.gaps.iter().map(|gap| format!("{gap:.1}")).collect();
             println!(
                 "   {:<20} {:<15} {:<8} {:>6} {:>8} {:>7}  {}",
@@ -386,7 +386,7 @@ impl World<'_> {
                 case.consumer,
                 seen.calls,
                 seen.refused,
-                mints,
+                fetches,
                 gaps.join(" ")
             );
             let bound = match (case.has_gap, case.refresh_pods) {

@@ -30,7 +30,7 @@ pub(super) struct Site {
 
 impl Site {
     /// Returns how often a token was fetched with this client_id.
-    pub(super) fn mints(&self, client_id: &str) -> usize {
+    pub(super) fn fetches(&self, client_id: &str) -> usize {
         let calls = self.stub.calls(CORP_ID).into_iter();
         calls
             .filter(|call| call.client_id.as_deref() == Some(client_id))

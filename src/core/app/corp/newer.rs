@@ -98,7 +98,8 @@ impl Corp {
             // A token fetched before the app wanted it may be older than the one in its Secret, or
             // expired.
             let is_older = |own: &TokenRecord, fetched: &Fetched| {
-                self.is_proven(own, known) && fetched.lifetime.minted_at < own.lifetime.minted_at
+                self.is_proven(own, known)
+                    && fetched.lifetime.requested_at < own.lifetime.requested_at
             };
             let is_newer = |fetched: &&Fetched| {
                 fetched.id > wanted.since
@@ -130,7 +131,7 @@ impl Corp {
         // The fetch may have revoked the token that is shown.
         let former = self.former?;
         let fetched = untaken(former, tokens).filter(|it| it.id > former.since && is_for_it(it))?;
-        let is_shown = self.minted_with == Some(tokens.get(former.token)?.name().fingerprint);
+        let is_shown = self.fetched_with == Some(tokens.get(former.token)?.name().fingerprint);
         let credentials = fetched.credentials.clone();
         is_shown
             .then(|| Newer::fetched(fetched, former.token, tokens, credentials, uid))
@@ -160,9 +161,9 @@ impl Corp {
             // Two tokens of the same second would have equal records, so that nothing would tell
             // which of them a Secret holds.
             if old.lifetime == record.lifetime {
-                record.lifetime.minted_at += SignedDuration::from_secs(1);
+                record.lifetime.requested_at += SignedDuration::from_secs(1);
             }
-            self.value_changed_at = Some(record.lifetime.minted_at);
+            self.value_changed_at = Some(record.lifetime.requested_at);
         }
         // A token found in a Secret gets a new record even if the value is the same: otherwise it
         // would be found again.
@@ -172,7 +173,7 @@ impl Corp {
             .and_then(|old| kept(old, &record))
             .map_or((record, false), |kept| (kept, true));
         self.held = Some(Held { token, record });
-        self.minted_with = Some(fingerprint);
+        self.fetched_with = Some(fingerprint);
         self.renewal_cause = Some(cause);
         self.renewal = None;
         self.found = None;
@@ -219,7 +220,8 @@ fn kept(old: TokenRecord, new: &TokenRecord) -> Option<TokenRecord> {
         .expires_at
         .duration_since(old.lifetime.expires_at);
     // A record made in the future, before the clock was set back, has no usable lifetime.
-    let is_kept = gained.abs() <= SAME_EXPIRY && old.lifetime.minted_at <= new.lifetime.minted_at;
+    let is_kept =
+        gained.abs() <= SAME_EXPIRY && old.lifetime.requested_at <= new.lifetime.requested_at;
     is_kept.then(|| TokenRecord {
         credentials: new.credentials.clone(),
         client_id: new.client_id.clone(),

@@ -60,8 +60,8 @@ fn resume(corp: &mut Corp, app: &DingTalkApp, seen: &CorpStatus, unextended: boo
         attempts.resume_failure(&failure, since);
     }
     let times = time(seen.last_renewal_time.as_ref()).zip(time(seen.expiration_time.as_ref()));
-    let lifetime = times.map(|(minted_at, expires_at)| Lifetime {
-        minted_at,
+    let lifetime = times.map(|(requested_at, expires_at)| Lifetime {
+        requested_at,
         expires_at,
     });
     // A clock that was ahead may have planned for years from now.

@@ -21,7 +21,7 @@ fn only_an_apps_own_secret_with_plausible_times_is_a_candidate_to_share() {
     index.app_applied(&two);
     let found = |index: &Index, namespace: &str, client_id: &str, at: Timestamp| {
         let wanting = AppRef::new("new").within(namespace);
-        let wish = crate::core::Wish {
+        let query = crate::core::TokenQuery {
             app: &wanting,
             site: "global",
             corp_id: "ding1",
@@ -29,7 +29,7 @@ fn only_an_apps_own_secret_with_plausible_times_is_a_candidate_to_share() {
             known: &known,
         };
         let sharers = [app_ref(&one), app_ref(&two)];
-        let candidates = index.candidates(&wish, &sharers, at);
+        let candidates = index.candidates(&query, &sharers, at);
         let names = candidates.into_iter().map(|candidate| candidate.secret);
         names.collect::<Vec<_>>()
     };

@@ -53,7 +53,7 @@ pub(super) fn corps<'a>(
             corp_id: corp_id.clone(),
             secret_name: corp.secret.clone(),
             expiration_time: corp.in_secret.map(|lifetime| shown(lifetime.expires_at)),
-            last_renewal_time: corp.in_secret.map(|lifetime| shown(lifetime.minted_at)),
+            last_renewal_time: corp.in_secret.map(|lifetime| shown(lifetime.requested_at)),
             last_renewal_cause: renewal_cause(corp, remembered.map(|it| &**it), announced),
             next_attempt_time: next,
             error: problem.as_ref().map(|problem| problem.error.clone()),
@@ -70,10 +70,10 @@ fn renewal_cause(
     remembered: Option<&Corp>,
     announced: Option<&CorpStatus>,
 ) -> Option<String> {
-    let requested_at = shown(settled.in_secret?.minted_at);
+    let requested_at = shown(settled.in_secret?.requested_at);
     let is_of = |corp: &&Corp| {
         let held = corp.held.as_ref();
-        held.is_some_and(|held| shown(held.record.lifetime.minted_at) == requested_at)
+        held.is_some_and(|held| shown(held.record.lifetime.requested_at) == requested_at)
     };
     let known = remembered.filter(is_of).and_then(|corp| corp.renewal_cause);
     known.map(|cause| cause.as_str().to_owned()).or_else(|| {

@@ -7,15 +7,15 @@ use crate::api::{ANNOTATION_EXPIRES_AT, ANNOTATION_STATE, MANAGER};
 use crate::core::secret::data::Data;
 use crate::core::secret::managed::Managed;
 
-pub fn token(corp_id: &str, minted_at: i64, life: i64, version: &str) -> TokenRecord {
-    let minted_at = Timestamp::from_second(minted_at).expect("a time");
+pub fn token(corp_id: &str, requested_at: i64, life: i64, version: &str) -> TokenRecord {
+    let requested_at = Timestamp::from_second(requested_at).expect("a time");
     TokenRecord {
         site: "global".into(),
         client_id: "dingapp".into(),
         corp_id: corp_id.into(),
         lifetime: Lifetime {
-            minted_at,
-            expires_at: minted_at + SignedDuration::from_secs(life),
+            requested_at,
+            expires_at: requested_at + SignedDuration::from_secs(life),
         },
         credentials: match version {
             "" => ObjectVersion::default(),
@@ -212,7 +212,7 @@ fn of_a_newer_version_public_metadata_tells_until_when_a_token_is_valid() {
     assert_eq!(read.digest, None);
     let lifetime = read.token("ding1").expect("a token").lifetime;
     let seconds = (
-        lifetime.minted_at.as_second(),
+        lifetime.requested_at.as_second(),
         lifetime.expires_at.as_second(),
     );
     assert_eq!(seconds, (110, 7300));

@@ -24,7 +24,7 @@ pub(super) fn held(corp_id: &str) -> Held {
             client_id: "dingapp".into(),
             corp_id: corp_id.into(),
             lifetime: Lifetime {
-                minted_at: at(0),
+                requested_at: at(0),
                 expires_at: at(7200),
             },
             credentials: ObjectVersion::default(),

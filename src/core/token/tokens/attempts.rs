@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::core::token::attempt::{FailedAttempt, Failing, FetchId, Minting};
+use crate::core::token::attempt::{FailedAttempt, Failing, FetchId, PendingFetch};
 use crate::core::token::backoff::delay;
 use crate::core::token::renewals::{Renewals, Repeated};
 use crate::core::token::schedule::{FETCH_FLOOR, Lifetime, SAME_EXPIRY, Schedule, jitter};
@@ -165,17 +165,17 @@ impl Attempts {
         self.is_under_way() && self.turns.iter().any(|turn| turn == namespace)
     }
 
-    pub(super) fn begun(&mut self, minting: &Minting, namespace: &str) {
+    pub(super) fn begun(&mut self, pending: &PendingFetch, namespace: &str) {
         if self.under_way.is_none() {
-            self.under_way = Some((minting.id, minting.since));
+            self.under_way = Some((pending.id, pending.since));
             self.turns.clear();
             self.is_in_flight = false;
             self.expires_at = None;
         }
         self.turns.push(namespace.to_owned());
-        let former = minting.former.as_ref();
+        let former = pending.former.as_ref();
         let expires_at = former.map(|former| former.lifetime.expires_at);
-        let valid = expires_at.filter(|at| *at > minting.since);
+        let valid = expires_at.filter(|at| *at > pending.since);
         self.expires_at = self.expires_at.into_iter().chain(valid).min();
     }
 
@@ -228,14 +228,14 @@ impl Attempts {
 
     pub(super) fn succeeded(
         &mut self,
-        minting: &Minting,
+        pending: &PendingFetch,
         lifetime: Lifetime,
         client_id: &str,
         now: Timestamp,
     ) {
-        self.end(minting.id, now);
+        self.end(pending.id, now);
         self.found();
-        self.learn(minting, lifetime, client_id, now);
+        self.learn(pending, lifetime, client_id, now);
     }
 
     /// Records that the token is available.
@@ -247,8 +247,8 @@ impl Attempts {
     }
 
     /// Learns whether renewals extend the token from a fetch that replaced one.
-    fn learn(&mut self, minting: &Minting, new: Lifetime, client_id: &str, now: Timestamp) {
-        let Some(former) = &minting.former else {
+    fn learn(&mut self, pending: &PendingFetch, new: Lifetime, client_id: &str, now: Timestamp) {
+        let Some(former) = &pending.former else {
             return;
         };
         let old = former.lifetime;
@@ -258,22 +258,27 @@ impl Attempts {
         }
         // A token of another client is not a repeated one, and one that was just fetched has no
         // lifetime to gain.
-        let elapsed = new.minted_at.duration_since(old.minted_at);
+        let elapsed = new.requested_at.duration_since(old.requested_at);
         if former.client_id != client_id || elapsed.abs() <= SAME_EXPIRY * 2 {
             return;
         }
         let gained = new.expires_at.duration_since(old.expires_at);
         self.renewals = self.renewals.repeated(&Repeated {
             lifetime: old,
-            renew_before: minting.renew_before,
-            jitter: jitter(&minting.uid, old.expires_at),
+            renew_before: pending.renew_before,
+            jitter: jitter(&pending.uid, old.expires_at),
             at: now,
             is_extended: gained > SAME_EXPIRY,
         });
     }
 
-    pub(super) fn failed(&mut self, minting: &Minting, attempt: FailedAttempt, now: Timestamp) {
-        self.end(minting.id, now);
+    pub(super) fn failed(
+        &mut self,
+        pending: &PendingFetch,
+        attempt: FailedAttempt,
+        now: Timestamp,
+    ) {
+        self.end(pending.id, now);
         let FailedAttempt {
             failure,
             life_left,
@@ -309,8 +314,8 @@ impl Attempts {
             streak,
             since,
             streak_since,
-            uid: minting.uid.clone(),
-            generation: minting.generation,
+            uid: pending.uid.clone(),
+            generation: pending.generation,
         };
         self.failing = Some(Box::new(failing));
     }

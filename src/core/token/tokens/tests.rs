@@ -59,18 +59,18 @@ impl App {
         self.corp.leave(&AppRef::new(self.name), tokens);
     }
 
-    fn begin(&self, tokens: &mut Tokens) -> Option<Minting> {
+    fn begin(&self, tokens: &mut Tokens) -> Option<PendingFetch> {
         self.begin_in("hr", tokens)
     }
 
-    fn begin_in(&self, namespace: &str, tokens: &mut Tokens) -> Option<Minting> {
+    fn begin_in(&self, namespace: &str, tokens: &mut Tokens) -> Option<PendingFetch> {
         let token = self.corp.token().expect("wanted");
         let ended = self.corp.attempts(tokens).ended();
-        tokens.begin(token, ended, namespace, |id| self.minting(id))
+        tokens.begin(token, ended, namespace, |id| self.pending(id))
     }
 
-    fn minting(&self, id: FetchId) -> Minting {
-        Minting {
+    fn pending(&self, id: FetchId) -> PendingFetch {
+        PendingFetch {
             id,
             token: self.corp.token().expect("wanted"),
             uid: self.name.to_owned(),
@@ -122,28 +122,28 @@ impl App {
     }
 }
 
-fn minted(value: &str, life: u64) -> Minted {
-    Minted {
+fn response(value: &str, life: u64) -> TokenResponse {
+    TokenResponse {
         token: AccessToken::new(value.to_owned()).expect("a token"),
         expires_in: Duration::from_secs(life),
     }
 }
 
-fn succeed(minting: &Minting, value: &str, second: i64, tokens: &mut Tokens) -> Vec<String> {
-    let wishers = tokens.succeeded(minting, minted(value, 7200), at(second), at(second));
-    let mut names: Vec<String> = wishers.into_iter().map(|app| app.name).collect();
+fn succeed(pending: &PendingFetch, value: &str, second: i64, tokens: &mut Tokens) -> Vec<String> {
+    let subscribers = tokens.succeeded(pending, response(value, 7200), at(second), at(second));
+    let mut names: Vec<String> = subscribers.into_iter().map(|app| app.name).collect();
     names.sort();
     names
 }
 
-fn fail(minting: &Minting, second: i64, tokens: &mut Tokens) {
+fn fail(pending: &PendingFetch, second: i64, tokens: &mut Tokens) {
     let attempt = FailedAttempt {
         failure: Failure::of(&UNREACHABLE),
         life_left: None,
         is_site_down: false,
         random: 0.5,
     };
-    tokens.failed(minting, attempt, at(second));
+    tokens.failed(pending, attempt, at(second));
 }
 
 fn two() -> (Tokens, App, App) {
@@ -156,9 +156,9 @@ fn two() -> (Tokens, App, App) {
 #[test]
 fn what_one_app_fetches_all_have_and_nobody_fetches_beside_it() {
     let (mut tokens, mut one, mut two) = two();
-    let minting = one.begin(&mut tokens).expect("due");
+    let pending = one.begin(&mut tokens).expect("due");
     assert!(two.begin(&mut tokens).is_none(), "it is under way");
-    assert_eq!(succeed(&minting, "t1", 0, &mut tokens), ["one", "two"]);
+    assert_eq!(succeed(&pending, "t1", 0, &mut tokens), ["one", "two"]);
     assert_eq!(one.look(false, &tokens, at(0)), Some("t1"));
     assert_eq!(two.look(false, &tokens, at(0)), Some("t1"));
     let causes = [one.corp.renewal_cause, two.corp.renewal_cause];
@@ -174,8 +174,8 @@ fn what_one_app_fetches_all_have_and_nobody_fetches_beside_it() {
 #[test]
 fn a_failure_is_everybodys_and_so_is_the_wait_after_it() {
     let (mut tokens, mut one, mut two) = two();
-    let minting = one.begin(&mut tokens).expect("due");
-    fail(&minting, 0, &mut tokens);
+    let pending = one.begin(&mut tokens).expect("due");
+    fail(&pending, 0, &mut tokens);
     let retry_at = one.next(&tokens, at(0)).expect("it waits");
     assert!(retry_at > at(0));
     assert_eq!(two.next(&tokens, at(0)), Some(retry_at));
@@ -187,8 +187,8 @@ fn a_failure_is_everybodys_and_so_is_the_wait_after_it() {
 #[test]
 fn the_floor_between_two_fetches_is_the_tokens() {
     let (mut tokens, mut one, mut two) = two();
-    let minting = one.begin(&mut tokens).expect("due");
-    tokens.succeeded(&minting, minted("t1", 1), at(0), at(0));
+    let pending = one.begin(&mut tokens).expect("due");
+    tokens.succeeded(&pending, response("t1", 1), at(0), at(0));
     for app in [&mut one, &mut two] {
         app.look(false, &tokens, at(0));
         assert_eq!(app.next(&tokens, at(0)), Some(at(5)));
@@ -199,16 +199,16 @@ fn the_floor_between_two_fetches_is_the_tokens() {
 fn a_suspended_app_is_left_alone_but_for_what_it_had_asked_for() {
     let (mut tokens, mut one, mut two) = two();
     two.wants(Interest::Suspended, &mut tokens);
-    let minting = one.begin(&mut tokens).expect("due");
-    succeed(&minting, "t1", 0, &mut tokens);
+    let pending = one.begin(&mut tokens).expect("due");
+    succeed(&pending, "t1", 0, &mut tokens);
     assert_eq!(two.look(true, &tokens, at(0)), None);
     two.wants(Interest::Active, &mut tokens);
     assert_eq!(two.look(false, &tokens, at(1)), Some("t1"));
     // The fetch may have revoked the token that is shown.
-    let minting = two.begin(&mut tokens).expect("due");
+    let pending = two.begin(&mut tokens).expect("due");
     two.wants(Interest::Suspended, &mut tokens);
-    assert!(tokens.wants(&minting), "the other app wants it");
-    succeed(&minting, "t2", 100, &mut tokens);
+    assert!(tokens.wants(&pending), "the other app wants it");
+    succeed(&pending, "t2", 100, &mut tokens);
     assert_eq!(two.look(true, &tokens, at(100)), Some("t2"));
     assert_eq!(one.look(false, &tokens, at(100)), Some("t2"));
 }
@@ -216,12 +216,12 @@ fn a_suspended_app_is_left_alone_but_for_what_it_had_asked_for() {
 #[test]
 fn a_queued_fetch_that_no_app_wants_any_more_is_not_made() {
     let (mut tokens, mut one, mut two) = two();
-    let minting = one.begin(&mut tokens).expect("due");
+    let pending = one.begin(&mut tokens).expect("due");
     one.leaves(&mut tokens);
-    assert!(tokens.wants(&minting));
+    assert!(tokens.wants(&pending));
     two.wants(Interest::Suspended, &mut tokens);
-    assert!(!tokens.wants(&minting));
-    assert_eq!(tokens.dropped(&minting, "hr"), [AppRef::new("two")]);
+    assert!(!tokens.wants(&pending));
+    assert_eq!(tokens.dropped(&pending, "hr"), [AppRef::new("two")]);
     assert!(two.begin(&mut tokens).is_some(), "none is under way");
 }
 
@@ -229,12 +229,12 @@ fn a_queued_fetch_that_no_app_wants_any_more_is_not_made() {
 #[test]
 fn a_token_lives_until_its_fetch_has_ended() {
     let (mut tokens, mut one, mut two) = two();
-    let minting = one.begin(&mut tokens).expect("due");
+    let pending = one.begin(&mut tokens).expect("due");
     one.leaves(&mut tokens);
     two.leaves(&mut tokens);
     let mut again = App::new("one", &mut tokens);
     assert!(again.begin(&mut tokens).is_none());
-    assert_eq!(succeed(&minting, "t1", 0, &mut tokens), ["one"]);
+    assert_eq!(succeed(&pending, "t1", 0, &mut tokens), ["one"]);
     assert_eq!(again.look(false, &tokens, at(0)), Some("t1"));
     let id = again.corp.token().expect("wanted");
     again.leaves(&mut tokens);
@@ -245,10 +245,10 @@ fn a_token_lives_until_its_fetch_has_ended() {
 #[test]
 fn what_was_decided_before_a_fetch_ended_is_not_acted_upon() {
     let (mut tokens, one, two) = two();
-    let minting = one.begin(&mut tokens).expect("due");
+    let pending = one.begin(&mut tokens).expect("due");
     let token = two.corp.token().expect("wanted");
     let ended = two.corp.attempts(&tokens).ended();
-    succeed(&minting, "t1", 0, &mut tokens);
+    succeed(&pending, "t1", 0, &mut tokens);
     let late = tokens.begin(token, ended, "hr", |_| unreachable!("it is not queued"));
     assert!(late.is_none());
 }
@@ -283,8 +283,8 @@ fn another_value_than_that_of_the_secret_is_a_change() {
         credentials: ObjectVersion::default(),
         answers: None,
     };
-    let minting = one.begin(&mut tokens).expect("due");
-    succeed(&minting, "t1", 0, &mut tokens);
+    let pending = one.begin(&mut tokens).expect("due");
+    succeed(&pending, "t1", 0, &mut tokens);
     let shown = two.look_beside(Some(&in_secret), false, &tokens, at(0));
     assert_eq!(shown, Some("t1"));
     assert_eq!(two.corp.value_changed_at, Some(at(0)));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{FAILURE_OF_NAMESPACE, Site};
 use crate::api::Reason;
-use crate::dingtalk::pace::outcome::{Heard, Recovery};
+use crate::dingtalk::pace::outcome::{Consequences, Recovery};
 use crate::dingtalk::pace::waiting::LineKey;
 use crate::dingtalk::pace::{Call, Rates, Reach};
 use crate::dingtalk::{Class, Failure, Scope};
@@ -61,7 +61,7 @@ impl<J> Site<J> {
         failure: Failure,
         failing_since: Option<Instant>,
         now: Instant,
-    ) -> Heard<J> {
+    ) -> Consequences<J> {
         let is_proven = self.end(call);
         let succeeded_at = self.rate.succeeded_at();
         let health = match is_proven {
@@ -107,7 +107,7 @@ impl<J> Site<J> {
             true => self.lines.take_line(call),
             false => Vec::new(),
         };
-        Heard {
+        Consequences {
             failure,
             rejected_too,
             is_site_down,

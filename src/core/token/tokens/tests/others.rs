@@ -8,14 +8,14 @@ use crate::dingtalk::{Failure, look_up};
 #[test]
 fn an_apps_changed_spec_repeats_a_failed_attempt_and_another_apps_generation_does_not() {
     let (mut tokens, mut one, mut two) = two();
-    let minting = one.begin(&mut tokens).expect("due");
+    let pending = one.begin(&mut tokens).expect("due");
     let attempt = FailedAttempt {
         failure: Failure::of(&crate::dingtalk::TABLE[0]),
         life_left: None,
         is_site_down: false,
         random: 0.5,
     };
-    tokens.failed(&minting, attempt, at(0));
+    tokens.failed(&pending, attempt, at(0));
     let retry_at =
         |app: &mut App, generation| app.corp.spec_retry_at(app.name, Some(generation), &tokens);
     for _ in 0..2 {
@@ -70,17 +70,17 @@ fn a_resumed_plan_holds_back_no_app_without_a_token_and_a_resumed_limit_holds_ba
 #[test]
 fn a_fetch_ends_with_its_last_turn_and_never_while_it_is_in_flight() {
     let (mut tokens, one, two) = two();
-    let minting = one.begin_in("hr", &mut tokens).expect("due");
+    let pending = one.begin_in("hr", &mut tokens).expect("due");
     two.begin_in("payroll", &mut tokens).expect("due");
-    assert!(tokens.dropped(&minting, "payroll").is_empty());
-    assert!(tokens.wants(&minting));
+    assert!(tokens.dropped(&pending, "payroll").is_empty());
+    assert!(tokens.wants(&pending));
     assert!(one.begin_in("hr", &mut tokens).is_none());
-    assert_eq!(tokens.dropped(&minting, "hr").len(), 2);
-    assert!(tokens.dropped(&minting, "hr").is_empty(), "it is known");
+    assert_eq!(tokens.dropped(&pending, "hr").len(), 2);
+    assert!(tokens.dropped(&pending, "hr").is_empty(), "it is known");
 
-    let minting = one.begin_in("hr", &mut tokens).expect("due");
-    tokens.started(&minting);
-    assert!(tokens.dropped(&minting, "hr").is_empty());
+    let pending = one.begin_in("hr", &mut tokens).expect("due");
+    tokens.started(&pending);
+    assert!(tokens.dropped(&pending, "hr").is_empty());
     assert!(one.begin_in("hr", &mut tokens).is_none(), "it is in flight");
 }
 
@@ -107,7 +107,7 @@ fn a_token_that_was_found_is_valid_and_taken_over_once() {
     assert_eq!(app.look(false, &tokens, at(1)), Some("t1"));
     app.corp.found(held(2, "t1"));
     app.look(false, &tokens, at(3));
-    let shown = app.corp.held.expect("t1").record.lifetime.minted_at;
+    let shown = app.corp.held.expect("t1").record.lifetime.requested_at;
     assert_eq!(shown, at(2), "else it would be found again");
 }
 
@@ -116,8 +116,8 @@ fn a_token_that_was_found_is_valid_and_taken_over_once() {
 fn a_stop_waits_for_no_token_that_nobody_will_take_over() {
     let (mut tokens, one, mut two) = two();
     two.wants(Interest::Suspended, &mut tokens);
-    let minting = one.begin(&mut tokens).expect("due");
-    succeed(&minting, "t1", 0, &mut tokens);
+    let pending = one.begin(&mut tokens).expect("due");
+    succeed(&pending, "t1", 0, &mut tokens);
     assert!(one.corp.has_untaken(one.name, &tokens, at(0)));
     assert!(!two.corp.has_untaken(two.name, &tokens, at(0)));
 }
@@ -137,11 +137,11 @@ fn the_life_that_is_left_is_that_of_the_earliest_token_that_is_still_valid() {
     let asked = |app: &App, namespace: &str, expires_at: Option<i64>, tokens: &mut Tokens| {
         let token = app.corp.token().expect("wanted");
         let ended = app.corp.attempts(tokens).ended();
-        let minting = |id| Minting {
+        let pending = |id| PendingFetch {
             former: expires_at.map(record),
-            ..app.minting(id)
+            ..app.pending(id)
         };
-        tokens.begin(token, ended, namespace, minting).expect("due");
+        tokens.begin(token, ended, namespace, pending).expect("due");
         app.corp.attempts(tokens).expires_at()
     };
     assert_eq!(asked(&one, "hr", None, &mut tokens), None);
@@ -157,9 +157,9 @@ fn the_life_that_is_left_is_that_of_the_earliest_token_that_is_still_valid() {
 fn what_was_fetched_is_known_until_it_expires_though_nobody_wants_it_any_more() {
     let (mut tokens, mut one, mut two) = two();
     let seat = ("global".to_owned(), "a".to_owned(), "ding1".to_owned());
-    let minting = one.begin(&mut tokens).expect("due");
+    let pending = one.begin(&mut tokens).expect("due");
     assert!(!tokens.has_fetched(&seat, at(0)));
-    succeed(&minting, "t1", 0, &mut tokens);
+    succeed(&pending, "t1", 0, &mut tokens);
     one.leaves(&mut tokens);
     two.leaves(&mut tokens);
     assert!(tokens.has_fetched(&seat, at(7199)));
