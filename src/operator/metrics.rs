@@ -15,7 +15,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use super::{ConditionGauges, Leadership, Moment, ObjectGauges, TokenGauges, WatchTimes};
 use crate::api::{Cause, Reason};
@@ -114,74 +114,89 @@ pub struct Metrics {
     far_clocks: Mutex<HashMap<String, bool>>,
 }
 
+/// Registers metrics and hands them back.
+struct Registration(Registry);
+
+impl Registration {
+    fn metric<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
+        self.0.register(name, help, metric.clone());
+        metric
+    }
+
+    fn collector<C>(&mut self, collector: C) -> Arc<C>
+    where
+        Arc<C>: Collector,
+    {
+        let collector = Arc::new(collector);
+        self.0.register_collector(Box::new(Arc::clone(&collector)));
+        collector
+    }
+
+    fn with_version(mut self) -> Registry {
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        self.0.register("build", "Version of the operator", build);
+        self.0
+    }
+}
+
 impl Metrics {
     /// Creates the metrics. With `by_corp`, gauges of tokens have one series per corp instead of one per app.
     pub fn new(by_corp: bool, replica: Replica) -> Self {
-        let mut registry = Registry::with_prefix(PREFIX);
-        registry.register_collector(Box::new(replica));
-        let tokens = Arc::new(TokenGauges::new(by_corp));
-        registry.register_collector(Box::new(Arc::clone(&tokens)));
-        let help = "Conditions of each DingTalkApp: 1 for the current status and reason";
-        let apps = Arc::new(ConditionGauges::new("app_status_condition", help));
-        registry.register_collector(Box::new(Arc::clone(&apps)));
-        let help = "Conditions of each DingTalkTokenReference: 1 for the current status and reason";
-        let references = Arc::new(ConditionGauges::new("reference_status_condition", help));
-        registry.register_collector(Box::new(Arc::clone(&references)));
-        let objects = Arc::new(ObjectGauges::default());
-        registry.register_collector(Box::new(Arc::clone(&objects)));
-        let fetches = Family::<App, Counter>::default();
-        let help = "Number of fetched tokens, by the requesting app";
-        registry.register("tokens_fetched", help, fetches.clone());
-        let request_durations = Family::<Site, Histogram>::new_with_constructor(seconds);
-        let help = "Duration of token requests, by site";
-        registry.register(
-            "token_request_duration_seconds",
-            help,
-            request_durations.clone(),
-        );
-        let queue_depth = Gauge::default();
-        let help = "Number of token requests that wait because of rate limits";
-        registry.register("token_request_queue_depth", help, queue_depth.clone());
-        let queue_waits = Histogram::new(exponential_buckets(0.01, 4.0, 10));
-        let help = "Time that token requests waited because of rate limits";
-        registry.register("token_request_wait_seconds", help, queue_waits.clone());
-        let write_durations = seconds();
-        let help = "Duration of writes of target Secrets";
-        registry.register(
-            "secret_write_duration_seconds",
-            help,
-            write_durations.clone(),
-        );
-        let requests = Family::<Request, Counter>::default();
-        let secret_writes = Family::<Write, Counter>::default();
-        let clock_differences = Family::<Site, Gauge<f64, AtomicU64>>::default();
-        let help = "Number of token requests, by site, cause, outcome, and reason of the failure";
-        registry.register("token_requests", help, requests.clone());
-        let help = "Number of writes of target Secrets, by the owner's kind, cause, outcome, and reason of the failure";
-        registry.register("secret_writes", help, secret_writes.clone());
-        let help = "Difference between the clocks of a site and of the operator, in seconds; positive if the site is ahead";
-        registry.register(
-            "site_clock_difference_seconds",
-            help,
-            clock_differences.clone(),
-        );
-        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "Version of the operator", build);
+        let mut all = Registration(Registry::with_prefix(PREFIX));
+        all.0.register_collector(Box::new(replica));
         Self {
-            tokens,
-            apps,
-            references,
-            objects,
-            registry,
-            requests,
-            fetches,
-            request_durations,
-            queue_depth,
-            queue_waits,
-            secret_writes,
-            write_durations,
-            clock_differences,
+            tokens: all.collector(TokenGauges::new(by_corp)),
+            apps: all.collector(ConditionGauges::new(
+                "app_status_condition",
+                "Conditions of each DingTalkApp: 1 for the current status and reason",
+            )),
+            references: all.collector(ConditionGauges::new(
+                "reference_status_condition",
+                "Conditions of each DingTalkTokenReference: 1 for the current status and reason",
+            )),
+            objects: all.collector(ObjectGauges::default()),
+            fetches: all.metric(
+                "tokens_fetched",
+                "Number of fetched tokens, by the requesting app",
+                Family::default(),
+            ),
+            request_durations: all.metric(
+                "token_request_duration_seconds",
+                "Duration of token requests, by site",
+                Family::new_with_constructor(seconds as fn() -> Histogram),
+            ),
+            queue_depth: all.metric(
+                "token_request_queue_depth",
+                "Number of token requests that wait because of rate limits",
+                Gauge::default(),
+            ),
+            queue_waits: all.metric(
+                "token_request_wait_seconds",
+                "Time that token requests waited because of rate limits",
+                Histogram::new(exponential_buckets(0.01, 4.0, 10)),
+            ),
+            write_durations: all.metric(
+                "secret_write_duration_seconds",
+                "Duration of writes of target Secrets",
+                seconds(),
+            ),
+            requests: all.metric(
+                "token_requests",
+                "Number of token requests, by site, cause, outcome, and reason of the failure",
+                Family::default(),
+            ),
+            secret_writes: all.metric(
+                "secret_writes",
+                "Number of writes of target Secrets, by the owner's kind, cause, outcome, and reason of the failure",
+                Family::default(),
+            ),
+            clock_differences: all.metric(
+                "site_clock_difference_seconds",
+                "Difference between the clocks of a site and of the operator, in seconds; positive if the site is ahead",
+                Family::default(),
+            ),
             far_clocks: Mutex::default(),
+            registry: all.with_version(),
         }
     }
 

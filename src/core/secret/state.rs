@@ -208,7 +208,7 @@ impl Token {
         let requested_at = Timestamp::from_second(self.at).ok()?;
         let length = SignedDuration::from_secs(self.lifetime);
         Some(Lifetime {
-            requested_at: requested_at,
+            requested_at,
             expires_at: requested_at.checked_add(length).ok()?,
         })
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::api::{CONDITION_READY, CONDITION_RENEWED};
+use crate::dingtalk::TokenResponse;
 
 const FRESH: Outcome = Outcome::Token {
     life: 7200,

@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::*;
+use crate::dingtalk::TokenResponse;
 
 const FRESH: Outcome = Outcome::Token {
     life: 7200,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::api::DingTalkAppStatus;
+use crate::dingtalk::TokenResponse;
 
 pub const HOUR: Duration = Duration::from_secs(3600);
 

@@ -139,7 +139,7 @@ impl Tokens {
             Some(id) => {
                 let token = self.all.get_mut(id);
                 if let Some((token, resumed)) = token.zip(resumed) {
-                    token.attempts.resume_beside(*resumed);
+                    token.attempts.resume_beside(&resumed);
                 }
                 *id
             }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::api::Reason;
 use crate::core::token::attempt::{FailedAttempt, Failing, FetchId, PendingFetch};
 use crate::core::token::backoff::delay;
 use crate::core::token::renewals::{Renewals, Repeated};
 use crate::core::token::schedule::{FETCH_FLOOR, Lifetime, SAME_EXPIRY, Schedule, jitter};
-use crate::dingtalk::{Failure, Rank};
+use crate::dingtalk::{Class, Failure, Rank};
 
 /// Minimum interval between forced renewals.
 const FORCED_PACE: SignedDuration = SignedDuration::from_secs(60);
@@ -18,14 +19,22 @@ const FORCED_PACE: SignedDuration = SignedDuration::from_secs(60);
 /// anyway.
 const OUTAGE_RETRY: Duration = Duration::from_secs(2);
 
+/// The last failure of a former process. Others can write a status, so none of its texts is kept.
+#[derive(Clone, Copy, Debug)]
+struct FormerFailure {
+    reason: Reason,
+    class: Class,
+    /// Since when attempts have failed for this reason.
+    since: Timestamp,
+}
+
 /// Fetches of a token.
 #[derive(Debug, Default)]
 pub struct Attempts {
     /// The fetch that is queued or in flight, and since when.
     under_way: Option<(FetchId, Timestamp)>,
     failing: Option<Box<Failing>>,
-    /// The failure of a former process, and since when it has lasted.
-    former_failure: Option<Box<(Failure, Timestamp)>>,
+    former_failure: Option<FormerFailure>,
     /// Whether this process knows an outcome; until then, the last one is in the status.
     pub is_attempted: bool,
     /// The namespaces in whose turns the fetch waits. A namespace that shares a token with a busy
@@ -63,16 +72,13 @@ impl Attempts {
         self.renewals = renewals;
     }
 
-    /// Records that a former process's last attempt failed, and since when attempts have.
+    /// Records that the last attempt of a former process failed, and since when attempts have failed.
     pub fn resume_failure(&mut self, failure: &Failure, since: Timestamp) {
-        // Others can write a status, so its texts are not kept.
-        let failure = Failure {
-            code: None,
-            request_id: None,
-            message: None,
-            ..*failure
-        };
-        self.former_failure = Some(Box::new((failure, since)));
+        self.former_failure = Some(FormerFailure {
+            reason: failure.reason,
+            class: failure.class,
+            since,
+        });
     }
 
     /// Returns when to renew, learned from earlier renewals.
@@ -128,11 +134,9 @@ impl Attempts {
     /// the end of a limit that DingTalk has imposed.
     pub fn forced_at(&self, now: Timestamp) -> Timestamp {
         let paced = self.attempted_at.map_or(now, |at| at + FORCED_PACE);
-        let last = self.failing.as_ref().map(|failing| &failing.failure);
-        let former = self.former_failure.as_ref().map(|former| &former.0);
-        let is_limited = last
-            .or(former)
-            .is_some_and(|failure| failure.class.traits().is_limit);
+        let last = self.failing.as_ref().map(|failing| failing.failure.class);
+        let former = self.former_failure.map(|former| former.class);
+        let is_limited = last.or(former).is_some_and(|class| class.traits().is_limit);
         match self.retry.filter(|_| is_limited) {
             Some(retry) => paced.max(retry.at),
             None => paced,
@@ -203,7 +207,7 @@ impl Attempts {
     }
 
     /// Resumes what a former process knew, unless this one has tried or is trying.
-    pub(super) fn resume_beside(&mut self, resumed: Self) {
+    pub(super) fn resume_beside(&mut self, resumed: &Self) {
         if self.is_attempted || self.is_under_way() {
             return;
         }
@@ -211,7 +215,7 @@ impl Attempts {
             (Some(one), Some(other)) if one.at >= other.at => Some(one),
             (one, other) => other.or(one),
         };
-        self.former_failure = self.former_failure.take().or(resumed.former_failure);
+        self.former_failure = self.former_failure.or(resumed.former_failure);
         if self.renewals == Renewals::Usual {
             self.renewals = resumed.renewals;
         }
@@ -297,10 +301,10 @@ impl Attempts {
         let counted = u32::from(!is_site_down);
         let streak = same_class.map_or(1, |old| old.streak.saturating_add(counted));
         let former = self.former_failure.take();
-        let former = former.filter(|former| former.0.reason == failure.reason);
+        let former = former.filter(|former| former.reason == failure.reason);
         let since = match (same_reason, former) {
             (Some(old), _) => old.since,
-            (None, Some(former)) => former.1,
+            (None, Some(former)) => former.since,
             (None, None) => now,
         };
         let streak_since = self.failing.as_ref().map_or(now, |old| old.streak_since);
