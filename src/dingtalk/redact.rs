@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn a_token_that_we_do_not_know_is_dropped_by_its_looks() {
         assert_eq!(
-            redactor().clean("old token 0123456789abcdef0123456789abcdef"),
+            redactor().clean("old token q7w8e9r0t1y2u3i4o5p6a7s8d9f0g1h2"),
             None
         );
         assert!(

@@ -65,3 +65,32 @@ fn has_value(recorded: Option<&Recorded>, record: Option<&TokenRecord>, held: &H
     let data = Data::as_recorded(recorded, &held);
     data.is_some_and(|data| Some(data.digest()) == recorded.digest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::secret::recorded::written_keys;
+    use crate::core::secret::shape::Shape;
+    use crate::core::secret::state::example;
+    use crate::dingtalk::AccessToken;
+
+    #[test]
+    fn the_digest_of_a_secret_tells_whether_it_holds_a_tokens_value() {
+        let record = example().tokens.remove(0);
+        let held = |value: &str| Held {
+            token: AccessToken::new(value.to_owned()).expect("a token"),
+            record: record.clone(),
+        };
+        let keys = written_keys(Shape::One, std::iter::empty());
+        let recorded = Recorded::of(keys, vec![record.clone()]).expect("a shape");
+        let recorded = Recorded {
+            digest: Some(Data::of(Shape::One, [&held("t1")]).digest()),
+            ..recorded
+        };
+        let has = |value: &str| has_value(Some(&recorded), Some(&record), &held(value));
+        assert!(has("t1"));
+        assert!(!has("t2"));
+        assert!(!has_value(None, Some(&record), &held("t1")));
+        assert!(!has_value(Some(&recorded), None, &held("t1")));
+    }
+}

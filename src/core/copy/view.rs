@@ -97,3 +97,43 @@ impl ReferenceMemory {
         read.read(source, is_genuine);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::secret::state::example;
+    use crate::core::secret::write::Write;
+    use crate::core::secret::writing::{WriteOutcome, WriteProblem};
+
+    #[test]
+    fn a_copy_that_was_not_answered_is_retried_beside_one_that_was_refused() {
+        let now = Timestamp::UNIX_EPOCH;
+        let memory = |problems: &[WriteProblem]| {
+            let mut memory = ReferenceMemory::default();
+            for (n, problem) in problems.iter().enumerate() {
+                let write = Write {
+                    name: format!("copy-{n}"),
+                    replaces: None,
+                    labels: Default::default(),
+                    annotations: Default::default(),
+                    owner_references: Vec::new(),
+                    data: Default::default(),
+                    recorded: example(),
+                };
+                let outcome = WriteOutcome::Failed {
+                    problem: *problem,
+                    message: String::new(),
+                    random: 0.5,
+                };
+                memory
+                    .writing(&write.name)
+                    .ended(&write, outcome, None, now);
+            }
+            memory
+        };
+        let (refused, unanswered) = (WriteProblem::Refused, WriteProblem::Unanswered);
+        assert!(memory(&[unanswered, refused]).retry_unanswered(now));
+        assert!(memory(&[refused, unanswered]).retry_unanswered(now));
+        assert!(!memory(&[refused]).retry_unanswered(now));
+    }
+}

@@ -180,7 +180,9 @@ fn an_app_that_is_refused_names_nothing_and_leaves_a_stub() {
     assert_eq!(stubs.len(), 1);
     assert_eq!(app_ref(&stubs[0]), app_ref(&apps[0]));
     assert!(stubs[0].spec.corp_ids.is_empty());
+    assert_eq!(stubs[0].metadata, apps[0].metadata);
     assert!(index.refusal(&app_ref(&apps[0])).is_some());
+    assert_eq!((index.refused_in("hr"), index.refused_in("web")), (1, 0));
     assert!(!index.users.contains_key(&("hr".into(), "token-a".into())));
     assert!(index.app_applied(&apps[0]).is_empty());
     assert!(index.newly_refused().is_empty(), "it is one already");
@@ -374,7 +376,9 @@ fn an_object_that_cannot_be_decoded_is_not_served_until_it_can() {
     assert!(index.apps[&key].targets.is_empty(), "it names nothing");
     assert!(index.app_decoded(&key, None), "it is to be read anew");
     assert_eq!(index.refusal(&key), None);
+    assert!(index.knows(&key));
     index.app_decoded(&key, Some("spec: no"));
     index.app_deleted(&key);
+    assert!(!index.knows(&key));
     assert!(!index.app_decoded(&key, None), "forgotten with its object");
 }

@@ -234,4 +234,44 @@ mod tests {
         let refusal = Refusal::PastBound(Bound::Specs(8 << 20));
         assert!(refused_status(&app, &refusal, now).is_some());
     }
+
+    /// What a request, a grant or a restart was made for outlives the refusal.
+    #[test]
+    fn a_refused_app_shows_no_tokens() {
+        let text = || Some("x".to_owned());
+        let served = DingTalkAppStatus {
+            observed_generation: Some(1),
+            conditions: Vec::new(),
+            tokens: text(),
+            valid_corps: Some(1),
+            total_corps: Some(1),
+            secret: text(),
+            expiration_time: text(),
+            next_attempt_time: text(),
+            last_handled_renew_request: text(),
+            rollout_restarted_for_time: text(),
+            granted_namespaces: vec![crate::api::GrantedNamespace::default()],
+            corps: vec![CorpStatus::default()],
+        };
+        let keys = |status: &DingTalkAppStatus| -> Vec<String> {
+            let status = serde_json::to_value(status).expect("JSON");
+            status
+                .as_object()
+                .expect("fields")
+                .keys()
+                .cloned()
+                .collect()
+        };
+        let refusal = Refusal::PastBound(Bound::Apps(10));
+        let removed = keys(&refused_previous(&refusal));
+        let mut kept = keys(&served);
+        kept.retain(|key| !removed.contains(key));
+        let expected = [
+            "grantedNamespaces",
+            "lastHandledRenewRequest",
+            "observedGeneration",
+            "rolloutRestartedForTime",
+        ];
+        assert_eq!(kept, expected);
+    }
 }

@@ -206,6 +206,30 @@ mod tests {
     }
 
     #[test]
+    fn the_weight_of_a_target_is_that_of_all_its_parts() {
+        let target = TargetMeta::of(meta(0, 0));
+        let record = target.recorded.as_ref().expect("a record").weight();
+        let keys = target.our_labels.iter().chain(&target.our_annotations);
+        let keys: usize = keys.map(|key| size_of::<String>() + key.len()).sum();
+        assert!(record > size_of::<Recorded>());
+        let others = 16 * (target.labels.len() + target.annotations.len());
+        assert_eq!(
+            target.weight(),
+            size_of::<TargetMeta>() + keys + others + record
+        );
+    }
+
+    #[test]
+    fn an_owner_counts_only_with_the_label_of_the_operator() {
+        let mut unmanaged = meta(0, 0);
+        let labels = unmanaged.labels.as_mut().expect("labels");
+        labels.insert(LABEL_MANAGED_BY.into(), "somebody".into());
+        let unmanaged = TargetMeta::of(unmanaged);
+        assert!(!unmanaged.is_managed());
+        assert_eq!(unmanaged.owner_uid(), None);
+    }
+
+    #[test]
     fn owners_past_the_bound_are_not_kept() {
         let owned = |count: usize, name: usize| {
             let owner = OwnerReference {

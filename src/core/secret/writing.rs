@@ -312,6 +312,50 @@ impl Writing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::secret::state::example;
+
+    fn version(resource_version: &str) -> ObjectVersion {
+        ObjectVersion {
+            uid: "s1".into(),
+            resource_version: resource_version.into(),
+        }
+    }
+
+    #[test]
+    fn a_version_whose_data_is_immutable_is_replaced_and_no_other() {
+        let write = Write {
+            name: "token".into(),
+            replaces: Some(version("7")),
+            labels: Default::default(),
+            annotations: Default::default(),
+            owner_references: Vec::new(),
+            data: Default::default(),
+            recorded: example(),
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        let mut writing = Writing::default();
+        assert!(!writing.ended(&write, WriteOutcome::Immutable, Some(1), now));
+        let mut turn = |replaces: Option<&ObjectVersion>| {
+            writing.turn(&write.recorded, replaces, Some(1), now)
+        };
+        assert_eq!(turn(Some(&version("7"))), Turn::Replace(version("7")));
+        let now = Turn::Now { is_repair: false };
+        assert_eq!(turn(Some(&version("8"))), now);
+        assert_eq!(turn(None), now);
+    }
+
+    #[test]
+    fn contents_are_trusted_in_the_version_that_was_read() {
+        let target = |resource_version: &str| TargetMeta {
+            version: version(resource_version),
+            ..TargetMeta::default()
+        };
+        let mut writing = Writing::default();
+        assert!(!writing.trusts(&target("7")));
+        writing.read(&target("7"), true);
+        assert!(writing.trusts(&target("7")));
+        assert!(!writing.trusts(&target("8")));
+    }
 
     #[test]
     fn a_write_that_was_not_answered_is_tried_again_when_an_outage_ends_and_a_refused_one_is_not() {

@@ -342,3 +342,26 @@ fn a_token_of_former_credentials_is_forgotten_once_there_is_one_of_the_new_ones(
     world.settle(&FRESH);
     assert!(world.tokens.get(former).is_none());
 }
+
+#[test]
+fn trimmed_white_space_is_reported_once_for_each_version_of_the_credentials() {
+    let known = |resource_version: &str| KnownCredentials {
+        reference: app(1).spec.credentials_secret_ref,
+        client_id: "client".into(),
+        version: ObjectVersion {
+            uid: "c1".into(),
+            resource_version: resource_version.into(),
+        },
+        fingerprint: Fingerprint::default(),
+    };
+    let mut memory = Memory::default();
+    let mut reported = |resource_version: &str, trimmed: &[String]| {
+        memory.credentials_read(known(resource_version), trimmed);
+        std::mem::take(&mut memory.trimmed_keys)
+    };
+    let keys = ["client_id".to_owned()];
+    assert_eq!(reported("5", &keys), keys);
+    assert_eq!(reported("5", &keys), [String::new(); 0]);
+    assert_eq!(reported("6", &[]), [String::new(); 0]);
+    assert_eq!(reported("7", &keys), keys);
+}

@@ -1,9 +1,13 @@
 use super::*;
-use crate::api::{DingTalkTokenReference, GrantedNamespace, ReferenceGrant, reference_ref};
-use crate::core::Stub;
+use crate::api::{
+    ANNOTATION_ADOPT_BY, DingTalkTokenReference, DingTalkTokenReferenceStatus, GrantedNamespace,
+    Reason, ReferenceGrant, reference_ref,
+};
 use crate::core::{
     CopyStep, Grant, ReferenceMemory, ReferenceStep, copy_write, granted_namespaces, reference_step,
 };
+use crate::core::{Stub, Told, reference_status};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 #[test]
 fn a_grant_is_given_to_a_namespace_of_one_uid() {
@@ -152,6 +156,131 @@ fn a_former_copy_goes_once_its_tokens_are_in_another() {
     payroll.spec.reference_grants.clear();
     index.app_applied(&payroll);
     assert_eq!(step(&index, now), "delete former");
+}
+
+#[test]
+fn a_secret_of_others_is_no_copy_whatever_it_claims() {
+    let reference: DingTalkTokenReference = serde_json::from_value(serde_json::json!({
+        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
+        "metadata": {"name": "copy", "namespace": "web", "uid": "r1"},
+        "spec": {"appRef": {"namespace": "hr", "name": "payroll"}, "target": {"name": "token"}},
+    }))
+    .expect("a reference");
+    let mut payroll = app("payroll", "u1", 1, "token");
+    payroll.spec.reference_grants = vec![ReferenceGrant {
+        namespace: "web".into(),
+    }];
+    payroll.status.get_or_insert_default().granted_namespaces = vec![GrantedNamespace {
+        namespace: "web".into(),
+        uid: "n1".into(),
+    }];
+    let mut index = Index::default();
+    index.app_applied(&payroll);
+    index.reference_applied(&reference);
+    index.namespace_read(&reference_ref(&reference), "r1", "n1".into());
+    index.secret_applied(written(
+        "token",
+        "payroll",
+        "u1",
+        MANAGER,
+        "2099-01-01T00:00:00Z",
+    ));
+    let now: Timestamp = "2099-01-01T00:30:00Z".parse().expect("a time");
+    let is_touched = |index: &Index| {
+        let view = index.reference_view(&reference).expect("known");
+        let mut memory = ReferenceMemory::default();
+        memory.uid = "r1".into();
+        match reference_step(&view, &mut memory, now) {
+            ReferenceStep::Copies(_) => true,
+            ReferenceStep::Settle { told, .. } => {
+                assert_eq!(told.reason, Reason::SecretConflict);
+                false
+            }
+            ReferenceStep::ReadNamespace => panic!("it is known"),
+        }
+    };
+    assert!(is_touched(&index), "there is none");
+    let owner = "DingTalkTokenReference/copy";
+    let present = |version: usize, labels: &[(&str, &str)], annotations: &[(&str, &str)]| {
+        let marks = |marks: &[(&str, &str)]| {
+            let marks = marks.iter();
+            Some(
+                marks
+                    .map(|(key, value)| ((*key).into(), (*value).into()))
+                    .collect(),
+            )
+        };
+        ObjectMeta {
+            namespace: Some("web".into()),
+            labels: marks(labels),
+            annotations: marks(annotations),
+            ..secret("token", &version.to_string(), None)
+        }
+    };
+    let managed = (LABEL_MANAGED_BY, MANAGER);
+    let cases = [
+        (&[][..], &[][..], false),
+        (&[], &[(ANNOTATION_OWNER, owner)], false),
+        (&[(LABEL_OWNER_UID, "r1")], &[], false),
+        (&[managed, (LABEL_OWNER_UID, "r0")], &[], false),
+        (&[managed, (LABEL_OWNER_UID, "r1")], &[], true),
+        (
+            &[managed, (LABEL_OWNER_UID, "r0")],
+            &[(ANNOTATION_OWNER, owner)],
+            true,
+        ),
+        (&[], &[(ANNOTATION_ADOPT_BY, owner)], true),
+        (
+            &[],
+            &[(ANNOTATION_ADOPT_BY, "DingTalkTokenReference/other")],
+            false,
+        ),
+    ];
+    for (n, (labels, annotations, expected)) in cases.into_iter().enumerate() {
+        index.secret_applied(present(30 + n, labels, annotations));
+        assert_eq!(is_touched(&index), expected, "{labels:?} {annotations:?}");
+    }
+}
+
+#[test]
+fn each_condition_of_a_reference_keeps_the_time_of_its_own_last_change() {
+    let reference: DingTalkTokenReference = serde_json::from_value(serde_json::json!({
+        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
+        "metadata": {"name": "copy", "namespace": "web", "uid": "r1"},
+        "spec": {"appRef": {"namespace": "hr", "name": "payroll"}},
+    }))
+    .expect("a reference");
+    let mut index = Index::default();
+    index.reference_applied(&reference);
+    let view = index.reference_view(&reference).expect("known");
+    let at = |second| Timestamp::from_second(second).expect("a time");
+    let told = |status, reason| Told {
+        status,
+        reason,
+        message: String::new(),
+    };
+    let times = |status: &DingTalkTokenReferenceStatus| -> Vec<(String, String, i64)> {
+        let conditions = status.conditions.iter();
+        let time = |it: &Condition| it.last_transition_time.0.as_second();
+        conditions
+            .map(|it| (it.type_.clone(), it.status.clone(), time(it)))
+            .collect()
+    };
+    let write = |told: &Told, previous: &DingTalkTokenReferenceStatus, second| {
+        reference_status(&view, told, None, previous, at(second))
+    };
+    let failing = told("False", Reason::SecretConflict);
+    let first = write(&failing, &DingTalkTokenReferenceStatus::default(), 100);
+    let shown = |type_: &str, status: &str, second| (type_.to_owned(), status.to_owned(), second);
+    let stalled = shown("Stalled", "True", 100);
+    assert_eq!(
+        times(&first),
+        [shown("Ready", "False", 100), stalled.clone()]
+    );
+    let second = write(&failing, &first, 200);
+    assert_eq!(times(&second), [shown("Ready", "False", 100), stalled]);
+    let third = write(&told("True", Reason::TokensValid), &second, 300);
+    assert_eq!(times(&third), [shown("Ready", "True", 300)]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::api::CorpError;
+use crate::api::{CorpError, GrantedNamespace};
 
 fn problem(reason: Reason, message: &str) -> Problem {
     Problem {
@@ -81,4 +81,23 @@ fn the_outcomes_of_one_burst_are_written_together() {
     assert_eq!(write(&first, false, 101), None, "none will");
     let only = status(&["ServerError"], "False");
     assert_eq!(write(&only, true, 100), None);
+    // What somebody waits for is not held back.
+    let still = status(&["ServerError", "", ""], "True");
+    assert_eq!(write(&still, false, 5), Some(at(10)));
+    let changes: [fn(&mut DingTalkAppStatus); 3] = [
+        |status| status.observed_generation = Some(2),
+        |status| status.last_handled_renew_request = Some("now".to_owned()),
+        |status| {
+            status.granted_namespaces = vec![GrantedNamespace {
+                namespace: "web".to_owned(),
+                uid: "n1".to_owned(),
+            }];
+        },
+    ];
+    for change in changes {
+        let mut changed = still.clone();
+        change(&mut changed);
+        let write_at = write_status_at(&before, &changed, news(false), at(5));
+        assert_eq!(write_at, None);
+    }
 }

@@ -186,6 +186,25 @@ fn a_thousand_tokens_are_recorded_within_the_room_for_annotations() {
     assert!(of(&annotations).is_some());
 }
 
+#[test]
+fn the_weight_of_a_record_is_that_of_all_its_parts() {
+    let one = || token("ding1", 100, 7200, "5");
+    let weight = recorded(&["access_token"], vec![one()]).weight();
+    let texts = ["0123456789abcdef", "d"]
+        .map(str::len)
+        .iter()
+        .sum::<usize>();
+    let key = size_of::<String>() + "access_token".len();
+    let of_token = ["global", "dingapp", "ding1", "c1", "5"].map(str::len);
+    let of_token = size_of::<TokenRecord>() + of_token.iter().sum::<usize>();
+    assert_eq!(weight, size_of::<Recorded>() + texts + key + of_token);
+    let many = |count: usize| {
+        let tokens = (0..count).map(|n| token(&format!("ding{n}"), 100, 7200, "5"));
+        recorded(&MANY, tokens.collect()).weight()
+    };
+    assert_eq!(many(9) - many(2), 7 * of_token);
+}
+
 fn managed(manager: &str, keys: &[&str]) -> Vec<ManagedFieldsEntry> {
     let fields = |keys: &mut dyn Iterator<Item = String>| -> Value {
         let fields = keys.map(|key| (format!("f:{key}"), json!({})));
@@ -227,6 +246,12 @@ fn of_a_newer_version_public_metadata_tells_until_when_a_token_is_valid() {
     let read = Recorded::read(&many, &Managed::of(&entries)).expect("a record");
     assert_eq!(read.keys, ["*.access_token", "*.added", "x.json"]);
     assert_eq!(read.tokens.len(), 2);
+    // A template's key that begins with the only corpId.
+    let keys = ["access_token", "ding1.json", "expires_at"];
+    let entries = managed(MANAGER, &keys);
+    let newer = with_state(|state| *state = json!({"version": 2}));
+    let read = Recorded::read(&newer, &Managed::of(&entries)).expect("a record");
+    assert_eq!(read.keys, keys);
 }
 
 #[test]

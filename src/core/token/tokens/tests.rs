@@ -1,5 +1,6 @@
 //! One token, and the apps that want it.
 
+mod failing;
 mod others;
 
 use std::time::Duration;

@@ -165,3 +165,35 @@ fn what_was_fetched_is_known_until_it_expires_though_nobody_wants_it_any_more() 
     assert!(tokens.has_fetched(&seat, at(7199)));
     assert!(!tokens.has_fetched(&seat, at(7200)));
 }
+
+#[test]
+fn a_token_is_credited_to_the_credentials_that_fetched_it_or_to_those_of_its_predecessor() {
+    let record = |client_id: &str, resource_version: &str| TokenRecord {
+        site: "global".into(),
+        client_id: client_id.into(),
+        corp_id: "ding1".into(),
+        lifetime: lifetime(at(0), Duration::from_secs(7200)),
+        credentials: ObjectVersion {
+            uid: "c1".into(),
+            resource_version: resource_version.into(),
+        },
+        answers: None,
+    };
+    let known = KnownCredentials {
+        version: record("a", "5").credentials,
+        ..known()
+    };
+    for (client_id, resource_version, is_predecessors, is_credited) in [
+        ("a", "5", false, true),
+        ("a", "4", false, false),
+        ("b", "5", false, false),
+        ("a", "4", true, true),
+        ("b", "4", true, false),
+    ] {
+        let mut corp = Corp::default();
+        let record = record(client_id, resource_version);
+        corp.credit(Some(&record), &known, is_predecessors);
+        let case = (client_id, resource_version, is_predecessors);
+        assert_eq!(corp.fetched_with.is_some(), is_credited, "{case:?}");
+    }
+}
