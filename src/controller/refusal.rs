@@ -155,7 +155,7 @@ async fn read(context: &Arc<Context>, key: &AppRef) -> Result<Option<DingTalkApp
         &context.metadata_prefixes,
     );
     // From here on, the index keeps its Secrets.
-    let others = context.core().index.app_applied(&app);
+    let others = context.core().index.app_read(&app);
     context.wake_all(others);
     let credentials = app.spec.credentials_secret_ref.name.clone();
     let targets = wanted(&app).into_iter().map(|target| target.name);
@@ -189,7 +189,7 @@ async fn read_reference(
     );
     let names = {
         let mut core = context.core();
-        let others = core.index.reference_applied(&reference);
+        let others = core.index.reference_read(&reference);
         let names = core.index.copies_of(&reference);
         drop(core);
         context.wake_references(others);

@@ -11,8 +11,11 @@ pub(super) type Scope = Option<String>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     Listing,
-    /// Its role is missing.
-    Refused,
+    /// Its role, or a part of it, is missing.
+    Refused {
+        /// Whether its apps are known nevertheless.
+        apps_listed: bool,
+    },
     /// Its apps are known, and with them which Secrets are needed.
     AppsListed,
     /// Its Secrets are known as well.
@@ -32,7 +35,7 @@ impl Scopes {
     /// Records that the apps of a scope were listed.
     pub(super) fn apps_listed(&self, scope: &Scope) {
         self.advance(scope, |progress| match progress {
-            Progress::Listing | Progress::Refused => Progress::AppsListed,
+            Progress::Listing | Progress::Refused { .. } => Progress::AppsListed,
             Progress::AppsListed | Progress::Known => progress,
         });
     }
@@ -46,8 +49,9 @@ impl Scopes {
     /// Records that a list was refused. What is already known remains so.
     pub(super) fn refused(&self, scope: &Scope) {
         self.advance(scope, |progress| match progress {
-            Progress::Listing | Progress::Refused | Progress::AppsListed => Progress::Refused,
-            Progress::Known => Progress::Known,
+            Progress::Listing => Progress::Refused { apps_listed: false },
+            Progress::AppsListed => Progress::Refused { apps_listed: true },
+            Progress::Refused { .. } | Progress::Known => progress,
         });
     }
 
@@ -75,7 +79,14 @@ impl Scopes {
     pub(super) async fn until_apps_listed(&self, scope: &Scope) {
         let is_listed = |scopes: &BTreeMap<Scope, Progress>| {
             let progress = scopes.get(scope).copied();
-            matches!(progress, Some(Progress::AppsListed | Progress::Known))
+            matches!(
+                progress,
+                Some(
+                    Progress::AppsListed
+                        | Progress::Known
+                        | Progress::Refused { apps_listed: true }
+                )
+            )
         };
         // The sender lives as long as `self`.
         let _ = self.0.subscribe().wait_for(is_listed).await;
@@ -84,10 +95,10 @@ impl Scopes {
     /// Waits until at least one scope is known, and all others are known or refused.
     pub(super) async fn until_ready(&self) {
         let is_ready = |scopes: &BTreeMap<Scope, Progress>| {
-            let is = |wanted: Progress| move |progress: &Progress| *progress == wanted;
+            let is_known = |progress: &Progress| *progress == Progress::Known;
+            let is_refused = |progress: &Progress| matches!(progress, Progress::Refused { .. });
             let mut all = scopes.values();
-            scopes.values().any(is(Progress::Known))
-                && all.all(|it| is(Progress::Known)(it) || is(Progress::Refused)(it))
+            scopes.values().any(is_known) && all.all(|it| is_known(it) || is_refused(it))
         };
         let _ = self.0.subscribe().wait_for(is_ready).await;
     }
@@ -126,6 +137,22 @@ mod tests {
         scopes.secrets_listed(&b);
         scopes.refused(&b);
         assert!(scopes.is_known("b") && is_ready(&scopes));
+    }
+
+    /// Regression: a Role without references kept the Secrets of a namespace from being listed, even
+    /// after it was granted.
+    #[test]
+    fn apps_that_were_listed_stay_known_if_another_list_is_refused() {
+        let (scopes, [a, b]) = scopes(["a", "b"]);
+        scopes.apps_listed(&a);
+        scopes.refused(&a);
+        scopes.refused(&a);
+        assert!(scopes.until_apps_listed(&a).now_or_never().is_some());
+        assert!(!is_ready(&scopes), "its Secrets are to come");
+        scopes.secrets_listed(&a);
+        scopes.refused(&b);
+        assert!(scopes.is_known("a") && is_ready(&scopes));
+        assert!(scopes.until_apps_listed(&b).now_or_never().is_none());
     }
 
     #[test]

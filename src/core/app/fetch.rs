@@ -98,7 +98,7 @@ fn fetch(
         memory.corp(corp_id).had_token = true;
     }
     if view.app.spec.suspend {
-        return of_suspended(view, memory, token);
+        return of_suspended(view, memory, token, now);
     }
     let corp = memory.corp(corp_id);
     let uid = view.app.metadata.uid.as_deref().unwrap_or_default();
@@ -137,12 +137,18 @@ fn take_up(
     take_newer(view, memory, target, corp_id, now)
 }
 
-/// Fetches nothing for a suspended app, but checks which credentials its token belongs to.
-fn of_suspended(view: &View<'_>, memory: &Memory, token: Option<&TokenRecord>) -> Fetch {
-    let generation = view.app.metadata.generation;
-    let is_unread = token.is_some() && is_unread(view, memory, token);
-    let problem = memory.credentials_problem.as_ref();
-    match is_unread && problem.is_none_or(|it| it.generation != generation) {
+/// Fetches nothing for a suspended app, but checks which credentials its token belongs to, and whether
+/// those with a problem can be used by now.
+fn of_suspended(
+    view: &View<'_>,
+    memory: &Memory,
+    token: Option<&TokenRecord>,
+    now: Timestamp,
+) -> Fetch {
+    if memory.credentials_problem.is_some() {
+        return of_unusable(view, memory, now).unwrap_or(Fetch::Waiting(None));
+    }
+    match token.is_some() && is_unread(view, memory, token) {
         true => Fetch::Check,
         false => Fetch::Waiting(None),
     }
@@ -264,7 +270,8 @@ fn is_unread(view: &View<'_>, memory: &Memory, token: Option<&TokenRecord>) -> b
         // Credentials read through another reference say nothing about this one.
         (None, _) if memory.credentials.is_some() => true,
         (None, Some(token)) => token.credentials != *version,
-        (None, None) => false,
+        // After a restart: a plan of former credentials must not hold back others.
+        (None, None) => true,
     };
     match &view.credentials {
         CredentialsSeen::Present(version) => is_another(version),

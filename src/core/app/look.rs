@@ -90,7 +90,8 @@ fn believe<'a>(
         }
     }
     let writing = memory.writing(&target.name);
-    let (trusts, distrusts) = (writing.trusts(present), writing.distrusts(present));
+    let distrusts = writing.distrusts(present);
+    let trusts = writing.trusts(present) && !distrusts;
     let unknown = |corp_id: &&String| {
         let corp = memory.corps.get(*corp_id);
         recorded

@@ -253,6 +253,11 @@ impl<Key: Namespaced> Admission<Key> {
         self.ages.contains_key(key)
     }
 
+    /// Returns the UID of a known object, served or not.
+    pub(super) fn uid(&self, key: &Key) -> Option<&String> {
+        self.ages.get(key).map(|(_, uid)| uid)
+    }
+
     /// Returns every known object, served or not.
     pub(super) fn known(&self) -> impl Iterator<Item = &Key> {
         self.ages.keys()

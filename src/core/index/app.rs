@@ -11,6 +11,7 @@ use super::names::TokenName;
 use super::stub::Stub;
 use crate::api::{AppRef, CredentialsSecretRef, DingTalkApp, Layout};
 use crate::core::secret::desired::wanted;
+use crate::core::token::record::ObjectVersion;
 
 #[derive(Clone)]
 pub(super) struct App {
@@ -77,6 +78,13 @@ impl App {
             creation_timestamp: self.created.map(Time),
             ..ObjectMeta::default()
         })
+    }
+
+    pub(super) fn version(&self) -> ObjectVersion {
+        ObjectVersion {
+            uid: self.uid.clone(),
+            resource_version: self.resource_version.clone().unwrap_or_default(),
+        }
     }
 
     pub(super) fn age(&self) -> Age {

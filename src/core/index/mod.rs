@@ -5,6 +5,7 @@ mod admission;
 mod app;
 mod listing;
 mod names;
+mod read;
 mod reference;
 mod reference_view;
 mod references;
@@ -123,6 +124,7 @@ impl Index {
             }
             if old.credentials == new.credentials
                 && old.targets == new.targets
+                && (old.layout, &old.target) == (new.layout, &new.target)
                 && (&old.site, &old.corp_ids) == (&new.site, &new.corp_ids)
                 && old.grants == new.grants
             {

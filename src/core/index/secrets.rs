@@ -120,16 +120,16 @@ impl Index {
         self.absent(&secret, last)
     }
 
-    /// Records that a call found no such Secret, unless one was created since. Returns the apps it
-    /// concerns.
+    /// Records that a call found no such Secret, unless the watch has reported another version since:
+    /// it reports the deletion, too, which a finalizer may put off. Returns the apps it concerns.
     pub(crate) fn secret_not_found(
         &mut self,
         namespace: &str,
         name: &str,
         asked: &Asked,
     ) -> Vec<AppRef> {
-        let now = self.secret_in(namespace, name).map(|now| &now.version.uid);
-        match now.is_some() && now != asked.was.as_ref().map(|was| &was.uid) {
+        let now = self.secret_in(namespace, name).map(|now| &now.version);
+        match now.is_some() && now != asked.was.as_ref() {
             true => Vec::new(),
             false => self.secret_absent(namespace, name),
         }

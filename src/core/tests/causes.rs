@@ -149,6 +149,53 @@ fn a_request_shortens_no_ban_whether_the_process_was_restarted_or_not() {
 }
 
 /// Regression: after a restart, what a clock that was ahead had planned held back all renewals.
+/// Regression: such a plan of one app held back all that shared the token.
+#[test]
+fn a_plan_that_somebody_wrote_into_a_status_ends_with_the_token() {
+    let now = 1_800_000_000;
+    let mut app = app(1);
+    let time = |second: i64| at(now + second).to_string();
+    let status = serde_json::json!({
+        "conditions": [{
+            "type": "Renewed", "status": "True", "reason": "RenewalNotExtended",
+            "message": "", "lastTransitionTime": time(0),
+        }],
+        "corps": [{
+            "corpId": "ding1", "secretName": "payroll-token", "lastRenewalTime": time(0),
+            "expirationTime": time(7200), "nextAttemptTime": "9999-01-01T00:00:00Z",
+        }],
+    });
+    app.status = serde_json::from_value(status).expect("a status");
+    let mut memory = Memory::new(&app, at(now));
+    let retry_at = memory.corp("ding1").attempts(&Tokens::default()).retry_at();
+    assert_eq!(retry_at, Some(at(now + 7201)));
+}
+
+/// Regression: other credentials were noticed only when the limit of the former ones was over.
+#[test]
+fn a_limit_that_outlives_a_restart_does_not_hold_back_other_credentials() {
+    let quota = TABLE.iter().position(|row| row.class == Class::Quota);
+    let quota = Outcome::Failure {
+        row: quota.expect("a row"),
+        wait: None,
+        random: 0.5,
+    };
+    let fresh = Outcome::Token {
+        life: 7200,
+        fresh: true,
+    };
+    let mut world = World::new();
+    let settled = world.settle(&quota);
+    world.app.status = Some(world.status(&settled));
+    world.restart();
+    world.settle(&fresh);
+    assert_eq!(world.attempts.len(), 1, "the limit stays");
+    world.credentials += 1;
+    world.client_id = "b".into();
+    world.settle(&fresh);
+    assert_eq!(world.attempts.len(), 2);
+}
+
 #[test]
 fn a_plan_of_a_clock_that_was_ahead_is_not_gone_on_with() {
     let now = 1_800_000_000;

@@ -50,6 +50,19 @@ impl World {
     }
 }
 
+/// Regression: contents that a webhook had changed were read again and again, and never renewed.
+#[test]
+fn a_whole_secret_that_does_not_hold_what_it_records_is_written_anew() {
+    let mut world = World::new();
+    world.app.spec.target.layout = crate::api::Layout::Combined;
+    world.settle(&FRESH);
+    let changed = "changed".to_owned().into();
+    world.contents.insert("ding1.access_token".into(), changed);
+    world.restart();
+    world.is_renewed();
+    assert_eq!(world.writes.len(), 2);
+}
+
 /// Regression: a key that only one of two releases writes caused a fetch.
 #[test]
 fn keys_of_another_release_stay_until_the_next_renewal() {

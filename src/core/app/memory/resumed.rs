@@ -75,9 +75,10 @@ fn resume(corp: &mut Corp, app: &DingTalkApp, seen: &CorpStatus, unextended: boo
         _ => Renewals::Usual,
     };
     if let Some(next) = next.filter(|next| keeps_time && *next > now) {
-        let latest = match failed {
-            true => now + SignedDuration::from_hours(1),
-            false => Timestamp::MAX,
+        // Whoever may write the status must not stop a token that others share.
+        let latest = match lifetime.filter(|_| !failed) {
+            Some(lifetime) => lifetime.expires_at + SignedDuration::from_secs(1),
+            None => now + SignedDuration::from_hours(1),
         };
         attempts.resume(next.min(latest), renewals, now);
     }

@@ -20,6 +20,52 @@ fn an_older_state_that_arrives_late_changes_nothing() {
     assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Ours));
 }
 
+/// Regression: an app that was read because it was served again brought an older version back, with
+/// which nothing looked at it any more, or a deleted app.
+#[test]
+fn an_app_that_was_read_changes_nothing_if_the_watch_was_faster() {
+    let of = |version: &str, target: &str| {
+        let mut app = app("payroll", "u1", 1, target);
+        app.metadata.resource_version = Some(version.into());
+        app
+    };
+    let mut index = Index::default();
+    let (old, new) = (of("10", "old"), of("20", "new"));
+    index.app_read(&old);
+    assert!(!index.knows(&app_ref(&old)), "never reported, or deleted");
+    index.app_applied(&new);
+    index.app_read(&old);
+    assert!(index.apps[&app_ref(&new)].targets.contains("new"));
+    let mut recreated = of("30", "another");
+    recreated.metadata.uid = Some("u2".into());
+    index.app_read(&recreated);
+    assert!(index.apps[&app_ref(&new)].targets.contains("new"));
+    index.app_read(&of("20", "same"));
+    assert!(index.apps[&app_ref(&new)].targets.contains("same"));
+    index.app_read(&of("21", "newer"));
+    assert!(index.apps[&app_ref(&new)].targets.contains("newer"));
+}
+
+/// Regression: a Secret with a finalizer that was being deleted counted as gone, and was created again
+/// without end.
+#[test]
+fn a_secret_that_a_finalizer_holds_is_there_until_the_watch_reports_its_deletion() {
+    let mut index = Index::default();
+    let payroll = app("payroll", "u1", 1, "token");
+    let key = app_ref(&payroll);
+    index.app_applied(&payroll);
+    index.secret_applied(of("s1", "10"));
+    let asked = index.asks("hr", "token");
+    let mut deleting = of("s1", "11");
+    deleting.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    index.secret_applied(deleting);
+    index.secret_not_found("hr", "token", &asked);
+    let secret = index.secret(&key, "token");
+    assert!(secret.is_some_and(|secret| secret.deleting));
+    index.secret_deleted(&of("s1", "12"));
+    assert!(index.secret(&key, "token").is_none());
+}
+
 /// The watch may report it after the response to the operator's write of the next Secret of that
 /// name.
 #[test]

@@ -284,6 +284,48 @@ fn each_condition_of_a_reference_keeps_the_time_of_its_own_last_change() {
 }
 
 #[test]
+fn copies_follow_the_layout_even_if_the_target_keeps_its_name() {
+    let reference: DingTalkTokenReference = serde_json::from_value(serde_json::json!({
+        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
+        "metadata": {"name": "copy", "namespace": "web", "uid": "r1"},
+        "spec": {"appRef": {"namespace": "hr", "name": "payroll"}, "target": {"name": "ref"}},
+    }))
+    .expect("a reference");
+    let mut index = Index::default();
+    index.reference_applied(&reference);
+    index.app_applied(&app("payroll", "u1", 1, "t-ding1"));
+    assert_eq!(index.copies_of(&reference), ["ref"]);
+    let mut payroll = app("payroll", "u1", 1, "t");
+    payroll.spec.target.layout = Layout::PerCorp;
+    index.app_applied(&payroll);
+    assert_eq!(index.copies_of(&reference), ["ref-ding1"]);
+}
+
+#[test]
+fn a_reference_that_was_read_changes_nothing_if_the_watch_was_faster() {
+    let of = |uid: &str, version: &str, target: &str| -> DingTalkTokenReference {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
+            "metadata": {"name": "copy", "namespace": "web", "uid": uid, "resourceVersion": version},
+            "spec": {"appRef": {"namespace": "hr", "name": "payroll"}, "target": {"name": target}},
+        }))
+        .expect("a reference")
+    };
+    let old = of("r1", "10", "old");
+    let key = reference_ref(&old);
+    let mut index = Index::default();
+    index.reference_read(&old);
+    assert!(!index.knows_reference(&key), "never reported, or deleted");
+    index.reference_applied(&of("r1", "20", "new"));
+    index.reference_read(&old);
+    assert_eq!(index.references[&key].target, "new");
+    index.reference_read(&of("r2", "30", "another"));
+    assert_eq!(index.references[&key].target, "new");
+    index.reference_read(&of("r1", "21", "newer"));
+    assert_eq!(index.references[&key].target, "newer");
+}
+
+#[test]
 fn a_reference_that_cannot_be_decoded_is_known_until_it_is_deleted() {
     let reference: DingTalkTokenReference = serde_json::from_value(serde_json::json!({
         "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",

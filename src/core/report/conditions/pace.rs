@@ -33,7 +33,9 @@ pub(crate) fn write_status_at(
 ) -> Option<Timestamp> {
     let is_gathering = news.is_fetching && current.corps.len() > 1 && news.since <= now;
     let gathered_at = is_gathering.then(|| news.since + GATHERED_FOR);
-    let paced_at = news.written_at.map(|at| at + pace(previous, current));
+    // After the clock was set back, a time to come must not put off the status until then.
+    let written_at = news.written_at.filter(|at| *at <= now);
+    let paced_at = written_at.map(|at| at + pace(previous, current));
     gathered_at.max(paced_at).filter(|at| *at > now)
 }
 

@@ -81,6 +81,13 @@ fn the_outcomes_of_one_burst_are_written_together() {
     assert_eq!(write(&first, false, 101), None, "none will");
     let only = status(&["ServerError"], "False");
     assert_eq!(write(&only, true, 100), None);
+    let news_of_a_clock_ahead = StatusNews {
+        written_at: Some(at(3600)),
+        since: at(100),
+        is_fetching: false,
+    };
+    let write_at = write_status_at(&before, &first, news_of_a_clock_ahead, at(100));
+    assert_eq!(write_at, None, "the clock was set back since");
     // What somebody waits for is not held back.
     let still = status(&["ServerError", "", ""], "True");
     assert_eq!(write(&still, false, 5), Some(at(10)));
@@ -95,9 +102,9 @@ fn the_outcomes_of_one_burst_are_written_together() {
         },
     ];
     for change in changes {
-        let mut changed = still.clone();
-        change(&mut changed);
-        let write_at = write_status_at(&before, &changed, news(false), at(5));
+        let mut current = still.clone();
+        change(&mut current);
+        let write_at = write_status_at(&before, &current, news(false), at(5));
         assert_eq!(write_at, None);
     }
 }
