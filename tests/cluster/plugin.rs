@@ -226,12 +226,14 @@ async fn an_editor_renews_several_apps_at_once() {
     assert_eq!(result["items"][1]["problem"], "spec.suspend is set");
     let problem = result["items"][0]["problem"].as_str().expect("a problem");
     assert!(problem.contains("/absent"), "{said}");
-    let (code, _, error) = editor.dingtalk(&["renew", "-l", "team=none"]);
-    assert_eq!(code, Some(3));
-    assert!(
-        error.contains("no DingTalkApps found in namespace"),
-        "{error}"
-    );
+    for command in ["renew", "status"] {
+        let (code, _, error) = editor.dingtalk(&[command, "-l", "team=none"]);
+        assert_eq!(code, Some(3), "{command}");
+        assert!(
+            error.contains("no DingTalkApps found in namespace"),
+            "{error}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

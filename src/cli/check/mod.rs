@@ -59,8 +59,12 @@ pub(super) async fn check(
     let is_asked =
         |corp_id: &String| arguments.corp_ids.is_empty() || arguments.corp_ids.contains(corp_id);
     let present = present(&secrets, &app, is_asked).await;
-    if present.is_empty() {
-        eprintln!("DingTalkApp {namespace}/{name} has none of the given corpIds");
+    let unknown = unknown(&arguments.corp_ids, &app);
+    if !unknown.is_empty() {
+        eprintln!(
+            "DingTalkApp {namespace}/{name} does not have the corpId {}; nothing was fetched",
+            unknown.join(", ")
+        );
         arguments.output.print_items(&[] as &[Checked])?;
         return Ok(verdict(false));
     }
@@ -87,6 +91,12 @@ pub(super) async fn check(
         output => output.print_items(&all)?,
     }
     Ok(verdict(all.iter().all(|checked| checked.ok)))
+}
+
+/// Returns the given corpIds that the app does not have.
+fn unknown<'a>(given: &'a [String], app: &DingTalkApp) -> Vec<&'a str> {
+    let unknown = given.iter().filter(|id| !app.spec.corp_ids.contains(id));
+    unknown.map(String::as_str).collect()
 }
 
 fn known_site(dingtalk: &Client, app: &DingTalkApp) -> Result<(), CliError> {
@@ -158,4 +168,27 @@ async fn check_one(
         .fetch(site, &token.corp_id, credentials, known, false)
         .await;
     Checked::of(site, &token.corp_id, credentials, answer.result, known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Regression: an unknown corpId beside a known one was left out, and the command succeeded.
+    #[test]
+    fn each_corp_id_that_the_app_does_not_have_is_named() {
+        let app: DingTalkApp = serde_json::from_value(serde_json::json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+            "metadata": {"name": "payroll"},
+            "spec": {
+                "credentialsSecretRef": {"name": "credentials"}, "site": "china",
+                "corpIds": ["ding1", "ding2"],
+            },
+        }))
+        .expect("an app");
+        let given = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        assert_eq!(unknown(&given(&["ding1", "dnig2"]), &app), ["dnig2"]);
+        assert!(unknown(&given(&["ding2"]), &app).is_empty());
+        assert!(unknown(&[], &app).is_empty());
+    }
 }

@@ -172,14 +172,26 @@ async fn served(
 /// Returns the namespaces with apps; only that of the context if not all can be listed. The error says why there
 /// are none.
 async fn namespaces_with_apps(client: &Cluster, default: String) -> Result<Vec<String>, String> {
-    if let Ok(namespaces) = read::namespaces_with_apps(client, None).await {
-        return some(namespaces, "no namespace has a DingTalkApp".to_owned());
+    match read::namespaces_with_apps(client, None).await {
+        Ok(namespaces) => return some(namespaces, "no namespace has a DingTalkApp".to_owned()),
+        Err(Unread::Forbidden) => {}
+        Err(unread) => return Err(unlisted(&unread)),
     }
-    let why = format!(
-        "you are not allowed to list DingTalkApps in all namespaces, and {default} has none"
-    );
-    let namespaces = read::namespaces_with_apps(client, Some(&default)).await;
-    some(namespaces.unwrap_or_default(), why)
+    let all = "you are not allowed to list DingTalkApps in all namespaces";
+    match read::namespaces_with_apps(client, Some(&default)).await {
+        Ok(namespaces) => some(namespaces, format!("{all}, and {default} has none")),
+        Err(Unread::Forbidden) => Err(format!("{all}, nor in {default}")),
+        Err(unread) => Err(unlisted(&unread)),
+    }
+}
+
+/// Says why DingTalkApps were not listed.
+fn unlisted(unread: &Unread) -> String {
+    match unread {
+        Unread::Missing => "the CRD of DingTalkApps is not installed".to_owned(),
+        Unread::Forbidden => "you are not allowed to list DingTalkApps".to_owned(),
+        Unread::Unavailable(why) => format!("DingTalkApps cannot be listed: {why}"),
+    }
 }
 
 /// Returns the namespaces, or `why` there are none.
@@ -210,6 +222,19 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+
+    /// Regression: whatever failed was said to be a missing right.
+    #[test]
+    fn why_apps_were_not_listed_is_said() {
+        let unavailable = Unread::Unavailable("timed out".to_owned());
+        for (unread, said) in [
+            (Unread::Missing, "CRD"),
+            (Unread::Forbidden, "not allowed"),
+            (unavailable, "timed out"),
+        ] {
+            assert!(unlisted(&unread).contains(said), "{unread:?}");
+        }
+    }
 
     #[derive(Debug, Parser)]
     struct Flags {

@@ -60,7 +60,12 @@ pub(super) async fn status(
     if reports.is_empty() {
         eprintln!("no DingTalkApps found in {scope}");
     }
-    Ok(verdict(reports.iter().all(AppReport::is_ready)))
+    Ok(verdict(is_well(&reports)))
+}
+
+/// Whether there are apps, and all of them are ready.
+fn is_well(reports: &[AppReport]) -> bool {
+    !reports.is_empty() && reports.iter().all(AppReport::is_ready)
 }
 
 fn shown(

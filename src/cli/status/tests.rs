@@ -167,6 +167,12 @@ fn one_app_is_shown_with_its_corps_those_that_fail_first_and_what_to_do() {
     }
 }
 
+/// Regression: a selector with a typo passed as a gate.
+#[test]
+fn nothing_found_is_a_problem() {
+    assert!(!is_well(&[]));
+}
+
 #[test]
 fn an_app_that_is_well_needs_nothing_done() {
     let text = detail(&ready(), view(false), now());
