@@ -1,5 +1,5 @@
 // Calls DingTalk's APIs with the access token that dingtalk-token-operator keeps in a mounted Secret.
-// No dependencies; Node.js 20 or later.
+// No dependencies; Node.js 20.3 or later.
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -47,8 +47,8 @@ async fn prometheus_operator(sandbox: &Sandbox) {
 fn example_of_the_notes() -> String {
     let said = helm(&["install", NAME, CHART, "--dry-run=client"]);
     let example = said
-        .split_once("<<EOF\n")
-        .and_then(|(_, rest)| rest.split_once("\n  EOF\n"));
+        .split_once("to payroll.yaml, with the CorpId of the organisation:\n\n")
+        .and_then(|(_, rest)| rest.split_once("\n\nApply it:\n"));
     example.expect("an example").0.to_owned()
 }
 

@@ -256,7 +256,7 @@ fn the_notes_say_what_to_do_next() {
     ]);
     for said in [
         "serves the namespaces payroll, web.",
-        "kubectl apply -n payroll -f -",
+        "kubectl apply -n payroll -f payroll.yaml",
         "    site: sandbox\n",
     ] {
         assert!(own.contains(said), "{said}: {own}");
