@@ -78,7 +78,7 @@ pub async fn elect(
         candidate,
         leadership,
         was_ours: false,
-        failing: false,
+        failing: None,
         waits_for: None,
     };
     while !stop.is_cancelled() {
@@ -106,7 +106,8 @@ struct Elector {
     candidate: Candidate,
     leadership: Arc<Leadership>,
     was_ours: bool,
-    failing: bool,
+    /// The last attempt's error. Another one is logged as well: it says what is missing next.
+    failing: Option<String>,
     waits_for: Option<String>,
 }
 
@@ -114,13 +115,14 @@ impl Elector {
     /// Tries once to acquire or renew the Lease. Returns the replica that has taken it from this one.
     async fn round(&mut self) -> Option<String> {
         match self.try_once().await {
-            Ok(()) => self.failing = false,
+            Ok(()) => self.failing = None,
             Err(error) => {
-                if !self.failing {
+                let error = error.to_string();
+                if self.failing.as_ref() != Some(&error) {
                     let lease = &self.candidate.name;
-                    warn!(lease, %error, "Lease read or write failed; will retry");
+                    warn!(lease, error, "Lease read or write failed; will retry");
                 }
-                self.failing = true;
+                self.failing = Some(error);
             }
         }
         match self.election.standing() {
