@@ -120,7 +120,7 @@ impl Elector {
                 let error = error.to_string();
                 if self.failing.as_ref() != Some(&error) {
                     let lease = &self.candidate.name;
-                    warn!(lease, error, "Lease read or write failed; will retry");
+                    warn!(lease, %error, "Lease read or write failed; will retry");
                 }
                 self.failing = Some(error);
             }
