@@ -11,12 +11,6 @@ mod token;
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_assembly;
-#[cfg(test)]
-mod tests_corps;
-#[cfg(test)]
-mod tests_renewals;
 
 pub use app::corp::Corp;
 pub(crate) use app::fetch::{Due, due};

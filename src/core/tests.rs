@@ -13,10 +13,13 @@ use super::*;
 use crate::api::{CONDITION_STALLED, Cause, DingTalkApp, Reason};
 use crate::dingtalk::{AccessToken, Class, Credentials, Failure, Fingerprint, TABLE};
 
+mod assembly;
 mod causes;
+mod corps;
 mod credentials;
 mod messages;
 mod recorded;
+mod renewals;
 mod schedule;
 mod status;
 mod world;
@@ -372,28 +375,4 @@ fn a_label_that_is_not_allowed_blocks_the_app_and_leaves_what_is_there() {
     world.settle(&fresh);
     let annotations = world.target.expect("written").annotations;
     assert!(annotations.agrees(&key, Some("*")));
-}
-
-#[test]
-fn nothing_is_stalled_where_waiting_helps() {
-    for (reason, is_stalled, scope) in [
-        (Reason::QuotaExceeded, false, None),
-        (Reason::Banned, false, Some("Corp")),
-        (Reason::InvalidCredentials, true, None),
-    ] {
-        let mut world = World::new();
-        let row = TABLE.iter().position(|row| row.reason == reason);
-        let settled = world.settle(&Outcome::Failure {
-            row: row.expect("a row"),
-            wait: None,
-            random: 0.0,
-        });
-        let status = world.status(&settled);
-        let mut conditions = status.conditions.iter();
-        let stalled = conditions.any(|it| it.type_ == CONDITION_STALLED);
-        assert_eq!(stalled, is_stalled, "{reason:?}");
-        let error = status.corps[0].error.as_ref().expect("an error");
-        assert_eq!(error.scope.as_deref(), scope, "whom it concerns");
-        assert!(!error.since_time.is_empty());
-    }
 }

@@ -4,7 +4,7 @@
 //! JSON that begins with the version of its format, `{"version":1,…}`. A version may gain fields,
 //! because a release ignores those that it does not know. What an older release would misread
 //! requires a new version, which a release may write only if the previous release reads it, so that
-//! a rollback works. For versions that are newer still, [`crate::core::Recorded`] falls back on the
+//! a rollback works. For versions that are newer still, [`Recorded`] falls back on the
 //! public metadata.
 
 use std::collections::BTreeMap;

@@ -290,7 +290,3 @@ fn position(source: &str, offset: usize) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_bounds;
-#[cfg(test)]
-mod tests_refused;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::api::ANNOTATION_RENEW_REQUESTED_AT;
+use crate::api::DingTalkAppStatus;
 
 const FRESH: Outcome = Outcome::Token {
     life: 7200,
@@ -149,23 +150,28 @@ fn a_request_shortens_no_ban_whether_the_process_was_restarted_or_not() {
 }
 
 /// Regression: after a restart, what a clock that was ahead had planned held back all renewals.
+/// Returns the status of an app whose token, requested at `second`, renewals do not extend.
+fn unextended(second: i64, next_attempt: &str) -> DingTalkAppStatus {
+    let status = serde_json::json!({
+        "conditions": [{
+            "type": "Renewed", "status": "True", "reason": "RenewalNotExtended",
+            "message": "", "lastTransitionTime": at(second).to_string(),
+        }],
+        "corps": [{
+            "corpId": "ding1", "secretName": "payroll-token",
+            "lastRenewalTime": at(second).to_string(),
+            "expirationTime": at(second + 7200).to_string(), "nextAttemptTime": next_attempt,
+        }],
+    });
+    serde_json::from_value(status).expect("a status")
+}
+
 /// Regression: such a plan of one app held back all that shared the token.
 #[test]
 fn a_plan_that_somebody_wrote_into_a_status_ends_with_the_token() {
     let now = 1_800_000_000;
     let mut app = app(1);
-    let time = |second: i64| at(now + second).to_string();
-    let status = serde_json::json!({
-        "conditions": [{
-            "type": "Renewed", "status": "True", "reason": "RenewalNotExtended",
-            "message": "", "lastTransitionTime": time(0),
-        }],
-        "corps": [{
-            "corpId": "ding1", "secretName": "payroll-token", "lastRenewalTime": time(0),
-            "expirationTime": time(7200), "nextAttemptTime": "9999-01-01T00:00:00Z",
-        }],
-    });
-    app.status = serde_json::from_value(status).expect("a status");
+    app.status = Some(unextended(now, "9999-01-01T00:00:00Z"));
     let mut memory = Memory::new(&app, at(now));
     let retry_at = memory.corp("ding1").attempts(&Tokens::default()).retry_at();
     assert_eq!(retry_at, Some(at(now + 7201)));
@@ -200,19 +206,9 @@ fn a_limit_that_outlives_a_restart_does_not_hold_back_other_credentials() {
 fn a_plan_of_a_clock_that_was_ahead_is_not_gone_on_with() {
     let now = 1_800_000_000;
     for (ahead, is_kept) in [(0, true), (365 * 24 * 3600, false)] {
-        let time = |second: i64| at(now + ahead + second).to_string();
         let mut app = app(1);
-        let status = serde_json::json!({
-            "conditions": [{
-                "type": "Renewed", "status": "True", "reason": "RenewalNotExtended",
-                "message": "", "lastTransitionTime": time(0),
-            }],
-            "corps": [{
-                "corpId": "ding1", "secretName": "payroll-token", "lastRenewalTime": time(0),
-                "expirationTime": time(7200), "nextAttemptTime": time(6900),
-            }],
-        });
-        app.status = serde_json::from_value(status).expect("a status");
+        let planned_at = at(now + ahead + 6900).to_string();
+        app.status = Some(unextended(now + ahead, &planned_at));
         let mut memory = Memory::new(&app, at(now));
         let record = TokenRecord {
             site: "global".into(),

@@ -33,3 +33,27 @@ fn a_state_older_than_what_was_written_and_seen_is_not_reported_on() {
     let another = seen("11", "another");
     assert_eq!(shown(&memory, &another).as_deref(), Some("another"));
 }
+
+#[test]
+fn nothing_is_stalled_where_waiting_helps() {
+    for (reason, is_stalled, scope) in [
+        (Reason::QuotaExceeded, false, None),
+        (Reason::Banned, false, Some("Corp")),
+        (Reason::InvalidCredentials, true, None),
+    ] {
+        let mut world = World::new();
+        let row = TABLE.iter().position(|row| row.reason == reason);
+        let settled = world.settle(&Outcome::Failure {
+            row: row.expect("a row"),
+            wait: None,
+            random: 0.0,
+        });
+        let status = world.status(&settled);
+        let mut conditions = status.conditions.iter();
+        let stalled = conditions.any(|it| it.type_ == CONDITION_STALLED);
+        assert_eq!(stalled, is_stalled, "{reason:?}");
+        let error = status.corps[0].error.as_ref().expect("an error");
+        assert_eq!(error.scope.as_deref(), scope, "whom it concerns");
+        assert!(!error.since_time.is_empty());
+    }
+}

@@ -1,7 +1,7 @@
 //! Tokens, each with a state of its own: however many apps want one, it is fetched once, fails once
 //! and waits once. Apps with the same site, corp, `client_id` and client secret share a token,
 //! because a second fetch might revoke the first. What an app shows of it is in its
-//! [`crate::core::Corp`].
+//! `Corp`.
 
 mod attempts;
 

@@ -1,3 +1,5 @@
+use serde_json::{Value, json};
+
 use super::*;
 use crate::api::{
     ANNOTATION_ADOPT_BY, DingTalkTokenReference, DingTalkTokenReferenceStatus, GrantedNamespace,
@@ -9,14 +11,23 @@ use crate::core::{
 use crate::core::{Stub, Told, reference_status};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-#[test]
-fn a_grant_is_given_to_a_namespace_of_one_uid() {
-    let reference: DingTalkTokenReference = serde_json::from_value(serde_json::json!({
+/// Returns a reference to the app `payroll` in namespace `hr`.
+fn reference(metadata: &Value, target: &Value) -> DingTalkTokenReference {
+    let mut reference: DingTalkTokenReference = serde_json::from_value(json!({
         "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
-        "metadata": {"name": "copy", "namespace": "web", "uid": "r1"},
-        "spec": {"appRef": {"namespace": "hr", "name": "payroll"}},
+        "metadata": metadata,
+        "spec": {"appRef": {"namespace": "hr", "name": "payroll"}, "target": target},
     }))
     .expect("a reference");
+    reference.metadata.name.get_or_insert("copy".into());
+    reference.metadata.namespace = Some("web".into());
+    reference.metadata.uid.get_or_insert("r1".into());
+    reference
+}
+
+#[test]
+fn a_grant_is_given_to_a_namespace_of_one_uid() {
+    let reference = reference(&json!({}), &json!({}));
     let key = reference_ref(&reference);
     let mut payroll = app("payroll", "u1", 1, "token");
     let mut index = Index::default();
@@ -86,12 +97,7 @@ fn a_grant_is_given_to_a_namespace_of_one_uid() {
 #[test]
 fn a_former_copy_goes_once_its_tokens_are_in_another() {
     let of = |generation: i64, target: &str| -> DingTalkTokenReference {
-        serde_json::from_value(serde_json::json!({
-            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
-            "metadata": {"name": "copy", "namespace": "web", "uid": "r1", "generation": generation},
-            "spec": {"appRef": {"namespace": "hr", "name": "payroll"}, "target": {"name": target}},
-        }))
-        .expect("a reference")
+        reference(&json!({"generation": generation}), &json!({"name": target}))
     };
     let source = written("token", "payroll", "u1", MANAGER, "2099-01-01T00:00:00Z");
     let copy = |name: &str| {
@@ -160,12 +166,7 @@ fn a_former_copy_goes_once_its_tokens_are_in_another() {
 
 #[test]
 fn a_secret_of_others_is_no_copy_whatever_it_claims() {
-    let reference: DingTalkTokenReference = serde_json::from_value(serde_json::json!({
-        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
-        "metadata": {"name": "copy", "namespace": "web", "uid": "r1"},
-        "spec": {"appRef": {"namespace": "hr", "name": "payroll"}, "target": {"name": "token"}},
-    }))
-    .expect("a reference");
+    let reference = reference(&json!({}), &json!({"name": "token"}));
     let mut payroll = app("payroll", "u1", 1, "token");
     payroll.spec.reference_grants = vec![ReferenceGrant {
         namespace: "web".into(),
@@ -244,12 +245,7 @@ fn a_secret_of_others_is_no_copy_whatever_it_claims() {
 
 #[test]
 fn each_condition_of_a_reference_keeps_the_time_of_its_own_last_change() {
-    let reference: DingTalkTokenReference = serde_json::from_value(serde_json::json!({
-        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
-        "metadata": {"name": "copy", "namespace": "web", "uid": "r1"},
-        "spec": {"appRef": {"namespace": "hr", "name": "payroll"}},
-    }))
-    .expect("a reference");
+    let reference = reference(&json!({}), &json!({}));
     let mut index = Index::default();
     index.reference_applied(&reference);
     let view = index.reference_view(&reference).expect("known");
@@ -285,12 +281,7 @@ fn each_condition_of_a_reference_keeps_the_time_of_its_own_last_change() {
 
 #[test]
 fn copies_follow_the_layout_even_if_the_target_keeps_its_name() {
-    let reference: DingTalkTokenReference = serde_json::from_value(serde_json::json!({
-        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
-        "metadata": {"name": "copy", "namespace": "web", "uid": "r1"},
-        "spec": {"appRef": {"namespace": "hr", "name": "payroll"}, "target": {"name": "ref"}},
-    }))
-    .expect("a reference");
+    let reference = reference(&json!({}), &json!({"name": "ref"}));
     let mut index = Index::default();
     index.reference_applied(&reference);
     index.app_applied(&app("payroll", "u1", 1, "t-ding1"));
@@ -304,12 +295,10 @@ fn copies_follow_the_layout_even_if_the_target_keeps_its_name() {
 #[test]
 fn a_reference_that_was_read_changes_nothing_if_the_watch_was_faster() {
     let of = |uid: &str, version: &str, target: &str| -> DingTalkTokenReference {
-        serde_json::from_value(serde_json::json!({
-            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
-            "metadata": {"name": "copy", "namespace": "web", "uid": uid, "resourceVersion": version},
-            "spec": {"appRef": {"namespace": "hr", "name": "payroll"}, "target": {"name": target}},
-        }))
-        .expect("a reference")
+        reference(
+            &json!({"uid": uid, "resourceVersion": version}),
+            &json!({"name": target}),
+        )
     };
     let old = of("r1", "10", "old");
     let key = reference_ref(&old);
@@ -327,12 +316,7 @@ fn a_reference_that_was_read_changes_nothing_if_the_watch_was_faster() {
 
 #[test]
 fn a_reference_that_cannot_be_decoded_is_known_until_it_is_deleted() {
-    let reference: DingTalkTokenReference = serde_json::from_value(serde_json::json!({
-        "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
-        "metadata": {"name": "copy", "namespace": "web", "uid": "r1"},
-        "spec": {"appRef": {"namespace": "hr", "name": "payroll"}},
-    }))
-    .expect("a reference");
+    let reference = reference(&json!({}), &json!({}));
     let key = reference_ref(&reference);
     let mut index = Index::default();
     assert!(!index.knows_reference(&key));
@@ -351,13 +335,10 @@ fn references_past_the_bound_name_nothing_and_leave_a_stub() {
         ..NamespaceLimits::default()
     });
     let reference = |name: &str, created: i64| -> DingTalkTokenReference {
-        let mut reference: DingTalkTokenReference = serde_json::from_value(serde_json::json!({
-            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1",
-            "kind": "DingTalkTokenReference",
-            "metadata": {"name": name, "namespace": "web", "uid": name},
-            "spec": {"appRef": {"namespace": "hr", "name": "payroll"}, "target": {"name": format!("copy-{name}")}},
-        }))
-        .expect("a reference");
+        let mut reference = reference(
+            &json!({"name": name, "uid": name}),
+            &json!({"name": format!("copy-{name}")}),
+        );
         let created = Timestamp::from_second(created).expect("a time");
         reference.metadata.creation_timestamp = Some(Time(created));
         reference

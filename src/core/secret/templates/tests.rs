@@ -1,3 +1,6 @@
+mod bounds;
+mod refused;
+
 use super::*;
 
 pub(super) fn app(layout: &str, data: &serde_json::Value) -> DingTalkApp {

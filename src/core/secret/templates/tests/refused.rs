@@ -1,7 +1,6 @@
 //! What templates cannot contain.
 
-use super::Templates;
-use super::tests::app;
+use super::{Templates, app};
 
 #[test]
 fn what_cannot_be_used_is_refused_with_line_and_column() {

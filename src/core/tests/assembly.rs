@@ -2,10 +2,10 @@
 
 use jiff::SignedDuration;
 
-use super::app::view::CorpSettled;
-use super::secret::assembly::{Answer, Assembly, Offered};
-use super::tests_corps::{World, corps};
-use super::*;
+use super::corps::{World, corps};
+use crate::core::app::view::CorpSettled;
+use crate::core::secret::assembly::{Answer, Assembly, Offered};
+use crate::core::*;
 
 /// Returns templates that take this many bytes for each corp.
 fn template(bytes: usize) -> String {

@@ -8,10 +8,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use super::token::attempt::Former;
-use super::token::renewals::Renewals;
-use super::*;
 use crate::api::{AppRef, Cause};
+use crate::core::token::attempt::Former;
+use crate::core::token::renewals::Renewals;
+use crate::core::*;
 use crate::dingtalk::{AccessToken, Failure, Fingerprint, TokenResponse, UNREACHABLE};
 
 use world::World;

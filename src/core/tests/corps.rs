@@ -8,8 +8,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
-use super::*;
 use crate::api::DingTalkApp;
+use crate::core::*;
 use crate::dingtalk::{AccessToken, Credentials, Fingerprint, TokenResponse};
 
 fn app(layout: &str, corps: &[String]) -> DingTalkApp {

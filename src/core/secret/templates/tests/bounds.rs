@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::render::{Output, write};
-use super::tests::{app, held};
-use super::{PARTS_MAX, STEPS_MAX, Templates};
+use super::super::render::{Output, write};
+use super::super::{PARTS_MAX, STEPS_MAX, Templates};
+use super::{app, held};
 use crate::api::DingTalkApp;
 use crate::core::secret::assembly::{Assembly, Offered};
+use crate::core::secret::shape::Shape;
 use crate::core::secret::write::SECRET_SIZE_MAX;
-use crate::core::{Held, Shape};
+use crate::core::token::record::Held;
 use crate::dingtalk::AccessToken;
 
 /// Longest template that the schema allows.
@@ -257,7 +258,7 @@ proptest! {
         let text: String = words.concat().repeat(times).chars().take(LENGTH_MAX).collect();
         let parse = move || {
             for shape in [Shape::One, Shape::Many] {
-                if let Err(refusal) = super::parse::parse(&text, shape) {
+                if let Err(refusal) = super::super::parse::parse(&text, shape) {
                     assert!(refusal.detail.len() < 300, "{}", refusal.detail);
                 }
             }
