@@ -9,7 +9,7 @@ use kube::runtime::controller::Action;
 use super::cluster::ClusterError;
 use super::context::Context;
 use super::refusal::{refuse_reference, restore_reference};
-use super::retry::{RETRY, retry_unless_gone, too_many_steps};
+use super::retry::{RETRY, retry_status, retry_unless_gone, too_many_steps};
 use super::secrets::{Owner, Secrets};
 use crate::api::{DingTalkTokenReference, ReferenceRef, reference_ref};
 use crate::core::ReferenceState;
@@ -104,9 +104,7 @@ impl Copier<'_> {
                 } => {
                     return match self.settle(&told, expires_at, now).await {
                         Ok(()) => wake_at,
-                        Err(error) => {
-                            retry_unless_gone(&self.key, "status write", &error, wake_at, now)
-                        }
+                        Err(error) => retry_status(&self.key, &error, wake_at, now),
                     };
                 }
             };
@@ -226,15 +224,14 @@ impl Copier<'_> {
         expires_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<(), ClusterError> {
-        let report = self.context.decide_copies(self.reference, |view, memory| {
-            let previous = match &memory.status {
-                Some((status, _)) => status.clone(),
-                None => self.reference.status.clone().unwrap_or_default(),
-            };
-            let current = reference_status(view, told, expires_at, &previous, now);
-            (previous, current)
+        let reference = self.reference;
+        let report = self.context.decide_copies(reference, |view, memory| {
+            let (metadata, shown) = (&reference.metadata, reference.status.as_ref());
+            let previous = memory.written_status.previous(metadata, shown)?;
+            let current = reference_status(view, told, expires_at, &previous.status, now);
+            Some((previous, current))
         });
-        let Some((previous, current)) = report else {
+        let Some((previous, current)) = report.flatten() else {
             return Ok(());
         };
         self.context
@@ -242,16 +239,14 @@ impl Copier<'_> {
                 metrics.references.set(namespace, name, &current.conditions);
                 metrics.objects.copy_expires(namespace, name, expires_at);
             });
-        if previous == current {
+        if previous.status == current {
             return Ok(());
         }
-        let written = self
-            .context
-            .cluster
-            .write_status(self.reference, &previous, &current);
+        let over = (&previous.status, previous.version.as_deref());
+        let written = self.context.cluster.write_status(reference, over, &current);
         let version = written.await?;
-        let notice = reference_notice(&previous, &current);
-        self.memory(|memory| memory.status = Some((current, version)));
+        let notice = reference_notice(&previous.status, &current);
+        self.memory(|memory| memory.written_status.wrote(current, version, now));
         if let Some(notice) = notice {
             self.context.publish(self.reference, &notice).await;
         }

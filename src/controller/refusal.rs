@@ -12,7 +12,7 @@ use tracing::info;
 use super::cluster::ClusterError;
 use super::context::Context;
 use super::kept::lighten;
-use super::retry::{retry_later, retry_unless_gone};
+use super::retry::{retry_later, retry_status};
 use super::secrets::{Owner, Secrets};
 use super::triggers::{Senders, send};
 use crate::api::{
@@ -88,9 +88,11 @@ where
         return None;
     }
     info!(kind = %K::kind(&()), namespace = key.namespace, name = key.name, ?refusal, "not served");
-    let written = context.cluster.write_status(object, previous, status);
+    let written = context
+        .cluster
+        .write_status(object, (previous, None), status);
     let error = written.await.err()?;
-    retry_unless_gone(key, "status write", &error, None, context.wall())
+    retry_status(key, &error, None, context.wall())
 }
 
 /// (client) Reads an app that is served again, and its Secrets. Returns when to retry.

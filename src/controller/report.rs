@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::cluster::ClusterError;
 use super::reconcile::Reconciler;
-use super::retry::retry_unless_gone;
+use super::retry::retry_status;
 use crate::api::{DingTalkAppStatus, Reason};
 use crate::core::{Happened, Notice, Settled};
 use crate::operator::TokenTimes;
@@ -27,11 +27,13 @@ impl Reconciler<'_> {
         if let Some(due) = report.not_before {
             return Some(wake_at.map_or(due, |at| at.min(due)));
         }
-        let (previous, current) = (&report.previous, report.current);
-        if current != *previous
-            && let Err(error) = self.write_status(previous, current, now).await
+        let (previous, version) = (&report.previous, report.version.as_deref());
+        if report.current != *previous
+            && let Err(error) = self
+                .write_status((previous, version), report.current, now)
+                .await
         {
-            return retry_unless_gone(&self.key, "status write", &error, wake_at, now);
+            return retry_status(&self.key, &error, wake_at, now);
         }
         {
             self.memory(|memory| {
@@ -47,7 +49,7 @@ impl Reconciler<'_> {
 
     async fn write_status(
         &self,
-        previous: &DingTalkAppStatus,
+        previous: (&DingTalkAppStatus, Option<&str>),
         current: DingTalkAppStatus,
         now: Timestamp,
     ) -> Result<(), ClusterError> {

@@ -3,12 +3,14 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::cluster::ClusterError;
 
 /// Retry interval after a failed call to the API server.
 pub(super) const RETRY: SignedDuration = SignedDuration::from_secs(5);
+/// Time for the watch to deliver what somebody else has written.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// Logs a failure that concerns the object `key` and returns when to retry.
 pub(super) fn retry_later<K: Resource<DynamicType = ()>>(
@@ -35,6 +37,23 @@ pub(super) fn retry_unless_gone<K: Resource<DynamicType = ()>>(
     }
     let retry = retry_later(key, what, error, now);
     Some(due.map_or(retry, |at| at.min(retry)))
+}
+
+/// Logs that a status could not be written and returns when to look again. A conflict is no failure:
+/// something else has changed the object, which the watch delivers soon, but a changed status wakes
+/// nobody.
+pub(super) fn retry_status<K: Resource<DynamicType = ()>>(
+    key: &ObjectRef<K>,
+    error: &ClusterError,
+    due: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    if !error.is_conflict() {
+        return retry_unless_gone(key, "status write", error, due, now);
+    }
+    debug!(kind = &*K::kind(&()), namespace = key.namespace, name = key.name, %error, "status changed meanwhile; will look again");
+    let again = now + LOOK_AGAIN;
+    Some(due.map_or(again, |at| at.min(again)))
 }
 
 /// Logs that the object `key` took too many steps in a row and returns when to retry.
@@ -76,8 +95,11 @@ mod tests {
             (refused(404, "NotFound"), late, late),
             (refused(404, "NotFound"), None, None),
         ] {
-            let found = retry_unless_gone(&app, "status write", &error, due, now);
+            let found = retry_unless_gone(&app, "reconcile", &error, due, now);
             assert_eq!(found, at, "{error} {due:?}");
+            let found = retry_status(&app, &error, due, now);
+            let is_sooner = error.is_conflict() && due != Some(soon);
+            assert_eq!(found, if is_sooner { Some(soon) } else { at }, "{error}");
         }
     }
 }

@@ -11,7 +11,7 @@ use super::token::backoff::Pace;
 use super::token::schedule::{FETCH_FLOOR, Lifetime, is_clamped, jitter, renewal_at};
 use super::*;
 use crate::api::{CONDITION_STALLED, Cause, DingTalkApp, Reason};
-use crate::dingtalk::{AccessToken, Class, Credentials, Failure, Fingerprint, TABLE};
+use crate::dingtalk::{AccessToken, Class, Credentials, Failure, Fingerprint, Row, TABLE};
 
 mod assembly;
 mod causes;

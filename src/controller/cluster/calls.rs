@@ -83,11 +83,12 @@ pub(crate) struct Named {
 }
 
 impl dyn Cluster {
-    /// Writes an object's status over `previous` and returns the object's new resourceVersion.
+    /// Writes an object's status over `previous` and returns the object's new resourceVersion. With
+    /// a `version`, another resourceVersion of the object is a conflict.
     pub(crate) async fn write_status<K, S>(
         &self,
         object: &K,
-        previous: &S,
+        (previous, version): (&S, Option<&str>),
         status: &S,
     ) -> Result<Option<String>, ClusterError>
     where
@@ -105,7 +106,11 @@ impl dyn Cluster {
             }
         }
         // With the UID, a recreated object of the same name is a conflict.
-        let body = json!({"metadata": {"uid": object.meta().uid}, "status": patch});
+        let mut metadata = json!({"uid": object.meta().uid});
+        if let (Value::Object(metadata), Some(version)) = (&mut metadata, version) {
+            metadata.insert("resourceVersion".to_owned(), version.into());
+        }
+        let body = json!({"metadata": metadata, "status": patch});
         let namespace = object.meta().namespace.as_deref();
         let named = Named {
             kind: K::kind(&()).into_owned(),

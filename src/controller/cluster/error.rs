@@ -10,6 +10,10 @@ use crate::operator::SecretWrite;
 
 /// Longest time that a caller waits for one call.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// HTTP statuses of an API server that is starting, stopping or without etcd, and of a load balancer
+/// without one.
+const UNAVAILABLE: std::ops::RangeInclusive<u16> = 502..=504;
+
 /// An error of a call to the API server.
 #[derive(Debug, Error)]
 pub(crate) enum ClusterError {
@@ -55,9 +59,10 @@ impl ClusterError {
         }
     }
 
-    /// Whether the API server responded.
+    /// Whether the API server responded, rather than something in front of it or nothing.
     pub(crate) fn is_answered(&self) -> bool {
-        self.status().is_some()
+        self.status()
+            .is_some_and(|status| !UNAVAILABLE.contains(&status.code))
     }
 
     /// Whether the object does not exist.
@@ -128,5 +133,28 @@ impl ClusterError {
                     .iter()
                     .any(|cause| cause.reason == "NamespaceTerminating")
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unavailable_api_server_has_refused_nothing() {
+        for (code, problem) in [
+            (500, WriteProblem::Refused),
+            (502, WriteProblem::Unanswered),
+            (503, WriteProblem::Unanswered),
+            (504, WriteProblem::Unanswered),
+            (403, WriteProblem::Refused),
+        ] {
+            let status = kube::core::Status::failure("no", "Reason").with_code(code);
+            let error = ClusterError::Call {
+                operation: "write the Secret",
+                source: kube::Error::Api(Box::new(status)),
+            };
+            assert_eq!(error.write_problem(), problem, "{code}");
+        }
     }
 }

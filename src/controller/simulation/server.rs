@@ -166,7 +166,11 @@ fn patch_object<S: Serialize + DeserializeOwned + Default>(
     body: &Value,
     version: String,
 ) -> Result<(), ClusterError> {
-    if body["metadata"]["uid"].as_str() != metadata.uid.as_deref() {
+    let is_another = |version: &str| metadata.resource_version.as_deref() != Some(version);
+    let version_meant = body["metadata"]["resourceVersion"].as_str();
+    if body["metadata"]["uid"].as_str() != metadata.uid.as_deref()
+        || version_meant.is_some_and(is_another)
+    {
         return Err(refused("write the status", 409, "Conflict"));
     }
     let mut new = serde_json::to_value(status.take().unwrap_or_default()).expect("JSON");

@@ -82,6 +82,13 @@ pub(crate) fn admit_references(
         Err(error) => return vec![Err(error)],
     };
     let mut core = context.core();
+    if let Event::Apply(decoded) | Event::InitApply(decoded) = &event {
+        let (metadata, is_listed) = (decoded.meta(), matches!(event, Event::InitApply(_)));
+        let uid = metadata.uid.as_deref().unwrap_or_default();
+        if let Some(memory) = core.reference_of(&key_of(metadata), uid) {
+            memory.written_status.arrived(metadata, is_listed);
+        }
+    }
     let index = &mut core.index;
     let mut event = supported(event, |metadata, error| {
         index.reference_decoded(&key_of(metadata), error)
@@ -142,10 +149,11 @@ fn key_of<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectRef<K> 
 
 pub(crate) fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>) {
     let mut core = context.core();
-    if let Event::Apply(app) = event
+    if let Event::Apply(app) | Event::InitApply(app) = event
         && let Some(memory) = core.app(&app_ref(app))
     {
-        memory.written_status.seen(app);
+        let is_listed = matches!(event, Event::InitApply(_));
+        memory.written_status.arrived(&app.metadata, is_listed);
     }
     let others = match event {
         Event::Apply(app) | Event::InitApply(app) => {

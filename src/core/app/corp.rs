@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::{AppRef, Cause};
 use crate::core::token::attempt::{FetchId, TokenId};
 use crate::core::token::known_credentials::KnownCredentials;
-use crate::core::token::record::{Held, TokenRecord};
+use crate::core::token::record::{Held, TokenRecord, whole_seconds};
 use crate::core::token::schedule::{CLOCK_TOLERANCE, Lifetime, Schedule, jitter};
 use crate::core::token::tokens::{Attempts, Interest, Token, TokenName, Tokens};
 use crate::dingtalk::Fingerprint;
@@ -35,7 +35,7 @@ pub struct Corp {
     /// The pending renewal request, and the last fetch that was queued before it was seen.
     request: Option<(String, FetchId)>,
     /// What a former process knew about the fetches, until the token is known.
-    pub resumed: Option<Box<Attempts>>,
+    pub resumed: Option<Box<Resumed>>,
     /// A token found in the Secret of another app with the same credentials.
     found: Option<(TokenId, Held)>,
     wanted: Option<Wanted>,
@@ -45,6 +45,15 @@ pub struct Corp {
     /// The last failed fetch that another app requested, and the generation of this app's spec when
     /// it was seen.
     failure_seen: Option<(FetchId, Option<i64>)>,
+}
+
+/// What a former process's status says about the fetches of a token.
+#[derive(Debug)]
+pub struct Resumed {
+    /// The last failure and the plan.
+    pub attempts: Attempts,
+    /// The latest event that the status knows of: that the token was requested, or began to fail.
+    pub until: Option<Timestamp>,
 }
 
 /// The token that an app wants.
@@ -68,7 +77,10 @@ impl Corp {
             Some(wanted) => tokens
                 .get(wanted.token)
                 .map_or(&NO_ATTEMPTS, |token| &token.attempts),
-            None => self.resumed.as_deref().unwrap_or(&NO_ATTEMPTS),
+            None => {
+                let resumed = self.resumed.as_ref();
+                resumed.map_or(&NO_ATTEMPTS, |resumed| &resumed.attempts)
+            }
         }
     }
 
@@ -94,7 +106,8 @@ impl Corp {
         let site = name.as_ref().map(|name| name.site.clone());
         let before = [self.wanted.take(), self.former.take()];
         self.wanted = name.map(|name| {
-            let token = tokens.join(name, app, interest, self.resumed.take());
+            let resumed = self.resumed.take().map(|resumed| resumed.attempts);
+            let token = tokens.join(name, app, interest, resumed);
             let known = before.into_iter().flatten().find(|it| it.token == token);
             Wanted {
                 token,
@@ -150,10 +163,18 @@ impl Corp {
         if let Some((.., schedule)) = &mut self.renewal {
             schedule.notice_clock(now);
         }
-        if let Some(attempts) = &mut self.resumed {
-            attempts.notice_clock(now);
+        if let Some(resumed) = &mut self.resumed {
+            resumed.attempts.notice_clock(now);
         }
         self.unwritten_since = self.unwritten_since.map(|since| since.min(now));
+    }
+
+    /// Drops what the former process's status says if the token in the Secret was requested later:
+    /// the process wrote the Secret, but not the status.
+    pub fn outdate_resumed(&mut self, token: &TokenRecord) {
+        let requested_at = whole_seconds(token.lifetime.requested_at);
+        self.resumed
+            .take_if(|resumed| resumed.until.is_none_or(|until| until < requested_at));
     }
 
     /// Returns when the token is next fetched, apart from changes of spec and credentials; `None`

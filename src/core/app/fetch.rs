@@ -95,7 +95,9 @@ fn fetch(
     let token = held.as_ref().or(target.token(view, corp_id));
     if let Some(token) = token {
         memory.credit_request(view.app, token);
-        memory.corp(corp_id).had_token = true;
+        let corp = memory.corp(corp_id);
+        corp.had_token = true;
+        corp.outdate_resumed(token);
     }
     if view.app.spec.suspend {
         return of_suspended(view, memory, token, now);

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 /// that a thousand fetches do not cost a thousand looks at a thousand corps.
 const PACE_FOR_EACH: SignedDuration = SignedDuration::from_millis(1);
 /// Apps with fewer corps are looked at after every event.
-const LARGE: usize = 50;
+const LARGE: i32 = 50;
 
 /// How many times in a row a changed spec skips the wait; an app that changes all the time waits.
 const HURRIED_MAX: u8 = 3;
@@ -18,6 +18,15 @@ pub(crate) struct Looks {
     hurried: u8,
 }
 
+/// Returns the least time between two looks at `count` corps or copies.
+pub(super) fn pace(count: usize) -> SignedDuration {
+    match i32::try_from(count) {
+        Ok(count) if count < LARGE => SignedDuration::ZERO,
+        Ok(count) => PACE_FOR_EACH * count,
+        Err(_) => PACE_FOR_EACH * i32::MAX,
+    }
+}
+
 impl Looks {
     /// Returns until when a look must wait; `None` if it may begin, in which case it is recorded as
     /// the last one. `count` is the number of corps or copies.
@@ -27,9 +36,9 @@ impl Looks {
         generation: Option<i64>,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let pace = PACE_FOR_EACH * i32::try_from(count).unwrap_or(i32::MAX);
+        let pace = pace(count);
         // A last look in the future, before the clock was set back, would hold this one up.
-        let last = self.last.filter(|(at, _)| count >= LARGE && *at <= now);
+        let last = self.last.filter(|(at, _)| *at <= now);
         let early = last.filter(|(at, _)| *at + pace > now);
         match early {
             None => self.hurried = 0,

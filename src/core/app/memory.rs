@@ -1,7 +1,6 @@
 //! What the operator remembers about an app between two looks.
 
 mod resumed;
-mod written_status;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -9,13 +8,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::api::{
-    ANNOTATION_RENEW_REQUESTED_AT, AppRef, CredentialsSecretRef, DingTalkApp, app_ref,
+    ANNOTATION_RENEW_REQUESTED_AT, AppRef, CredentialsSecretRef, DingTalkApp, DingTalkAppStatus,
+    app_ref,
 };
 use crate::core::app::corp::Corp;
 use crate::core::app::looks::Looks;
 use crate::core::app::notice::Happened;
 use crate::core::app::refresh::{Unrefreshed, refreshes_pods};
 use crate::core::app::restart::Restarts;
+use crate::core::app::written_status::WrittenStatus;
 use crate::core::secret::assembly::Assembled;
 use crate::core::secret::recorded::{Recorded, credit};
 use crate::core::secret::shape::Field;
@@ -28,7 +29,6 @@ use crate::core::token::record::{Held, ObjectVersion, TokenRecord, whole_seconds
 use crate::core::token::request::RenewRequest;
 use crate::core::token::tokens::{Interest, TokenName, Tokens};
 use crate::dingtalk::Fingerprint;
-use written_status::WrittenStatus;
 
 /// Parsed templates, and the generation of the spec that they belong to.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub(crate) struct Memory {
     pub is_blocked: bool,
     pub looks: Looks,
     /// The status that this process wrote last.
-    pub written_status: WrittenStatus,
+    pub written_status: WrittenStatus<DingTalkAppStatus>,
     request_at_start: Option<String>,
     trimmed_reported: Option<ObjectVersion>,
     templates: Option<Parsed>,

@@ -12,3 +12,4 @@ pub(in crate::core) mod restart;
 pub(in crate::core) mod step;
 pub(in crate::core) mod take;
 pub(in crate::core) mod view;
+pub(in crate::core) mod written_status;

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Cause;
+use crate::core::app::looks::pace;
 use crate::core::app::memory::Memory;
 use crate::core::app::view::{Target, TargetStep, View, Wake};
 use crate::core::secret::assembly::Assembled;
@@ -14,7 +15,7 @@ use crate::core::secret::writing::Turn;
 use crate::core::token::record::TokenRecord;
 
 /// How long a write waits for more tokens: what is fetched is in the Secret within 5 s of the first
-/// unwritten token, the write itself included.
+/// unwritten token, the write itself included. A large app's next look comes up to its pace later.
 const BATCH: SignedDuration = SignedDuration::from_millis(4700);
 
 /// Returns the reads of former targets for wanted tokens that are nowhere else.
@@ -236,7 +237,8 @@ fn batch_until(
         return None;
     }
     let since = corps().filter_map(|corp| corp.unwritten_since).min()?;
-    Some(since + BATCH).filter(|at| *at > now)
+    let batch = BATCH - pace(view.app.spec.corp_ids.len());
+    Some(since + batch).filter(|at| *at > now)
 }
 
 /// Returns the deletions of former targets whose tokens the current targets hold.
@@ -255,14 +257,15 @@ pub(in crate::core) fn delete_former(
             .iter()
             .find(|target| target.corp_ids.contains(&token.corp_id));
         target.is_some_and(|target| {
-            let is_dead = token.lifetime.expires_at <= now
-                || token.site != view.app.spec.site
-                || !memory.believes(token, now);
+            let is_expired = token.lifetime.expires_at <= now;
+            // Any token is the successor of one from another site, or with implausible times.
+            let is_comparable = token.site == view.app.spec.site && memory.believes(token, now);
             let is_carried = target.token(view, &token.corp_id).is_some_and(|now| {
-                now.lifetime.expires_at >= token.lifetime.expires_at
+                !is_comparable
+                    || now.lifetime.expires_at >= token.lifetime.expires_at
                     || now.lifetime.requested_at >= token.lifetime.requested_at
             });
-            !(is_carried || is_dead && target.blocked.is_none())
+            !(is_carried || is_expired && target.blocked.is_none())
         })
     };
     unneeded(

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::api::{DingTalkTokenReference, DingTalkTokenReferenceStatus};
 use crate::core::app::looks::Looks;
+use crate::core::app::written_status::WrittenStatus;
 use crate::core::secret::target::TargetMeta;
 use crate::core::secret::writing::Writing;
 
@@ -54,8 +55,8 @@ pub(crate) struct ReferenceView<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct ReferenceMemory {
     pub uid: String,
-    /// The status that was written last, and the resourceVersion that the write returned.
-    pub status: Option<(DingTalkTokenReferenceStatus, Option<String>)>,
+    /// The status that this process wrote last.
+    pub written_status: WrittenStatus<DingTalkTokenReferenceStatus>,
     looks: Looks,
     pub(super) writings: BTreeMap<String, Writing>,
     pub(super) sources: BTreeMap<String, Writing>,

@@ -6,14 +6,17 @@ use super::Core;
 use crate::api::{DingTalkApp, DingTalkAppStatus, app_ref};
 use crate::core::app::notice::Notice;
 use crate::core::app::view::Settled;
+use crate::core::app::written_status::Previous;
 use crate::core::copy::granted_namespaces;
 use crate::core::report::conditions::{StatusNews, status, write_status_at};
 use crate::core::report::events::notices;
 
 /// A status and the events of its change.
 pub(crate) struct Report {
-    /// The status that was written last.
+    /// The status in the cluster, as far as is known.
     pub previous: DingTalkAppStatus,
+    /// The app's resourceVersion with that status.
+    pub version: Option<String>,
     /// The status to write.
     pub current: DingTalkAppStatus,
     /// The events of the change.
@@ -34,7 +37,12 @@ impl Core {
         let asking = self.index.referring_namespaces(&key);
         let uid = app.metadata.uid.as_deref().unwrap_or_default();
         let memory = self.apps.get_mut(&key).filter(|memory| memory.uid == uid)?;
-        let (previous, written_at) = memory.written_status.previous(app)?;
+        let shown = app.status.as_ref();
+        let Previous {
+            status: previous,
+            version,
+            written_at,
+        } = memory.written_status.previous(&app.metadata, shown)?;
         let mut current = status(app, settled, memory, &self.tokens, &previous, now);
         current.granted_namespaces = granted_namespaces(app, &previous.granted_namespaces, &asking);
         let notices = notices(&previous, &current, memory.happened, &memory.trimmed_keys);
@@ -51,6 +59,7 @@ impl Core {
         }
         Some(Report {
             previous,
+            version,
             current,
             notices,
             not_before,

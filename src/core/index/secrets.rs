@@ -26,8 +26,16 @@ impl Index {
     /// Records a Secret that a list contained, and returns the apps it concerns.
     pub(crate) fn secret_in_list(&mut self, meta: ObjectMeta) -> Vec<AppRef> {
         let secret = secret_ref(&meta);
+        let mut is_answered = false;
         for listing in self.listing.values_mut() {
             listing.listed.insert(secret.clone());
+            is_answered |= listing.answered.contains(&secret);
+        }
+        let listed = ObjectVersion::of(&meta);
+        let known = self.secret_in(&secret.0, &secret.1);
+        // What the list knows nothing of was lost when a backup of etcd was restored.
+        if !is_answered && known.is_some_and(|known| known.version.is_newer_than(&listed)) {
+            self.forget_secret(&secret);
         }
         self.secret_applied(meta)
     }

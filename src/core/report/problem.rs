@@ -88,6 +88,7 @@ pub(crate) fn problem(
     }
     if attempts.is_some_and(|attempts| !attempts.is_attempted)
         && let Some(error) = announced.and_then(|announced| announced.error.as_ref())
+        && !corp.has_token_since(&error.since_time)
         && let Some(failure) = Failure::recorded(error)
     {
         // A former process's failure stands until this process has made an attempt.
@@ -106,6 +107,17 @@ pub(crate) fn problem(
     let reason = Reason::SecretContested;
     let contested = || Problem::new(reason, contested_message(&corp.secret), since(reason));
     writing.contested.then(|| contested().that_may_pass())
+}
+
+impl CorpSettled {
+    /// Whether the token in the Secret was requested later than `since`, a time in a status.
+    fn has_token_since(&self, since: &str) -> bool {
+        let requested_at = self.in_secret.map(|it| whole_seconds(it.requested_at));
+        let since = since.parse::<Timestamp>().ok();
+        requested_at
+            .zip(since)
+            .is_some_and(|(at, since)| at > since)
+    }
 }
 
 fn too_large_message(corp_id: &str, secret: &str, size: usize) -> String {

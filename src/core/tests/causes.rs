@@ -202,6 +202,42 @@ fn a_limit_that_outlives_a_restart_does_not_hold_back_other_credentials() {
     assert_eq!(world.attempts.len(), 2);
 }
 
+/// Regression: a process that wrote a token and died before it wrote the status left a failure
+/// behind, whose plan led to a fetch that was not due.
+#[test]
+fn a_failure_in_a_status_is_over_if_the_secret_has_a_later_token() {
+    let fresh = Outcome::Token {
+        life: 7200,
+        fresh: true,
+    };
+    for outlives_restart in [false, true] {
+        let is_it = |row: &Row| row.class.traits().outlives_restart == outlives_restart;
+        let failed = Outcome::Failure {
+            row: TABLE.iter().position(is_it).expect("a row"),
+            wait: None,
+            random: 0.5,
+        };
+        let mut world = World::new();
+        let settled = world.settle(&failed);
+        world.app.status = Some(world.status(&settled));
+        let retry_at = only(&settled).next_attempt.expect("a retry");
+        world.now += SignedDuration::from_secs(10);
+        world.credentials += 1;
+        world.client_id = "b".into();
+        let settled = world.settle(&fresh);
+        let renewal = only(&settled).next_attempt;
+        world.restart();
+        world.now = world.now.max(retry_at - SignedDuration::from_secs(1));
+        let settled = world.settle(&fresh);
+        assert_eq!(world.attempts.len(), 2, "none is due");
+        assert_eq!(only(&settled).next_attempt, renewal);
+        let shown = world.app.status.clone().expect("a status");
+        let status = world.status_after(&settled, &shown);
+        assert_eq!(status.corps[0].error, None);
+        assert_eq!(status.conditions[0].reason, "TokensValid");
+    }
+}
+
 #[test]
 fn a_plan_of_a_clock_that_was_ahead_is_not_gone_on_with() {
     let now = 1_800_000_000;

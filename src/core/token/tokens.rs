@@ -133,7 +133,7 @@ impl Tokens {
         name: TokenName,
         app: &AppRef,
         interest: Interest,
-        resumed: Option<Box<Attempts>>,
+        resumed: Option<Attempts>,
     ) -> TokenId {
         let id = match self.ids.get(&name) {
             Some(id) => {
@@ -150,7 +150,7 @@ impl Tokens {
                 self.ids.insert(Arc::clone(&name), id);
                 let token = Token {
                     name,
-                    attempts: resumed.map(|attempts| *attempts).unwrap_or_default(),
+                    attempts: resumed.unwrap_or_default(),
                     fetched: None,
                 };
                 self.all.insert(id, token);

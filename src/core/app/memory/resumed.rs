@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Memory, renew_request};
 use crate::api::{CorpStatus, DingTalkApp, DingTalkAppStatus, Reason};
-use crate::core::app::corp::Corp;
+use crate::core::app::corp::{Corp, Resumed};
 use crate::core::token::renewals::Renewals;
 use crate::core::token::schedule::Lifetime;
 use crate::core::token::tokens::Attempts;
@@ -55,11 +55,12 @@ fn resume(corp: &mut Corp, app: &DingTalkApp, seen: &CorpStatus, unextended: boo
     let paced = failure
         .as_ref()
         .is_some_and(|failure| failure.class.traits().outlives_restart);
-    let since = seen.error.as_ref().map(|error| &error.since_time);
-    if let Some((failure, since)) = failure.zip(time(since)) {
+    let since = time(seen.error.as_ref().map(|error| &error.since_time));
+    if let Some((failure, since)) = failure.zip(since) {
         attempts.resume_failure(&failure, since);
     }
-    let times = time(seen.last_renewal_time.as_ref()).zip(time(seen.expiration_time.as_ref()));
+    let renewed_at = time(seen.last_renewal_time.as_ref());
+    let times = renewed_at.zip(time(seen.expiration_time.as_ref()));
     let lifetime = times.map(|(requested_at, expires_at)| Lifetime {
         requested_at,
         expires_at,
@@ -82,7 +83,8 @@ fn resume(corp: &mut Corp, app: &DingTalkApp, seen: &CorpStatus, unextended: boo
         };
         attempts.resume(next.min(latest), renewals, now);
     }
-    corp.resumed = Some(Box::new(attempts));
+    let until = renewed_at.max(since);
+    corp.resumed = Some(Box::new(Resumed { attempts, until }));
 }
 
 fn time(text: Option<&String>) -> Option<Timestamp> {

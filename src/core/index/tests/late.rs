@@ -80,6 +80,30 @@ fn the_deletion_of_a_former_secret_of_that_name_that_arrives_late_changes_nothin
     assert!(index.secret(&app_ref(&payroll), "token").is_none());
 }
 
+/// Regression: after a backup of etcd was restored, every state was older, and was ignored.
+#[test]
+fn a_list_takes_back_what_a_restored_backup_does_not_have_and_no_answer_that_came_meanwhile() {
+    let mut index = Index::default();
+    let payroll = app("payroll", "u1", 1, "token");
+    let key = app_ref(&payroll);
+    index.app_applied(&payroll);
+    let version = |index: &Index| {
+        let secret = index.secret(&key, "token").expect("a Secret");
+        secret.version.resource_version.clone()
+    };
+    index.secret_applied(of("s1", "20"));
+    index.secrets_listing(None);
+    index.secret_in_list(of("s1", "10"));
+    index.secrets_listed(None);
+    assert_eq!(version(&index), "10");
+    index.secrets_listing(None);
+    let asked = index.asks("hr", "token");
+    index.secret_answered(of("s1", "21"), &asked);
+    index.secret_in_list(of("s1", "10"));
+    index.secrets_listed(None);
+    assert_eq!(version(&index), "21", "a write during the list");
+}
+
 /// The response to a call races with the watch events of what followed it.
 #[test]
 fn an_answer_that_comes_late_neither_brings_a_secret_back_nor_takes_one_away() {

@@ -1,6 +1,7 @@
 //! What one app knows, changes or drops, and how that affects the others.
 
 use super::*;
+use crate::core::app::corp::Resumed;
 use crate::dingtalk::{Failure, look_up};
 
 /// Regression: two apps whose specs had different generations made the failing call in turn, every
@@ -38,7 +39,8 @@ fn a_resumed_plan_holds_back_no_app_without_a_token_and_a_resumed_limit_holds_ba
             crate::core::token::renewals::Renewals::Usual,
             at(0),
         );
-        Some(Box::new(attempts))
+        let until = None;
+        Some(Box::new(Resumed { attempts, until }))
     };
     let next = |failure: Option<(Failure, Timestamp)>, is_first: bool| {
         let mut tokens = Tokens::default();

@@ -1,0 +1,108 @@
+//! The status that this process wrote last, until the watch delivers it.
+
+use std::cmp::Ordering;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// The status of an object that this process wrote last, if any.
+#[derive(Debug)]
+pub(crate) struct WrittenStatus<S> {
+    last: Option<Written<S>>,
+    differs_since: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Written<S> {
+    /// Cleared once the watch delivers it.
+    status: Option<Box<S>>,
+    at: Timestamp,
+    version: Option<String>,
+}
+
+/// The status in the cluster, as far as this process knows.
+pub(crate) struct Previous<S> {
+    /// The status.
+    pub status: S,
+    /// The object's resourceVersion with this status.
+    pub version: Option<String>,
+    /// When this process last wrote it, if ever.
+    pub written_at: Option<Timestamp>,
+}
+
+impl<S> Default for WrittenStatus<S> {
+    fn default() -> Self {
+        Self {
+            last: None,
+            differs_since: None,
+        }
+    }
+}
+
+impl<S: Clone + Default> WrittenStatus<S> {
+    /// Returns the status in the cluster. `metadata` and `shown` are those of the object as the
+    /// watch delivered it.
+    ///
+    /// The watch may lag behind this process's own write; a newer version is somebody else's.
+    /// `None` if the object is older than that write and the watch has delivered the write since: a
+    /// newer state of the object exists, and this one's status is meaningless.
+    pub(crate) fn previous(&self, metadata: &ObjectMeta, shown: Option<&S>) -> Option<Previous<S>> {
+        let seen = metadata.resource_version.as_ref();
+        let shown = |written_at| Previous {
+            status: shown.cloned().unwrap_or_default(),
+            version: seen.cloned(),
+            written_at,
+        };
+        let Some(written) = &self.last else {
+            return Some(shown(None));
+        };
+        let own = written.status.as_deref().map(|status| Previous {
+            status: status.clone(),
+            version: written.version.clone(),
+            written_at: Some(written.at),
+        });
+        let shown = || shown(Some(written.at));
+        match number(seen).cmp(&number(written.version.as_ref())) {
+            Ordering::Less => own,
+            Ordering::Equal => Some(own.unwrap_or_else(shown)),
+            Ordering::Greater => Some(shown()),
+        }
+    }
+
+    /// Records that the watch delivered this state of the object, so that older writes can be
+    /// forgotten. If a list contains an older state than was written, a backup of etcd was
+    /// restored, or the write was made during the list.
+    pub(crate) fn arrived(&mut self, metadata: &ObjectMeta, is_listed: bool) {
+        let arrived = number(metadata.resource_version.as_ref());
+        match &mut self.last {
+            Some(written) if arrived >= number(written.version.as_ref()) => written.status = None,
+            Some(_) if is_listed => self.last = None,
+            Some(_) | None => {}
+        }
+    }
+
+    /// Records that the status differs from what was written, and returns since when it does.
+    pub(crate) fn differs(&mut self, now: Timestamp) -> Timestamp {
+        *self.differs_since.get_or_insert(now)
+    }
+
+    /// Records that there is nothing to write.
+    pub(crate) fn is_up_to_date(&mut self) {
+        self.differs_since = None;
+    }
+
+    /// Records a status that was written.
+    pub(crate) fn wrote(&mut self, status: S, version: Option<String>, at: Timestamp) {
+        self.differs_since = None;
+        self.last = Some(Written {
+            status: Some(Box::new(status)),
+            at,
+            version,
+        });
+    }
+}
+
+/// Returns a resourceVersion as a number; resourceVersions are comparable.
+fn number(version: Option<&String>) -> Option<u128> {
+    version?.parse().ok()
+}
