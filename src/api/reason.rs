@@ -43,7 +43,7 @@ macro_rules! reasons {
 
 reasons! {
     DingTalk {
-        InvalidCredentials => "the ClientID or the ClientSecret is wrong";
+        InvalidCredentials => "the Client ID or the Client Secret is wrong";
         AppNotAuthorized =>
             "the organisation has not authorised or enabled the app, or the app is not \
              published";
@@ -92,11 +92,11 @@ reasons! {
             "create it; the token is then fetched at once";
         CredentialsKeyMissing =>
             "a key is missing from the credentials Secret, or its value is empty",
-            "put the ClientID and ClientSecret under the keys in spec.credentialsSecretRef";
+            "put the Client ID and Client Secret under the keys in spec.credentialsSecretRef";
         CredentialsInvalid =>
             "a value in the credentials Secret is too long, or contains characters other \
              than visible ASCII",
-            "copy the ClientID (at most 128 characters) and the ClientSecret (at most 512) \
+            "copy the Client ID (at most 128 characters) and the Client Secret (at most 512) \
              exactly as shown in the developer console";
         CredentialsUnreadable =>
             "the operator is not allowed to read the credentials Secret",

@@ -141,12 +141,12 @@ pub struct CredentialsSecretRef {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')").message("not a Secret's name: use lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
     pub name: String,
-    /// The key that holds the app's ClientID.
+    /// The key that holds the app's Client ID.
     #[serde(default = "default_client_id_key")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("not a key of a Secret: use letters, digits, '-', '_' and '.'"))]
     pub client_id_key: String,
-    /// The key that holds the app's ClientSecret.
+    /// The key that holds the app's Client Secret.
     #[serde(default = "default_client_secret_key")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("not a key of a Secret: use letters, digits, '-', '_' and '.'"))]

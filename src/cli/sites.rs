@@ -20,7 +20,7 @@ pub(super) struct SiteArguments {
     /// PEM file with CA certificates to trust for the sites, in addition to the system's.
     #[arg(long, value_name = "FILE")]
     ca_bundle: Option<PathBuf>,
-    /// For tests only: allow sites with http:// URLs, which expose client secrets.
+    /// For tests only: allow sites with http:// URLs, which expose Client Secrets.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
     allow_plain_http: bool,

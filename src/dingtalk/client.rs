@@ -55,7 +55,7 @@ pub enum SiteError {
     #[error("{0:?}: write an https URL without user, query or fragment")]
     Parts(String),
     /// The scheme is not `https`.
-    #[error("{0:?}: use https to protect the client secret (for tests, see --allow-plain-http)")]
+    #[error("{0:?}: use https to protect the Client Secret (for tests, see --allow-plain-http)")]
     PlainHttp(String),
 }
 

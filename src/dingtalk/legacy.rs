@@ -29,14 +29,15 @@ const READ_AGAIN: &str = "read the token from its file again and repeat the call
                           across calls; if it is refused again, see kubectl describe dta, and check that the \
                           program calls the app's own site";
 const OWN_FETCH: &str = "use the token from the Secret that the operator writes; a program does not need the \
-                         app's ClientSecret, and its own fetch may revoke the operator's token";
+                         app's Client Secret, and its own fetch may revoke the operator's token";
 
 /// All rows. Codes with the same advice share a row.
 pub const LEGACY: &[LegacyRow] = &[
     LegacyRow {
         codes: &["88"],
         meaning: "the call was refused; sub_code and sub_msg in the response say why",
-        advice: "look up the sub_code with explain: 40014 is an invalid token, 60011 a missing permission",
+        advice: "look up the sub_code with kubectl dingtalk explain: 40014 is an invalid token, 60011 a missing \
+                 permission",
     },
     LegacyRow {
         codes: &["40014"],
@@ -51,19 +52,19 @@ pub const LEGACY: &[LegacyRow] = &[
     },
     LegacyRow {
         codes: &["40001"],
-        meaning: "the secret is wrong, or the access token is not valid",
+        meaning: "the Client Secret is wrong, or the access token is not valid",
         advice: OWN_FETCH,
     },
     LegacyRow {
         codes: &["40089", "40096"],
-        meaning: "the program has fetched a token itself, with a wrong key or secret",
+        meaning: "the program has fetched a token itself, with a wrong Client ID or Client Secret",
         advice: OWN_FETCH,
     },
     LegacyRow {
         codes: &["41001"],
         meaning: "the call carries no access token",
         advice: "send it as ?access_token= to oapi.dingtalk.com, and as the header \
-                 x-acs-dingtalk-access-token to api.dingtalk.com",
+                 x-acs-dingtalk-access-token to api.dingtalk.com or, for site global, api.dingtalk.io",
     },
     LegacyRow {
         codes: &["60011"],

@@ -120,7 +120,7 @@ async fn plain_http_is_refused_without_the_flag_for_tests() {
         })
         .await;
     assert!(
-        said.contains("use https to protect the client secret"),
+        said.contains("use https to protect the Client Secret"),
         "{said}"
     );
 }

@@ -194,7 +194,7 @@ impl Demo {
     }
 
     fn wrong_secret_is_reported(&self) -> Result<(), Failure> {
-        heading("An app with a wrong client secret reports it");
+        heading("An app with a wrong Client Secret reports it");
         self.apply_expenses("not-the-secret")?;
         let message = Self::until("the condition Renewed=False, InvalidCredentials", || {
             let app = self.get("dta", "expenses")?;

@@ -79,7 +79,7 @@ fn connection(facts: &SiteFacts, subject: &str) -> Verdict {
 
 fn tls(facts: &SiteFacts, subject: &str) -> Verdict {
     if !facts.is_tls {
-        let advice = "use https for a real site: http exposes the client secret";
+        let advice = "use https for a real site: http exposes the Client Secret";
         return Verdict::warn(subject, "the site's URL uses http", advice);
     }
     match &facts.answer {

@@ -21,7 +21,7 @@ pub const TABLE: &[Row] = &[
         reason: Reason::InvalidCredentials,
         class: Class::User,
         scope: Scope::Corp,
-        advice: "copy the ClientID and ClientSecret from the app's page in the developer console to the credentials Secret; check that spec.site is the site on which the app was created",
+        advice: "copy the Client ID and Client Secret from the app's page in the developer console to the credentials Secret; check that spec.site is the site on which the app was created",
     },
     Row {
         signals: &[

@@ -252,6 +252,12 @@ mod tests {
             (english, "docs/consumers/README.md", "consumers/index.html"),
             (chinese, "README.zh-CN.md", "zh-CN/index.html"),
             (chinese, "docs/zh-CN/reasons.md", "zh-CN/reasons.html"),
+            // Not translated, so it is in both books.
+            (
+                chinese,
+                "docs/reference/api.md",
+                "zh-CN/docs/reference/api.html",
+            ),
         ] {
             assert_eq!(page(book, source).url, url);
         }
