@@ -63,6 +63,12 @@ pub enum CliError {
         /// Reason.
         source: Box<kube::Error>,
     },
+    /// The API server dropped a list of apps twice before its last page.
+    #[error(
+        "cannot list DingTalkApps in {0}: the API server dropped the list twice before its last page was read; \
+         try again, or select fewer of them"
+    )]
+    ListDropped(String),
     /// The apps cannot be watched.
     #[error(
         "the renewal was requested, but DingTalkApps in {scope} cannot be watched for the result: {source}"

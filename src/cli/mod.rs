@@ -12,6 +12,7 @@ mod exit;
 mod explain;
 mod flags;
 mod output;
+mod pages;
 mod program;
 mod reasons;
 mod renew;
