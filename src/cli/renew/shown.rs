@@ -80,7 +80,7 @@ pub(super) fn items(renewed: &[Renewed]) -> Vec<Item<'_>> {
 /// Layout of text output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lines {
-    /// A sentence for each corp of a single app.
+    /// A sentence for each corp of a single app, or one that says why there is no result.
     Sentences,
     /// A table with a line for each app.
     Apps,
@@ -105,10 +105,7 @@ pub(super) fn shown(renewed: &[Renewed], view: View) -> String {
         return String::new();
     }
     match view.lines {
-        Lines::Sentences => {
-            let corps = renewed.iter().flat_map(Renewed::corps);
-            corps.map(|corp| line(corp, view)).collect()
-        }
+        Lines::Sentences => renewed.iter().map(|it| sentences(it, view)).collect(),
         Lines::Apps => by_app(renewed, view),
         Lines::Corps => by_corp(renewed, view),
     }
@@ -134,6 +131,19 @@ pub(super) fn late(renewed: &[Renewed], timeout: Duration) -> Option<String> {
              serve {namespaces}? The requests remain",
             several.len()
         )),
+    }
+}
+
+fn sentences(renewed: &Renewed, view: View) -> String {
+    match renewed.problem() {
+        Some(problem) => {
+            let word = Tone::Bad.paint("fails ", view.colours);
+            format!("{word}{}  {}\n", renewed.app, plain(&problem))
+        }
+        None => {
+            let corps = renewed.corps().iter();
+            corps.map(|corp| line(corp, view)).collect()
+        }
     }
 }
 
@@ -185,10 +195,11 @@ fn by_app(renewed: &[Renewed], view: View) -> String {
 fn result(renewed: &Renewed) -> Cell {
     let word = match &renewed.outcome {
         Outcome::Done(_) if renewed.is_ok() => "ok",
-        Outcome::Done(_) => "fails",
+        Outcome::Done(_) | Outcome::Refused(_) => "fails",
         Outcome::Suspended => "suspended",
         Outcome::Failed(_) => "error",
         Outcome::Deleted => "deleted",
+        Outcome::Unselected => "unknown",
         Outcome::Late => "late",
     };
     Cell::new(word, Tone::of(renewed.is_ok()))
