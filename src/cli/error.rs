@@ -99,6 +99,21 @@ pub enum CliError {
         /// Number of valid tokens.
         count: usize,
     },
+    /// A fetch might revoke tokens in a Secret that cannot be read, and there is no terminal to ask for
+    /// confirmation.
+    #[error(
+        "it is unknown whether DingTalkApp {app} has valid tokens, which DingTalk may revoke when it issues new \
+         ones: Secret {secret} cannot be read: {why}; nothing was fetched. Add --yes to accept this, or use \
+         `status`, which shows the tokens and fetches nothing"
+    )]
+    UnreadTokens {
+        /// Namespace and name of the app.
+        app: String,
+        /// Name of the Secret.
+        secret: String,
+        /// Reason.
+        why: String,
+    },
     /// The user's confirmation could not be read.
     #[error("cannot read the answer: {0}")]
     Answer(#[source] std::io::Error),

@@ -188,7 +188,7 @@ async fn renew_waits_for_nothing_that_the_status_rules_out() {
     sandbox.until_failing("payroll", "SecretConflict").await;
     let (code, said, error) = sandbox.command(&["renew", "payroll", "-n", &sandbox.namespace]);
     assert_eq!(code, Some(3), "{said}{error}");
-    assert!(said.starts_with("fails ding1  SecretConflict "), "{said}");
+    assert!(said.starts_with("fails ding1  SecretConflict: "), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -158,10 +158,11 @@ fn line(corp: &CorpStatus, view: View) -> String {
         }
         Some(error) => {
             let word = Tone::Bad.paint("fails ", view.colours);
-            let code = error.code.as_deref().unwrap_or_default();
+            let code = error.code.as_deref();
+            let code = code.map(|code| format!(" {code}")).unwrap_or_default();
             let said = plain(error.message.as_deref().unwrap_or_default());
             let (reason, program) = (&error.reason, view.program.shown());
-            format!("{word}{corp_id}  {reason} {code}: {said}; see `{program} explain {reason}`\n")
+            format!("{word}{corp_id}  {reason}{code}: {said}; see `{program} explain {reason}`\n")
         }
     }
 }
