@@ -7,6 +7,7 @@ use kube::{Api, Client};
 use serde::{Deserialize, Serialize};
 
 use super::error::{CliError, failed};
+use super::pages::{all_pages, is_gone};
 use crate::api::{DingTalkApp, DingTalkAppStatus};
 
 /// An app, with only the fields that the commands need.
@@ -72,9 +73,12 @@ pub(super) async fn list(
         label_selector: selector.map(str::to_owned),
         ..ListParams::default()
     };
-    let listing = failed(format!("cannot list DingTalkApps in {scope}"));
-    let apps = scope.api(client).list(&parameters).await.map_err(listing)?;
-    Ok(apps.items)
+    let apps = scope.api(client);
+    let listed = all_pages(parameters, async |page| apps.list(&page).await).await;
+    listed.map_err(|error| match is_gone(&error) {
+        true => CliError::ListDropped(scope.to_string()),
+        false => failed(format!("cannot list DingTalkApps in {scope}"))(error),
+    })
 }
 
 /// Returns the condition of this type.

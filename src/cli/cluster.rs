@@ -1,12 +1,16 @@
 //! Flags for the cluster, and the connection to it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueHint};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use super::error::CliError;
+
+/// Time-out for reading from a connection. The API server itself ends a request after 60 s.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(65);
 
 /// Flags for cluster and namespace, as in kubectl.
 #[derive(Clone, Debug, Default, Args)]
@@ -35,6 +39,15 @@ pub(super) async fn cluster(arguments: &ClusterArguments) -> Result<(Client, Str
 }
 
 async fn config(arguments: &ClusterArguments) -> Result<Config, CliError> {
+    let mut config = found(arguments).await?;
+    config.read_timeout = Some(READ_TIMEOUT);
+    // Otherwise, the time before a request would count.
+    config.reset_reader_on_write = true;
+    Ok(config)
+}
+
+/// Returns the configuration that the flags or the environment name.
+async fn found(arguments: &ClusterArguments) -> Result<Config, CliError> {
     let unusable = |source| CliError::NamedKubeconfig(Box::new(source));
     let kubeconfig = match (&arguments.kubeconfig, &arguments.context) {
         (Some(path), _) => Kubeconfig::read_from(path),
@@ -99,6 +112,21 @@ mod tests {
         assert_eq!(reached(Some("second"), None).await, second);
         let other = ["https://two.example/", "web"];
         assert_eq!(reached(Some("second"), Some("web")).await, other);
+    }
+
+    /// Regression: an API server that accepted a request and never answered held up a command for ever.
+    #[tokio::test]
+    async fn an_answer_is_not_waited_for_without_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("config");
+        std::fs::write(&path, KUBECONFIG).expect("written");
+        let arguments = ClusterArguments {
+            kubeconfig: Some(path),
+            ..ClusterArguments::default()
+        };
+        let config = config(&arguments).await.expect("a configuration");
+        assert_eq!(config.read_timeout, Some(READ_TIMEOUT));
+        assert!(config.connect_timeout.is_some() && config.write_timeout.is_some());
     }
 
     #[tokio::test]

@@ -63,6 +63,12 @@ pub enum CliError {
         /// Reason.
         source: Box<kube::Error>,
     },
+    /// The API server dropped a list of apps twice before its last page.
+    #[error(
+        "cannot list DingTalkApps in {0}: the API server dropped the list twice before its last page was read; \
+         try again, or select fewer of them"
+    )]
+    ListDropped(String),
     /// The apps cannot be watched.
     #[error(
         "the renewal was requested, but DingTalkApps in {scope} cannot be watched for the result: {source}"
@@ -92,6 +98,21 @@ pub enum CliError {
         app: String,
         /// Number of valid tokens.
         count: usize,
+    },
+    /// A fetch might revoke tokens in a Secret that cannot be read, and there is no terminal to ask for
+    /// confirmation.
+    #[error(
+        "it is unknown whether DingTalkApp {app} has valid tokens, which DingTalk may revoke when it issues new \
+         ones: Secret {secret} cannot be read: {why}; nothing was fetched. Add --yes to accept this, or use \
+         `status`, which shows the tokens and fetches nothing"
+    )]
+    UnreadTokens {
+        /// Namespace and name of the app.
+        app: String,
+        /// Name of the Secret.
+        secret: String,
+        /// Reason.
+        why: String,
     },
     /// The user's confirmation could not be read.
     #[error("cannot read the answer: {0}")]

@@ -12,6 +12,7 @@ mod exit;
 mod explain;
 mod flags;
 mod output;
+mod pages;
 mod program;
 mod reasons;
 mod renew;
@@ -63,7 +64,7 @@ enum Command {
     ///
     /// Fetches a token like the operator does, but writes nothing. If DingTalk revokes the former token at
     /// each fetch, the token in the Secret becomes invalid. Therefore this command asks for confirmation if a
-    /// Secret holds a valid token; without a terminal, it requires --yes.
+    /// Secret holds a valid token or cannot be read; without a terminal, it requires --yes.
     Check(Box<check::CheckArguments>),
     /// Request new tokens for apps from the operator, and wait for the result.
     Renew(renew::RenewArguments),

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use dingtalk_stub::Repeat;
 use dingtalk_token_operator::api::DingTalkApp;
+use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 
 use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox};
@@ -169,6 +170,25 @@ async fn renew_asks_waits_and_tells_what_came_of_it() {
     let (code, _, said) = sandbox.command(&[&renew[..], &["--timeout", "1s"]].concat());
     assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("is the operator running"), "{said}");
+}
+
+/// Regression: it waited for five minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn renew_waits_for_nothing_that_the_status_rules_out() {
+    let sandbox = Sandbox::new("command-renew-conflict").await;
+    let theirs = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "payroll-token"},
+        "stringData": {"access_token": "theirs"},
+    });
+    sandbox.apply::<Secret>("payroll-token", theirs).await;
+    sandbox
+        .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
+        .await;
+    sandbox.app("payroll", "ding1").await;
+    sandbox.until_failing("payroll", "SecretConflict").await;
+    let (code, said, error) = sandbox.command(&["renew", "payroll", "-n", &sandbox.namespace]);
+    assert_eq!(code, Some(3), "{said}{error}");
+    assert!(said.starts_with("fails ding1  SecretConflict: "), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ use kube::Api;
 use zeroize::Zeroizing;
 
 use crate::api::{CorpStatus, DingTalkApp};
+use crate::cli::output::plain;
 use crate::cli::span::span;
 use crate::core::{self, Field, Shape, Wanted};
 
@@ -19,18 +20,38 @@ pub(super) struct Present {
     pub secret: String,
     /// The token; `None` if there is none or the Secret could not be read.
     pub value: Option<Zeroizing<String>>,
-    /// Expiry according to the Secret or, if it could not be read, to the app's status.
+    /// Expiry according to the Secret or, if it holds no token, to the app's status.
     pub expires_at: Option<Timestamp>,
+    /// Why the Secret could not be read.
+    pub unread: Option<String>,
 }
 
 impl Present {
-    /// Whether the token may be in use.
+    /// Whether there is, or may be, a token in use.
     pub(super) fn is_live(&self, now: Timestamp) -> bool {
         match self.expires_at {
+            // A status may be older than its Secret.
+            _ if self.unread.is_some() => true,
             Some(expires_at) => expires_at > now,
             // The expiry is unknown.
             None => self.value.is_some(),
         }
+    }
+
+    fn line(&self, now: Timestamp) -> String {
+        let known = match (&self.unread, self.expires_at) {
+            (Some(why), _) => format!("which cannot be read: {}", plain(why)),
+            (None, Some(at)) => {
+                let left = span(at.duration_since(now).as_secs());
+                let source = match self.value {
+                    Some(_) => "",
+                    None => " according to the app's status",
+                };
+                format!("valid for {left}{source}")
+            }
+            (None, None) => "with an unknown expiry".to_owned(),
+        };
+        format!("  {}, Secret {}, {known}", self.corp_id, self.secret)
     }
 }
 
@@ -49,7 +70,7 @@ pub(super) async fn present(
         let read = secrets.get_opt(&target.name).await;
         let held = asked.into_iter().map(|corp_id| match &read {
             Ok(secret) => in_secret(app, &target, corp_id, secret.as_ref()),
-            Err(_) => as_announced(app, &target, corp_id),
+            Err(error) => unread(app, &target, corp_id, error),
         });
         all.extend(held);
     }
@@ -63,28 +84,45 @@ fn in_secret(
     secret: Option<&Secret>,
 ) -> Present {
     let shape = Shape::of(app.spec.target.layout);
-    let value = |field: Field| {
+    let read = |field: Field| {
         let value = secret?.data.as_ref()?.get(&shape.key(field, corp_id))?;
         String::from_utf8(value.0.clone()).ok().map(Zeroizing::new)
+    };
+    let value = read(Field::AccessToken);
+    let expires_at = match value {
+        Some(_) => read(Field::ExpiresAt).and_then(|at| at.parse().ok()),
+        // A token that was taken out of its Secret may still be in use, and the operator restores it.
+        None => announced(app, corp_id),
     };
     Present {
         corp_id: corp_id.to_owned(),
         secret: target.name.clone(),
-        value: value(Field::AccessToken),
-        expires_at: value(Field::ExpiresAt).and_then(|at| at.parse().ok()),
+        value,
+        expires_at,
+        unread: None,
     }
 }
 
-/// Returns the token of a Secret that could not be read, according to the app's status.
-fn as_announced(app: &DingTalkApp, target: &Wanted<'_>, corp_id: &str) -> Present {
-    let mut corps = app.status.iter().flat_map(|status| &status.corps);
-    let corp: Option<&CorpStatus> = corps.find(|corp| corp.corp_id == corp_id);
+/// Returns what is known of the token of a Secret that could not be read.
+fn unread(app: &DingTalkApp, target: &Wanted<'_>, corp_id: &str, error: &kube::Error) -> Present {
+    let why = match error {
+        kube::Error::Api(status) => status.message.clone(),
+        error => error.to_string(),
+    };
     Present {
         corp_id: corp_id.to_owned(),
         secret: target.name.clone(),
         value: None,
-        expires_at: corp.and_then(|corp| corp.expiration_time.as_deref()?.parse().ok()),
+        expires_at: announced(app, corp_id),
+        unread: Some(why),
     }
+}
+
+/// Returns the expiry of a corp's token according to the app's status.
+fn announced(app: &DingTalkApp, corp_id: &str) -> Option<Timestamp> {
+    let mut corps = app.status.iter().flat_map(|status| &status.corps);
+    let corp: &CorpStatus = corps.find(|corp| corp.corp_id == corp_id)?;
+    corp.expiration_time.as_deref()?.parse().ok()
 }
 
 /// Whether tokens may be fetched.
@@ -109,23 +147,15 @@ pub(super) fn consent(live: usize, is_agreed: bool, is_terminal: bool) -> Consen
 
 /// Returns the question to ask the user.
 pub(super) fn question(live: &[&Present], fetches: usize, renew: &str, now: Timestamp) -> String {
-    let mut lines = vec![
-        "DingTalk may revoke a token when it issues a new one. These are valid and may be in use:"
-            .to_owned(),
-    ];
-    let named = live.iter().take(NAMED_MAX).map(|token| {
-        let left = token.expires_at.map(|at| {
-            let left = span(at.duration_since(now).as_secs());
-            format!(", valid for {left}")
-        });
-        format!(
-            "  {}, Secret {}{}",
-            token.corp_id,
-            token.secret,
-            left.unwrap_or_default()
-        )
-    });
-    lines.extend(named);
+    let are = match live.iter().any(|token| token.unread.is_some()) {
+        true => "are, or might be, valid",
+        false => "are valid",
+    };
+    let mut lines = vec![format!(
+        "DingTalk may revoke a token when it issues a new one. These {are} and may be in use:"
+    )];
+    let named = live.iter().take(NAMED_MAX);
+    lines.extend(named.map(|token| token.line(now)));
     if live.len() > NAMED_MAX {
         lines.push(format!("  and {} more", live.len() - NAMED_MAX));
     }
@@ -191,14 +221,30 @@ mod tests {
         assert!(!single(earlier).is_live(now()));
         assert_eq!(single(later).value.expect("a token").as_str(), "token");
         assert!(held("Single", &json!({"access_token": token})).is_live(now()));
-        assert!(!held("Single", &json!({"corp_id": token})).is_live(now()));
         let combined = json!({"ding1.access_token": token, "ding1.expires_at": later});
         assert!(held("Combined", &combined).is_live(now()));
+    }
+
+    fn forbidden() -> kube::Error {
+        let status = json!({"status": "Failure", "message": "you may\nnot", "code": 403});
+        kube::Error::Api(serde_json::from_value(status).expect("a status"))
+    }
+
+    /// Regression: of a Secret that could not be read, the status alone was believed, even where it says nothing.
+    #[test]
+    fn a_token_that_cannot_be_seen_may_be_live() {
         let app = app("Single");
         let target = core::wanted(&app).remove(0);
-        assert!(!in_secret(&app, &target, "ding1", None).is_live(now()));
-        assert!(as_announced(&app, &target, "ding1").is_live(now()));
-        assert!(!as_announced(&app, &target, "ding2").is_live(now()));
+        let absent = |corp_id| in_secret(&app, &target, corp_id, None).is_live(now());
+        assert!(absent("ding1"), "the status says so");
+        assert!(!absent("ding2"));
+        let mut corp_ids = ["ding1", "ding2"].into_iter();
+        assert!(corp_ids.all(|id| unread(&app, &target, id, &forbidden()).is_live(now())));
+        let mut expired = app.clone();
+        let status = expired.status.as_mut().expect("a status");
+        status.corps[0].expiration_time = Some("2026-11-23T01:00:00Z".to_owned());
+        assert!(unread(&expired, &target, "ding1", &forbidden()).is_live(now()));
+        assert!(!in_secret(&expired, &target, "ding1", None).is_live(now()));
     }
 
     #[test]
@@ -220,7 +266,7 @@ mod tests {
         let app = app("Single");
         let target = core::wanted(&app).remove(0);
         let mut live: Vec<Present> = (0..7)
-            .map(|_| as_announced(&app, &target, "ding1"))
+            .map(|_| in_secret(&app, &target, "ding1", None))
             .collect();
         live[0].value = Some(Zeroizing::new("top-secret".to_owned()));
         let live: Vec<&Present> = live.iter().collect();
@@ -234,5 +280,23 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("top-secret"));
+        assert!(
+            text.contains("These are valid and")
+                && text.contains("60m according to the app's status"),
+            "{text}"
+        );
+        let unread = unread(&app, &target, "ding2", &forbidden());
+        let text = question(
+            &[live[0], &unread],
+            2,
+            "kubectl dingtalk renew payroll",
+            now(),
+        );
+        assert!(
+            text.contains("These are, or might be, valid and")
+                && text
+                    .contains("  ding2, Secret payroll-token, which cannot be read: you may not\n"),
+            "{text}"
+        );
     }
 }

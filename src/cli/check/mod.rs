@@ -128,10 +128,20 @@ fn may_fetch(
                 .map_err(CliError::Answer)?;
             Ok(is_yes(&answer))
         }
-        Consent::Missing => Err(CliError::LiveTokens {
-            app: app.to_owned(),
+        Consent::Missing => Err(unconfirmed(&live, app)),
+    }
+}
+
+/// Returns the error for tokens that a fetch might revoke, while nobody can be asked.
+fn unconfirmed(live: &[&Present], app: &str) -> CliError {
+    let app = app.to_owned();
+    let unread = |it: &&Present| Some((it.secret.clone(), it.unread.clone()?));
+    match live.iter().find_map(unread) {
+        Some((secret, why)) => CliError::UnreadTokens { app, secret, why },
+        None => CliError::LiveTokens {
+            app,
             count: live.len(),
-        }),
+        },
     }
 }
 
@@ -190,5 +200,26 @@ mod tests {
         assert_eq!(unknown(&given(&["ding1", "dnig2"]), &app), ["dnig2"]);
         assert!(unknown(&given(&["ding2"]), &app).is_empty());
         assert!(unknown(&[], &app).is_empty());
+    }
+
+    /// Regression: a Secret that could not be read was taken for one without a token.
+    #[test]
+    fn without_a_terminal_the_error_says_what_is_unknown() {
+        let live = |unread: Option<&str>| Present {
+            corp_id: "ding1".to_owned(),
+            secret: "payroll-token".to_owned(),
+            value: None,
+            expires_at: None,
+            unread: unread.map(str::to_owned),
+        };
+        let (read, unread) = (live(None), live(Some("you may not")));
+        let said = unconfirmed(&[&read, &unread], "hr/payroll").to_string();
+        assert!(
+            said.contains("Secret payroll-token cannot be read: you may not")
+                && said.contains("Add --yes"),
+            "{said}"
+        );
+        let said = unconfirmed(&[&read], "hr/payroll").to_string();
+        assert!(said.contains("hr/payroll has valid tokens (1)"), "{said}");
     }
 }

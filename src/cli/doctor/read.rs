@@ -21,8 +21,9 @@ use super::cluster::{Deployed, Led, ResourceFacts};
 use super::rights::Right;
 use super::verdict::Unread;
 use crate::api::{DingTalkApp, GROUP, MANAGER, definitions};
+use crate::cli::pages::all_pages;
 
-/// Time-out for each call to the API server.
+/// Time-out for each call to the API server, and for each list.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of concurrent reviews of rights.
 const REVIEWS_AT_ONCE: usize = 8;
@@ -112,13 +113,12 @@ pub(super) async fn deployments(
 ) -> Result<(Vec<Deployed>, Option<String>), Unread> {
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let ours = ListParams::default().labels(&format!("app.kubernetes.io/name={MANAGER}"));
-    let found = call(api.list(&ours)).await?;
+    let found = call(all_pages(ours, async |page| api.list(&page).await)).await?;
     let pod_spec = |it: &Deployment| it.spec.as_ref().and_then(|it| it.template.spec.clone());
     let account = found
-        .items
         .first()
         .and_then(|it| pod_spec(it)?.service_account_name);
-    let deployed = found.items.iter().map(|it| {
+    let deployed = found.iter().map(|it| {
         let mut containers = pod_spec(it).map(|it| it.containers).into_iter().flatten();
         let container = containers.find(|it| it.name == CONTAINER);
         Deployed {
@@ -163,12 +163,11 @@ pub(super) async fn namespaces_with_apps(
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    let found = call(api.list_metadata(&ListParams::default())).await?;
-    Ok(found
-        .items
-        .iter()
-        .filter_map(ResourceExt::namespace)
-        .collect())
+    let listing = all_pages(ListParams::default(), async |page| {
+        api.list_metadata(&page).await
+    });
+    let found = call(listing).await?;
+    Ok(found.iter().filter_map(ResourceExt::namespace).collect())
 }
 
 /// Account whose rights are checked.

@@ -2,7 +2,9 @@
 
 mod ask;
 mod outcome;
+mod request;
 mod shown;
+mod standstill;
 mod waiting;
 mod watch;
 
@@ -10,21 +12,23 @@ mod watch;
 mod tests;
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{ArgGroup, Args};
 use jiff::Timestamp;
 use kube::Client;
+use tokio::time::timeout;
 
 use super::apps::{App, Scope, list};
 use super::cluster::{ClusterArguments, cluster};
 use super::error::CliError;
-use super::exit::FOUND_A_PROBLEM;
+use super::exit::{FOUND_A_PROBLEM, TIMED_OUT};
 use super::flags::duration;
 use super::output::{Output, has_colours, print_text};
 use super::program::Program;
 use ask::{Chosen, ask, read_all};
 use outcome::{Renewed, Selection, exit_code};
+use request::Request;
 use shown::{Lines, View, items, shown};
 use waiting::Waiting;
 use watch::{Watched, wait};
@@ -46,7 +50,7 @@ pub(super) struct RenewArguments {
     /// Renew the DingTalkApps with these labels, such as team=hr.
     #[arg(short = 'l', long, group = "apps")]
     selector: Option<String>,
-    /// How long to wait for the result. A thousand corpIds take 100 seconds.
+    /// How long the command may take. A thousand corpIds take 100 seconds.
     #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = duration)]
     timeout: Duration,
     /// Output format.
@@ -78,23 +82,36 @@ pub(super) async fn renew(
     arguments: RenewArguments,
     program: Program,
 ) -> Result<ExitCode, CliError> {
+    let started = Instant::now();
     let (client, namespace) = cluster(&arguments.cluster).await?;
-    let scope = Scope::of(namespace.clone(), arguments.all_namespaces);
-    let Chosen { apps, mut renewed } = match arguments.selection() {
-        Selection::Matching => {
-            let selector = arguments.selector.as_deref();
-            Chosen::of(list(client.clone(), &scope, selector).await?)
-        }
-        Selection::One | Selection::Several => read_all(&client, &namespace, &arguments.name).await,
+    renew_with(client, &namespace, &arguments, program, started).await
+}
+
+/// Requests the renewals and shows the results, at most until the time-out.
+async fn renew_with(
+    client: Client,
+    namespace: &str,
+    arguments: &RenewArguments,
+    program: Program,
+    started: Instant,
+) -> Result<ExitCode, CliError> {
+    let left = || arguments.timeout.saturating_sub(started.elapsed());
+    let scope = Scope::of(namespace.to_owned(), arguments.all_namespaces);
+    let requesting = requested(&client, namespace, &scope, arguments);
+    let Ok(requested) = timeout(left(), requesting).await else {
+        eprintln!(
+            "the API server did not answer within {:?}; new tokens may have been requested for some of the \
+             DingTalkApps",
+            arguments.timeout
+        );
+        return Ok(ExitCode::from(TIMED_OUT));
     };
-    if apps.is_empty() && renewed.is_empty() {
+    let (asked, mut renewed, request) = requested?;
+    if asked.is_empty() && renewed.is_empty() {
         eprintln!("no DingTalkApps found in {scope}");
         arguments.output.print_items(&items(&[]))?;
         return Ok(ExitCode::from(FOUND_A_PROBLEM));
     }
-    let request = Timestamp::now().to_string();
-    let (asked, refused) = ask(&client, apps, &request).await;
-    renewed.extend(refused);
     if arguments.selection() == Selection::One && asked.is_empty() {
         // The only result is an error.
         if let Some(error) = renewed.pop().and_then(Renewed::into_error) {
@@ -102,26 +119,48 @@ pub(super) async fn renew(
         }
     }
     if !asked.is_empty() {
-        renewed.extend(results(client, &arguments, &scope, &asked, &request).await?);
+        let watched = arguments.watched(&scope);
+        renewed.extend(results(client, &watched, &asked, request, left()).await?);
     }
     renewed.sort_by(|one, other| one.app.cmp(&other.app));
-    show(&arguments, program, &renewed)?;
+    show(arguments, program, &renewed)?;
     Ok(exit_code(&renewed, arguments.selection()))
 }
 
-/// Waits for the results of the requests, at most until the time-out.
+/// Requests new tokens. Returns the apps for which this succeeded, the outcomes of the others, and the request.
+async fn requested(
+    client: &Client,
+    namespace: &str,
+    scope: &Scope,
+    arguments: &RenewArguments,
+) -> Result<(Vec<App>, Vec<Renewed>, String), CliError> {
+    let Chosen { apps, mut renewed } = match arguments.selection() {
+        Selection::Matching => {
+            let selector = arguments.selector.as_deref();
+            Chosen::of(list(client.clone(), scope, selector).await?)
+        }
+        Selection::One | Selection::Several => read_all(client, namespace, &arguments.name).await,
+    };
+    let request = Timestamp::now().to_string();
+    let (asked, refused) = ask(client, apps, &request).await;
+    renewed.extend(refused);
+    Ok((asked, renewed, request))
+}
+
+/// Waits for the results of the requests, at most for the time that is `left`.
 async fn results(
     client: Client,
-    arguments: &RenewArguments,
-    scope: &Scope,
+    watched: &Watched,
     asked: &[App],
-    request: &str,
+    text: String,
+    left: Duration,
 ) -> Result<Vec<Renewed>, CliError> {
-    let mut waiting = Waiting::new(asked, request);
-    eprintln!("requested new tokens for {waiting} at {request}");
-    let watched = arguments.watched(scope);
-    let watching = wait(client, &watched, &mut waiting);
-    if let Ok(ended) = tokio::time::timeout(arguments.timeout, watching).await {
+    let ends_at = Timestamp::now().checked_add(left);
+    let ends_at = ends_at.unwrap_or(Timestamp::MAX);
+    let request = Request { text, ends_at };
+    let mut waiting = Waiting::new(asked, request.clone());
+    eprintln!("requested new tokens for {waiting} at {}", request.text);
+    if let Ok(ended) = timeout(left, wait(client, watched, &mut waiting)).await {
         ended?;
     }
     Ok(waiting.outcomes().collect())

@@ -46,14 +46,19 @@ pub(super) enum Selection {
 /// Outcome of a requested renewal.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// The operator has handled the request; contains the status of the corps.
+    /// The operator has handled the request, or reports problems for which it will not in time; contains the status
+    /// of the corps.
     Done(Vec<CorpStatus>),
     /// Nothing was requested, because the app is suspended.
     Suspended,
+    /// The operator will not renew any token of the app, for this reason.
+    Refused(String),
     /// The app could not be read or annotated.
     Failed(CliError),
     /// The app was deleted during the wait.
     Deleted,
+    /// The app's labels changed during the wait, and the selector no longer matches.
+    Unselected,
     /// The operator did not handle the request in time.
     Late,
 }
@@ -66,7 +71,7 @@ pub(super) struct Renewed {
 }
 
 impl Renewed {
-    /// Returns the corps, if the operator has handled the request.
+    /// Returns the corps, if there is a result for them.
     pub(super) fn corps(&self) -> &[CorpStatus] {
         match &self.outcome {
             Outcome::Done(corps) => corps,
@@ -96,8 +101,13 @@ impl Renewed {
         match &self.outcome {
             Outcome::Done(_) => None,
             Outcome::Suspended => Some("spec.suspend is set".to_owned()),
+            Outcome::Refused(why) => Some(why.clone()),
             Outcome::Failed(error) => Some(error.to_string()),
             Outcome::Deleted => Some("deleted during the renewal".to_owned()),
+            Outcome::Unselected => Some(
+                "its labels no longer match the selector, so the result is unknown; the request remains"
+                    .to_owned(),
+            ),
             Outcome::Late => Some("no result in time".to_owned()),
         }
     }

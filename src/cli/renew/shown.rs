@@ -80,7 +80,7 @@ pub(super) fn items(renewed: &[Renewed]) -> Vec<Item<'_>> {
 /// Layout of text output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lines {
-    /// A sentence for each corp of a single app.
+    /// A sentence for each corp of a single app, or one that says why there is no result.
     Sentences,
     /// A table with a line for each app.
     Apps,
@@ -105,10 +105,7 @@ pub(super) fn shown(renewed: &[Renewed], view: View) -> String {
         return String::new();
     }
     match view.lines {
-        Lines::Sentences => {
-            let corps = renewed.iter().flat_map(Renewed::corps);
-            corps.map(|corp| line(corp, view)).collect()
-        }
+        Lines::Sentences => renewed.iter().map(|it| sentences(it, view)).collect(),
         Lines::Apps => by_app(renewed, view),
         Lines::Corps => by_corp(renewed, view),
     }
@@ -137,6 +134,19 @@ pub(super) fn late(renewed: &[Renewed], timeout: Duration) -> Option<String> {
     }
 }
 
+fn sentences(renewed: &Renewed, view: View) -> String {
+    match renewed.problem() {
+        Some(problem) => {
+            let word = Tone::Bad.paint("fails ", view.colours);
+            format!("{word}{}  {}\n", renewed.app, plain(&problem))
+        }
+        None => {
+            let corps = renewed.corps().iter();
+            corps.map(|corp| line(corp, view)).collect()
+        }
+    }
+}
+
 fn line(corp: &CorpStatus, view: View) -> String {
     let corp_id = &corp.corp_id;
     match &corp.error {
@@ -148,10 +158,11 @@ fn line(corp: &CorpStatus, view: View) -> String {
         }
         Some(error) => {
             let word = Tone::Bad.paint("fails ", view.colours);
-            let code = error.code.as_deref().unwrap_or_default();
+            let code = error.code.as_deref();
+            let code = code.map(|code| format!(" {code}")).unwrap_or_default();
             let said = plain(error.message.as_deref().unwrap_or_default());
             let (reason, program) = (&error.reason, view.program.shown());
-            format!("{word}{corp_id}  {reason} {code}: {said}; see `{program} explain {reason}`\n")
+            format!("{word}{corp_id}  {reason}{code}: {said}; see `{program} explain {reason}`\n")
         }
     }
 }
@@ -185,10 +196,11 @@ fn by_app(renewed: &[Renewed], view: View) -> String {
 fn result(renewed: &Renewed) -> Cell {
     let word = match &renewed.outcome {
         Outcome::Done(_) if renewed.is_ok() => "ok",
-        Outcome::Done(_) => "fails",
+        Outcome::Done(_) | Outcome::Refused(_) => "fails",
         Outcome::Suspended => "suspended",
         Outcome::Failed(_) => "error",
         Outcome::Deleted => "deleted",
+        Outcome::Unselected => "unknown",
         Outcome::Late => "late",
     };
     Cell::new(word, Tone::of(renewed.is_ok()))

@@ -80,6 +80,13 @@ fn app(name: &str, corps: &[(&str, &str)], handled: Option<&str>) -> App {
     .expect("an app")
 }
 
+fn request() -> Request {
+    Request {
+        text: REQUEST.to_owned(),
+        ends_at: "2026-11-23T02:05:00Z".parse().expect("a time"),
+    }
+}
+
 const BEFORE: &str = "2026-11-23T01:00:00Z";
 const AFTER: &str = "2026-11-23T02:00:00Z";
 
@@ -90,7 +97,7 @@ fn the_wait_ends_once_every_app_has_a_result() {
         app("two", &[("ding3", BEFORE)], None),
         app("three", &[("ding4", BEFORE)], None),
     ];
-    let mut waiting = Waiting::new(&apps, REQUEST);
+    let mut waiting = Waiting::new(&apps, request());
     assert_eq!(waiting.to_string(), "4 corpIds of 3 DingTalkApps");
     assert_eq!(waiting.progress(), None);
     waiting.see(&app(
@@ -107,7 +114,7 @@ fn the_wait_ends_once_every_app_has_a_result() {
         Some(REQUEST),
     ));
     waiting.see(&app("stranger", &[("ding9", AFTER)], Some(REQUEST)));
-    waiting.lose(&apps[1]);
+    waiting.end(&AppName::of(&apps[1]), Outcome::Deleted);
     assert!(!waiting.is_over());
     waiting.see(&app("three", &[("ding4", AFTER)], Some(REQUEST)));
     assert!(waiting.is_over());
@@ -126,7 +133,7 @@ fn the_wait_ends_once_every_app_has_a_result() {
 #[test]
 fn what_has_no_result_is_late_and_one_app_is_counted_by_its_corps() {
     let apps = [app("one", &[("ding1", BEFORE)], None)];
-    let waiting = Waiting::new(&apps, REQUEST);
+    let waiting = Waiting::new(&apps, request());
     assert_eq!(waiting.to_string(), "1 corpId");
     let renewed: Vec<Renewed> = waiting.outcomes().collect();
     let said = late(&renewed, Duration::from_secs(1)).expect("late");
@@ -189,6 +196,37 @@ fn several_apps_are_a_table_and_one_is_a_line_for_each_corp() {
     assert_eq!(alone, expected);
 }
 
+/// Regression: nothing was printed.
+#[test]
+fn one_app_without_a_result_says_why() {
+    let said = |outcome| shown(&[renewed("payroll", outcome)], view(Lines::Sentences));
+    assert_eq!(
+        said(Outcome::Deleted),
+        "fails hr/payroll  deleted during the renewal\n"
+    );
+    let refused = Outcome::Refused("UnsupportedSpec: too\nnew".to_owned());
+    assert_eq!(
+        said(refused),
+        "fails hr/payroll  UnsupportedSpec: too new\n"
+    );
+}
+
+/// Regression: the time-out held for the wait alone.
+#[tokio::test]
+async fn the_time_out_is_that_of_the_whole_command() {
+    for line in ["payroll --timeout 10ms", "--all --timeout 10ms"] {
+        let silent = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, http::Error>>()
+        });
+        let client = Client::new(silent, "hr");
+        let arguments = parsed(line).expect(line);
+        let program = Program::Operator;
+        let code = renew_with(client, "hr", &arguments, program, Instant::now()).await;
+        let code = format!("{:?}", code.expect("a code"));
+        assert_eq!(code, format!("{:?}", ExitCode::from(TIMED_OUT)), "{line}");
+    }
+}
+
 #[test]
 fn programs_get_an_item_for_each_corp_and_for_each_app_without_a_result() {
     let all = [
@@ -222,13 +260,14 @@ fn the_worst_result_is_the_exit_code() {
         code(&[well(), done("x", &["bad1"])], Selection::Matching),
         is(3)
     );
-    assert_eq!(
-        code(
-            &[well(), renewed("x", Outcome::Deleted)],
-            Selection::Matching
-        ),
-        is(3)
-    );
+    for outcome in [
+        Outcome::Deleted,
+        Outcome::Unselected,
+        Outcome::Refused(String::new()),
+    ] {
+        let all = [well(), renewed("x", outcome)];
+        assert_eq!(code(&all, Selection::Matching), is(3), "{all:?}");
+    }
     let late = || renewed("x", Outcome::Late);
     assert_eq!(
         code(&[late(), done("x", &["bad1"])], Selection::Matching),

@@ -1,13 +1,22 @@
 //! Watches the apps until each renewal has an outcome.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::Client;
 use kube::runtime::watcher::{Config, Error, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 
+use super::outcome::{AppName, Outcome};
 use super::waiting::Waiting;
-use crate::cli::apps::Scope;
-use crate::cli::error::CliError;
+use crate::cli::apps::{App, Scope};
+use crate::cli::error::{CliError, failed};
+
+/// How long the operator may take to report what has changed since the request.
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
+/// Duration of a call that watches, in seconds. It ends before the time-out for reading.
+const WATCH_SECONDS: u32 = 50;
 
 /// What is watched.
 pub(super) struct Watched {
@@ -18,26 +27,40 @@ pub(super) struct Watched {
     pub selector: Option<String>,
 }
 
+impl Watched {
+    fn config(&self) -> Config {
+        Config {
+            field_selector: self
+                .name
+                .as_ref()
+                .map(|name| format!("metadata.name={name}")),
+            label_selector: self.selector.clone(),
+            timeout: Some(WATCH_SECONDS),
+            ..Config::default()
+        }
+    }
+}
+
 /// Watches the apps until each renewal has an outcome, and prints the progress.
 pub(super) async fn wait(
     client: Client,
     watched: &Watched,
     waiting: &mut Waiting,
 ) -> Result<(), CliError> {
-    let config = Config {
-        field_selector: watched
-            .name
-            .as_ref()
-            .map(|name| format!("metadata.name={name}")),
-        label_selector: watched.selector.clone(),
-        ..Config::default()
-    };
-    let apps = watched.scope.api(client);
-    let mut events = watcher(apps, config).default_backoff().boxed();
+    let apps = watched.scope.api(client.clone());
+    let mut events = watcher(apps, watched.config()).default_backoff().boxed();
+    let mut settled = pin!(tokio::time::sleep(SETTLED_AFTER));
     while !waiting.is_over() {
-        match events.try_next().await {
+        let event = tokio::select! {
+            event = events.try_next() => event,
+            () = &mut settled, if !waiting.is_settled() => {
+                waiting.settle();
+                continue;
+            }
+        };
+        match event {
             Ok(Some(Event::Apply(app) | Event::InitApply(app))) => waiting.see(&app),
-            Ok(Some(Event::Delete(app))) => waiting.lose(&app),
+            Ok(Some(Event::Delete(app))) => lose(&client, watched, waiting, &app).await,
             Err(error) if is_final(&error) => {
                 return Err(CliError::Watch {
                     scope: watched.scope.to_string(),
@@ -54,6 +77,31 @@ pub(super) async fn wait(
     Ok(())
 }
 
+/// Records that an app is no longer watched: it was deleted, or no longer has the labels.
+async fn lose(client: &Client, watched: &Watched, waiting: &mut Waiting, app: &App) {
+    let name = AppName::of(app);
+    if !waiting.awaits(&name) {
+        return;
+    }
+    if watched.selector.is_none() {
+        waiting.end(&name, Outcome::Deleted);
+        return;
+    }
+    let apps = Scope::Namespace(name.namespace.clone()).api(client.clone());
+    let outcome = match apps.get_opt(&name.name).await {
+        Ok(Some(present)) if present.metadata.uid == app.metadata.uid => {
+            waiting.see(&present);
+            Outcome::Unselected
+        }
+        Ok(_) => Outcome::Deleted,
+        Err(error) => {
+            let reading = failed(format!("cannot read DingTalkApp {name}"));
+            Outcome::Failed(reading(error))
+        }
+    };
+    waiting.end(&name, outcome);
+}
+
 /// Whether the API server refuses the watch permanently.
 fn is_final(error: &Error) -> bool {
     match error {
@@ -62,5 +110,86 @@ fn is_final(error: &Error) -> bool {
             matches!(status.code, 401 | 403 | 404)
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cli::cluster::READ_TIMEOUT;
+    use crate::cli::renew::request;
+
+    const REQUEST: &str = "2026-11-23T02:00:00.123456Z";
+
+    fn app(uid: &str, handled: Option<&str>) -> Value {
+        json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+            "metadata": {"name": "payroll", "namespace": "hr", "uid": uid},
+            "spec": {"site": "china", "corpIds": ["ding1"]},
+            "status": {"lastHandledRenewRequest": handled},
+        })
+    }
+
+    fn watched(selector: Option<&str>) -> Watched {
+        Watched {
+            scope: Scope::Namespace("hr".to_owned()),
+            name: None,
+            selector: selector.map(str::to_owned),
+        }
+    }
+
+    /// Loses sight of an app while the API server gives this answer. Returns why there is no result.
+    async fn lost(selector: Option<&str>, code: u16, answer: Value) -> Option<String> {
+        let server = tower::service_fn(move |_: Request<Body>| {
+            let body = Body::from(answer.to_string().into_bytes());
+            let response = Response::builder().status(code).body(body);
+            async move { response }
+        });
+        let client = Client::new(server, "hr");
+        let app: App = serde_json::from_value(app("1", None)).expect("an app");
+        let request = request::Request {
+            text: REQUEST.to_owned(),
+            ends_at: "2026-11-23T02:05:00Z".parse().expect("a time"),
+        };
+        let mut waiting = Waiting::new(std::slice::from_ref(&app), request);
+        lose(&client, &watched(selector), &mut waiting, &app).await;
+        assert!(waiting.is_over());
+        let renewed = waiting.outcomes().next();
+        renewed.expect("an outcome").problem()
+    }
+
+    /// Regression: an app whose labels were changed was said to be deleted.
+    #[tokio::test]
+    async fn an_app_that_is_no_longer_selected_is_not_said_to_be_deleted() {
+        let selector = Some("team=hr");
+        let said = lost(selector, 200, app("1", None))
+            .await
+            .expect("no result");
+        assert!(said.contains("labels no longer match"), "{said}");
+        let handled = lost(selector, 200, app("1", Some(REQUEST))).await;
+        assert_eq!(handled, None, "it has a result");
+        let absent =
+            json!({"status": "Failure", "message": "no", "reason": "NotFound", "code": 404});
+        let forbidden =
+            json!({"status": "Failure", "message": "no", "reason": "Forbidden", "code": 403});
+        let deleted = Some("deleted during the renewal".to_owned());
+        assert_eq!(lost(selector, 404, absent).await, deleted);
+        assert_eq!(lost(selector, 200, app("2", None)).await, deleted, "anew");
+        assert_eq!(lost(None, 403, forbidden.clone()).await, deleted);
+        let said = lost(selector, 403, forbidden).await.expect("no result");
+        assert!(
+            said.contains("cannot read DingTalkApp hr/payroll"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_watch_ends_before_the_time_out_for_reading() {
+        let seconds = watched(None).config().timeout.expect("a bound");
+        assert!(u64::from(seconds) + 5 < READ_TIMEOUT.as_secs());
     }
 }

@@ -43,6 +43,9 @@ pub(super) enum Severity {
     Reported,
 }
 
+/// Where an object is: file, number of the document, kind and name.
+pub(super) type Place<'a> = (&'a str, usize, &'a str, &'a str);
+
 /// A problem with a manifest.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -85,6 +88,12 @@ impl Finding {
             message,
             severity,
         }
+    }
+
+    /// Returns where the object is.
+    pub(super) fn place(&self) -> Place<'_> {
+        let (file, kind, name) = (&self.file, &self.kind, &self.name);
+        (file.as_str(), self.document, kind.as_str(), name.as_str())
     }
 }
 

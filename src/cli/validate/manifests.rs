@@ -1,13 +1,15 @@
 //! Reads manifests: files with several documents, and documents with lists of objects.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize as _;
 use serde_json::Value;
 use thiserror::Error;
 
+/// Maximum size of a file, in bytes.
+const SIZE_MAX: u64 = 16 << 20;
 /// Extensions of files to read from a folder, as in kubectl.
 const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 
@@ -16,10 +18,10 @@ const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 #[error("cannot read {path}: {source}")]
 pub struct ReadError {
     path: String,
-    source: std::io::Error,
+    source: io::Error,
 }
 
-fn failed(path: &Path) -> impl Fn(std::io::Error) -> ReadError {
+fn failed(path: &Path) -> impl Fn(io::Error) -> ReadError {
     let path = path.display().to_string();
     move |source| ReadError {
         path: path.clone(),
@@ -38,12 +40,10 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<File>, ReadError> {
     let mut files = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
-            let mut text = String::new();
-            std::io::stdin()
-                .read_to_string(&mut text)
-                .map_err(failed(path))?;
-            let name = "-".to_owned();
-            files.push(File { name, text });
+            files.push(File {
+                name: "-".to_owned(),
+                text: text(io::stdin()).map_err(failed(path))?,
+            });
         } else if path.is_dir() {
             for path in manifests_of(path)? {
                 files.push(file(&path)?);
@@ -58,8 +58,21 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<File>, ReadError> {
 fn file(path: &Path) -> Result<File, ReadError> {
     Ok(File {
         name: path.display().to_string(),
-        text: fs::read_to_string(path).map_err(failed(path))?,
+        text: fs::File::open(path).and_then(text).map_err(failed(path))?,
     })
+}
+
+/// Reads a text, at most one byte past the maximum size.
+fn text(reader: impl Read) -> Result<String, io::Error> {
+    let mut bytes = Vec::new();
+    let size = reader.take(SIZE_MAX + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(size).is_ok_and(|size| size <= SIZE_MAX) {
+        return String::from_utf8(bytes)
+            .map_err(|error| io::Error::new(ErrorKind::InvalidData, error));
+    }
+    let limit = SIZE_MAX >> 20;
+    let message = format!("it is larger than {limit} MiB: divide it into several files");
+    Err(io::Error::new(ErrorKind::FileTooLarge, message))
 }
 
 fn manifests_of(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
@@ -146,6 +159,20 @@ mod tests {
         let text = text.to_owned();
         let all = documents(&File { name, text }).into_iter();
         all.map(|it| (it.number, it.object)).collect()
+    }
+
+    /// Regression: standard input without an end took memory without end.
+    #[test]
+    fn a_text_past_the_bound_is_refused_and_not_read_to_its_end() {
+        let endless = || io::repeat(b'#');
+        let error = text(endless()).expect_err("too large");
+        let said = failed(Path::new("-"))(error).to_string();
+        let expected = "cannot read -: it is larger than 16 MiB: divide it into several files";
+        assert_eq!(said, expected);
+        let largest = text(endless().take(SIZE_MAX)).expect("a text");
+        assert_eq!(u64::try_from(largest.len()).ok(), Some(SIZE_MAX));
+        let error = text(&b"\xff"[..]).expect_err("not UTF-8");
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -24,7 +25,8 @@ use runtime::{Admitted, findings};
 
 #[derive(Debug, Args)]
 pub(super) struct ValidateArguments {
-    /// File or folder with manifests, or - for standard input. Can be repeated.
+    /// File or folder with manifests, or - for standard input. Can be repeated. A file may have at most
+    /// 16 MiB.
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true,
         value_hint = ValueHint::AnyPath)]
     files: Vec<PathBuf>,
@@ -89,17 +91,11 @@ fn report(files: &[File]) -> Result<Report, RuleError> {
         }
     }
     let reported = findings(&admitted, &secrets);
-    let is_reported = |it: &&Admitted| {
-        let (file, number) = (&it.document.file, it.document.number);
-        let name = it
-            .object
-            .pointer("/metadata/name")
-            .and_then(serde_json::Value::as_str)
-            .unwrap_or_default();
-        let mut reported = reported.iter();
-        reported.any(|it| it.file == *file && it.document == number && it.name == name)
+    let invalid = {
+        let reported: HashSet<_> = reported.iter().map(Finding::place).collect();
+        let places = admitted.iter().map(Admitted::place);
+        places.filter(|place| reported.contains(place)).count()
     };
-    let invalid = admitted.iter().filter(is_reported).count();
     report.invalid += invalid;
     report.valid = admitted.len() - invalid;
     report.items.extend(reported);

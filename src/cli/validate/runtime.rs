@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::check::{Finding, Severity};
+use super::check::{Finding, Place, Severity};
 use super::manifests::Document;
 use crate::api::{DingTalkApp, DingTalkTokenReference, Layout, Reason};
 use crate::core::{Templates, per_corp_name};
@@ -26,11 +26,25 @@ impl Admitted<'_> {
         serde_json::from_value(object.clone()).ok()
     }
 
+    /// Returns where the object is.
+    pub(super) fn place(&self) -> Place<'_> {
+        let text = |pointer: &str| self.object.pointer(pointer).and_then(Value::as_str);
+        (
+            self.document.file.as_str(),
+            self.document.number,
+            text("/kind").unwrap_or_default(),
+            text("/metadata/name").unwrap_or_default(),
+        )
+    }
+
     fn reported(&self, path: &str, reason: Reason, message: &str) -> Finding {
         let message = format!("{message}: the operator would report {}", reason.as_str());
         Finding::new(self.document, Severity::Reported, path, message)
     }
 }
+
+/// Namespace and name of an object.
+type ObjectName<'a> = (Option<&'a str>, &'a str);
 
 /// Returns the findings for accepted objects. `secrets` are the Secrets in the same files.
 pub(super) fn findings(admitted: &[Admitted], secrets: &[&Document]) -> Vec<Finding> {
@@ -38,35 +52,56 @@ pub(super) fn findings(admitted: &[Admitted], secrets: &[&Document]) -> Vec<Find
         .iter()
         .filter_map(|it| Some((it, it.decoded("DingTalkApp")?)))
         .collect();
+    let secrets = by_name(secrets);
     let mut found = Vec::new();
     for (at, app) in &apps {
-        found.extend(credentials(at, app, secrets));
+        found.extend(credentials(at, app, &secrets));
         if let Err(error) = Templates::of(app) {
             let path = "spec.target.template.data";
             found.push(at.reported(path, Reason::InvalidTemplate, &error.to_string()));
         }
     }
     found.extend(shared_targets(&apps));
+    // Of several apps with one name, the first counts.
+    let mut apps_by_name: BTreeMap<ObjectName<'_>, &DingTalkApp> = BTreeMap::new();
+    for (_, app) in &apps {
+        let name = app.metadata.name.as_deref().unwrap_or_default();
+        let key = (app.metadata.namespace.as_deref(), name);
+        apps_by_name.entry(key).or_insert(app);
+    }
     for at in admitted {
         if let Some(reference) = at.decoded("DingTalkTokenReference") {
-            found.extend(grant(at, &reference, &apps));
+            found.extend(grant(at, &reference, &apps_by_name));
         }
     }
     found
 }
 
-/// Returns a finding if the app's credentials Secret is in the files but unusable.
-fn credentials(at: &Admitted, app: &DingTalkApp, secrets: &[&Document]) -> Option<Finding> {
-    let wanted = &app.spec.credentials_secret_ref;
-    let is_wanted = |object: &Value| {
+/// Returns the Secrets by namespace and name. Of several with one name, the first counts.
+fn by_name<'a>(secrets: &[&'a Document]) -> BTreeMap<ObjectName<'a>, (&'a Document, &'a Value)> {
+    let mut by_name = BTreeMap::new();
+    for document in secrets {
+        let Ok(object) = &document.object else {
+            continue;
+        };
         let metadata = &object["metadata"];
-        metadata["name"] == *wanted.name
-            && metadata["namespace"].as_str() == app.metadata.namespace.as_deref()
-    };
-    let mut found = secrets
-        .iter()
-        .filter_map(|it| Some((it, it.object.as_ref().ok()?)));
-    let (document, object) = found.find(|(_, object)| is_wanted(object))?;
+        if let Some(name) = metadata["name"].as_str() {
+            let key = (metadata["namespace"].as_str(), name);
+            by_name.entry(key).or_insert((*document, object));
+        }
+    }
+    by_name
+}
+
+/// Returns a finding if the app's credentials Secret is in the files but unusable.
+fn credentials(
+    at: &Admitted,
+    app: &DingTalkApp,
+    secrets: &BTreeMap<ObjectName<'_>, (&Document, &Value)>,
+) -> Option<Finding> {
+    let wanted = &app.spec.credentials_secret_ref;
+    let key = (app.metadata.namespace.as_deref(), wanted.name.as_str());
+    let (document, object) = *secrets.get(&key)?;
     let place = format!("Secret {} in {}", wanted.name, document.file);
     let path = "spec.credentialsSecretRef";
     let secret: Secret = match serde_json::from_value(object.clone()) {
@@ -129,18 +164,11 @@ fn shared_targets(apps: &[(&Admitted, DingTalkApp)]) -> Vec<Finding> {
 fn grant(
     at: &Admitted,
     reference: &DingTalkTokenReference,
-    apps: &[(&Admitted, DingTalkApp)],
+    apps: &BTreeMap<ObjectName<'_>, &DingTalkApp>,
 ) -> Option<Finding> {
     let wanted = &reference.spec.app_ref;
     let namespace = reference.metadata.namespace.as_deref()?;
-    let is_wanted = |app: &DingTalkApp| {
-        app.metadata.name.as_ref() == Some(&wanted.name)
-            && app.metadata.namespace.as_ref() == Some(&wanted.namespace)
-    };
-    let (app, _) = apps
-        .iter()
-        .map(|(at, app)| (app, at))
-        .find(|(app, _)| is_wanted(app))?;
+    let app = apps.get(&(Some(wanted.namespace.as_str()), wanted.name.as_str()))?;
     let mut grants = app.spec.reference_grants.iter();
     if grants.any(|grant| grant.namespace == namespace) {
         return None;

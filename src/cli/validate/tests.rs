@@ -333,6 +333,29 @@ fn a_reference_needs_a_grant_of_the_app_that_it_names() {
     );
 }
 
+/// Regression: it counted for an object of another kind with the same name, too.
+#[test]
+fn a_finding_counts_for_its_object_alone() {
+    let template = json!({"target": {"template": {"data": {"env": "{{ access_tokn }}"}}}});
+    let items = [app("x", &template), cases::reference("x", &json!({}))];
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+    let report = report(&[file(&[list])]).expect("rules");
+    assert_eq!((report.valid, report.invalid), (1, 1), "{report:?}");
+}
+
+#[test]
+fn of_several_objects_with_one_name_the_first_counts() {
+    let secret = |data: Value| {
+        let metadata = json!({"name": "credentials"});
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})
+    };
+    let good = secret(json!({"client_id": "dingx", "client_secret": "hidden"}));
+    let lacking = secret(json!({"client_id": "dingx"}));
+    let payroll = app("payroll", &json!({}));
+    assert!(found(&[good.clone(), lacking.clone(), payroll.clone()]).is_empty());
+    assert_eq!(found(&[lacking, good, payroll]).len(), 1);
+}
+
 #[test]
 fn other_kinds_are_counted_and_what_is_no_yaml_is_a_finding() {
     let config_map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}});
