@@ -24,7 +24,7 @@ use crate::core::{FailedAttempt, Memory, ReferenceMemory, ReferenceView, View};
 use crate::dingtalk::{Failure, Recovery, TokenResponse};
 use crate::operator::{Leadership, Metrics, Outages, Pulse};
 
-/// Time for the last writes, out of the 30 s that a pod has to terminate.
+/// Time for the last writes before the controllers are told to end, and again until they have.
 pub(super) const LAST_WRITES: Duration = Duration::from_secs(10);
 /// Delay between the end of the last fetch and the end of the controller: enough for it to be
 /// woken.
@@ -332,4 +332,23 @@ impl Context {
 pub(super) fn life_left(expires_at: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
     let left = expires_at?.duration_since(now);
     Duration::try_from(left).ok().filter(|left| !left.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dingtalk::REQUEST_TIMEOUT;
+    use crate::operator::LEASE_CALL_TIMEOUT;
+
+    #[test]
+    fn a_pod_has_the_time_for_all_that_is_in_flight_when_it_is_stopped() {
+        let deployment = include_str!("../../deploy/base/deployment.yaml");
+        let grace = deployment.split_once("terminationGracePeriodSeconds: ");
+        let grace = grace.and_then(|(_, rest)| rest.lines().next()?.parse().ok());
+        let grace = Duration::from_secs(grace.expect("seconds"));
+        // The Lease's last renewal, its release, and a margin.
+        let lease = LEASE_CALL_TIMEOUT * 2;
+        let needed = REQUEST_TIMEOUT + LAST_WRITES * 2 + HANDOVER + lease;
+        assert!(needed + Duration::from_secs(5) <= grace, "{needed:?}");
+    }
 }

@@ -25,6 +25,8 @@ pub use example::example_metrics;
 pub use gauges::{TokenGauges, TokenTimes};
 pub use health::{serve_metrics, serve_probes};
 pub use heartbeat::{Heartbeat, Pulse};
+#[cfg(test)]
+pub(crate) use leader::CALL_TIMEOUT as LEASE_CALL_TIMEOUT;
 pub use leader::{Candidate, Leadership, Moment, Outcome, elect};
 #[cfg(test)]
 pub(crate) use leader::{Election, LEASE_DURATION, RETRY_PERIOD, Standing, Turn};

@@ -52,7 +52,7 @@ struct Planned {
 /// Minimum time between the end of a process and the first act of its successor: the Lease must
 /// expire.
 const TAKEOVER: SignedDuration = SignedDuration::from_secs(1);
-/// How long a stopped process may take, of the 30 s that a pod has to terminate.
+/// How long a stopped process may take, of the 45 s that a pod has to terminate.
 const GRACE: SignedDuration = SignedDuration::from_secs(20);
 
 /// A replica that is not cut off knows a changed spec after this time.

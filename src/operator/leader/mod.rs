@@ -17,7 +17,7 @@ pub(crate) use election::{Election, LEASE_DURATION, RETRY_PERIOD, Standing, Turn
 pub use leadership::{Leadership, Moment};
 
 /// Time-out for each call. Short enough to retry a renewal before the Lease expires.
-const CALL_TIMEOUT: Duration = Duration::from_secs(4);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The Lease and the identity of this replica.
 #[derive(Debug)]

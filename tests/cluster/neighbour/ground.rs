@@ -25,7 +25,7 @@ pub const HOSTILE: &str = "hostile";
 /// The client secret of the hostile namespace's own apps.
 pub const HOSTILE_SECRET: &str = "its-own-secret";
 /// A pod's `terminationGracePeriodSeconds`.
-const GRACE: Duration = Duration::from_secs(30);
+const GRACE: Duration = Duration::from_secs(45);
 
 struct Process {
     operator: Operator,
