@@ -15,7 +15,7 @@ use super::cluster::Cluster;
 use super::endpoint::Endpoint;
 use super::job::Job;
 use super::scopes::Scopes;
-use super::triggers::{Senders, send};
+use super::triggers::{Senders, Triggers};
 use super::workers::Workers;
 use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef};
 use crate::core::Asked;
@@ -42,8 +42,8 @@ pub(super) struct Context {
     pub(super) reference_alarm: Alarm<ReferenceRef>,
     pub(super) reference_workers: Workers<ReferenceRef>,
     pub(super) jobs: mpsc::UnboundedSender<Job>,
-    pub(super) triggers: Senders<AppRef>,
-    pub(super) reference_triggers: Senders<ReferenceRef>,
+    pub(super) triggers: Triggers<AppRef>,
+    pub(super) reference_triggers: Triggers<ReferenceRef>,
     pub(super) restored: Senders<DingTalkApp>,
     pub(super) restored_references: Senders<DingTalkTokenReference>,
     pub(super) scopes: Scopes,
@@ -165,7 +165,7 @@ impl Context {
     }
 
     pub(super) fn wake(&self, app: &AppRef) {
-        send(&self.triggers, &app.namespace, app.clone());
+        self.triggers.wake(&app.namespace, app);
     }
 
     pub(super) fn wake_all(&self, apps: impl IntoIterator<Item = AppRef>) {
@@ -176,8 +176,8 @@ impl Context {
 
     pub(super) fn wake_references(&self, references: impl IntoIterator<Item = ReferenceRef>) {
         for reference in references {
-            let namespace = reference.namespace.clone();
-            send(&self.reference_triggers, &namespace, reference);
+            let triggers = &self.reference_triggers;
+            triggers.wake(&reference.namespace, &reference);
         }
     }
 

@@ -19,6 +19,9 @@ use crate::core::token::tokens::Attempts;
 /// A fetch that takes longer is shown as pending.
 const PENDING_SHOWN_AFTER: SignedDuration = SignedDuration::from_secs(3);
 
+/// An app without its target is not woken when another older one gets it, which its status names.
+const ANOTHER_HOLDER: SignedDuration = SignedDuration::from_mins(5);
+
 /// Decides the next step. Each step's outcome goes into `memory` or the view, so that repeated
 /// calls lead to [`Step::Settle`].
 pub(crate) fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
@@ -73,7 +76,7 @@ fn act(
             .iter_mut()
             .filter_map(|target| write_target(view, memory, target, &mut wake, now));
         some(to_write.take(TARGET_STEPS_MAX).collect())?;
-        some(delete_former(view, memory, &targets, now))?;
+        some(delete_former(view, memory, &targets, &mut wake, now))?;
     }
     Ok(settle(view, memory, &targets, &fetches, wake, now))
 }
@@ -158,6 +161,9 @@ fn settle(
                 if let Some(at) = at.filter(|at| *at > now) {
                     wake.at(at);
                 }
+            }
+            if let Some(Blocked::TargetOfOlderApp(_)) = target.blocked {
+                wake.at(now + ANOTHER_HOLDER);
             }
             let is_left_out = target.left_out.contains(corp_id) || target.left_out.is_empty();
             let attempts = corp(corp_id).map(|corp| corp.attempts(view.tokens));

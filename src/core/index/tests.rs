@@ -1,3 +1,4 @@
+mod claims;
 mod late;
 mod references;
 mod sharers;
@@ -183,13 +184,13 @@ fn an_app_that_is_refused_names_nothing_and_leaves_a_stub() {
     assert_eq!(stubs[0].metadata, apps[0].metadata);
     assert!(index.refusal(&app_ref(&apps[0])).is_some());
     assert_eq!((index.refused_in("hr"), index.refused_in("web")), (1, 0));
-    assert!(!index.users.contains_key(&("hr".into(), "token-a".into())));
+    assert!(!index.is_named(&("hr".into(), "token-a".into())));
     assert!(index.app_applied(&apps[0]).is_empty());
     assert!(index.newly_refused().is_empty(), "it is one already");
     assert_eq!(index.app_deleted(&app_ref(&apps[1])), [app_ref(&apps[0])]);
     assert_eq!(index.refusal(&app_ref(&apps[0])), None);
     index.app_applied(&apps[0]);
-    assert!(index.users.contains_key(&("hr".into(), "token-a".into())));
+    assert!(index.is_named(&("hr".into(), "token-a".into())));
 }
 
 #[test]
