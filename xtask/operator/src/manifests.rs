@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 use dingtalk_token_operator::cli::{causes_markdown, crds, reasons_markdown};
 use local_control_plane::{Assets, Version};
 
-use crate::reference::{Texts, api_markdown, escaped, metrics_markdown};
+use crate::reference::{DASHBOARD, Texts, api_markdown, dashboard_svg, escaped, metrics_markdown};
 use crate::surface::{Difference, Line, difference, lists, text};
 use xtask::chart::{CHART, check_version, copies, described_values};
 use xtask::image::{check_images, documents, images};
@@ -126,6 +126,8 @@ fn documentation(check: bool) -> Result<(), Failure> {
     let picture = "docs/images/overview.svg";
     let chinese = texts.picture(&fs::read_to_string(root().join(picture))?)?;
     update("docs/images/overview.zh-CN.svg", &chinese, picture, check)?;
+    let picture = "docs/images/dashboard.svg";
+    update(picture, &dashboard_svg()?, DASHBOARD, check)?;
     update("docs/reference/api.md", &api_markdown()?, "src/api", check)?;
     let metrics = metrics_markdown()?;
     update("docs/reference/metrics.md", &metrics, "src/operator", check)

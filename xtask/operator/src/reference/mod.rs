@@ -2,8 +2,10 @@
 
 mod api;
 mod chinese;
+mod dashboard;
 mod metrics;
 
 pub(crate) use api::{api_markdown, escaped};
 pub(crate) use chinese::Texts;
+pub(crate) use dashboard::{DASHBOARD, dashboard_svg};
 pub(crate) use metrics::metrics_markdown;
