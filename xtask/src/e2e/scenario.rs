@@ -77,7 +77,6 @@ const CASES: [Case; 6] = [
 
 /// Runs all steps.
 pub(super) fn run(runtime: &Runtime, folder: &Path) -> Result<(), Failure> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let sites = runtime.block_on(sites::start(folder))?;
     let kubectl = Kubectl::of(folder);
     let world = World {
