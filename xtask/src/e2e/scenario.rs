@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use super::doctor;
 use super::golden;
 use super::kubectl::{Kubectl, eventually};
 use super::operator::{self, NAME};
@@ -111,6 +112,9 @@ impl World<'_> {
         self.kubectl
             .show(&["get", "dta", "-n", NAMESPACE, "-o", "wide"])?;
         self.kubectl.show(&["get", "pods", "-n", NAME])?;
+
+        heading("`doctor` in the operator's pod");
+        doctor::run(&self.kubectl, &self.sites, NAMESPACE)?;
 
         heading("An upgrade: apps, copies and Secrets of an earlier release");
         left.judge(&self.kubectl, &self.sites)?;
