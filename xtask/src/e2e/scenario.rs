@@ -483,7 +483,7 @@ fn app(case: &Case) -> Value {
         "kind": "DingTalkApp",
         "metadata": {"name": case.name, "namespace": NAMESPACE},
         "spec": {
-            "credentialsSecretRef": {"name": format!("{}-credentials", case.name)}, "site": "global",
+            "credentialsSecretRef": {"name": format!("{}-credentials", case.name)},
             "corpIds": [CORP_ID],
             "site": case.site,
             "target": {"propagation": if case.refresh_pods { "Immediate" } else { "Periodic" }},
