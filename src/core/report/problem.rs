@@ -155,7 +155,7 @@ fn failure_problem(
         reason: failure.reason,
         message: format!(
             "{}{source}; {next}",
-            explain(failure, (&app.spec.site, host), corp_id)
+            explain(failure, (app.spec.site.as_str(), host), corp_id)
         ),
         error: CorpError {
             reason: failure.reason.as_str().to_owned(),
