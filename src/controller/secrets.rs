@@ -99,6 +99,7 @@ impl<'a> Secrets<'a> {
                 Ok(WriteOutcome::Immutable)
             }
             Err(error) => {
+                let problem = error.write_problem();
                 let message = shown(&error, write, self.owner, public);
                 warn!(
                     kind = self.owner.kind(),
@@ -107,10 +108,11 @@ impl<'a> Secrets<'a> {
                     secret = name,
                     cause = cause.as_str(),
                     error = message,
+                    see = problem.reason().page(),
                     "Secret write failed; will retry"
                 );
                 Ok(WriteOutcome::Failed {
-                    problem: error.write_problem(),
+                    problem,
                     message,
                     random: context.clock.random(),
                 })

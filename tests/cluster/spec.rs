@@ -249,7 +249,7 @@ async fn a_site_may_be_left_to_some_namespaces() {
     sandbox.until_ready("one").await;
     for name in ["two", "three"] {
         let message = sandbox.until_failing(name, "UnknownSite").await;
-        assert!(message.contains("--site-namespaces"), "{message}");
+        assert!(message.contains("global, ours), or ask"), "{message}");
     }
     assert_eq!(sandbox.stub.journal().len(), 1, "nothing is sent anywhere");
 }

@@ -3,7 +3,7 @@
 use super::names::SecretRef;
 use super::{App, Index, Seen};
 use crate::api::{AppRef, DingTalkApp, app_ref};
-use crate::core::app::view::{CredentialsSeen, TargetSeen, View};
+use crate::core::app::view::{AppSite, CredentialsSeen, TargetSeen, View};
 use crate::core::secret::desired::wanted;
 use crate::core::secret::ownership::ownership;
 use crate::core::token::tokens::Tokens;
@@ -44,7 +44,7 @@ impl<'a> Current<'a> {
     pub(crate) fn view(
         self,
         app: &'a DingTalkApp,
-        site_known: bool,
+        site: AppSite<'a>,
         tokens: &'a Tokens,
     ) -> View<'a> {
         let Self { index, entry } = self;
@@ -87,7 +87,7 @@ impl<'a> Current<'a> {
                     Some((name.as_str(), index.secret_in(namespace, name)?))
                 })
                 .collect(),
-            site_known,
+            site,
             tokens,
             metadata_prefixes: &[],
             is_ending: false,
