@@ -82,8 +82,17 @@ impl World {
             .collect()
     }
 
+    /// Judges the writes after the first `count`.
+    pub fn judge_writes(&self, count: usize, was_missing: &[String]) {
+        self.judge_tokens(was_missing);
+        let written = self.store.writes[count..].iter();
+        for secret in written.filter_map(|write| write.strip_prefix("write ")) {
+            self.judge_owner(secret);
+        }
+    }
+
     /// Asserts that a Secret which was written is that of the oldest app that wants it.
-    pub fn judge_owner(&self, secret: &str) {
+    fn judge_owner(&self, secret: &str) {
         let stored = self.store.secrets.get(secret);
         let owner = stored.and_then(|stored| stored.labels.get(LABEL_OWNER_UID));
         if let Some((owner, rightful)) = owner.zip(self.rightful_owner(secret)) {
@@ -97,7 +106,7 @@ impl World {
     }
 
     /// Asserts that a write did not take away a working token.
-    pub fn judge_write(&self, was_missing: &[String]) {
+    fn judge_tokens(&self, was_missing: &[String]) {
         let missing = self.without_token();
         let taken = missing
             .iter()

@@ -16,7 +16,7 @@ use super::site::{REPEATS, Site};
 use super::store::{Store, Told};
 use crate::dingtalk::REQUEST_TIMEOUT;
 
-/// The write or fetch at which the process dies, and whether before or after it.
+/// The write or fetch before or after which the process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Death {
     pub at: usize,
@@ -370,10 +370,7 @@ impl World {
         if let Some(missing) = missing {
             let known_at = self.desired_since.max(self.replicas[index].cut_off_until);
             if sent.duration_since(known_at) > SETTLED {
-                self.judge_write(&missing);
-                let written = self.store.writes[count..].iter();
-                let secrets = written.filter_map(|write| write.strip_prefix("write "));
-                secrets.for_each(|secret| self.judge_owner(secret));
+                self.judge_writes(count, &missing);
             }
         }
         if dies {

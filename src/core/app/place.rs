@@ -268,9 +268,7 @@ pub(in crate::core) fn delete_former(
             });
             !(is_carried || is_expired && target.blocked.is_none())
         });
-        if is_needed && token.lifetime.expires_at > now {
-            wake.at(token.lifetime.expires_at);
-        }
+        wake.later(Some(token.lifetime.expires_at).filter(|_| is_needed), now);
         is_needed
     };
     unneeded(

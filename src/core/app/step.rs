@@ -181,11 +181,8 @@ fn settle(
                 .map(|token| fetched_as(corp(corp_id).map(Box::as_ref), token));
             let fetch = fetches.get(corp_id.as_str()).copied();
             let next_attempt = fetch.and_then(Fetch::at);
-            for at in [in_secret.map(|life| life.expires_at), next_attempt] {
-                if let Some(at) = at.filter(|at| *at > now) {
-                    wake.at(at);
-                }
-            }
+            wake.later(in_secret.map(|lifetime| lifetime.expires_at), now);
+            wake.later(next_attempt, now);
             if let Some(Blocked::TargetOfOlderApp(_)) = target.blocked {
                 wake.at(now + ANOTHER_HOLDER);
             }

@@ -201,4 +201,11 @@ impl Wake {
     pub(in crate::core) fn at(&mut self, at: Timestamp) {
         self.0 = Some(self.0.map_or(at, |earlier| earlier.min(at)));
     }
+
+    /// Adds a time unless it has passed.
+    pub(in crate::core) fn later(&mut self, at: Option<Timestamp>, now: Timestamp) {
+        at.filter(|at| *at > now)
+            .into_iter()
+            .for_each(|at| self.at(at));
+    }
 }
