@@ -1,5 +1,6 @@
 //! Redacts external texts before they reach logs, statuses and events.
 
+use std::cell::LazyCell;
 use std::collections::HashSet;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -53,7 +54,11 @@ impl Redactor {
             .chars()
             .filter(|c| is_seen(c) || c.is_whitespace())
             .collect();
-        let parts: HashSet<&[u8]> = folded.as_bytes().windows(TELLING).collect();
+        // Collected only if there is a secret to look for: texts may be large.
+        let parts = LazyCell::new(|| {
+            let parts = folded.as_bytes().windows(TELLING);
+            parts.collect::<HashSet<&[u8]>>()
+        });
         self.is_given_away(&folded, |part| parts.contains(part)) || self.looks_like_a_token(&words)
     }
 
