@@ -19,7 +19,7 @@ use super::triggers::{Senders, Triggers};
 use super::workers::Workers;
 use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef};
 use crate::core::Asked;
-use crate::core::{AppSite, Concerned, Core, Surroundings};
+use crate::core::{AppSite, Concerned, Core, Reported, Surroundings};
 use crate::core::{FailedAttempt, Memory, ReferenceMemory, ReferenceView, View};
 use crate::dingtalk::{Failure, Recovery, TokenResponse};
 use crate::operator::{Leadership, Metrics, Outages, Pulse};
@@ -194,7 +194,8 @@ impl Context {
 
     /// Records a Secret that was written, and returns the objects it concerns.
     pub(super) fn secret_written(&self, metadata: ObjectMeta, asked: &Asked) -> Concerned {
-        self.core().secret_answered(metadata, asked)
+        let reported = Reported::from(metadata);
+        self.core().secret_answered(reported, asked)
     }
 
     /// Records a Secret that was read, and returns the objects it concerns.

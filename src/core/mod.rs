@@ -25,7 +25,9 @@ pub(crate) use copy::{
     reference_status, reference_step,
 };
 pub(crate) use handle::{Concerned, Core, Surroundings};
-pub(crate) use index::{Asked, Candidate, NamespaceLimits, ReferenceState, Stub, TokenQuery};
+pub(crate) use index::{
+    Asked, Candidate, NamespaceLimits, ReferenceState, Reported, Stub, TokenQuery,
+};
 pub(crate) use report::problem::explain;
 pub(crate) use report::refusal::{
     Refusal, refused_previous, refused_reference_status, refused_status,

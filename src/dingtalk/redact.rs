@@ -1,5 +1,8 @@
 //! Redacts external texts before they reach logs, statuses and events.
 
+use std::cell::LazyCell;
+use std::collections::HashSet;
+
 use secrecy::{ExposeSecret, SecretString};
 
 /// Maximum length of a redacted text, in bytes.
@@ -26,11 +29,7 @@ impl Redactor {
         public: impl IntoIterator<Item = &'a str>,
     ) -> Self {
         Self {
-            secrets: secrets
-                .into_iter()
-                .filter(|secret| !secret.is_empty())
-                .flat_map(encodings)
-                .collect(),
+            secrets: secrets.into_iter().map(SecretString::from).collect(),
             public: public.into_iter().map(str::to_owned).collect(),
         }
     }
@@ -55,10 +54,23 @@ impl Redactor {
             .chars()
             .filter(|c| is_seen(c) || c.is_whitespace())
             .collect();
+        // Collected only if there is a secret to look for: texts may be large.
+        let parts = LazyCell::new(|| {
+            let parts = folded.as_bytes().windows(TELLING);
+            parts.collect::<HashSet<&[u8]>>()
+        });
+        self.is_given_away(&folded, |part| parts.contains(part)) || self.looks_like_a_token(&words)
+    }
+
+    /// Whether `folded`, which must be lower case, contains a secret or a part of one.
+    ///
+    /// `is_in_text` is asked about each part of each secret, so it must not search the text: both may be
+    /// large.
+    fn is_given_away(&self, folded: &str, mut is_in_text: impl FnMut(&[u8]) -> bool) -> bool {
         self.secrets
             .iter()
-            .any(|secret| gives_away(&folded, secret.expose_secret()))
-            || self.looks_like_a_token(&words)
+            .flat_map(|secret| encodings(secret.expose_secret()))
+            .any(|encoded| gives_away(folded, encoded.expose_secret(), &mut is_in_text))
     }
 
     fn looks_like_a_token(&self, text: &str) -> bool {
@@ -110,39 +122,40 @@ fn is_invisible(c: char) -> bool {
 }
 
 /// Whether `folded` contains `secret` or [`TELLING`] consecutive bytes of it. Both must be lower case.
-fn gives_away(folded: &str, secret: &str) -> bool {
-    if folded.contains(secret) {
-        return true;
-    }
+fn gives_away(folded: &str, secret: &str, is_in_text: impl FnMut(&[u8]) -> bool) -> bool {
     // A part of a short secret reveals too little to be worth dropping a message.
-    secret.len() >= 2 * TELLING
-        && secret
-            .as_bytes()
-            .windows(TELLING)
-            .any(|part| contains_bytes(folded.as_bytes(), part))
+    match secret.len() < 2 * TELLING {
+        true => folded.contains(secret),
+        false => secret.as_bytes().windows(TELLING).any(is_in_text),
+    }
 }
 
-fn contains_bytes(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
+/// Returns the secret and its encodings (Base64, JSON, percent), in lower case. Each is made when it is
+/// asked for, because together they may take many times the memory of the secret.
+fn encodings(secret: &str) -> impl Iterator<Item = SecretString> {
+    let encode: [fn(&str) -> String; 4] = [str::to_lowercase, base64, json, percent];
+    encode
+        .into_iter()
+        .map(move |encode| encode(secret))
+        .filter(|text| !text.is_empty())
+        .map(SecretString::from)
 }
 
-/// Returns the secret and its encodings (Base64, JSON, percent), in lower case.
-fn encodings(secret: &str) -> Vec<SecretString> {
-    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-    let base64 = serde_json::to_string(&k8s_openapi::ByteString(secret.as_bytes().to_vec()))
-        .unwrap_or_default();
+fn base64(secret: &str) -> String {
+    let bytes = k8s_openapi::ByteString(secret.as_bytes().to_vec());
+    let base64 = serde_json::to_string(&bytes).unwrap_or_default();
+    base64.trim_matches(['"', '=']).to_lowercase()
+}
+
+fn json(secret: &str) -> String {
     let json = serde_json::to_string(secret).unwrap_or_default();
-    let percent = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
-    [
-        secret,
-        base64.trim_matches(['"', '=']),
-        json.trim_matches('"'),
-        &percent,
-    ]
-    .into_iter()
-    .filter(|text| !text.is_empty())
-    .map(|text| SecretString::from(text.to_lowercase()))
-    .collect()
+    json.trim_matches('"').to_lowercase()
+}
+
+fn percent(secret: &str) -> String {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    let percent = utf8_percent_encode(secret, NON_ALPHANUMERIC);
+    percent.to_string().to_lowercase()
 }
 
 #[cfg(test)]
@@ -238,6 +251,25 @@ mod tests {
             assert_eq!(redactor().clean(&unknown), None, "{unseen:?}");
         }
         assert_eq!(redactor().clean(&split(SECRET, '\n')), None);
+    }
+
+    /// Regression: each part of a secret was compared with each position of the text, which took seconds
+    /// where a template had made the secret large.
+    #[test]
+    fn a_large_secret_costs_as_much_as_secret_and_text_together() {
+        let secret = "0123456-".repeat(1 << 17) + "the-end!";
+        let redactor = Redactor::new([secret.as_str()], []);
+        let text = "refused ".repeat(38);
+        let mut asked = 0;
+        let is_in_text = |_: &[u8]| {
+            asked += 1;
+            false
+        };
+        assert!(!redactor.is_given_away(&text, is_in_text));
+        let linear = secret.len() + text.len();
+        assert!((secret.len()..10 * linear).contains(&asked), "{asked}");
+        assert!(redactor.clean(&text).is_some());
+        assert_eq!(redactor.clean(&format!("{text}the-end!")), None);
     }
 
     #[test]

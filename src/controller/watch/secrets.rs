@@ -7,7 +7,7 @@ use futures::stream::{self, select_all};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use tracing::info;
 
 use super::backoff::with_backoff;
@@ -16,7 +16,7 @@ use crate::api::AppRef;
 use crate::controller::context::Context;
 use crate::controller::decoded::Decoded;
 use crate::controller::scopes::Scope;
-use crate::core::Concerned;
+use crate::core::{Concerned, Reported};
 
 /// Follows the metadata of the Secrets of each scope, once its apps are known.
 pub(crate) async fn secrets(client: Client, scopes: Vec<Scope>, context: Arc<Context>) {
@@ -54,24 +54,24 @@ pub(crate) fn secret_event(
     scope: &Scope,
     event: watcher::Result<Event<Decoded<PartialObjectMeta<Secret>>>>,
 ) {
-    let mut core = context.core();
-    let index = &mut core.index;
-    let name = match &event {
-        Ok(Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret)) => {
-            Some((secret.namespace().unwrap_or_default(), secret.name_any()))
+    let concerned = match event {
+        Ok(Event::Apply(secret)) => {
+            let reported = Reported::from(secret.into_metadata());
+            context.core().secret_applied(reported)
         }
-        _ => None,
-    };
-    let users = match event {
-        Ok(Event::Apply(secret)) => index.secret_applied(secret.into_metadata()),
-        Ok(Event::InitApply(secret)) => index.secret_in_list(secret.into_metadata()),
-        Ok(Event::Delete(secret)) => index.secret_deleted(secret.meta()),
+        Ok(Event::InitApply(secret)) => {
+            let reported = Reported::from(secret.into_metadata());
+            context.core().secret_in_list(reported)
+        }
+        Ok(Event::Delete(secret)) => context.core().secret_deleted(secret.meta()),
         Ok(Event::Init) => {
-            index.secrets_listing(scope.as_deref());
-            Vec::new()
+            context.core().index.secrets_listing(scope.as_deref());
+            Concerned::default()
         }
         Ok(Event::InitDone) => {
-            let users = index.secrets_listed(scope.as_deref());
+            let mut core = context.core();
+            let index = &mut core.index;
+            let apps = index.secrets_listed(scope.as_deref());
             if context.scopes.secrets_listed(scope) {
                 info!(namespace = scope.as_deref(), "all objects listed; watching");
                 let (apps, copies) = index.all();
@@ -80,20 +80,15 @@ pub(crate) fn secret_event(
                 // Some of them copy from this scope.
                 context.wake_references(copies);
             }
-            users
+            Concerned {
+                apps,
+                references: Vec::new(),
+            }
         }
         Err(error) => {
             report(context, "secrets", scope, &error);
-            Vec::new()
+            Concerned::default()
         }
     };
-    let concerned = match name {
-        Some((namespace, name)) => core.concerned(users, &namespace, &name),
-        None => Concerned {
-            apps: users,
-            references: Vec::new(),
-        },
-    };
-    drop(core);
     context.look_at(concerned);
 }

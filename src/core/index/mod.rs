@@ -10,6 +10,7 @@ mod read;
 mod reference;
 mod reference_view;
 mod references;
+mod reported;
 mod secrets;
 mod sharers;
 mod stub;
@@ -37,6 +38,7 @@ use listing::{Deletions, Listing, in_scope};
 use names::{SecretRef, TokenName};
 use reference::Reference;
 pub(crate) use reference::ReferenceState;
+pub(crate) use reported::Reported;
 pub(crate) use sharers::{Candidate, TokenQuery};
 pub(crate) use stub::Stub;
 

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::listing::{Asked, Listing, in_scope};
 use super::names::{SecretRef, secret_ref};
+use super::reported::Reported;
 use super::{App, Index, Seen};
 use crate::api::AppRef;
 use crate::core::secret::target::{TARGETS_MAX, TargetMeta};
@@ -25,29 +26,35 @@ impl Index {
     }
 
     /// Records a Secret that a list contained, and returns the apps it concerns.
-    pub(crate) fn secret_in_list(&mut self, meta: ObjectMeta) -> Vec<AppRef> {
-        let secret = secret_ref(&meta);
+    pub(crate) fn secret_in_list(&mut self, reported: impl Into<Reported>) -> Vec<AppRef> {
+        let reported = reported.into();
+        let secret = reported.secret.clone();
         let mut is_answered = false;
         for listing in self.listing.values_mut() {
             listing.listed.insert(secret.clone());
             is_answered |= listing.answered.contains(&secret);
         }
-        let listed = ObjectVersion::of(&meta);
+        let listed = &reported.target.version;
         let known = self.secret_in(&secret.0, &secret.1);
         // What the list knows nothing of was lost when a backup of etcd was restored.
-        if !is_answered && known.is_some_and(|known| known.version.is_newer_than(&listed)) {
+        if !is_answered && known.is_some_and(|known| known.version.is_newer_than(listed)) {
             self.forget_secret(&secret);
         }
-        self.secret_applied(meta)
+        self.secret_applied(reported)
     }
 
     /// Records a Secret's metadata that a call returned, and returns the apps it concerns.
-    pub(crate) fn secret_answered(&mut self, meta: ObjectMeta, asked: &Asked) -> Vec<AppRef> {
-        let secret = secret_ref(&meta);
-        let uid = meta.uid.as_deref();
+    pub(crate) fn secret_answered(
+        &mut self,
+        reported: impl Into<Reported>,
+        asked: &Asked,
+    ) -> Vec<AppRef> {
+        let reported = reported.into();
+        let secret = reported.secret.clone();
+        let uid = &reported.target.version.uid;
         let is_present = self
             .secret_in(&secret.0, &secret.1)
-            .is_some_and(|known| Some(known.version.uid.as_str()) == uid);
+            .is_some_and(|known| known.version.uid == *uid);
         // It may have been deleted before a list that has ended since, or while nobody wanted it. If
         // it was not, an event follows.
         let is_late = asked.lists != self.lists || self.deletions.include(&secret, asked.deletions);
@@ -57,13 +64,12 @@ impl Index {
         for listing in self.listing.values_mut() {
             listing.answered.insert(secret.clone());
         }
-        self.secret_applied(meta)
+        self.secret_applied(reported)
     }
 
     /// Records a Secret's metadata and returns the apps it concerns.
-    pub(crate) fn secret_applied(&mut self, meta: ObjectMeta) -> Vec<AppRef> {
-        let secret = secret_ref(&meta);
-        let target = TargetMeta::of(meta);
+    pub(crate) fn secret_applied(&mut self, reported: impl Into<Reported>) -> Vec<AppRef> {
+        let Reported { secret, target } = reported.into();
         if !self.worth_keeping(&secret, &target) {
             self.forget_secret(&secret);
             return Vec::new();

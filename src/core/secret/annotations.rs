@@ -28,8 +28,8 @@ impl Recorded {
         let corp_id = annotations.get(ANNOTATION_CORP_ID);
         let mut read = [ANNOTATION_SITE, ANNOTATION_EXPIRES_AT, ANNOTATION_STATE].to_vec();
         read.extend(corp_id.map(|_| ANNOTATION_CORP_ID));
-        let is_ours = |key: &&str| managed.is_ours("/f:metadata/f:annotations", key);
-        if !read.iter().all(is_ours) {
+        let ours = managed.keys("/f:metadata/f:annotations");
+        if !read.iter().all(|key| ours.contains(key)) {
             return None;
         }
         let site = annotations.get(ANNOTATION_SITE)?;

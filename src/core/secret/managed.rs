@@ -1,11 +1,19 @@
 //! Who set which fields of an object, according to its `managedFields`.
 
-use std::collections::BTreeSet;
+#[cfg(test)]
+use std::cell::Cell;
+use std::collections::{BTreeSet, HashSet};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 
 use crate::api::{GROUP, LABEL_MANAGED_BY, MANAGER};
+
+#[cfg(test)]
+thread_local! {
+    /// How often an entry was looked at.
+    pub(in crate::core) static LOOKED_AT: Cell<usize> = const { Cell::new(0) };
+}
 
 /// The fields of an object, by whether the operator set them.
 pub struct Managed<'a> {
@@ -38,32 +46,36 @@ impl<'a> Managed<'a> {
         managed
     }
 
-    /// Whether the operator, and nobody else, set a key of a map.
-    pub fn is_ours(&self, map: &str, key: &str) -> bool {
-        let field = format!("f:{key}");
-        let set = |fields: &&serde_json::Value| {
-            fields
-                .pointer(map)
-                .is_some_and(|map| map.get(&field).is_some())
-        };
-        self.ours.iter().any(set) && !self.others.iter().any(set)
+    /// Returns the keys of a map that the operator, and nobody else, set.
+    pub fn keys(&self, map: &str) -> BTreeSet<&'a str> {
+        let others: HashSet<&str> = keys_in(&self.others, map).collect();
+        keys_in(&self.ours, map)
+            .filter(|key| !others.contains(key))
+            .collect()
+    }
+
+    /// Returns the keys of a map that only the operator set, apart from this project's own.
+    pub fn ours(&self, map: &str) -> BTreeSet<String> {
+        self.keys(map)
+            .into_iter()
+            .filter(|key| !key.starts_with(GROUP) && *key != LABEL_MANAGED_BY)
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Returns when the operator last wrote.
     pub fn written_at(&self) -> Option<Timestamp> {
         self.written_at
     }
+}
 
-    /// Returns the keys of a map that only the operator set, apart from this project's own.
-    pub fn ours(&self, map: &str) -> BTreeSet<String> {
-        self.ours
-            .iter()
-            .filter_map(|fields| fields.pointer(map)?.as_object())
-            .flat_map(|map| map.keys())
-            .filter_map(|field| field.strip_prefix("f:"))
-            .filter(|key| !key.starts_with(GROUP) && *key != LABEL_MANAGED_BY)
-            .filter(|key| self.is_ours(map, key))
-            .map(str::to_owned)
-            .collect()
-    }
+/// Returns the keys of a map in these entries.
+fn keys_in<'a>(entries: &[&'a serde_json::Value], map: &str) -> impl Iterator<Item = &'a str> {
+    let entries = entries.iter().copied();
+    #[cfg(test)]
+    let entries = entries.inspect(|_| LOOKED_AT.set(LOOKED_AT.get() + 1));
+    entries
+        .filter_map(move |fields| fields.pointer(map)?.as_object())
+        .flat_map(|map| map.keys())
+        .filter_map(|field| field.strip_prefix("f:"))
 }

@@ -81,18 +81,15 @@ impl TargetMeta {
             };
         }
         let owner_references = meta.owner_references.unwrap_or_default();
+        if labels.len() + annotations.len() > MARKS_MAX || !are_within_bounds(&owner_references) {
+            return bare.past_bounds();
+        }
         let managed = Managed::of(meta.managed_fields.as_deref().unwrap_or_default());
         let our_labels = managed.ours("/f:metadata/f:labels");
         let our_annotations = managed.ours("/f:metadata/f:annotations");
         let our_keys = our_labels.iter().chain(&our_annotations);
-        let is_past_bounds = labels.len() + annotations.len() > MARKS_MAX
-            || !are_within_bounds(&owner_references)
-            || our_keys.map(String::len).sum::<usize>() > OUR_KEYS_MAX;
-        if is_past_bounds {
-            return Self {
-                is_past_bounds,
-                ..bare
-            };
+        if our_keys.map(String::len).sum::<usize>() > OUR_KEYS_MAX {
+            return bare.past_bounds();
         }
         let recorded = Recorded::read(&annotations, &managed);
         let is_managed = labels
@@ -120,7 +117,7 @@ impl TargetMeta {
         }
     }
 
-    /// Returns the same version as past its bounds. Used if there is no room to keep more.
+    /// Returns the same version as past its bounds, with nothing else.
     #[must_use]
     pub(crate) fn past_bounds(&self) -> Self {
         Self {
@@ -162,8 +159,11 @@ impl TargetMeta {
 
 /// Whether the operator was the last to write both the record and the recorded data.
 fn is_ours(recorded: &Recorded, managed: &Managed) -> bool {
-    recorded.keys().all(|key| managed.is_ours("/f:data", &key))
-        && managed.is_ours("/f:metadata/f:annotations", ANNOTATION_STATE)
+    let data = managed.keys("/f:data");
+    recorded.keys().all(|key| data.contains(key.as_str()))
+        && managed
+            .keys("/f:metadata/f:annotations")
+            .contains(ANNOTATION_STATE)
 }
 
 fn are_within_bounds(owners: &[OwnerReference]) -> bool {
@@ -177,11 +177,17 @@ fn owner_size(owner: &OwnerReference) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::core::secret::managed::LOOKED_AT;
+    use crate::core::secret::state::example;
+    use crate::core::token::record::TokenRecord;
 
     /// Returns the metadata of a target, with this many foreign annotations.
     fn meta(others: usize, length: usize) -> ObjectMeta {
-        let mut annotations = crate::core::secret::state::example().annotations();
+        let mut annotations = example().annotations();
         annotations.extend((0..others).map(|n| (format!("other-{n}"), "x".repeat(length))));
         let labels = [(LABEL_MANAGED_BY, MANAGER), (LABEL_OWNER_UID, "u1")];
         ObjectMeta {
@@ -189,6 +195,95 @@ mod tests {
             annotations: Some(annotations),
             ..ObjectMeta::default()
         }
+    }
+
+    /// Returns the metadata of a target with this many tokens, which has this many other managers.
+    fn managed(corps: usize, others: usize) -> ObjectMeta {
+        let token = example().tokens.remove(0);
+        let tokens = (0..corps).map(|n| TokenRecord {
+            corp_id: format!("ding{n}"),
+            ..token.clone()
+        });
+        let keys = vec!["*.access_token".to_owned()];
+        let recorded = Recorded {
+            digest: Some("d".into()),
+            ..Recorded::of(keys, tokens.collect()).expect("a shape")
+        };
+        let annotations = recorded.annotations();
+        let fields = |keys: Vec<String>| -> Value {
+            let fields = keys.iter().map(|key| (format!("f:{key}"), json!({})));
+            fields.collect::<serde_json::Map<_, _>>().into()
+        };
+        let entry = |manager: &str, data: Vec<String>, annotations: Vec<String>| {
+            let fields = json!({
+                "f:data": fields(data),
+                "f:metadata": {"f:annotations": fields(annotations)},
+            });
+            ManagedFieldsEntry {
+                manager: Some(manager.to_owned()),
+                fields_v1: Some(FieldsV1(fields)),
+                ..ManagedFieldsEntry::default()
+            }
+        };
+        let ours = annotations.keys().cloned().collect();
+        let mut entries = vec![entry(MANAGER, recorded.keys().collect(), ours)];
+        entries.extend((0..others).map(|n| {
+            let key = format!("other-{n}");
+            entry("other", vec![key.clone()], vec![key])
+        }));
+        ObjectMeta {
+            annotations: Some(annotations),
+            managed_fields: Some(entries),
+            ..meta(0, 0)
+        }
+    }
+
+    /// Returns what is kept, and how often an entry of the managed fields was looked at for it.
+    fn looked_at(meta: ObjectMeta) -> (TargetMeta, usize) {
+        LOOKED_AT.set(0);
+        let target = TargetMeta::of(meta);
+        (target, LOOKED_AT.get())
+    }
+
+    /// Regression: each key was looked for in what each manager had set.
+    #[test]
+    fn the_managers_of_a_target_are_looked_at_as_often_whatever_the_number_of_its_keys() {
+        let (few, times) = looked_at(managed(10, 100));
+        let (many, times_for_many) = looked_at(managed(1000, 100));
+        assert!(few.data_is_ours && many.data_is_ours);
+        assert!(times > 0);
+        assert_eq!(times_for_many, times);
+        let (_, times_for_twice_the_managers) = looked_at(managed(10, 201));
+        assert_eq!(times_for_twice_the_managers, 2 * times);
+    }
+
+    /// Regression: the managed fields were compared before the bounds were checked.
+    #[test]
+    fn the_managers_of_a_target_past_its_bounds_are_not_looked_at() {
+        let mut marked = managed(10, 100);
+        let others = (0..=MARKS_MAX).map(|n| (format!("other-{n}"), String::new()));
+        marked.annotations.get_or_insert_default().extend(others);
+        let owned = ObjectMeta {
+            owner_references: Some(vec![OwnerReference::default(); OWNERS_MAX + 1]),
+            ..managed(10, 100)
+        };
+        for past in [marked, owned] {
+            let (target, times) = looked_at(past);
+            assert!(target.is_past_bounds);
+            assert_eq!(times, 0);
+        }
+    }
+
+    #[test]
+    fn what_somebody_else_has_set_as_well_is_not_ours() {
+        let mut meta = managed(2, 0);
+        assert!(TargetMeta::of(meta.clone()).data_is_ours);
+        let entries = meta.managed_fields.as_mut().expect("entries");
+        entries.push(ManagedFieldsEntry {
+            manager: Some("other".into()),
+            ..entries[0].clone()
+        });
+        assert!(!TargetMeta::of(meta).data_is_ours);
     }
 
     #[test]
