@@ -92,65 +92,72 @@ reasons! {
             "create it; the token is then fetched at once";
         CredentialsKeyMissing =>
             "a key is missing from the credentials Secret, or its value is empty",
-            "put the Client ID and Client Secret under the keys in spec.credentialsSecretRef";
+            "put the Client ID and Client Secret under the keys in spec.credentialsSecretRef; the \
+             token is then fetched at once";
         CredentialsInvalid =>
             "a value in the credentials Secret is too long, or contains characters other \
              than visible ASCII",
             "copy the Client ID (at most 128 characters) and the Client Secret (at most 512) \
-             exactly as shown in the developer console";
+             exactly as shown in the developer console; the token is then fetched at once";
         CredentialsUnreadable =>
             "the operator is not allowed to read the credentials Secret",
-            "grant the operator its role in this namespace, see deploy/";
+            "grant the operator its role in this namespace, see deploy/; it retries every minute";
         UnknownSite =>
             "the operator does not know spec.site, or reserves it for other namespaces",
             "use china, global or another site from the operator's --site flags that \
-             --site-namespaces does not reserve for other namespaces";
+             --site-namespaces does not reserve for other namespaces; the operator retries as \
+             soon as the spec changes";
         MetadataNotAllowed =>
             "the key of a label or annotation in spec.target does not begin with a prefix that the \
              operator allows",
             "remove it, or have its prefix added to the operator's flag \
-             --target-metadata-prefix";
+             --target-metadata-prefix; the operator retries as soon as the spec changes";
         InvalidTemplate =>
             "a template in spec.target.template.data uses an unsupported feature, is too \
              large, takes too long, or would override a key of the layout",
             "correct the template as described in the message, which includes line and \
-             column";
+             column; the operator retries as soon as the spec changes";
         SecretConflict =>
             "the target Secret belongs to somebody else, so the operator does not touch it",
             "delete it, choose another spec.target.name, or hand it over with the annotation \
-             dingtalk-token-operator.github.io/adopt-by=<Kind>/<name>";
+             dingtalk-token-operator.github.io/adopt-by=<Kind>/<name>; the operator notices at \
+             once";
         SecretContested =>
             "another writer keeps changing the target Secret; it is restored once a minute",
-            "find the writer in the Secret's managedFields and stop it";
+            "find the writer in the Secret's managedFields and stop it; the reason is gone after \
+             two minutes without a change";
         SecretWriteFailed =>
             "a token was fetched, but the API server refused to write it to the Secret; the \
-             operator keeps the token and retries the write",
+             operator keeps the token and retries the write at least once a minute",
             "see the API server's error in the message: a quota, a webhook or a missing role";
         SecretTooLarge =>
             "the tokens and templates do not fit into one Secret; its last content stays",
-            "use layout PerCorp, or divide the corpIds among several DingTalkApps";
+            "use layout PerCorp, or divide the corpIds among several DingTalkApps; the operator \
+             retries as soon as the spec changes";
         TargetMetadataTooLarge =>
             "the target Secret has more labels, annotations or owners than the operator \
              supports",
-            "remove what other programs have added to that Secret, or delete the Secret";
+            "remove what other programs have added to that Secret, or delete the Secret; the \
+             operator notices at once";
         NamespaceLimitExceeded =>
             "the namespace has more apps, corpIds or references, or larger specs, than the \
              operator serves; it serves the oldest ones",
             "delete what is not needed, use another namespace, or raise \
              --max-apps-per-namespace, --max-corps-per-namespace or \
-             --max-references-per-namespace";
+             --max-references-per-namespace; the next ones are served as soon as there is room";
         UnsupportedSpec =>
             "the object has a value that this version of the operator does not support, for \
              example one from a newer version; its Secrets stay as they are",
             "upgrade the operator, or use only what this version supports: see kubectl \
-             explain";
+             explain; the operator retries as soon as the object changes";
         AppNotFound =>
             "the DingTalkApp in spec.appRef does not exist, or is in a namespace that this \
              operator does not watch",
             "correct spec.appRef, or have the app created; the copy is then written at once";
         NotGranted =>
             "the DingTalkApp in spec.appRef does not allow this namespace a copy",
-            "ask the app's owner to add the namespace to spec.referenceGrants";
+            "ask the app's owner to add the namespace to spec.referenceGrants; the copy is then \
+             written at once";
         NamespaceTerminating =>
             "the namespace is being deleted, so no Secret can be created in it",
             "no action needed";
@@ -182,12 +189,14 @@ reasons! {
             "a workload in spec.rolloutRestartTargets could not be restarted, so its program \
              may still use the former token",
             "correct spec.rolloutRestartTargets, or grant the operator the role in \
-             deploy/opt-in/rollout-restart.yaml in this namespace";
+             deploy/opt-in/rollout-restart.yaml in this namespace; a restart that was refused is \
+             retried every 5 minutes";
         PropagationFailed =>
             "pods could not be notified of a new token, so it may take 90 s to reach their \
              files",
             "grant the operator the role in deploy/opt-in/immediate-propagation.yaml in this \
-             namespace, or set spec.target.propagation to Periodic";
+             namespace, or set spec.target.propagation to Periodic; the operator retries every \
+             5 minutes";
         PodsNeverUpdated =>
             "pods use the Secret through subPath or environment variables, which never \
              receive a renewed token",

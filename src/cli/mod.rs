@@ -35,7 +35,7 @@ use output::print_text;
 
 pub use error::CliError;
 pub use program::Program;
-pub use reasons::{causes_markdown, reasons_markdown};
+pub use reasons::{causes_markdown, legacy_markdown, reasons_markdown};
 
 /// Keeps valid DingTalk access tokens in Kubernetes Secrets.
 #[derive(Debug, Parser)]

@@ -8,7 +8,9 @@ use serde::Serialize;
 use strum::IntoEnumIterator as _;
 
 use crate::api::{Cause, Reason};
-use crate::dingtalk::{Class, LegacyRow, Row, Scope, Signal, TABLE, UNREACHABLE, look_up_legacy};
+use crate::dingtalk::{
+    Class, LEGACY, LegacyRow, Row, Scope, Signal, TABLE, UNREACHABLE, look_up_legacy,
+};
 
 /// Explanation of a reason, cause or error code.
 #[derive(Clone, Debug, Serialize)]
@@ -125,7 +127,7 @@ pub(super) fn find(asked: &str) -> Vec<Explained> {
 #[cfg(test)]
 pub fn everything() -> Vec<Explained> {
     let causes = Cause::iter().map(Explained::of_cause);
-    let legacy = crate::dingtalk::LEGACY.iter().flat_map(|row| {
+    let legacy = LEGACY.iter().flat_map(|row| {
         let codes = row.codes.iter();
         codes.map(|code| Explained::of_legacy(code, row))
     });
@@ -276,6 +278,20 @@ fn sentence(text: &str) -> String {
         .unwrap_or_default()
 }
 
+/// Returns the section of the older API's codes, for the documentation.
+pub fn legacy_markdown() -> String {
+    let mut text = format!(
+        "## Codes of the older API\n\nThe operator does not call `{LEGACY_API}`. Programs that do may \
+         receive these codes in `errcode` or `sub_code`.\n\n| errcode | meaning | what to do |\n|---|---|---|\n"
+    );
+    for row in LEGACY {
+        let codes: Vec<String> = row.codes.iter().map(|code| format!("`{code}`")).collect();
+        let codes = codes.join(", ");
+        let _ = writeln!(text, "| {codes} | {} | {} |", row.meaning, row.advice);
+    }
+    text
+}
+
 /// Returns the table of causes, for the documentation.
 pub fn causes_markdown() -> String {
     let mut text = String::from("| cause | meaning |\n|---|---|\n");
@@ -340,10 +356,14 @@ mod tests {
     }
 
     #[test]
-    fn the_documentation_names_every_signal() {
+    fn the_documentation_names_every_signal_and_code() {
         let text = reasons_markdown();
         for signal in TABLE.iter().flat_map(|row| row.signals) {
             assert!(text.contains(&shown(*signal)), "{signal:?}");
+        }
+        let text = legacy_markdown();
+        for code in LEGACY.iter().flat_map(|row| row.codes) {
+            assert!(text.contains(&format!("`{code}`")), "{code}");
         }
     }
 }

@@ -15,11 +15,11 @@ use super::cluster::Cluster;
 use super::endpoint::Endpoint;
 use super::job::Job;
 use super::scopes::Scopes;
-use super::triggers::{Senders, send};
+use super::triggers::{Senders, Triggers};
 use super::workers::Workers;
 use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef};
 use crate::core::Asked;
-use crate::core::{Concerned, Core, Surroundings};
+use crate::core::{AppSite, Concerned, Core, Surroundings};
 use crate::core::{FailedAttempt, Memory, ReferenceMemory, ReferenceView, View};
 use crate::dingtalk::{Failure, Recovery, TokenResponse};
 use crate::operator::{Leadership, Metrics, Outages, Pulse};
@@ -42,8 +42,8 @@ pub(super) struct Context {
     pub(super) reference_alarm: Alarm<ReferenceRef>,
     pub(super) reference_workers: Workers<ReferenceRef>,
     pub(super) jobs: mpsc::UnboundedSender<Job>,
-    pub(super) triggers: Senders<AppRef>,
-    pub(super) reference_triggers: Senders<ReferenceRef>,
+    pub(super) triggers: Triggers<AppRef>,
+    pub(super) reference_triggers: Triggers<ReferenceRef>,
     pub(super) restored: Senders<DingTalkApp>,
     pub(super) restored_references: Senders<DingTalkTokenReference>,
     pub(super) scopes: Scopes,
@@ -165,7 +165,7 @@ impl Context {
     }
 
     pub(super) fn wake(&self, app: &AppRef) {
-        send(&self.triggers, &app.namespace, app.clone());
+        self.triggers.wake(&app.namespace, app);
     }
 
     pub(super) fn wake_all(&self, apps: impl IntoIterator<Item = AppRef>) {
@@ -176,8 +176,8 @@ impl Context {
 
     pub(super) fn wake_references(&self, references: impl IntoIterator<Item = ReferenceRef>) {
         for reference in references {
-            let namespace = reference.namespace.clone();
-            send(&self.reference_triggers, &namespace, reference);
+            let triggers = &self.reference_triggers;
+            triggers.wake(&reference.namespace, &reference);
         }
     }
 
@@ -222,7 +222,7 @@ impl Context {
         decide: impl FnOnce(&View<'_>, &mut Memory, Timestamp) -> T,
     ) -> Option<T> {
         let surroundings = Surroundings {
-            site_known: self.site_known(app),
+            site: self.site(app),
             is_ending: self.is_ending(),
             metadata_prefixes: &self.metadata_prefixes,
         };
@@ -318,13 +318,22 @@ impl Context {
         }
     }
 
-    /// Whether an app may use its site.
-    pub(super) fn site_known(&self, app: &DingTalkApp) -> bool {
+    /// Returns whether an app may use its site, and which ones it may use otherwise.
+    fn site(&self, app: &DingTalkApp) -> AppSite<'_> {
         let namespace = app.metadata.namespace.as_deref().unwrap_or_default();
+        let is_allowed = |site: &str| {
+            let allowed = self.site_namespaces.get(site);
+            allowed.is_none_or(|namespaces| namespaces.iter().any(|one| one == namespace))
+        };
         let site = app.spec.site.as_str();
-        let allowed = self.site_namespaces.get(site);
-        self.dingtalk.knows(site)
-            && allowed.is_none_or(|namespaces| namespaces.iter().any(|one| one == namespace))
+        match self.dingtalk.host(site).filter(|_| is_allowed(site)) {
+            Some(host) => AppSite::Available(host),
+            None => {
+                let mut sites = self.dingtalk.sites();
+                sites.retain(|other| is_allowed(other));
+                AppSite::Unavailable(sites)
+            }
+        }
     }
 }
 

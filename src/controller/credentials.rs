@@ -83,7 +83,11 @@ impl Reconciler<'_> {
                     true => Reason::CredentialsInvalid,
                     false => Reason::CredentialsKeyMissing,
                 };
-                let message = format!("Secret {name}: {error}: put the app's credentials there");
+                let message = format!(
+                    "Secret {name}: {error}: put the app's credentials there; to see its keys: \
+                     kubectl describe secret {name} -n {}",
+                    self.namespace
+                );
                 (reason, message, Some(version))
             }
         };

@@ -7,8 +7,11 @@ use crate::dingtalk::{Answer, Client, Credentials};
 /// DingTalk's token endpoint.
 #[async_trait]
 pub(super) trait Endpoint: Send + Sync {
-    /// Whether a site of this name is configured.
-    fn knows(&self, site: &str) -> bool;
+    /// Returns the names of the configured sites.
+    fn sites(&self) -> Vec<&str>;
+
+    /// Returns the host of a site; `None` if it is not configured.
+    fn host(&self, site: &str) -> Option<&str>;
 
     /// Fetches a token; see [`Client::fetch`].
     async fn fetch(
@@ -23,8 +26,12 @@ pub(super) trait Endpoint: Send + Sync {
 
 #[async_trait]
 impl Endpoint for Client {
-    fn knows(&self, site: &str) -> bool {
-        self.knows(site)
+    fn sites(&self) -> Vec<&str> {
+        Client::sites(self).collect()
+    }
+
+    fn host(&self, site: &str) -> Option<&str> {
+        Client::host(self, site)
     }
 
     async fn fetch(

@@ -180,7 +180,7 @@ pub(super) fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished
             context
                 .metrics
                 .request(&call.site, job.pending.cause, reason);
-            log_failure(&job, &failure);
+            log_failure(&job, context.dingtalk.host(&call.site), &failure);
             for (_, job) in rejected_too {
                 context.record_failure(&job, failure.clone(), false);
             }
@@ -208,14 +208,18 @@ fn log_success(job: &Job, expires_at: Timestamp, value_changed: bool) {
     );
 }
 
-fn log_failure(job: &Job, failure: &Failure) {
+fn log_failure(job: &Job, host: Option<&str>, failure: &Failure) {
+    let held_until = job.expires_at.map(whole_seconds);
     warn!(
         kind = APP,
         namespace = job.app.namespace,
         name = job.app.name,
         corp_id = &*job.call.corp_id,
         site = &*job.call.site,
+        host,
         cause = job.pending.cause.as_str(),
+        credentials_secret = job.pending.reference.name,
+        expires_at = held_until.map(tracing::field::display),
         reason = failure.reason.as_str(),
         code = failure.code,
         http_status = failure.http_status,

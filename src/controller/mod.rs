@@ -60,7 +60,7 @@ use cluster::KubeCluster;
 use context::{Context, HANDOVER, LAST_WRITES};
 use job::Job;
 use scopes::{Scope, Scopes};
-use triggers::trigger_channels;
+use triggers::{Triggered, channels, triggers};
 use workers::{CONCURRENCY, Workers};
 
 /// Options of the controller.
@@ -93,7 +93,7 @@ struct Served {
 }
 
 /// Objects to wake, and objects to put back into the store.
-type Wakes<K> = (UnboundedReceiver<ObjectRef<K>>, UnboundedReceiver<K>);
+type Wakes<K> = (Triggered<ObjectRef<K>>, UnboundedReceiver<K>);
 
 impl Served {
     /// Runs the controller of apps.
@@ -130,7 +130,7 @@ impl Served {
             impl Stream<Item = watcher::Result<K>> + Send + 'static,
             Store<K>,
         ),
-        triggered: UnboundedReceiver<ObjectRef<K>>,
+        triggered: Triggered<ObjectRef<K>>,
         reconcile: impl FnMut(Arc<K>, Arc<Context>) -> F,
     ) where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
@@ -164,9 +164,9 @@ impl Served {
 /// Receivers of a context's channels; all but `jobs` have one for each scope.
 struct Queues {
     jobs: mpsc::UnboundedReceiver<Job>,
-    triggered: Vec<UnboundedReceiver<ObjectRef<DingTalkApp>>>,
+    triggered: Vec<Triggered<ObjectRef<DingTalkApp>>>,
     restored: Vec<UnboundedReceiver<DingTalkApp>>,
-    reference_triggered: Vec<UnboundedReceiver<ObjectRef<DingTalkTokenReference>>>,
+    reference_triggered: Vec<Triggered<ObjectRef<DingTalkTokenReference>>>,
     restored_references: Vec<UnboundedReceiver<DingTalkTokenReference>>,
 }
 
@@ -180,10 +180,10 @@ fn context(
     stop: CancellationToken,
 ) -> (Arc<Context>, Queues) {
     let (sender, jobs) = mpsc::unbounded_channel();
-    let (triggers, triggered) = trigger_channels(scopes);
-    let (reference_triggers, reference_triggered) = trigger_channels(scopes);
-    let (restorers, restored) = trigger_channels(scopes);
-    let (reference_restorers, restored_references) = trigger_channels(scopes);
+    let (app_triggers, triggered) = triggers(scopes);
+    let (reference_triggers, reference_triggered) = triggers(scopes);
+    let (restorers, restored) = channels(scopes);
+    let (reference_restorers, restored_references) = channels(scopes);
     let context = Context {
         cluster: Arc::new(KubeCluster::new(client.clone())),
         clock: Arc::new(SystemClock),
@@ -196,7 +196,7 @@ fn context(
         reference_triggers,
         core: Mutex::new(Core::new(options.limits)),
         jobs: sender,
-        triggers,
+        triggers: app_triggers,
         restored: restorers,
         restored_references: reference_restorers,
         scopes: Scopes::new(scopes.iter().cloned()),

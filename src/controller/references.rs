@@ -9,7 +9,7 @@ use kube::runtime::controller::Action;
 use super::cluster::ClusterError;
 use super::context::Context;
 use super::refusal::{refuse_reference, restore_reference};
-use super::retry::{RETRY, retry_status, retry_unless_gone, too_many_steps};
+use super::retry::{LOOK_AGAIN, RETRY, retry_status, retry_unless_gone, too_many_steps};
 use super::secrets::{Owner, Secrets};
 use crate::api::{DingTalkTokenReference, ReferenceRef, reference_ref};
 use crate::core::ReferenceState;
@@ -103,7 +103,8 @@ impl Copier<'_> {
                     wake_at,
                 } => {
                     return match self.settle(&told, expires_at, now).await {
-                        Ok(()) => wake_at,
+                        Ok(true) => wake_at,
+                        Ok(false) => Some(now + LOOK_AGAIN),
                         Err(error) => retry_status(&self.key, &error, wake_at, now),
                     };
                 }
@@ -226,13 +227,14 @@ impl Copier<'_> {
         }
     }
 
-    /// (client) Reports status, event and metrics.
+    /// (client) Reports status, event and metrics. Returns whether it did: a newer state of the
+    /// reference may be known.
     async fn settle(
         &self,
         told: &Told,
         expires_at: Option<Timestamp>,
         now: Timestamp,
-    ) -> Result<(), ClusterError> {
+    ) -> Result<bool, ClusterError> {
         let reference = self.reference;
         let report = self.context.decide_copies(reference, |view, memory| {
             let (metadata, shown) = (&reference.metadata, reference.status.as_ref());
@@ -241,7 +243,7 @@ impl Copier<'_> {
             Some((previous, current))
         });
         let Some((previous, current)) = report.flatten() else {
-            return Ok(());
+            return Ok(false);
         };
         self.context
             .measure_reference(&self.key, |metrics, namespace, name| {
@@ -249,7 +251,7 @@ impl Copier<'_> {
                 metrics.objects.copy_expires(namespace, name, expires_at);
             });
         if previous.status == current {
-            return Ok(());
+            return Ok(true);
         }
         let over = (&previous.status, previous.version.as_deref());
         let written = self.context.cluster.write_status(reference, over, &current);
@@ -259,7 +261,7 @@ impl Copier<'_> {
         if let Some(notice) = notice {
             self.context.publish(self.reference, &notice).await;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Returns the reference's Secrets.

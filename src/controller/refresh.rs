@@ -44,7 +44,7 @@ impl Reconciler<'_> {
                     return Some(retry_later(&self.key, "pod annotation", &error, now));
                 }
                 Err(error) => {
-                    warn!(kind = APP, namespace = self.namespace, name = self.key.name, %error, "pod annotation not allowed");
+                    warn!(kind = APP, namespace = self.namespace, name = self.key.name, %error, see = Reason::PropagationFailed.page(), "pod annotation not allowed");
                     let failed = self.unrefreshed(|it| it.failed(&error.to_string(), now));
                     let (at, notice) = failed?;
                     (Some(at), notice)

@@ -87,7 +87,7 @@ where
     if !context.leads() || object.meta().deletion_timestamp.is_some() {
         return None;
     }
-    info!(kind = %K::kind(&()), namespace = key.namespace, name = key.name, ?refusal, "not served");
+    info!(kind = %K::kind(&()), namespace = key.namespace, name = key.name, ?refusal, see = refusal.reason().page(), "not served");
     let written = context
         .cluster
         .write_status(object, (previous, None), status);

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::cluster::ClusterError;
 use super::reconcile::Reconciler;
-use super::retry::retry_status;
+use super::retry::{LOOK_AGAIN, retry_status};
 use crate::api::{DingTalkAppStatus, Reason};
 use crate::core::{Happened, Notice, Settled};
 use crate::operator::TokenTimes;
@@ -19,7 +19,7 @@ impl Reconciler<'_> {
         let retry_restart = self.restart_workloads(settled, now).await;
         let retry_refresh = self.refresh_pods(now).await;
         let Some(report) = self.context.core().report(self.app, settled, now) else {
-            return Some(now);
+            return Some(now + LOOK_AGAIN);
         };
         self.measure(settled, Some(&report.current));
         let wake_at = [settled.wake_at, retry_restart, retry_refresh];

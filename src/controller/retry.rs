@@ -10,7 +10,7 @@ use super::cluster::ClusterError;
 /// Retry interval after a failed call to the API server.
 pub(super) const RETRY: SignedDuration = SignedDuration::from_secs(5);
 /// Time for the watch to deliver what somebody else has written.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// Logs a failure that concerns the object `key` and returns when to retry.
 pub(super) fn retry_later<K: Resource<DynamicType = ()>>(

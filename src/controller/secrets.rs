@@ -109,6 +109,7 @@ impl<'a> Secrets<'a> {
                     secret = name,
                     cause = cause.as_str(),
                     error = failed.message,
+                    see = failed.problem.reason().page(),
                     "Secret write failed; will retry"
                 );
                 Ok(WriteOutcome::Failed(failed))
@@ -176,6 +177,7 @@ impl<'a> Secrets<'a> {
                 secret = name,
                 reason = ?why,
                 error = failed.message,
+                see = failed.problem.reason().page(),
                 "Secret deletion failed; will retry"
             );
             failed

@@ -19,7 +19,7 @@ pub(crate) use app::notice::{Happened, Notice, NoticeType};
 pub(crate) use app::refresh::{Readers, Refresh, Unrefreshed, refreshes_pods};
 pub(crate) use app::restart::{Restart, restart_notice};
 pub(crate) use app::step::next_step;
-pub(crate) use app::view::{Settled, Step, TargetStep, View};
+pub(crate) use app::view::{AppSite, Settled, Step, TargetStep, View};
 pub(crate) use copy::{
     CopyStep, ReferenceMemory, ReferenceStep, ReferenceView, Told, copy_now, reference_notice,
     reference_status, reference_step,

@@ -205,6 +205,11 @@ impl Client {
         self.sites.contains_key(site)
     }
 
+    /// Returns the host of a site; `None` if no site of this name is configured.
+    pub fn host(&self, site: &str) -> Option<&str> {
+        self.sites.get(site)?.host_str()
+    }
+
     /// Fetches a token for `corp_id` from `site`, with a timeout of [`REQUEST_TIMEOUT`].
     ///
     /// Messages that contain the client secret or the `known` token are dropped. So are messages that
@@ -227,11 +232,7 @@ impl Client {
             .chain(client_id.filter(|_| is_proven))
             .collect();
         let received = match self.sites.get(site) {
-            Some(url) => {
-                let host = url.host_str().unwrap_or_default();
-                let sent = self.send(url, corp_id, credentials).await;
-                sent.map_err(|message| format!("{host}: {message}"))
-            }
+            Some(url) => self.send(url, corp_id, credentials).await,
             None => Err(format!("no site {site:?} is configured")),
         };
         let received = match received {

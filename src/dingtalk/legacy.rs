@@ -1,7 +1,7 @@
 //! Error codes of DingTalk's older API, `oapi.dingtalk.com`, which programs see when they use a token.
 //!
-//! Only `explain` uses them: the operator never calls that API and goes by `TABLE`, which contains
-//! some of the same codes.
+//! Only `explain` and the documentation use them: the operator never calls that API and goes by
+//! `TABLE`, which contains some of the same codes.
 //!
 //! Sources: the list of global return codes in DingTalk's former documentation,
 //! <https://github.com/ddtalk/dingTalkDoc> (`source/includes/_server.md`); for 88, 33012, 90018, 300005 and

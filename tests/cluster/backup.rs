@@ -6,16 +6,13 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox};
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Object, Sandbox};
 
 const RENEW: &str = "dingtalk-token-operator.github.io/renew-requested-at";
 
 /// As a program for backups writes it, which leaves out what the old cluster gave. An owner that does
 /// not exist would have the garbage collector take the Secret away.
-fn backed_up<K>(object: &K) -> K
-where
-    K: serde::Serialize + serde::de::DeserializeOwned,
-{
+fn backed_up<K: Object>(object: &K) -> K {
     let mut object = serde_json::to_value(object).expect("JSON");
     object.as_object_mut().expect("an object").remove("status");
     let metadata = object["metadata"].as_object_mut().expect("metadata");
@@ -26,14 +23,7 @@ where
 /// All objects of a kind that match, deleted and created anew.
 struct Kind<K>(Vec<K>);
 
-impl<K> Kind<K>
-where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + serde::Serialize
-        + serde::de::DeserializeOwned,
-{
+impl<K: Object> Kind<K> {
     async fn back_up(sandbox: &Sandbox) -> Self {
         let all = sandbox.api::<K>().list(&Default::default()).await;
         Self(all.expect("a list").into_iter().collect())

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
-use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, shared_plane};
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, shared_plane, until_next_second};
 
 /// The most that the operator may have used at any time, in KiB: half of its container's limit. It
 /// uses about 50,000 in these tests; without a bound, several times this.
@@ -144,7 +144,7 @@ async fn the_youngest_apps_of_a_namespace_wait_for_room() {
     // By name, the youngest come first, and times have whole seconds.
     for (name, corp_id) in [("z", "ding1"), ("y", "ding2"), ("x", "ding3")] {
         app(&sandbox, name, &[corp_id]).await;
-        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        until_next_second().await;
     }
     let limits = ["--max-apps-per-namespace=2", "--max-corps-per-namespace=3"];
     sandbox.start_operator(&limits);

@@ -103,6 +103,7 @@ async fn doctor_says_what_stands_in_the_way_with_few_rights_as_well() {
     );
     assert_eq!(state(&verdicts, "site global, HTTP").0, "ok", "{verdicts}");
     assert_eq!(state(&verdicts, "leader").0, "ok", "{verdicts}");
+    assert_eq!(state(&verdicts, "allow-list").0, "ok", "{verdicts}");
     deploy(&sandbox, "registry.example:5000/operator:v9.9.9").await;
     let (_, verdicts) = sandbox.doctor(sandbox.kubeconfig());
     let (version, said) = state(&verdicts, "Deployment dingtalk-token-operator, version");
@@ -133,7 +134,13 @@ async fn doctor_says_what_stands_in_the_way_with_few_rights_as_well() {
         .expect("created");
     let (code, verdicts) = sandbox.doctor(&kubeconfig(&elsewhere, "nobody").await);
     assert_eq!(code, Some(0), "{verdicts}");
-    for subject in ["operator", "leader", "rights to lead", &rights] {
+    for subject in [
+        "operator",
+        "leader",
+        "rights to lead",
+        &rights,
+        "allow-list",
+    ] {
         assert_eq!(state(&verdicts, subject).0, "notChecked", "{verdicts}");
     }
     assert_eq!(state(&verdicts, "CRD DingTalkApp").0, "ok", "{verdicts}");

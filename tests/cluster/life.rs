@@ -1,7 +1,5 @@
 //! A token's life: issue, renewal, restart.
 
-use std::time::Duration;
-
 use dingtalk_stub::{Behaviour, Repeat};
 use dingtalk_token_operator::api::DingTalkApp;
 use jiff::Timestamp;
@@ -11,6 +9,7 @@ use serde_json::json;
 
 use crate::support::{
     ALLOW_METADATA, CLIENT_ID, CLIENT_SECRET, Plane, Sandbox, condition, shared_plane,
+    until_next_second,
 };
 
 /// Between two calls, in seconds: 5 where they are made, and less where they arrive, if the first was slow.
@@ -281,14 +280,14 @@ async fn the_api_server_goes_away_and_comes_back() {
     sandbox.stub.configure(|settings| settings.expires_in = 20);
     sandbox.start_operator(&[]);
     sandbox.ready_app("payroll").await;
-    let app = sandbox.api::<DingTalkApp>().get("payroll").await;
-    let due = app.expect("it").status.expect("a status").next_attempt_time;
-    let due: Timestamp = due.expect("a time").parse().expect("a time");
     let old = sandbox.token("payroll-token").await.expect("a token");
     plane.control_plane.stop_api_server().expect("stopped");
     // The renewal is tried while nobody answers.
-    let until_due = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
-    tokio::time::sleep(until_due + Duration::from_secs(2)).await;
+    sandbox
+        .eventually("a renewal that fails", async || {
+            sandbox.logs().contains("reconcile failed").then_some(())
+        })
+        .await;
     plane.control_plane.start_api_server().expect("started");
     sandbox
         .eventually("a renewal", async || {
@@ -319,7 +318,8 @@ async fn a_clean_stop_in_the_middle_of_many_renewals_loses_no_token() {
     sandbox
         .stub
         .configure(|settings| settings.repeat = Repeat::NewRevoked);
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // New tokens are told from old ones by times in seconds.
+    until_next_second().await;
     sandbox.renew("many").await;
     // The first is written at once, the next wait for more.
     sandbox

@@ -71,7 +71,6 @@ async fn two_thousand_apps_are_served_in_order_and_a_restart_fetches_nothing() {
     let before = sandbox.requests().len();
     sandbox.start_operator(&[]);
     sandbox.until_watching().await;
-    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     sandbox.until_caught_up().await;
     assert_eq!(
         sandbox.stub.journal().len(),

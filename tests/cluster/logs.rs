@@ -87,3 +87,16 @@ async fn why_a_token_was_renewed_is_answered_by_the_log_alone() {
     let log = sandbox.operator.as_ref().expect("running").log();
     assert!(!log.contains(CLIENT_SECRET) && !log.contains("another-secret"));
 }
+
+#[tokio::test]
+async fn what_is_not_served_is_logged_with_the_page_that_says_why() {
+    let mut sandbox = Sandbox::without_operator("logs-limit", shared_plane().await).await;
+    sandbox.start_operator(&["--log-format=json", "--max-apps-per-namespace=1"]);
+    sandbox.ready_app("payroll").await;
+    sandbox.app("expenses", "ding1").await;
+    let line = sandbox
+        .eventually("the refusal", async || sandbox.logged("not served").pop())
+        .await;
+    let page = line["see"].as_str().expect("a page");
+    assert!(page.ends_with("#namespacelimitexceeded"), "{line}");
+}

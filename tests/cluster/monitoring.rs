@@ -6,7 +6,6 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use dingtalk_stub::{Behaviour, Script};
 use dingtalk_token_operator::api::Reason;
@@ -265,7 +264,6 @@ async fn a_fault_fires_its_alert_and_every_query_of_the_dashboard_has_data() {
         assert!(!seen.is_empty());
     }
     sandbox.stub.clear_scripts();
-    tokio::time::sleep(Duration::from_secs(1)).await;
     sandbox.renew("payroll").await;
     sandbox
         .eventually("the end of the alert", async || {

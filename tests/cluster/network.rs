@@ -1,49 +1,17 @@
 //! The way to DingTalk: TLS, CA bundle, proxies, redirects.
 
 use std::fs;
-use std::sync::Arc;
 
-use dingtalk_stub::Behaviour;
-use rcgen::generate_simple_self_signed;
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use dingtalk_stub::{Behaviour, Tls};
 
 use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, shared_plane};
-
-/// TLS in front of a stub; gives the port, and the certificate in PEM.
-async fn tls_in_front_of(stub_port: u16) -> (u16, String) {
-    let made = generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .expect("a configuration");
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(mut outside) = acceptor.accept(stream).await else {
-                    return;
-                };
-                let mut inside = TcpStream::connect(("127.0.0.1", stub_port))
-                    .await
-                    .expect("the stub");
-                let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
-            });
-        }
-    });
-    (port, made.cert.pem())
-}
 
 #[tokio::test]
 async fn https_needs_a_trusted_certificate_and_takes_an_extra_ca_bundle() {
     let mut sandbox = Sandbox::without_operator("network-tls", shared_plane().await).await;
-    let (port, certificate) = tls_in_front_of(sandbox.stub.port()).await;
+    let (tls, certificate) = Tls::self_signed().expect("a certificate");
+    let port = sandbox.stub.serve_tls("127.0.0.1:0", &tls).await;
+    let port = port.expect("a port");
     let site = format!("global=https://localhost:{port}");
     sandbox.start_operator_with(&site, &[], &[]);
     sandbox

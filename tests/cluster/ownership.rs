@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox};
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, until_next_second};
 
 fn foreign(annotations: &Value) -> Value {
     json!({
@@ -105,7 +105,7 @@ async fn of_two_apps_that_name_one_secret_the_older_has_it() {
     sandbox.app_with("old", spec.clone()).await;
     sandbox.until_ready("old").await;
     // Creation times have whole seconds.
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    until_next_second().await;
     sandbox.app_with("young", spec).await;
     let message = sandbox.until_failing("young", "SecretConflict").await;
     assert!(message.contains("older DingTalkApp old"), "{message}");

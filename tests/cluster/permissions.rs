@@ -13,7 +13,10 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 
-use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, condition, documents, shared_plane};
+use crate::support::{
+    CLIENT_ID, CLIENT_SECRET, Object, Sandbox, condition, documents, shared_plane,
+    until_next_second,
+};
 
 /// Control planes and operators at once: two cores bear it.
 const AT_ONCE: usize = 6;
@@ -135,14 +138,7 @@ async fn happens(sandbox: &Sandbox, right: &Right) -> bool {
     }
 }
 
-async fn restarted<K>(sandbox: &Sandbox) -> bool
-where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + serde::de::DeserializeOwned
-        + serde::Serialize
-        + std::fmt::Debug,
-{
+async fn restarted<K: Object>(sandbox: &Sandbox) -> bool {
     let workload = sandbox.api::<K>().get("web").await.expect("a workload");
     let workload = serde_json::to_value(workload).expect("JSON");
     let restarted = "/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt";
@@ -202,7 +198,7 @@ async fn try_it(sandbox: &mut Sandbox, right: &Right) {
         _ if WORKLOADS.contains(&resource) || (resource, verb) == ("secrets", "patch") => {
             sandbox.until_ready("payroll").await;
             // The times of changes are kept in seconds.
-            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            until_next_second().await;
             sandbox
                 .stub
                 .configure(|settings| settings.repeat = dingtalk_stub::Repeat::NewOverlap);

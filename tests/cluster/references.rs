@@ -6,7 +6,7 @@ use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, shared_plane};
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, shared_plane, until_next_second};
 
 const RENEW: &str = "dingtalk-token-operator.github.io/renew-requested-at";
 
@@ -305,7 +305,7 @@ async fn the_youngest_references_of_a_namespace_wait_for_room_and_their_copies_s
     // By name, the youngest come first, and times have whole seconds.
     refer(&a, &b, "z").await;
     until_reason(&b, "z", "TokensValid").await;
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    until_next_second().await;
     refer(&a, &b, "y").await;
     let message = until_reason(&b, "y", "NamespaceLimitExceeded").await;
     assert!(

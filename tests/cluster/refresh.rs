@@ -9,7 +9,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, shared_plane};
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, shared_plane, until_next_second};
 
 const TOLD: &str = "dingtalk-token-operator.github.io/token-written-at";
 
@@ -101,7 +101,7 @@ async fn pods_that_mount_the_secret_are_told_and_those_that_never_see_it_are_nam
     sandbox.stop_operator();
     sandbox.start_operator(&[]);
     // Requests and tokens have times in seconds.
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    until_next_second().await;
     sandbox.renew("payroll").await;
     sandbox
         .eventually("the annotation", async || sandbox.told("directory").await)

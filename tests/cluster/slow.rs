@@ -4,7 +4,6 @@ use std::net::TcpListener;
 
 use dingtalk_token_operator::api::{DingTalkApp, DingTalkTokenReference};
 use futures::StreamExt as _;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
@@ -14,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::support::{Operator, Plane, Sandbox};
+use crate::support::{Object, Operator, Plane, Sandbox};
 
 /// If they took everything that the operator works with, everybody else would wait for twice as long
 /// as these tests do.
@@ -74,14 +73,7 @@ impl Ground {
     }
 
     /// Creates objects of these specs in the slow namespace.
-    async fn fill<K>(&self, kind: &str, spec: &Value)
-    where
-        K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + std::fmt::Debug
-            + Serialize
-            + DeserializeOwned,
-    {
+    async fn fill<K: Object>(&self, kind: &str, spec: &Value) {
         let api: Api<K> = Api::namespaced(self.sandbox.client.clone(), SLOW);
         let create = |number: usize| {
             let object = json!({

@@ -191,11 +191,11 @@ async fn renew_all(sandbox: &Sandbox, version: &str, request: &str) {
         .await;
 }
 
-async fn as_before(sandbox: &mut Sandbox, arguments: &[&str]) {
-    sandbox.start_operator(arguments);
+/// Starts an operator that uses this version, and waits until it has begun what it does at its start.
+async fn as_before(sandbox: &mut Sandbox, version: &str) {
+    sandbox.start_operator(&[]);
     sandbox.until_watching().await;
-    // What it would do wrongly, it does at once.
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    sandbox.until_caught_up_in(version).await;
 }
 
 #[tokio::test]
@@ -247,7 +247,7 @@ async fn the_step_to_v1_fetches_nothing_writes_no_secret_and_can_be_undone() {
     let before = (written(&sandbox).await, sandbox.stub.journal().len());
     sandbox.stop_operator();
     sandbox.reach_api_server_at(&translated);
-    as_before(&mut sandbox, &[]).await;
+    as_before(&mut sandbox, NEW).await;
     let after = (written(&sandbox).await, sandbox.stub.journal().len());
     assert_eq!(
         before, after,
@@ -257,7 +257,7 @@ async fn the_step_to_v1_fetches_nothing_writes_no_secret_and_can_be_undone() {
     let before = (written(&sandbox).await, sandbox.stub.journal().len());
     sandbox.stop_operator();
     sandbox.reach_api_server_at(&direct);
-    as_before(&mut sandbox, &[]).await;
+    as_before(&mut sandbox, OLD).await;
     let after = (written(&sandbox).await, sandbox.stub.journal().len());
     assert_eq!(before, after, "a rollback finds all as it should be");
     renew_all(&sandbox, OLD, "after a rollback").await;
@@ -296,7 +296,7 @@ async fn the_step_to_v1_fetches_nothing_writes_no_secret_and_can_be_undone() {
     sandbox.reach_api_server_at(&translated);
     let before = (written(&sandbox).await, sandbox.stub.journal().len());
     versions(&sandbox, &[("v1", true, true)]).await;
-    as_before(&mut sandbox, &[]).await;
+    as_before(&mut sandbox, NEW).await;
     let after = (written(&sandbox).await, sandbox.stub.journal().len());
     assert_eq!(before, after, "nothing depends on the former version");
     renew_all(&sandbox, NEW, "v1 alone").await;

@@ -177,6 +177,7 @@ async fn check_one(
     let answer = dingtalk
         .fetch(site, &token.corp_id, credentials, known, false)
         .await;
+    let site = (site, dingtalk.host(site).unwrap_or_default());
     Checked::of(site, &token.corp_id, credentials, answer.result, known)
 }
 

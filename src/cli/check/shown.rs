@@ -33,9 +33,10 @@ pub(super) struct Checked {
 }
 
 impl Checked {
-    /// Creates the result from DingTalk's response. `present` is the token in the Secret.
+    /// Creates the result from the response of a site, with its host. `present` is the token in the
+    /// Secret.
     pub(super) fn of(
-        site: &str,
+        (site, host): (&str, &str),
         corp_id: &str,
         credentials: &Credentials,
         answer: Result<TokenResponse, Failure>,
@@ -66,7 +67,7 @@ impl Checked {
             }
             Err(failure) => Self {
                 reason: Some(failure.reason.as_str()),
-                message: explained(&failure, site, corp_id),
+                message: explained(&failure, (site, host), corp_id),
                 code: failure.code,
                 http_status: failure.http_status,
                 ..checked
@@ -121,7 +122,7 @@ fn succeeded(response: &TokenResponse, is_same: Option<bool>) -> String {
     format!("DingTalk returned a token that is valid for {seconds} s{compared}")
 }
 
-fn explained(failure: &Failure, site: &str, corp_id: &str) -> String {
+fn explained(failure: &Failure, site: (&str, &str), corp_id: &str) -> String {
     let reason = failure.reason.as_str();
     format!("{reason}: {}", core::explain(failure, site, corp_id))
 }

@@ -1,5 +1,6 @@
 //! `doctor`: diagnoses the connection to the sites and the installation in the cluster.
 
+mod allow_list;
 mod cluster;
 mod reach;
 mod read;
@@ -13,8 +14,9 @@ use std::process::ExitCode;
 use clap::Args;
 use hyper_util::client::proxy::matcher::Matcher;
 use jiff::Timestamp;
-use kube::Client as Cluster;
+use kube::{Client as Cluster, ResourceExt};
 
+use super::apps::{App, Scope};
 use super::cluster::ClusterArguments;
 use super::error::CliError;
 use super::exit::verdict;
@@ -114,7 +116,9 @@ async fn installed(arguments: &DoctorArguments, client: &Cluster, default: Strin
     };
     let manifest = "the Role and RoleBinding in deploy/base/leader-election.yaml";
     verdicts.push(rights::judge(&election, "rights to lead", manifest));
-    verdicts.extend(served(arguments, client, &account, &shown, default).await);
+    let apps = apps(arguments, client, default).await;
+    verdicts.extend(served(arguments, client, &account, &shown, &apps).await);
+    verdicts.extend(allow_list::judge(&apps));
     verdicts
 }
 
@@ -124,21 +128,19 @@ async fn served(
     client: &Cluster,
     account: &Account,
     shown: &str,
-    default: String,
+    apps: &Result<Vec<App>, String>,
 ) -> Vec<Verdict> {
     let subject = "rights to serve";
-    let namespaces = match &arguments.cluster.namespace {
-        Some(namespace) => vec![namespace.clone()],
-        None => match namespaces_with_apps(client, default).await {
-            Ok(namespaces) => namespaces,
-            Err(why) => {
-                return vec![Verdict::not_checked(
-                    subject,
-                    why,
-                    "specify a namespace with -n",
-                )];
-            }
-        },
+    let namespaces: BTreeSet<String> = match (&arguments.cluster.namespace, apps) {
+        (Some(namespace), _) => BTreeSet::from([namespace.clone()]),
+        (None, Ok(apps)) => apps.iter().filter_map(ResourceExt::namespace).collect(),
+        (None, Err(why)) => {
+            return vec![Verdict::not_checked(
+                subject,
+                why,
+                "specify a namespace with -n",
+            )];
+        }
     };
     let mut verdicts = Vec::new();
     for namespace in namespaces.iter().take(NAMESPACES_MAX) {
@@ -169,17 +171,25 @@ async fn served(
     verdicts
 }
 
-/// Returns the namespaces with apps; only that of the context if not all can be listed. The error says why there
-/// are none.
-async fn namespaces_with_apps(client: &Cluster, default: String) -> Result<Vec<String>, String> {
-    match read::namespaces_with_apps(client, None).await {
-        Ok(namespaces) => return some(namespaces, "no namespace has a DingTalkApp".to_owned()),
+/// Returns all apps, those of `-n`, or those of the context's namespace if not all can be listed. The error says why
+/// there are none.
+async fn apps(
+    arguments: &DoctorArguments,
+    client: &Cluster,
+    default: String,
+) -> Result<Vec<App>, String> {
+    if let Some(namespace) = &arguments.cluster.namespace {
+        let listed = read::apps(client, &Scope::Namespace(namespace.clone())).await;
+        return listed.map_err(|unread| unlisted(&unread));
+    }
+    match read::apps(client, &Scope::All).await {
+        Ok(apps) => return some(apps, "no namespace has a DingTalkApp".to_owned()),
         Err(Unread::Forbidden) => {}
         Err(unread) => return Err(unlisted(&unread)),
     }
     let all = "you are not allowed to list DingTalkApps in all namespaces";
-    match read::namespaces_with_apps(client, Some(&default)).await {
-        Ok(namespaces) => some(namespaces, format!("{all}, and {default} has none")),
+    match read::apps(client, &Scope::Namespace(default.clone())).await {
+        Ok(apps) => some(apps, format!("{all}, and {default} has none")),
         Err(Unread::Forbidden) => Err(format!("{all}, nor in {default}")),
         Err(unread) => Err(unlisted(&unread)),
     }
@@ -194,11 +204,11 @@ fn unlisted(unread: &Unread) -> String {
     }
 }
 
-/// Returns the namespaces, or `why` there are none.
-fn some(namespaces: BTreeSet<String>, why: String) -> Result<Vec<String>, String> {
-    match namespaces.is_empty() {
+/// Returns the apps, or `why` there are none.
+fn some(apps: Vec<App>, why: String) -> Result<Vec<App>, String> {
+    match apps.is_empty() {
         true => Err(why),
-        false => Ok(namespaces.into_iter().collect()),
+        false => Ok(apps),
     }
 }
 

@@ -92,14 +92,8 @@ async fn connect(addresses: &[SocketAddr]) -> Result<IpAddr, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use dingtalk_stub::Stub;
-    use rcgen::generate_simple_self_signed;
-    use rustls::ServerConfig;
-    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+    use dingtalk_stub::{Stub, Tls};
     use tokio::net::TcpListener;
-    use tokio_rustls::TlsAcceptor;
 
     use super::super::sites::judge;
     use super::super::verdict::State::{Fails, NotChecked, Ok as Well, Warn};
@@ -118,31 +112,6 @@ mod tests {
         let client = Client::new(options).expect("a client");
         let verdicts = judge(&look(&site, &client, &Matcher::builder().build()).await);
         verdicts.into_iter().map(|it| it.state).collect()
-    }
-
-    /// Starts a server with a self-signed certificate. Returns its port and the certificate.
-    async fn untrusted() -> (u16, String) {
-        let made =
-            generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-        let config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
-            .expect("a configuration");
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        let stub = Stub::start(0).await.expect("a stub");
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let Ok(mut outside) = acceptor.accept(stream).await else {
-                    continue;
-                };
-                let inside = TcpStream::connect(("127.0.0.1", stub.port())).await;
-                let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside.expect("it")).await;
-            }
-        });
-        (port, made.cert.pem())
     }
 
     #[tokio::test]
@@ -169,7 +138,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_untrusted_certificate_fails_until_its_ca_is_trusted() {
-        let (port, certificate) = untrusted().await;
+        let stub = Stub::start(0).await.expect("a stub");
+        let (tls, certificate) = Tls::self_signed().expect("a certificate");
+        let port = stub.serve_tls("127.0.0.1:0", &tls).await.expect("a port");
         let url = format!("https://localhost:{port}");
         let refused = states(&url, None).await;
         assert_eq!(refused[2..5], [Well, Fails, NotChecked]);

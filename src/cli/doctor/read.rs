@@ -1,6 +1,5 @@
 //! Reads objects and rights from the cluster, as far as the user is allowed to.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -20,7 +19,8 @@ use tokio::time::timeout;
 use super::cluster::{Deployed, Led, ResourceFacts};
 use super::rights::Right;
 use super::verdict::Unread;
-use crate::api::{DingTalkApp, GROUP, MANAGER, definitions};
+use crate::api::{GROUP, MANAGER, definitions};
+use crate::cli::apps::{App, Scope};
 use crate::cli::pages::all_pages;
 
 /// Time-out for each call to the API server, and for each list.
@@ -154,20 +154,13 @@ pub(super) async fn own_name(client: &Client) -> Result<String, Unread> {
     Ok(user.and_then(|it| it.username).unwrap_or_default())
 }
 
-/// Returns the namespaces that have apps. `only` limits the search to one namespace.
-pub(super) async fn namespaces_with_apps(
-    client: &Client,
-    only: Option<&str>,
-) -> Result<BTreeSet<String>, Unread> {
-    let api: Api<DingTalkApp> = match only {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    let listing = all_pages(ListParams::default(), async |page| {
-        api.list_metadata(&page).await
-    });
-    let found = call(listing).await?;
-    Ok(found.iter().filter_map(ResourceExt::namespace).collect())
+/// Lists apps.
+pub(super) async fn apps(client: &Client, scope: &Scope) -> Result<Vec<App>, Unread> {
+    let api = scope.api(client.clone());
+    call(all_pages(ListParams::default(), async |page| {
+        api.list(&page).await
+    }))
+    .await
 }
 
 /// Account whose rights are checked.

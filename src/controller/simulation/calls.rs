@@ -124,8 +124,12 @@ impl Clock for Wire {
 
 #[async_trait]
 impl Endpoint for Wire {
-    fn knows(&self, site: &str) -> bool {
-        site == "china"
+    fn sites(&self) -> Vec<&str> {
+        vec!["china"]
+    }
+
+    fn host(&self, site: &str) -> Option<&str> {
+        (site == "china").then_some("api.dingtalk.com")
     }
 
     async fn fetch(

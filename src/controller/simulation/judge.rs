@@ -1,8 +1,12 @@
 //! Judges the state of the world.
 
 use super::world::World;
-use crate::api::DingTalkApp;
+use crate::api::{CONDITION_READY, DingTalkApp, LABEL_OWNER_UID};
 use crate::core::wanted;
+
+fn wants(app: &DingTalkApp, secret: &str) -> bool {
+    wanted(app).iter().any(|target| target.name == secret)
+}
 
 impl World {
     /// Returns the wanted Secrets with their corps.
@@ -41,6 +45,55 @@ impl World {
             }
         }
         missing
+    }
+
+    /// Returns the UID of the app that a Secret is for: the oldest that wants it.
+    fn rightful_owner(&self, secret: &str) -> Option<&String> {
+        let apps = self.store.apps.values();
+        let age = |app: &&DingTalkApp| {
+            let created = app.metadata.creation_timestamp.clone();
+            (created, app.metadata.uid.clone())
+        };
+        let oldest = apps.filter(|app| wants(app, secret)).min_by_key(age);
+        oldest?.metadata.uid.as_ref()
+    }
+
+    /// Returns the apps whose status is not what their Secrets show. Every app that has its Secrets
+    /// has tokens in them now.
+    pub fn with_false_status(&self) -> Vec<String> {
+        let is_true = |app: &&DingTalkApp| {
+            let uid = app.metadata.uid.as_ref();
+            let mut targets = wanted(app).into_iter();
+            let is_owner = targets.all(|target| self.rightful_owner(&target.name) == uid);
+            let Some(status) = &app.status else {
+                return false;
+            };
+            let mut conditions = status.conditions.iter();
+            let is_ready = conditions
+                .any(|condition| condition.type_ == CONDITION_READY && condition.status == "True");
+            let has_error = status.corps.iter().any(|corp| corp.error.is_some());
+            let is_current = status.observed_generation == app.metadata.generation;
+            is_current && is_ready == is_owner && has_error != is_owner
+        };
+        let apps = self.store.apps.values().filter(|app| !app.spec.suspend);
+        let wrong = apps.filter(|app| !is_true(app));
+        wrong
+            .map(|app| format!("{:?}: {:?}", app.metadata.name, app.status))
+            .collect()
+    }
+
+    /// Asserts that a Secret which was written is that of the oldest app that wants it.
+    pub fn judge_owner(&self, secret: &str) {
+        let stored = self.store.secrets.get(secret);
+        let owner = stored.and_then(|stored| stored.labels.get(LABEL_OWNER_UID));
+        if let Some((owner, rightful)) = owner.zip(self.rightful_owner(secret)) {
+            assert_eq!(
+                owner,
+                rightful,
+                "{secret} was written for another app\n{}",
+                self.history.join("\n")
+            );
+        }
     }
 
     /// Asserts that a write did not take away a working token.

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context as Polling, Poll};
 use std::time::Duration;
 
-use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -29,7 +28,7 @@ use crate::controller::job::Job;
 use crate::controller::reconcile::reconcile;
 use crate::controller::references;
 use crate::controller::scopes::Scopes;
-use crate::controller::triggers::trigger_channels;
+use crate::controller::triggers::{Triggered, channels, triggers};
 use crate::controller::watch::{admit_references, app_event, secret_event};
 use crate::controller::workers::Workers;
 use crate::core::Core;
@@ -46,8 +45,8 @@ pub struct Process {
     context: Arc<Context>,
     scheduler: Scheduler<Job>,
     jobs: mpsc::UnboundedReceiver<Job>,
-    triggers: UnboundedReceiver<AppRef>,
-    reference_triggers: UnboundedReceiver<ReferenceRef>,
+    triggers: Triggered<AppRef>,
+    reference_triggers: Triggered<ReferenceRef>,
     apps: Runs<DingTalkApp>,
     references: Runs<DingTalkTokenReference>,
     listed_references: HashSet<ReferenceRef>,
@@ -66,10 +65,10 @@ impl Process {
     pub fn new(wire: &Wire, leadership: Arc<Leadership>) -> Self {
         let (sender, jobs) = mpsc::unbounded_channel();
         let scopes = [None];
-        let (triggers, mut triggered) = trigger_channels(&scopes);
-        let (reference_triggers, mut references_triggered) = trigger_channels(&scopes);
-        let (restored, _) = trigger_channels(&scopes);
-        let (restored_references, _) = trigger_channels(&scopes);
+        let (app_triggers, mut triggered) = triggers(&scopes);
+        let (reference_triggers, mut references_triggered) = triggers(&scopes);
+        let (restored, _) = channels(&scopes);
+        let (restored_references, _) = channels(&scopes);
         let replica = Replica {
             leadership: Arc::clone(&leadership),
             watches: WatchTimes::default(),
@@ -86,7 +85,7 @@ impl Process {
             reference_triggers,
             core: Mutex::new(Core::new(NamespaceLimits::default())),
             jobs: sender,
-            triggers,
+            triggers: app_triggers,
             restored,
             restored_references,
             scopes: Scopes::new(scopes),
@@ -203,10 +202,10 @@ impl Process {
             for follower in &mut self.followers {
                 let _ = follower.poll_unpin(&mut polling);
             }
-            while let Ok(app) = self.triggers.try_recv() {
+            while let Some(Some(app)) = self.triggers.next().now_or_never() {
                 self.apps.wake(app.name);
             }
-            while let Ok(reference) = self.reference_triggers.try_recv() {
+            while let Some(Some(reference)) = self.reference_triggers.next().now_or_never() {
                 self.references.wake(reference.name);
             }
             let (due, alarm) = self.context.alarm.due(now);

@@ -43,6 +43,8 @@ pub struct Site {
     /// The response to every call, and until when.
     pub answer: Option<((&'static str, u16), Timestamp)>,
     issued: BTreeMap<(String, String), Vec<Issued>>,
+    /// Number of calls.
+    pub calls: usize,
     /// Number of successful fetches by corpId.
     pub fetched: BTreeMap<String, usize>,
     counter: u64,
@@ -56,6 +58,7 @@ impl Site {
             clients: BTreeMap::new(),
             answer: None,
             issued: BTreeMap::new(),
+            calls: 0,
             fetched: BTreeMap::new(),
             counter: 0,
         }
@@ -68,6 +71,7 @@ impl Site {
         corp_id: &str,
         now: Timestamp,
     ) -> Answer {
+        self.calls += 1;
         let result = self.answer(client_id, secret, corp_id, now);
         Answer {
             result,

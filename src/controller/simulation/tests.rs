@@ -15,6 +15,7 @@ mod log;
 mod references;
 mod replicas;
 mod restarts;
+mod rivals;
 mod shrinking;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -77,6 +78,8 @@ fn at_rest(world: &mut World) {
         world.store.writes.len() == writes
     });
     holds(world, rests, "it does not come to rest");
+    let wrong = world.with_false_status();
+    holds(world, wrong.is_empty(), &format!("false: {wrong:?}"));
 }
 
 /// Plays a history once for each of its writes and fetches, with a process that dies before or

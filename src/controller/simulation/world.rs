@@ -371,6 +371,9 @@ impl World {
             let known_at = self.desired_since.max(self.replicas[index].cut_off_until);
             if sent.duration_since(known_at) > SETTLED {
                 self.judge_write(&missing);
+                let written = self.store.writes[count..].iter();
+                let secrets = written.filter_map(|write| write.strip_prefix("write "));
+                secrets.for_each(|secret| self.judge_owner(secret));
             }
         }
         if dies {

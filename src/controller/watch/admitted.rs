@@ -83,10 +83,13 @@ pub(crate) fn admit_references(
     };
     let mut core = context.core();
     if let Event::Apply(decoded) | Event::InitApply(decoded) = &event {
-        let (metadata, is_listed) = (decoded.meta(), matches!(event, Event::InitApply(_)));
+        let metadata = decoded.meta();
         let uid = metadata.uid.as_deref().unwrap_or_default();
         if let Some(memory) = core.reference_of(&key_of(metadata), uid) {
-            memory.written_status.arrived(metadata, is_listed);
+            match event {
+                Event::InitApply(_) => memory.written_status.listed(metadata),
+                _ => memory.written_status.arrived(metadata),
+            }
         }
     }
     let index = &mut core.index;
@@ -152,8 +155,10 @@ pub(crate) fn app_event(context: &Context, scope: Option<&str>, event: &Event<Di
     if let Event::Apply(app) | Event::InitApply(app) = event
         && let Some(memory) = core.app(&app_ref(app))
     {
-        let is_listed = matches!(event, Event::InitApply(_));
-        memory.written_status.arrived(&app.metadata, is_listed);
+        match event {
+            Event::InitApply(_) => memory.written_status.listed(&app.metadata),
+            _ => memory.written_status.arrived(&app.metadata),
+        }
     }
     let others = match event {
         Event::Apply(app) | Event::InitApply(app) => {

@@ -241,11 +241,12 @@ fn batch_until(
     Some(since + batch).filter(|at| *at > now)
 }
 
-/// Returns the deletions of former targets whose tokens the current targets hold.
+/// Returns the deletions of former targets whose tokens the current targets hold, or have expired.
 pub(in crate::core) fn delete_former(
     view: &View<'_>,
     memory: &Memory,
     targets: &[Target<'_>],
+    wake: &mut Wake,
     now: Timestamp,
 ) -> Vec<TargetStep> {
     let is_put_off = |name: &str| {
@@ -261,7 +262,7 @@ pub(in crate::core) fn delete_former(
         let target = targets
             .iter()
             .find(|target| target.corp_ids.contains(&token.corp_id));
-        target.is_some_and(|target| {
+        let is_needed = target.is_some_and(|target| {
             let is_expired = token.lifetime.expires_at <= now;
             // Any token is the successor of one from another site, or with implausible times.
             let is_comparable = token.site == view.app.spec.site && memory.believes(token, now);
@@ -271,7 +272,11 @@ pub(in crate::core) fn delete_former(
                     || now.lifetime.requested_at >= token.lifetime.requested_at
             });
             !(is_carried || is_expired && target.blocked.is_none())
-        })
+        });
+        if is_needed && token.lifetime.expires_at > now {
+            wake.at(token.lifetime.expires_at);
+        }
+        is_needed
     };
     unneeded(
         &view.former,

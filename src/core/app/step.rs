@@ -9,7 +9,9 @@ use crate::core::app::fetch::{Fetch, fetches_of, values_needed};
 use crate::core::app::look::{is_former, look};
 use crate::core::app::memory::Memory;
 use crate::core::app::place::{carry_over, delete_former, write_target};
-use crate::core::app::view::{Blocked, CorpSettled, Settled, Step, Target, TargetStep, View, Wake};
+use crate::core::app::view::{
+    AppSite, Blocked, CorpSettled, Settled, Step, Target, TargetStep, View, Wake,
+};
 use crate::core::secret::desired::{Wanted, wanted};
 use crate::core::secret::metadata::{forbidden_key, forbidden_message};
 use crate::core::secret::write::TARGET_STEPS_MAX;
@@ -18,6 +20,11 @@ use crate::core::token::tokens::Attempts;
 
 /// A fetch that takes longer is shown as pending.
 const PENDING_SHOWN_AFTER: SignedDuration = SignedDuration::from_secs(3);
+
+/// An app without its target is not woken when another older one gets it, which its status names.
+const ANOTHER_HOLDER: SignedDuration = SignedDuration::from_mins(5);
+/// Most sites named in a message.
+const SITES_NAMED_MAX: usize = 10;
 
 /// Decides the next step. Each step's outcome goes into `memory` or the view, so that repeated
 /// calls lead to [`Step::Settle`].
@@ -42,16 +49,35 @@ pub(crate) fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) ->
 
 /// Returns what blocks all targets.
 fn blocked(view: &View<'_>, memory: &Memory) -> Result<Option<Blocked>, Step> {
+    if let AppSite::Unavailable(available) = &view.site {
+        let message = unavailable_message(&view.app.spec.site, available);
+        return Ok(Some(Blocked::UnknownSite(message)));
+    }
     let target = &view.app.spec.target;
     let prefixes = view.metadata_prefixes;
     let key = forbidden_key(&target.labels, &target.annotations, prefixes);
-    match (view.site_known, key, memory.templates(view.app)) {
-        (false, ..) => Ok(Some(Blocked::UnknownSite)),
-        (true, Some(key), _) => Ok(Some(Blocked::Metadata(forbidden_message(key, prefixes)))),
-        (true, None, None) => Err(Step::ParseTemplates),
-        (true, None, Some(Err(error))) => Ok(Some(Blocked::Template(error.clone()))),
-        (true, None, Some(Ok(_))) => Ok(None),
+    match (key, memory.templates(view.app)) {
+        (Some(key), _) => Ok(Some(Blocked::Metadata(forbidden_message(key, prefixes)))),
+        (None, None) => Err(Step::ParseTemplates),
+        (None, Some(Err(error))) => Ok(Some(Blocked::Template(error.clone()))),
+        (None, Some(Ok(_))) => Ok(None),
     }
+}
+
+fn unavailable_message(site: &str, available: &[&str]) -> String {
+    let named: Vec<&str> = available.iter().take(SITES_NAMED_MAX).copied().collect();
+    let more = match available.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let choice = match named.is_empty() {
+        true => String::new(),
+        false => format!("use another one ({}{more}), or ", named.join(", ")),
+    };
+    format!(
+        "site {site:?} is not available to this namespace: {choice}ask whoever runs the operator to add it \
+         with --site, or to open it to this namespace with --site-namespaces"
+    )
 }
 
 /// Returns the step to take as an error, or that the app is at rest.
@@ -74,7 +100,7 @@ fn act(
             .iter_mut()
             .filter_map(|target| write_target(view, memory, target, &mut wake, now));
         some(to_write.take(TARGET_STEPS_MAX).collect())?;
-        some(delete_former(view, memory, &targets, now))?;
+        some(delete_former(view, memory, &targets, &mut wake, now))?;
     }
     Ok(settle(view, memory, &targets, &fetches, wake, now))
 }
@@ -153,6 +179,7 @@ fn settle(
 ) -> Step {
     let corp = |corp_id: &String| memory.corps.get(corp_id);
     let mut settled = Settled::default();
+    settled.host.push_str(view.site.host());
     let mut shown_at: Option<Timestamp> = None;
     let mut is_quiet = memory.credentials_problem.is_none();
     for target in targets {
@@ -168,6 +195,9 @@ fn settle(
                 if let Some(at) = at.filter(|at| *at > now) {
                     wake.at(at);
                 }
+            }
+            if let Some(Blocked::TargetOfOlderApp(_)) = target.blocked {
+                wake.at(now + ANOTHER_HOLDER);
             }
             let is_left_out = target.left_out.contains(corp_id) || target.left_out.is_empty();
             let attempts = corp(corp_id).map(|corp| corp.attempts(view.tokens));

@@ -35,6 +35,25 @@ pub(crate) struct TargetSeen<'a> {
     pub claim: Claim,
 }
 
+/// An app's site, according to the operator's flags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AppSite<'a> {
+    /// The app may use it. It has this host.
+    Available(&'a str),
+    /// The app may not use it, only these.
+    Unavailable(Vec<&'a str>),
+}
+
+impl AppSite<'_> {
+    /// Returns the host; empty if the app may not use the site.
+    pub(in crate::core) fn host(&self) -> &str {
+        match self {
+            Self::Available(host) => host,
+            Self::Unavailable(_) => "",
+        }
+    }
+}
+
 /// The parts of the cluster's state that an app's decisions depend on.
 pub(crate) struct View<'a> {
     pub app: &'a DingTalkApp,
@@ -43,8 +62,7 @@ pub(crate) struct View<'a> {
     pub targets: Vec<TargetSeen<'a>>,
     /// Secrets written for this app that are no longer its targets, by name.
     pub former: BTreeMap<&'a str, &'a TargetMeta>,
-    /// Whether the app's site is configured for its namespace.
-    pub site_known: bool,
+    pub site: AppSite<'a>,
     /// The tokens of all apps.
     pub tokens: &'a Tokens,
     /// Allowed prefixes of the target's label and annotation keys.
@@ -56,8 +74,8 @@ pub(crate) struct View<'a> {
 /// Why nothing can be done until somebody changes something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Blocked {
-    /// The site is not configured, or not for this namespace.
-    UnknownSite,
+    /// The site is not available to the app, for this reason.
+    UnknownSite(String),
     /// A label or annotation of the target is not allowed, for this reason.
     Metadata(String),
     /// A template cannot be used.
@@ -129,6 +147,8 @@ pub(crate) struct CorpSettled {
 pub(crate) struct Settled {
     /// Its corps, in the order of the spec.
     pub corps: Vec<CorpSettled>,
+    /// Host of its site; empty if the site is not available to it.
+    pub host: String,
     /// Whether nothing is reported: the first outcome is expected soon, or the app is being
     /// deleted.
     pub quiet: bool,

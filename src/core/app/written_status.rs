@@ -70,15 +70,22 @@ impl<S: Clone + Default> WrittenStatus<S> {
     }
 
     /// Records that the watch delivered this state of the object, so that older writes can be
-    /// forgotten. If a list contains an older state than was written, a backup of etcd was
-    /// restored, or the write was made during the list.
-    pub(crate) fn arrived(&mut self, metadata: &ObjectMeta, is_listed: bool) {
-        let arrived = number(metadata.resource_version.as_ref());
-        match &mut self.last {
-            Some(written) if arrived >= number(written.version.as_ref()) => written.status = None,
-            Some(_) if is_listed => self.last = None,
-            Some(_) | None => {}
+    /// forgotten.
+    pub(crate) fn arrived(&mut self, metadata: &ObjectMeta) {
+        if let Some(written) = &mut self.last
+            && number(metadata.resource_version.as_ref()) >= number(written.version.as_ref())
+        {
+            written.status = None;
         }
+    }
+
+    /// Records that a list contained this state of the object. If it is older than what was
+    /// written, a backup of etcd was restored, or the write was made during the list. Otherwise the
+    /// write is kept, because former states are looked at until the list ends.
+    pub(crate) fn listed(&mut self, metadata: &ObjectMeta) {
+        let listed = number(metadata.resource_version.as_ref());
+        self.last
+            .take_if(|written| listed < number(written.version.as_ref()));
     }
 
     /// Records that the status differs from what was written, and returns since when it does.

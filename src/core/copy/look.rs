@@ -6,7 +6,7 @@ use super::told::Told;
 use super::view::{CopySeen, ReferenceMemory};
 use super::write::{copy_write, my_name};
 use crate::api::{ANNOTATION_ADOPT_BY, DingTalkTokenReference, Reason};
-use crate::core::report::problem::{contested_message, write_problem};
+use crate::core::report::problem::{contested_message, write_problem, writers_command};
 use crate::core::secret::owner::is_in_order;
 use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
@@ -66,7 +66,7 @@ pub(super) fn look(
             && is_in_order(present, &write)
     });
     match is_in_order {
-        true => in_order(&copy.name, recorded, writing, now),
+        true => in_order(reference, &copy.name, recorded, writing, now),
         false => out_of_order(reference, copy, recorded, writing, now),
     }
 }
@@ -91,9 +91,14 @@ fn conflict(
         format!(
             "Secret {name} exists and was not made for this reference, so it is not touched: \
              delete it, choose another spec.target.name, or hand it over by annotating it \
-             with {ANNOTATION_ADOPT_BY}={my_name}"
+             with {ANNOTATION_ADOPT_BY}={my_name}; to see who wrote it: {}",
+            writers_command(name, namespace(reference))
         )
     })
+}
+
+fn namespace(reference: &DingTalkTokenReference) -> &str {
+    reference.metadata.namespace.as_deref().unwrap_or_default()
 }
 
 enum Source<'a> {
@@ -121,11 +126,18 @@ fn source<'a>(copy: &CopySeen<'a>, memory: &ReferenceMemory) -> Source<'a> {
     }
 }
 
-fn in_order(name: &str, recorded: &Recorded, writing: &mut Writing, now: Timestamp) -> Look {
+fn in_order(
+    reference: &DingTalkTokenReference,
+    name: &str,
+    recorded: &Recorded,
+    writing: &mut Writing,
+    now: Timestamp,
+) -> Look {
     writing.failure = None;
     if writing.contested {
         let later = Some(now + CONTESTED_PAUSE);
-        return Look::problem(Reason::SecretContested, contested_message(name), later);
+        let message = contested_message(name, namespace(reference));
+        return Look::problem(Reason::SecretContested, message, later);
     }
     let lives = recorded.tokens.iter().map(|token| token.lifetime);
     let first = lives.map(|lifetime| lifetime.expires_at).min();
@@ -154,7 +166,7 @@ fn out_of_order(
             Look::problem(problem.reason, problem.message, Some(at))
         }
         (Turn::Later(at), None) => {
-            let message = contested_message(name);
+            let message = contested_message(name, namespace(reference));
             Look::problem(Reason::SecretContested, message, Some(at))
         }
     }

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use kube::Resource;
 
 use super::view::{ReferenceMemory, ReferenceView};
 use crate::api::{Cause, DingTalkTokenReference};
-use crate::core::secret::owner::{Owner, owner_reference};
+use crate::core::secret::owner::Owner;
 use crate::core::secret::ownership::owner_name;
 use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
-use crate::core::secret::write::Write;
+use crate::core::secret::write::{Write, removal};
 use crate::core::secret::writing::{Turn, Writing};
 
 /// Returns the reference's name as in the annotations of its copies.
@@ -27,14 +26,8 @@ pub(crate) fn copy_write(
     recorded: Recorded,
     present: Option<&TargetMeta>,
 ) -> Write {
-    let owner = Owner {
-        uid: reference.metadata.uid.as_deref().unwrap_or_default(),
-        name: my_name(reference),
-        labels: &reference.spec.target.labels,
-        annotations: &reference.spec.target.annotations,
-        kind: &DingTalkTokenReference::kind(&()),
-        reference: Some(owner_reference(reference)),
-    };
+    let target = &reference.spec.target;
+    let owner = Owner::of(reference, &target.labels, &target.annotations);
     owner.write(name, recorded, BTreeMap::new(), present)
 }
 
@@ -55,9 +48,7 @@ pub(crate) fn copy_now(
     }
     let recorded = source.recorded.clone()?;
     let mut write = copy_write(view.reference, name, recorded, copy.present);
-    let former = copy.present.and_then(|present| present.recorded.as_ref());
-    let former = former.into_iter().flat_map(Recorded::keys);
-    write.data = former.map(|key| (key, None)).collect();
+    write.data = removal(copy.present);
     let generation = view.reference.metadata.generation;
     let writing = memory.writing(name);
     let turn = writing.turn(&write.recorded, write.replaces.as_ref(), generation, now);

@@ -6,14 +6,12 @@ use kube::ResourceExt;
 use super::Core;
 use crate::api::{AppRef, DingTalkApp, app_ref};
 use crate::core::app::memory::Memory;
-use crate::core::app::view::View;
+use crate::core::app::view::{AppSite, View};
 use crate::core::token::known_credentials::KnownCredentials;
 
 /// What decisions depend on besides the core's state.
-#[derive(Clone, Copy)]
 pub(crate) struct Surroundings<'a> {
-    /// Whether the app's site is configured for its namespace.
-    pub site_known: bool,
+    pub site: AppSite<'a>,
     /// Whether this process is shutting down or no longer leads.
     pub is_ending: bool,
     /// Allowed prefixes of a Secret's label and annotation keys.
@@ -80,7 +78,7 @@ impl Core {
         let current = self.index.current(app)?;
         let memory = self.apps.get_mut(&app_ref(app))?;
         memory.subscribe(app, &mut self.tokens, now);
-        let mut view = current.view(app, surroundings.site_known, &self.tokens);
+        let mut view = current.view(app, surroundings.site, &self.tokens);
         view.metadata_prefixes = surroundings.metadata_prefixes;
         view.is_ending = surroundings.is_ending;
         Some(decide(&view, memory, now))

@@ -3,6 +3,7 @@
 
 mod admission;
 mod app;
+mod claims;
 mod listing;
 mod names;
 mod read;
@@ -30,8 +31,9 @@ use crate::core::token::record::ObjectVersion;
 pub(crate) use admission::NamespaceLimits;
 use admission::{Admission, Load, Moved};
 use app::App;
+use claims::Claims;
 pub(crate) use listing::Asked;
-use listing::{Listing, in_scope};
+use listing::{Deletions, Listing, in_scope};
 use names::{SecretRef, TokenName};
 use reference::Reference;
 pub(crate) use reference::ReferenceState;
@@ -48,7 +50,9 @@ enum Seen {
 /// Everything that exists and is of interest.
 pub(crate) struct Index {
     apps: HashMap<AppRef, App>,
-    users: HashMap<SecretRef, Vec<AppRef>>,
+    /// The apps whose credentials are in a Secret.
+    users: HashMap<SecretRef, HashSet<AppRef>>,
+    claims: Claims,
     secrets: HashMap<SecretRef, Seen>,
     uids: HashMap<String, AppRef>,
     owned: HashMap<String, BTreeSet<SecretRef>>,
@@ -60,6 +64,7 @@ pub(crate) struct Index {
     listing: HashMap<Option<String>, Listing>,
     /// How many lists of Secrets have ended.
     lists: u64,
+    deletions: Deletions,
     listing_apps: HashMap<Option<String>, HashSet<AppRef>>,
     admission: Admission<AppRef>,
     reference_admission: Admission<ReferenceRef>,
@@ -80,6 +85,7 @@ impl Index {
         Self {
             apps: HashMap::new(),
             users: HashMap::new(),
+            claims: Claims::default(),
             secrets: HashMap::new(),
             uids: HashMap::new(),
             owned: HashMap::new(),
@@ -89,6 +95,7 @@ impl Index {
             copiers: HashMap::new(),
             listing: HashMap::new(),
             lists: 0,
+            deletions: Deletions::default(),
             listing_apps: HashMap::new(),
             admission: Admission::of_apps(limits),
             reference_admission: Admission::of_references(limits),
@@ -173,32 +180,43 @@ impl Index {
         others
     }
 
-    /// Replaces what is known under an app's name. Returns the other apps that name a target of the
-    /// old or new one.
+    /// Replaces what is known under an app's name. Returns the other apps that have or had a target
+    /// of the old or new one. Those that still wait for it do not count: thousands of them would wake
+    /// each other millions of times.
     fn replace(&mut self, key: &AppRef, new: Option<App>) -> Vec<AppRef> {
         let namespace = key.namespace.clone().unwrap_or_default();
+        let in_namespace = |name: &String| (namespace.clone(), name.clone());
         let old = self.apps.remove(key);
-        let mut others = Vec::new();
+        let targets = old.iter().chain(&new).flat_map(|app| &app.targets);
+        let targets: BTreeSet<SecretRef> = targets.map(in_namespace).collect();
+        let holders = |index: &Self| -> Vec<Option<AppRef>> {
+            let holders = targets.iter().map(|target| index.claims.holder(target));
+            holders.map(Option::<&AppRef>::cloned).collect()
+        };
+        let before = holders(self);
         if let Some(old) = &old {
             self.uids.remove(&old.uid);
             self.unshare(key, old);
-            others.extend(self.rivals(&namespace, &old.targets, key));
-            for name in old.secrets() {
-                let secret = (namespace.clone(), name.clone());
-                if let Some(users) = self.users.get_mut(&secret) {
-                    users.retain(|user| user != key);
-                    if users.is_empty() {
-                        self.users.remove(&secret);
-                    }
+            let credentials = in_namespace(&old.credentials.name);
+            if let Some(users) = self.users.get_mut(&credentials) {
+                users.remove(key);
+                if users.is_empty() {
+                    self.users.remove(&credentials);
                 }
+            }
+            for name in &old.targets {
+                self.claims.remove(&in_namespace(name), &old.age());
             }
         }
         if let Some(new) = new {
-            for name in new.secrets() {
-                let secret = (namespace.clone(), name.clone());
-                self.users.entry(secret).or_default().push(key.clone());
+            let credentials = in_namespace(&new.credentials.name);
+            self.users
+                .entry(credentials)
+                .or_default()
+                .insert(key.clone());
+            for name in &new.targets {
+                self.claims.add(in_namespace(name), new.age(), key.clone());
             }
-            others.extend(self.rivals(&namespace, &new.targets, key));
             self.uids.insert(new.uid.clone(), key.clone());
             for token in new.tokens() {
                 self.sharers.entry(token).or_default().insert(key.clone());
@@ -206,12 +224,15 @@ impl Index {
             self.apps.insert(key.clone(), new);
         }
         for name in old.iter().flat_map(App::secrets) {
-            let secret = (namespace.clone(), name.clone());
-            if !self.users.contains_key(&secret) {
+            let secret = in_namespace(name);
+            if !self.is_named(&secret) {
                 self.weigh_anew(&secret);
             }
         }
-        others
+        let moved = before.into_iter().zip(holders(self));
+        let moved = moved.filter(|(before, after)| before != after);
+        let others = moved.flat_map(|(before, after)| [before, after]).flatten();
+        others.filter(|other| other != key).collect()
     }
 
     /// Returns why an app is not served; `None` if it is served or unknown.
@@ -344,44 +365,25 @@ impl Index {
         self.secret(key, credentials).map(|secret| &secret.version)
     }
 
-    fn claimants<'a>(
-        &'a self,
-        target: &'a SecretRef,
-    ) -> impl Iterator<Item = (&'a AppRef, &'a App)> {
-        self.users
-            .get(target)
-            .into_iter()
-            .flatten()
-            .filter_map(|key| self.apps.get_key_value(key))
-            .filter(|(_, app)| app.targets.contains(&target.1))
-    }
-
-    /// Returns the other apps that name one of these targets. Apps that merely share credentials do
-    /// not count: a thousand of them would wake each other a million times.
-    fn rivals(&self, namespace: &str, targets: &BTreeSet<String>, key: &AppRef) -> Vec<AppRef> {
-        let mut rivals = Vec::new();
-        for target in targets {
-            let target = (namespace.to_owned(), target.clone());
-            let claimants = self.claimants(&target).map(|(claimant, _)| claimant);
-            rivals.extend(claimants.filter(|claimant| *claimant != key).cloned());
-        }
-        rivals
-    }
-
     fn claim(&self, target: &SecretRef, key: &AppRef) -> Claim {
-        match self
-            .claimants(target)
-            .min_by_key(|(_, app)| app.seniority())
-        {
-            Some((oldest, _)) if oldest != key => Claim::Lost {
+        match self.claims.holder(target) {
+            Some(oldest) if oldest != key => Claim::Lost {
                 to: oldest.name.clone(),
             },
             _ => Claim::Ours,
         }
     }
 
+    /// Whether an app names the Secret as its credentials or a target.
+    fn is_named(&self, secret: &SecretRef) -> bool {
+        self.users.contains_key(secret) || self.claims.holder(secret).is_some()
+    }
+
+    /// Returns the apps whose credentials the Secret holds, and the one that has it as a target.
     fn users_of(&self, secret: &SecretRef) -> Vec<AppRef> {
-        self.users.get(secret).cloned().unwrap_or_default()
+        let users = self.users.get(secret).into_iter().flatten();
+        let holder = self.claims.holder(secret);
+        users.chain(holder).cloned().collect()
     }
 }
 

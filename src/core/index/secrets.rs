@@ -20,6 +20,7 @@ impl Index {
         Asked {
             was: was.map(|target| target.version.clone()),
             lists: self.lists,
+            deletions: self.deletions.count(),
         }
     }
 
@@ -47,9 +48,10 @@ impl Index {
         let is_present = self
             .secret_in(&secret.0, &secret.1)
             .is_some_and(|known| Some(known.version.uid.as_str()) == uid);
-        // It may have been deleted before a list that has ended since. If it was not, an event
-        // follows.
-        if asked.lists != self.lists && !is_present {
+        // It may have been deleted before a list that has ended since, or while nobody wanted it. If
+        // it was not, an event follows.
+        let is_late = asked.lists != self.lists || self.deletions.include(&secret, asked.deletions);
+        if is_late && !is_present {
             return Vec::new();
         }
         for listing in self.listing.values_mut() {
@@ -77,13 +79,10 @@ impl Index {
                 Vec::new()
             }
             _ => {
+                let former = self.secret_in(&secret.0, &secret.1);
+                let owners = [former.and_then(TargetMeta::owner_uid), target.owner_uid()];
+                let users = self.concerned_by(&secret, owners);
                 self.forget_secret(&secret);
-                let mut users = self.users_of(&secret);
-                if let Some(uid) = target.owner_uid()
-                    && let Some(owner) = self.uids.get(uid).filter(|app| !users.contains(app))
-                {
-                    users.push(owner.clone());
-                }
                 let client_id = target
                     .recorded
                     .as_ref()
@@ -144,9 +143,14 @@ impl Index {
     }
 
     fn absent(&mut self, secret: &SecretRef, last: Option<ObjectVersion>) -> Vec<AppRef> {
-        let users = self.users_of(secret);
+        let known = self.secret_in(&secret.0, &secret.1);
+        let was_kept = known.is_some();
+        let users = self.concerned_by(secret, [known.and_then(TargetMeta::owner_uid), None]);
+        if was_kept {
+            self.deletions.record(secret.clone());
+        }
         self.forget_secret(secret);
-        if !users.is_empty() {
+        if self.is_named(secret) {
             self.secrets.insert(secret.clone(), Seen::Absent(last));
         }
         users
@@ -178,6 +182,7 @@ impl Index {
         let gone: Vec<SecretRef> = self
             .users
             .keys()
+            .chain(self.claims.secrets())
             .chain(self.secrets.keys())
             .filter(|secret| in_scope(scope, Some(&secret.0)) && !listed.contains(*secret))
             .cloned()
@@ -188,6 +193,17 @@ impl Index {
                 false => self.secret_absent(&secret.0, &secret.1),
             })
             .collect()
+    }
+
+    /// Returns the apps whose credentials the Secret holds, the one that has it as a target, and
+    /// these owners.
+    fn concerned_by(&self, secret: &SecretRef, owners: [Option<&str>; 2]) -> Vec<AppRef> {
+        let mut apps = self.users_of(secret);
+        for owner in owners.into_iter().flatten() {
+            let owner = self.uids.get(owner).filter(|owner| !apps.contains(owner));
+            apps.extend(owner.cloned());
+        }
+        apps
     }
 
     fn forget_secret(&mut self, secret: &SecretRef) {
@@ -216,7 +232,7 @@ impl Index {
     /// bounded. All others share a budget, so that labels that anybody can set do not fill the
     /// memory.
     fn keep(&mut self, secret: SecretRef, target: TargetMeta) -> bool {
-        let is_named = self.users.contains_key(&secret);
+        let is_named = self.is_named(&secret);
         let weight = target.weight() + secret.0.len() + secret.1.len();
         let used = self.budgets.get(&secret.0).copied().unwrap_or_default();
         let (target, charge) = if is_named && weight <= LIGHT {
@@ -253,7 +269,7 @@ impl Index {
     }
 
     fn worth_keeping(&self, secret: &SecretRef, target: &TargetMeta) -> bool {
-        self.users.contains_key(secret)
+        self.is_named(secret)
             || target.is_managed()
             || target.adopt_by().is_some()
             || self.copiers(&secret.0, &secret.1).next().is_some()

@@ -1,3 +1,4 @@
+mod claims;
 mod late;
 mod references;
 mod sharers;
@@ -10,8 +11,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::*;
 use crate::api::{ANNOTATION_OWNER, LABEL_MANAGED_BY, LABEL_OWNER_UID, MANAGER};
-use crate::core::{CredentialsSeen, Ownership, TARGETS_MAX, Tokens};
+use crate::core::{AppSite, CredentialsSeen, Ownership, TARGETS_MAX, Tokens};
 
+const SITE: AppSite<'static> = AppSite::Available("api.dingtalk.io");
 static TOKENS: LazyLock<Tokens> = LazyLock::new(Tokens::default);
 
 fn app(name: &str, uid: &str, created: i64, target: &str) -> DingTalkApp {
@@ -83,7 +85,7 @@ fn managed_by(manager: &str, mut meta: ObjectMeta) -> ObjectMeta {
 }
 
 fn ownership_of(index: &Index, app: &DingTalkApp) -> Option<Ownership> {
-    let view = index.current(app).expect("known").view(app, true, &TOKENS);
+    let view = index.current(app).expect("known").view(app, SITE, &TOKENS);
     view.targets[0].present.map(|(_, ownership)| ownership)
 }
 
@@ -91,7 +93,7 @@ fn claim_of(index: &Index, app: &DingTalkApp) -> Claim {
     index
         .current(app)
         .expect("known")
-        .view(app, true, &TOKENS)
+        .view(app, SITE, &TOKENS)
         .targets[0]
         .claim
         .clone()
@@ -139,7 +141,7 @@ fn what_carries_our_label_has_a_budget_and_what_an_app_names_comes_outside_it() 
     let view = index
         .current(&payroll)
         .expect("known")
-        .view(&payroll, true, &TOKENS);
+        .view(&payroll, SITE, &TOKENS);
     let (target, ownership) = view.targets[0].present.expect("present");
     assert!(target.is_past_bounds && ownership == Ownership::Foreign);
     let used = index.budgets["hr"];
@@ -183,13 +185,13 @@ fn an_app_that_is_refused_names_nothing_and_leaves_a_stub() {
     assert_eq!(stubs[0].metadata, apps[0].metadata);
     assert!(index.refusal(&app_ref(&apps[0])).is_some());
     assert_eq!((index.refused_in("hr"), index.refused_in("web")), (1, 0));
-    assert!(!index.users.contains_key(&("hr".into(), "token-a".into())));
+    assert!(!index.is_named(&("hr".into(), "token-a".into())));
     assert!(index.app_applied(&apps[0]).is_empty());
     assert!(index.newly_refused().is_empty(), "it is one already");
     assert_eq!(index.app_deleted(&app_ref(&apps[1])), [app_ref(&apps[0])]);
     assert_eq!(index.refusal(&app_ref(&apps[0])), None);
     index.app_applied(&apps[0]);
-    assert!(index.users.contains_key(&("hr".into(), "token-a".into())));
+    assert!(index.is_named(&("hr".into(), "token-a".into())));
 }
 
 #[test]
@@ -281,7 +283,7 @@ fn after_a_list_what_is_not_in_it_is_absent() {
         index
             .current(&payroll)
             .expect("known")
-            .view(&payroll, true, &TOKENS)
+            .view(&payroll, SITE, &TOKENS)
             .credentials
     };
     assert_eq!(
@@ -309,7 +311,7 @@ fn a_secret_that_was_there_before_it_was_referenced_is_unknown_until_it_is_read(
         index
             .current(app)
             .expect("known")
-            .view(app, true, &TOKENS)
+            .view(app, SITE, &TOKENS)
             .credentials
     };
     assert!(matches!(
@@ -348,7 +350,7 @@ fn a_former_state_of_an_app_is_not_looked_at_beside_a_newer_one() {
         index
             .current(&former)
             .expect("known")
-            .view(&former, true, &TOKENS)
+            .view(&former, SITE, &TOKENS)
             .former
             .is_empty()
     );
@@ -357,7 +359,7 @@ fn a_former_state_of_an_app_is_not_looked_at_beside_a_newer_one() {
     let view = index
         .current(&newer)
         .expect("known")
-        .view(&newer, true, &TOKENS);
+        .view(&newer, SITE, &TOKENS);
     assert_eq!(view.former.keys().collect::<Vec<_>>(), [&"token"]);
 }
 

@@ -1,8 +1,9 @@
 //! Views of apps.
 
+use super::names::SecretRef;
 use super::{App, Index, Seen};
-use crate::api::{DingTalkApp, app_ref};
-use crate::core::app::view::{CredentialsSeen, TargetSeen, View};
+use crate::api::{AppRef, DingTalkApp, app_ref};
+use crate::core::app::view::{AppSite, CredentialsSeen, TargetSeen, View};
 use crate::core::secret::desired::wanted;
 use crate::core::secret::ownership::ownership;
 use crate::core::token::tokens::Tokens;
@@ -26,12 +27,24 @@ impl Index {
     }
 }
 
+impl Index {
+    /// Whether an app wants a Secret as its target.
+    fn claims_target(&self, app: &AppRef, (namespace, name): &SecretRef) -> bool {
+        let is_in = app.namespace.as_ref() == Some(namespace);
+        is_in
+            && self
+                .apps
+                .get(app)
+                .is_some_and(|app| app.targets.contains(name))
+    }
+}
+
 impl<'a> Current<'a> {
     /// Returns the view of the app.
     pub(crate) fn view(
         self,
         app: &'a DingTalkApp,
-        site_known: bool,
+        site: AppSite<'a>,
         tokens: &'a Tokens,
     ) -> View<'a> {
         let Self { index, entry } = self;
@@ -44,9 +57,9 @@ impl<'a> Current<'a> {
             let target_ref = (namespace.clone(), wanted.name);
             let present = match index.secret_in(&target_ref.0, &target_ref.1) {
                 Some(target) => {
-                    let claimed = index
-                        .claimants(&target_ref)
-                        .any(|(_, claimant)| Some(claimant.uid.as_str()) == target.owner_uid());
+                    let owner = target.owner_uid().and_then(|uid| index.uids.get(uid));
+                    let claimed =
+                        owner.is_some_and(|owner| index.claims_target(owner, &target_ref));
                     let lives = |uid: &str| index.uids.contains_key(uid);
                     let name = app.metadata.name.as_deref().unwrap_or_default();
                     Some((target, ownership(target, name, uid, lives, claimed)))
@@ -74,7 +87,7 @@ impl<'a> Current<'a> {
                     Some((name.as_str(), index.secret_in(namespace, name)?))
                 })
                 .collect(),
-            site_known,
+            site,
             tokens,
             metadata_prefixes: &[],
             is_ending: false,

@@ -50,7 +50,7 @@ impl Problem {
 /// Returns the problem of a corp's token, if there is one.
 pub(crate) fn problem(
     app: &DingTalkApp,
-    (memory, tokens): (&Memory, &Tokens),
+    (memory, tokens, host): (&Memory, &Tokens, &str),
     corp_id: &str,
     corp: &CorpSettled,
     announced: Option<&CorpStatus>,
@@ -81,10 +81,11 @@ pub(crate) fn problem(
         ));
     }
     let attempts = memory.corps.get(corp_id).map(|corp| corp.attempts(tokens));
+    let failed = |failure: &Failure, since: String| {
+        failure_problem((app, host), failure, corp_id, since, &next)
+    };
     if let Some(failing) = attempts.and_then(Attempts::failing) {
-        let since = shown(failing.since);
-        let failure = &failing.failure;
-        return Some(failure_problem(app, failure, corp_id, since, &next));
+        return Some(failed(&failing.failure, shown(failing.since)));
     }
     if attempts.is_some_and(|attempts| !attempts.is_attempted)
         && let Some(error) = announced.and_then(|announced| announced.error.as_ref())
@@ -92,8 +93,7 @@ pub(crate) fn problem(
         && let Some(failure) = Failure::recorded(error)
     {
         // A former process's failure stands until this process has made an attempt.
-        let since = error.since_time.clone();
-        return Some(failure_problem(app, &failure, corp_id, since, &next));
+        return Some(failed(&failure, error.since_time.clone()));
     }
     if let Some(size) = corp.too_large {
         let reason = Reason::SecretTooLarge;
@@ -104,9 +104,18 @@ pub(crate) fn problem(
     if let Some(failure) = &writing.failure {
         return Some(write_problem(&corp.secret, failure));
     }
-    let reason = Reason::SecretContested;
-    let contested = || Problem::new(reason, contested_message(&corp.secret), since(reason));
-    writing.contested.then(|| contested().that_may_pass())
+    let since = since(Reason::SecretContested);
+    let problem = || contested(app, &corp.secret, since);
+    writing.contested.then(problem)
+}
+
+fn contested(app: &DingTalkApp, secret: &str, since: Timestamp) -> Problem {
+    let message = contested_message(secret, namespace(app));
+    Problem::new(Reason::SecretContested, message, since).that_may_pass()
+}
+
+fn namespace(app: &DingTalkApp) -> &str {
+    app.metadata.namespace.as_deref().unwrap_or_default()
 }
 
 impl CorpSettled {
@@ -128,7 +137,7 @@ fn too_large_message(corp_id: &str, secret: &str, size: usize) -> String {
 }
 
 fn failure_problem(
-    app: &DingTalkApp,
+    (app, host): (&DingTalkApp, &str),
     failure: &Failure,
     corp_id: &str,
     since: String,
@@ -146,7 +155,7 @@ fn failure_problem(
         reason: failure.reason,
         message: format!(
             "{}{source}; {next}",
-            explain(failure, &app.spec.site, corp_id)
+            explain(failure, (app.spec.site.as_str(), host), corp_id)
         ),
         error: CorpError {
             reason: failure.reason.as_str().to_owned(),
@@ -189,14 +198,7 @@ impl WriteProblem {
 fn blocked_problem(app: &DingTalkApp, secret: &str, blocked: &Blocked) -> (Reason, String) {
     let name = app.metadata.name.as_deref().unwrap_or_default();
     match blocked {
-        Blocked::UnknownSite => (
-            Reason::UnknownSite,
-            format!(
-                "site {:?} is not configured for this namespace: use a name from the operator's \
-                 --site flags that --site-namespaces leaves to it",
-                app.spec.site
-            ),
-        ),
+        Blocked::UnknownSite(message) => (Reason::UnknownSite, message.clone()),
         Blocked::Metadata(message) => (Reason::MetadataNotAllowed, message.clone()),
         Blocked::Template(error) => (Reason::InvalidTemplate, error.to_string()),
         Blocked::TargetOfOlderApp(older) => (
@@ -220,15 +222,16 @@ fn blocked_problem(app: &DingTalkApp, secret: &str, blocked: &Blocked) -> (Reaso
             format!(
                 "Secret {secret} exists and was not made for this app, so it is not touched: \
                  delete it, choose another spec.target.name, or hand it over by annotating it \
-                 with {ANNOTATION_ADOPT_BY}=DingTalkApp/{name}"
+                 with {ANNOTATION_ADOPT_BY}=DingTalkApp/{name}; to see who wrote it: {}",
+                writers_command(secret, namespace(app))
             ),
         ),
     }
 }
 
-/// Returns a sentence with everything known: site, code, HTTP status, request id, corpId, message,
-/// advice.
-pub(crate) fn explain(failure: &Failure, site: &str, corp_id: &str) -> String {
+/// Returns a sentence with everything known: site and its host, code, HTTP status, request id,
+/// corpId, message, advice.
+pub(crate) fn explain(failure: &Failure, (site, host): (&str, &str), corp_id: &str) -> String {
     let request = failure.request_id.as_ref();
     let request = request.map_or_else(String::new, |id| format!(", request id {id}"));
     let said = match (&failure.code, failure.http_status) {
@@ -241,7 +244,7 @@ pub(crate) fn explain(failure: &Failure, site: &str, corp_id: &str) -> String {
     let message = failure.message.as_ref();
     let message = message.map_or_else(String::new, |message| format!(": {message}"));
     let advice = failure.advice;
-    format!("DingTalk (site {site}) {said} for corpId {corp_id}{message}; {advice}")
+    format!("DingTalk (site {site}, {host}) {said} for corpId {corp_id}{message}; {advice}")
 }
 
 /// Returns a condition's message with a link to the documentation, unless the reason is no problem.
@@ -258,9 +261,14 @@ pub(crate) fn shown(time: Timestamp) -> String {
 }
 
 /// Returns the message about another writer that keeps changing a Secret.
-pub(in crate::core) fn contested_message(secret: &str) -> String {
+pub(in crate::core) fn contested_message(secret: &str, namespace: &str) -> String {
     format!(
-        "another writer keeps changing Secret {secret}; it is restored once a minute; to find the writer: \
-         kubectl get secret {secret} -o yaml --show-managed-fields"
+        "another writer keeps changing Secret {secret}; it is restored once a minute; to find the writer: {}",
+        writers_command(secret, namespace)
     )
+}
+
+/// Returns the command that shows who wrote a Secret.
+pub(in crate::core) fn writers_command(secret: &str, namespace: &str) -> String {
+    format!("kubectl get secret {secret} -n {namespace} -o yaml --show-managed-fields")
 }

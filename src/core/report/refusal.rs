@@ -9,6 +9,7 @@ use crate::api::{
     CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, CorpStatus, DingTalkApp,
     DingTalkAppStatus, DingTalkTokenReference, DingTalkTokenReferenceStatus, Reason,
 };
+use crate::core::report::problem::with_page;
 use crate::core::token::record::whole_seconds;
 
 /// A bound of a namespace, with its limit.
@@ -69,7 +70,8 @@ impl Bound {
 }
 
 impl Refusal {
-    fn reason(&self) -> Reason {
+    /// Returns the conditions' reason.
+    pub(crate) fn reason(&self) -> Reason {
         match self {
             Self::PastBound(_) => Reason::NamespaceLimitExceeded,
             Self::UnsupportedSpec(_) => Reason::UnsupportedSpec,
@@ -99,7 +101,8 @@ impl Refusal {
         types: &[&str],
         now: Timestamp,
     ) -> Option<Vec<Condition>> {
-        let (reason, message) = (self.reason(), self.message(metadata));
+        let reason = self.reason();
+        let message = with_page(reason, &self.message(metadata));
         let generation = metadata.generation;
         let says_so = |condition: &Condition| {
             condition.type_ == CONDITION_READY
@@ -233,6 +236,32 @@ mod tests {
         app.metadata.generation = Some(4);
         let refusal = Refusal::PastBound(Bound::Specs(8 << 20));
         assert!(refused_status(&app, &refusal, now).is_some());
+    }
+
+    #[test]
+    fn every_condition_ends_with_the_page_of_its_reason() {
+        let app: DingTalkApp = serde_json::from_value(serde_json::json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+            "metadata": {"name": "payroll", "namespace": "hr", "generation": 3},
+            "spec": {"credentialsSecretRef": {"name": "credentials"}, "site": "global", "corpIds": []},
+        }))
+        .expect("an app");
+        for (refusal, section) in [
+            (
+                Refusal::PastBound(Bound::Apps(10)),
+                "#namespacelimitexceeded",
+            ),
+            (Refusal::UnsupportedSpec("why".into()), "#unsupportedspec"),
+        ] {
+            let status = refused_status(&app, &refusal, Timestamp::UNIX_EPOCH).expect("a status");
+            for condition in &status.conditions {
+                let message = &condition.message;
+                assert!(
+                    message.ends_with(&format!("docs/reasons.md{section}")),
+                    "{message}"
+                );
+            }
+        }
     }
 
     /// What a request, a grant or a restart was made for outlives the refusal.

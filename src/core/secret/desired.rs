@@ -4,17 +4,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::Resource;
 
 use crate::api::{DeletionPolicy, DingTalkApp, Layout};
 use crate::core::secret::assembly::{Answer, Assembled, Assembly, Contents, Offered};
-use crate::core::secret::owner::{Owner, is_in_order, owner_reference};
-use crate::core::secret::ownership::owner_name;
+use crate::core::secret::owner::{Owner, is_in_order};
 use crate::core::secret::recorded::{Recorded, sort, written_keys};
 use crate::core::secret::shape::Shape;
 use crate::core::secret::target::TargetMeta;
 use crate::core::secret::templates::Templates;
-use crate::core::secret::write::{Changes, Write};
+use crate::core::secret::write::{Changes, Write, removal};
 use crate::core::token::record::{Held, TokenRecord};
 
 /// A Secret that an app wants, and the corps whose tokens it holds.
@@ -119,18 +117,11 @@ pub(crate) fn need(inputs: &Inputs<'_>, assembled: Option<&mut Assembled>) -> Ne
     let was_changed_at = inputs.recorded.and_then(|old| old.value_changed_at);
     // Not the later of both: a clock that was ahead would hide every change until then.
     recorded.value_changed_at = inputs.value_changed_at.or(was_changed_at);
-    let reference = match app.spec.target.deletion_policy {
-        DeletionPolicy::Delete => Some(owner_reference(app)),
-        DeletionPolicy::Retain => None,
-    };
-    let owner = Owner {
-        uid: app.metadata.uid.as_deref().unwrap_or_default(),
-        name: owner_name::<DingTalkApp>(app.metadata.name.as_deref().unwrap_or_default()),
-        labels: &app.spec.target.labels,
-        annotations: &app.spec.target.annotations,
-        kind: &DingTalkApp::kind(&()),
-        reference,
-    };
+    let target = &app.spec.target;
+    let mut owner = Owner::of(app, &target.labels, &target.annotations);
+    if target.deletion_policy == DeletionPolicy::Retain {
+        owner.reference = None;
+    }
     let write = owner.write(inputs.name, recorded, data, present);
     match present {
         Some(present) if kept.is_some() && is_in_order(present, &write) => Need::Nothing,
@@ -180,9 +171,7 @@ impl Inputs<'_> {
             }
         }
         let contents = contents(self, &held, assembled)?;
-        let former = self.present.and_then(|present| present.recorded.as_ref());
-        let former = former.into_iter().flat_map(Recorded::keys);
-        let mut changes: Changes = former.map(|key| (key, None)).collect();
+        let mut changes = removal(self.present);
         // Unchanged keys are not sent: with a thousand tokens they take a megabyte.
         let staying = self.tokens.iter().filter_map(|known| {
             let old = self.in_secret(known)?;

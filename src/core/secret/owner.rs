@@ -1,5 +1,6 @@
 //! The owner of a Secret, and the metadata that names it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -10,6 +11,7 @@ use crate::api::{
     LABEL_MANAGED_BY, LABEL_OWNER_UID, MANAGER,
 };
 use crate::core::secret::marks::Marks;
+use crate::core::secret::ownership::owner_name;
 use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
 use crate::core::secret::write::{Changes, Write};
@@ -17,20 +19,37 @@ use crate::core::secret::write::{Changes, Write};
 /// The owner that a Secret is written for, and the metadata that the owner wants.
 pub(crate) struct Owner<'a> {
     /// UID of the owner.
-    pub uid: &'a str,
+    uid: &'a str,
     /// Kind and name of the owner.
-    pub name: String,
+    name: String,
     /// Labels that the owner wants.
-    pub labels: &'a BTreeMap<String, String>,
+    labels: &'a BTreeMap<String, String>,
     /// Annotations that the owner wants.
-    pub annotations: &'a BTreeMap<String, String>,
+    annotations: &'a BTreeMap<String, String>,
     /// Kind whose owner references are replaced.
-    pub kind: &'a str,
+    kind: Cow<'a, str>,
     /// The owner reference that the Secret should have.
     pub reference: Option<OwnerReference>,
 }
 
-impl Owner<'_> {
+impl<'a> Owner<'a> {
+    /// Returns an object as an owner that wants these labels and annotations.
+    pub(crate) fn of<K: Resource<DynamicType = ()>>(
+        object: &'a K,
+        labels: &'a BTreeMap<String, String>,
+        annotations: &'a BTreeMap<String, String>,
+    ) -> Self {
+        let meta = object.meta();
+        Self {
+            uid: meta.uid.as_deref().unwrap_or_default(),
+            name: owner_name::<K>(meta.name.as_deref().unwrap_or_default()),
+            labels,
+            annotations,
+            kind: K::kind(&()),
+            reference: Some(owner_reference(object)),
+        }
+    }
+
     /// Builds the write of these keys over the present Secret.
     pub(crate) fn write(
         &self,
@@ -101,7 +120,7 @@ impl Owner<'_> {
 /// Builds an owner reference, without `blockOwnerDeletion`: setting that requires a permission on
 /// the owner's finalizers if `OwnerReferencesPermissionEnforcement` is on, and it only delays a
 /// foreground deletion.
-pub(crate) fn owner_reference<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
+fn owner_reference<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
     OwnerReference {
         api_version: K::api_version(&()).into_owned(),
         kind: K::kind(&()).into_owned(),

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::core::secret::data::Data;
 use crate::core::secret::recorded::Recorded;
+use crate::core::secret::target::TargetMeta;
 use crate::core::token::record::ObjectVersion;
 
 /// Most bytes that a Secret's values may take (`MaxSecretSize` of the Kubernetes API).
@@ -14,6 +15,13 @@ pub(crate) const SECRET_SIZE_MAX: usize = 1024 * 1024;
 
 /// The keys of a Secret that change; `None` removes one.
 pub(crate) type Changes = BTreeMap<String, Option<Zeroizing<String>>>;
+
+/// Returns the removal of all keys that the present Secret records.
+pub(crate) fn removal(present: Option<&TargetMeta>) -> Changes {
+    let recorded = present.and_then(|present| present.recorded.as_ref());
+    let keys = recorded.into_iter().flat_map(Recorded::keys);
+    keys.map(|key| (key, None)).collect()
+}
 
 /// Why a Secret is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

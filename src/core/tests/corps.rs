@@ -189,7 +189,7 @@ impl World {
             former: former
                 .map(|(name, target)| (name.as_str(), target))
                 .collect(),
-            site_known: true,
+            site: AppSite::Available("api.dingtalk.io"),
             tokens: &self.tokens,
             metadata_prefixes: &[],
             is_ending: self.is_ending,

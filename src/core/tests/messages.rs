@@ -34,10 +34,49 @@ fn rejected_credentials_are_named_with_their_secret_keys_and_site() {
     let message = said(&mut world, Reason::InvalidCredentials, "Renewed");
     let advice = TABLE[0].advice;
     let expected = format!(
-        "DingTalk (site global) did not answer for corpId ding1; {advice}; the rejected credentials are in Secret \
+        "DingTalk (site global, api.dingtalk.io) did not answer for corpId ding1; {advice}; the rejected credentials are in Secret \
          credentials, keys client_id and client_secret; next attempt at 2027-01-15T08:05:00Z; see {PAGE}#invalidcredentials"
     );
     assert_eq!(message, expected);
+}
+
+#[test]
+fn a_site_that_is_not_available_is_told_with_those_that_are() {
+    let mut world = World::new();
+    let mut said = |sites: &[&'static str]| {
+        world.site = AppSite::Unavailable(sites.to_vec());
+        let settled = world.settle(&failing(Reason::ServerError));
+        let status = world.status(&settled);
+        assert_eq!(status.conditions[0].reason, Reason::UnknownSite);
+        status.conditions[0].message.clone()
+    };
+    let ask = format!(
+        "ask whoever runs the operator to add it with --site, or to open it to this namespace with \
+         --site-namespaces; see {PAGE}#unknownsite"
+    );
+    let unavailable = "site \"global\" is not available to this namespace:";
+    assert_eq!(said(&[]), format!("{unavailable} {ask}"));
+    let expected = format!("{unavailable} use another one (china, ours), or {ask}");
+    assert_eq!(said(&["china", "ours"]), expected);
+    let many = said(&["0123456789-0123456789-0123456789-0123456789-0123456789-01234567"; 100]);
+    assert!(many.contains(" and 90 more), or ask"), "{many}");
+    assert!(many.len() <= 1024, "{many}");
+}
+
+/// What a command shows that the message does not is named with its namespace.
+#[test]
+fn a_secret_of_somebody_else_is_told_with_the_command_that_shows_its_writers() {
+    let mut world = World::new();
+    world.settle(&Outcome::Token {
+        life: 7200,
+        fresh: true,
+    });
+    // Otherwise, the process knows that it wrote the Secret itself.
+    world.restart();
+    world.ownership = Ownership::Foreign;
+    let message = said(&mut world, Reason::ServerError, "Ready");
+    let command = "kubectl get secret payroll-token -n hr -o yaml --show-managed-fields; see ";
+    assert!(message.contains(command), "{message}");
 }
 
 #[test]

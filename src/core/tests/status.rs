@@ -29,15 +29,18 @@ fn a_state_older_than_what_was_written_and_seen_is_not_reported_on() {
         .wrote(status, Some("10".to_owned()), at(0));
     let is = |secret: &str, version: &str| Some((secret.to_owned(), version.to_owned()));
     assert_eq!(shown(&memory, &former), is("ours", "10"));
-    memory.written_status.arrived(&ours.metadata, false);
-    memory.written_status.arrived(&former.metadata, false);
+    // The list is not complete yet.
+    memory.written_status.listed(&ours.metadata);
+    assert_eq!(shown(&memory, &former), is("ours", "10"));
+    memory.written_status.arrived(&former.metadata);
+    memory.written_status.arrived(&ours.metadata);
     assert_eq!(shown(&memory, &former), None);
     assert_eq!(shown(&memory, &ours), is("ours", "10"));
     let another = seen("11", "another");
     assert_eq!(shown(&memory, &another), is("another", "11"));
     // Regression: after a restored backup of etcd, every state was older, and was looked at
     // without end.
-    memory.written_status.arrived(&former.metadata, true);
+    memory.written_status.listed(&former.metadata);
     assert_eq!(shown(&memory, &former), is("former", "9"));
 }
 

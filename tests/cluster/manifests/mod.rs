@@ -2,6 +2,7 @@
 
 mod applied;
 mod chart;
+mod page;
 mod values;
 
 use std::collections::BTreeMap;

@@ -12,14 +12,13 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::limit::MemoryLimit;
 use super::report::{Breach, say, shortened};
 use super::victims::{LIFE, Lookout, NAMESPACES, Victim};
 use crate::support::waiting::{PATIENCE, within};
-use crate::support::{Operator, Plane, Sandbox};
+use crate::support::{Object, Operator, Plane, Sandbox};
 
 pub const HOSTILE: &str = "hostile";
 /// The client secret of the hostile namespace's own apps.
@@ -99,11 +98,7 @@ impl Ground {
         self.sandbox.client.clone()
     }
 
-    pub fn api<K>(&self, namespace: &str) -> Api<K>
-    where
-        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
-        K::DynamicType: Default,
-    {
+    pub fn api<K: Object>(&self, namespace: &str) -> Api<K> {
         Api::namespaced(self.sandbox.client.clone(), namespace)
     }
 
@@ -229,15 +224,7 @@ impl Ground {
         }
     }
 
-    async fn try_write<K>(&self, object: Value, manager: &str) -> Option<Value>
-    where
-        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
-            + Clone
-            + DeserializeOwned
-            + serde::Serialize
-            + std::fmt::Debug,
-        K::DynamicType: Default,
-    {
+    async fn try_write<K: Object>(&self, object: Value, manager: &str) -> Option<Value> {
         let api = self.api::<K>(HOSTILE);
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let manager = Some(manager.to_owned());

@@ -5,7 +5,8 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{EvictParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use super::{Account, MANAGER, Object, allowed, change, labelled, refused, sandbox, secret};
+use super::{Account, MANAGER, allowed, change, labelled, refused, sandbox, secret};
+use crate::support::Object;
 
 const NOT_OPAQUE: &str = "Secrets of type Opaque only";
 const NO_LABEL: &str = "writes Secrets with the label";

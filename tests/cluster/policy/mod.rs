@@ -5,38 +5,15 @@ mod account;
 mod field_manager;
 mod renewal_request;
 
-use std::fmt::Debug;
-
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client, Resource};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use crate::support::{Sandbox, shared_plane};
+use crate::support::{Object, Sandbox, shared_plane};
 
 const MANAGER: &str = "dingtalk-token-operator";
-
-trait Object:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Serialize
-{
-}
-
-impl<K> Object for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Serialize
-{
-}
 
 /// A sandbox in whose namespace the operator's account may do everything, as far as RBAC goes, and
 /// another account, `tenant`, as well; both may write Secrets of kube-system.

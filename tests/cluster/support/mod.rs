@@ -18,10 +18,11 @@ use kube::Client;
 use tempfile::TempDir;
 
 pub use kubectl::kubectl;
-pub use objects::condition;
+pub use objects::{Object, condition};
 pub use operator::Operator;
 pub use plane::{Plane, shared_plane};
 pub use programs::{assets, provided, xtask};
+pub use waiting::until_next_second;
 pub use yaml::{document, documents};
 
 pub const CLIENT_ID: &str = "dingtestapp";

@@ -1,24 +1,42 @@
 //! Objects that users write, and objects that the operator writes.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use dingtalk_token_operator::api::{ANNOTATION_STATE, DingTalkApp, DingTalkTokenReference};
 use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
-use kube::Api;
 use kube::api::{Patch, PatchParams};
+use kube::{Api, Resource};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{CLIENT_ID, CLIENT_SECRET, Sandbox};
 
+/// An object in a namespace, of any kind.
+pub trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+{
+}
+
+impl<K> Object for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+{
+}
+
 impl Sandbox {
-    pub fn api<K>(&self) -> Api<K>
-    where
-        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
-        K::DynamicType: Default,
-    {
+    pub fn api<K: Object>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
@@ -76,14 +94,7 @@ impl Sandbox {
         self.until_ready(name).await;
     }
 
-    pub async fn apply<K>(&self, name: &str, object: Value)
-    where
-        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
-            + Clone
-            + DeserializeOwned
-            + std::fmt::Debug,
-        K::DynamicType: Default,
-    {
+    pub async fn apply<K: Object>(&self, name: &str, object: Value) {
         let apply = PatchParams::apply("test").force();
         self.api::<K>()
             .patch(name, &apply, &Patch::Apply(object))
@@ -91,14 +102,7 @@ impl Sandbox {
             .expect("applied");
     }
 
-    pub async fn merge<K>(&self, name: &str, patch: Value)
-    where
-        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
-            + Clone
-            + DeserializeOwned
-            + std::fmt::Debug,
-        K::DynamicType: Default,
-    {
+    pub async fn merge<K: Object>(&self, name: &str, patch: Value) {
         let parameters = PatchParams {
             field_manager: Some("test".into()),
             ..Default::default()

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use dingtalk_token_operator::api::DingTalkApp;
-use kube::ResourceExt as _;
-use kube::api::DeleteParams;
+use jiff::Timestamp;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, PostParams};
+use kube::core::GroupVersion;
+use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -29,6 +31,14 @@ pub async fn within<T>(
         }
         sleep(every).await;
     }
+}
+
+/// Waits until the clock shows a later second: creation times, and those that the operator keeps, are in seconds.
+pub async fn until_next_second() {
+    let now = Timestamp::now().as_second();
+    let is_later = async || (Timestamp::now().as_second() > now).then_some(());
+    let shown = within(PATIENCE, Duration::from_millis(20), is_later).await;
+    shown.expect("a clock that runs");
 }
 
 impl Sandbox {
@@ -61,14 +71,29 @@ impl Sandbox {
     /// Waits until the operator has processed an app that is created now. By then, however slow it is, it has begun
     /// everything that earlier changes require at once, so a test can check that nothing happened.
     pub async fn until_caught_up(&self) {
-        let name = format!("{MARKER}{:06x}", rand::random::<u32>() & 0xff_ffff);
-        self.app_with(&name, json!({"corpIds": ["ding1"], "suspend": true}))
+        self.until_caught_up_in("dingtalk-token-operator.github.io/v1alpha1")
             .await;
+    }
+
+    /// Like [`Self::until_caught_up`], with an app of this version of the API.
+    pub async fn until_caught_up_in(&self, api_version: &str) {
+        let version: GroupVersion = api_version.parse().expect("a version");
+        let kind = version.with_kind("DingTalkApp");
+        let kind = ApiResource::from_gvk_with_plural(&kind, "dingtalkapps");
+        let apps: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &kind);
+        let name = format!("{MARKER}{:06x}", rand::random::<u32>() & 0xff_ffff);
+        let spec = json!({
+            "credentialsSecretRef": {"name": format!("{name}-credentials")}, "site": "global",
+            "corpIds": ["ding1"], "suspend": true,
+        });
+        let marker = DynamicObject::new(&name, &kind).data(json!({"spec": spec}));
+        let created = apps.create(&PostParams::default(), &marker).await;
+        created.expect("a marker");
         self.eventually("a marker's status", async || {
             self.has_written_status(&name).then_some(())
         })
         .await;
-        let apps = self.api::<DingTalkApp>();
         apps.delete(&name, &DeleteParams::default())
             .await
             .expect("deleted");

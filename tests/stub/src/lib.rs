@@ -12,6 +12,8 @@ mod journal;
 mod script;
 mod server;
 mod state;
+#[cfg(feature = "tls")]
+mod tls;
 mod tokens;
 
 pub use api::{ApiCall, Apis};
@@ -19,4 +21,6 @@ pub use journal::Call;
 pub use script::{Behaviour, Place, Script};
 pub use server::Stub;
 pub use state::{App, Settings};
+#[cfg(feature = "tls")]
+pub use tls::Tls;
 pub use tokens::Repeat;

@@ -3,10 +3,12 @@
 use std::fs;
 use std::process::{Command, ExitCode, Stdio};
 
-use dingtalk_token_operator::cli::{causes_markdown, crds, reasons_markdown};
+use dingtalk_token_operator::cli::{causes_markdown, crds, legacy_markdown, reasons_markdown};
 use local_control_plane::{Assets, Version};
 
-use crate::reference::{Texts, api_markdown, escaped, metrics_markdown};
+use crate::reference::{
+    DASHBOARD, Texts, anchored, api_markdown, dashboard_svg, escaped, metrics_markdown,
+};
 use crate::surface::{Difference, Line, difference, lists, text};
 use xtask::chart::{CHART, check_version, copies, described_values};
 use xtask::image::{check_images, documents, images};
@@ -112,20 +114,23 @@ fn charted(crds: Vec<(String, String)>, check: bool) -> Result<(), Failure> {
 
 /// Updates the generated parts of docs/.
 fn documentation(check: bool) -> Result<(), Failure> {
-    let reasons = reasons_markdown();
-    tabulate("docs/reasons.md", &escaped(&reasons), check)?;
+    let (reasons, legacy) = (reasons_markdown(), legacy_markdown());
+    let page = |reasons: &str, legacy: &str| {
+        let reasons = anchored(&escaped(reasons), "code");
+        format!("{reasons}\n{}", anchored(&escaped(legacy), "errcode"))
+    };
+    tabulate("docs/reasons.md", &page(&reasons, &legacy), check)?;
     let causes = causes_markdown();
     tabulate("docs/operating.md", &causes, check)?;
     let texts = Texts::read()?;
     tabulate("docs/zh-CN/operating.md", &texts.causes(&causes)?, check)?;
-    tabulate(
-        "docs/zh-CN/reasons.md",
-        &escaped(&texts.reasons(&reasons)?),
-        check,
-    )?;
+    let chinese = page(&texts.reasons(&reasons)?, &texts.legacy(&legacy)?);
+    tabulate("docs/zh-CN/reasons.md", &chinese, check)?;
     let picture = "docs/images/overview.svg";
     let chinese = texts.picture(&fs::read_to_string(root().join(picture))?)?;
     update("docs/images/overview.zh-CN.svg", &chinese, picture, check)?;
+    let picture = "docs/images/dashboard.svg";
+    update(picture, &dashboard_svg()?, DASHBOARD, check)?;
     update("docs/reference/api.md", &api_markdown()?, "src/api", check)?;
     let metrics = metrics_markdown()?;
     update("docs/reference/metrics.md", &metrics, "src/operator", check)

@@ -78,8 +78,10 @@ impl Kubectl {
         }
         let output = child.wait_with_output()?;
         if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(format!("kubectl {}: {said}", arguments.join(" ")).into());
+            // A command that `exec` runs says on standard output why it failed.
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            return Err(format!("kubectl {}: {}", arguments.join(" "), said.trim()).into());
         }
         Ok(String::from_utf8(output.stdout)?)
     }

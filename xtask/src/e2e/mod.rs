@@ -1,6 +1,7 @@
 //! The end-to-end test on a real node: the README's quickstart, installation, pods that read tokens, disturbances,
 //! removal.
 
+mod doctor;
 mod golden;
 mod kubectl;
 mod node;

@@ -21,7 +21,7 @@ pub(super) const NAMED_IMAGE: &str = "dingtalk-token-operator.invalid/dingtalk-t
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Returns the additional arguments for the test's sites.
-fn arguments(sites: &[Site]) -> Vec<String> {
+pub(super) fn arguments(sites: &[Site]) -> Vec<String> {
     let sites = sites
         .iter()
         .map(|site| format!("--site={}={}", site.name, site.url));

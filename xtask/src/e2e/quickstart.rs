@@ -15,6 +15,7 @@ const QUICKSTART: &str = "<!-- Run by `cargo xtask e2e`: the quickstart. -->";
 const REMOVAL: &str = "<!-- Run by `cargo xtask e2e`: its removal. -->";
 const REAL_SITE: &str =
     "<!-- Run by `cargo xtask e2e`, with a stub in DingTalk's place: the real site. -->";
+const SAMPLES_REMOVAL: &str = "<!-- Run by `cargo xtask e2e`: the samples' removal. -->";
 
 /// How a command runs on the test's machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +91,10 @@ struct Clock {
 impl Quickstart {
     /// Reads the quickstart in the README.
     pub(super) fn read() -> Result<Self, Failure> {
-        let [start, removal, real_site] = [QUICKSTART, REMOVAL, REAL_SITE].map(steps_of_readme);
+        let [start, removal, real_site, samples_removal] =
+            [QUICKSTART, REMOVAL, REAL_SITE, SAMPLES_REMOVAL].map(steps_of_readme);
         let (start, removal, real_site) = (start?, removal?, real_site?);
+        let samples_removal = samples_removal?;
         let count = |steps: &[Step], action| {
             let of_action = steps.iter().filter(|step| step.action == action);
             of_action.count()
@@ -99,11 +102,12 @@ impl Quickstart {
         let is_whole = count(&start, Action::BootNode) == 1
             && count(&start, Action::InstallWithStubs) == 0
             && count(&removal, Action::AsWritten) == removal.len()
+            && count(&samples_removal, Action::AsWritten) == samples_removal.len()
             && count(&real_site, Action::AsWritten) + 1 == real_site.len()
             && count(&real_site, Action::InstallWithStubs) == 1;
         match is_whole {
             true => Ok(Self { start, removal }),
-            false => Err("the README's quickstart must create one cluster, its removal must use only kubectl, and the commands for the real site must install deploy/install.yaml".into()),
+            false => Err("the README's quickstart must create one cluster, the removals must use only kubectl, and the commands for the real site must install deploy/install.yaml".into()),
         }
     }
 
@@ -131,20 +135,26 @@ impl Quickstart {
     }
 }
 
-/// Runs the README's commands for the real site, then removes the samples. The operator must be installed, with a stub
-/// as the site of the samples.
+/// Runs the README's commands for the real site, then those that remove the samples. The operator must be installed,
+/// with a stub as the site of the samples.
 pub(super) fn run_real_site(kubectl: &Kubectl) -> Result<(), Failure> {
+    let said = run_as_written(kubectl, REAL_SITE)?;
+    is_good(&said, Timestamp::now())?;
+    run_as_written(kubectl, SAMPLES_REMOVAL)?;
+    Ok(())
+}
+
+/// Runs the commands after a mark that have no substitute, and returns the output of the last one.
+fn run_as_written(kubectl: &Kubectl, mark: &str) -> Result<String, Failure> {
     let mut said = String::new();
-    for step in steps_of_readme(REAL_SITE)? {
+    for step in steps_of_readme(mark)? {
         step.announce();
         if step.action == Action::AsWritten {
             let words: Vec<&str> = step.arguments().collect();
             said = shown(kubectl.run(&words)?);
         }
     }
-    is_good(&said, Timestamp::now())?;
-    kubectl.run(&["delete", "-f", "deploy/samples"])?;
-    Ok(())
+    Ok(said)
 }
 
 impl Step {

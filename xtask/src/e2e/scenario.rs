@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use super::doctor;
 use super::golden;
 use super::kubectl::{Kubectl, eventually};
 use super::operator::{self, NAME};
@@ -77,7 +78,6 @@ const CASES: [Case; 6] = [
 
 /// Runs all steps.
 pub(super) fn run(runtime: &Runtime, folder: &Path) -> Result<(), Failure> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let sites = runtime.block_on(sites::start(folder))?;
     let kubectl = Kubectl::of(folder);
     let world = World {
@@ -112,6 +112,9 @@ impl World<'_> {
         self.kubectl
             .show(&["get", "dta", "-n", NAMESPACE, "-o", "wide"])?;
         self.kubectl.show(&["get", "pods", "-n", NAME])?;
+
+        heading("`doctor` in the operator's pod");
+        doctor::run(&self.kubectl, &self.sites, NAMESPACE)?;
 
         heading("An upgrade: apps, copies and Secrets of an earlier release");
         left.judge(&self.kubectl, &self.sites)?;
@@ -480,7 +483,7 @@ fn app(case: &Case) -> Value {
         "kind": "DingTalkApp",
         "metadata": {"name": case.name, "namespace": NAMESPACE},
         "spec": {
-            "credentialsSecretRef": {"name": format!("{}-credentials", case.name)}, "site": "global",
+            "credentialsSecretRef": {"name": format!("{}-credentials", case.name)},
             "corpIds": [CORP_ID],
             "site": case.site,
             "target": {"propagation": if case.refresh_pods { "Immediate" } else { "Periodic" }},

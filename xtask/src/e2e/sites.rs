@@ -1,14 +1,8 @@
 //! Sites on the node: stubs of DingTalk behind real TLS, one for each behaviour of a repeated fetch.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use dingtalk_stub::{Repeat, Stub};
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use dingtalk_stub::{Repeat, Stub, Tls};
 
 use crate::Failure;
 
@@ -52,13 +46,7 @@ const SITES: [(&str, Repeat, u16, i64); 6] = [
 /// Starts all sites. `folder` is the node's, whose CA signed the certificate.
 pub(super) async fn start(folder: &Path) -> Result<Vec<Site>, Failure> {
     let pki = folder.join("pki");
-    let chain =
-        CertificateDer::pem_file_iter(pki.join("apiserver.crt"))?.collect::<Result<_, _>>()?;
-    let key = PrivateKeyDer::from_pem_file(pki.join("apiserver.key"))?;
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let tls = Tls::from_files(&pki.join("apiserver.crt"), &pki.join("apiserver.key"))?;
     let mut sites = Vec::new();
     for (name, repeat, port, life) in SITES {
         let stub = Stub::start(0).await?;
@@ -70,25 +58,9 @@ pub(super) async fn start(folder: &Path) -> Result<Vec<Site>, Failure> {
             let (client_id, client_secret, corp_id) = SAMPLE_APP;
             stub.register(client_id, client_secret, &[corp_id]);
         }
-        let listener = TcpListener::bind((NODE, port)).await?;
-        tokio::spawn(serve(listener, acceptor.clone(), stub.port()));
+        stub.serve_tls((NODE, port), &tls).await?;
         let url = format!("https://{NODE}:{port}");
         sites.push(Site { name, url, stub });
     }
     Ok(sites)
-}
-
-async fn serve(listener: TcpListener, acceptor: TlsAcceptor, stub: u16) {
-    while let Ok((outside, _)) = listener.accept().await {
-        let acceptor = acceptor.clone();
-        tokio::spawn(async move {
-            // The client reports connections that fail.
-            let Ok(mut outside) = acceptor.accept(outside).await else {
-                return;
-            };
-            if let Ok(mut inside) = TcpStream::connect(("127.0.0.1", stub)).await {
-                let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
-            }
-        });
-    }
 }

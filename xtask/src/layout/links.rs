@@ -10,12 +10,12 @@ use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 use super::source::shown;
 use crate::Failure;
 
-/// A page: its links, and the anchors of its headings.
+/// A page: its links and anchors.
 #[derive(Default)]
 pub struct Page {
     /// Destinations of its links, as written.
     pub links: Vec<String>,
-    /// Anchors in it.
+    /// Anchors of its headings, and those set as `<a id="…">`.
     pub anchors: BTreeSet<String>,
 }
 
@@ -147,6 +147,11 @@ fn page(text: &str) -> Page {
                 page.anchors
                     .extend(heading.take().map(|heading| anchor(&heading)));
             }
+            Event::InlineHtml(tag) => {
+                let id = tag.strip_prefix("<a id=\"");
+                let id = id.and_then(|rest| rest.split_once('"'));
+                page.anchors.extend(id.map(|(id, _)| id.to_owned()));
+            }
             _ => {}
         }
     }
@@ -166,14 +171,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headings_have_the_anchors_of_github() {
+    fn headings_have_the_anchors_of_github_and_others_may_be_set() {
         let page = page(
-            "# What the `state` tells, and why\n\n[a](b.md#c) `[no](link)`\n\n| [d](#e) |\n|---|\n",
+            "# What the `state` tells, and why\n\n[a](b.md#c) `[no](link)`\n\n| <a id=\"f\"></a>[d](#e) |\n|---|\n",
         );
-        assert_eq!(
-            page.anchors,
-            ["what-the-state-tells-and-why".to_owned()].into()
-        );
+        let anchors = ["what-the-state-tells-and-why", "f"].map(str::to_owned);
+        assert_eq!(page.anchors, anchors.into());
         assert_eq!(page.links, ["b.md#c", "#e"]);
     }
 }

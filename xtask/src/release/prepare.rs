@@ -56,7 +56,12 @@ fn changed(file: &str, text: &str, old: &str, new: &str) -> String {
             let quoted = |version: &str| format!("\nversion = \"{version}\"\n");
             text.replacen(&quoted(old), &quoted(new), 1)
         }
-        _ if file.starts_with("deploy/helm/") => line(&line(text, "version: "), "appVersion: v"),
+        _ if file.starts_with("deploy/helm/") => {
+            let mark = |is: bool| format!("artifacthub.io/prerelease: \"{is}\"\n");
+            let is_prerelease = new.contains('-');
+            line(&line(text, "version: "), "appVersion: v")
+                .replace(&mark(!is_prerelease), &mark(is_prerelease))
+        }
         _ => {
             let mut text = text.to_owned();
             for before in [":v", "VERSION=v", "newTag: v"] {
@@ -110,6 +115,21 @@ mod tests {
         ] {
             assert_eq!(changed(file, before, "0.1.0", "0.2.0"), after, "{file}");
         }
+    }
+
+    #[test]
+    fn the_chart_says_whether_its_version_is_a_pre_release() {
+        let chart = |is: bool| format!("a: b\n  artifacthub.io/prerelease: \"{is}\"\nc: d\n");
+        for (new, is_prerelease) in [("0.1.0", false), ("0.2.0", false), ("0.2.0-rc.1", true)] {
+            for before in [true, false] {
+                let after = changed("deploy/helm/a/Chart.yaml", &chart(before), "0.1.0", new);
+                assert_eq!(after, chart(is_prerelease), "{new}");
+            }
+        }
+        let ours = root().join("deploy/helm/dingtalk-token-operator/Chart.yaml");
+        let ours = fs::read_to_string(ours).expect("a file");
+        let marked = changed("deploy/helm/a/Chart.yaml", &ours, VERSION, "9.9.9-rc.1");
+        assert!(marked.contains("\n  artifacthub.io/prerelease: \"true\"\n"));
     }
 
     #[test]

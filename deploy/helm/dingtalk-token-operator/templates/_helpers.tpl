@@ -102,27 +102,62 @@ and the sites' URLs name.
 {{- end }}
 
 {{/*
-Binds a ClusterRole of a right that not everybody wants, in the namespaces named. Takes the root, the
-role's name and the namespaces.
+What the operator may do in a namespace that it serves. Each rule says what fails without it.
 */}}
-{{- define "dingtalk-token-operator.optIn" -}}
-{{- $root := .root }}
-{{- $everywhere := has "*" .namespaces }}
-{{- range (ternary (list "") .namespaces $everywhere) }}
----
+{{- define "dingtalk-token-operator.rules" -}}
+# Apps and references: without list and watch, none is seen.
+- apiGroups: [dingtalk-token-operator.github.io]
+  resources: [dingtalkapps, dingtalktokenreferences]
+  verbs: [list, watch]
+# Their status: without patch, it stays empty.
+- apiGroups: [dingtalk-token-operator.github.io]
+  resources: [dingtalkapps/status, dingtalktokenreferences/status]
+  verbs: [patch]
+# Secrets: list and watch notice changes (only metadata is asked for, but the right is to
+# contents); get reads credentials; create and patch write targets; delete replaces an immutable
+# target, and removes a former one.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch, create, patch, delete]
+# Namespaces: without get, a namespace cannot be compared by its UID with the one that a grant was
+# given to, and no reference gets a copy. In a Role it is a right over its own namespace.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
+# Events: without create, there are none.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}
+
+{{/*
+Binds a role to the operator's account. Takes the root, the role's kind and name, and a namespace, or "" for
+all of them.
+*/}}
+{{- define "dingtalk-token-operator.binding" -}}
 apiVersion: rbac.authorization.k8s.io/v1
-kind: {{ ternary "ClusterRoleBinding" "RoleBinding" $everywhere }}
+kind: {{ ternary "RoleBinding" "ClusterRoleBinding" (ne .namespace "") }}
 metadata:
-  name: {{ $.name }}
-  {{- with . }}
+  name: {{ .name }}
+  {{- with .namespace }}
   namespace: {{ . }}
   {{- end }}
   labels:
-    {{- include "dingtalk-token-operator.labels" $root | nindent 4 }}
+    {{- include "dingtalk-token-operator.labels" .root | nindent 4 }}
 roleRef:
   apiGroup: rbac.authorization.k8s.io
-  kind: ClusterRole
-  name: {{ $.name }}
-{{ include "dingtalk-token-operator.subjects" $root }}
+  kind: {{ .kind }}
+  name: {{ .name }}
+{{ include "dingtalk-token-operator.subjects" .root }}
 {{- end }}
+
+{{/*
+The namespaces in which a right that not everybody wants is granted, by the role's name, as JSON.
+*/}}
+{{- define "dingtalk-token-operator.optIns" -}}
+{{- $fullname := include "dingtalk-token-operator.fullname" . }}
+{{- dict
+  (printf "%s-rollout-restart" $fullname) .Values.rolloutRestart.namespaces
+  (printf "%s-immediate-propagation" $fullname) .Values.immediatePropagation.namespaces
+  | toJson }}
 {{- end }}

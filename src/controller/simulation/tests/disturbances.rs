@@ -93,6 +93,28 @@ fn a_clock_that_is_set_moves_every_deadline_with_it() {
 }
 
 #[test]
+fn no_restart_shortens_a_limit() {
+    play(seeds(300), |seed| {
+        let mut world = with_credentials(seed, None);
+        let limits = ["90020", "90003", "90009", "1111"];
+        let limit = (limits[world.roll(limits.len())], 403);
+        let until = world.now() + SignedDuration::from_hours(1);
+        world.site.answer = Some((limit, until));
+        world.apply("payroll", &json!({"corpIds": ["ding1", "ding2"]}));
+        world.run(Duration::from_secs(30));
+        let calls = world.site.calls;
+        // Together less than the shortest wait, which is that after a ban.
+        for _ in 0..6 {
+            world.die();
+            let seconds = world.dice.random_range(1..40);
+            world.run(Duration::from_secs(seconds));
+        }
+        let more = world.site.calls - calls;
+        holds(&world, more == 0, &format!("{more} more calls"));
+    });
+}
+
+#[test]
 fn whatever_the_endpoint_answers_every_token_is_there_in_the_end() {
     let answers = [
         ("server.error", 500),

@@ -185,3 +185,38 @@ fn a_token_that_another_app_has_renewed_is_told_from_ones_own_in_the_log() {
         assert_eq!(written["expires_at"], fetched["expires_at"]);
     }
 }
+
+#[test]
+fn a_failure_is_logged_with_what_it_concerns_and_its_page() {
+    let log = Log::of(|| {
+        let mut world = with_new_tokens(SignedDuration::from_hours(2));
+        world.store.refusal = Some("exceeded quota");
+        world.apply("payroll", &json!({}));
+        world.run(MINUTE);
+        world.store.refusal = None;
+        world.run(10 * MINUTE);
+        let until = world.now() + SignedDuration::from_mins(2);
+        world.site.answer = Some((("server.error", 500), until));
+        world.renew("payroll");
+        world.run(MINUTE);
+    });
+    let names = |line: &Value, section: &str| {
+        let page = line["see"].as_str();
+        page.is_some_and(|page| page.ends_with(section))
+    };
+    let unwritten = log.lines("payroll", "Secret write failed; will retry");
+    assert!(!unwritten.is_empty());
+    for line in unwritten {
+        assert!(names(line, "#secretwritefailed"), "{line}");
+    }
+    let fetched = log.lines("payroll", "token fetched");
+    let failed = log.lines("payroll", "token fetch failed");
+    assert!(!failed.is_empty());
+    for line in failed {
+        assert!(names(line, "#servererror"), "{line}");
+        assert_eq!(line["host"], "api.dingtalk.com", "{line}");
+        assert_eq!(line["credentials_secret"], "credentials", "{line}");
+        // The token that stays in the Secret.
+        assert_eq!(line["expires_at"], fetched[0]["expires_at"], "{line}");
+    }
+}

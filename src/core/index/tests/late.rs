@@ -131,6 +131,23 @@ fn an_answer_that_comes_late_neither_brings_a_secret_back_nor_takes_one_away() {
     assert_eq!(ownership_of(&index, &payroll), None);
 }
 
+/// Regression: the response to a write counted as an existing Secret after the deletion of the Secret
+/// and its app had been reported, and the next app of that Secret was refused it.
+#[test]
+fn an_answer_about_a_secret_that_nobody_wants_any_more_brings_nothing_back() {
+    let mut index = Index::default();
+    let payroll = app("payroll", "u1", 1, "token");
+    index.app_applied(&payroll);
+    let asked = index.asks("hr", "token");
+    index.app_deleted(&app_ref(&payroll));
+    index.secret_applied(of("s1", "10"));
+    index.secret_deleted(&of("s1", "11"));
+    index.secret_answered(of("s1", "10"), &asked);
+    let next = app("next", "u2", 1, "token");
+    index.app_applied(&next);
+    assert_eq!(ownership_of(&index, &next), None);
+}
+
 /// Regression: a late response to a write was trusted during or after a list that no longer had the
 /// Secret, and nothing else reported that it was gone.
 #[test]

@@ -42,7 +42,7 @@ pub(super) fn corps<'a>(
         let announced = announced.copied();
         let problem = problem(
             app,
-            (memory, tokens),
+            (memory, tokens, settled.host.as_str()),
             corp_id,
             corp,
             announced,

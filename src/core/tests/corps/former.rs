@@ -78,10 +78,12 @@ fn the_old_secret_goes_when_its_tokens_have_expired() {
     world.settle();
     world.change("Combined", &all, "other");
     world.app.spec.site = "china".to_owned();
-    world.now += SignedDuration::from_secs(7199);
-    world.settle();
+    world.app.spec.suspend = true;
+    let expires_at = world.now + SignedDuration::from_secs(7200);
+    world.now += SignedDuration::from_secs(7000);
+    assert_eq!(world.settle().wake_at, Some(expires_at));
     assert_eq!(world.deletions, [] as [&str; 0]);
-    world.now += SignedDuration::from_secs(1);
+    world.now = expires_at;
     world.settle();
     assert_eq!(world.deletions, ["token"]);
 }
