@@ -116,23 +116,30 @@ impl Reconciler<'_> {
     }
 
     /// (client) Acts on some Secrets. After a change of the app or of the leader, the remaining
-    /// steps are decided again.
+    /// steps are decided again. They do not depend on each other, so one that fails holds up none;
+    /// the first error is returned.
     async fn act(&self, steps: Vec<TargetStep>) -> Result<(), ClusterError> {
+        let mut result = Ok(());
         for (done, step) in steps.into_iter().enumerate() {
             let is_current = || self.context.core().index.current(self.app).is_some();
             if done > 0 && !(self.context.leads() && is_current()) {
-                return Ok(());
+                break;
             }
-            match step {
-                TargetStep::Assemble { name, assembly } => self.assemble(&name, *assembly),
-                TargetStep::Read { name, corp_ids } => self.read_target(&name, &corp_ids).await?,
-                TargetStep::Delete { name, version, why } => {
-                    self.delete_target(&name, &version, why).await?;
+            let acted = match step {
+                TargetStep::Assemble { name, assembly } => {
+                    self.assemble(&name, *assembly);
+                    Ok(())
                 }
-                TargetStep::Write { write, cause } => self.write(&write, cause).await?,
-            }
+                TargetStep::Read { name, corp_ids } => self.read_target(&name, &corp_ids).await,
+                TargetStep::Delete { name, version, why } => {
+                    self.delete_target(&name, &version, why).await;
+                    Ok(())
+                }
+                TargetStep::Write { write, cause } => self.write(&write, cause).await,
+            };
+            result = result.and(acted);
         }
-        Ok(())
+        result
     }
 
     fn assemble(&self, name: &str, assembly: Assembly) {
@@ -194,18 +201,23 @@ impl Reconciler<'_> {
         Ok(())
     }
 
-    /// (client) Deletes a target.
-    async fn delete_target(
-        &self,
-        name: &str,
-        version: &ObjectVersion,
-        why: Deletion,
-    ) -> Result<(), ClusterError> {
+    /// (client) Deletes a target. A failure is remembered and retried later: it holds up nothing
+    /// else.
+    async fn delete_target(&self, name: &str, version: &ObjectVersion, why: Deletion) {
         let operation = match why {
             Deletion::Immutable => "delete the immutable target Secret",
             Deletion::Former => "delete the former target Secret",
         };
-        self.secrets().delete(operation, name, version, why).await
+        let public = &self.app.spec.corp_ids;
+        let deleted = self.secrets().delete(operation, name, version, why, public);
+        if let Err(failed) = deleted.await {
+            let (generation, now) = (self.app.metadata.generation, self.context.wall());
+            self.memory(|memory| {
+                memory
+                    .writing(name)
+                    .not_deleted(why, failed, generation, now)
+            });
+        }
     }
 
     /// (client) Writes a target.

@@ -132,25 +132,29 @@ impl Copier<'_> {
     }
 
     /// (client) Acts on some copies. After a change of the reference, its app or the leader, the
-    /// remaining steps are decided again.
+    /// remaining steps are decided again. They do not depend on each other, so one that fails holds
+    /// up none; the first error is returned.
     async fn act(
         &self,
         steps: Vec<CopyStep>,
         decided_in: &ReferenceState,
     ) -> Result<(), ClusterError> {
+        let mut result = Ok(());
         for step in steps {
             if !self.context.leads() || self.state().as_ref() != Some(decided_in) {
-                return Ok(());
+                break;
             }
-            match step {
-                CopyStep::ReadSource { name } => drop(self.read_source(&name).await?),
-                CopyStep::Write { name, source_name } => self.copy(&name, &source_name).await?,
+            let acted = match step {
+                CopyStep::ReadSource { name } => self.read_source(&name).await.map(drop),
+                CopyStep::Write { name, source_name } => self.copy(&name, &source_name).await,
                 CopyStep::Delete { name, version, why } => {
-                    self.delete(&name, &version, why).await?;
+                    self.delete(&name, &version, why).await;
+                    Ok(())
                 }
-            }
+            };
+            result = result.and(acted);
         }
-        Ok(())
+        result
     }
 
     fn copies(&self) -> usize {
@@ -207,15 +211,20 @@ impl Copier<'_> {
         Ok(())
     }
 
-    /// (client) Deletes a copy.
-    async fn delete(
-        &self,
-        name: &str,
-        version: &ObjectVersion,
-        why: Deletion,
-    ) -> Result<(), ClusterError> {
+    /// (client) Deletes a copy. A failure is remembered and retried later: it holds up nothing
+    /// else.
+    async fn delete(&self, name: &str, version: &ObjectVersion, why: Deletion) {
         let operation = "delete the copy";
-        self.secrets().delete(operation, name, version, why).await
+        let deleted = self.secrets().delete(operation, name, version, why, &[]);
+        if let Err(failed) = deleted.await {
+            let generation = self.reference.metadata.generation;
+            let now = self.context.wall();
+            self.memory(|memory| {
+                memory
+                    .writing(name)
+                    .not_deleted(why, failed, generation, now)
+            });
+        }
     }
 
     /// (client) Reports status, event and metrics. Returns whether it did: a newer state of the

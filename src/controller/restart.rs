@@ -61,11 +61,11 @@ impl Reconciler<'_> {
                 }
             }
         }
-        self.measure_delivery(Reason::RolloutRestartFailed, !failed.is_empty(), now);
-        let notice = restart_notice(self.app, &failed);
-        self.publish(&notice).await;
         // A workload that does not exist cannot be running with a former token.
         let is_done = failed.iter().all(|(.., is_gone)| *is_gone);
+        self.measure_delivery(Reason::RolloutRestartFailed, !is_done, now);
+        let notice = restart_notice(self.app, &failed);
+        self.publish(&notice).await;
         let retry = Schedule::after(now, RETRY);
         self.memory(|memory| match is_done {
             true => memory.restarts.done(changed_at, at),

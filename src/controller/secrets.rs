@@ -1,7 +1,5 @@
 //! Calls about the Secrets of one app or reference, and what is learned from the responses.
 
-use std::fmt::Debug;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tracing::{info, warn};
 
@@ -11,7 +9,9 @@ use super::kinds::{APP, REFERENCE};
 use crate::api::{AppRef, Cause, ReferenceRef};
 use crate::core::Asked;
 use crate::core::Concerned;
-use crate::core::{Data, ObjectVersion, Recorded, TargetMeta, Write, WriteOutcome};
+use crate::core::{
+    Data, Deletion, FailedChange, ObjectVersion, Recorded, TargetMeta, Write, WriteOutcome,
+};
 use crate::dingtalk::Redactor;
 use crate::operator::SecretWrite;
 
@@ -99,23 +99,20 @@ impl<'a> Secrets<'a> {
                 Ok(WriteOutcome::Immutable)
             }
             Err(error) => {
-                let problem = error.write_problem();
-                let message = shown(&error, write, self.owner, public);
+                let sent = write.data.values().flatten();
+                let sent: Vec<&str> = sent.map(|value| value.as_str()).collect();
+                let failed = self.failed(&error, name, &sent, public);
                 warn!(
                     kind = self.owner.kind(),
                     namespace = self.namespace(),
                     name = self.owner.name(),
                     secret = name,
                     cause = cause.as_str(),
-                    error = message,
-                    see = problem.reason().page(),
+                    error = failed.message,
+                    see = failed.problem.reason().page(),
                     "Secret write failed; will retry"
                 );
-                Ok(WriteOutcome::Failed {
-                    problem,
-                    message,
-                    random: context.clock.random(),
-                })
+                Ok(WriteOutcome::Failed(failed))
             }
         }
     }
@@ -148,20 +145,21 @@ impl<'a> Secrets<'a> {
     }
 
     /// (client) Deletes a Secret in the version that was seen. If it has another one, reads its
-    /// metadata.
+    /// metadata. `public` lists further texts that an error may contain.
     pub(super) async fn delete(
         self,
         operation: &'static str,
         name: &str,
         version: &ObjectVersion,
-        why: impl Debug,
-    ) -> Result<(), ClusterError> {
+        why: Deletion,
+        public: &[String],
+    ) -> Result<(), FailedChange> {
         let context = self.context;
         let asked = context.asks(self.namespace(), name);
         let deleted = context
             .cluster
             .delete_secret(operation, self.namespace(), name, version);
-        match deleted.await {
+        let looked = match deleted.await {
             Ok(()) => {
                 info!(kind = self.owner.kind(), namespace = self.namespace(), name = self.owner.name(), secret = name, reason = ?why, "Secret deleted");
                 self.look_at_others(context.secret_gone(self.namespace(), name, &asked));
@@ -169,6 +167,40 @@ impl<'a> Secrets<'a> {
             }
             Err(error) if error.is_not_found() || error.is_conflict() => self.look(name).await,
             Err(error) => Err(error),
+        };
+        looked.map_err(|error| {
+            let failed = self.failed(&error, name, &[], public);
+            warn!(
+                kind = self.owner.kind(),
+                namespace = self.namespace(),
+                name = self.owner.name(),
+                secret = name,
+                reason = ?why,
+                error = failed.message,
+                see = failed.problem.reason().page(),
+                "Secret deletion failed; will retry"
+            );
+            failed
+        })
+    }
+
+    /// Returns a failure of the API server that is safe to show: a webhook could repeat what was
+    /// `sent`.
+    fn failed(
+        self,
+        error: &ClusterError,
+        name: &str,
+        sent: &[&str],
+        public: &[String],
+    ) -> FailedChange {
+        let names = [name, self.namespace(), self.owner.name()];
+        let public = public.iter().map(String::as_str);
+        let redactor = Redactor::new(sent.iter().copied(), names.into_iter().chain(public));
+        let message = redactor.clean(&error.to_string());
+        FailedChange {
+            problem: error.write_problem(),
+            message: message.unwrap_or_else(|| "the API server refused it".to_owned()),
+            random: self.context.clock.random(),
         }
     }
 
@@ -233,15 +265,4 @@ pub(super) fn found(contents: &mut SecretContents) -> (TargetMeta, Option<Data>)
     let keys: Vec<String> = target.recorded.iter().flat_map(Recorded::keys).collect();
     let data = Data::found(keys, |key| contents.take(key));
     (target, data)
-}
-
-/// Returns an error of the API server that is safe to show: a webhook could repeat what it was
-/// sent.
-fn shown(error: &ClusterError, write: &Write, owner: Owner<'_>, public: &[String]) -> String {
-    let sent = write.data.values().flatten().map(|value| value.as_str());
-    let names = [write.name.as_str(), owner.namespace(), owner.name()];
-    let public = public.iter().map(String::as_str);
-    Redactor::new(sent, names.into_iter().chain(public))
-        .clean(&error.to_string())
-        .unwrap_or_else(|| "the API server refused the write".to_owned())
 }

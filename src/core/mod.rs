@@ -41,7 +41,7 @@ pub(crate) use secret::shape::{Field, Shape};
 pub(crate) use secret::target::TargetMeta;
 pub use secret::templates::Templates;
 pub(crate) use secret::write::{Deletion, Write};
-pub(crate) use secret::writing::{WriteOutcome, WriteProblem};
+pub(crate) use secret::writing::{FailedChange, WriteOutcome, WriteProblem};
 pub use token::attempt::{FailedAttempt, Former, PendingFetch, TokenId};
 pub use token::backoff::Pace;
 pub(crate) use token::known_credentials::CredentialsProblem;

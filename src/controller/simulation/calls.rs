@@ -261,7 +261,7 @@ impl Programs for Wire {
         _: &RolloutRestartTarget,
         _: Timestamp,
     ) -> Result<(), ClusterError> {
-        self.call("restart the workload", Kind::Read, |_| Ok(()))
+        self.call("restart the workload", Kind::Read, |store| store.restart())
             .await
     }
 

@@ -154,6 +154,11 @@ impl Process {
         }
     }
 
+    /// Returns the metrics, as the operator serves them.
+    pub fn metrics(&self) -> String {
+        self.context.metrics.open_metrics().expect("text")
+    }
+
     /// Begins nothing new and drains in-flight work.
     pub fn stop(&mut self) {
         self.context.stop.cancel();

@@ -62,6 +62,10 @@ impl Store {
         if !is_expected {
             return Err(refused(operation, 409, "Conflict"));
         }
+        if known.is_some_and(|known| known.is_immutable) && !write.data.is_empty() {
+            let message = "field is immutable when `immutable` is set";
+            return Err(refused(operation, 422, message));
+        }
         let version = self.next_version();
         let stored = self.secrets.entry(write.name.clone()).or_default();
         if stored.uid.is_empty() {
@@ -121,6 +125,9 @@ impl Store {
 
     pub fn delete(&mut self, name: &str, version: &ObjectVersion) -> Result<(), ClusterError> {
         let operation = "delete the target Secret";
+        if let Some(refusal) = self.deletion_refusal {
+            return Err(refused(operation, 403, refusal));
+        }
         let known = self.secrets.get(name);
         let known = known.ok_or_else(|| refused(operation, 404, "NotFound"))?;
         if known.uid != version.uid || known.version.to_string() != version.resource_version {
@@ -129,6 +136,13 @@ impl Store {
         self.writes.push(format!("delete {name}"));
         self.remove_secret(name);
         Ok(())
+    }
+
+    pub fn restart(&self) -> Result<(), ClusterError> {
+        match self.restart_failure {
+            Some(code) => Err(refused("restart the workload", code, "no restart")),
+            None => Ok(()),
+        }
     }
 
     pub fn patch_status(

@@ -24,6 +24,8 @@ pub struct StoredSecret {
     pub annotations: BTreeMap<String, String>,
     pub owners: Vec<OwnerReference>,
     pub ours: BTreeSet<String>,
+    /// Whether its data must not change.
+    pub is_immutable: bool,
 }
 
 /// A watch event.
@@ -45,6 +47,10 @@ pub struct Store {
     pub lease: Option<Lease>,
     /// The message with which an admission plugin refuses each write of a Secret.
     pub refusal: Option<&'static str>,
+    /// The message with which an admission plugin refuses each deletion of a Secret.
+    pub deletion_refusal: Option<&'static str>,
+    /// The HTTP status with which each restart of a workload fails.
+    pub restart_failure: Option<u16>,
     /// Most Secrets in the namespace.
     pub quota: Option<usize>,
     /// A label that a webhook removes from each Secret that is written.

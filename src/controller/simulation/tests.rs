@@ -14,6 +14,7 @@ mod disturbances;
 mod log;
 mod references;
 mod replicas;
+mod restarts;
 mod rivals;
 mod shrinking;
 

@@ -273,7 +273,7 @@ impl Memory {
         corps.any(|corp| corp.unwritten_since.is_some())
     }
 
-    /// Makes unanswered writes due now that the API server responds again; see
+    /// Makes unanswered writes and deletions due now that the API server responds again; see
     /// [`Writing::retry_unanswered`].
     pub(crate) fn retry_unanswered(&mut self, now: Timestamp) -> bool {
         let targets = self.targets.values_mut();

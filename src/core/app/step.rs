@@ -93,6 +93,7 @@ fn act(
     let mut wake = Wake::default();
     let mut fetches: BTreeMap<&str, Fetch> = BTreeMap::new();
     if blocked.is_none() {
+        retry_deletions(view, memory, &mut wake, now);
         some(carry_over(view, memory, &targets, now))?;
         fetches = fetch_what_is_due(view, memory, &targets, now)?;
         let to_write = targets
@@ -102,6 +103,15 @@ fn act(
         some(delete_former(view, memory, &targets, &mut wake, now))?;
     }
     Ok(settle(view, memory, &targets, &fetches, wake, now))
+}
+
+/// Looks again when deletions that failed are retried.
+fn retry_deletions(view: &View<'_>, memory: &Memory, wake: &mut Wake, now: Timestamp) {
+    let generation = view.app.metadata.generation;
+    let writings = memory.targets.values();
+    for at in writings.filter_map(|writing| writing.delete_at(generation, now)) {
+        wake.at(at);
+    }
 }
 
 /// Returns the steps as an error, if there are any.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::former::{Shown, delete_former};
+use super::former::{Shown, delete_former, retry_deletions};
 use super::look::{Look, look};
 use super::next::{CopyStep, ReferenceStep};
 use super::told::Told;
@@ -20,19 +20,21 @@ pub(crate) fn reference_step(
     memory: &mut ReferenceMemory,
     now: Timestamp,
 ) -> ReferenceStep {
+    let mut wake = Wake::default();
     match view.grant {
         Grant::Unread => return ReferenceStep::ReadNamespace,
         Grant::Unrecorded | Grant::Given => {}
         Grant::NoApp | Grant::Absent | Grant::Former => {
             prepare(view, memory, now);
-            let steps = delete_former(view, memory, |_| false);
+            let steps = delete_former(view, memory, now, |_| false);
             if !steps.is_empty() {
                 return ReferenceStep::Copies(steps);
             }
+            retry_deletions(view, memory, &mut wake, now);
         }
     }
     match (Told::of_grant(view), &view.copies) {
-        (Some(told), _) => ReferenceStep::settle(told, None, Wake::default()),
+        (Some(told), _) => ReferenceStep::settle(told, None, wake),
         (None, Some(copies)) => {
             prepare(view, memory, now);
             keep(view, copies, memory, now)
@@ -86,7 +88,8 @@ fn keep(
     } = seen;
     if steps.is_empty() && !view.former.is_empty() {
         let shown = Shown::by(copies);
-        steps = delete_former(view, memory, |token| {
+        retry_deletions(view, memory, &mut wake, now);
+        steps = delete_former(view, memory, now, |token| {
             let is_needed = shown.lacks(token, now);
             if is_needed {
                 wake.at(token.lifetime.expires_at);

@@ -85,7 +85,7 @@ impl ReferenceMemory {
         self.writings.entry(name.to_owned()).or_default()
     }
 
-    /// Makes unanswered writes due now that the API server responds again; see
+    /// Makes unanswered writes and deletions due now that the API server responds again; see
     /// [`Writing::retry_unanswered`].
     pub(crate) fn retry_unanswered(&mut self, now: Timestamp) -> bool {
         let copies = self.writings.values_mut();
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::core::secret::state::example;
     use crate::core::secret::write::Write;
-    use crate::core::secret::writing::{WriteOutcome, WriteProblem};
+    use crate::core::secret::writing::{FailedChange, WriteOutcome, WriteProblem};
 
     #[test]
     fn a_copy_that_was_not_answered_is_retried_beside_one_that_was_refused() {
@@ -121,11 +121,11 @@ mod tests {
                     data: Default::default(),
                     recorded: example(),
                 };
-                let outcome = WriteOutcome::Failed {
+                let outcome = WriteOutcome::Failed(FailedChange {
                     problem: *problem,
                     message: String::new(),
                     random: 0.5,
-                };
+                });
                 memory
                     .writing(&write.name)
                     .ended(&write, outcome, None, now);

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::core::secret::assembly::Assembled;
 use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
-use crate::core::secret::write::Write;
+use crate::core::secret::write::{Deletion, Write};
 use crate::core::token::backoff::delay;
 use crate::core::token::record::ObjectVersion;
 use crate::core::token::schedule::Schedule;
@@ -23,7 +23,7 @@ const WRITE_STREAK_MAX: u32 = 7;
 /// Retry interval in a terminating namespace, which accepts nothing new.
 const TERMINATING_PAUSE: std::time::Duration = std::time::Duration::from_secs(300);
 
-/// Why a write failed.
+/// Why a write or a deletion failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WriteProblem {
     /// The API server refused it.
@@ -33,6 +33,16 @@ pub(crate) enum WriteProblem {
     NamespaceTerminating,
     /// The Secret would exceed what the cluster accepts.
     TooLarge,
+}
+
+/// A write or a deletion that failed.
+#[derive(Debug)]
+pub(crate) struct FailedChange {
+    pub problem: WriteProblem,
+    /// The API server's message, or a time-out; contains no secret.
+    pub message: String,
+    /// A number from 0 to 1, for the jitter.
+    pub random: f64,
 }
 
 /// Outcome of a write.
@@ -45,14 +55,7 @@ pub(crate) enum WriteOutcome {
     /// The Secret's data is immutable.
     Immutable,
     /// The write failed.
-    Failed {
-        /// Why it failed.
-        problem: WriteProblem,
-        /// The API server's message, or a time-out; contains no secret.
-        message: String,
-        /// A number from 0 to 1, for the jitter.
-        random: f64,
-    },
+    Failed(FailedChange),
 }
 
 /// When to make a write that is needed.
@@ -68,7 +71,7 @@ pub(crate) enum Turn {
     Replace(ObjectVersion),
 }
 
-/// A write that keeps failing.
+/// A write or a deletion that keeps failing.
 #[derive(Clone, Debug)]
 pub(crate) struct WriteFailure {
     /// Why it fails.
@@ -94,7 +97,7 @@ struct LastWrite {
 /// What the operator remembers about one Secret that it writes.
 #[derive(Debug, Default)]
 pub(crate) struct Writing {
-    /// The failing write, if any.
+    /// The failing write, or the failing deletion that has to precede it.
     pub failure: Option<WriteFailure>,
     /// The version whose data was refused as immutable.
     pub immutable: Option<ObjectVersion>,
@@ -106,13 +109,48 @@ pub(crate) struct Writing {
     distrusted: Option<ObjectVersion>,
     last: Option<LastWrite>,
     repairs: Vec<Timestamp>,
+    /// The failing deletion of a Secret that is no longer wanted.
+    undeleted: Option<WriteFailure>,
+}
+
+impl WriteFailure {
+    /// Returns the failure that follows `old`.
+    fn after(
+        old: Option<&Self>,
+        failed: FailedChange,
+        generation: Option<i64>,
+        now: Timestamp,
+    ) -> Self {
+        let streak = old.map_or(1, |old| old.streak + 1).min(WRITE_STREAK_MAX);
+        let wait = match failed.problem {
+            WriteProblem::NamespaceTerminating => TERMINATING_PAUSE,
+            WriteProblem::Refused | WriteProblem::Unanswered | WriteProblem::TooLarge => {
+                delay(Class::Transient, streak, failed.random, None, None)
+            }
+        };
+        Self {
+            problem: failed.problem,
+            message: failed.message,
+            since: old.map_or(now, |old| old.since),
+            retry: Schedule::after(now, wait),
+            streak,
+            generation,
+        }
+    }
+
+    /// Returns when to retry; `None` means now.
+    fn retry_at(&self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
+        let counts =
+            self.generation == generation || self.problem == WriteProblem::NamespaceTerminating;
+        Some(self.retry.at).filter(|at| counts && *at > now)
+    }
 }
 
 impl Writing {
     /// Adjusts times to the clock and ends a contest that is over. Must be called before any
     /// decision.
     pub(crate) fn notice_clock(&mut self, now: Timestamp) {
-        if let Some(failure) = &mut self.failure {
+        for failure in self.failures() {
             failure.retry.notice_clock(now);
         }
         self.repairs
@@ -120,6 +158,12 @@ impl Writing {
         if self.repairs.is_empty() {
             self.contested = false;
         }
+    }
+
+    fn failures(&mut self) -> impl Iterator<Item = &mut WriteFailure> {
+        [&mut self.failure, &mut self.undeleted]
+            .into_iter()
+            .flatten()
     }
 
     /// Whether the contents of `target` are known to be as recorded.
@@ -219,12 +263,10 @@ impl Writing {
                 self.immutable.clone_from(&write.replaces);
                 false
             }
-            WriteOutcome::Failed {
-                problem,
-                message,
-                random,
-            } => {
-                self.failed(problem, message, generation, random, now);
+            // The tokens are kept.
+            WriteOutcome::Failed(failed) => {
+                let old = self.failure.as_ref();
+                self.failure = Some(WriteFailure::after(old, failed, generation, now));
                 false
             }
         }
@@ -253,43 +295,37 @@ impl Writing {
         is_news
     }
 
-    /// Records a failed write; the tokens are kept.
-    fn failed(
+    /// Records a deletion that failed, which is retried like a write.
+    pub(crate) fn not_deleted(
         &mut self,
-        problem: WriteProblem,
-        message: String,
+        why: Deletion,
+        failed: FailedChange,
         generation: Option<i64>,
-        random: f64,
         now: Timestamp,
     ) {
-        let old = self.failure.as_ref();
-        let streak = old.map_or(1, |old| old.streak + 1).min(WRITE_STREAK_MAX);
-        let wait = match problem {
-            WriteProblem::NamespaceTerminating => TERMINATING_PAUSE,
-            WriteProblem::Refused | WriteProblem::Unanswered | WriteProblem::TooLarge => {
-                delay(Class::Transient, streak, random, None, None)
-            }
+        let failure = match why {
+            Deletion::Immutable => &mut self.failure,
+            Deletion::Former => &mut self.undeleted,
         };
-        self.failure = Some(WriteFailure {
-            problem,
-            message,
-            since: old.map_or(now, |old| old.since),
-            retry: Schedule::after(now, wait),
-            streak,
+        *failure = Some(WriteFailure::after(
+            failure.as_ref(),
+            failed,
             generation,
-        });
+            now,
+        ));
     }
 
-    /// Makes an unanswered write due now that the API server responds again. Returns whether there
-    /// is one.
+    /// Makes what was not answered due now that the API server responds again. Returns whether
+    /// there is any.
     pub(crate) fn retry_unanswered(&mut self, now: Timestamp) -> bool {
-        let failure = self.failure.as_mut();
-        let unanswered = failure.filter(|failure| failure.problem == WriteProblem::Unanswered);
-        let Some(failure) = unanswered else {
-            return false;
-        };
-        failure.retry = Schedule::after(now, std::time::Duration::ZERO);
-        true
+        let mut any = false;
+        for failure in self.failures() {
+            if failure.problem == WriteProblem::Unanswered {
+                failure.retry = Schedule::after(now, std::time::Duration::ZERO);
+                any = true;
+            }
+        }
+        any
     }
 
     /// Returns when the write may be retried; `None` means now.
@@ -298,83 +334,19 @@ impl Writing {
         generation: Option<i64>,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        self.failure
-            .as_ref()
-            .filter(|failure| {
-                failure.generation == generation
-                    || failure.problem == WriteProblem::NamespaceTerminating
-            })
-            .map(|failure| failure.retry.at)
-            .filter(|at| *at > now)
+        self.failure.as_ref()?.retry_at(generation, now)
+    }
+
+    /// Returns when the deletion of a Secret that is no longer wanted may be retried; `None` means
+    /// now.
+    pub(in crate::core) fn delete_at(
+        &self,
+        generation: Option<i64>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        self.undeleted.as_ref()?.retry_at(generation, now)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::secret::state::example;
-
-    fn version(resource_version: &str) -> ObjectVersion {
-        ObjectVersion {
-            uid: "s1".into(),
-            resource_version: resource_version.into(),
-        }
-    }
-
-    #[test]
-    fn a_version_whose_data_is_immutable_is_replaced_and_no_other() {
-        let write = Write {
-            name: "token".into(),
-            replaces: Some(version("7")),
-            labels: Default::default(),
-            annotations: Default::default(),
-            owner_references: Vec::new(),
-            data: Default::default(),
-            recorded: example(),
-        };
-        let now = Timestamp::UNIX_EPOCH;
-        let mut writing = Writing::default();
-        assert!(!writing.ended(&write, WriteOutcome::Immutable, Some(1), now));
-        let mut turn = |replaces: Option<&ObjectVersion>| {
-            writing.turn(&write.recorded, replaces, Some(1), now)
-        };
-        assert_eq!(turn(Some(&version("7"))), Turn::Replace(version("7")));
-        let now = Turn::Now { is_repair: false };
-        assert_eq!(turn(Some(&version("8"))), now);
-        assert_eq!(turn(None), now);
-    }
-
-    #[test]
-    fn contents_are_trusted_in_the_version_that_was_read() {
-        let target = |resource_version: &str| TargetMeta {
-            version: version(resource_version),
-            ..TargetMeta::default()
-        };
-        let mut writing = Writing::default();
-        assert!(!writing.trusts(&target("7")));
-        writing.read(&target("7"), true);
-        assert!(writing.trusts(&target("7")));
-        assert!(!writing.trusts(&target("8")));
-    }
-
-    #[test]
-    fn a_write_that_was_not_answered_is_tried_again_when_an_outage_ends_and_a_refused_one_is_not() {
-        let at = |second| Timestamp::from_second(second).expect("a time");
-        for (problem, is_tried) in [
-            (WriteProblem::Unanswered, true),
-            (WriteProblem::Refused, false),
-            (WriteProblem::TooLarge, false),
-            (WriteProblem::NamespaceTerminating, false),
-        ] {
-            let mut writing = Writing::default();
-            assert!(!writing.retry_unanswered(at(0)));
-            for _ in 0..7 {
-                writing.failed(problem, String::new(), Some(1), 0.5, at(0));
-            }
-            assert!(writing.write_at(Some(1), at(10)).is_some(), "{problem:?}");
-            assert_eq!(writing.retry_unanswered(at(10)), is_tried, "{problem:?}");
-            let is_due = writing.write_at(Some(1), at(10)).is_none();
-            assert_eq!(is_due, is_tried, "{problem:?}");
-        }
-    }
-}
+mod tests;

@@ -44,6 +44,11 @@ pub(super) struct World {
     pub(super) queued: Vec<(String, PendingFetch)>,
     pub(super) writes: Vec<(Timestamp, String)>,
     deletions: Vec<String>,
+    /// Whether each deletion is refused, and those that were.
+    refuses_deletions: bool,
+    refused: Vec<String>,
+    /// The target whose data must not change.
+    immutable: Option<&'static str>,
     reads: usize,
     versions: u64,
     /// Whether an older app has the targets that do not exist yet.
@@ -68,6 +73,9 @@ impl World {
             queued: Vec::new(),
             writes: Vec::new(),
             deletions: Vec::new(),
+            refuses_deletions: false,
+            refused: Vec::new(),
+            immutable: None,
             reads: 0,
             versions: 10,
             is_contended: false,
@@ -135,6 +143,17 @@ impl World {
                 self.memory.assembled(&name, assembly.assemble());
             }
             TargetStep::Write { write, .. } => self.write(&write),
+            TargetStep::Delete { name, why, .. } if self.refuses_deletions => {
+                let failed = FailedChange {
+                    problem: WriteProblem::Refused,
+                    message: "denied".to_owned(),
+                    random: 0.5,
+                };
+                let generation = self.app.metadata.generation;
+                let writing = self.memory.writing(&name);
+                writing.not_deleted(why, failed, generation, self.now);
+                self.refused.push(name);
+            }
             TargetStep::Delete { name, .. } => {
                 self.secrets.remove(&name);
                 self.deletions.push(name);
@@ -207,6 +226,10 @@ impl World {
     }
 
     fn write(&mut self, write: &Write) {
+        if self.immutable == Some(write.name.as_str()) && write.replaces.is_some() {
+            let outcome = WriteOutcome::Immutable;
+            return self.memory.write_ended(write, outcome, &self.app, self.now);
+        }
         self.versions += 1;
         let version = ObjectVersion {
             uid: write.name.clone(),

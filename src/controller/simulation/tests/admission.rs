@@ -1,7 +1,10 @@
 //! Admission plugins: refusals, quotas, and webhooks that change what is written.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 use super::*;
-use crate::api::{LABEL_MANAGED_BY, LABEL_OWNER_UID, Reason};
+use crate::api::{CONDITION_READY, LABEL_MANAGED_BY, LABEL_OWNER_UID, Reason};
+use crate::controller::simulation::site::Repeat;
 
 #[test]
 fn a_token_is_never_fetched_again_for_a_write_that_is_refused() {
@@ -102,4 +105,82 @@ fn a_webhook_that_changes_what_is_written_makes_no_loop_and_is_named() {
             &format!("ding1 was fetched {count:?} times"),
         );
     });
+}
+
+/// Returns status and reason of `Ready`, of this generation.
+fn ready(conditions: &[Condition], generation: Option<i64>) -> Option<(&str, &str)> {
+    let mut conditions = conditions.iter();
+    let ready = conditions.find(|condition| {
+        condition.type_ == CONDITION_READY && condition.observed_generation == generation
+    })?;
+    Some((ready.status.as_str(), ready.reason.as_str()))
+}
+
+fn app_ready(world: &World) -> Option<(&str, &str)> {
+    let app = &world.store.apps["payroll"];
+    ready(&app.status.as_ref()?.conditions, app.metadata.generation)
+}
+
+fn reference_ready(world: &World) -> Option<(&str, &str)> {
+    let reference = &world.store.references["one"];
+    let conditions = &reference.status.as_ref()?.conditions;
+    ready(conditions, reference.metadata.generation)
+}
+
+/// Regression: while a former Secret could not be deleted, nothing was reported.
+#[test]
+fn a_former_secret_that_cannot_be_deleted_holds_up_no_status() {
+    let mut world = with_credentials(1, None);
+    let grants = json!([{"namespace": NAMESPACE}]);
+    world.apply("payroll", &json!({"referenceGrants": grants}));
+    world.refer("one", "payroll", "copied");
+    world.run(MINUTE);
+    world.store.deletion_refusal = Some("denied the deletion");
+    let target = json!({"name": "renamed"});
+    world.apply(
+        "payroll",
+        &json!({"referenceGrants": grants, "target": target}),
+    );
+    world.refer("one", "payroll", "copied-anew");
+    world.run(MINUTE);
+    assert!(world.store.secrets.contains_key("payroll-token"));
+    assert!(world.store.secrets.contains_key("copied"));
+    let valid = Some(("True", Reason::TokensValid.as_str()));
+    assert_eq!(app_ready(&world), valid);
+    assert_eq!(reference_ready(&world), valid);
+    world.store.deletion_refusal = None;
+    at_rest(&mut world);
+    // The same where the copy must go because its grant is withdrawn.
+    world.store.deletion_refusal = Some("denied the deletion");
+    world.apply("payroll", &json!({"target": target}));
+    world.run(MINUTE);
+    assert!(world.store.secrets.contains_key("copied-anew"));
+    let not_granted = Some(("False", Reason::NotGranted.as_str()));
+    assert_eq!(reference_ready(&world), not_granted);
+    world.store.deletion_refusal = None;
+    at_rest(&mut world);
+}
+
+/// Regression: behind an immutable Secret that could not be deleted, no other one was written.
+#[test]
+fn an_immutable_secret_that_cannot_be_deleted_holds_up_no_other_organisation() {
+    let mut world = with_credentials(1, None);
+    world.site.repeat = Repeat::Beside;
+    let spec = json!({"target": {"layout": "PerCorp"}, "corpIds": ["ding1", "ding2"]});
+    world.apply("payroll", &spec);
+    world.run(MINUTE);
+    let stored = world.store.secrets.get_mut("payroll-token-ding1");
+    stored.expect("written").is_immutable = true;
+    world.store.deletion_refusal = Some("denied the deletion");
+    world.run(300 * MINUTE);
+    assert_eq!(world.without_token(), ["ding1 in payroll-token-ding1"]);
+    let status = world.store.apps["payroll"].status.as_ref();
+    let corps = &status.expect("a status").corps;
+    let error = corps[0].error.as_ref().expect("a problem");
+    assert_eq!(error.reason, Reason::SecretWriteFailed.as_str());
+    let message = error.message.as_deref().unwrap_or_default();
+    assert!(message.contains("denied the deletion"), "{message}");
+    assert_eq!(corps[1].error, None);
+    world.store.deletion_refusal = None;
+    at_rest(&mut world);
 }

@@ -87,3 +87,63 @@ fn the_old_secret_goes_when_its_tokens_have_expired() {
     world.settle();
     assert_eq!(world.deletions, ["token"]);
 }
+
+/// Regression: a deletion that was refused was decided at once again, and nothing else was.
+#[test]
+fn a_deletion_that_is_refused_is_made_again_later_and_holds_up_nothing() {
+    let all = corps(2);
+    let mut world = World::new("PerCorp", &all);
+    world.settle();
+    while !world.queued.is_empty() {
+        world.answer(7200);
+        world.settle();
+    }
+    world.refuses_deletions = true;
+    world.change("PerCorp", &all, "other");
+    let settled = world.settle();
+    assert_eq!(world.refused, ["token-ding0000", "token-ding0001"]);
+    let retry = world.now + SignedDuration::from_secs(1);
+    assert_eq!(settled.wake_at, Some(retry));
+    // A process that ends still writes what it has.
+    world.memory.corp("ding0000").unwritten_since = Some(world.now);
+    assert!(world.memory.is_to_be_written());
+    world.memory.corp("ding0000").unwritten_since = None;
+    world.now = retry;
+    let settled = world.settle();
+    assert_eq!(world.refused.len(), 4);
+    world.refuses_deletions = false;
+    world.now = settled.wake_at.expect("another retry");
+    world.settle();
+    assert_eq!(world.deletions, ["token-ding0000", "token-ding0001"]);
+}
+
+/// Regression: as long as an immutable Secret could not be deleted, no other one was written.
+#[test]
+fn an_immutable_secret_that_cannot_be_deleted_holds_up_no_other() {
+    let mut world = World::new("PerCorp", &corps(2));
+    world.settle();
+    while !world.queued.is_empty() {
+        world.answer(7200);
+        world.settle();
+    }
+    world.immutable = Some("token-ding0000");
+    world.refuses_deletions = true;
+    world.now += SignedDuration::from_mins(100);
+    world.settle();
+    world.answer(7200);
+    world.answer(7200);
+    let settled = world.settle();
+    assert_eq!(world.refused, ["token-ding0000"]);
+    let written = (world.now, "token-ding0001".to_owned());
+    assert_eq!(world.writes.last(), Some(&written));
+    let failure = world.memory.targets["token-ding0000"].failure.as_ref();
+    assert_eq!(failure.expect("it is told").message, "denied");
+    let retry = world.now + SignedDuration::from_secs(1);
+    assert_eq!(settled.wake_at, Some(retry));
+    world.refuses_deletions = false;
+    world.now = retry;
+    world.settle();
+    assert_eq!(world.deletions, ["token-ding0000"]);
+    let written = (world.now, "token-ding0000".to_owned());
+    assert_eq!(world.writes.last(), Some(&written));
+}

@@ -1,0 +1,103 @@
+//! Failures of writes and deletions, and what is trusted and replaced.
+
+use super::*;
+use crate::core::secret::state::example;
+
+fn version(resource_version: &str) -> ObjectVersion {
+    ObjectVersion {
+        uid: "s1".into(),
+        resource_version: resource_version.into(),
+    }
+}
+
+fn write() -> Write {
+    Write {
+        name: "token".into(),
+        replaces: Some(version("7")),
+        labels: Default::default(),
+        annotations: Default::default(),
+        owner_references: Vec::new(),
+        data: Default::default(),
+        recorded: example(),
+    }
+}
+
+fn failed(problem: WriteProblem) -> FailedChange {
+    FailedChange {
+        problem,
+        message: String::new(),
+        random: 0.5,
+    }
+}
+
+#[test]
+fn a_version_whose_data_is_immutable_is_replaced_and_no_other() {
+    let write = write();
+    let now = Timestamp::UNIX_EPOCH;
+    let mut writing = Writing::default();
+    assert!(!writing.ended(&write, WriteOutcome::Immutable, Some(1), now));
+    let mut turn =
+        |replaces: Option<&ObjectVersion>| writing.turn(&write.recorded, replaces, Some(1), now);
+    assert_eq!(turn(Some(&version("7"))), Turn::Replace(version("7")));
+    let now = Turn::Now { is_repair: false };
+    assert_eq!(turn(Some(&version("8"))), now);
+    assert_eq!(turn(None), now);
+}
+
+#[test]
+fn contents_are_trusted_in_the_version_that_was_read() {
+    let target = |resource_version: &str| TargetMeta {
+        version: version(resource_version),
+        ..TargetMeta::default()
+    };
+    let mut writing = Writing::default();
+    assert!(!writing.trusts(&target("7")));
+    writing.read(&target("7"), true);
+    assert!(writing.trusts(&target("7")));
+    assert!(!writing.trusts(&target("8")));
+}
+
+#[test]
+fn a_write_that_was_not_answered_is_tried_again_when_an_outage_ends_and_a_refused_one_is_not() {
+    let at = |second| Timestamp::from_second(second).expect("a time");
+    for (problem, is_tried) in [
+        (WriteProblem::Unanswered, true),
+        (WriteProblem::Refused, false),
+        (WriteProblem::TooLarge, false),
+        (WriteProblem::NamespaceTerminating, false),
+    ] {
+        let mut writing = Writing::default();
+        assert!(!writing.retry_unanswered(at(0)));
+        for _ in 0..7 {
+            let outcome = WriteOutcome::Failed(failed(problem));
+            writing.ended(&write(), outcome, Some(1), at(0));
+        }
+        assert!(writing.write_at(Some(1), at(10)).is_some(), "{problem:?}");
+        assert_eq!(writing.retry_unanswered(at(10)), is_tried, "{problem:?}");
+        let is_due = writing.write_at(Some(1), at(10)).is_none();
+        assert_eq!(is_due, is_tried, "{problem:?}");
+    }
+}
+
+#[test]
+fn a_deletion_that_fails_is_tried_again_like_a_write_and_holds_up_none() {
+    let at = |second| Timestamp::from_second(second).expect("a time");
+    for (problem, is_hurried) in [
+        (WriteProblem::Unanswered, true),
+        (WriteProblem::Refused, false),
+    ] {
+        let mut writing = Writing::default();
+        writing.not_deleted(Deletion::Former, failed(problem), Some(1), at(0));
+        assert_eq!(writing.delete_at(Some(1), at(0)), Some(at(1)));
+        assert_eq!(writing.delete_at(Some(1), at(1)), None);
+        assert_eq!(writing.delete_at(Some(2), at(0)), None, "another spec");
+        assert_eq!(writing.write_at(Some(1), at(0)), None);
+        assert!(writing.failure.is_none());
+        assert_eq!(writing.retry_unanswered(at(0)), is_hurried, "{problem:?}");
+        let is_due = writing.delete_at(Some(1), at(0)).is_none();
+        assert_eq!(is_due, is_hurried, "{problem:?}");
+        // That of an immutable Secret has to precede a write.
+        writing.not_deleted(Deletion::Immutable, failed(problem), Some(1), at(0));
+        assert_eq!(writing.write_at(Some(1), at(0)), Some(at(1)));
+    }
+}
