@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::core::secret::assembly::Assembled;
+use crate::core::secret::marks::fingerprint;
 use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
 use crate::core::secret::write::Write;
@@ -84,10 +85,12 @@ pub(crate) struct WriteFailure {
 }
 
 /// The last write, used to tell a repair from a change by the operator.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 struct LastWrite {
     version: ObjectVersion,
-    recorded: Recorded,
+    /// Fingerprint of the record: with a thousand tokens, the record itself takes 300 KiB, and each copy
+    /// of a Secret has one.
+    recorded: u64,
     generation: Option<i64>,
 }
 
@@ -163,9 +166,9 @@ impl Writing {
     /// Whether a write of `recorded` repairs another writer's change: the same was written before
     /// and did not last, or never took effect because a webhook changed it.
     fn is_repair(&self, recorded: &Recorded, generation: Option<i64>) -> bool {
-        self.last
-            .as_ref()
-            .is_some_and(|last| last.recorded == *recorded && last.generation == generation)
+        self.last.as_ref().is_some_and(|last| {
+            last.generation == generation && last.recorded == fingerprint(recorded)
+        })
     }
 
     /// Whether this process has written the Secret.
@@ -247,7 +250,7 @@ impl Writing {
         self.trusted = Some(version.clone());
         self.last = Some(LastWrite {
             version,
-            recorded: write.recorded.clone(),
+            recorded: fingerprint(&write.recorded),
             generation,
         });
         is_news
@@ -310,71 +313,4 @@ impl Writing {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::secret::state::example;
-
-    fn version(resource_version: &str) -> ObjectVersion {
-        ObjectVersion {
-            uid: "s1".into(),
-            resource_version: resource_version.into(),
-        }
-    }
-
-    #[test]
-    fn a_version_whose_data_is_immutable_is_replaced_and_no_other() {
-        let write = Write {
-            name: "token".into(),
-            replaces: Some(version("7")),
-            labels: Default::default(),
-            annotations: Default::default(),
-            owner_references: Vec::new(),
-            data: Default::default(),
-            recorded: example(),
-        };
-        let now = Timestamp::UNIX_EPOCH;
-        let mut writing = Writing::default();
-        assert!(!writing.ended(&write, WriteOutcome::Immutable, Some(1), now));
-        let mut turn = |replaces: Option<&ObjectVersion>| {
-            writing.turn(&write.recorded, replaces, Some(1), now)
-        };
-        assert_eq!(turn(Some(&version("7"))), Turn::Replace(version("7")));
-        let now = Turn::Now { is_repair: false };
-        assert_eq!(turn(Some(&version("8"))), now);
-        assert_eq!(turn(None), now);
-    }
-
-    #[test]
-    fn contents_are_trusted_in_the_version_that_was_read() {
-        let target = |resource_version: &str| TargetMeta {
-            version: version(resource_version),
-            ..TargetMeta::default()
-        };
-        let mut writing = Writing::default();
-        assert!(!writing.trusts(&target("7")));
-        writing.read(&target("7"), true);
-        assert!(writing.trusts(&target("7")));
-        assert!(!writing.trusts(&target("8")));
-    }
-
-    #[test]
-    fn a_write_that_was_not_answered_is_tried_again_when_an_outage_ends_and_a_refused_one_is_not() {
-        let at = |second| Timestamp::from_second(second).expect("a time");
-        for (problem, is_tried) in [
-            (WriteProblem::Unanswered, true),
-            (WriteProblem::Refused, false),
-            (WriteProblem::TooLarge, false),
-            (WriteProblem::NamespaceTerminating, false),
-        ] {
-            let mut writing = Writing::default();
-            assert!(!writing.retry_unanswered(at(0)));
-            for _ in 0..7 {
-                writing.failed(problem, String::new(), Some(1), 0.5, at(0));
-            }
-            assert!(writing.write_at(Some(1), at(10)).is_some(), "{problem:?}");
-            assert_eq!(writing.retry_unanswered(at(10)), is_tried, "{problem:?}");
-            let is_due = writing.write_at(Some(1), at(10)).is_none();
-            assert_eq!(is_due, is_tried, "{problem:?}");
-        }
-    }
-}
+mod tests;
