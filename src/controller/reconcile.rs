@@ -126,6 +126,7 @@ impl Reconciler<'_> {
             match step {
                 TargetStep::Assemble { name, assembly } => self.assemble(&name, *assembly),
                 TargetStep::Read { name, corp_ids } => self.read_target(&name, &corp_ids).await?,
+                TargetStep::Look { name } => self.secrets().look(&name).await?,
                 TargetStep::Delete { name, version, why } => {
                     self.delete_target(&name, &version, why).await?;
                 }
@@ -157,7 +158,10 @@ impl Reconciler<'_> {
                 {
                     self.write_once(&write, cause).await;
                 }
-                TargetStep::Write { .. } | TargetStep::Read { .. } | TargetStep::Delete { .. } => {}
+                TargetStep::Write { .. }
+                | TargetStep::Read { .. }
+                | TargetStep::Look { .. }
+                | TargetStep::Delete { .. } => {}
             }
         }
         has_assembled

@@ -143,6 +143,7 @@ impl Copier<'_> {
             }
             match step {
                 CopyStep::ReadSource { name } => drop(self.read_source(&name).await?),
+                CopyStep::Look { name } => self.secrets().look(&name).await?,
                 CopyStep::Write { name, source_name } => self.copy(&name, &source_name).await?,
                 CopyStep::Delete { name, version, why } => {
                     self.delete(&name, &version, why).await?;

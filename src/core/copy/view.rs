@@ -58,6 +58,8 @@ pub(crate) struct ReferenceMemory {
     /// The status that this process wrote last.
     pub written_status: WrittenStatus<DingTalkTokenReferenceStatus>,
     looks: Looks,
+    /// Number of wanted copies. A reference with many of them is looked at less often.
+    pub(super) copies: usize,
     pub(super) writings: BTreeMap<String, Writing>,
     pub(super) sources: BTreeMap<String, Writing>,
 }
@@ -77,7 +79,7 @@ impl ReferenceMemory {
         generation: Option<i64>,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        self.looks.begin(self.writings.len(), generation, now)
+        self.looks.begin(self.copies, generation, now)
     }
 
     /// Returns the memory of a copy's writes.

@@ -67,7 +67,10 @@ impl Index {
             return Vec::new();
         }
         match self.secrets.get(&secret) {
-            Some(Seen::Present(old, _)) if !target.version.is_newer_than(&old.version) => {
+            Some(Seen::Present(old, _))
+                if !target.version.is_newer_than(&old.version)
+                    && !self.has_room_now(&secret, old, &target) =>
+            {
                 Vec::new()
             }
             // A late response to a write of a Secret that was deleted since, or a late event.
@@ -216,20 +219,15 @@ impl Index {
     /// bounded. All others share a budget, so that labels that anybody can set do not fill the
     /// memory.
     fn keep(&mut self, secret: SecretRef, target: TargetMeta) -> bool {
-        let is_named = self.users.contains_key(&secret);
-        let weight = target.weight() + secret.0.len() + secret.1.len();
-        let used = self.budgets.get(&secret.0).copied().unwrap_or_default();
-        let (target, charge) = if is_named && weight <= LIGHT {
-            (target, 0)
-        } else if used + weight <= TARGETS_MAX {
-            (target, weight)
-        } else if is_named || self.is_copy(&secret) {
-            (target.past_bounds(), 0)
-        } else {
-            return false;
+        let (target, charge) = match self.charge(&secret, &target) {
+            Some(charge) => (target, charge),
+            None if self.users.contains_key(&secret) || self.is_copy(&secret) => {
+                (target.past_bounds(), 0)
+            }
+            None => return false,
         };
         if charge > 0 {
-            self.budgets.insert(secret.0.clone(), used + charge);
+            *self.budgets.entry(secret.0.clone()).or_default() += charge;
         }
         if let Some(uid) = target.owner_uid() {
             let owned = self.owned.entry(uid.to_owned()).or_default();
@@ -238,6 +236,23 @@ impl Index {
         self.secrets
             .insert(secret, Seen::Present(Box::new(target), charge));
         true
+    }
+
+    /// Returns how much of its namespace's budget a Secret uses; `None` if there is no room for it.
+    fn charge(&self, secret: &SecretRef, target: &TargetMeta) -> Option<usize> {
+        let weight = target.weight() + secret.0.len() + secret.1.len();
+        let used = self.budgets.get(&secret.0).copied().unwrap_or_default();
+        match self.users.contains_key(secret) && weight <= LIGHT {
+            true => Some(0),
+            false => (used + weight <= TARGETS_MAX).then_some(weight),
+        }
+    }
+
+    /// Whether `target` is the very version that there was no room for, and now there is.
+    fn has_room_now(&self, secret: &SecretRef, known: &TargetMeta, target: &TargetMeta) -> bool {
+        known.has_no_room()
+            && known.version == target.version
+            && self.charge(secret, target).is_some()
     }
 
     /// Decides again whether to keep a Secret that an app no longer names.

@@ -141,7 +141,7 @@ fn what_carries_our_label_has_a_budget_and_what_an_app_names_comes_outside_it() 
         .expect("known")
         .view(&payroll, true, &TOKENS);
     let (target, ownership) = view.targets[0].present.expect("present");
-    assert!(target.is_past_bounds && ownership == Ownership::Foreign);
+    assert!(target.is_past_bounds() && ownership == Ownership::Foreign);
     let used = index.budgets["hr"];
     assert!(used <= TARGETS_MAX && used > TARGETS_MAX - 32_768, "{used}");
     for n in 0..5000 {

@@ -53,8 +53,17 @@ pub(crate) struct TargetMeta {
     pub our_annotations: BTreeSet<String>,
     /// Whether it is being deleted.
     pub deleting: bool,
-    /// Whether its metadata exceeds a bound, so that nothing else is kept.
-    pub is_past_bounds: bool,
+    /// Why nothing else is kept, if that is so.
+    pub excess: Option<Excess>,
+}
+
+/// Why nothing is kept of a Secret's metadata but its version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// It exceeds a bound.
+    Metadata,
+    /// The other Secrets of its namespace use up the room.
+    Room,
 }
 
 impl TargetMeta {
@@ -90,7 +99,7 @@ impl TargetMeta {
             || our_keys.map(String::len).sum::<usize>() > OUR_KEYS_MAX;
         if is_past_bounds {
             return Self {
-                is_past_bounds,
+                excess: Some(Excess::Metadata),
                 ..bare
             };
         }
@@ -126,9 +135,19 @@ impl TargetMeta {
         Self {
             version: self.version.clone(),
             deleting: self.deleting,
-            is_past_bounds: true,
+            excess: Some(self.excess.unwrap_or(Excess::Room)),
             ..Self::default()
         }
+    }
+
+    /// Whether its metadata is past the bounds, so that nothing is known but its version.
+    pub(crate) fn is_past_bounds(&self) -> bool {
+        self.excess.is_some()
+    }
+
+    /// Whether it is past the bounds only because there was no room for it.
+    pub(crate) fn has_no_room(&self) -> bool {
+        self.excess == Some(Excess::Room)
     }
 
     /// Estimates the memory use in bytes.
@@ -201,7 +220,7 @@ mod tests {
         let value = "x".repeat(2500);
         assert!(heavy.annotations.agrees("other-7", Some(&value)));
         let past = TargetMeta::of(meta(MARKS_MAX, 1));
-        assert!(past.is_past_bounds && !past.is_managed());
+        assert!(past.is_past_bounds() && !past.has_no_room() && !past.is_managed());
         assert_eq!(past.weight(), size_of::<TargetMeta>());
     }
 
@@ -242,8 +261,8 @@ mod tests {
             })
         };
         assert_eq!(owned(OWNERS_MAX, 253).owner_references.len(), OWNERS_MAX);
-        assert!(owned(OWNERS_MAX + 1, 1).is_past_bounds);
-        assert!(owned(1, OWNER_MAX).is_past_bounds);
+        assert!(owned(OWNERS_MAX + 1, 1).is_past_bounds());
+        assert!(owned(1, OWNER_MAX).is_past_bounds());
     }
 
     /// Regression: an annotation under `mykubernetes.io/`, which the schema accepts, was mistaken

@@ -21,6 +21,9 @@ const CONTEST_END: SignedDuration = SignedDuration::from_secs(120);
 /// Caps the backoff of a refused write at a minute: nothing reports that a quota has room again or
 /// that a webhook was fixed.
 const WRITE_STREAK_MAX: u32 = 7;
+/// How often a Secret is looked at whose metadata there was no room for: nothing reports that there is
+/// room again.
+const ROOM_PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
 /// Retry interval in a terminating namespace, which accepts nothing new.
 const TERMINATING_PAUSE: std::time::Duration = std::time::Duration::from_secs(300);
 
@@ -109,6 +112,8 @@ pub(crate) struct Writing {
     distrusted: Option<ObjectVersion>,
     last: Option<LastWrite>,
     repairs: Vec<Timestamp>,
+    /// When to look whether there is room for the Secret's metadata.
+    room: Option<Schedule>,
 }
 
 impl Writing {
@@ -117,6 +122,9 @@ impl Writing {
     pub(crate) fn notice_clock(&mut self, now: Timestamp) {
         if let Some(failure) = &mut self.failure {
             failure.retry.notice_clock(now);
+        }
+        if let Some(room) = &mut self.room {
+            room.notice_clock(now);
         }
         self.repairs
             .retain(|at| *at <= now && now.duration_since(*at) < CONTEST_END);
@@ -293,6 +301,17 @@ impl Writing {
         };
         failure.retry = Schedule::after(now, std::time::Duration::ZERO);
         true
+    }
+
+    /// Returns when to look again at the Secret, whose metadata there was no room for; `None` means
+    /// now, and then not for a minute.
+    pub(in crate::core) fn look_for_room_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let room = self.room.get_or_insert(Schedule::after(now, ROOM_PAUSE));
+        let later = Some(room.at).filter(|at| *at > now);
+        if later.is_none() {
+            self.room = None;
+        }
+        later
     }
 
     /// Returns when the write may be retried; `None` means now.

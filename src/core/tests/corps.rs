@@ -140,6 +140,7 @@ impl World {
                 self.deletions.push(name);
             }
             TargetStep::Read { .. } => panic!("every value is known"),
+            TargetStep::Look { .. } => panic!("there is room for every target"),
         }
     }
 
