@@ -7,7 +7,7 @@ use futures::stream::{self, select_all};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use tracing::info;
 
 use super::backoff::with_backoff;
@@ -55,44 +55,30 @@ pub(crate) fn secret_event(
     event: watcher::Result<Event<Decoded<PartialObjectMeta<Secret>>>>,
 ) {
     let mut core = context.core();
-    let index = &mut core.index;
-    let name = match &event {
-        Ok(Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret)) => {
-            Some((secret.namespace().unwrap_or_default(), secret.name_any()))
-        }
-        _ => None,
-    };
-    let users = match event {
-        Ok(Event::Apply(secret)) => index.secret_applied(secret.into_metadata()),
-        Ok(Event::InitApply(secret)) => index.secret_in_list(secret.into_metadata()),
-        Ok(Event::Delete(secret)) => index.secret_deleted(secret.meta()),
+    let concerned = match event {
+        Ok(Event::Apply(secret)) => core.secret_applied(secret.into_metadata()),
+        Ok(Event::InitApply(secret)) => core.secret_in_list(secret.into_metadata()),
+        Ok(Event::Delete(secret)) => core.secret_deleted(secret.meta()),
         Ok(Event::Init) => {
-            index.secrets_listing(scope.as_deref());
-            Vec::new()
+            core.index.secrets_listing(scope.as_deref());
+            Concerned::default()
         }
         Ok(Event::InitDone) => {
-            let users = index.secrets_listed(scope.as_deref());
+            let concerned = core.secrets_listed(scope.as_deref());
             if context.scopes.secrets_listed(scope) {
                 info!(namespace = scope.as_deref(), "all objects listed; watching");
-                let (apps, copies) = index.all();
+                let (apps, copies) = core.index.all();
                 let is_listed = |app: &AppRef| scope.is_none() || app.namespace == *scope;
                 context.wake_all(apps.into_iter().filter(is_listed));
                 // Some of them copy from this scope.
                 context.wake_references(copies);
             }
-            users
+            concerned
         }
         Err(error) => {
             report(context, "secrets", scope, &error);
-            Vec::new()
+            Concerned::default()
         }
-    };
-    let concerned = match name {
-        Some((namespace, name)) => core.concerned(users, &namespace, &name),
-        None => Concerned {
-            apps: users,
-            references: Vec::new(),
-        },
     };
     drop(core);
     context.look_at(concerned);

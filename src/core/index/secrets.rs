@@ -1,5 +1,7 @@
 //! What is known about Secrets, and which are kept.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::listing::{Asked, Listing, in_scope};
@@ -171,26 +173,29 @@ impl Index {
 
     /// Records that the list is complete: referenced Secrets that it lacks do not exist. One that a
     /// call returned meanwhile was either deleted before the list or changed after it; in the
-    /// latter case an event follows.
-    pub(crate) fn secrets_listed(&mut self, scope: Option<&str>) -> Vec<AppRef> {
+    /// latter case an event follows. Returns the apps this concerns, and the Secrets that are gone.
+    pub(crate) fn secrets_listed(&mut self, scope: Option<&str>) -> (Vec<AppRef>, Vec<SecretRef>) {
         self.lists += 1;
         let Listing { listed, answered } = self
             .listing
             .remove(&scope.map(str::to_owned))
             .unwrap_or_default();
-        let gone: Vec<SecretRef> = self
+        let absent: BTreeSet<SecretRef> = self
             .users
             .keys()
             .chain(self.secrets.keys())
             .filter(|secret| in_scope(scope, Some(&secret.0)) && !listed.contains(*secret))
             .cloned()
             .collect();
-        gone.iter()
+        let is_gone = |secret: &&SecretRef| self.secret_in(&secret.0, &secret.1).is_some();
+        let gone = absent.iter().filter(is_gone).cloned().collect();
+        let users = absent
+            .iter()
             .flat_map(|secret| match answered.contains(secret) {
                 true => self.absent(secret, None),
                 false => self.secret_absent(&secret.0, &secret.1),
-            })
-            .collect()
+            });
+        (users.collect(), gone)
     }
 
     fn forget_secret(&mut self, secret: &SecretRef) {

@@ -1,5 +1,7 @@
+mod copies;
 mod late;
 mod references;
+mod room;
 mod sharers;
 
 use std::collections::BTreeMap;
@@ -294,7 +296,7 @@ fn after_a_list_what_is_not_in_it_is_absent() {
     index.secrets_listed(None);
     assert!(matches!(credentials(&index), CredentialsSeen::Present(_)));
     index.secrets_listing(None);
-    assert!(!index.secrets_listed(None).is_empty());
+    assert!(!index.secrets_listed(None).0.is_empty());
     assert_eq!(credentials(&index), CredentialsSeen::Absent);
 }
 
