@@ -130,6 +130,7 @@ impl Reconciler<'_> {
                     self.assemble(&name, *assembly);
                     Ok(())
                 }
+                TargetStep::Look { name } => self.secrets().look(&name).await,
                 TargetStep::Read { name, corp_ids } => self.read_target(&name, &corp_ids).await,
                 TargetStep::Delete { name, version, why } => {
                     self.delete_target(&name, &version, why).await;
@@ -164,7 +165,10 @@ impl Reconciler<'_> {
                 {
                     self.write_once(&write, cause).await;
                 }
-                TargetStep::Write { .. } | TargetStep::Read { .. } | TargetStep::Delete { .. } => {}
+                TargetStep::Write { .. }
+                | TargetStep::Read { .. }
+                | TargetStep::Look { .. }
+                | TargetStep::Delete { .. } => {}
             }
         }
         has_assembled
@@ -215,7 +219,7 @@ impl Reconciler<'_> {
             self.memory(|memory| {
                 memory
                     .writing(name)
-                    .not_deleted(why, failed, generation, now)
+                    .not_deleted(why, failed, generation, now);
             });
         }
     }

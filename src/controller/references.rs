@@ -146,6 +146,7 @@ impl Copier<'_> {
             }
             let acted = match step {
                 CopyStep::ReadSource { name } => self.read_source(&name).await.map(drop),
+                CopyStep::Look { name } => self.secrets().look(&name).await,
                 CopyStep::Write { name, source_name } => self.copy(&name, &source_name).await,
                 CopyStep::Delete { name, version, why } => {
                     self.delete(&name, &version, why).await;
@@ -222,7 +223,7 @@ impl Copier<'_> {
             self.memory(|memory| {
                 memory
                     .writing(name)
-                    .not_deleted(why, failed, generation, now)
+                    .not_deleted(why, failed, generation, now);
             });
         }
     }

@@ -20,6 +20,7 @@ mod credentials;
 mod messages;
 mod recorded;
 mod renewals;
+mod room;
 mod schedule;
 mod status;
 mod world;

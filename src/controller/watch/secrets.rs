@@ -70,20 +70,16 @@ pub(crate) fn secret_event(
         }
         Ok(Event::InitDone) => {
             let mut core = context.core();
-            let index = &mut core.index;
-            let apps = index.secrets_listed(scope.as_deref());
+            let concerned = core.secrets_listed(scope.as_deref());
             if context.scopes.secrets_listed(scope) {
                 info!(namespace = scope.as_deref(), "all objects listed; watching");
-                let (apps, copies) = index.all();
+                let (apps, copies) = core.index.all();
                 let is_listed = |app: &AppRef| scope.is_none() || app.namespace == *scope;
                 context.wake_all(apps.into_iter().filter(is_listed));
                 // Some of them copy from this scope.
                 context.wake_references(copies);
             }
-            Concerned {
-                apps,
-                references: Vec::new(),
-            }
+            concerned
         }
         Err(error) => {
             report(context, "secrets", scope, &error);

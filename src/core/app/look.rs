@@ -55,14 +55,14 @@ pub(in crate::core) fn look<'a>(
 /// Whether a Secret without the operator's marks is the very one that this process wrote.
 fn has_written(memory: &mut Memory, name: &str, target: &TargetMeta) -> bool {
     let uid = memory.uid.clone();
-    !target.is_past_bounds && memory.writing(name).has_written(target, &uid)
+    !target.is_past_bounds() && memory.writing(name).has_written(target, &uid)
 }
 
 /// Returns what blocks this target.
 fn blocked_by(claim: &Claim, present: Option<(&TargetMeta, Ownership)>) -> Option<Blocked> {
     match (claim, present) {
         (Claim::Lost { to }, _) => Some(Blocked::TargetOfOlderApp(to.clone())),
-        (Claim::Ours, Some((target, _))) if target.is_past_bounds => {
+        (Claim::Ours, Some((target, _))) if target.is_past_bounds() => {
             Some(Blocked::TargetPastBounds)
         }
         (Claim::Ours, Some((_, Ownership::Foreign))) => Some(Blocked::TargetForeign),

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::Cause;
 use crate::core::app::looks::pace;
 use crate::core::app::memory::Memory;
-use crate::core::app::view::{Target, TargetStep, View, Wake};
+use crate::core::app::view::{Blocked, Target, TargetStep, View, Wake};
 use crate::core::secret::assembly::Assembled;
 use crate::core::secret::desired::{Inputs, Known, Need, need};
 use crate::core::secret::former::unneeded;
@@ -51,6 +51,32 @@ pub(in crate::core) fn carry_over(
         if !corp_ids.is_empty() {
             let name = (*name).to_owned();
             steps.push(TargetStep::Read { name, corp_ids });
+        }
+    }
+    steps
+}
+
+/// Returns the looks at targets whose metadata there was no room for.
+pub(in crate::core) fn look_for_room(
+    memory: &mut Memory,
+    targets: &[Target<'_>],
+    wake: &mut Wake,
+    now: Timestamp,
+) -> Vec<TargetStep> {
+    let mut steps = Vec::new();
+    let is_left_out = |target: &&Target<'_>| {
+        target.blocked == Some(Blocked::TargetPastBounds)
+            && target.present.is_some_and(TargetMeta::has_no_room)
+    };
+    for target in targets.iter().filter(is_left_out) {
+        if steps.len() == TARGET_STEPS_MAX {
+            break;
+        }
+        match memory.writing(&target.name).look_for_room_at(now) {
+            Some(later) => wake.at(later),
+            None => steps.push(TargetStep::Look {
+                name: target.name.clone(),
+            }),
         }
     }
     steps

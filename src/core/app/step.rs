@@ -8,7 +8,7 @@ use crate::core::app::corp::Corp;
 use crate::core::app::fetch::{Fetch, fetches_of, values_needed};
 use crate::core::app::look::{is_former, look};
 use crate::core::app::memory::Memory;
-use crate::core::app::place::{carry_over, delete_former, write_target};
+use crate::core::app::place::{carry_over, delete_former, look_for_room, write_target};
 use crate::core::app::view::{
     AppSite, Blocked, CorpSettled, Settled, Step, Target, TargetStep, View, Wake,
 };
@@ -95,6 +95,7 @@ fn act(
     if blocked.is_none() {
         retry_deletions(view, memory, &mut wake, now);
         some(carry_over(view, memory, &targets, now))?;
+        some(look_for_room(memory, &targets, &mut wake, now))?;
         fetches = fetch_what_is_due(view, memory, &targets, now)?;
         let to_write = targets
             .iter_mut()

@@ -112,6 +112,10 @@ pub(crate) enum TargetStep {
         name: String,
         corp_ids: Vec<String>,
     },
+    /// Read its metadata, for which there may be room now.
+    Look {
+        name: String,
+    },
     Delete {
         name: String,
         /// The version to delete.

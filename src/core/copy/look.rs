@@ -4,9 +4,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::told::Told;
 use super::view::{CopySeen, ReferenceMemory};
-use super::write::{copy_write, my_name};
+use super::whose::{is_ours, my_name};
+use super::write::copy_write;
 use crate::api::{ANNOTATION_ADOPT_BY, DingTalkTokenReference, Reason};
-use crate::core::report::problem::{contested_message, write_problem, writers_command};
+use crate::core::report::problem::{
+    contested_message, past_bounds_message, write_problem, writers_command,
+};
 use crate::core::secret::owner::is_in_order;
 use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
@@ -22,6 +25,8 @@ pub(super) enum Look {
     InOrder(Timestamp),
     /// Check whether the app's Secret holds what its metadata records.
     ReadSource,
+    /// Read the copy's metadata, for which there may be room now.
+    Again,
     /// Write the copy.
     Copy,
     /// Delete the Secret in this version, because its data is immutable.
@@ -43,8 +48,10 @@ pub(super) fn look(
     memory: &mut ReferenceMemory,
     now: Timestamp,
 ) -> Look {
-    let uid = memory.uid.clone();
-    if let Some(message) = conflict(reference, copy, memory.writing(&copy.name), &uid) {
+    if let Some(present) = copy.present.filter(|present| present.is_past_bounds()) {
+        return past_bounds(&copy.name, present, memory, now);
+    }
+    if let Some(message) = conflict(reference, copy, memory) {
         return Look::problem(Reason::SecretConflict, message, None);
     }
     let recorded = match source(copy, memory) {
@@ -71,23 +78,33 @@ pub(super) fn look(
     }
 }
 
+/// Looks at a Secret under the copy's name of which nothing else is known.
+fn past_bounds(
+    name: &str,
+    present: &TargetMeta,
+    memory: &mut ReferenceMemory,
+    now: Timestamp,
+) -> Look {
+    let mut room_at = None;
+    if present.has_no_room() {
+        room_at = memory.writing(name).look_for_room_at(now);
+        if room_at.is_none() {
+            return Look::Again;
+        }
+    }
+    let message = past_bounds_message(name);
+    Look::problem(Reason::TargetMetadataTooLarge, message, room_at)
+}
+
 /// Returns a message if a foreign Secret has the copy's name.
 fn conflict(
     reference: &DingTalkTokenReference,
     copy: &CopySeen<'_>,
-    writing: &Writing,
-    uid: &str,
+    memory: &ReferenceMemory,
 ) -> Option<String> {
     let (name, present) = (&copy.name, copy.present?);
     let my_name = my_name(reference);
-    // The Secret of a former reference of this name, restored from a backup for example, is ours.
-    let is_predecessors =
-        present.is_managed() && present.owner.as_deref() == Some(my_name.as_str());
-    let is_ours = is_predecessors
-        || present.owner_uid() == Some(uid)
-        || writing.has_written(present, uid)
-        || present.adopt_by() == Some(my_name.as_str());
-    (!is_ours).then(|| {
+    (!is_ours(reference, name, present, memory)).then(|| {
         format!(
             "Secret {name} exists and was not made for this reference, so it is not touched: \
              delete it, choose another spec.target.name, or hand it over by annotating it \

@@ -8,6 +8,7 @@ mod status;
 mod step;
 mod told;
 mod view;
+mod whose;
 mod write;
 
 pub(crate) use granted::granted_namespaces;

@@ -41,6 +41,11 @@ pub(crate) enum CopyStep {
         /// Name of the app's Secret.
         name: String,
     },
+    /// Read the copy's metadata, for which there may be room now.
+    Look {
+        /// Name of the copy.
+        name: String,
+    },
     /// Read the app's Secret and write the copy.
     Write {
         /// Name of the copy.

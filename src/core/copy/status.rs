@@ -11,11 +11,12 @@ use crate::core::report::problem::{shown, with_page};
 use crate::core::token::record::whole_seconds;
 
 /// Reasons that only a person can resolve.
-const NEED_A_PERSON: [Reason; 4] = [
+const NEED_A_PERSON: [Reason; 5] = [
     Reason::AppNotFound,
     Reason::NotGranted,
     Reason::MetadataNotAllowed,
     Reason::SecretConflict,
+    Reason::TargetMetadataTooLarge,
 ];
 
 /// Returns the name of the copies as `kubectl get` shows it.

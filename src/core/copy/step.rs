@@ -49,6 +49,7 @@ fn prepare(view: &ReferenceView<'_>, memory: &mut ReferenceMemory, now: Timestam
     let copies = || view.copies.iter().flatten();
     let names: HashSet<&str> = copies().map(|copy| copy.name.as_str()).collect();
     let is_known = |name: &str| names.contains(name) || view.former.contains_key(name);
+    memory.copies = names.len();
     memory.writings.retain(|name, _| is_known(name));
     let sources: HashSet<&str> = copies().map(|copy| copy.source_name.as_str()).collect();
     memory
@@ -119,6 +120,9 @@ impl Seen {
         match look {
             Look::ReadSource => self.steps.push(CopyStep::ReadSource {
                 name: copy.source_name.clone(),
+            }),
+            Look::Again => self.steps.push(CopyStep::Look {
+                name: copy.name.clone(),
             }),
             Look::Copy => self.steps.push(CopyStep::Write {
                 name: copy.name.clone(),

@@ -58,6 +58,8 @@ pub(crate) struct ReferenceMemory {
     /// The status that this process wrote last.
     pub written_status: WrittenStatus<DingTalkTokenReferenceStatus>,
     looks: Looks,
+    /// Number of wanted copies. A reference with many of them is looked at less often.
+    pub(super) copies: usize,
     pub(super) writings: BTreeMap<String, Writing>,
     pub(super) sources: BTreeMap<String, Writing>,
 }
@@ -77,7 +79,7 @@ impl ReferenceMemory {
         generation: Option<i64>,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        self.looks.begin(self.writings.len(), generation, now)
+        self.looks.begin(self.copies, generation, now)
     }
 
     /// Returns the memory of a copy's writes.
@@ -102,9 +104,40 @@ impl ReferenceMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::secret::recorded::{Recorded, TOKENS_MAX};
     use crate::core::secret::state::example;
     use crate::core::secret::write::Write;
     use crate::core::secret::writing::{FailedChange, WriteOutcome, WriteProblem};
+    use crate::core::token::record::ObjectVersion;
+
+    fn write(name: &str, recorded: Recorded) -> Write {
+        Write {
+            name: name.to_owned(),
+            replaces: None,
+            labels: Default::default(),
+            annotations: Default::default(),
+            owner_references: Vec::new(),
+            data: Default::default(),
+            recorded,
+        }
+    }
+
+    /// Regression: each copy kept the whole record of its last write, outside of every bound. Whoever
+    /// forged a Secret of their app ended the operator with two hundred references.
+    #[test]
+    fn a_write_of_a_thousand_tokens_is_remembered_in_less_than_a_kibibyte() {
+        let mut recorded = example();
+        recorded.tokens = vec![recorded.tokens[0].clone(); TOKENS_MAX];
+        let mut memory = ReferenceMemory::new("r1");
+        let done = WriteOutcome::Done(ObjectVersion::default());
+        let now = Timestamp::UNIX_EPOCH;
+        let writing = memory.writing("copy");
+        writing.ended(&write("copy", recorded), done, Some(1), now);
+        // Everything that is kept is printed.
+        let printed = format!("{memory:?}");
+        assert!(printed.contains("LastWrite"), "{printed}");
+        assert!(printed.len() < 1024, "{} bytes", printed.len());
+    }
 
     #[test]
     fn a_copy_that_was_not_answered_is_retried_beside_one_that_was_refused() {
@@ -112,15 +145,7 @@ mod tests {
         let memory = |problems: &[WriteProblem]| {
             let mut memory = ReferenceMemory::default();
             for (n, problem) in problems.iter().enumerate() {
-                let write = Write {
-                    name: format!("copy-{n}"),
-                    replaces: None,
-                    labels: Default::default(),
-                    annotations: Default::default(),
-                    owner_references: Vec::new(),
-                    data: Default::default(),
-                    recorded: example(),
-                };
+                let write = write(&format!("copy-{n}"), example());
                 let outcome = WriteOutcome::Failed(FailedChange {
                     problem: *problem,
                     message: String::new(),

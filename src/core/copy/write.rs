@@ -5,19 +5,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::view::{ReferenceMemory, ReferenceView};
+use super::whose::is_ours;
 use crate::api::{Cause, DingTalkTokenReference};
 use crate::core::secret::owner::Owner;
-use crate::core::secret::ownership::owner_name;
 use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
 use crate::core::secret::write::{Write, removal};
 use crate::core::secret::writing::{Turn, Writing};
-
-/// Returns the reference's name as in the annotations of its copies.
-pub(super) fn my_name(reference: &DingTalkTokenReference) -> String {
-    let name = reference.metadata.name.as_deref().unwrap_or_default();
-    owner_name::<DingTalkTokenReference>(name)
-}
 
 /// Builds the write of a copy, without its data.
 pub(crate) fn copy_write(
@@ -33,7 +27,7 @@ pub(crate) fn copy_write(
 
 /// Builds the write of the copy `name` from its source as it was read, without the data, and the
 /// write's cause. `None` if the copy is no longer allowed or must wait, or if the source has
-/// changed since.
+/// changed since, or the Secret under the copy's name has become a foreign one.
 pub(crate) fn copy_now(
     view: &ReferenceView<'_>,
     memory: &mut ReferenceMemory,
@@ -44,6 +38,11 @@ pub(crate) fn copy_now(
     let mut copies = view.copies.iter().flatten();
     let copy = copies.find(|copy| copy.name == name)?;
     if copy.source.map(|source| &source.version) != Some(&source.version) {
+        return None;
+    }
+    if let Some(present) = copy.present
+        && (present.is_past_bounds() || !is_ours(view.reference, name, present, memory))
+    {
         return None;
     }
     let recorded = source.recorded.clone()?;

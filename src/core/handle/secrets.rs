@@ -1,39 +1,40 @@
 //! Updates about Secrets, and which objects they concern.
 
+use std::collections::HashSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{Concerned, Core};
-use crate::api::AppRef;
-use crate::core::index::{Asked, Reported};
+use crate::api::{AppRef, ReferenceRef};
+use crate::core::index::{Asked, Index, Reported};
+use crate::core::token::record::ObjectVersion;
 
 impl Core {
     /// Records a Secret that a watch reported.
     pub(crate) fn secret_applied(&mut self, reported: Reported) -> Concerned {
         let (namespace, name) = reported.secret.clone();
-        let apps = self.index.secret_applied(reported);
-        self.concerned(apps, &namespace, &name)
+        self.changed(&namespace, &name, |index| index.secret_applied(reported))
     }
 
     /// Records a Secret that a list contained.
     pub(crate) fn secret_in_list(&mut self, reported: Reported) -> Concerned {
         let (namespace, name) = reported.secret.clone();
-        let apps = self.index.secret_in_list(reported);
-        self.concerned(apps, &namespace, &name)
+        self.changed(&namespace, &name, |index| index.secret_in_list(reported))
     }
 
     /// Records a Secret that a call returned.
     pub(crate) fn secret_answered(&mut self, reported: Reported, asked: &Asked) -> Concerned {
         let (namespace, name) = reported.secret.clone();
-        let apps = self.index.secret_answered(reported, asked);
-        self.concerned(apps, &namespace, &name)
+        self.changed(&namespace, &name, |index| {
+            index.secret_answered(reported, asked)
+        })
     }
 
     /// Records that a watch reported a Secret's deletion.
     pub(crate) fn secret_deleted(&mut self, metadata: &ObjectMeta) -> Concerned {
-        let apps = self.index.secret_deleted(metadata);
         let namespace = metadata.namespace.as_deref().unwrap_or_default();
         let name = metadata.name.as_deref().unwrap_or_default();
-        self.concerned(apps, namespace, name)
+        self.changed(namespace, name, |index| index.secret_deleted(metadata))
     }
 
     /// Records that a Secret does not exist, unless it was created since it was `asked` for.
@@ -43,15 +44,48 @@ impl Core {
         name: &str,
         asked: &Asked,
     ) -> Concerned {
-        let apps = self.index.secret_not_found(namespace, name, asked);
-        self.concerned(apps, namespace, name)
+        self.changed(namespace, name, |index| {
+            index.secret_not_found(namespace, name, asked)
+        })
     }
 
-    /// Returns these apps, and the references that a Secret concerns.
-    fn concerned(&self, apps: Vec<AppRef>, namespace: &str, name: &str) -> Concerned {
+    /// Records that a list of the Secrets of `scope` is complete.
+    pub(crate) fn secrets_listed(&mut self, scope: Option<&str>) -> Concerned {
+        let (apps, gone) = self.index.secrets_listed(scope);
+        let references: HashSet<ReferenceRef> = gone
+            .iter()
+            .flat_map(|(namespace, name)| self.index.references_of(namespace, name))
+            .collect();
         Concerned {
             apps,
-            references: self.index.references_of(namespace, name),
+            references: references.into_iter().collect(),
         }
     }
+
+    /// Makes a change of what is known about a Secret. It concerns references only if they see the
+    /// Secret otherwise than before: those of one app would wake each other whenever they read its
+    /// Secret.
+    fn changed(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        change: impl FnOnce(&mut Index) -> Vec<AppRef>,
+    ) -> Concerned {
+        let before = self.seen(namespace, name);
+        let apps = change(&mut self.index);
+        let references = match self.seen(namespace, name) == before {
+            true => Vec::new(),
+            false => self.index.references_of(namespace, name),
+        };
+        Concerned { apps, references }
+    }
+
+    /// Returns the version of a Secret, and whether nothing else is known about it.
+    fn seen(&self, namespace: &str, name: &str) -> Option<(ObjectVersion, bool)> {
+        let target = self.index.secret_in(namespace, name)?;
+        Some((target.version.clone(), target.is_past_bounds()))
+    }
 }
+
+#[cfg(test)]
+mod tests;

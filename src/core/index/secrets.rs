@@ -1,5 +1,7 @@
 //! What is known about Secrets, and which are kept.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::listing::{Asked, Listing, in_scope};
@@ -75,7 +77,10 @@ impl Index {
             return Vec::new();
         }
         match self.secrets.get(&secret) {
-            Some(Seen::Present(old, _)) if !target.version.is_newer_than(&old.version) => {
+            Some(Seen::Present(old, _))
+                if !target.version.is_newer_than(&old.version)
+                    && !self.has_room_now(&secret, old, &target) =>
+            {
                 Vec::new()
             }
             // A late response to a write of a Secret that was deleted since, or a late event.
@@ -178,14 +183,14 @@ impl Index {
 
     /// Records that the list is complete: referenced Secrets that it lacks do not exist. One that a
     /// call returned meanwhile was either deleted before the list or changed after it; in the
-    /// latter case an event follows.
-    pub(crate) fn secrets_listed(&mut self, scope: Option<&str>) -> Vec<AppRef> {
+    /// latter case an event follows. Returns the apps this concerns, and the Secrets that are gone.
+    pub(crate) fn secrets_listed(&mut self, scope: Option<&str>) -> (Vec<AppRef>, Vec<SecretRef>) {
         self.lists += 1;
         let Listing { listed, answered } = self
             .listing
             .remove(&scope.map(str::to_owned))
             .unwrap_or_default();
-        let gone: Vec<SecretRef> = self
+        let absent: BTreeSet<SecretRef> = self
             .users
             .keys()
             .chain(self.claims.secrets())
@@ -193,12 +198,15 @@ impl Index {
             .filter(|secret| in_scope(scope, Some(&secret.0)) && !listed.contains(*secret))
             .cloned()
             .collect();
-        gone.iter()
+        let is_gone = |secret: &&SecretRef| self.secret_in(&secret.0, &secret.1).is_some();
+        let gone = absent.iter().filter(is_gone).cloned().collect();
+        let users = absent
+            .iter()
             .flat_map(|secret| match answered.contains(secret) {
                 true => self.absent(secret, None),
                 false => self.secret_absent(&secret.0, &secret.1),
-            })
-            .collect()
+            });
+        (users.collect(), gone)
     }
 
     /// Returns the apps whose credentials the Secret holds, the one that has it as a target, and
@@ -238,20 +246,13 @@ impl Index {
     /// bounded. All others share a budget, so that labels that anybody can set do not fill the
     /// memory.
     fn keep(&mut self, secret: SecretRef, target: TargetMeta) -> bool {
-        let is_named = self.is_named(&secret);
-        let weight = target.weight() + secret.0.len() + secret.1.len();
-        let used = self.budgets.get(&secret.0).copied().unwrap_or_default();
-        let (target, charge) = if is_named && weight <= LIGHT {
-            (target, 0)
-        } else if used + weight <= TARGETS_MAX {
-            (target, weight)
-        } else if is_named || self.is_copy(&secret) {
-            (target.past_bounds(), 0)
-        } else {
-            return false;
+        let (target, charge) = match self.charge(&secret, &target) {
+            Some(charge) => (target, charge),
+            None if self.is_named(&secret) || self.is_copy(&secret) => (target.past_bounds(), 0),
+            None => return false,
         };
         if charge > 0 {
-            self.budgets.insert(secret.0.clone(), used + charge);
+            *self.budgets.entry(secret.0.clone()).or_default() += charge;
         }
         if let Some(uid) = target.owner_uid() {
             let owned = self.owned.entry(uid.to_owned()).or_default();
@@ -260,6 +261,23 @@ impl Index {
         self.secrets
             .insert(secret, Seen::Present(Box::new(target), charge));
         true
+    }
+
+    /// Returns how much of its namespace's budget a Secret uses; `None` if there is no room for it.
+    fn charge(&self, secret: &SecretRef, target: &TargetMeta) -> Option<usize> {
+        let weight = target.weight() + secret.0.len() + secret.1.len();
+        let used = self.budgets.get(&secret.0).copied().unwrap_or_default();
+        match self.is_named(secret) && weight <= LIGHT {
+            true => Some(0),
+            false => (used + weight <= TARGETS_MAX).then_some(weight),
+        }
+    }
+
+    /// Whether `target` is the very version that there was no room for, and now there is.
+    fn has_room_now(&self, secret: &SecretRef, known: &TargetMeta, target: &TargetMeta) -> bool {
+        known.has_no_room()
+            && known.version == target.version
+            && self.charge(secret, target).is_some()
     }
 
     /// Decides again whether to keep a Secret that an app no longer names.

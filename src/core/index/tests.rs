@@ -1,6 +1,8 @@
 mod claims;
+mod copies;
 mod late;
 mod references;
+mod room;
 mod sharers;
 
 use std::collections::BTreeMap;
@@ -143,7 +145,7 @@ fn what_carries_our_label_has_a_budget_and_what_an_app_names_comes_outside_it() 
         .expect("known")
         .view(&payroll, SITE, &TOKENS);
     let (target, ownership) = view.targets[0].present.expect("present");
-    assert!(target.is_past_bounds && ownership == Ownership::Foreign);
+    assert!(target.is_past_bounds() && ownership == Ownership::Foreign);
     let used = index.budgets["hr"];
     assert!(used <= TARGETS_MAX && used > TARGETS_MAX - 32_768, "{used}");
     for n in 0..5000 {
@@ -296,7 +298,7 @@ fn after_a_list_what_is_not_in_it_is_absent() {
     index.secrets_listed(None);
     assert!(matches!(credentials(&index), CredentialsSeen::Present(_)));
     index.secrets_listing(None);
-    assert!(!index.secrets_listed(None).is_empty());
+    assert!(!index.secrets_listed(None).0.is_empty());
     assert_eq!(credentials(&index), CredentialsSeen::Absent);
 }
 

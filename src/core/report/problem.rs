@@ -208,15 +208,7 @@ fn blocked_problem(app: &DingTalkApp, secret: &str, blocked: &Blocked) -> (Reaso
                  another spec.target.name"
             ),
         ),
-        Blocked::TargetPastBounds => (
-            Reason::TargetMetadataTooLarge,
-            format!(
-                "Secret {secret} has more metadata than the operator supports ({MARKS_MAX} labels and \
-                 annotations, {OWNERS_MAX} owners of 1 KiB each, and in large Secrets {} MiB in the \
-                 namespace): remove from it what other programs added, or delete it",
-                TARGETS_MAX >> 20
-            ),
-        ),
+        Blocked::TargetPastBounds => (Reason::TargetMetadataTooLarge, past_bounds_message(secret)),
         Blocked::TargetForeign => (
             Reason::SecretConflict,
             format!(
@@ -258,6 +250,16 @@ pub(crate) fn with_page(reason: Reason, message: &str) -> String {
 /// Formats a time for the status.
 pub(crate) fn shown(time: Timestamp) -> String {
     whole_seconds(time).to_string()
+}
+
+/// Returns the message about a Secret whose metadata is past the operator's bounds.
+pub(in crate::core) fn past_bounds_message(secret: &str) -> String {
+    format!(
+        "Secret {secret} has more metadata than the operator supports ({MARKS_MAX} labels and \
+         annotations, {OWNERS_MAX} owners of 1 KiB each, and in large Secrets {} MiB in the \
+         namespace): remove from it what other programs added, or delete it",
+        TARGETS_MAX >> 20
+    )
 }
 
 /// Returns the message about another writer that keeps changing a Secret.

@@ -1,9 +1,10 @@
-//! Labels or annotations of a Secret, kept only for comparison: fingerprints of key and value.
+//! What is kept of a Secret only for comparison: fingerprints, such as those of the keys and values of
+//! its labels and annotations.
 //!
 //! Whoever may edit a Secret can give it 256 KiB of annotations, whose text is not needed.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::LazyLock;
 
 /// Keyed differently in each process, so that nobody can prepare two values with one fingerprint.
@@ -16,7 +17,9 @@ pub(crate) struct Marks(Box<[(u64, u64)]>);
 impl Marks {
     /// Returns the fingerprints of a map.
     pub(crate) fn of(map: &BTreeMap<String, String>) -> Self {
-        let marks = map.iter().map(|(key, value)| (hash(key), hash(value)));
+        let marks = map
+            .iter()
+            .map(|(key, value)| (fingerprint(key), fingerprint(value)));
         let mut marks: Box<[_]> = marks.collect();
         marks.sort_unstable();
         Self(marks)
@@ -29,7 +32,7 @@ impl Marks {
 
     /// Whether a key has this value, or is absent if `value` is `None`.
     pub(crate) fn agrees(&self, key: &str, value: Option<&str>) -> bool {
-        self.value_of(key) == value.map(hash)
+        self.value_of(key) == value.map(fingerprint)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -37,14 +40,15 @@ impl Marks {
     }
 
     fn value_of(&self, key: &str) -> Option<u64> {
-        let key = hash(key);
+        let key = fingerprint(key);
         let found = self.0.binary_search_by_key(&key, |(of, _)| *of).ok()?;
         self.0.get(found).map(|(_, value)| *value)
     }
 }
 
-fn hash(text: &str) -> u64 {
-    HASH.hash_one(text)
+/// Returns a number that stands for a value in comparisons within this process.
+pub(crate) fn fingerprint<T: Hash + ?Sized>(value: &T) -> u64 {
+    HASH.hash_one(value)
 }
 
 #[cfg(test)]

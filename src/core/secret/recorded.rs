@@ -18,7 +18,7 @@ pub(crate) const KEYS_MAX: usize = 64;
 pub(in crate::core) const ANY_CORP: &str = "*";
 
 /// The record of a target Secret's contents.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Recorded {
     /// The keys of each token.
     pub shape: Shape,

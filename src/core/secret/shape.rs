@@ -6,7 +6,7 @@ use crate::api::{KEY_ACCESS_TOKEN, KEY_CORP_ID, KEY_EXPIRES_AT, Layout};
 use crate::core::token::record::Held;
 
 /// The keys that a Secret has for its tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Shape {
     /// One token: layouts `Single` and `PerCorp`.
     One,

@@ -53,8 +53,17 @@ pub(crate) struct TargetMeta {
     pub our_annotations: BTreeSet<String>,
     /// Whether it is being deleted.
     pub deleting: bool,
-    /// Whether its metadata exceeds a bound, so that nothing else is kept.
-    pub is_past_bounds: bool,
+    /// Why nothing else is kept, if that is so.
+    pub excess: Option<Excess>,
+}
+
+/// Why nothing is kept of a Secret's metadata but its version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// It exceeds a bound.
+    Metadata,
+    /// The other Secrets of its namespace use up the room.
+    Room,
 }
 
 impl TargetMeta {
@@ -82,14 +91,20 @@ impl TargetMeta {
         }
         let owner_references = meta.owner_references.unwrap_or_default();
         if labels.len() + annotations.len() > MARKS_MAX || !are_within_bounds(&owner_references) {
-            return bare.past_bounds();
+            return Self {
+                excess: Some(Excess::Metadata),
+                ..bare
+            };
         }
         let managed = Managed::of(meta.managed_fields.as_deref().unwrap_or_default());
         let our_labels = managed.ours("/f:metadata/f:labels");
         let our_annotations = managed.ours("/f:metadata/f:annotations");
         let our_keys = our_labels.iter().chain(&our_annotations);
         if our_keys.map(String::len).sum::<usize>() > OUR_KEYS_MAX {
-            return bare.past_bounds();
+            return Self {
+                excess: Some(Excess::Metadata),
+                ..bare
+            };
         }
         let recorded = Recorded::read(&annotations, &managed);
         let is_managed = labels
@@ -123,9 +138,19 @@ impl TargetMeta {
         Self {
             version: self.version.clone(),
             deleting: self.deleting,
-            is_past_bounds: true,
+            excess: Some(self.excess.unwrap_or(Excess::Room)),
             ..Self::default()
         }
+    }
+
+    /// Whether its metadata is past the bounds, so that nothing is known but its version.
+    pub(crate) fn is_past_bounds(&self) -> bool {
+        self.excess.is_some()
+    }
+
+    /// Whether it is past the bounds only because there was no room for it.
+    pub(crate) fn has_no_room(&self) -> bool {
+        self.excess == Some(Excess::Room)
     }
 
     /// Estimates the memory use in bytes.
@@ -269,7 +294,7 @@ mod tests {
         };
         for past in [marked, owned] {
             let (target, times) = looked_at(past);
-            assert!(target.is_past_bounds);
+            assert!(target.is_past_bounds());
             assert_eq!(times, 0);
         }
     }
@@ -296,7 +321,7 @@ mod tests {
         let value = "x".repeat(2500);
         assert!(heavy.annotations.agrees("other-7", Some(&value)));
         let past = TargetMeta::of(meta(MARKS_MAX, 1));
-        assert!(past.is_past_bounds && !past.is_managed());
+        assert!(past.is_past_bounds() && !past.has_no_room() && !past.is_managed());
         assert_eq!(past.weight(), size_of::<TargetMeta>());
     }
 
@@ -337,8 +362,8 @@ mod tests {
             })
         };
         assert_eq!(owned(OWNERS_MAX, 253).owner_references.len(), OWNERS_MAX);
-        assert!(owned(OWNERS_MAX + 1, 1).is_past_bounds);
-        assert!(owned(1, OWNER_MAX).is_past_bounds);
+        assert!(owned(OWNERS_MAX + 1, 1).is_past_bounds());
+        assert!(owned(1, OWNER_MAX).is_past_bounds());
     }
 
     /// Regression: an annotation under `mykubernetes.io/`, which the schema accepts, was mistaken

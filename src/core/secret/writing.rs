@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::core::secret::assembly::Assembled;
+use crate::core::secret::marks::fingerprint;
 use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
 use crate::core::secret::write::{Deletion, Write};
@@ -20,6 +21,9 @@ const CONTEST_END: SignedDuration = SignedDuration::from_secs(120);
 /// Caps the backoff of a refused write at a minute: nothing reports that a quota has room again or
 /// that a webhook was fixed.
 const WRITE_STREAK_MAX: u32 = 7;
+/// How often a Secret is looked at whose metadata there was no room for: nothing reports that there is
+/// room again.
+const ROOM_PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
 /// Retry interval in a terminating namespace, which accepts nothing new.
 const TERMINATING_PAUSE: std::time::Duration = std::time::Duration::from_secs(300);
 
@@ -87,10 +91,12 @@ pub(crate) struct WriteFailure {
 }
 
 /// The last write, used to tell a repair from a change by the operator.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 struct LastWrite {
     version: ObjectVersion,
-    recorded: Recorded,
+    /// Fingerprint of the record: with a thousand tokens, the record itself takes 300 KiB, and each copy
+    /// of a Secret has one.
+    recorded: u64,
     generation: Option<i64>,
 }
 
@@ -111,6 +117,8 @@ pub(crate) struct Writing {
     repairs: Vec<Timestamp>,
     /// The failing deletion of a Secret that is no longer wanted.
     undeleted: Option<WriteFailure>,
+    /// When to look whether there is room for the Secret's metadata.
+    room: Option<Schedule>,
 }
 
 impl WriteFailure {
@@ -152,6 +160,9 @@ impl Writing {
     pub(crate) fn notice_clock(&mut self, now: Timestamp) {
         for failure in self.failures() {
             failure.retry.notice_clock(now);
+        }
+        if let Some(room) = &mut self.room {
+            room.notice_clock(now);
         }
         self.repairs
             .retain(|at| *at <= now && now.duration_since(*at) < CONTEST_END);
@@ -207,9 +218,9 @@ impl Writing {
     /// Whether a write of `recorded` repairs another writer's change: the same was written before
     /// and did not last, or never took effect because a webhook changed it.
     fn is_repair(&self, recorded: &Recorded, generation: Option<i64>) -> bool {
-        self.last
-            .as_ref()
-            .is_some_and(|last| last.recorded == *recorded && last.generation == generation)
+        self.last.as_ref().is_some_and(|last| {
+            last.generation == generation && last.recorded == fingerprint(recorded)
+        })
     }
 
     /// Whether this process has written the Secret.
@@ -289,7 +300,7 @@ impl Writing {
         self.trusted = Some(version.clone());
         self.last = Some(LastWrite {
             version,
-            recorded: write.recorded.clone(),
+            recorded: fingerprint(&write.recorded),
             generation,
         });
         is_news
@@ -326,6 +337,17 @@ impl Writing {
             }
         }
         any
+    }
+
+    /// Returns when to look again at the Secret, whose metadata there was no room for; `None` means
+    /// now, and then not for a minute.
+    pub(in crate::core) fn look_for_room_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let room = self.room.get_or_insert(Schedule::after(now, ROOM_PAUSE));
+        let later = Some(room.at).filter(|at| *at > now);
+        if later.is_none() {
+            self.room = None;
+        }
+        later
     }
 
     /// Returns when the write may be retried; `None` means now.

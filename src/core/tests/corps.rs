@@ -159,6 +159,7 @@ impl World {
                 self.deletions.push(name);
             }
             TargetStep::Read { .. } => panic!("every value is known"),
+            TargetStep::Look { .. } => panic!("there is room for every target"),
         }
     }
 

@@ -169,6 +169,7 @@ impl World {
                 self.write(&write);
             }
             TargetStep::Read { name, corp_ids } => self.read_target(&name, &corp_ids),
+            TargetStep::Look { .. } => unreachable!("there is room for it"),
             TargetStep::Delete { .. } => unreachable!("the target is ours"),
         }
     }

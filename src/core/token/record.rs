@@ -8,7 +8,7 @@ use crate::core::token::schedule::Lifetime;
 use crate::dingtalk::AccessToken;
 
 /// A version of an object.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ObjectVersion {
     /// `metadata.uid`.
     pub uid: String,
@@ -38,7 +38,7 @@ impl ObjectVersion {
 
 /// What is known about a token without its value. Recorded in the metadata of the Secret that holds
 /// it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TokenRecord {
     /// The site that it was fetched from.
     pub site: String,

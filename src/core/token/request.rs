@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use crate::core::token::hexadecimal::hexadecimal;
 
 /// Digest of a value of the annotation `renew-requested-at`, which may be long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RenewRequest([u8; 8]);
 
 impl RenewRequest {

@@ -54,7 +54,7 @@ impl Schedule {
 }
 
 /// The validity period of a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lifetime {
     /// When it was requested.
     pub requested_at: Timestamp,

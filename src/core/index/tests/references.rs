@@ -12,7 +12,7 @@ use crate::core::{Stub, Told, reference_status};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// Returns a reference to the app `payroll` in namespace `hr`.
-fn reference(metadata: &Value, target: &Value) -> DingTalkTokenReference {
+pub(super) fn reference(metadata: &Value, target: &Value) -> DingTalkTokenReference {
     let mut reference: DingTalkTokenReference = serde_json::from_value(json!({
         "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
         "metadata": metadata,

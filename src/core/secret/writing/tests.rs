@@ -13,7 +13,7 @@ fn version(resource_version: &str) -> ObjectVersion {
 fn write() -> Write {
     Write {
         name: "token".into(),
-        replaces: Some(version("7")),
+        replaces: None,
         labels: Default::default(),
         annotations: Default::default(),
         owner_references: Vec::new(),
@@ -30,9 +30,38 @@ fn failed(problem: WriteProblem) -> FailedChange {
     }
 }
 
+fn is_repair(writing: &mut Writing, recorded: &Recorded, generation: i64) -> bool {
+    let turn = writing.turn(recorded, None, Some(generation), Timestamp::UNIX_EPOCH);
+    turn == Turn::Now { is_repair: true }
+}
+
+#[test]
+fn what_was_written_before_is_repaired_and_anything_else_is_new() {
+    let mut writing = Writing::default();
+    assert!(!is_repair(&mut writing, &example(), 1));
+    let done = WriteOutcome::Done(version("8"));
+    writing.ended(&write(), done, Some(1), Timestamp::UNIX_EPOCH);
+    assert!(is_repair(&mut writing, &example(), 1));
+    assert!(!is_repair(&mut writing, &example(), 2), "another spec");
+    let changes: [fn(&mut Recorded); 4] = [
+        |recorded| recorded.digest = None,
+        |recorded| recorded.keys.push("more".into()),
+        |recorded| recorded.value_changed_at = Some(Timestamp::UNIX_EPOCH),
+        |recorded| recorded.tokens[0].lifetime.requested_at = Timestamp::UNIX_EPOCH,
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        let mut other = example();
+        change(&mut other);
+        assert!(!is_repair(&mut writing, &other, 1), "{n}");
+    }
+}
+
 #[test]
 fn a_version_whose_data_is_immutable_is_replaced_and_no_other() {
-    let write = write();
+    let write = Write {
+        replaces: Some(version("7")),
+        ..write()
+    };
     let now = Timestamp::UNIX_EPOCH;
     let mut writing = Writing::default();
     assert!(!writing.ended(&write, WriteOutcome::Immutable, Some(1), now));
