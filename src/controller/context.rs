@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::cluster::Cluster;
 use super::endpoint::Endpoint;
 use super::job::Job;
+use super::reads::Reads;
 use super::scopes::Scopes;
 use super::triggers::{Senders, send};
 use super::workers::Workers;
@@ -33,6 +34,7 @@ pub(super) const HANDOVER: Duration = Duration::from_millis(100);
 /// The state that all reconciliations share.
 pub(super) struct Context {
     pub(super) core: Mutex<Core>,
+    pub(super) reads: Reads,
     pub(super) cluster: Arc<dyn Cluster>,
     pub(super) dingtalk: Arc<dyn Endpoint>,
     pub(super) clock: Arc<dyn Clock>,

@@ -13,6 +13,7 @@ mod job;
 mod kept;
 mod kinds;
 mod metadata;
+mod reads;
 mod reconcile;
 mod references;
 mod refresh;
@@ -59,6 +60,7 @@ use clock::SystemClock;
 use cluster::KubeCluster;
 use context::{Context, HANDOVER, LAST_WRITES};
 use job::Job;
+use reads::Reads;
 use scopes::{Scope, Scopes};
 use triggers::trigger_channels;
 use workers::{CONCURRENCY, Workers};
@@ -195,6 +197,7 @@ fn context(
         reference_workers: Workers::default(),
         reference_triggers,
         core: Mutex::new(Core::new(options.limits)),
+        reads: Reads::default(),
         jobs: sender,
         triggers,
         restored: restorers,

@@ -26,6 +26,7 @@ use crate::controller::context::{Context, HANDOVER};
 use crate::controller::decoded::{Decoded, map_object};
 use crate::controller::fetcher::{Fetching, finish, start_what_may};
 use crate::controller::job::Job;
+use crate::controller::reads::Reads;
 use crate::controller::reconcile::reconcile;
 use crate::controller::references;
 use crate::controller::scopes::Scopes;
@@ -85,6 +86,7 @@ impl Process {
             reference_workers: Workers::default(),
             reference_triggers,
             core: Mutex::new(Core::new(NamespaceLimits::default())),
+            reads: Reads::default(),
             jobs: sender,
             triggers,
             restored,
