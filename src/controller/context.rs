@@ -13,6 +13,7 @@ use super::alarm::Alarm;
 use super::clock::Clock;
 use super::cluster::Cluster;
 use super::endpoint::Endpoint;
+use super::event_budget::EventBudget;
 use super::job::Job;
 use super::reads::Reads;
 use super::scopes::Scopes;
@@ -35,6 +36,7 @@ pub(super) const HANDOVER: Duration = Duration::from_millis(100);
 pub(super) struct Context {
     pub(super) core: Mutex<Core>,
     pub(super) reads: Reads,
+    pub(super) event_budget: Mutex<EventBudget>,
     pub(super) cluster: Arc<dyn Cluster>,
     pub(super) dingtalk: Arc<dyn Endpoint>,
     pub(super) clock: Arc<dyn Clock>,

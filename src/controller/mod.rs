@@ -7,6 +7,7 @@ mod context;
 mod credentials;
 mod decoded;
 mod endpoint;
+mod event_budget;
 mod events;
 mod fetcher;
 mod job;
@@ -59,6 +60,7 @@ use alarm::Alarm;
 use clock::SystemClock;
 use cluster::KubeCluster;
 use context::{Context, HANDOVER, LAST_WRITES};
+use event_budget::EventBudget;
 use job::Job;
 use reads::Reads;
 use scopes::{Scope, Scopes};
@@ -198,6 +200,7 @@ fn context(
         reference_triggers,
         core: Mutex::new(Core::new(options.limits)),
         reads: Reads::default(),
+        event_budget: Mutex::new(EventBudget::default()),
         jobs: sender,
         triggers,
         restored: restorers,

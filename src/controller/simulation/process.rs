@@ -24,6 +24,7 @@ use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef};
 use crate::controller::alarm::Alarm;
 use crate::controller::context::{Context, HANDOVER};
 use crate::controller::decoded::{Decoded, map_object};
+use crate::controller::event_budget::EventBudget;
 use crate::controller::fetcher::{Fetching, finish, start_what_may};
 use crate::controller::job::Job;
 use crate::controller::reads::Reads;
@@ -87,6 +88,7 @@ impl Process {
             reference_triggers,
             core: Mutex::new(Core::new(NamespaceLimits::default())),
             reads: Reads::default(),
+            event_budget: Mutex::new(EventBudget::default()),
             jobs: sender,
             triggers,
             restored,
