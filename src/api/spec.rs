@@ -134,7 +134,7 @@ pub enum WorkloadKind {
 }
 
 /// Refers to the Secret with the app's credentials, and to its keys.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsSecretRef {
     /// The name of the Secret, which must be in the namespace of this `DingTalkApp`.

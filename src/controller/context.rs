@@ -13,7 +13,9 @@ use super::alarm::Alarm;
 use super::clock::Clock;
 use super::cluster::Cluster;
 use super::endpoint::Endpoint;
+use super::event_budget::EventBudget;
 use super::job::Job;
+use super::reads::Reads;
 use super::scopes::Scopes;
 use super::triggers::{Senders, Triggers};
 use super::workers::Workers;
@@ -33,6 +35,8 @@ pub(super) const HANDOVER: Duration = Duration::from_millis(100);
 /// The state that all reconciliations share.
 pub(super) struct Context {
     pub(super) core: Mutex<Core>,
+    pub(super) reads: Reads,
+    pub(super) event_budget: Mutex<EventBudget>,
     pub(super) cluster: Arc<dyn Cluster>,
     pub(super) dingtalk: Arc<dyn Endpoint>,
     pub(super) clock: Arc<dyn Clock>,

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cluster::ClusterError;
+use super::context::Context;
 use super::job::Job;
+use super::reads::{Outcome, Read, SharedCredentials};
 use super::reconcile::Reconciler;
-use crate::api::Reason;
+use crate::api::{CredentialsSecretRef, Reason};
 use crate::core::TokenQuery;
 use crate::core::{
     CredentialsProblem, Due, KnownCredentials, ObjectVersion, PendingFetch, Schedule, due,
@@ -24,18 +26,60 @@ enum Unusable<'a> {
     Invalid(&'a CredentialsError, ObjectVersion),
 }
 
-impl Reconciler<'_> {
-    /// (client) Reads the credentials and queues the fetches that are due.
-    pub(super) async fn read_credentials(&self) -> Result<(), ClusterError> {
-        let reference = &self.app.spec.credentials_secret_ref;
+impl Context {
+    /// (client) Returns credentials. One read serves all that wait for it, and all that come while
+    /// a fetch waits with the same version.
+    pub(super) async fn credentials(
+        &self,
+        namespace: &str,
+        reference: &CredentialsSecretRef,
+    ) -> Result<Read<SharedCredentials>, Arc<ClusterError>> {
+        let seen = self.asks(namespace, &reference.name).was;
+        let reading = self.reads.of(namespace, reference, seen);
+        reading.result(|| self.read(namespace, reference)).await
+    }
+
+    /// (client) Reads credentials, and records what that tells about their Secret.
+    async fn read(&self, namespace: &str, reference: &CredentialsSecretRef) -> Outcome {
         let name = reference.name.as_str();
-        let asked = self.context.asks(&self.namespace, name);
-        let cluster = &self.context.cluster;
-        let read = cluster.read_secret("read the credentials", &self.namespace, name);
+        let asked = self.asks(namespace, name);
+        let operation = "read the credentials";
+        let read = self.cluster.read_secret(operation, namespace, name);
         let mut contents = match read.await {
             Ok(contents) => contents,
+            Err(error) => {
+                if error.is_not_found() {
+                    self.look_at(self.secret_gone(namespace, name, &asked));
+                }
+                return Err(Arc::new(error));
+            }
+        };
+        let version = ObjectVersion::of(&contents.metadata);
+        let credentials = Credentials::read(
+            &reference.client_id_key,
+            &reference.client_secret_key,
+            |key| contents.take(key),
+        );
+        // Frees the other keys, up to a megabyte: only the credentials are shared.
+        self.look_at(self.secret_read(contents.into_metadata(), &asked));
+        Ok(Read {
+            version,
+            credentials: credentials.map(Arc::new),
+        })
+    }
+}
+
+impl Reconciler<'_> {
+    /// (client) Reads the credentials and queues the fetches that are due.
+    pub(super) async fn read_credentials(&self) -> Result<(), Arc<ClusterError>> {
+        let reference = &self.app.spec.credentials_secret_ref;
+        let read = self.context.credentials(&self.namespace, reference).await;
+        let Read {
+            version,
+            credentials,
+        } = match read {
+            Ok(read) => read,
             Err(error) if error.is_not_found() => {
-                self.secrets().absent(name, &asked);
                 self.unusable(Unusable::Absent);
                 return Ok(());
             }
@@ -45,16 +89,8 @@ impl Reconciler<'_> {
             }
             Err(error) => return Err(error),
         };
-        let version = ObjectVersion::of(&contents.metadata);
-        let credentials = Credentials::read(
-            &reference.client_id_key,
-            &reference.client_secret_key,
-            |key| contents.take(key),
-        );
-        // Frees the other keys, up to a megabyte, before looking for a shared token.
-        self.secrets().seen(contents.into_metadata(), &asked);
         match credentials {
-            Ok(credentials) => self.queue_fetches(credentials, version).await,
+            Ok(credentials) => self.queue_fetches(&credentials, version).await,
             Err(error) => self.unusable(Unusable::Invalid(&error, version)),
         }
         Ok(())
@@ -105,7 +141,7 @@ impl Reconciler<'_> {
     }
 
     /// Queues the fetches that are due, unless another app already has the token.
-    async fn queue_fetches(&self, credentials: Credentials, version: ObjectVersion) {
+    async fn queue_fetches(&self, credentials: &SharedCredentials, version: ObjectVersion) {
         let fingerprint = credentials.fingerprint(&self.context.salt);
         let known = KnownCredentials {
             reference: self.app.spec.credentials_secret_ref.clone(),
@@ -117,7 +153,6 @@ impl Reconciler<'_> {
         self.context
             .core()
             .credentials_read(&self.key, uid, &known, &credentials.trimmed_keys);
-        let credentials = Arc::new(credentials);
         for due in self.due() {
             let query = TokenQuery {
                 app: &self.key,
@@ -133,7 +168,7 @@ impl Reconciler<'_> {
                 self.context.core().tokens.found(due.token);
                 continue;
             }
-            self.queue_fetch(&due, &credentials, &known);
+            self.queue_fetch(&due, credentials, &known);
         }
     }
 
@@ -144,7 +179,7 @@ impl Reconciler<'_> {
     }
 
     /// Queues a fetch that was found due, unless one is queued or has ended since.
-    fn queue_fetch(&self, due: &Due, credentials: &Arc<Credentials>, known: &KnownCredentials) {
+    fn queue_fetch(&self, due: &Due, credentials: &SharedCredentials, known: &KnownCredentials) {
         let now = self.context.clock.now();
         let pending = |id| PendingFetch {
             id,
@@ -182,7 +217,7 @@ impl Reconciler<'_> {
             app: self.key.clone(),
             call: self.call(&due.corp_id, known),
             rank,
-            credentials: Arc::clone(credentials),
+            credentials: credentials.clone(),
             expires_at,
             failing_since,
             known: known_token.flatten(),

@@ -1,24 +1,43 @@
 //! Publishes events.
 
+use std::sync::PoisonError;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::{Resource, ResourceExt};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::context::Context;
 use crate::api::MANAGER;
 use crate::core::{Notice, NoticeType};
 
 impl Context {
-    /// (client) Publishes an event about `object`.
+    /// (client) Publishes an event about `object`, unless too many were published before.
     pub(super) async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, notice: &Notice) {
-        let event = event(object, &self.instance, notice, self.wall());
         let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+        if !self.may_publish(notice.type_) {
+            debug!(
+                kind = &*K::kind(&()),
+                namespace,
+                name = object.name_any(),
+                reason = notice.reason.as_str(),
+                "event left out: too many at once"
+            );
+            return;
+        }
+        let event = event(object, &self.instance, notice, self.wall());
         if let Err(error) = self.cluster.publish(namespace, &event).await {
             warn!(kind = &*K::kind(&()), namespace, name = object.name_any(), reason = notice.reason.as_str(), %error, "event lost");
         }
+    }
+
+    fn may_publish(&self, type_: NoticeType) -> bool {
+        let now = self.clock.now().monotonic;
+        let budget = self.event_budget.lock();
+        let mut budget = budget.unwrap_or_else(PoisonError::into_inner);
+        budget.spend(type_, now)
     }
 }
 

@@ -1,13 +1,13 @@
 //! A token to fetch.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
+use super::reads::SharedCredentials;
 use crate::api::AppRef;
 use crate::core::PendingFetch;
-use crate::dingtalk::{AccessToken, Call, Credentials, Rank};
+use crate::dingtalk::{AccessToken, Call, Rank};
 
 /// A token to fetch.
 pub(super) struct Job {
@@ -17,7 +17,7 @@ pub(super) struct Job {
     /// What the call counts against.
     pub call: Call,
     pub rank: Rank,
-    pub credentials: Arc<Credentials>,
+    pub credentials: SharedCredentials,
     /// When the present token expires; `None` if there is none.
     pub expires_at: Option<Timestamp>,
     /// Since when the token's fetches have failed, if they have.

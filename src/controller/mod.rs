@@ -7,12 +7,14 @@ mod context;
 mod credentials;
 mod decoded;
 mod endpoint;
+mod event_budget;
 mod events;
 mod fetcher;
 mod job;
 mod kept;
 mod kinds;
 mod metadata;
+mod reads;
 mod reconcile;
 mod references;
 mod refresh;
@@ -58,7 +60,9 @@ use alarm::Alarm;
 use clock::SystemClock;
 use cluster::KubeCluster;
 use context::{Context, HANDOVER, LAST_WRITES};
+use event_budget::EventBudget;
 use job::Job;
+use reads::Reads;
 use scopes::{Scope, Scopes};
 use triggers::{Triggered, channels, triggers};
 use workers::{CONCURRENCY, Workers};
@@ -195,6 +199,8 @@ fn context(
         reference_workers: Workers::default(),
         reference_triggers,
         core: Mutex::new(Core::new(options.limits)),
+        reads: Reads::default(),
+        event_budget: Mutex::new(EventBudget::default()),
         jobs: sender,
         triggers: app_triggers,
         restored: restorers,

@@ -104,7 +104,7 @@ impl Reconciler<'_> {
                     }
                 }
                 Step::ReadCredentials | Step::Settle(_) if !self.context.leads() => return None,
-                Step::Targets(steps) => self.act(steps).await,
+                Step::Targets(steps) => self.act(steps).await.map_err(Arc::new),
                 Step::ReadCredentials => self.read_credentials().await,
                 Step::Settle(settled) => return self.settle(&settled, now).await,
             };

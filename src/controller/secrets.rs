@@ -219,13 +219,8 @@ impl<'a> Secrets<'a> {
     }
 
     /// Records a Secret that was read.
-    pub(super) fn seen(self, metadata: ObjectMeta, asked: &Asked) {
+    fn seen(self, metadata: ObjectMeta, asked: &Asked) {
         self.look_at_others(self.context.secret_read(metadata, asked));
-    }
-
-    /// Records that a Secret does not exist.
-    pub(super) fn absent(self, name: &str, asked: &Asked) {
-        self.look_at_others(self.context.secret_gone(self.namespace(), name, asked));
     }
 
     /// Wakes the objects concerned except the owner, which is being reconciled.

@@ -5,10 +5,10 @@ use jiff::Timestamp;
 use tracing::debug;
 
 use super::context::Context;
+use super::reads::Read;
 use crate::api::AppRef;
 use crate::core::{Candidate, TokenQuery};
-use crate::core::{Data, Held, KnownCredentials, ObjectVersion, TargetMeta};
-use crate::dingtalk::Credentials;
+use crate::core::{Data, Held, KnownCredentials, TargetMeta};
 
 /// Secrets of other apps that are read for one wanted token.
 const READS_MAX: usize = 16;
@@ -117,26 +117,21 @@ impl Context {
         };
         let reference = tried.0.clone();
         let namespace = app.namespace.as_deref().unwrap_or_default();
-        let operation = "read the credentials of an app that may share a token";
-        let read = self
-            .cluster
-            .read_secret(operation, namespace, &reference.name);
-        let read = match read.await {
-            Ok(contents) => Some(contents),
+        let read = self.credentials(namespace, &reference).await;
+        let usable = match read {
+            Ok(Read {
+                version,
+                credentials: Ok(credentials),
+            }) => Some(KnownCredentials {
+                client_id: credentials.client_id.clone(),
+                version,
+                fingerprint: credentials.fingerprint(&self.salt),
+                reference,
+            }),
+            Ok(_) => None,
             Err(error) if error.is_not_found() || error.is_forbidden() => None,
             Err(_) => return None,
         };
-        let usable = read.and_then(|mut contents| {
-            let take = |key: &str| contents.take(key);
-            let (id, secret) = (&reference.client_id_key, &reference.client_secret_key);
-            let credentials = Credentials::read(id, secret, take).ok()?;
-            Some(KnownCredentials {
-                client_id: credentials.client_id.clone(),
-                version: ObjectVersion::of(&contents.metadata),
-                fingerprint: credentials.fingerprint(&self.salt),
-                reference: reference.clone(),
-            })
-        });
         let mut core = self.core();
         let memory = core.app(app)?;
         match usable {

@@ -23,8 +23,10 @@ use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef};
 use crate::controller::alarm::Alarm;
 use crate::controller::context::{Context, HANDOVER};
 use crate::controller::decoded::{Decoded, map_object};
+use crate::controller::event_budget::EventBudget;
 use crate::controller::fetcher::{Fetching, finish, start_what_may};
 use crate::controller::job::Job;
+use crate::controller::reads::Reads;
 use crate::controller::reconcile::reconcile;
 use crate::controller::references;
 use crate::controller::scopes::Scopes;
@@ -84,6 +86,8 @@ impl Process {
             reference_workers: Workers::default(),
             reference_triggers,
             core: Mutex::new(Core::new(NamespaceLimits::default())),
+            reads: Reads::default(),
+            event_budget: Mutex::new(EventBudget::default()),
             jobs: sender,
             triggers: app_triggers,
             restored,

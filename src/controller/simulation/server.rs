@@ -23,10 +23,11 @@ fn refused(operation: &'static str, code: u16, reason: &str) -> ClusterError {
 
 impl Store {
     pub fn read(
-        &self,
+        &mut self,
         operation: &'static str,
         name: &str,
     ) -> Result<SecretContents, ClusterError> {
+        *self.reads.entry(name.to_owned()).or_default() += 1;
         let stored = self.secrets.get(name);
         let stored = stored.ok_or_else(|| refused(operation, 404, "NotFound"))?;
         let data = stored.data.iter();

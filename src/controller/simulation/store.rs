@@ -57,6 +57,8 @@ pub struct Store {
     pub label_taken_off: Option<&'static str>,
     /// The operator's writes, for the judge.
     pub writes: Vec<String>,
+    /// How often the contents of each Secret were read.
+    pub reads: BTreeMap<String, usize>,
     pub now: Timestamp,
     pub version: u64,
 }

@@ -12,6 +12,7 @@ use super::world::{Death, World};
 mod admission;
 mod disturbances;
 mod log;
+mod reads;
 mod references;
 mod replicas;
 mod restarts;

@@ -5,6 +5,8 @@ mod account;
 mod field_manager;
 mod renewal_request;
 
+use std::fmt::Debug;
+
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
