@@ -13,8 +13,14 @@ use super::store::{Store, StoredSecret, Told};
 use crate::controller::cluster::{ClusterError, SecretContents};
 use crate::core::{ObjectVersion, Write};
 
-fn refused(operation: &'static str, code: u16, reason: &str) -> ClusterError {
-    let status = kube::core::Status::failure(reason, reason).with_code(code);
+fn refused(operation: &'static str, code: u16, message: &str) -> ClusterError {
+    let reason = match code {
+        403 => "Forbidden",
+        404 => "NotFound",
+        422 => "Invalid",
+        _ => message,
+    };
+    let status = kube::core::Status::failure(message, reason).with_code(code);
     ClusterError::Call {
         operation,
         source: kube::Error::Api(Box::new(status)),

@@ -81,30 +81,27 @@ impl TargetMeta {
         if !is_of_this_project(&annotations) && !is_of_this_project(&labels) {
             // A foreign Secret, such as the credentials. Only its version matters, and its owners
             // in case it is a target that has lost the operator's labels and annotations.
-            let owners = meta
-                .owner_references
-                .filter(|owners| are_within_bounds(owners));
+            let owners = meta.owner_references;
+            let owners = owners.filter(|owners| are_within_bounds(owners));
             return Self {
                 owner_references: owners.unwrap_or_default(),
                 ..bare
             };
         }
+        let heavy = |bare| Self {
+            excess: Some(Excess::Metadata),
+            ..bare
+        };
         let owner_references = meta.owner_references.unwrap_or_default();
         if labels.len() + annotations.len() > MARKS_MAX || !are_within_bounds(&owner_references) {
-            return Self {
-                excess: Some(Excess::Metadata),
-                ..bare
-            };
+            return heavy(bare);
         }
         let managed = Managed::of(meta.managed_fields.as_deref().unwrap_or_default());
         let our_labels = managed.ours("/f:metadata/f:labels");
         let our_annotations = managed.ours("/f:metadata/f:annotations");
         let our_keys = our_labels.iter().chain(&our_annotations);
         if our_keys.map(String::len).sum::<usize>() > OUR_KEYS_MAX {
-            return Self {
-                excess: Some(Excess::Metadata),
-                ..bare
-            };
+            return heavy(bare);
         }
         let recorded = Recorded::read(&annotations, &managed);
         let is_managed = labels
