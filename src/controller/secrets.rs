@@ -108,7 +108,7 @@ impl<'a> Secrets<'a> {
                     name = self.owner.name(),
                     secret = name,
                     cause = cause.as_str(),
-                    error = failed.message,
+                    error = %failed.message,
                     see = failed.problem.reason().page(),
                     "Secret write failed; will retry"
                 );
@@ -176,7 +176,7 @@ impl<'a> Secrets<'a> {
                 name = self.owner.name(),
                 secret = name,
                 reason = ?why,
-                error = failed.message,
+                error = %failed.message,
                 see = failed.problem.reason().page(),
                 "Secret deletion failed; will retry"
             );

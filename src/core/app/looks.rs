@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 /// that a thousand fetches do not cost a thousand looks at a thousand corps.
 const PACE_FOR_EACH: SignedDuration = SignedDuration::from_millis(1);
 /// Apps with fewer corps are looked at after every event.
-const LARGE: i32 = 50;
+const LARGE: usize = 50;
 
 /// How many times in a row a changed spec skips the wait; an app that changes all the time waits.
 const HURRIED_MAX: u8 = 3;
@@ -16,18 +16,15 @@ const HURRIED_MAX: u8 = 3;
 pub(crate) struct Looks {
     last: Option<(Timestamp, Option<i64>)>,
     hurried: u8,
-}
-
-/// Returns the least time between two looks at `count` corps or copies.
-pub(super) fn pace(count: usize) -> SignedDuration {
-    match i32::try_from(count) {
-        Ok(count) if count < LARGE => SignedDuration::ZERO,
-        Ok(count) => PACE_FOR_EACH * count,
-        Err(_) => PACE_FOR_EACH * i32::MAX,
-    }
+    due: Option<Timestamp>,
 }
 
 impl Looks {
+    /// Lets a look begin at this time, however recent the last one is.
+    pub(super) fn begin_at(&mut self, at: Timestamp) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
     /// Returns until when a look must wait; `None` if it may begin, in which case it is recorded as
     /// the last one. `count` is the number of corps or copies.
     pub(crate) fn begin(
@@ -36,14 +33,17 @@ impl Looks {
         generation: Option<i64>,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let pace = pace(count);
+        let pace = PACE_FOR_EACH * i32::try_from(count).unwrap_or(i32::MAX);
+        let is_due = self.due.take_if(|due| *due <= now).is_some();
         // A last look in the future, before the clock was set back, would hold this one up.
-        let last = self.last.filter(|(at, _)| *at <= now);
+        let last = self
+            .last
+            .filter(|(at, _)| count >= LARGE && *at <= now && !is_due);
         let early = last.filter(|(at, _)| *at + pace > now);
         match early {
             None => self.hurried = 0,
             Some((_, of)) if of != generation && self.hurried < HURRIED_MAX => self.hurried += 1,
-            Some((at, _)) => return Some(at + pace),
+            Some((at, _)) => return self.due.into_iter().chain([at + pace]).min(),
         }
         self.last = Some((now, generation));
         None
@@ -68,6 +68,17 @@ mod tests {
         for milli in 501..510 {
             assert_eq!(looks.begin(49, Some(2), at(milli)), None);
         }
+    }
+
+    #[test]
+    fn what_is_due_at_a_time_of_its_own_does_not_wait() {
+        let at = |milli| Timestamp::from_millisecond(milli).expect("a time");
+        let mut looks = Looks::default();
+        assert_eq!(looks.begin(1000, None, at(0)), None);
+        looks.begin_at(at(700));
+        assert_eq!(looks.begin(1000, None, at(10)), Some(at(700)));
+        assert_eq!(looks.begin(1000, None, at(700)), None);
+        assert_eq!(looks.begin(1000, None, at(701)), Some(at(1700)), "once");
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Cause;
-use crate::core::app::looks::pace;
 use crate::core::app::memory::Memory;
 use crate::core::app::view::{Blocked, Target, TargetStep, View, Wake};
 use crate::core::secret::assembly::Assembled;
@@ -15,7 +14,7 @@ use crate::core::secret::writing::Turn;
 use crate::core::token::record::TokenRecord;
 
 /// How long a write waits for more tokens: what is fetched is in the Secret within 5 s of the first
-/// unwritten token, the write itself included. A large app's next look comes up to its pace later.
+/// unwritten token, the write itself included.
 const BATCH: SignedDuration = SignedDuration::from_millis(4700);
 
 /// Returns the reads of former targets for wanted tokens that are nowhere else.
@@ -100,6 +99,7 @@ pub(in crate::core) fn write_target(
     if matches!(need, Some(Need::Assemble(_) | Need::Write(_)))
         && let Some(later) = batch_until(view, memory, target, now)
     {
+        memory.looks.begin_at(later);
         wake.at(later);
         return None;
     }
@@ -263,8 +263,7 @@ fn batch_until(
         return None;
     }
     let since = corps().filter_map(|corp| corp.unwritten_since).min()?;
-    let batch = BATCH - pace(view.app.spec.corp_ids.len());
-    Some(since + batch).filter(|at| *at > now)
+    Some(since + BATCH).filter(|at| *at > now)
 }
 
 /// Returns the deletions of former targets whose tokens the current targets hold, or have expired.
