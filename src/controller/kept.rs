@@ -2,7 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp};
+use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp, DingTalkTokenReference};
+use crate::core::light_status;
 
 /// Most bytes of a renewal request that count.
 const RENEW_REQUEST_MAX: usize = 64;
@@ -28,6 +29,16 @@ pub(super) fn lighten(app: &mut DingTalkApp) {
     app.status = app.status.take().filter(|status| {
         let size = serde_json::to_vec(status).map_or(0, |status| status.len());
         size <= STATUS_BASE_MAX + corps * STATUS_CORP_MAX
+    });
+}
+
+/// Keeps only what is used of a reference's metadata and status, as [`lighten`] does of an app's.
+pub(super) fn lighten_reference(reference: &mut DingTalkTokenReference) {
+    keep_of_metadata(&mut reference.metadata, &[]);
+    let status = reference.status.take().map(light_status);
+    reference.status = status.filter(|status| {
+        let size = serde_json::to_vec(status).map_or(0, |status| status.len());
+        size <= STATUS_BASE_MAX
     });
 }
 
@@ -74,6 +85,33 @@ mod tests {
         assert!(size < 300, "{size}");
         let request = crate::core::renew_request(&app).expect("kept");
         assert_eq!(request, "\u{e9}".repeat(32));
+    }
+
+    /// Regression: the names of a thousand copies were kept of each of thousands of references.
+    #[test]
+    fn of_a_references_status_little_is_kept_and_it_differs_with_its_names() {
+        let status = |names: usize, last: &str, secret: &str| {
+            let names = (1..names).map(|n| format!("copied-{n:0240}"));
+            let names: Vec<String> = names.chain([last.to_owned()]).collect();
+            let mut reference: DingTalkTokenReference = serde_json::from_value(serde_json::json!({
+                "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
+                "metadata": {"name": "one", "namespace": "web"},
+                "spec": {"appRef": {"namespace": "hr", "name": "payroll"}},
+                "status": {"secret": secret, "secretNames": names},
+            }))
+            .expect("a reference");
+            lighten_reference(&mut reference);
+            reference.status
+        };
+        let (kept, other) = (status(1000, "a", "copied-*"), status(1000, "b", "copied-*"));
+        let size = serde_json::to_vec(&kept).expect("JSON").len();
+        assert!(size < 200, "{size}");
+        assert_eq!(kept, status(1000, "a", "copied-*"));
+        assert_ne!(kept, other);
+        let one = status(1, "copied", "copied").expect("kept");
+        assert_eq!(one.secret_names, ["copied"]);
+        let forged = "x".repeat(STATUS_BASE_MAX);
+        assert_eq!(status(1, "copied", &forged), None, "not ours by its size");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::core::ReferenceState;
 use crate::core::Stub;
 use crate::core::{
     CopyStep, Data, Deletion, ObjectVersion, ReferenceMemory, ReferenceStep, TargetMeta, Told,
-    copy_now, reference_notice, reference_status, reference_step,
+    copy_now, light_status, reference_notice, reference_status, reference_step,
 };
 
 /// More steps than any reference needs in a row, apart from those for each copy.
@@ -251,14 +251,15 @@ impl Copier<'_> {
                 metrics.references.set(namespace, name, &current.conditions);
                 metrics.objects.copy_expires(namespace, name, expires_at);
             });
-        if previous.status == current {
+        let kept = light_status(current.clone());
+        if previous.status == kept {
             return Ok(true);
         }
         let over = (&previous.status, previous.version.as_deref());
         let written = self.context.cluster.write_status(reference, over, &current);
         let version = written.await?;
         let notice = reference_notice(&previous.status, &current);
-        self.memory(|memory| memory.written_status.wrote(current, version, now));
+        self.memory(|memory| memory.written_status.wrote(kept, version, now));
         if let Some(notice) = notice {
             self.context.publish(self.reference, &notice).await;
         }

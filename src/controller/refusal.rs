@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::cluster::ClusterError;
 use super::context::Context;
-use super::kept::lighten;
+use super::kept::{lighten, lighten_reference};
 use super::retry::{retry_later, retry_status};
 use super::secrets::{Owner, Secrets};
 use super::triggers::{Senders, send};
@@ -182,7 +182,7 @@ async fn read_reference(
     let Some(mut reference) = read else {
         return Ok(None);
     };
-    reference.metadata.managed_fields = None;
+    lighten_reference(&mut reference);
     let target = &mut reference.spec.target;
     forget_forbidden(
         &mut target.labels,

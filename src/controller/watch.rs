@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use super::clock::Clock;
 use super::context::Context;
 use super::decoded::Decoded;
-use super::kept::{keep_of_metadata, lighten};
+use super::kept::{keep_of_metadata, lighten, lighten_reference};
 use super::restored::{Restored, restored};
 use super::retry::RETRY;
 use super::scopes::Scope;
@@ -114,6 +114,7 @@ pub(super) fn references(
         move |decoded: &mut Decoded<DingTalkTokenReference>| {
             keep_of_metadata(decoded.meta_mut(), &[]);
             decoded.modify(|reference| {
+                lighten_reference(reference);
                 let target = &mut reference.spec.target;
                 forget_forbidden(&mut target.labels, &mut target.annotations, &allowed);
             });

@@ -21,8 +21,8 @@ pub(crate) use app::restart::{Restart, restart_notice};
 pub(crate) use app::step::next_step;
 pub(crate) use app::view::{AppSite, Settled, Step, TargetStep, View};
 pub(crate) use copy::{
-    CopyStep, ReferenceMemory, ReferenceStep, ReferenceView, Told, copy_now, reference_notice,
-    reference_status, reference_step,
+    CopyStep, ReferenceMemory, ReferenceStep, ReferenceView, Told, copy_now, light_status,
+    reference_notice, reference_status, reference_step,
 };
 pub(crate) use handle::{Concerned, Core, Surroundings};
 pub(crate) use index::{

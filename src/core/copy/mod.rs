@@ -13,7 +13,7 @@ mod write;
 
 pub(crate) use granted::granted_namespaces;
 pub(crate) use next::{CopyStep, ReferenceStep};
-pub(crate) use status::{reference_notice, reference_status};
+pub(crate) use status::{light_status, reference_notice, reference_status};
 pub(crate) use step::reference_step;
 pub(crate) use told::Told;
 pub(crate) use view::{CopySeen, Grant, ReferenceMemory, ReferenceView};

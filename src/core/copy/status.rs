@@ -8,6 +8,7 @@ use super::view::ReferenceView;
 use crate::api::{CONDITION_READY, CONDITION_STALLED, DingTalkTokenReferenceStatus, Reason};
 use crate::core::app::notice::{Notice, NoticeType, notice};
 use crate::core::report::problem::{shown, with_page};
+use crate::core::secret::marks::fingerprint;
 use crate::core::token::record::whole_seconds;
 
 /// Reasons that only a person can resolve.
@@ -69,6 +70,17 @@ pub(crate) fn reference_status(
         secret: Some(secret_shown(view)),
         secret_names: copies.map(|copy| copy.name.clone()).collect(),
     }
+}
+
+/// Returns a status with a fingerprint of its Secrets' names in their place. That serves for
+/// comparisons, and thousands of references with a thousand names each would fill the memory.
+pub(crate) fn light_status(
+    mut status: DingTalkTokenReferenceStatus,
+) -> DingTalkTokenReferenceStatus {
+    if status.secret_names.len() > 1 {
+        status.secret_names = vec![fingerprint(&status.secret_names).to_string()];
+    }
+    status
 }
 
 /// Returns the event for a change of the condition; `None` if it did not change, or is pending.
