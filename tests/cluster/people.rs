@@ -5,7 +5,7 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use crate::corpus::{Case, cases};
-use crate::support::{CLIENT_ID, Sandbox, shared_plane};
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, shared_plane};
 
 fn assert_says<const N: usize>(said: &str, parts: [&str; N]) {
     for part in parts {
@@ -114,6 +114,42 @@ async fn kubectl_waits_gets_describes_and_explains() {
     }
 }
 
+/// The commands of docs/dingtalk.md and docs/using-a-token.md.
+#[tokio::test]
+async fn kubectl_hands_credentials_over_and_asks_for_a_renewal() {
+    let sandbox = Sandbox::new("people-hand-over").await;
+    let mut create = ["create", "secret", "generic", "payroll-credentials"]
+        .map(str::to_owned)
+        .to_vec();
+    for (name, text) in [("client_id", CLIENT_ID), ("client_secret", CLIENT_SECRET)] {
+        let file = sandbox.folder().join(name);
+        std::fs::write(&file, text).expect("written");
+        create.push(format!("--from-file={}", file.display()));
+    }
+    let create: Vec<&str> = create.iter().map(String::as_str).collect();
+    let (done, said) = sandbox.kubectl(&create);
+    assert!(done, "{said}");
+    sandbox.app("payroll", "ding1").await;
+    sandbox.until_ready("payroll").await;
+    let request = r#"{"metadata":{"annotations":{"dingtalk-token-operator.github.io/renew-requested-at":"2026-11-23T02:06:38Z"}}}"#;
+    let patch = [
+        "patch",
+        "dingtalkapp",
+        "payroll",
+        "--type",
+        "merge",
+        "--patch",
+        request,
+    ];
+    let (done, said) = sandbox.kubectl(&patch);
+    assert!(done, "{said}");
+    sandbox
+        .eventually("a renewal", async || {
+            (sandbox.stub.calls("ding1").len() == 2).then_some(())
+        })
+        .await;
+}
+
 #[tokio::test]
 async fn what_cannot_work_is_refused_with_what_to_write_instead() {
     let sandbox = Sandbox::without_operator("people-refused", shared_plane().await).await;
@@ -151,7 +187,7 @@ async fn a_duration_beyond_measure_hurts_no_other_app() {
 async fn a_name_of_any_length_is_served() {
     let sandbox = Sandbox::new("people-long").await;
     sandbox
-        .credentials("credentials", CLIENT_ID, crate::support::CLIENT_SECRET)
+        .credentials("credentials", CLIENT_ID, CLIENT_SECRET)
         .await;
     let name = "x".repeat(253);
     let app = serde_json::from_value(json!({

@@ -151,6 +151,7 @@ async fn helm_takes_over_what_the_manifest_made() {
         "upgrade",
         NAME,
         CHART,
+        "--reset-then-reuse-values",
         "--set=replicaCount=3",
         "--force-conflicts",
     ]);

@@ -18,6 +18,7 @@ use exceptions::{IN_A_CIRCLE, LONG_FILES, LONG_FUNCTIONS};
 use graph::{Uses, circles, uses};
 pub use links::{Page, broken_links, page_texts, plain};
 use measure::{Function, Measures, length, measure};
+pub use promises::missing_functions;
 use promises::missing_tests;
 use source::{Crate, rust_files, shown};
 

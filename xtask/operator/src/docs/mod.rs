@@ -4,6 +4,7 @@ mod book;
 mod built;
 mod commands;
 mod examples;
+mod marks;
 mod relink;
 mod translation;
 
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 use book::build;
 use built::{dead_links, unknown_reasons};
 use examples::wrong_examples;
+use marks::wrong_marks;
 use xtask::layout::broken_links;
 use xtask::{Failure, root};
 
@@ -29,6 +31,7 @@ pub(crate) fn run(translated: Option<&Path>) -> Result<ExitCode, Failure> {
     let mut problems = translation::problems(&root)?;
     problems.extend(broken_links(&root)?);
     problems.extend(wrong_examples(&root)?);
+    problems.extend(wrong_marks(&root)?);
     if problems.is_empty() {
         let site = root.join(SITE);
         build(&root, &site)?;

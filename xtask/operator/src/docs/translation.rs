@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 use sha2::{Digest as _, Sha256};
 
+use super::marks::marks;
 use crate::manifests::{BEGIN, END};
 use xtask::Failure;
 
@@ -135,7 +136,7 @@ fn unlinked(pair: &Pair, page: &str, translation: &str) -> Option<String> {
     }
 }
 
-/// Returns how the code blocks of a translation differ from those of the page, except in comments.
+/// Returns how the code blocks of a translation, and their marks, differ from those of the page, except in comments.
 fn difference(page: &str, translation: &str) -> Option<String> {
     let (ours, theirs) = (blocks(page), blocks(translation));
     for (index, block) in ours.iter().enumerate() {
@@ -153,10 +154,15 @@ fn difference(page: &str, translation: &str) -> Option<String> {
             ));
         }
     }
-    match theirs.len() > ours.len() {
-        true => Some("the translation has more code blocks".to_owned()),
-        false => None,
+    if theirs.len() > ours.len() {
+        return Some("the translation has more code blocks".to_owned());
     }
+    let mut both = marks(page).into_iter().zip(marks(translation));
+    let (mark, other) = both.find(|(mark, other)| mark.text != other.text)?;
+    Some(format!(
+        "the commands in line {} have the mark `{}` in one and `{}` in the other",
+        mark.line, mark.text, other.text
+    ))
 }
 
 /// Returns the code blocks of a page: their language, and their lines without comments.
@@ -259,6 +265,17 @@ mod tests {
         ] {
             let found = difference(PAGE, &other).expect(said);
             assert!(found.contains(said), "{found}");
+        }
+    }
+
+    #[test]
+    fn commands_have_the_same_mark() {
+        let marked = |reason: &str| format!("<!-- Not run: {reason}. -->\n\n```sh\nls\n```\n");
+        let page = marked("needs Docker");
+        assert_eq!(difference(&page, &page), None);
+        for other in [marked("needs kind"), "```sh\nls\n```\n".to_owned()] {
+            let found = difference(&page, &other).expect("a difference");
+            assert!(found.contains("in line 3 have the mark"), "{found}");
         }
     }
 }
