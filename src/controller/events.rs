@@ -17,7 +17,7 @@ impl Context {
     /// (client) Publishes an event about `object`, unless too many were published before.
     pub(super) async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, notice: &Notice) {
         let namespace = object.meta().namespace.as_deref().unwrap_or_default();
-        if !self.may_publish(notice.type_) {
+        if !self.may_publish(namespace, notice.type_) {
             debug!(
                 kind = &*K::kind(&()),
                 namespace,
@@ -33,11 +33,11 @@ impl Context {
         }
     }
 
-    fn may_publish(&self, type_: NoticeType) -> bool {
+    fn may_publish(&self, namespace: &str, type_: NoticeType) -> bool {
         let now = self.clock.now().monotonic;
         let budget = self.event_budget.lock();
         let mut budget = budget.unwrap_or_else(PoisonError::into_inner);
-        budget.spend(type_, now)
+        budget.spend(namespace, type_, now)
     }
 }
 

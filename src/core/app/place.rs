@@ -93,6 +93,9 @@ pub(in crate::core) fn write_target(
     if target.blocked.is_some() || is_deleting {
         return None;
     }
+    if target.present.is_none() {
+        memory.writing(&target.name).is_gone();
+    }
     let assembled = memory.writing(&target.name).assembled.take();
     let (need, assembled) = fitting_need(view, memory, target, assembled);
     memory.writing(&target.name).assembled = assembled.and_then(Assembled::noted);

@@ -94,8 +94,11 @@ fn act(
     let mut fetches: BTreeMap<&str, Fetch> = BTreeMap::new();
     if blocked.is_none() {
         retry_deletions(view, memory, &mut wake, now);
-        some(carry_over(view, memory, &targets, now))?;
-        some(look_for_room(memory, &targets, &mut wake, now))?;
+        // During shutdown, nothing may keep a fetched token from being written.
+        if !view.is_ending {
+            some(carry_over(view, memory, &targets, now))?;
+            some(look_for_room(memory, &targets, &mut wake, now))?;
+        }
         fetches = fetch_what_is_due(view, memory, &targets, now)?;
         let to_write = targets
             .iter_mut()

@@ -174,6 +174,9 @@ fn out_of_order(
         return Look::problem(Reason::Pending, message, None);
     }
     let replaces = copy.present.map(|present| &present.version);
+    if replaces.is_none() {
+        writing.is_gone();
+    }
     let turn = writing.turn(recorded, replaces, generation, now);
     match (turn, &writing.failure) {
         (Turn::Now { .. }, _) => Look::Copy,

@@ -228,6 +228,13 @@ impl Writing {
         self.last.is_some()
     }
 
+    /// Forgets the deletion that had to precede a write, because the Secret is gone.
+    pub(in crate::core) fn is_gone(&mut self) {
+        if self.immutable.take().is_some() {
+            self.failure = None;
+        }
+    }
+
     /// Returns when to write `recorded` over the version that it `replaces`.
     pub(crate) fn turn(
         &mut self,

@@ -38,6 +38,19 @@ fn a_target_that_there_was_no_room_for_is_looked_at_once_a_minute() {
     assert_eq!((world.attempts.len(), world.writes.len()), (1, 1));
 }
 
+/// Regression: the look came first, and nothing is looked at any more by a process that ends.
+#[test]
+fn a_process_that_ends_does_not_look_for_room() {
+    let mut world = World::new();
+    world.settle(&FRESH);
+    let kept = world.target.clone().expect("written");
+    world.target = Some(kept.past_bounds());
+    next_look(&mut world).expect("it waits");
+    world.now += SignedDuration::from_secs(60);
+    world.is_ending = true;
+    next_look(&mut world).expect("no look");
+}
+
 #[test]
 fn a_target_with_too_much_metadata_is_left_alone_until_the_watch_reports_a_change() {
     let mut world = World::new();

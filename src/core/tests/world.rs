@@ -57,6 +57,8 @@ pub struct World {
     pub writes: Vec<Timestamp>,
     /// An annotation that a webhook removes from every write.
     pub taken_off: Option<&'static str>,
+    /// Whether the process is shutting down.
+    pub is_ending: bool,
 }
 
 impl World {
@@ -83,6 +85,7 @@ impl World {
             write_causes: Vec::new(),
             writes: Vec::new(),
             taken_off: None,
+            is_ending: false,
         }
     }
 
@@ -108,7 +111,7 @@ impl World {
             site: self.site.clone(),
             tokens: &self.tokens,
             metadata_prefixes: &self.metadata_prefixes,
-            is_ending: false,
+            is_ending: self.is_ending,
         };
         decide(&view, &mut self.memory, self.now)
     }

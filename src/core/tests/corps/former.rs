@@ -117,6 +117,26 @@ fn a_deletion_that_is_refused_is_made_again_later_and_holds_up_nothing() {
     assert_eq!(world.deletions, ["token-ding0000", "token-ding0001"]);
 }
 
+/// Regression: a Secret whose deletion had failed was not written at once after it was gone.
+#[test]
+fn an_immutable_secret_that_is_gone_is_written_at_once() {
+    let mut world = World::new("Combined", &corps(1));
+    world.settle();
+    world.answer(7200);
+    world.settle();
+    world.immutable = Some("token");
+    world.refuses_deletions = true;
+    world.now += SignedDuration::from_mins(100);
+    world.settle();
+    world.answer(7200);
+    world.settle();
+    assert_eq!(world.refused, ["token"]);
+    world.secrets.remove("token");
+    world.settle();
+    let written = (world.now, "token".to_owned());
+    assert_eq!(world.writes.last(), Some(&written));
+}
+
 /// Regression: as long as an immutable Secret could not be deleted, no other one was written.
 #[test]
 fn an_immutable_secret_that_cannot_be_deleted_holds_up_no_other() {
