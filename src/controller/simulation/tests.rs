@@ -321,11 +321,14 @@ fn cost(layout: &str, is_copied: bool, corps: usize) -> Duration {
 fn twice_the_organisations_do_not_cost_the_square() {
     for layout in ["Combined", "PerCorp"] {
         for is_copied in [false, true] {
-            let (half, all) = (cost(layout, is_copied, 400), cost(layout, is_copied, 800));
-            let costs =
-                format!("{layout}, copied {is_copied}: {half:?}, with twice as many {all:?}");
-            eprintln!("{costs}");
-            assert!(all < 4 * half, "{costs}");
+            let cost = |corps| cost(layout, is_copied, corps);
+            // Other processes that use the same caches lengthen one measurement or the other.
+            let is_less = (0..3).any(|_| {
+                let (half, all) = (cost(400), cost(800));
+                eprintln!("{layout}, copied {is_copied}: {half:?}, with twice as many {all:?}");
+                all < 4 * half
+            });
+            assert!(is_less, "{layout}, copied {is_copied}");
         }
     }
 }
