@@ -150,8 +150,10 @@ async fn whatever_changes_while_calls_are_under_way_no_token_is_taken_away_or_fe
     let what = "each app has its one Secret, and no other";
     sandbox.patiently(300, what, at_rest).await;
     for sequence in 0..SEQUENCES {
-        let calls = sandbox.stub.calls(&corp(sequence, 0)).len();
-        assert_eq!(calls, 1, "app{sequence}, RACES_SEED={seed}");
+        let calls = sandbox.stub.calls(&corp(sequence, 0));
+        // On a slow machine, the stub may count two seconds' calls in one and refuse some of them.
+        let tokens = calls.iter().filter(|call| call.status == Some(200));
+        assert_eq!(tokens.count(), 1, "app{sequence}, RACES_SEED={seed}");
     }
     let mut shown = Shown {
         showing: BTreeMap::new(),
