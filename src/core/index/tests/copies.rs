@@ -18,7 +18,7 @@ fn copying() -> DingTalkTokenReference {
 }
 
 /// Returns an index in which an app grants its tokens to the namespace of a reference.
-fn granted(mut payroll: DingTalkApp, reference: &DingTalkTokenReference) -> Index {
+pub(super) fn granted(mut payroll: DingTalkApp, reference: &DingTalkTokenReference) -> Index {
     payroll.spec.reference_grants = vec![ReferenceGrant {
         namespace: "web".into(),
     }];

@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::copies::granted;
 use super::*;
 use crate::api::{
     ANNOTATION_ADOPT_BY, DingTalkTokenReference, DingTalkTokenReferenceStatus, GrantedNamespace,
@@ -167,18 +168,7 @@ fn a_former_copy_goes_once_its_tokens_are_in_another() {
 #[test]
 fn a_secret_of_others_is_no_copy_whatever_it_claims() {
     let reference = reference(&json!({}), &json!({"name": "token"}));
-    let mut payroll = app("payroll", "u1", 1, "token");
-    payroll.spec.reference_grants = vec![ReferenceGrant {
-        namespace: "web".into(),
-    }];
-    payroll.status.get_or_insert_default().granted_namespaces = vec![GrantedNamespace {
-        namespace: "web".into(),
-        uid: "n1".into(),
-    }];
-    let mut index = Index::default();
-    index.app_applied(&payroll);
-    index.reference_applied(&reference);
-    index.namespace_read(&reference_ref(&reference), "r1", "n1".into());
+    let mut index = granted(app("payroll", "u1", 1, "token"), &reference);
     index.secret_applied(written(
         "token",
         "payroll",

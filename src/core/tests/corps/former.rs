@@ -2,15 +2,27 @@
 
 use super::*;
 
-#[test]
-fn the_old_secrets_go_after_the_new_one_is_complete() {
-    let all = corps(3);
-    let mut world = World::new("PerCorp", &all);
+/// Returns a world with all tokens in their Secrets.
+fn complete(layout: &str, count: usize) -> World {
+    let mut world = World::new(layout, &corps(count));
     world.settle();
     while !world.queued.is_empty() {
         world.answer(7200);
         world.settle();
     }
+    world
+}
+
+/// Changes site and target, so that nothing of the old Secret can be used for the new one.
+fn move_to_another_site(world: &mut World) {
+    world.change("Combined", &corps(1), "other");
+    world.app.spec.site = "china".to_owned();
+}
+
+#[test]
+fn the_old_secrets_go_after_the_new_one_is_complete() {
+    let all = corps(3);
+    let mut world = complete("PerCorp", all.len());
     // An additional corp that is never answered does not keep the old Secrets.
     let more = corps(4);
     world.change("Combined", &more, "other");
@@ -34,12 +46,7 @@ fn the_old_secrets_go_after_the_new_one_is_complete() {
 #[test]
 fn the_old_secret_stays_while_the_new_one_cannot_be() {
     let all = corps(2);
-    let mut world = World::new("Combined", &all);
-    world.settle();
-    while !world.queued.is_empty() {
-        world.answer(7200);
-        world.settle();
-    }
+    let mut world = complete("Combined", all.len());
     world.is_contended = true;
     world.change("Combined", &all, "other");
     world.settle();
@@ -54,13 +61,8 @@ fn the_old_secret_stays_while_the_new_one_cannot_be() {
 /// Regression: a token of another site counted as one that nobody needs.
 #[test]
 fn the_old_secret_stays_until_the_new_one_has_the_tokens_of_the_new_site() {
-    let all = corps(1);
-    let mut world = World::new("Combined", &all);
-    world.settle();
-    world.answer(7200);
-    world.settle();
-    world.change("Combined", &all, "other");
-    world.app.spec.site = "china".to_owned();
+    let mut world = complete("Combined", 1);
+    move_to_another_site(&mut world);
     world.settle();
     assert_eq!(world.deletions, [] as [&str; 0]);
     world.answer(7200);
@@ -71,13 +73,8 @@ fn the_old_secret_stays_until_the_new_one_has_the_tokens_of_the_new_site() {
 
 #[test]
 fn the_old_secret_goes_when_its_tokens_have_expired() {
-    let all = corps(1);
-    let mut world = World::new("Combined", &all);
-    world.settle();
-    world.answer(7200);
-    world.settle();
-    world.change("Combined", &all, "other");
-    world.app.spec.site = "china".to_owned();
+    let mut world = complete("Combined", 1);
+    move_to_another_site(&mut world);
     world.app.spec.suspend = true;
     let expires_at = world.now + SignedDuration::from_secs(7200);
     world.now += SignedDuration::from_secs(7000);
@@ -92,12 +89,7 @@ fn the_old_secret_goes_when_its_tokens_have_expired() {
 #[test]
 fn a_deletion_that_is_refused_is_made_again_later_and_holds_up_nothing() {
     let all = corps(2);
-    let mut world = World::new("PerCorp", &all);
-    world.settle();
-    while !world.queued.is_empty() {
-        world.answer(7200);
-        world.settle();
-    }
+    let mut world = complete("PerCorp", all.len());
     world.refuses_deletions = true;
     world.change("PerCorp", &all, "other");
     let settled = world.settle();
@@ -120,10 +112,7 @@ fn a_deletion_that_is_refused_is_made_again_later_and_holds_up_nothing() {
 /// Regression: a Secret whose deletion had failed was not written at once after it was gone.
 #[test]
 fn an_immutable_secret_that_is_gone_is_written_at_once() {
-    let mut world = World::new("Combined", &corps(1));
-    world.settle();
-    world.answer(7200);
-    world.settle();
+    let mut world = complete("Combined", 1);
     world.immutable = Some("token");
     world.refuses_deletions = true;
     world.now += SignedDuration::from_mins(100);
@@ -140,12 +129,7 @@ fn an_immutable_secret_that_is_gone_is_written_at_once() {
 /// Regression: as long as an immutable Secret could not be deleted, no other one was written.
 #[test]
 fn an_immutable_secret_that_cannot_be_deleted_holds_up_no_other() {
-    let mut world = World::new("PerCorp", &corps(2));
-    world.settle();
-    while !world.queued.is_empty() {
-        world.answer(7200);
-        world.settle();
-    }
+    let mut world = complete("PerCorp", 2);
     world.immutable = Some("token-ding0000");
     world.refuses_deletions = true;
     world.now += SignedDuration::from_mins(100);
