@@ -49,7 +49,8 @@ fn the_old_secret_stays_while_the_new_one_cannot_be() {
     let mut world = complete("Combined", all.len());
     world.is_contended = true;
     world.change("Combined", &all, "other");
-    world.settle();
+    let next_look = world.now + SignedDuration::from_mins(5);
+    assert_eq!(world.settle().wake_at, Some(next_look));
     assert_eq!(world.deletions, [] as [&str; 0]);
     assert_eq!(world.tokens_in("token"), 2);
     world.is_contended = false;
