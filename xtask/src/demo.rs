@@ -337,7 +337,9 @@ fn path(relative: &str) -> String {
 fn build_operator() -> Result<PathBuf, Failure> {
     let progress = Progress::start("building the operator");
     let status = cargo(&mut Command::new(cargo_program()))
-        .args(["build", "--quiet", "--package", "dingtalk-token-operator"])
+        // With `--package`, dependencies would be built anew with other features.
+        .args(["build", "--quiet", "--workspace"])
+        .args(["--bin", "dingtalk-token-operator"])
         .status()?;
     if !status.success() {
         return Err("building the operator failed: see above".into());
