@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::next::CopyStep;
 use super::told::Told;
 use super::view::{CopySeen, ReferenceMemory};
 use super::whose::{is_ours, my_name};
@@ -13,8 +14,8 @@ use crate::core::report::problem::{
 use crate::core::secret::owner::is_in_order;
 use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
+use crate::core::secret::write::Deletion;
 use crate::core::secret::writing::{Turn, Writing};
-use crate::core::token::record::ObjectVersion;
 
 /// How often a contested copy is looked at.
 const CONTESTED_PAUSE: SignedDuration = SignedDuration::from_secs(60);
@@ -23,14 +24,7 @@ const CONTESTED_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 pub(super) enum Look {
     /// Nothing until its first token expires.
     InOrder(Timestamp),
-    /// Check whether the app's Secret holds what its metadata records.
-    ReadSource,
-    /// Read the copy's metadata, for which there may be room now.
-    Again,
-    /// Write the copy.
-    Copy,
-    /// Delete the Secret in this version, because its data is immutable.
-    Replace(ObjectVersion),
+    Act(CopyStep),
     /// Report this problem, and look again at this time, if any.
     Problem(Told, Option<Timestamp>),
 }
@@ -56,7 +50,10 @@ pub(super) fn look(
     }
     let recorded = match source(copy, memory) {
         Source::Trusted(recorded) => recorded,
-        Source::Unread => return Look::ReadSource,
+        Source::Unread => {
+            let name = copy.source_name.clone();
+            return Look::Act(CopyStep::ReadSource { name });
+        }
         Source::Absent => {
             let message = format!(
                 "the app's Secret {} is not there yet: see its status",
@@ -89,7 +86,8 @@ fn past_bounds(
     if present.has_no_room() {
         room_at = memory.writing(name).look_for_room_at(now);
         if room_at.is_none() {
-            return Look::Again;
+            let name = name.to_owned();
+            return Look::Act(CopyStep::Look { name });
         }
     }
     let message = past_bounds_message(name);
@@ -179,8 +177,15 @@ fn out_of_order(
     }
     let turn = writing.turn(recorded, replaces, generation, now);
     match (turn, &writing.failure) {
-        (Turn::Now { .. }, _) => Look::Copy,
-        (Turn::Replace(version), _) => Look::Replace(version),
+        (Turn::Now { .. }, _) => Look::Act(CopyStep::Write {
+            name: name.clone(),
+            source_name: copy.source_name.clone(),
+        }),
+        (Turn::Replace(version), _) => Look::Act(CopyStep::Delete {
+            name: name.clone(),
+            version,
+            why: Deletion::Immutable,
+        }),
         (Turn::Later(at), Some(failure)) => {
             let problem = write_problem(name, failure);
             Look::problem(problem.reason, problem.message, Some(at))

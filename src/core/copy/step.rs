@@ -6,13 +6,13 @@ use jiff::Timestamp;
 
 use super::former::{Shown, delete_former, retry_deletions};
 use super::look::{Look, look};
-use super::next::{CopyStep, ReferenceStep};
+use super::next::ReferenceStep;
 use super::told::Told;
 use super::view::{CopySeen, Grant, ReferenceMemory, ReferenceView};
 use crate::api::Reason;
 use crate::core::app::view::Wake;
 use crate::core::secret::metadata::{forbidden_key, forbidden_message};
-use crate::core::secret::write::{Deletion, TARGET_STEPS_MAX};
+use crate::core::secret::write::TARGET_STEPS_MAX;
 
 /// Decides the next step.
 pub(crate) fn reference_step(
@@ -73,20 +73,26 @@ fn keep(
         let told = Told::failing(Reason::MetadataNotAllowed, message);
         return ReferenceStep::settle(told, None, Wake::default());
     }
-    let mut seen = Seen::default();
+    let mut steps = Vec::new();
+    let mut first_problem = None;
+    let mut expires_at = None;
+    let mut wake = Wake::default();
     for copy in copies {
-        if seen.steps.len() == TARGET_STEPS_MAX {
+        if steps.len() == TARGET_STEPS_MAX {
             break;
         }
-        let look = look(view.reference, copy, memory, now);
-        seen.add(copy, look, now);
+        match look(view.reference, copy, memory, now) {
+            Look::Act(step) => steps.push(step),
+            Look::InOrder(until) => {
+                wake.later(Some(until), now);
+                expires_at = expires_at.into_iter().chain([until]).min();
+            }
+            Look::Problem(told, retry_at) => {
+                first_problem.get_or_insert(told);
+                wake.later(retry_at, now);
+            }
+        }
     }
-    let Seen {
-        mut steps,
-        told,
-        expires_at,
-        mut wake,
-    } = seen;
     if steps.is_empty() && !view.former.is_empty() {
         let shown = Shown::by(copies);
         retry_deletions(view, memory, &mut wake, now);
@@ -101,51 +107,6 @@ fn keep(
     if !steps.is_empty() {
         return ReferenceStep::Copies(steps);
     }
-    let told = told.unwrap_or_else(|| Told::of_copies(expires_at, now));
+    let told = first_problem.unwrap_or_else(|| Told::of_copies(expires_at, now));
     ReferenceStep::settle(told, expires_at, wake)
-}
-
-/// The combined result of looking at the copies.
-#[derive(Default)]
-struct Seen {
-    steps: Vec<CopyStep>,
-    /// The first problem.
-    told: Option<Told>,
-    expires_at: Option<Timestamp>,
-    wake: Wake,
-}
-
-impl Seen {
-    fn add(&mut self, copy: &CopySeen<'_>, look: Look, now: Timestamp) {
-        match look {
-            Look::ReadSource => self.steps.push(CopyStep::ReadSource {
-                name: copy.source_name.clone(),
-            }),
-            Look::Again => self.steps.push(CopyStep::Look {
-                name: copy.name.clone(),
-            }),
-            Look::Copy => self.steps.push(CopyStep::Write {
-                name: copy.name.clone(),
-                source_name: copy.source_name.clone(),
-            }),
-            Look::Replace(version) => self.steps.push(CopyStep::Delete {
-                name: copy.name.clone(),
-                version,
-                why: Deletion::Immutable,
-            }),
-            Look::InOrder(life) => {
-                if life > now {
-                    self.wake.at(life);
-                }
-                let first = self.expires_at.map_or(life, |earlier| earlier.min(life));
-                self.expires_at = Some(first);
-            }
-            Look::Problem(told, retry_at) => {
-                self.told.get_or_insert(told);
-                if let Some(at) = retry_at {
-                    self.wake.at(at);
-                }
-            }
-        }
-    }
 }
