@@ -23,8 +23,7 @@ const NEED_A_PERSON: [Reason; 5] = [
 /// Returns the name of the copies as `kubectl get` shows it.
 fn secret_shown(view: &ReferenceView<'_>) -> String {
     let name = view.reference.target_name();
-    let copies = view.copies.iter().flatten();
-    match copies.into_iter().any(|copy| copy.name != name) {
+    match view.copies.iter().any(|copy| copy.name != name) {
         true => format!("{name}-*"),
         false => name,
     }
@@ -62,7 +61,7 @@ pub(crate) fn reference_status(
     if NEED_A_PERSON.contains(reason) {
         conditions.push(condition(CONDITION_STALLED, "True"));
     }
-    let copies = view.copies.iter().flatten();
+    let copies = view.copies.iter();
     DingTalkTokenReferenceStatus {
         observed_generation: view.reference.metadata.generation,
         conditions,

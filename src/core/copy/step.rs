@@ -8,7 +8,7 @@ use super::former::{Shown, delete_former, retry_deletions};
 use super::look::{Look, look};
 use super::next::ReferenceStep;
 use super::told::Told;
-use super::view::{CopySeen, Grant, ReferenceMemory, ReferenceView};
+use super::view::{Grant, ReferenceMemory, ReferenceView};
 use crate::api::Reason;
 use crate::core::app::view::Wake;
 use crate::core::secret::metadata::{forbidden_key, forbidden_message};
@@ -20,38 +20,34 @@ pub(crate) fn reference_step(
     memory: &mut ReferenceMemory,
     now: Timestamp,
 ) -> ReferenceStep {
+    if view.grant == Grant::Unread {
+        return ReferenceStep::ReadNamespace;
+    }
+    let Some(told) = Told::of_grant(view) else {
+        prepare(view, memory, now);
+        return keep(view, memory, now);
+    };
     let mut wake = Wake::default();
-    match view.grant {
-        Grant::Unread => return ReferenceStep::ReadNamespace,
-        Grant::Unrecorded | Grant::Given => {}
-        Grant::NoApp | Grant::Absent | Grant::Former => {
-            prepare(view, memory, now);
-            let steps = delete_former(view, memory, now, |_| false);
-            if !steps.is_empty() {
-                return ReferenceStep::Copies(steps);
-            }
-            retry_deletions(view, memory, &mut wake, now);
+    if view.grant != Grant::Unrecorded {
+        prepare(view, memory, now);
+        let steps = delete_former(view, memory, now, |_| false);
+        if !steps.is_empty() {
+            return ReferenceStep::Copies(steps);
         }
+        retry_deletions(view, memory, &mut wake, now);
     }
-    match (Told::of_grant(view), &view.copies) {
-        (Some(told), _) => ReferenceStep::settle(told, None, wake),
-        (None, Some(copies)) => {
-            prepare(view, memory, now);
-            keep(view, copies, memory, now)
-        }
-        // A given grant always comes with copies.
-        (None, None) => ReferenceStep::settle(Told::of_copies(None, now), None, Wake::default()),
-    }
+    ReferenceStep::settle(told, None, wake)
 }
 
 /// Forgets what is no longer wanted and adjusts times to the clock.
 fn prepare(view: &ReferenceView<'_>, memory: &mut ReferenceMemory, now: Timestamp) {
-    let copies = || view.copies.iter().flatten();
-    let names: HashSet<&str> = copies().map(|copy| copy.name.as_str()).collect();
+    let copies = view.copies.iter();
+    let names: HashSet<&str> = copies.map(|copy| copy.name.as_str()).collect();
     let is_known = |name: &str| names.contains(name) || view.former.contains_key(name);
     memory.copies = names.len();
     memory.writings.retain(|name, _| is_known(name));
-    let sources: HashSet<&str> = copies().map(|copy| copy.source_name.as_str()).collect();
+    let copies = view.copies.iter();
+    let sources: HashSet<&str> = copies.map(|copy| copy.source_name.as_str()).collect();
     memory
         .sources
         .retain(|name, _| sources.contains(name.as_str()));
@@ -61,12 +57,7 @@ fn prepare(view: &ReferenceView<'_>, memory: &mut ReferenceMemory, now: Timestam
 }
 
 /// Decides what keeps the granted copies right.
-fn keep(
-    view: &ReferenceView<'_>,
-    copies: &[CopySeen<'_>],
-    memory: &mut ReferenceMemory,
-    now: Timestamp,
-) -> ReferenceStep {
+fn keep(view: &ReferenceView<'_>, memory: &mut ReferenceMemory, now: Timestamp) -> ReferenceStep {
     let target = &view.reference.spec.target;
     if let Some(key) = forbidden_key(&target.labels, &target.annotations, view.metadata_prefixes) {
         let message = forbidden_message(key, view.metadata_prefixes);
@@ -77,7 +68,7 @@ fn keep(
     let mut first_problem = None;
     let mut expires_at = None;
     let mut wake = Wake::default();
-    for copy in copies {
+    for copy in &view.copies {
         if steps.len() == TARGET_STEPS_MAX {
             break;
         }
@@ -94,7 +85,7 @@ fn keep(
         }
     }
     if steps.is_empty() && !view.former.is_empty() {
-        let shown = Shown::by(copies);
+        let shown = Shown::by(&view.copies);
         retry_deletions(view, memory, &mut wake, now);
         steps = delete_former(view, memory, now, |token| {
             let is_needed = shown.lacks(token, now);

@@ -43,8 +43,8 @@ pub(crate) enum Grant {
 pub(crate) struct ReferenceView<'a> {
     pub reference: &'a DingTalkTokenReference,
     pub grant: Grant,
-    /// The wanted copies; `None` if the app does not exist or does not grant them.
-    pub copies: Option<Vec<CopySeen<'a>>>,
+    /// The wanted copies; none unless they are granted.
+    pub copies: Vec<CopySeen<'a>>,
     /// Allowed prefixes of the copies' label and annotation keys.
     pub metadata_prefixes: &'a [String],
     /// Secrets written for this reference that are no longer copies, by name.

@@ -37,7 +37,7 @@ fn a_grant_is_given_to_a_namespace_of_one_uid() {
     let grant = |index: &Index, reference| index.reference_view(reference).expect("known").grant;
     let copies = |index: &Index| {
         let view = index.reference_view(&reference).expect("known");
-        view.copies.map_or(0, |copies| copies.len())
+        view.copies.len()
     };
     assert_eq!(grant(&index, &reference), Grant::Absent);
     payroll.spec.reference_grants = vec![ReferenceGrant {
@@ -82,7 +82,8 @@ fn a_grant_is_given_to_a_namespace_of_one_uid() {
     assert_eq!(grant(&index, &anew), Grant::Unread);
     index.namespace_read(&key, "r2", "n2".into());
     assert_eq!(grant(&index, &anew), Grant::Former);
-    assert!(index.reference_view(&anew).expect("known").copies.is_none());
+    let view = index.reference_view(&anew).expect("known");
+    assert!(view.copies.is_empty());
     let asking = index.referring_namespaces(&app_ref(&payroll));
     assert_eq!(granted_namespaces(&payroll, &recorded, &asking), [of("n1")]);
     // The grant is withdrawn and given again.
