@@ -29,12 +29,6 @@ pub(super) enum Look {
     Problem(Told, Option<Timestamp>),
 }
 
-impl Look {
-    fn problem(reason: Reason, message: String, retry_at: Option<Timestamp>) -> Self {
-        Self::Problem(Told::failing(reason, message), retry_at)
-    }
-}
-
 /// Looks at a copy.
 pub(super) fn look(
     reference: &DingTalkTokenReference,
@@ -46,7 +40,7 @@ pub(super) fn look(
         return past_bounds(&copy.name, present, memory, now);
     }
     if let Some(message) = conflict(reference, copy, memory) {
-        return Look::problem(Reason::SecretConflict, message, None);
+        return Look::Problem(Told::new(Reason::SecretConflict, message), None);
     }
     let recorded = match source(copy, memory) {
         Source::Trusted(recorded) => recorded,
@@ -59,7 +53,7 @@ pub(super) fn look(
                 "the app's Secret {} is not there yet: see its status",
                 copy.source_name
             );
-            return Look::problem(Reason::Pending, message, None);
+            return Look::Problem(Told::new(Reason::Pending, message), None);
         }
     };
     let writing = memory.writing(&copy.name);
@@ -91,7 +85,7 @@ fn past_bounds(
         }
     }
     let message = past_bounds_message(name);
-    Look::problem(Reason::TargetMetadataTooLarge, message, room_at)
+    Look::Problem(Told::new(Reason::TargetMetadataTooLarge, message), room_at)
 }
 
 /// Returns a message if a foreign Secret has the copy's name.
@@ -152,7 +146,7 @@ fn in_order(
     if writing.contested {
         let later = Some(now + CONTESTED_PAUSE);
         let message = contested_message(name, namespace(reference));
-        return Look::problem(Reason::SecretContested, message, later);
+        return Look::Problem(Told::new(Reason::SecretContested, message), later);
     }
     let lives = recorded.tokens.iter().map(|token| token.lifetime);
     let first = lives.map(|lifetime| lifetime.expires_at).min();
@@ -169,7 +163,7 @@ fn out_of_order(
     let (name, generation) = (&copy.name, reference.metadata.generation);
     if copy.present.is_some_and(|present| present.deleting) {
         let message = format!("Secret {name} is being deleted");
-        return Look::problem(Reason::Pending, message, None);
+        return Look::Problem(Told::new(Reason::Pending, message), None);
     }
     let replaces = copy.present.map(|present| &present.version);
     if replaces.is_none() {
@@ -188,11 +182,11 @@ fn out_of_order(
         }),
         (Turn::Later(at), Some(failure)) => {
             let problem = write_problem(name, failure);
-            Look::problem(problem.reason, problem.message, Some(at))
+            Look::Problem(Told::new(problem.reason, problem.message), Some(at))
         }
         (Turn::Later(at), None) => {
             let message = contested_message(name, namespace(reference));
-            Look::problem(Reason::SecretContested, message, Some(at))
+            Look::Problem(Told::new(Reason::SecretContested, message), Some(at))
         }
     }
 }

@@ -61,7 +61,7 @@ fn keep(view: &ReferenceView<'_>, memory: &mut ReferenceMemory, now: Timestamp) 
     let target = &view.reference.spec.target;
     if let Some(key) = forbidden_key(&target.labels, &target.annotations, view.metadata_prefixes) {
         let message = forbidden_message(key, view.metadata_prefixes);
-        let told = Told::failing(Reason::MetadataNotAllowed, message);
+        let told = Told::new(Reason::MetadataNotAllowed, message);
         return ReferenceStep::settle(told, None, Wake::default());
     }
     let mut steps = Vec::new();

@@ -241,8 +241,7 @@ fn each_condition_of_a_reference_keeps_the_time_of_its_own_last_change() {
     index.reference_applied(&reference);
     let view = index.reference_view(&reference).expect("known");
     let at = |second| Timestamp::from_second(second).expect("a time");
-    let told = |status, reason| Told {
-        status,
+    let told = |reason| Told {
         reason,
         message: String::new(),
     };
@@ -256,7 +255,7 @@ fn each_condition_of_a_reference_keeps_the_time_of_its_own_last_change() {
     let write = |told: &Told, previous: &DingTalkTokenReferenceStatus, second| {
         reference_status(&view, told, None, previous, at(second))
     };
-    let failing = told("False", Reason::SecretConflict);
+    let failing = told(Reason::SecretConflict);
     let first = write(&failing, &DingTalkTokenReferenceStatus::default(), 100);
     let shown = |type_: &str, status: &str, second| (type_.to_owned(), status.to_owned(), second);
     let stalled = shown("Stalled", "True", 100);
@@ -266,7 +265,7 @@ fn each_condition_of_a_reference_keeps_the_time_of_its_own_last_change() {
     );
     let second = write(&failing, &first, 200);
     assert_eq!(times(&second), [shown("Ready", "False", 100), stalled]);
-    let third = write(&told("True", Reason::TokensValid), &second, 300);
+    let third = write(&told(Reason::TokensValid), &second, 300);
     assert_eq!(times(&third), [shown("Ready", "True", 300)]);
 }
 
