@@ -277,15 +277,6 @@ pub(in crate::core) fn delete_former(
     wake: &mut Wake,
     now: Timestamp,
 ) -> Vec<TargetStep> {
-    let is_put_off = |name: &str| {
-        let writing = memory.targets.get(name);
-        let retry_at = writing.and_then(|it| it.delete_at(view.app.metadata.generation, now));
-        retry_at.is_some()
-    };
-    let has_written = |name: &str, former: &TargetMeta| {
-        let writing = memory.targets.get(name);
-        writing.is_some_and(|writing| writing.has_written(former, &memory.uid))
-    };
     let is_needed = |token: &TokenRecord| {
         let target = targets
             .iter()
@@ -306,8 +297,9 @@ pub(in crate::core) fn delete_former(
     };
     unneeded(
         &view.former,
-        has_written,
-        is_put_off,
+        &memory.targets,
+        (&memory.uid, view.app.metadata.generation),
+        now,
         is_needed,
         |name, version, why| TargetStep::Delete { name, version, why },
     )

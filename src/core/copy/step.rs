@@ -4,13 +4,14 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::former::{Shown, delete_former, retry_deletions};
+use super::former::{Shown, delete_former};
 use super::look::{Look, look};
 use super::next::ReferenceStep;
 use super::told::Told;
 use super::view::{Grant, ReferenceMemory, ReferenceView};
 use crate::api::Reason;
 use crate::core::app::view::Wake;
+use crate::core::secret::former::deletion_retried_at;
 use crate::core::secret::metadata::{forbidden_key, forbidden_message};
 use crate::core::secret::write::TARGET_STEPS_MAX;
 
@@ -28,13 +29,14 @@ pub(crate) fn reference_step(
         return keep(view, memory, now);
     };
     let mut wake = Wake::default();
+    let generation = view.reference.metadata.generation;
     if view.grant != Grant::Unrecorded {
         prepare(view, memory, now);
         let steps = delete_former(view, memory, now, |_| false);
         if !steps.is_empty() {
             return ReferenceStep::Copies(steps);
         }
-        retry_deletions(view, memory, &mut wake, now);
+        wake.later(deletion_retried_at(&memory.writings, generation, now), now);
     }
     ReferenceStep::settle(told, None, wake)
 }
@@ -86,7 +88,8 @@ fn keep(view: &ReferenceView<'_>, memory: &mut ReferenceMemory, now: Timestamp) 
     }
     if steps.is_empty() && !view.former.is_empty() {
         let shown = Shown::by(&view.copies);
-        retry_deletions(view, memory, &mut wake, now);
+        let generation = view.reference.metadata.generation;
+        wake.later(deletion_retried_at(&memory.writings, generation, now), now);
         steps = delete_former(view, memory, now, |token| {
             let is_needed = shown.lacks(token, now);
             if is_needed {
