@@ -121,17 +121,16 @@ fn source<'a>(copy: &CopySeen<'a>, memory: &ReferenceMemory) -> Source<'a> {
     let source = copy.source.filter(|source| !source.deleting);
     let source = source.and_then(|source| Some((source, source.recorded.as_ref()?)));
     // A state written by a newer release is first rewritten for its app.
-    let source = source.filter(|(_, recorded)| recorded.digest.is_some());
-    let read = memory.sources.get(&copy.source_name);
-    let is_trusted = |source: &TargetMeta| match read {
-        Some(read) => read.trusts(source),
-        None => source.data_is_ours,
+    let Some((source, recorded)) = source.filter(|(_, it)| it.digest.is_some()) else {
+        return Source::Absent;
     };
-    match source {
-        Some((source, _)) if read.is_some_and(|read| read.distrusts(source)) => Source::Absent,
-        Some((source, recorded)) if is_trusted(source) => Source::Trusted(recorded),
-        Some(_) => Source::Unread,
-        None => Source::Absent,
+    let read = memory.sources.get(&copy.source_name);
+    if read.is_some_and(|read| read.distrusts(source)) {
+        return Source::Absent;
+    }
+    match source.data_is_ours || read.is_some_and(|read| read.trusts(source)) {
+        true => Source::Trusted(recorded),
+        false => Source::Unread,
     }
 }
 
@@ -148,9 +147,7 @@ fn in_order(
         let message = contested_message(name, namespace(reference));
         return Look::Problem(Told::new(Reason::SecretContested, message), later);
     }
-    let lives = recorded.tokens.iter().map(|token| token.lifetime);
-    let first = lives.map(|lifetime| lifetime.expires_at).min();
-    Look::InOrder(first.unwrap_or(now))
+    Look::InOrder(recorded.expires_at().unwrap_or(now))
 }
 
 fn out_of_order(

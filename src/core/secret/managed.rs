@@ -19,7 +19,8 @@ thread_local! {
 pub struct Managed<'a> {
     ours: Vec<&'a serde_json::Value>,
     others: Vec<&'a serde_json::Value>,
-    written_at: Option<Timestamp>,
+    /// When the operator last wrote.
+    pub written_at: Option<Timestamp>,
 }
 
 impl<'a> Managed<'a> {
@@ -61,11 +62,6 @@ impl<'a> Managed<'a> {
             .filter(|key| !key.starts_with(GROUP) && *key != LABEL_MANAGED_BY)
             .map(str::to_owned)
             .collect()
-    }
-
-    /// Returns when the operator last wrote.
-    pub fn written_at(&self) -> Option<Timestamp> {
-        self.written_at
     }
 }
 

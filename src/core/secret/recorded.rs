@@ -67,9 +67,8 @@ impl Recorded {
     /// Secrets that do not record which version of the credentials their tokens were fetched with.
     #[must_use]
     pub fn credited(mut self, known: &KnownCredentials) -> Self {
-        let is_unreadable = self.digest.is_none();
         for token in &mut self.tokens {
-            credit(token, known, is_unreadable);
+            credit(token, known, self.digest.is_none());
         }
         self
     }
@@ -83,17 +82,15 @@ impl Recorded {
                 + token.credentials.uid.len()
                 + token.credentials.resource_version.len()
         };
-        let tokens = self.tokens.iter();
         let keys = self.keys.iter();
+        let keys = keys.map(|key| size_of::<String>() + key.len());
+        let tokens = self.tokens.iter();
+        let tokens = tokens.map(|token| size_of::<TokenRecord>() + texts(token));
         size_of::<Self>()
             + self.templates.len()
             + self.digest.as_ref().map_or(0, String::len)
-            + keys
-                .map(|key| size_of::<String>() + key.len())
-                .sum::<usize>()
-            + tokens
-                .map(|token| size_of::<TokenRecord>() + texts(token))
-                .sum::<usize>()
+            + keys.sum::<usize>()
+            + tokens.sum::<usize>()
     }
 
     /// Returns every key that was written.
@@ -107,6 +104,12 @@ impl Recorded {
     pub fn keys_of(&self, corp_id: &str) -> impl Iterator<Item = String> {
         let keys = self.keys.iter().filter(|key| is_per_corp(key));
         keys.map(move |key| key.replacen(ANY_CORP, corp_id, 1))
+    }
+
+    /// Returns when its first token expires.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        let tokens = self.tokens.iter();
+        tokens.map(|token| token.lifetime.expires_at).min()
     }
 
     /// Returns the record of a corp's token.

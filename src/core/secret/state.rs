@@ -22,14 +22,6 @@ const VERSION: u32 = 1;
 /// Longest state that is read; a thousand tokens with the longest corpIds take less.
 const STATE_MAX: usize = 128 * 1024;
 
-/// A state that was read.
-pub(crate) enum Read {
-    /// Of a version that this release knows.
-    Known(Recorded),
-    /// Of a newer version.
-    Newer,
-}
-
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
@@ -43,7 +35,7 @@ struct State {
     site: String,
     /// The `client_id` that the newest token was fetched with.
     client_id: String,
-    credentials: Credentials,
+    credentials: ObjectVersion,
     /// The keys that were written; `*` stands for each token's corpId.
     keys: Vec<String>,
     /// Signature of the templates that made some of the keys.
@@ -57,13 +49,6 @@ struct State {
     renewal: Option<Renewal>,
     /// Tokens by corpId.
     tokens: BTreeMap<String, Token>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Credentials {
-    uid: String,
-    resource_version: String,
 }
 
 /// The last renewal request that tokens of this Secret answer.
@@ -87,22 +72,30 @@ struct Token {
     former: bool,
 }
 
-/// Reads a state; `None` if it is malformed or exceeds a bound.
-pub(crate) fn read(text: &str) -> Option<Read> {
+/// Reads a state; `None` if it is malformed or exceeds a bound. `newer` reads the Secret if the
+/// state's version is newer than this release knows.
+pub(crate) fn read(text: &str, newer: impl FnOnce() -> Option<Recorded>) -> Option<Recorded> {
     if text.len() > STATE_MAX {
         return None;
     }
     let Versioned { version } = serde_json::from_str(text).ok()?;
     if version > VERSION {
-        return Some(Read::Newer);
+        return newer();
     }
     let state: State = serde_json::from_str(text).ok()?;
-    state.recorded().map(Read::Known)
+    state.recorded()
 }
 
 /// Writes a record as a state; `None` if it has no tokens or no digest.
 pub(crate) fn write(recorded: &Recorded) -> Option<String> {
     serde_json::to_string(&State::of(recorded)?).ok()
+}
+
+impl Recorded {
+    /// Returns the record as it would be read back: less is kept of tokens of former credentials.
+    pub fn read_back(&self) -> Option<Self> {
+        State::of(self)?.recorded()
+    }
 }
 
 impl State {
@@ -117,15 +110,14 @@ impl State {
             .iter()
             .filter(|token| token.answers.is_some())
             .max_by_key(|token| token.lifetime.requested_at)
-            .and_then(|token| token.answers);
-        let answering = |request| tokens.iter().filter(move |it| it.answers == Some(request));
-        let renewal = renewal.and_then(|request| {
-            let times = answering(request).map(|token| token.lifetime.requested_at.as_second());
-            Some(Renewal {
-                request: request.to_string(),
-                since: times.min()?,
-            })
-        });
+            .and_then(|newest| {
+                let answering = tokens.iter().filter(|it| it.answers == newest.answers);
+                let times = answering.map(|token| token.lifetime.requested_at.as_second());
+                Some(Renewal {
+                    request: newest.answers?.to_string(),
+                    since: times.min()?,
+                })
+            });
         let token = |token: &TokenRecord| Token {
             at: token.lifetime.requested_at.as_second(),
             lifetime: token.lifetime.length().as_secs(),
@@ -135,10 +127,7 @@ impl State {
             version: VERSION,
             site: newest.site.clone(),
             client_id: newest.client_id.clone(),
-            credentials: Credentials {
-                uid: newest.credentials.uid.clone(),
-                resource_version: newest.credentials.resource_version.clone(),
-            },
+            credentials: newest.credentials.clone(),
             keys: recorded.keys.clone(),
             templates: recorded.templates.clone(),
             digest: recorded.digest.clone()?,
@@ -152,12 +141,11 @@ impl State {
     }
 
     fn is_within_bounds(&self) -> bool {
-        let credentials = &self.credentials;
         let names = [
             &self.site,
             &self.client_id,
-            &credentials.uid,
-            &credentials.resource_version,
+            &self.credentials.uid,
+            &self.credentials.resource_version,
             &self.templates,
             &self.digest,
         ];
@@ -175,19 +163,21 @@ impl State {
         }
         let renewal = self.renewal.as_ref();
         let renewal = renewal.and_then(|it| Some((RenewRequest::parse(&it.request)?, it.since)));
-        let tokens = self.tokens.iter().map(|(corp_id, token)| {
+        let tokens = self.tokens.into_iter().map(|(corp_id, token)| {
             let answered = renewal.filter(|(_, since)| token.at >= *since);
+            let requested_at = Timestamp::from_second(token.at).ok()?;
+            let length = SignedDuration::from_secs(token.lifetime);
             Some(TokenRecord {
                 site: self.site.clone(),
                 client_id: self.client_id.clone(),
-                corp_id: corp_id.clone(),
-                lifetime: token.lifetime()?,
+                corp_id,
+                lifetime: Lifetime {
+                    requested_at,
+                    expires_at: requested_at.checked_add(length).ok()?,
+                },
                 credentials: match token.former {
                     true => ObjectVersion::default(),
-                    false => ObjectVersion {
-                        uid: self.credentials.uid.clone(),
-                        resource_version: self.credentials.resource_version.clone(),
-                    },
+                    false => self.credentials.clone(),
                 },
                 answers: answered.map(|(request, _)| request),
             })
@@ -199,17 +189,6 @@ impl State {
             digest: Some(self.digest),
             value_changed_at: self.value_changed_at,
             ..recorded
-        })
-    }
-}
-
-impl Token {
-    fn lifetime(&self) -> Option<Lifetime> {
-        let requested_at = Timestamp::from_second(self.at).ok()?;
-        let length = SignedDuration::from_secs(self.lifetime);
-        Some(Lifetime {
-            requested_at,
-            expires_at: requested_at.checked_add(length).ok()?,
         })
     }
 }
