@@ -1,6 +1,8 @@
 //! The parts that a template can consist of. Rendering them takes a number of steps that is known
 //! beforehand, and no memory beyond the output.
 
+use strum::EnumString;
+
 /// A part of a template.
 #[derive(Debug, PartialEq)]
 pub(super) enum Node {
@@ -26,8 +28,9 @@ pub(super) enum Variable {
     Loop(Position),
 }
 
-/// An attribute of a corp.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// An attribute of a corp, by its name in templates.
+#[derive(Clone, Copy, Debug, PartialEq, EnumString)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum Attribute {
     AccessToken,
     ExpiresAt,
@@ -37,18 +40,13 @@ pub(super) enum Attribute {
 
 impl Attribute {
     pub(super) fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "access_token" => Self::AccessToken,
-            "expires_at" => Self::ExpiresAt,
-            "expires_at_unix" => Self::ExpiresAtUnix,
-            "corp_id" => Self::CorpId,
-            _ => return None,
-        })
+        name.parse().ok()
     }
 }
 
-/// An attribute of `loop`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// An attribute of `loop`, by its name in templates.
+#[derive(Clone, Copy, Debug, PartialEq, EnumString)]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum Position {
     First,
     Last,
@@ -56,7 +54,9 @@ pub(super) enum Position {
     Index,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A filter, by its name in templates.
+#[derive(Clone, Copy, Debug, PartialEq, EnumString)]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum Filter {
     ToJson,
     Upper,
