@@ -76,9 +76,7 @@ impl Contents {
     /// Builds the contents for these tokens.
     pub(crate) fn of(shape: Shape, templates: &Templates, tokens: &[&Held]) -> Self {
         let mut data = Data::of(shape, tokens.iter().copied());
-        for (key, value) in templates.render(tokens) {
-            data.insert(key, value);
-        }
+        data.0.extend(templates.render(tokens));
         let digest = data.digest();
         Self { data, digest }
     }

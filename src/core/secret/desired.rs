@@ -178,7 +178,7 @@ impl Inputs<'_> {
             Some(self.recorded?.keys_of(&old.corp_id))
         });
         let staying: HashSet<String> = staying.flatten().collect();
-        for (key, value) in contents.data {
+        for (key, value) in contents.data.0 {
             match staying.contains(&key) {
                 true => changes.remove(&key),
                 false => changes.insert(key, Some(value)),

@@ -57,7 +57,7 @@ pub(crate) struct Write {
 impl Write {
     /// Adds contents to the write.
     pub(crate) fn hold(&mut self, data: Data) {
-        let values = data.into_iter();
+        let values = data.0.into_iter();
         self.data
             .extend(values.map(|(key, value)| (key, Some(value))));
     }
