@@ -29,7 +29,7 @@ pub(in crate::core) fn carry_over(
         let Some(recorded) = &former.recorded else {
             continue;
         };
-        if steps.len() == TARGET_STEPS_MAX || memory.writing(name).distrusts(former) {
+        if steps.len() == TARGET_STEPS_MAX || memory.writing(name).distrusts(&former.version) {
             continue;
         }
         let is_missing = |token: &&TokenRecord| {

@@ -125,7 +125,7 @@ fn source<'a>(copy: &CopySeen<'a>, memory: &ReferenceMemory) -> Source<'a> {
         return Source::Absent;
     };
     let read = memory.sources.get(&copy.source_name);
-    if read.is_some_and(|read| read.distrusts(source)) {
+    if read.is_some_and(|read| read.distrusts(&source.version)) {
         return Source::Absent;
     }
     match source.data_is_ours || read.is_some_and(|read| read.trusts(source)) {

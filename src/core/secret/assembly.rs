@@ -64,11 +64,7 @@ pub(crate) enum Answer {
 
 impl std::fmt::Debug for Assembled {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Assembled")
-            .field("kept", &self.kept)
-            .field("size", &self.size)
-            .finish_non_exhaustive()
+        formatter.write_str("Assembled")
     }
 }
 
@@ -171,30 +167,29 @@ impl Assembled {
         }
         let kept = self.from.chosen(&self.kept);
         if kept == tokens {
-            return self
-                .contents
-                .take()
-                .map_or(Answer::Unknown, Answer::Contents);
+            let contents = self.contents.take();
+            return contents.map_or(Answer::Unknown, Answer::Contents);
         }
         let all = self.from.tokens.iter().map(|offered| &offered.held);
-        if !all.eq(tokens.iter().copied()) {
-            return Answer::Unknown;
+        match all.eq(tokens.iter().copied()) {
+            true => Answer::TooLarge {
+                fitting: self.corps(true),
+            },
+            false => Answer::Unknown,
         }
-        Answer::TooLarge {
-            fitting: kept
-                .iter()
-                .map(|held| held.record.corp_id.clone())
-                .collect(),
-        }
+    }
+
+    /// Returns the corps whose tokens are in the contents, or those whose tokens are left out.
+    fn corps(&self, are_kept: bool) -> Vec<String> {
+        let tokens = self.from.tokens.iter().zip(&self.kept);
+        let tokens = tokens.filter(|(_, is_kept)| **is_kept == are_kept);
+        let corps = tokens.map(|(offered, _)| offered.held.record.corp_id.clone());
+        corps.collect()
     }
 
     /// Returns the size with all tokens and the corps left out, if not all fit.
     pub(crate) fn excess(&self) -> Option<(usize, Vec<String>)> {
-        let tokens = self.from.tokens.iter().zip(&self.kept);
-        let left_out = tokens.filter(|(_, is_kept)| !**is_kept);
-        let left_out: Vec<String> = left_out
-            .map(|(offered, _)| offered.held.record.corp_id.clone())
-            .collect();
+        let left_out = self.corps(false);
         (!left_out.is_empty()).then_some((self.size, left_out))
     }
 

@@ -53,7 +53,7 @@ pub(crate) fn ownership(
         Some(recorded) if !lives(recorded) && target.owner.as_deref() == name => {
             Ownership::Predecessor
         }
-        _ if target.adopt_by() == name => Ownership::Adoptable,
+        _ if target.adopt_by.as_deref() == name => Ownership::Adoptable,
         _ => Ownership::Foreign,
     }
 }

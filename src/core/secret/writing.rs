@@ -182,13 +182,8 @@ impl Writing {
         target.data_is_ours || self.trusted.as_ref() == Some(&target.version)
     }
 
-    /// Whether the contents of `target` were read and are not as recorded.
-    pub(crate) fn distrusts(&self, target: &TargetMeta) -> bool {
-        self.has_distrusted(&target.version)
-    }
-
     /// Whether the contents of this version were read and are not as recorded.
-    pub(crate) fn has_distrusted(&self, version: &ObjectVersion) -> bool {
+    pub(crate) fn distrusts(&self, version: &ObjectVersion) -> bool {
         self.distrusted.as_ref() == Some(version)
     }
 
