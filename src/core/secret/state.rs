@@ -1,18 +1,22 @@
-//! The annotation `state` of a target Secret: everything the operator needs to continue after a
-//! restart or an upgrade without a fetch.
+//! A Secret's record in its annotations. The annotation `state` has everything the operator needs
+//! to continue after a restart or an upgrade without a fetch.
 //!
-//! JSON that begins with the version of its format, `{"version":1,…}`. A version may gain fields,
-//! because a release ignores those that it does not know. What an older release would misread
-//! requires a new version, which a release may write only if the previous release reads it, so that
-//! a rollback works. For versions that are newer still, [`Recorded`] falls back on the
-//! public metadata.
+//! It is JSON that begins with the version of its format, `{"version":1,…}`. A version may gain
+//! fields, because a release ignores those that it does not know. What an older release would
+//! misread requires a new version, which a release may write only if the previous release reads it,
+//! so that a rollback works. For versions that are newer still, the public annotations are read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::core::secret::recorded::{CORP_ID_MAX, KEYS_MAX, NAME_MAX, Recorded, TOKENS_MAX};
+use crate::api::{ANNOTATION_CORP_ID, ANNOTATION_EXPIRES_AT, ANNOTATION_SITE, ANNOTATION_STATE};
+use crate::core::secret::managed::Managed;
+use crate::core::secret::recorded::{
+    ANY_CORP, CORP_ID_MAX, KEYS_MAX, NAME_MAX, Recorded, TOKENS_MAX,
+};
+use crate::core::secret::shape::{Field, Shape};
 use crate::core::token::record::{ObjectVersion, TokenRecord};
 use crate::core::token::request::RenewRequest;
 use crate::core::token::schedule::Lifetime;
@@ -72,30 +76,93 @@ struct Token {
     former: bool,
 }
 
-/// Reads a state; `None` if it is malformed or exceeds a bound. `newer` reads the Secret if the
-/// state's version is newer than this release knows.
-pub(crate) fn read(text: &str, newer: impl FnOnce() -> Option<Recorded>) -> Option<Recorded> {
-    if text.len() > STATE_MAX {
-        return None;
-    }
-    let Versioned { version } = serde_json::from_str(text).ok()?;
-    if version > VERSION {
-        return newer();
-    }
-    let state: State = serde_json::from_str(text).ok()?;
-    state.recorded()
-}
-
-/// Writes a record as a state; `None` if it has no tokens or no digest.
-pub(crate) fn write(recorded: &Recorded) -> Option<String> {
-    serde_json::to_string(&State::of(recorded)?).ok()
-}
-
 impl Recorded {
+    /// Reads the record from annotations; `None` if it is malformed or exceeds a bound.
+    pub fn read(annotations: &BTreeMap<String, String>, managed: &Managed<'_>) -> Option<Self> {
+        let state = annotations.get(ANNOTATION_STATE)?;
+        if state.len() > STATE_MAX {
+            return None;
+        }
+        let Versioned { version } = serde_json::from_str(state).ok()?;
+        if version > VERSION {
+            return Self::public(annotations, managed);
+        }
+        let state: State = serde_json::from_str(state).ok()?;
+        state.recorded()
+    }
+
     /// Returns the record as it would be read back: less is kept of tokens of former credentials.
     pub fn read_back(&self) -> Option<Self> {
         State::of(self)?.recorded()
     }
+
+    /// Reads the public metadata of a Secret whose state is of a newer version: it shows that a
+    /// token is valid at least until a time. `None` unless the operator wrote all of it, because
+    /// there is no digest to check it against.
+    fn public(annotations: &BTreeMap<String, String>, managed: &Managed<'_>) -> Option<Self> {
+        let corp_id = annotations.get(ANNOTATION_CORP_ID);
+        let ours = managed.keys("/f:metadata/f:annotations");
+        let read = [ANNOTATION_SITE, ANNOTATION_EXPIRES_AT, ANNOTATION_STATE].into_iter();
+        let mut read = read.chain(corp_id.map(|_| ANNOTATION_CORP_ID));
+        if !read.all(|key| ours.contains(key)) {
+            return None;
+        }
+        let site = annotations.get(ANNOTATION_SITE)?;
+        let lifetime = Lifetime {
+            requested_at: managed.written_at?,
+            expires_at: annotations.get(ANNOTATION_EXPIRES_AT)?.parse().ok()?,
+        };
+        let written = managed.ours("/f:data");
+        let of_several = |key| Shape::Many.corp_id(Field::AccessToken, key);
+        let corp_ids: BTreeSet<&str> = match corp_id {
+            Some(corp_id) => BTreeSet::from([corp_id.as_str()]),
+            None => written.iter().filter_map(|key| of_several(key)).collect(),
+        };
+        let pattern = |key: &String| match key.split_once('.') {
+            Some((start, rest)) if corp_id.is_none() && corp_ids.contains(start) => {
+                format!("{ANY_CORP}.{rest}")
+            }
+            _ => key.clone(),
+        };
+        let keys: BTreeSet<String> = written.iter().map(pattern).collect();
+        if keys.len() > KEYS_MAX || corp_ids.len() > TOKENS_MAX || site.len() > NAME_MAX {
+            return None;
+        }
+        let corp_ids = corp_ids.iter().filter(|id| id.len() <= CORP_ID_MAX);
+        let tokens = corp_ids.map(|corp_id| TokenRecord {
+            site: site.clone(),
+            client_id: String::new(),
+            corp_id: (*corp_id).to_owned(),
+            lifetime,
+            credentials: ObjectVersion::default(),
+            answers: None,
+        });
+        Self::of(keys.into_iter().collect(), tokens.collect())
+    }
+
+    /// Returns the annotations of the record. All but the state are public.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let Some(first) = self.tokens.first() else {
+            return BTreeMap::new();
+        };
+        let corp_id = (self.shape == Shape::One).then(|| first.corp_id.clone());
+        let expires_at = self.expires_at().map(|at| at.to_string());
+        let recorded = [
+            (ANNOTATION_SITE, Some(first.site.clone())),
+            (ANNOTATION_CORP_ID, corp_id),
+            (ANNOTATION_EXPIRES_AT, expires_at),
+            (ANNOTATION_STATE, write(self)),
+        ];
+        let recorded = recorded.into_iter();
+        recorded
+            .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+            .collect()
+    }
+}
+
+/// Returns the state of a record; `None` if it has no tokens or no digest.
+fn write(recorded: &Recorded) -> Option<String> {
+    serde_json::to_string(&State::of(recorded)?).ok()
 }
 
 impl State {
