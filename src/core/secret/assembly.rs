@@ -51,14 +51,11 @@ pub(crate) struct Assembled {
 
 /// What an [`Assembled`] has for a list of tokens.
 pub(crate) enum Answer {
-    /// Nothing: it was made of other inputs.
-    Unknown,
     /// The tokens do not all fit.
     TooLarge {
         /// The corps whose tokens fit.
         fitting: Vec<String>,
     },
-    /// The contents.
     Contents(Contents),
 }
 
@@ -155,28 +152,25 @@ impl Assembly {
 }
 
 impl Assembled {
-    /// Returns what is known for these tokens. Contents are returned only once.
+    /// Returns what is known for these tokens; `None` if it was made of other inputs. Contents are
+    /// returned only once.
     pub(crate) fn answer(
         &mut self,
         generation: Option<i64>,
         templates: &Arc<Templates>,
         tokens: &[&Held],
-    ) -> Answer {
+    ) -> Option<Answer> {
         if self.from.generation != generation || !Arc::ptr_eq(&self.from.templates, templates) {
-            return Answer::Unknown;
+            return None;
         }
-        let kept = self.from.chosen(&self.kept);
-        if kept == tokens {
-            let contents = self.contents.take();
-            return contents.map_or(Answer::Unknown, Answer::Contents);
+        if self.from.chosen(&self.kept) == tokens {
+            return self.contents.take().map(Answer::Contents);
         }
         let all = self.from.tokens.iter().map(|offered| &offered.held);
-        match all.eq(tokens.iter().copied()) {
-            true => Answer::TooLarge {
-                fitting: self.corps(true),
-            },
-            false => Answer::Unknown,
-        }
+        let too_large = || Answer::TooLarge {
+            fitting: self.corps(true),
+        };
+        all.eq(tokens.iter().copied()).then(too_large)
     }
 
     /// Returns the corps whose tokens are in the contents, or those whose tokens are left out.

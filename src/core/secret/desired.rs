@@ -59,8 +59,7 @@ pub(crate) enum Known<'a> {
 }
 
 impl Known<'_> {
-    /// Returns its record.
-    pub(crate) fn record(&self) -> &TokenRecord {
+    fn record(&self) -> &TokenRecord {
         match self {
             Self::Held(held) | Self::Unwritten(held) => &held.record,
             Self::Recorded(record) => record,
@@ -163,14 +162,12 @@ impl Inputs<'_> {
 
     /// Returns the record of the new contents, and the keys that change.
     fn rewritten(&self, assembled: Option<&mut Assembled>) -> Result<(Recorded, Changes), Need> {
-        let mut held = Vec::with_capacity(self.tokens.len());
-        for known in self.tokens {
-            match known {
-                Known::Held(token) | Known::Unwritten(token) => held.push(*token),
-                Known::Recorded(_) => return Err(Need::Values),
-            }
-        }
-        let contents = contents(self, &held, assembled)?;
+        let held = self.tokens.iter().map(|known| match known {
+            Known::Held(held) | Known::Unwritten(held) => Some(*held),
+            Known::Recorded(_) => None,
+        });
+        let held: Option<Vec<&Held>> = held.collect();
+        let contents = contents(self, &held.ok_or(Need::Values)?, assembled)?;
         let mut changes = removal(self.present);
         // Unchanged keys are not sent: with a thousand tokens they take a megabyte.
         let staying = self.tokens.iter().filter_map(|known| {
@@ -207,11 +204,10 @@ fn contents(
         return Ok(Contents::of(shape, inputs.templates, held));
     }
     let generation = inputs.app.metadata.generation;
-    let answer = assembled.map(|it| it.answer(generation, inputs.templates, held));
-    match answer.unwrap_or(Answer::Unknown) {
-        Answer::Contents(contents) => Ok(contents),
-        Answer::TooLarge { fitting } => Err(Need::TooLarge { fitting }),
-        Answer::Unknown => {
+    match assembled.and_then(|it| it.answer(generation, inputs.templates, held)) {
+        Some(Answer::Contents(contents)) => Ok(contents),
+        Some(Answer::TooLarge { fitting }) => Err(Need::TooLarge { fitting }),
+        None => {
             let in_secret = |held: &Held| inputs.recorded?.token(&held.record.corp_id);
             let offered = |held: &&Held| Offered {
                 held: (*held).clone(),
