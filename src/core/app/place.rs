@@ -117,7 +117,7 @@ pub(in crate::core) fn write_target(
             }
             None
         }
-        Need::TooLarge { .. } => None,
+        Need::TooLarge(_) => None,
         Need::Values => {
             let corp_ids = target.corp_ids.iter();
             let corp_ids = corp_ids.filter(|id| target.token(view, id).is_some());
@@ -194,13 +194,13 @@ fn fitting_need(
         assembled.as_deref_mut(),
     );
     // Until new contents are assembled, what did not fit before still does not.
-    if let Some(Need::TooLarge { .. } | Need::Assemble(_)) = &need
+    if let Some(Need::TooLarge(_) | Need::Assemble(_)) = &need
         && let Some((size, left_out)) = assembled.as_ref().and_then(|it| it.excess())
     {
         target.too_large = Some(size);
         target.left_out.extend(left_out);
     }
-    if let Some(Need::TooLarge { fitting }) = &mut need
+    if let Some(Need::TooLarge(fitting)) = &mut need
         && !fitting.is_empty()
     {
         let fitting = std::mem::take(fitting);

@@ -29,7 +29,6 @@ pub(super) enum Look {
     Problem(Told, Option<Timestamp>),
 }
 
-/// Looks at a copy.
 pub(super) fn look(
     reference: &DingTalkTokenReference,
     copy: &CopySeen<'_>,
@@ -116,7 +115,6 @@ enum Source<'a> {
     Absent,
 }
 
-/// Looks at the app's Secret.
 fn source<'a>(copy: &CopySeen<'a>, memory: &ReferenceMemory) -> Source<'a> {
     let source = copy.source.filter(|source| !source.deleting);
     let source = source.and_then(|source| Some((source, source.recorded.as_ref()?)));

@@ -19,7 +19,6 @@ impl Told {
         Self { reason, message }
     }
 
-    /// Returns the condition's status.
     pub(super) fn status(&self) -> &'static str {
         match self.reason {
             Reason::TokensValid => "True",

@@ -24,7 +24,6 @@ pub(crate) struct Offered {
 /// The inputs of a Secret's contents.
 #[derive(Debug)]
 pub(crate) struct Assembly {
-    /// Generation of the app's spec.
     pub generation: Option<i64>,
     pub templates: Arc<Templates>,
     pub shape: Shape,
@@ -51,11 +50,8 @@ pub(crate) struct Assembled {
 
 /// What an [`Assembled`] has for a list of tokens.
 pub(crate) enum Answer {
-    /// The tokens do not all fit.
-    TooLarge {
-        /// The corps whose tokens fit.
-        fitting: Vec<String>,
-    },
+    /// The tokens do not all fit, but those of these corps do.
+    TooLarge(Vec<String>),
     Contents(Contents),
 }
 
@@ -66,7 +62,6 @@ impl std::fmt::Debug for Assembled {
 }
 
 impl Contents {
-    /// Builds the contents for these tokens.
     pub(crate) fn of(shape: Shape, templates: &Templates, tokens: &[&Held]) -> Self {
         let mut data = Data::of(shape, tokens.iter().copied());
         data.0.extend(templates.render(tokens));
@@ -81,7 +76,6 @@ impl Assembly {
         !templates.is_empty() || tokens > TOKENS_MIN
     }
 
-    /// Assembles the contents.
     pub(crate) fn assemble(self) -> Assembled {
         let sizes = |offered: &Offered| Data::of(self.shape, [&offered.held]).size();
         let sizes: Vec<usize> = self.tokens.iter().map(sizes).collect();
@@ -167,10 +161,8 @@ impl Assembled {
             return self.contents.take().map(Answer::Contents);
         }
         let all = self.from.tokens.iter().map(|offered| &offered.held);
-        let too_large = || Answer::TooLarge {
-            fitting: self.corps(true),
-        };
-        all.eq(tokens.iter().copied()).then(too_large)
+        let is_of_these = all.eq(tokens.iter().copied());
+        is_of_these.then(|| Answer::TooLarge(self.corps(true)))
     }
 
     /// Returns the corps whose tokens are in the contents, or those whose tokens are left out.

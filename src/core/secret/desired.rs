@@ -76,11 +76,8 @@ pub(crate) enum Need {
     Write(Box<Write>),
     /// Assemble its contents first.
     Assemble(Box<Assembly>),
-    /// Report that the contents exceed a Secret's size.
-    TooLarge {
-        /// The corps whose tokens fit.
-        fitting: Vec<String>,
-    },
+    /// Report that the contents exceed a Secret's size. The tokens of these corps fit.
+    TooLarge(Vec<String>),
 }
 
 /// What a write is decided from.
@@ -206,7 +203,7 @@ fn contents(
     let generation = inputs.app.metadata.generation;
     match assembled.and_then(|it| it.answer(generation, inputs.templates, held)) {
         Some(Answer::Contents(contents)) => Ok(contents),
-        Some(Answer::TooLarge { fitting }) => Err(Need::TooLarge { fitting }),
+        Some(Answer::TooLarge(fitting)) => Err(Need::TooLarge(fitting)),
         None => {
             let in_secret = |held: &Held| inputs.recorded?.token(&held.record.corp_id);
             let offered = |held: &&Held| Offered {

@@ -20,7 +20,6 @@ pub(in crate::core) const ANY_CORP: &str = "*";
 /// The record of a target Secret's contents.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Recorded {
-    /// The keys of each token.
     pub shape: Shape,
     /// The keys that were written, sorted, with `*` for each token's corpId. Another release may
     /// have written others.

@@ -45,13 +45,11 @@ struct State {
     /// Signature of the templates that made some of the keys.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     templates: String,
-    /// Digest of all keys and values.
     digest: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     value_changed_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     renewal: Option<Renewal>,
-    /// Tokens by corpId.
     tokens: BTreeMap<String, Token>,
 }
 

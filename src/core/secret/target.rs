@@ -31,7 +31,6 @@ const OWNER_MAX: usize = 1024;
 /// What is kept of a Secret's metadata, within bounds. Its data is not kept.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct TargetMeta {
-    /// UID and resourceVersion.
     pub version: ObjectVersion,
     pub labels: Marks,
     pub annotations: Marks,
@@ -42,7 +41,6 @@ pub(crate) struct TargetMeta {
     /// Kind and name of the app or reference that it is handed over to.
     pub adopt_by: Option<Box<str>>,
     pub owner_references: Vec<OwnerReference>,
-    /// The record of its contents.
     pub recorded: Option<Recorded>,
     /// Whether the operator was the last to write what is recorded, according to the managed
     /// fields.

@@ -48,9 +48,7 @@ pub(crate) struct Write {
     pub annotations: BTreeMap<String, Option<String>>,
     /// All its owner references.
     pub owner_references: Vec<OwnerReference>,
-    /// The keys that change.
     pub data: Changes,
-    /// The record of its contents.
     pub recorded: Recorded,
 }
 

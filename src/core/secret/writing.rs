@@ -30,7 +30,6 @@ const TERMINATING_PAUSE: std::time::Duration = std::time::Duration::from_secs(30
 /// Why a write or a deletion failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WriteProblem {
-    /// The API server refused it.
     Refused,
     /// The API server did not respond.
     Unanswered,
@@ -58,7 +57,6 @@ pub(crate) enum WriteOutcome {
     Outdated,
     /// The Secret's data is immutable.
     Immutable,
-    /// The write failed.
     Failed(FailedChange),
 }
 
@@ -69,7 +67,6 @@ pub(crate) enum Turn {
         /// Whether it repairs another writer's change.
         is_repair: bool,
     },
-    /// At this time.
     Later(Timestamp),
     /// Once the Secret in this version has been deleted, because its data is immutable.
     Replace(ObjectVersion),
@@ -78,13 +75,9 @@ pub(crate) enum Turn {
 /// A write or a deletion that keeps failing.
 #[derive(Clone, Debug)]
 pub(crate) struct WriteFailure {
-    /// Why it fails.
     pub problem: WriteProblem,
-    /// The API server's message, or a time-out; contains no secret.
     pub message: String,
-    /// When it first failed.
     pub since: Timestamp,
-    /// When to retry.
     pub retry: Schedule,
     streak: u32,
     generation: Option<i64>,

@@ -7,7 +7,6 @@ use crate::core::token::record::Held;
 
 /// Receives a template's text.
 pub(super) trait Output {
-    /// Receives the next piece.
     fn push(&mut self, text: &str);
 
     /// Called at each step.
@@ -45,7 +44,6 @@ enum Scalar<'a> {
     Truth(bool),
 }
 
-/// Renders `nodes`.
 pub(super) fn write(nodes: &[Node], scope: Scope<'_>, output: &mut dyn Output) {
     for node in nodes {
         output.step();

@@ -6,7 +6,6 @@ use strum::EnumString;
 /// A part of a template.
 #[derive(Debug, PartialEq)]
 pub(super) enum Node {
-    /// Literal text.
     Text(Box<str>),
     /// A value, passed through filters.
     Value(Variable, Vec<Filter>),
@@ -21,7 +20,6 @@ pub(super) enum Node {
 pub(super) enum Variable {
     ClientId,
     Site,
-    /// The number of corps.
     CorpCount,
     /// An attribute of the loop's current corp, or of the only one.
     Corp(Attribute),
