@@ -44,10 +44,9 @@ impl<'a> Shown<'a> {
             .iter()
             .filter_map(|copy| copy.present?.recorded.as_ref());
         for token in present.flat_map(|recorded| &recorded.tokens) {
-            let newest = requested_at
-                .entry(token.corp_id.as_str())
-                .or_insert(token.lifetime.requested_at);
-            *newest = (*newest).max(token.lifetime.requested_at);
+            let at = token.lifetime.requested_at;
+            let newest = requested_at.entry(token.corp_id.as_str()).or_insert(at);
+            *newest = at.max(*newest);
         }
         let sources = copies.iter().map(|copy| copy.source?.recorded.as_ref());
         let sources: Option<Vec<&Recorded>> = sources.collect();

@@ -62,10 +62,16 @@ pub(super) fn look(
             && present.recorded.as_ref() == Some(recorded)
             && is_in_order(present, &write)
     });
-    match is_in_order {
-        true => in_order(reference, &copy.name, recorded, writing, now),
-        false => out_of_order(reference, copy, recorded, writing, now),
+    if !is_in_order {
+        return out_of_order(reference, copy, recorded, writing, now);
     }
+    writing.failure = None;
+    if writing.contested {
+        let message = contested_message(&copy.name, namespace(reference));
+        let told = Told::new(Reason::SecretContested, message);
+        return Look::Problem(told, Some(now + CONTESTED_PAUSE));
+    }
+    Look::InOrder(recorded.expires_at().unwrap_or(now))
 }
 
 /// Looks at a Secret under the copy's name of which nothing else is known.
@@ -130,22 +136,6 @@ fn source<'a>(copy: &CopySeen<'a>, memory: &ReferenceMemory) -> Source<'a> {
         true => Source::Trusted(recorded),
         false => Source::Unread,
     }
-}
-
-fn in_order(
-    reference: &DingTalkTokenReference,
-    name: &str,
-    recorded: &Recorded,
-    writing: &mut Writing,
-    now: Timestamp,
-) -> Look {
-    writing.failure = None;
-    if writing.contested {
-        let later = Some(now + CONTESTED_PAUSE);
-        let message = contested_message(name, namespace(reference));
-        return Look::Problem(Told::new(Reason::SecretContested, message), later);
-    }
-    Look::InOrder(recorded.expires_at().unwrap_or(now))
 }
 
 fn out_of_order(

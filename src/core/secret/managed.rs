@@ -16,6 +16,7 @@ thread_local! {
 }
 
 /// The fields of an object, by whether the operator set them.
+#[derive(Default)]
 pub struct Managed<'a> {
     ours: Vec<&'a serde_json::Value>,
     others: Vec<&'a serde_json::Value>,
@@ -26,23 +27,18 @@ pub struct Managed<'a> {
 impl<'a> Managed<'a> {
     /// Sorts the entries by manager.
     pub fn of(entries: &'a [ManagedFieldsEntry]) -> Self {
-        let mut managed = Self {
-            ours: Vec::new(),
-            others: Vec::new(),
-            written_at: None,
-        };
+        let mut managed = Self::default();
         for entry in entries {
             let Some(fields) = &entry.fields_v1 else {
                 continue;
             };
-            match entry.manager.as_deref() {
-                Some(MANAGER) => {
-                    managed.ours.push(&fields.0);
-                    let written_at = entry.time.as_ref().map(|time| time.0);
-                    managed.written_at = managed.written_at.max(written_at);
-                }
-                _ => managed.others.push(&fields.0),
+            if entry.manager.as_deref() != Some(MANAGER) {
+                managed.others.push(&fields.0);
+                continue;
             }
+            managed.ours.push(&fields.0);
+            let written_at = entry.time.as_ref().map(|time| time.0);
+            managed.written_at = managed.written_at.max(written_at);
         }
         managed
     }

@@ -43,11 +43,9 @@ impl Recorded {
 
     /// Builds a record of these keys and tokens; `None` if no key holds the tokens.
     pub fn of(keys: Vec<String>, mut tokens: Vec<TokenRecord>) -> Option<Self> {
-        let has = |shape: Shape| keys.contains(&shape.key(Field::AccessToken, ANY_CORP));
+        let has = |shape: &Shape| keys.contains(&shape.key(Field::AccessToken, ANY_CORP));
         // A template of an app with several tokens may use a single token's key.
-        let shape = [Shape::Many, Shape::One]
-            .into_iter()
-            .find(|shape| has(*shape))?;
+        let shape = [Shape::Many, Shape::One].into_iter().find(has)?;
         if shape == Shape::One && tokens.len() != 1 {
             return None;
         }
@@ -113,10 +111,9 @@ impl Recorded {
 
     /// Returns the record of a corp's token.
     pub fn token(&self, corp_id: &str) -> Option<&TokenRecord> {
-        let found = self
-            .tokens
-            .binary_search_by(|token| token.corp_id.as_str().cmp(corp_id));
-        self.tokens.get(found.ok()?)
+        let tokens = &self.tokens;
+        let found = tokens.binary_search_by_key(&corp_id, |token| token.corp_id.as_str());
+        tokens.get(found.ok()?)
     }
 }
 

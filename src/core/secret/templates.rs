@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use self::refusal::{Refusal, refuse};
 use self::render::Scope;
 use self::tree::Node;
 use crate::api::{DingTalkApp, Layout};
@@ -36,11 +37,6 @@ const PARTS_MAX: u64 = 1000;
 /// Why templates cannot be used. Contains nothing that comes from a token.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum TemplateError {
-    /// The layout writes the key itself.
-    #[error(
-        "spec.target.template.data[{key:?}], line 1, column 1: layout {layout:?} writes the key {key:?} itself: give this one another name"
-    )]
-    Overrides { key: String, layout: Layout },
     /// It is not a template, or uses what is not available.
     #[error("spec.target.template.data[{key:?}], line {line}, column {column}: {detail}")]
     Invalid {
@@ -104,17 +100,17 @@ impl Templates {
         let sources = &app.spec.target.template.data;
         let mut nodes_by_key = Vec::with_capacity(sources.len());
         for (key, source) in sources {
-            if is_of_layout(shape, key, &app.spec.corp_ids) {
-                let key = key.clone();
-                return Err(TemplateError::Overrides { key, layout });
-            }
-            let nodes = parse::parse(source, shape).map_err(|refusal| {
-                let (line, column) = position(source, refusal.offset);
+            let parsed = match is_of_layout(shape, key, &app.spec.corp_ids) {
+                true => refuse(0, overrides_message(layout, key)),
+                false => parse::parse(source, shape),
+            };
+            let nodes = parsed.map_err(|Refusal { offset, detail }| {
+                let (line, column) = position(source, offset);
                 TemplateError::Invalid {
                     key: key.clone(),
                     line,
                     column,
-                    detail: refusal.detail,
+                    detail,
                 }
             })?;
             nodes_by_key.push((key.clone(), nodes));
@@ -157,12 +153,13 @@ impl Templates {
     /// Returns the values for these tokens. The caller must have checked [`Templates::size`].
     pub fn render(&self, tokens: &[&Held]) -> Vec<(String, Zeroizing<String>)> {
         let tokens = by_corp_id(tokens);
+        let scope = self.scope(&tokens);
         let value = |(key, nodes): &(String, Vec<Node>)| {
             let mut size = 0;
-            render::write(nodes, self.scope(&tokens), &mut size);
+            render::write(nodes, scope, &mut size);
             // Allocated at its final size, because growing leaves copies of tokens in memory.
             let mut text = Zeroizing::new(String::with_capacity(size));
-            render::write(nodes, self.scope(&tokens), &mut text);
+            render::write(nodes, scope, &mut text);
             (key.clone(), text)
         };
         self.nodes.iter().map(value).collect()
@@ -177,8 +174,8 @@ impl Templates {
     }
 
     fn steps(&self, corps: usize) -> u64 {
-        let steps = |(_, nodes): &(String, Vec<Node>)| tree::steps(nodes, corps as u64);
-        let steps = self.nodes.iter().map(steps);
+        let nodes = self.nodes.iter();
+        let steps = nodes.map(|(_, nodes)| tree::steps(nodes, corps as u64));
         steps.fold(0, u64::saturating_add)
     }
 
@@ -242,6 +239,10 @@ fn is_of_layout(shape: Shape, key: &str, corp_ids: &[String]) -> bool {
             .corp_id(*field, key)
             .is_some_and(|corp_id| corp_ids.iter().any(|wanted| wanted == corp_id)),
     })
+}
+
+fn overrides_message(layout: Layout, key: &str) -> String {
+    format!("layout {layout:?} writes the key {key:?} itself: give this one another name")
 }
 
 /// Returns line and column of a byte, both starting at 1.

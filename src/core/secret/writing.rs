@@ -99,7 +99,7 @@ pub(crate) struct Writing {
     /// The failing write, or the failing deletion that has to precede it.
     pub failure: Option<WriteFailure>,
     /// The version whose data was refused as immutable.
-    pub immutable: Option<ObjectVersion>,
+    immutable: Option<ObjectVersion>,
     /// Whether another writer keeps changing the Secret.
     pub contested: bool,
     /// Contents for the next decision, or the record that not all tokens fit.
@@ -115,13 +115,14 @@ pub(crate) struct Writing {
 }
 
 impl WriteFailure {
-    /// Returns the failure that follows `old`.
-    fn after(
-        old: Option<&Self>,
+    /// Records another failure.
+    fn record(
+        last: &mut Option<Self>,
         failed: FailedChange,
         generation: Option<i64>,
         now: Timestamp,
-    ) -> Self {
+    ) {
+        let old = last.as_ref();
         let streak = old.map_or(1, |old| old.streak + 1).min(WRITE_STREAK_MAX);
         let wait = match failed.problem {
             WriteProblem::NamespaceTerminating => TERMINATING_PAUSE,
@@ -129,14 +130,14 @@ impl WriteFailure {
                 delay(Class::Transient, streak, failed.random, None, None)
             }
         };
-        Self {
+        *last = Some(Self {
             problem: failed.problem,
             message: failed.message,
             since: old.map_or(now, |old| old.since),
             retry: Schedule::after(now, wait),
             streak,
             generation,
-        }
+        });
     }
 
     /// Returns when to retry; `None` means now.
@@ -263,19 +264,15 @@ impl Writing {
         now: Timestamp,
     ) -> bool {
         match outcome {
-            WriteOutcome::Done(version) => self.wrote(write, version, generation, now),
-            WriteOutcome::Outdated => false,
-            WriteOutcome::Immutable => {
-                self.immutable.clone_from(&write.replaces);
-                false
-            }
+            WriteOutcome::Done(version) => return self.wrote(write, version, generation, now),
+            WriteOutcome::Outdated => {}
+            WriteOutcome::Immutable => self.immutable.clone_from(&write.replaces),
             // The tokens are kept.
             WriteOutcome::Failed(failed) => {
-                let old = self.failure.as_ref();
-                self.failure = Some(WriteFailure::after(old, failed, generation, now));
-                false
+                WriteFailure::record(&mut self.failure, failed, generation, now);
             }
         }
+        false
     }
 
     fn wrote(
@@ -309,16 +306,11 @@ impl Writing {
         generation: Option<i64>,
         now: Timestamp,
     ) {
-        let failure = match why {
+        let last = match why {
             Deletion::Immutable => &mut self.failure,
             Deletion::Former => &mut self.undeleted,
         };
-        *failure = Some(WriteFailure::after(
-            failure.as_ref(),
-            failed,
-            generation,
-            now,
-        ));
+        WriteFailure::record(last, failed, generation, now);
     }
 
     /// Makes what was not answered due now that the API server responds again. Returns whether
@@ -346,21 +338,13 @@ impl Writing {
     }
 
     /// Returns when the write may be retried; `None` means now.
-    pub(in crate::core) fn write_at(
-        &self,
-        generation: Option<i64>,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
+    pub(crate) fn write_at(&self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
         self.failure.as_ref()?.retry_at(generation, now)
     }
 
     /// Returns when the deletion of a Secret that is no longer wanted may be retried; `None` means
     /// now.
-    pub(in crate::core) fn delete_at(
-        &self,
-        generation: Option<i64>,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
+    pub(crate) fn delete_at(&self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
         self.undeleted.as_ref()?.retry_at(generation, now)
     }
 }
