@@ -29,8 +29,8 @@ pub(crate) fn reference_step(
         return keep(view, memory, now);
     };
     let mut wake = Wake::default();
-    let generation = view.reference.metadata.generation;
     if view.grant != Grant::Unrecorded {
+        let generation = view.reference.metadata.generation;
         prepare(view, memory, now);
         let steps = delete_former(view, memory, now, |_| false);
         if !steps.is_empty() {

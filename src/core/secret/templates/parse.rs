@@ -260,10 +260,8 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
             Token::Str(text) => return Ok(Operand::Text(text.into())),
             Token::String(text) => return Ok(Operand::Text(text)),
             Token::Int(number) => {
-                return match i64::try_from(number) {
-                    Ok(number) => Ok(Operand::Number(number)),
-                    Err(_) => refuse(at, "a number this large is not available"),
-                };
+                let number = i64::try_from(number).map(Operand::Number);
+                return number.or_else(|_| refuse(at, "a number this large is not available"));
             }
             Token::Ident(name) => name,
             token => return refuse(at, refused_token(&token, expected)),
@@ -286,12 +284,9 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
 
     fn position(&mut self) -> Parsed<Variable> {
         let available = "of loop, only loop.first, loop.last and loop.index are available";
-        self.expect_dot(available)?;
-        let (name, at) = self.name(available)?;
-        match name.parse() {
-            Ok(position) => Ok(Variable::Loop(position)),
-            Err(_) => refuse(at, available),
-        }
+        let (name, at) = self.attribute_name(available)?;
+        let position = name.parse().map(Variable::Loop);
+        position.or_else(|_| refuse(at, available))
     }
 
     fn attribute(&mut self, corp: &str) -> Parsed<Variable> {
@@ -299,17 +294,14 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
         let available = format!(
             "of a corp, only {corp}.access_token, {corp}.expires_at, {corp}.expires_at_unix and {corp}.corp_id are available"
         );
-        self.expect_dot(&available)?;
-        let (name, at) = self.name(&available)?;
-        match Attribute::named(name) {
-            Some(attribute) => Ok(Variable::Corp(attribute)),
-            None => refuse(at, available),
-        }
+        let (name, at) = self.attribute_name(&available)?;
+        let attribute = name.parse().map(Variable::Corp);
+        attribute.or_else(|_| refuse(at, available))
     }
 
-    fn expect_dot(&mut self, available: &str) -> Parsed<()> {
+    fn attribute_name(&mut self, available: &str) -> Parsed<(&'s str, usize)> {
         match self.takes(|token| matches!(token, Token::Dot)) {
-            true => Ok(()),
+            true => self.name(available),
             false => refuse(self.offset(), available),
         }
     }
