@@ -42,7 +42,6 @@ pub(in crate::core) fn deletion_retried_at<W: Borrow<Writing>>(
     generation: Option<i64>,
     now: Timestamp,
 ) -> Option<Timestamp> {
-    let writings = writings.values().map(Borrow::borrow);
-    let retries = writings.filter_map(|writing: &Writing| writing.delete_at(generation, now));
-    retries.min()
+    let retry_at = |writing: &W| writing.borrow().delete_at(generation, now);
+    writings.values().filter_map(retry_at).min()
 }
