@@ -37,14 +37,15 @@ pub(crate) fn reference_status(
     previous: &DingTalkTokenReferenceStatus,
     now: Timestamp,
 ) -> DingTalkTokenReferenceStatus {
+    let Told { reason, message } = told;
     let condition = |type_: &str, status: &str| {
         let mut before = previous.conditions.iter();
         let since = before.find(|old| old.type_ == type_ && old.status == status);
         Condition {
             type_: type_.to_owned(),
             status: status.to_owned(),
-            reason: told.reason.as_str().to_owned(),
-            message: with_page(told.reason, &told.message),
+            reason: reason.as_str().to_owned(),
+            message: with_page(*reason, message),
             observed_generation: view.reference.metadata.generation,
             last_transition_time: since.map_or_else(
                 || Time(whole_seconds(now)),
@@ -53,7 +54,7 @@ pub(crate) fn reference_status(
         }
     };
     let mut conditions = vec![condition(CONDITION_READY, told.status())];
-    if NEED_A_PERSON.contains(&told.reason) {
+    if NEED_A_PERSON.contains(reason) {
         conditions.push(condition(CONDITION_STALLED, "True"));
     }
     let copies = view.copies.iter();
@@ -84,13 +85,22 @@ pub(crate) fn reference_notice(
 ) -> Option<Notice> {
     let old = previous.conditions.first();
     let new = current.conditions.first()?;
-    let is_same = old.is_some_and(|old| old.status == new.status && old.reason == new.reason);
+    let is_same = old.is_some_and(|old| (&old.status, &old.reason) == (&new.status, &new.reason));
     if is_same || new.reason == Reason::Pending {
         return None;
     }
-    let (type_, reason) = match new.status.as_str() {
-        "True" => (NoticeType::Normal, Reason::TokensCopied),
-        _ => (NoticeType::Warning, new.reason.parse().ok()?),
-    };
-    Some(notice(type_, reason, "Copy", &new.message))
+    Some(match new.status.as_str() {
+        "True" => notice(
+            NoticeType::Normal,
+            Reason::TokensCopied,
+            "Copy",
+            &new.message,
+        ),
+        _ => notice(
+            NoticeType::Warning,
+            new.reason.parse().ok()?,
+            "Copy",
+            &new.message,
+        ),
+    })
 }
