@@ -31,6 +31,7 @@ impl Told {
     pub(super) fn of_grant(view: &ReferenceView<'_>) -> Option<Self> {
         let reference = view.reference;
         let app = &reference.spec.app_ref;
+        let (home, app) = (&app.namespace, &app.name);
         let namespace = reference.metadata.namespace.as_deref().unwrap_or_default();
         let (reason, message) = match view.grant {
             Grant::Given | Grant::Unread => return None,
@@ -44,26 +45,23 @@ impl Told {
             Grant::Former => (
                 Reason::NotGranted,
                 format!(
-                    "DingTalkApp {}/{} allowed it to a former namespace {namespace}, which was \
+                    "DingTalkApp {home}/{app} allowed it to a former namespace {namespace}, which was \
                      deleted since: have its owner take {namespace} off spec.referenceGrants, wait \
-                     until status.grantedNamespaces does not name it, and add it again",
-                    app.namespace, app.name
+                     until status.grantedNamespaces does not name it, and add it again"
                 ),
             ),
             Grant::NoApp => (
                 Reason::AppNotFound,
                 format!(
-                    "there is no DingTalkApp {}/{} in the namespaces that this operator watches: \
-                     check spec.appRef, or have it created",
-                    app.namespace, app.name
+                    "there is no DingTalkApp {home}/{app} in the namespaces that this operator \
+                     watches: check spec.appRef, or have it created"
                 ),
             ),
             Grant::Absent => (
                 Reason::NotGranted,
                 format!(
-                    "DingTalkApp {}/{} does not allow it: have its owner add namespace {namespace} \
-                     to spec.referenceGrants",
-                    app.namespace, app.name
+                    "DingTalkApp {home}/{app} does not allow it: have its owner add namespace \
+                     {namespace} to spec.referenceGrants"
                 ),
             ),
         };

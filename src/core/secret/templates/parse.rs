@@ -180,8 +180,8 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
                 return refuse(at, detail);
             };
             filters.push(filter);
-            if matches!(self.peek(), Some(Token::ParenOpen)) {
-                return refuse(self.offset(), "filters take no arguments here");
+            if let Some((Token::ParenOpen, at)) = self.peek() {
+                return refuse(at, "filters take no arguments here");
             }
         }
         Ok(filters)
@@ -216,10 +216,10 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
         while self.takes(|token| matches!(token, Token::Ident("not"))) {
             is_negated = !is_negated;
         }
-        let condition = if matches!(self.peek(), Some(Token::ParenOpen)) {
+        let condition = if let Some((Token::ParenOpen, at)) = self.peek() {
             if depth == DEPTH_MAX {
                 let detail = format!("parentheses are nested deeper than {DEPTH_MAX}");
-                return refuse(self.offset(), detail);
+                return refuse(at, detail);
             }
             self.next()?;
             let inner = self.any(depth + 1)?;
@@ -237,10 +237,10 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
     fn comparison(&mut self) -> Parsed<Condition> {
         let left = self.operand()?;
         let is_equal = match self.peek() {
-            Some(Token::Eq) => true,
-            Some(Token::Ne) => false,
-            Some(Token::Pipe) => {
-                return refuse(self.offset(), "a filter in a condition is not available");
+            Some((Token::Eq, _)) => true,
+            Some((Token::Ne, _)) => false,
+            Some((Token::Pipe, at)) => {
+                return refuse(at, "a filter in a condition is not available");
             }
             _ => return Ok(Condition::IsTrue(left)),
         };
@@ -351,18 +351,14 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
         }
     }
 
-    fn peek(&mut self) -> Option<&Token<'s>> {
-        match self.tokens.peek() {
-            Some(Ok((token, _))) => Some(token),
-            _ => None,
-        }
+    fn peek(&mut self) -> Option<(&Token<'s>, usize)> {
+        let (token, span) = self.tokens.peek()?.as_ref().ok()?;
+        Some((token, span.start_offset as usize))
     }
 
     /// Returns the offset of the next token.
     fn offset(&mut self) -> usize {
-        match self.tokens.peek() {
-            Some(Ok((_, span))) => span.start_offset as usize,
-            _ => self.end,
-        }
+        let end = self.end;
+        self.peek().map_or(end, |(_, at)| at)
     }
 }
