@@ -159,9 +159,9 @@ impl Copier<'_> {
     }
 
     fn copies(&self) -> usize {
-        let copies = self.context.decide_copies(self.reference, |view, _| {
-            view.copies.as_ref().map_or(0, Vec::len)
-        });
+        let copies = self
+            .context
+            .decide_copies(self.reference, |view, _| view.copies.len());
         copies.unwrap_or_default()
     }
 

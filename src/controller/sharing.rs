@@ -54,7 +54,7 @@ impl Context {
             let memory = core.app(app)?;
             if memory
                 .writing(&candidate.secret)
-                .has_distrusted(&candidate.version)
+                .distrusts(&candidate.version)
             {
                 return None;
             }

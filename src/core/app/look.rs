@@ -90,7 +90,7 @@ fn believe<'a>(
         }
     }
     let writing = memory.writing(&target.name);
-    let distrusts = writing.distrusts(present);
+    let distrusts = writing.distrusts(&present.version);
     let trusts = writing.trusts(present) && !distrusts;
     let unknown = |corp_id: &&String| {
         let corp = memory.corps.get(*corp_id);

@@ -29,7 +29,7 @@ pub(in crate::core) fn carry_over(
         let Some(recorded) = &former.recorded else {
             continue;
         };
-        if steps.len() == TARGET_STEPS_MAX || memory.writing(name).distrusts(former) {
+        if steps.len() == TARGET_STEPS_MAX || memory.writing(name).distrusts(&former.version) {
             continue;
         }
         let is_missing = |token: &&TokenRecord| {
@@ -117,7 +117,7 @@ pub(in crate::core) fn write_target(
             }
             None
         }
-        Need::TooLarge { .. } => None,
+        Need::TooLarge(_) => None,
         Need::Values => {
             let corp_ids = target.corp_ids.iter();
             let corp_ids = corp_ids.filter(|id| target.token(view, id).is_some());
@@ -194,13 +194,13 @@ fn fitting_need(
         assembled.as_deref_mut(),
     );
     // Until new contents are assembled, what did not fit before still does not.
-    if let Some(Need::TooLarge { .. } | Need::Assemble(_)) = &need
+    if let Some(Need::TooLarge(_) | Need::Assemble(_)) = &need
         && let Some((size, left_out)) = assembled.as_ref().and_then(|it| it.excess())
     {
         target.too_large = Some(size);
         target.left_out.extend(left_out);
     }
-    if let Some(Need::TooLarge { fitting }) = &mut need
+    if let Some(Need::TooLarge(fitting)) = &mut need
         && !fitting.is_empty()
     {
         let fitting = std::mem::take(fitting);
@@ -277,15 +277,6 @@ pub(in crate::core) fn delete_former(
     wake: &mut Wake,
     now: Timestamp,
 ) -> Vec<TargetStep> {
-    let is_put_off = |name: &str| {
-        let writing = memory.targets.get(name);
-        let retry_at = writing.and_then(|it| it.delete_at(view.app.metadata.generation, now));
-        retry_at.is_some()
-    };
-    let has_written = |name: &str, former: &TargetMeta| {
-        let writing = memory.targets.get(name);
-        writing.is_some_and(|writing| writing.has_written(former, &memory.uid))
-    };
     let is_needed = |token: &TokenRecord| {
         let target = targets
             .iter()
@@ -306,8 +297,9 @@ pub(in crate::core) fn delete_former(
     };
     unneeded(
         &view.former,
-        has_written,
-        is_put_off,
+        &memory.targets,
+        (&memory.uid, view.app.metadata.generation),
+        now,
         is_needed,
         |name, version, why| TargetStep::Delete { name, version, why },
     )

@@ -13,6 +13,7 @@ use crate::core::app::view::{
     AppSite, Blocked, CorpSettled, Settled, Step, Target, TargetStep, View, Wake,
 };
 use crate::core::secret::desired::{Wanted, wanted};
+use crate::core::secret::former::deletion_retried_at;
 use crate::core::secret::metadata::{forbidden_key, forbidden_message};
 use crate::core::secret::write::TARGET_STEPS_MAX;
 use crate::core::token::record::TokenRecord;
@@ -93,7 +94,8 @@ fn act(
     let mut wake = Wake::default();
     let mut fetches: BTreeMap<&str, Fetch> = BTreeMap::new();
     if blocked.is_none() {
-        retry_deletions(view, memory, &mut wake, now);
+        let retried_at = deletion_retried_at(&memory.targets, view.app.metadata.generation, now);
+        wake.later(retried_at, now);
         // During shutdown, nothing may keep a fetched token from being written.
         if !view.is_ending {
             some(carry_over(view, memory, &targets, now))?;
@@ -107,15 +109,6 @@ fn act(
         some(delete_former(view, memory, &targets, &mut wake, now))?;
     }
     Ok(settle(view, memory, &targets, &fetches, wake, now))
-}
-
-/// Looks again when deletions that failed are retried.
-fn retry_deletions(view: &View<'_>, memory: &Memory, wake: &mut Wake, now: Timestamp) {
-    let generation = view.app.metadata.generation;
-    let writings = memory.targets.values();
-    for at in writings.filter_map(|writing| writing.delete_at(generation, now)) {
-        wake.at(at);
-    }
 }
 
 /// Returns the steps as an error, if there are any.

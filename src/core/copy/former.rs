@@ -6,25 +6,9 @@ use jiff::Timestamp;
 
 use super::next::CopyStep;
 use super::view::{CopySeen, ReferenceMemory, ReferenceView};
-use crate::core::app::view::Wake;
 use crate::core::secret::former::unneeded;
 use crate::core::secret::recorded::Recorded;
-use crate::core::secret::target::TargetMeta;
 use crate::core::token::record::TokenRecord;
-
-/// Looks again when deletions that failed are retried.
-pub(super) fn retry_deletions(
-    view: &ReferenceView<'_>,
-    memory: &ReferenceMemory,
-    wake: &mut Wake,
-    now: Timestamp,
-) {
-    let generation = view.reference.metadata.generation;
-    let writings = memory.writings.values();
-    for at in writings.filter_map(|writing| writing.delete_at(generation, now)) {
-        wake.at(at);
-    }
-}
 
 /// Returns the deletions of former copies none of whose tokens is needed.
 pub(super) fn delete_former(
@@ -33,19 +17,12 @@ pub(super) fn delete_former(
     now: Timestamp,
     is_needed: impl FnMut(&TokenRecord) -> bool,
 ) -> Vec<CopyStep> {
-    let is_put_off = |name: &str| {
-        let writing = memory.writings.get(name);
-        let retry_at = writing.and_then(|it| it.delete_at(view.reference.metadata.generation, now));
-        retry_at.is_some()
-    };
-    let has_written = |name: &str, former: &TargetMeta| {
-        let writing = memory.writings.get(name);
-        writing.is_some_and(|writing| writing.has_written(former, &memory.uid))
-    };
+    let generation = view.reference.metadata.generation;
     unneeded(
         &view.former,
-        has_written,
-        is_put_off,
+        &memory.writings,
+        (&memory.uid, generation),
+        now,
         is_needed,
         |name, version, why| CopyStep::Delete { name, version, why },
     )
@@ -67,10 +44,9 @@ impl<'a> Shown<'a> {
             .iter()
             .filter_map(|copy| copy.present?.recorded.as_ref());
         for token in present.flat_map(|recorded| &recorded.tokens) {
-            let newest = requested_at
-                .entry(token.corp_id.as_str())
-                .or_insert(token.lifetime.requested_at);
-            *newest = (*newest).max(token.lifetime.requested_at);
+            let at = token.lifetime.requested_at;
+            let newest = requested_at.entry(token.corp_id.as_str()).or_insert(at);
+            *newest = at.max(*newest);
         }
         let sources = copies.iter().map(|copy| copy.source?.recorded.as_ref());
         let sources: Option<Vec<&Recorded>> = sources.collect();

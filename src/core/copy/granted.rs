@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{DingTalkApp, GrantedNamespace};
+use crate::api::{DingTalkApp, GrantedNamespace, ReferenceGrant};
 
 /// Returns the record of the grants in use: the recorded namespaces that the spec still grants, and
 /// those of `asking` (UIDs by namespace) that are granted but not recorded yet.
@@ -11,17 +11,16 @@ pub(crate) fn granted_namespaces(
     recorded: &[GrantedNamespace],
     asking: &BTreeMap<String, String>,
 ) -> Vec<GrantedNamespace> {
-    let grants = app.spec.reference_grants.iter();
-    let record = |namespace: &str| {
-        let old = recorded.iter().find(|old| old.namespace == namespace);
-        old.cloned().or_else(|| {
+    let record = |ReferenceGrant { namespace }: &ReferenceGrant| {
+        let old = recorded.iter().find(|old| old.namespace == *namespace);
+        let new = || {
             Some(GrantedNamespace {
-                namespace: namespace.to_owned(),
+                namespace: namespace.clone(),
                 uid: asking.get(namespace)?.clone(),
             })
-        })
+        };
+        old.cloned().or_else(new)
     };
-    grants
-        .filter_map(|grant| record(&grant.namespace))
-        .collect()
+    let grants = app.spec.reference_grants.iter();
+    grants.filter_map(record).collect()
 }

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::next::CopyStep;
 use super::told::Told;
 use super::view::{CopySeen, ReferenceMemory};
 use super::whose::{is_ours, my_name};
@@ -13,8 +14,8 @@ use crate::core::report::problem::{
 use crate::core::secret::owner::is_in_order;
 use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
+use crate::core::secret::write::Deletion;
 use crate::core::secret::writing::{Turn, Writing};
-use crate::core::token::record::ObjectVersion;
 
 /// How often a contested copy is looked at.
 const CONTESTED_PAUSE: SignedDuration = SignedDuration::from_secs(60);
@@ -23,25 +24,11 @@ const CONTESTED_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 pub(super) enum Look {
     /// Nothing until its first token expires.
     InOrder(Timestamp),
-    /// Check whether the app's Secret holds what its metadata records.
-    ReadSource,
-    /// Read the copy's metadata, for which there may be room now.
-    Again,
-    /// Write the copy.
-    Copy,
-    /// Delete the Secret in this version, because its data is immutable.
-    Replace(ObjectVersion),
+    Act(CopyStep),
     /// Report this problem, and look again at this time, if any.
     Problem(Told, Option<Timestamp>),
 }
 
-impl Look {
-    fn problem(reason: Reason, message: String, retry_at: Option<Timestamp>) -> Self {
-        Self::Problem(Told::failing(reason, message), retry_at)
-    }
-}
-
-/// Looks at a copy.
 pub(super) fn look(
     reference: &DingTalkTokenReference,
     copy: &CopySeen<'_>,
@@ -52,17 +39,20 @@ pub(super) fn look(
         return past_bounds(&copy.name, present, memory, now);
     }
     if let Some(message) = conflict(reference, copy, memory) {
-        return Look::problem(Reason::SecretConflict, message, None);
+        return Look::Problem(Told::new(Reason::SecretConflict, message), None);
     }
     let recorded = match source(copy, memory) {
         Source::Trusted(recorded) => recorded,
-        Source::Unread => return Look::ReadSource,
+        Source::Unread => {
+            let name = copy.source_name.clone();
+            return Look::Act(CopyStep::ReadSource { name });
+        }
         Source::Absent => {
             let message = format!(
                 "the app's Secret {} is not there yet: see its status",
                 copy.source_name
             );
-            return Look::problem(Reason::Pending, message, None);
+            return Look::Problem(Told::new(Reason::Pending, message), None);
         }
     };
     let writing = memory.writing(&copy.name);
@@ -72,10 +62,16 @@ pub(super) fn look(
             && present.recorded.as_ref() == Some(recorded)
             && is_in_order(present, &write)
     });
-    match is_in_order {
-        true => in_order(reference, &copy.name, recorded, writing, now),
-        false => out_of_order(reference, copy, recorded, writing, now),
+    if !is_in_order {
+        return out_of_order(reference, copy, recorded, writing, now);
     }
+    writing.failure = None;
+    if writing.contested {
+        let message = contested_message(&copy.name, namespace(reference));
+        let told = Told::new(Reason::SecretContested, message);
+        return Look::Problem(told, Some(now + CONTESTED_PAUSE));
+    }
+    Look::InOrder(recorded.expires_at().unwrap_or(now))
 }
 
 /// Looks at a Secret under the copy's name of which nothing else is known.
@@ -89,11 +85,12 @@ fn past_bounds(
     if present.has_no_room() {
         room_at = memory.writing(name).look_for_room_at(now);
         if room_at.is_none() {
-            return Look::Again;
+            let name = name.to_owned();
+            return Look::Act(CopyStep::Look { name });
         }
     }
     let message = past_bounds_message(name);
-    Look::problem(Reason::TargetMetadataTooLarge, message, room_at)
+    Look::Problem(Told::new(Reason::TargetMetadataTooLarge, message), room_at)
 }
 
 /// Returns a message if a foreign Secret has the copy's name.
@@ -124,41 +121,21 @@ enum Source<'a> {
     Absent,
 }
 
-/// Looks at the app's Secret.
 fn source<'a>(copy: &CopySeen<'a>, memory: &ReferenceMemory) -> Source<'a> {
     let source = copy.source.filter(|source| !source.deleting);
     let source = source.and_then(|source| Some((source, source.recorded.as_ref()?)));
     // A state written by a newer release is first rewritten for its app.
-    let source = source.filter(|(_, recorded)| recorded.digest.is_some());
-    let read = memory.sources.get(&copy.source_name);
-    let is_trusted = |source: &TargetMeta| match read {
-        Some(read) => read.trusts(source),
-        None => source.data_is_ours,
+    let Some((source, recorded)) = source.filter(|(_, it)| it.digest.is_some()) else {
+        return Source::Absent;
     };
-    match source {
-        Some((source, _)) if read.is_some_and(|read| read.distrusts(source)) => Source::Absent,
-        Some((source, recorded)) if is_trusted(source) => Source::Trusted(recorded),
-        Some(_) => Source::Unread,
-        None => Source::Absent,
+    let read = memory.sources.get(&copy.source_name);
+    if read.is_some_and(|read| read.distrusts(&source.version)) {
+        return Source::Absent;
     }
-}
-
-fn in_order(
-    reference: &DingTalkTokenReference,
-    name: &str,
-    recorded: &Recorded,
-    writing: &mut Writing,
-    now: Timestamp,
-) -> Look {
-    writing.failure = None;
-    if writing.contested {
-        let later = Some(now + CONTESTED_PAUSE);
-        let message = contested_message(name, namespace(reference));
-        return Look::problem(Reason::SecretContested, message, later);
+    match source.data_is_ours || read.is_some_and(|read| read.trusts(source)) {
+        true => Source::Trusted(recorded),
+        false => Source::Unread,
     }
-    let lives = recorded.tokens.iter().map(|token| token.lifetime);
-    let first = lives.map(|lifetime| lifetime.expires_at).min();
-    Look::InOrder(first.unwrap_or(now))
 }
 
 fn out_of_order(
@@ -171,7 +148,7 @@ fn out_of_order(
     let (name, generation) = (&copy.name, reference.metadata.generation);
     if copy.present.is_some_and(|present| present.deleting) {
         let message = format!("Secret {name} is being deleted");
-        return Look::problem(Reason::Pending, message, None);
+        return Look::Problem(Told::new(Reason::Pending, message), None);
     }
     let replaces = copy.present.map(|present| &present.version);
     if replaces.is_none() {
@@ -179,15 +156,22 @@ fn out_of_order(
     }
     let turn = writing.turn(recorded, replaces, generation, now);
     match (turn, &writing.failure) {
-        (Turn::Now { .. }, _) => Look::Copy,
-        (Turn::Replace(version), _) => Look::Replace(version),
+        (Turn::Now { .. }, _) => Look::Act(CopyStep::Write {
+            name: name.clone(),
+            source_name: copy.source_name.clone(),
+        }),
+        (Turn::Replace(version), _) => Look::Act(CopyStep::Delete {
+            name: name.clone(),
+            version,
+            why: Deletion::Immutable,
+        }),
         (Turn::Later(at), Some(failure)) => {
             let problem = write_problem(name, failure);
-            Look::problem(problem.reason, problem.message, Some(at))
+            Look::Problem(Told::new(problem.reason, problem.message), Some(at))
         }
         (Turn::Later(at), None) => {
             let message = contested_message(name, namespace(reference));
-            Look::problem(Reason::SecretContested, message, Some(at))
+            Look::Problem(Told::new(Reason::SecretContested, message), Some(at))
         }
     }
 }

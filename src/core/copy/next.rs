@@ -15,11 +15,9 @@ pub(crate) enum ReferenceStep {
     Copies(Vec<CopyStep>),
     /// Nothing more for now: report, and look again later.
     Settle {
-        /// The condition to report.
         told: Told,
         /// When the first token expires.
         expires_at: Option<Timestamp>,
-        /// When to look again.
         wake_at: Option<Timestamp>,
     },
 }
@@ -36,26 +34,14 @@ impl ReferenceStep {
 
 /// What to do about one copy.
 pub(crate) enum CopyStep {
-    /// Read the app's Secret to check whether it holds what its metadata records.
-    ReadSource {
-        /// Name of the app's Secret.
-        name: String,
-    },
-    /// Read the copy's metadata, for which there may be room now.
-    Look {
-        /// Name of the copy.
-        name: String,
-    },
-    /// Read the app's Secret and write the copy.
-    Write {
-        /// Name of the copy.
-        name: String,
-        /// Name of the app's Secret.
-        source_name: String,
-    },
+    /// Read the app's Secret of this name to check whether it holds what its metadata records.
+    ReadSource { name: String },
+    /// Read a copy's metadata, for which there may be room now.
+    Look { name: String },
+    /// Read the app's Secret and write the copy of it.
+    Write { name: String, source_name: String },
     Delete {
         name: String,
-        /// The version to delete.
         version: ObjectVersion,
         why: Deletion,
     },

@@ -23,8 +23,7 @@ const NEED_A_PERSON: [Reason; 5] = [
 /// Returns the name of the copies as `kubectl get` shows it.
 fn secret_shown(view: &ReferenceView<'_>) -> String {
     let name = view.reference.target_name();
-    let copies = view.copies.iter().flatten();
-    match copies.into_iter().any(|copy| copy.name != name) {
+    match view.copies.iter().any(|copy| copy.name != name) {
         true => format!("{name}-*"),
         false => name,
     }
@@ -38,11 +37,7 @@ pub(crate) fn reference_status(
     previous: &DingTalkTokenReferenceStatus,
     now: Timestamp,
 ) -> DingTalkTokenReferenceStatus {
-    let Told {
-        status,
-        reason,
-        message,
-    } = told;
+    let Told { reason, message } = told;
     let condition = |type_: &str, status: &str| {
         let mut before = previous.conditions.iter();
         let since = before.find(|old| old.type_ == type_ && old.status == status);
@@ -58,11 +53,11 @@ pub(crate) fn reference_status(
             ),
         }
     };
-    let mut conditions = vec![condition(CONDITION_READY, status)];
+    let mut conditions = vec![condition(CONDITION_READY, told.status())];
     if NEED_A_PERSON.contains(reason) {
         conditions.push(condition(CONDITION_STALLED, "True"));
     }
-    let copies = view.copies.iter().flatten();
+    let copies = view.copies.iter();
     DingTalkTokenReferenceStatus {
         observed_generation: view.reference.metadata.generation,
         conditions,

@@ -9,31 +9,21 @@ use crate::core::report::problem::shown;
 /// The condition `Ready`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
-    /// `True`, `False` or `Unknown`.
-    pub status: &'static str,
     pub reason: Reason,
     pub message: String,
 }
 
 impl Told {
-    fn unknown(message: &str) -> Self {
-        Self {
-            status: "Unknown",
-            reason: Reason::Pending,
-            message: message.to_owned(),
-        }
+    pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { reason, message }
     }
 
-    /// Returns the condition of copies with a problem.
-    pub(super) fn failing(reason: Reason, message: String) -> Self {
-        let status = match reason {
+    pub(super) fn status(&self) -> &'static str {
+        match self.reason {
+            Reason::TokensValid => "True",
             Reason::Pending => "Unknown",
             _ => "False",
-        };
-        Self {
-            status,
-            reason,
-            message,
         }
     }
 
@@ -41,61 +31,54 @@ impl Told {
     pub(super) fn of_grant(view: &ReferenceView<'_>) -> Option<Self> {
         let reference = view.reference;
         let app = &reference.spec.app_ref;
+        let (home, app) = (&app.namespace, &app.name);
         let namespace = reference.metadata.namespace.as_deref().unwrap_or_default();
         let (reason, message) = match view.grant {
             Grant::Given | Grant::Unread => return None,
             // Existing copies stay: an earlier version recorded no grants.
-            Grant::Unrecorded => {
-                return Some(Self::unknown(
-                    "the DingTalkApp has no token yet, or has not recorded this namespace in its \
-                     status.grantedNamespaces",
-                ));
-            }
+            Grant::Unrecorded => (
+                Reason::Pending,
+                "the DingTalkApp has no token yet, or has not recorded this namespace in its \
+                 status.grantedNamespaces"
+                    .to_owned(),
+            ),
             Grant::Former => (
                 Reason::NotGranted,
                 format!(
-                    "DingTalkApp {}/{} allowed it to a former namespace {namespace}, which was \
+                    "DingTalkApp {home}/{app} allowed it to a former namespace {namespace}, which was \
                      deleted since: have its owner take {namespace} off spec.referenceGrants, wait \
-                     until status.grantedNamespaces does not name it, and add it again",
-                    app.namespace, app.name
+                     until status.grantedNamespaces does not name it, and add it again"
                 ),
             ),
             Grant::NoApp => (
                 Reason::AppNotFound,
                 format!(
-                    "there is no DingTalkApp {}/{} in the namespaces that this operator watches: \
-                     check spec.appRef, or have it created",
-                    app.namespace, app.name
+                    "there is no DingTalkApp {home}/{app} in the namespaces that this operator \
+                     watches: check spec.appRef, or have it created"
                 ),
             ),
             Grant::Absent => (
                 Reason::NotGranted,
                 format!(
-                    "DingTalkApp {}/{} does not allow it: have its owner add namespace {namespace} \
-                     to spec.referenceGrants",
-                    app.namespace, app.name
+                    "DingTalkApp {home}/{app} does not allow it: have its owner add namespace \
+                     {namespace} to spec.referenceGrants"
                 ),
             ),
         };
-        Some(Self::failing(reason, message))
+        Some(Self::new(reason, message))
     }
 
     /// Returns the condition of copies without a problem, whose first token expires at this time.
     pub(super) fn of_copies(expires_at: Option<Timestamp>, now: Timestamp) -> Self {
-        match expires_at {
-            None => Self::unknown("the app has no token yet: see its status"),
-            Some(at) if at > now => Self {
-                status: "True",
-                reason: Reason::TokensValid,
-                message: format!("the copy holds valid tokens, the first until {}", shown(at)),
-            },
-            Some(at) => Self::failing(
-                Reason::TokenExpired,
-                format!(
-                    "a token expired at {}: see the status of the DingTalkApp",
-                    shown(at)
-                ),
-            ),
+        let Some(at) = expires_at else {
+            return Self::new(Reason::Pending, "the app has no token yet: see its status");
+        };
+        let until = shown(at);
+        if at > now {
+            let message = format!("the copy holds valid tokens, the first until {until}");
+            return Self::new(Reason::TokensValid, message);
         }
+        let message = format!("a token expired at {until}: see the status of the DingTalkApp");
+        Self::new(Reason::TokenExpired, message)
     }
 }

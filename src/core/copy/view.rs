@@ -12,9 +12,7 @@ use crate::core::secret::writing::Writing;
 
 /// What is known about one copy.
 pub(crate) struct CopySeen<'a> {
-    /// Name of the copy.
     pub name: String,
-    /// Name of the app's Secret.
     pub source_name: String,
     /// The app's Secret, if it exists.
     pub source: Option<&'a TargetMeta>,
@@ -25,7 +23,6 @@ pub(crate) struct CopySeen<'a> {
 /// Whether the app allows copies in the reference's namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Grant {
-    /// The app does not exist.
     NoApp,
     /// The app does not name the namespace.
     Absent,
@@ -43,8 +40,8 @@ pub(crate) enum Grant {
 pub(crate) struct ReferenceView<'a> {
     pub reference: &'a DingTalkTokenReference,
     pub grant: Grant,
-    /// The wanted copies; `None` if the app does not exist or does not grant them.
-    pub copies: Option<Vec<CopySeen<'a>>>,
+    /// The wanted copies; none unless they are granted.
+    pub copies: Vec<CopySeen<'a>>,
     /// Allowed prefixes of the copies' label and annotation keys.
     pub metadata_prefixes: &'a [String],
     /// Secrets written for this reference that are no longer copies, by name.
@@ -55,7 +52,6 @@ pub(crate) struct ReferenceView<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct ReferenceMemory {
     pub uid: String,
-    /// The status that this process wrote last.
     pub written_status: WrittenStatus<DingTalkTokenReferenceStatus>,
     looks: Looks,
     /// Number of wanted copies. A reference with many of them is looked at less often.
@@ -65,7 +61,6 @@ pub(crate) struct ReferenceMemory {
 }
 
 impl ReferenceMemory {
-    /// Creates the memory of the reference with this UID.
     pub(crate) fn new(uid: &str) -> Self {
         Self {
             uid: uid.to_owned(),

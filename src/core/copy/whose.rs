@@ -26,5 +26,5 @@ pub(super) fn is_ours(
     is_predecessors
         || present.owner_uid() == Some(memory.uid.as_str())
         || writing.is_some_and(|writing| writing.has_written(present, &memory.uid))
-        || present.adopt_by() == Some(my_name.as_str())
+        || present.adopt_by.as_deref() == Some(my_name.as_str())
 }

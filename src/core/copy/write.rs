@@ -35,8 +35,7 @@ pub(crate) fn copy_now(
     source: &TargetMeta,
     now: Timestamp,
 ) -> Option<(Write, Cause)> {
-    let mut copies = view.copies.iter().flatten();
-    let copy = copies.find(|copy| copy.name == name)?;
+    let copy = view.copies.iter().find(|copy| copy.name == name)?;
     if copy.source.map(|source| &source.version) != Some(&source.version) {
         return None;
     }

@@ -28,7 +28,7 @@ impl Index {
             return Some(ReferenceView {
                 reference,
                 grant: Grant::Given,
-                copies: Some(Vec::new()),
+                copies: Vec::new(),
                 metadata_prefixes: &[],
                 former: BTreeMap::new(),
             });
@@ -38,10 +38,11 @@ impl Index {
         let grant = grant(app, &namespace, entry.namespace_uid.as_deref());
         let granted = app.filter(|_| grant == Grant::Given);
         let copies = granted.map(|app| self.copies_seen(entry, app, &namespace));
+        let copies = copies.unwrap_or_default();
         Some(ReferenceView {
             reference,
             grant,
-            former: self.former_copies(uid, &namespace, copies.as_deref()),
+            former: self.former_copies(uid, &namespace, &copies),
             copies,
             metadata_prefixes: &[],
         })
@@ -74,10 +75,9 @@ impl Index {
         &self,
         uid: &str,
         namespace: &str,
-        copies: Option<&[CopySeen<'_>]>,
+        copies: &[CopySeen<'_>],
     ) -> BTreeMap<&str, &TargetMeta> {
-        let copies = copies.into_iter().flatten();
-        let wanted: HashSet<&str> = copies.map(|copy| copy.name.as_str()).collect();
+        let wanted: HashSet<&str> = copies.iter().map(|copy| copy.name.as_str()).collect();
         let owned = self.owned.get(uid).into_iter().flatten();
         owned
             .filter(|(owned_in, name)| owned_in == namespace && !wanted.contains(name.as_str()))

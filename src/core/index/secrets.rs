@@ -295,7 +295,7 @@ impl Index {
     fn worth_keeping(&self, secret: &SecretRef, target: &TargetMeta) -> bool {
         self.is_named(secret)
             || target.is_managed()
-            || target.adopt_by().is_some()
+            || target.adopt_by.is_some()
             || self.copiers(&secret.0, &secret.1).next().is_some()
     }
 }

@@ -24,7 +24,6 @@ pub(crate) struct Offered {
 /// The inputs of a Secret's contents.
 #[derive(Debug)]
 pub(crate) struct Assembly {
-    /// Generation of the app's spec.
     pub generation: Option<i64>,
     pub templates: Arc<Templates>,
     pub shape: Shape,
@@ -51,34 +50,21 @@ pub(crate) struct Assembled {
 
 /// What an [`Assembled`] has for a list of tokens.
 pub(crate) enum Answer {
-    /// Nothing: it was made of other inputs.
-    Unknown,
-    /// The tokens do not all fit.
-    TooLarge {
-        /// The corps whose tokens fit.
-        fitting: Vec<String>,
-    },
-    /// The contents.
+    /// The tokens do not all fit, but those of these corps do.
+    TooLarge(Vec<String>),
     Contents(Contents),
 }
 
 impl std::fmt::Debug for Assembled {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Assembled")
-            .field("kept", &self.kept)
-            .field("size", &self.size)
-            .finish_non_exhaustive()
+        formatter.write_str("Assembled")
     }
 }
 
 impl Contents {
-    /// Builds the contents for these tokens.
     pub(crate) fn of(shape: Shape, templates: &Templates, tokens: &[&Held]) -> Self {
         let mut data = Data::of(shape, tokens.iter().copied());
-        for (key, value) in templates.render(tokens) {
-            data.insert(key, value);
-        }
+        data.0.extend(templates.render(tokens));
         let digest = data.digest();
         Self { data, digest }
     }
@@ -90,7 +76,6 @@ impl Assembly {
         !templates.is_empty() || tokens > TOKENS_MIN
     }
 
-    /// Assembles the contents.
     pub(crate) fn assemble(self) -> Assembled {
         let sizes = |offered: &Offered| Data::of(self.shape, [&offered.held]).size();
         let sizes: Vec<usize> = self.tokens.iter().map(sizes).collect();
@@ -161,42 +146,36 @@ impl Assembly {
 }
 
 impl Assembled {
-    /// Returns what is known for these tokens. Contents are returned only once.
+    /// Returns what is known for these tokens; `None` if it was made of other inputs. Contents are
+    /// returned only once.
     pub(crate) fn answer(
         &mut self,
         generation: Option<i64>,
         templates: &Arc<Templates>,
         tokens: &[&Held],
-    ) -> Answer {
+    ) -> Option<Answer> {
         if self.from.generation != generation || !Arc::ptr_eq(&self.from.templates, templates) {
-            return Answer::Unknown;
+            return None;
         }
-        let kept = self.from.chosen(&self.kept);
-        if kept == tokens {
-            return self
-                .contents
-                .take()
-                .map_or(Answer::Unknown, Answer::Contents);
+        if self.from.chosen(&self.kept) == tokens {
+            return self.contents.take().map(Answer::Contents);
         }
         let all = self.from.tokens.iter().map(|offered| &offered.held);
-        if !all.eq(tokens.iter().copied()) {
-            return Answer::Unknown;
-        }
-        Answer::TooLarge {
-            fitting: kept
-                .iter()
-                .map(|held| held.record.corp_id.clone())
-                .collect(),
-        }
+        let is_of_these = all.eq(tokens.iter().copied());
+        is_of_these.then(|| Answer::TooLarge(self.corps(true)))
+    }
+
+    /// Returns the corps whose tokens are in the contents, or those whose tokens are left out.
+    fn corps(&self, are_kept: bool) -> Vec<String> {
+        let tokens = self.from.tokens.iter().zip(&self.kept);
+        let tokens = tokens.filter(|(_, is_kept)| **is_kept == are_kept);
+        let corps = tokens.map(|(offered, _)| offered.held.record.corp_id.clone());
+        corps.collect()
     }
 
     /// Returns the size with all tokens and the corps left out, if not all fit.
     pub(crate) fn excess(&self) -> Option<(usize, Vec<String>)> {
-        let tokens = self.from.tokens.iter().zip(&self.kept);
-        let left_out = tokens.filter(|(_, is_kept)| !**is_kept);
-        let left_out: Vec<String> = left_out
-            .map(|(offered, _)| offered.held.record.corp_id.clone())
-            .collect();
+        let left_out = self.corps(false);
         (!left_out.is_empty()).then_some((self.size, left_out))
     }
 

@@ -13,7 +13,7 @@ use crate::dingtalk::{AccessToken, LIFETIME_MAX};
 
 /// The keys and values of a target Secret.
 #[derive(Clone, Default)]
-pub struct Data(BTreeMap<String, Zeroizing<String>>);
+pub struct Data(pub(crate) BTreeMap<String, Zeroizing<String>>);
 
 impl Data {
     /// Returns the keys of these tokens in this shape.
@@ -31,39 +31,21 @@ impl Data {
         keys: impl IntoIterator<Item = String>,
         mut lookup: impl FnMut(&str) -> Option<Zeroizing<Vec<u8>>>,
     ) -> Option<Self> {
-        let mut data = BTreeMap::new();
-        for key in keys {
+        let entries = keys.into_iter().map(|key| {
             let text = String::from_utf8(lookup(&key)?.to_vec()).ok()?;
-            data.insert(key, Zeroizing::new(text));
-        }
-        Some(Self(data))
+            Some((key, Zeroizing::new(text)))
+        });
+        entries.collect::<Option<_>>().map(Self)
     }
 
-    /// Adds a key.
-    pub fn insert(&mut self, key: String, value: Zeroizing<String>) {
-        self.0.insert(key, value);
-    }
-
-    /// Returns the SHA-256 of keys and values with their lengths, in hexadecimal.
+    /// Returns the digest that a record has of them.
     pub fn digest(&self) -> String {
-        let mut hash = Sha256::new();
-        for (key, value) in &self.0 {
-            for part in [key.as_bytes(), value.as_bytes()] {
-                hash.update((part.len() as u64).to_be_bytes());
-                hash.update(part);
-            }
-        }
-        hexadecimal(&hash.finalize())
+        digest(&self.0)
     }
 
     /// Returns the size of all values in bytes, as the API server counts it.
     pub fn size(&self) -> usize {
         self.0.values().map(|value| value.len()).sum()
-    }
-
-    /// Returns keys and values.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Zeroizing<String>)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value))
     }
 
     /// Returns the tokens, if the data is as recorded.
@@ -99,23 +81,23 @@ impl Data {
     /// Returns a single token's recorded data with the value of `held`; `None` if keys were written
     /// that do not follow from the token.
     pub fn as_recorded(recorded: &Recorded, held: &Held) -> Option<Self> {
-        let fields = recorded.shape.fields();
-        let mut data = Self::default();
-        for key in recorded.keys() {
-            let is_of = |field: &&Field| recorded.shape.key(**field, &held.record.corp_id) == key;
-            let value = fields.iter().find(is_of)?.value(held);
-            data.insert(key, value);
-        }
-        Some(data)
+        let Self(own) = Self::of(recorded.shape, [held]);
+        let entries = recorded.keys().map(|key| {
+            let value = own.get(&key)?.clone();
+            Some((key, value))
+        });
+        entries.collect::<Option<_>>().map(Self)
     }
 }
 
-impl IntoIterator for Data {
-    type Item = (String, Zeroizing<String>);
-    type IntoIter = std::collections::btree_map::IntoIter<String, Zeroizing<String>>;
-
-    /// Returns keys and values.
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+/// Returns the SHA-256 of keys and values with their lengths, in hexadecimal.
+pub(crate) fn digest(entries: &BTreeMap<String, impl AsRef<str>>) -> String {
+    let mut hash = Sha256::new();
+    for (key, value) in entries {
+        for part in [key.as_str(), value.as_ref()] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
     }
+    hexadecimal(&hash.finalize())
 }

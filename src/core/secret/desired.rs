@@ -59,8 +59,7 @@ pub(crate) enum Known<'a> {
 }
 
 impl Known<'_> {
-    /// Returns its record.
-    pub(crate) fn record(&self) -> &TokenRecord {
+    fn record(&self) -> &TokenRecord {
         match self {
             Self::Held(held) | Self::Unwritten(held) => &held.record,
             Self::Recorded(record) => record,
@@ -77,11 +76,8 @@ pub(crate) enum Need {
     Write(Box<Write>),
     /// Assemble its contents first.
     Assemble(Box<Assembly>),
-    /// Report that the contents exceed a Secret's size.
-    TooLarge {
-        /// The corps whose tokens fit.
-        fitting: Vec<String>,
-    },
+    /// Report that the contents exceed a Secret's size. The tokens of these corps fit.
+    TooLarge(Vec<String>),
 }
 
 /// What a write is decided from.
@@ -118,10 +114,10 @@ pub(crate) fn need(inputs: &Inputs<'_>, assembled: Option<&mut Assembled>) -> Ne
     // Not the later of both: a clock that was ahead would hide every change until then.
     recorded.value_changed_at = inputs.value_changed_at.or(was_changed_at);
     let target = &app.spec.target;
-    let mut owner = Owner::of(app, &target.labels, &target.annotations);
-    if target.deletion_policy == DeletionPolicy::Retain {
-        owner.reference = None;
-    }
+    let owner = Owner {
+        is_retained: target.deletion_policy == DeletionPolicy::Retain,
+        ..Owner::of(app, &target.labels, &target.annotations)
+    };
     let write = owner.write(inputs.name, recorded, data, present);
     match present {
         Some(present) if kept.is_some() && is_in_order(present, &write) => Need::Nothing,
@@ -163,14 +159,12 @@ impl Inputs<'_> {
 
     /// Returns the record of the new contents, and the keys that change.
     fn rewritten(&self, assembled: Option<&mut Assembled>) -> Result<(Recorded, Changes), Need> {
-        let mut held = Vec::with_capacity(self.tokens.len());
-        for known in self.tokens {
-            match known {
-                Known::Held(token) | Known::Unwritten(token) => held.push(*token),
-                Known::Recorded(_) => return Err(Need::Values),
-            }
-        }
-        let contents = contents(self, &held, assembled)?;
+        let held = self.tokens.iter().map(|known| match known {
+            Known::Held(held) | Known::Unwritten(held) => Some(*held),
+            Known::Recorded(_) => None,
+        });
+        let held: Option<Vec<&Held>> = held.collect();
+        let contents = contents(self, &held.ok_or(Need::Values)?, assembled)?;
         let mut changes = removal(self.present);
         // Unchanged keys are not sent: with a thousand tokens they take a megabyte.
         let staying = self.tokens.iter().filter_map(|known| {
@@ -178,7 +172,7 @@ impl Inputs<'_> {
             Some(self.recorded?.keys_of(&old.corp_id))
         });
         let staying: HashSet<String> = staying.flatten().collect();
-        for (key, value) in contents.data {
+        for (key, value) in contents.data.0 {
             match staying.contains(&key) {
                 true => changes.remove(&key),
                 false => changes.insert(key, Some(value)),
@@ -207,11 +201,10 @@ fn contents(
         return Ok(Contents::of(shape, inputs.templates, held));
     }
     let generation = inputs.app.metadata.generation;
-    let answer = assembled.map(|it| it.answer(generation, inputs.templates, held));
-    match answer.unwrap_or(Answer::Unknown) {
-        Answer::Contents(contents) => Ok(contents),
-        Answer::TooLarge { fitting } => Err(Need::TooLarge { fitting }),
-        Answer::Unknown => {
+    match assembled.and_then(|it| it.answer(generation, inputs.templates, held)) {
+        Some(Answer::Contents(contents)) => Ok(contents),
+        Some(Answer::TooLarge(fitting)) => Err(Need::TooLarge(fitting)),
+        None => {
             let in_secret = |held: &Held| inputs.recorded?.token(&held.record.corp_id);
             let offered = |held: &&Held| Offered {
                 held: (*held).clone(),

@@ -16,32 +16,29 @@ thread_local! {
 }
 
 /// The fields of an object, by whether the operator set them.
+#[derive(Default)]
 pub struct Managed<'a> {
     ours: Vec<&'a serde_json::Value>,
     others: Vec<&'a serde_json::Value>,
-    written_at: Option<Timestamp>,
+    /// When the operator last wrote.
+    pub written_at: Option<Timestamp>,
 }
 
 impl<'a> Managed<'a> {
     /// Sorts the entries by manager.
     pub fn of(entries: &'a [ManagedFieldsEntry]) -> Self {
-        let mut managed = Self {
-            ours: Vec::new(),
-            others: Vec::new(),
-            written_at: None,
-        };
+        let mut managed = Self::default();
         for entry in entries {
             let Some(fields) = &entry.fields_v1 else {
                 continue;
             };
-            match entry.manager.as_deref() {
-                Some(MANAGER) => {
-                    managed.ours.push(&fields.0);
-                    let written_at = entry.time.as_ref().map(|time| time.0);
-                    managed.written_at = managed.written_at.max(written_at);
-                }
-                _ => managed.others.push(&fields.0),
+            if entry.manager.as_deref() != Some(MANAGER) {
+                managed.others.push(&fields.0);
+                continue;
             }
+            managed.ours.push(&fields.0);
+            let written_at = entry.time.as_ref().map(|time| time.0);
+            managed.written_at = managed.written_at.max(written_at);
         }
         managed
     }
@@ -61,11 +58,6 @@ impl<'a> Managed<'a> {
             .filter(|key| !key.starts_with(GROUP) && *key != LABEL_MANAGED_BY)
             .map(str::to_owned)
             .collect()
-    }
-
-    /// Returns when the operator last wrote.
-    pub fn written_at(&self) -> Option<Timestamp> {
-        self.written_at
     }
 }
 

@@ -10,11 +10,7 @@ pub(crate) fn forbidden_key<'a>(
     annotations: &'a BTreeMap<String, String>,
     allowed: &[String],
 ) -> Option<&'a str> {
-    let is_allowed = |key: &&String| {
-        allowed
-            .iter()
-            .any(|prefix| key.starts_with(prefix.as_str()))
-    };
+    let is_allowed = |key: &str| allowed.iter().any(|prefix| key.starts_with(prefix));
     let mut keys = labels.keys().chain(annotations.keys());
     keys.find(|key| !is_allowed(key)).map(String::as_str)
 }

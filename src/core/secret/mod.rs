@@ -1,6 +1,5 @@
 //! One Secret: what it should hold, whose it is, what it records, and when it is written.
 
-pub(in crate::core) mod annotations;
 pub(in crate::core) mod assembly;
 pub(in crate::core) mod data;
 pub(in crate::core) mod desired;

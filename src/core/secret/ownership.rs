@@ -9,9 +9,8 @@ use crate::core::secret::target::TargetMeta;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
     Ours,
-    /// Another app.
+    /// Another app, of this name.
     Lost {
-        /// Name of that app.
         to: String,
     },
 }
@@ -19,7 +18,6 @@ pub(crate) enum Claim {
 /// How a Secret under the target's name relates to an app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ownership {
-    /// Written for this app.
     Ours,
     /// Written for a former app of this name; its token is taken over.
     Predecessor,
@@ -53,7 +51,7 @@ pub(crate) fn ownership(
         Some(recorded) if !lives(recorded) && target.owner.as_deref() == name => {
             Ownership::Predecessor
         }
-        _ if target.adopt_by() == name => Ownership::Adoptable,
+        _ if target.adopt_by.as_deref() == name => Ownership::Adoptable,
         _ => Ownership::Foreign,
     }
 }

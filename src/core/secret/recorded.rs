@@ -20,7 +20,6 @@ pub(in crate::core) const ANY_CORP: &str = "*";
 /// The record of a target Secret's contents.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Recorded {
-    /// The keys of each token.
     pub shape: Shape,
     /// The keys that were written, sorted, with `*` for each token's corpId. Another release may
     /// have written others.
@@ -44,11 +43,9 @@ impl Recorded {
 
     /// Builds a record of these keys and tokens; `None` if no key holds the tokens.
     pub fn of(keys: Vec<String>, mut tokens: Vec<TokenRecord>) -> Option<Self> {
-        let has = |shape: Shape| keys.contains(&shape.key(Field::AccessToken, ANY_CORP));
+        let has = |shape: &Shape| keys.contains(&shape.key(Field::AccessToken, ANY_CORP));
         // A template of an app with several tokens may use a single token's key.
-        let shape = [Shape::Many, Shape::One]
-            .into_iter()
-            .find(|shape| has(*shape))?;
+        let shape = [Shape::Many, Shape::One].into_iter().find(has)?;
         if shape == Shape::One && tokens.len() != 1 {
             return None;
         }
@@ -67,9 +64,8 @@ impl Recorded {
     /// Secrets that do not record which version of the credentials their tokens were fetched with.
     #[must_use]
     pub fn credited(mut self, known: &KnownCredentials) -> Self {
-        let is_unreadable = self.digest.is_none();
         for token in &mut self.tokens {
-            credit(token, known, is_unreadable);
+            credit(token, known, self.digest.is_none());
         }
         self
     }
@@ -83,17 +79,15 @@ impl Recorded {
                 + token.credentials.uid.len()
                 + token.credentials.resource_version.len()
         };
-        let tokens = self.tokens.iter();
         let keys = self.keys.iter();
+        let keys = keys.map(|key| size_of::<String>() + key.len());
+        let tokens = self.tokens.iter();
+        let tokens = tokens.map(|token| size_of::<TokenRecord>() + texts(token));
         size_of::<Self>()
             + self.templates.len()
             + self.digest.as_ref().map_or(0, String::len)
-            + keys
-                .map(|key| size_of::<String>() + key.len())
-                .sum::<usize>()
-            + tokens
-                .map(|token| size_of::<TokenRecord>() + texts(token))
-                .sum::<usize>()
+            + keys.sum::<usize>()
+            + tokens.sum::<usize>()
     }
 
     /// Returns every key that was written.
@@ -109,12 +103,17 @@ impl Recorded {
         keys.map(move |key| key.replacen(ANY_CORP, corp_id, 1))
     }
 
+    /// Returns when its first token expires.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        let tokens = self.tokens.iter();
+        tokens.map(|token| token.lifetime.expires_at).min()
+    }
+
     /// Returns the record of a corp's token.
     pub fn token(&self, corp_id: &str) -> Option<&TokenRecord> {
-        let found = self
-            .tokens
-            .binary_search_by(|token| token.corp_id.as_str().cmp(corp_id));
-        self.tokens.get(found.ok()?)
+        let tokens = &self.tokens;
+        let found = tokens.binary_search_by_key(&corp_id, |token| token.corp_id.as_str());
+        tokens.get(found.ok()?)
     }
 }
 

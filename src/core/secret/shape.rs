@@ -51,11 +51,8 @@ impl Shape {
 /// A value that is written for a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// The token itself.
     AccessToken,
-    /// Its corpId.
     CorpId,
-    /// When it expires.
     ExpiresAt,
 }
 

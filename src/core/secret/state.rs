@@ -1,18 +1,22 @@
-//! The annotation `state` of a target Secret: everything the operator needs to continue after a
-//! restart or an upgrade without a fetch.
+//! A Secret's record in its annotations. The annotation `state` has everything the operator needs
+//! to continue after a restart or an upgrade without a fetch.
 //!
-//! JSON that begins with the version of its format, `{"version":1,…}`. A version may gain fields,
-//! because a release ignores those that it does not know. What an older release would misread
-//! requires a new version, which a release may write only if the previous release reads it, so that
-//! a rollback works. For versions that are newer still, [`Recorded`] falls back on the
-//! public metadata.
+//! It is JSON that begins with the version of its format, `{"version":1,…}`. A version may gain
+//! fields, because a release ignores those that it does not know. What an older release would
+//! misread requires a new version, which a release may write only if the previous release reads it,
+//! so that a rollback works. For versions that are newer still, the public annotations are read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::core::secret::recorded::{CORP_ID_MAX, KEYS_MAX, NAME_MAX, Recorded, TOKENS_MAX};
+use crate::api::{ANNOTATION_CORP_ID, ANNOTATION_EXPIRES_AT, ANNOTATION_SITE, ANNOTATION_STATE};
+use crate::core::secret::managed::Managed;
+use crate::core::secret::recorded::{
+    ANY_CORP, CORP_ID_MAX, KEYS_MAX, NAME_MAX, Recorded, TOKENS_MAX,
+};
+use crate::core::secret::shape::{Field, Shape};
 use crate::core::token::record::{ObjectVersion, TokenRecord};
 use crate::core::token::request::RenewRequest;
 use crate::core::token::schedule::Lifetime;
@@ -21,14 +25,6 @@ use crate::core::token::schedule::Lifetime;
 const VERSION: u32 = 1;
 /// Longest state that is read; a thousand tokens with the longest corpIds take less.
 const STATE_MAX: usize = 128 * 1024;
-
-/// A state that was read.
-pub(crate) enum Read {
-    /// Of a version that this release knows.
-    Known(Recorded),
-    /// Of a newer version.
-    Newer,
-}
 
 #[derive(Deserialize)]
 struct Versioned {
@@ -43,27 +39,18 @@ struct State {
     site: String,
     /// The `client_id` that the newest token was fetched with.
     client_id: String,
-    credentials: Credentials,
+    credentials: ObjectVersion,
     /// The keys that were written; `*` stands for each token's corpId.
     keys: Vec<String>,
     /// Signature of the templates that made some of the keys.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     templates: String,
-    /// Digest of all keys and values.
     digest: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     value_changed_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     renewal: Option<Renewal>,
-    /// Tokens by corpId.
     tokens: BTreeMap<String, Token>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Credentials {
-    uid: String,
-    resource_version: String,
 }
 
 /// The last renewal request that tokens of this Secret answer.
@@ -87,21 +74,92 @@ struct Token {
     former: bool,
 }
 
-/// Reads a state; `None` if it is malformed or exceeds a bound.
-pub(crate) fn read(text: &str) -> Option<Read> {
-    if text.len() > STATE_MAX {
-        return None;
+impl Recorded {
+    /// Reads the record from annotations; `None` if it is malformed or exceeds a bound.
+    pub fn read(annotations: &BTreeMap<String, String>, managed: &Managed<'_>) -> Option<Self> {
+        let state = annotations.get(ANNOTATION_STATE)?;
+        if state.len() > STATE_MAX {
+            return None;
+        }
+        let Versioned { version } = serde_json::from_str(state).ok()?;
+        if version > VERSION {
+            return Self::public(annotations, managed);
+        }
+        let state: State = serde_json::from_str(state).ok()?;
+        state.recorded()
     }
-    let Versioned { version } = serde_json::from_str(text).ok()?;
-    if version > VERSION {
-        return Some(Read::Newer);
+
+    /// Returns the record as it would be read back: less is kept of tokens of former credentials.
+    pub fn read_back(&self) -> Option<Self> {
+        State::of(self)?.recorded()
     }
-    let state: State = serde_json::from_str(text).ok()?;
-    state.recorded().map(Read::Known)
+
+    /// Reads the public metadata of a Secret whose state is of a newer version: it shows that a
+    /// token is valid at least until a time. `None` unless the operator wrote all of it, because
+    /// there is no digest to check it against.
+    fn public(annotations: &BTreeMap<String, String>, managed: &Managed<'_>) -> Option<Self> {
+        let corp_id = annotations.get(ANNOTATION_CORP_ID);
+        let ours = managed.keys("/f:metadata/f:annotations");
+        let read = [ANNOTATION_SITE, ANNOTATION_EXPIRES_AT, ANNOTATION_STATE].into_iter();
+        let mut read = read.chain(corp_id.map(|_| ANNOTATION_CORP_ID));
+        if !read.all(|key| ours.contains(key)) {
+            return None;
+        }
+        let site = annotations.get(ANNOTATION_SITE)?;
+        let lifetime = Lifetime {
+            requested_at: managed.written_at?,
+            expires_at: annotations.get(ANNOTATION_EXPIRES_AT)?.parse().ok()?,
+        };
+        let written = managed.ours("/f:data");
+        let of_several = |key| Shape::Many.corp_id(Field::AccessToken, key);
+        let corp_ids: BTreeSet<&str> = match corp_id {
+            Some(corp_id) => BTreeSet::from([corp_id.as_str()]),
+            None => written.iter().filter_map(|key| of_several(key)).collect(),
+        };
+        let pattern = |key: &String| match key.split_once('.') {
+            Some((start, rest)) if corp_id.is_none() && corp_ids.contains(start) => {
+                format!("{ANY_CORP}.{rest}")
+            }
+            _ => key.clone(),
+        };
+        let keys: BTreeSet<String> = written.iter().map(pattern).collect();
+        if keys.len() > KEYS_MAX || corp_ids.len() > TOKENS_MAX || site.len() > NAME_MAX {
+            return None;
+        }
+        let corp_ids = corp_ids.iter().filter(|id| id.len() <= CORP_ID_MAX);
+        let tokens = corp_ids.map(|corp_id| TokenRecord {
+            site: site.clone(),
+            client_id: String::new(),
+            corp_id: (*corp_id).to_owned(),
+            lifetime,
+            credentials: ObjectVersion::default(),
+            answers: None,
+        });
+        Self::of(keys.into_iter().collect(), tokens.collect())
+    }
+
+    /// Returns the annotations of the record. All but the state are public.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let Some(first) = self.tokens.first() else {
+            return BTreeMap::new();
+        };
+        let corp_id = (self.shape == Shape::One).then(|| first.corp_id.clone());
+        let expires_at = self.expires_at().map(|at| at.to_string());
+        let recorded = [
+            (ANNOTATION_SITE, Some(first.site.clone())),
+            (ANNOTATION_CORP_ID, corp_id),
+            (ANNOTATION_EXPIRES_AT, expires_at),
+            (ANNOTATION_STATE, write(self)),
+        ];
+        let recorded = recorded.into_iter();
+        recorded
+            .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+            .collect()
+    }
 }
 
-/// Writes a record as a state; `None` if it has no tokens or no digest.
-pub(crate) fn write(recorded: &Recorded) -> Option<String> {
+/// Returns the state of a record; `None` if it has no tokens or no digest.
+fn write(recorded: &Recorded) -> Option<String> {
     serde_json::to_string(&State::of(recorded)?).ok()
 }
 
@@ -117,15 +175,14 @@ impl State {
             .iter()
             .filter(|token| token.answers.is_some())
             .max_by_key(|token| token.lifetime.requested_at)
-            .and_then(|token| token.answers);
-        let answering = |request| tokens.iter().filter(move |it| it.answers == Some(request));
-        let renewal = renewal.and_then(|request| {
-            let times = answering(request).map(|token| token.lifetime.requested_at.as_second());
-            Some(Renewal {
-                request: request.to_string(),
-                since: times.min()?,
-            })
-        });
+            .and_then(|newest| {
+                let answering = tokens.iter().filter(|it| it.answers == newest.answers);
+                let times = answering.map(|token| token.lifetime.requested_at.as_second());
+                Some(Renewal {
+                    request: newest.answers?.to_string(),
+                    since: times.min()?,
+                })
+            });
         let token = |token: &TokenRecord| Token {
             at: token.lifetime.requested_at.as_second(),
             lifetime: token.lifetime.length().as_secs(),
@@ -135,10 +192,7 @@ impl State {
             version: VERSION,
             site: newest.site.clone(),
             client_id: newest.client_id.clone(),
-            credentials: Credentials {
-                uid: newest.credentials.uid.clone(),
-                resource_version: newest.credentials.resource_version.clone(),
-            },
+            credentials: newest.credentials.clone(),
             keys: recorded.keys.clone(),
             templates: recorded.templates.clone(),
             digest: recorded.digest.clone()?,
@@ -152,12 +206,11 @@ impl State {
     }
 
     fn is_within_bounds(&self) -> bool {
-        let credentials = &self.credentials;
         let names = [
             &self.site,
             &self.client_id,
-            &credentials.uid,
-            &credentials.resource_version,
+            &self.credentials.uid,
+            &self.credentials.resource_version,
             &self.templates,
             &self.digest,
         ];
@@ -175,19 +228,21 @@ impl State {
         }
         let renewal = self.renewal.as_ref();
         let renewal = renewal.and_then(|it| Some((RenewRequest::parse(&it.request)?, it.since)));
-        let tokens = self.tokens.iter().map(|(corp_id, token)| {
+        let tokens = self.tokens.into_iter().map(|(corp_id, token)| {
             let answered = renewal.filter(|(_, since)| token.at >= *since);
+            let requested_at = Timestamp::from_second(token.at).ok()?;
+            let length = SignedDuration::from_secs(token.lifetime);
             Some(TokenRecord {
                 site: self.site.clone(),
                 client_id: self.client_id.clone(),
-                corp_id: corp_id.clone(),
-                lifetime: token.lifetime()?,
+                corp_id,
+                lifetime: Lifetime {
+                    requested_at,
+                    expires_at: requested_at.checked_add(length).ok()?,
+                },
                 credentials: match token.former {
                     true => ObjectVersion::default(),
-                    false => ObjectVersion {
-                        uid: self.credentials.uid.clone(),
-                        resource_version: self.credentials.resource_version.clone(),
-                    },
+                    false => self.credentials.clone(),
                 },
                 answers: answered.map(|(request, _)| request),
             })
@@ -199,17 +254,6 @@ impl State {
             digest: Some(self.digest),
             value_changed_at: self.value_changed_at,
             ..recorded
-        })
-    }
-}
-
-impl Token {
-    fn lifetime(&self) -> Option<Lifetime> {
-        let requested_at = Timestamp::from_second(self.at).ok()?;
-        let length = SignedDuration::from_secs(self.lifetime);
-        Some(Lifetime {
-            requested_at,
-            expires_at: requested_at.checked_add(length).ok()?,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The metadata of a target Secret.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
@@ -31,7 +31,6 @@ const OWNER_MAX: usize = 1024;
 /// What is kept of a Secret's metadata, within bounds. Its data is not kept.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct TargetMeta {
-    /// UID and resourceVersion.
     pub version: ObjectVersion,
     pub labels: Marks,
     pub annotations: Marks,
@@ -42,7 +41,6 @@ pub(crate) struct TargetMeta {
     /// Kind and name of the app or reference that it is handed over to.
     pub adopt_by: Option<Box<str>>,
     pub owner_references: Vec<OwnerReference>,
-    /// The record of its contents.
     pub recorded: Option<Recorded>,
     /// Whether the operator was the last to write what is recorded, according to the managed
     /// fields.
@@ -76,13 +74,12 @@ impl TargetMeta {
         };
         let annotations = meta.annotations.unwrap_or_default();
         let labels = meta.labels.unwrap_or_default();
-        let is_of_this_project =
-            |map: &BTreeMap<String, String>| map.keys().any(|key| key.starts_with(GROUP));
-        if !is_of_this_project(&annotations) && !is_of_this_project(&labels) {
+        let owners = meta.owner_references.unwrap_or_default();
+        let owners = are_within_bounds(&owners).then_some(owners);
+        let mut keys = labels.keys().chain(annotations.keys());
+        if !keys.any(|key| key.starts_with(GROUP)) {
             // A foreign Secret, such as the credentials. Only its version matters, and its owners
             // in case it is a target that has lost the operator's labels and annotations.
-            let owners = meta.owner_references;
-            let owners = owners.filter(|owners| are_within_bounds(owners));
             return Self {
                 owner_references: owners.unwrap_or_default(),
                 ..bare
@@ -92,10 +89,10 @@ impl TargetMeta {
             excess: Some(Excess::Metadata),
             ..bare
         };
-        let owner_references = meta.owner_references.unwrap_or_default();
-        if labels.len() + annotations.len() > MARKS_MAX || !are_within_bounds(&owner_references) {
+        let is_light = labels.len() + annotations.len() <= MARKS_MAX;
+        let Some(owner_references) = owners.filter(|_| is_light) else {
             return heavy(bare);
-        }
+        };
         let managed = Managed::of(meta.managed_fields.as_deref().unwrap_or_default());
         let our_labels = managed.ours("/f:metadata/f:labels");
         let our_annotations = managed.ours("/f:metadata/f:annotations");
@@ -104,9 +101,7 @@ impl TargetMeta {
             return heavy(bare);
         }
         let recorded = Recorded::read(&annotations, &managed);
-        let is_managed = labels
-            .get(LABEL_MANAGED_BY)
-            .is_some_and(|manager| manager == MANAGER);
+        let is_managed = labels.get(LABEL_MANAGED_BY).map(String::as_str) == Some(MANAGER);
         let name = |key: &str| {
             let name = annotations.get(key)?;
             (name.len() <= OWNER_NAME_MAX).then(|| Box::from(name.as_str()))
@@ -153,11 +148,10 @@ impl TargetMeta {
     /// Estimates the memory use in bytes.
     pub(crate) fn weight(&self) -> usize {
         let our_keys = self.our_labels.iter().chain(&self.our_annotations);
+        let our_keys = our_keys.map(|key| size_of::<String>() + key.len());
         let owners = self.owner_references.iter().map(owner_size);
         size_of::<Self>()
-            + our_keys
-                .map(|key| size_of::<String>() + key.len())
-                .sum::<usize>()
+            + our_keys.sum::<usize>()
             + 16 * (self.labels.len() + self.annotations.len())
             + owners.sum::<usize>()
             + self.recorded.as_ref().map_or(0, Recorded::weight)
@@ -171,11 +165,6 @@ impl TargetMeta {
     /// Returns the UID of the app or reference that it was written for.
     pub(crate) fn owner_uid(&self) -> Option<&str> {
         self.managed_for.as_deref()
-    }
-
-    /// Returns kind and name of the app or reference that it is handed over to.
-    pub(crate) fn adopt_by(&self) -> Option<&str> {
-        self.adopt_by.as_deref()
     }
 }
 

@@ -11,16 +11,18 @@ mod tree;
 
 use std::sync::{Arc, LazyLock};
 
-use sha2::{Digest, Sha256};
+use jiff::Timestamp;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use self::refusal::{Refusal, refuse};
 use self::render::Scope;
 use self::tree::Node;
-use crate::api::{DingTalkApp, KEY_ACCESS_TOKEN, KEY_CORP_ID, KEY_EXPIRES_AT, Layout};
+use crate::api::{DingTalkApp, Layout};
+use crate::core::secret::data::digest;
+use crate::core::secret::recorded::TOKENS_MAX;
 use crate::core::secret::shape::Shape;
 use crate::core::secret::write::SECRET_SIZE_MAX;
-use crate::core::token::hexadecimal::hexadecimal;
 use crate::core::token::record::{Held, ObjectVersion, TokenRecord};
 use crate::core::token::schedule::Lifetime;
 use crate::dingtalk::AccessToken;
@@ -31,62 +33,35 @@ const STEPS_MAX: u64 = 200_000;
 /// Most parts that all templates of a Secret may have. They are kept parsed, at about 200 bytes
 /// each.
 const PARTS_MAX: u64 = 1000;
-/// Most corps that the schema allows.
-const EXAMPLES_MAX: usize = 1000;
 
 /// Why templates cannot be used. Contains nothing that comes from a token.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum TemplateError {
-    /// The layout writes the key itself.
-    #[error(
-        "spec.target.template.data[{key:?}], line 1, column 1: layout {layout:?} writes the key {key:?} itself: give this one another name"
-    )]
-    Overrides {
-        /// The key.
-        key: String,
-        /// The layout.
-        layout: Layout,
-    },
     /// It is not a template, or uses what is not available.
     #[error("spec.target.template.data[{key:?}], line {line}, column {column}: {detail}")]
     Invalid {
-        /// The key.
         key: String,
         /// Line, starting at 1.
         line: usize,
         /// Column in characters, starting at 1.
         column: usize,
-        /// What is wrong.
         detail: String,
     },
     /// The templates are too long.
     #[error(
         "spec.target.template.data: the templates have {parts} parts (a text, value, filter or condition each), more than the {PARTS_MAX} allowed"
     )]
-    TooManyParts {
-        /// Number of parts.
-        parts: u64,
-    },
+    TooManyParts { parts: u64 },
     /// Rendering would take too many steps.
     #[error(
         "spec.target.template.data: for {corps} corpIds the templates take {steps} steps (a text, value, filter or condition each), more than the {STEPS_MAX} allowed: write less within {{% for %}}, or divide the corpIds among several DingTalkApps"
     )]
-    TooManySteps {
-        /// Number of corps in a Secret.
-        corps: usize,
-        /// Number of steps.
-        steps: u64,
-    },
+    TooManySteps { corps: usize, steps: u64 },
     /// The output would be too large.
     #[error(
         "spec.target.template.data: for {corps} corpIds the templates make at least {size} bytes, more than the {SECRET_SIZE_MAX} that a Secret may hold: write less within {{% for %}}, or divide the corpIds among several DingTalkApps"
     )]
-    TooLarge {
-        /// Number of corps in a Secret.
-        corps: usize,
-        /// Size of the output in bytes.
-        size: usize,
-    },
+    TooLarge { corps: usize, size: usize },
 }
 
 /// An app's templates, parsed and checked.
@@ -121,32 +96,30 @@ impl Templates {
             return Ok(Self::default());
         }
         let layout = app.spec.target.layout;
-        let mut hash = Sha256::new();
-        let mut nodes_by_key = Vec::new();
-        for (key, source) in &app.spec.target.template.data {
-            if is_of_layout(layout, key, &app.spec.corp_ids) {
-                let key = key.clone();
-                return Err(TemplateError::Overrides { key, layout });
-            }
-            let nodes = parse::parse(source, Shape::of(layout)).map_err(|refusal| {
-                let (line, column) = position(source, refusal.offset);
+        let shape = Shape::of(layout);
+        let sources = &app.spec.target.template.data;
+        let mut nodes_by_key = Vec::with_capacity(sources.len());
+        for (key, source) in sources {
+            let parsed = match is_of_layout(shape, key, &app.spec.corp_ids) {
+                true => refuse(0, overrides_message(layout, key)),
+                false => parse::parse(source, shape),
+            };
+            let nodes = parsed.map_err(|Refusal { offset, detail }| {
+                let (line, column) = position(source, offset);
                 TemplateError::Invalid {
                     key: key.clone(),
                     line,
                     column,
-                    detail: refusal.detail,
+                    detail,
                 }
             })?;
             nodes_by_key.push((key.clone(), nodes));
-            for part in [key.as_bytes(), source.as_bytes()] {
-                hash.update((part.len() as u64).to_be_bytes());
-                hash.update(part);
-            }
         }
+        let digest = digest(sources);
         let templates = Self {
             site: app.spec.site.clone(),
             nodes: nodes_by_key,
-            signature: hexadecimal(hash.finalize().get(..8).unwrap_or_default()),
+            signature: digest.get(..16).unwrap_or_default().to_owned(),
         };
         templates.try_out(app)?;
         Ok(templates)
@@ -180,12 +153,13 @@ impl Templates {
     /// Returns the values for these tokens. The caller must have checked [`Templates::size`].
     pub fn render(&self, tokens: &[&Held]) -> Vec<(String, Zeroizing<String>)> {
         let tokens = by_corp_id(tokens);
+        let scope = self.scope(&tokens);
         let value = |(key, nodes): &(String, Vec<Node>)| {
             let mut size = 0;
-            render::write(nodes, self.scope(&tokens), &mut size);
+            render::write(nodes, scope, &mut size);
             // Allocated at its final size, because growing leaves copies of tokens in memory.
             let mut text = Zeroizing::new(String::with_capacity(size));
-            render::write(nodes, self.scope(&tokens), &mut text);
+            render::write(nodes, scope, &mut text);
             (key.clone(), text)
         };
         self.nodes.iter().map(value).collect()
@@ -200,29 +174,20 @@ impl Templates {
     }
 
     fn steps(&self, corps: usize) -> u64 {
-        let steps = |(_, nodes): &(String, Vec<Node>)| tree::steps(nodes, corps as u64);
-        let steps = self.nodes.iter().map(steps);
+        let nodes = self.nodes.iter();
+        let steps = nodes.map(|(_, nodes)| tree::steps(nodes, corps as u64));
         steps.fold(0, u64::saturating_add)
     }
 
     /// Refuses what would be too much with all tokens, before anything is fetched.
     fn try_out(&self, app: &DingTalkApp) -> Result<(), TemplateError> {
         let corp_ids = app.spec.corp_ids.iter();
-        let examples: Vec<Held> = match Shape::of(app.spec.target.layout) {
-            Shape::One => {
-                let longest = corp_ids.max_by_key(|corp_id| corp_id.len());
-                longest
-                    .and_then(|corp_id| example(app, corp_id))
-                    .into_iter()
-                    .collect()
-            }
-            Shape::Many => {
-                let corp_ids = corp_ids.take(EXAMPLES_MAX);
-                corp_ids
-                    .filter_map(|corp_id| example(app, corp_id))
-                    .collect()
-            }
+        let corp_ids: Vec<&String> = match Shape::of(app.spec.target.layout) {
+            Shape::One => Vec::from_iter(corp_ids.max_by_key(|corp_id| corp_id.len())),
+            Shape::Many => corp_ids.take(TOKENS_MAX).collect(),
         };
+        let examples = corp_ids.iter().filter_map(|corp_id| example(app, corp_id));
+        let examples: Vec<Held> = examples.collect();
         let tokens: Vec<&Held> = examples.iter().collect();
         let corps = tokens.len();
         let parts = self.steps(1);
@@ -250,35 +215,34 @@ fn by_corp_id<'a>(tokens: &[&'a Held]) -> Vec<&'a Held> {
 
 /// Returns a dummy token.
 fn example(app: &DingTalkApp, corp_id: &str) -> Option<Held> {
-    let epoch = jiff::Timestamp::UNIX_EPOCH;
-    let lifetime = Lifetime {
-        requested_at: epoch,
-        expires_at: epoch,
-    };
     Some(Held {
         token: AccessToken::new("0123456789abcdef0123456789abcdef".to_owned())?,
         record: TokenRecord {
             site: app.spec.site.clone(),
             client_id: "dingexample".to_owned(),
             corp_id: corp_id.to_owned(),
-            lifetime,
+            lifetime: Lifetime {
+                requested_at: Timestamp::UNIX_EPOCH,
+                expires_at: Timestamp::UNIX_EPOCH,
+            },
             credentials: ObjectVersion::default(),
             answers: None,
         },
     })
 }
 
-fn is_of_layout(layout: Layout, key: &str, corp_ids: &[String]) -> bool {
-    match layout {
-        Layout::Single | Layout::PerCorp => {
-            [KEY_ACCESS_TOKEN, KEY_CORP_ID, KEY_EXPIRES_AT].contains(&key)
-        }
-        Layout::Combined => [KEY_ACCESS_TOKEN, KEY_EXPIRES_AT].iter().any(|end| {
-            key.strip_suffix(end)
-                .and_then(|start| start.strip_suffix('.'))
-                .is_some_and(|corp_id| corp_ids.iter().any(|wanted| wanted == corp_id))
-        }),
-    }
+fn is_of_layout(shape: Shape, key: &str, corp_ids: &[String]) -> bool {
+    let mut fields = shape.fields().iter();
+    fields.any(|field| match shape {
+        Shape::One => shape.key(*field, "") == key,
+        Shape::Many => shape
+            .corp_id(*field, key)
+            .is_some_and(|corp_id| corp_ids.iter().any(|wanted| wanted == corp_id)),
+    })
+}
+
+fn overrides_message(layout: Layout, key: &str) -> String {
+    format!("layout {layout:?} writes the key {key:?} itself: give this one another name")
 }
 
 /// Returns line and column of a byte, both starting at 1.

@@ -48,16 +48,14 @@ pub(crate) struct Write {
     pub annotations: BTreeMap<String, Option<String>>,
     /// All its owner references.
     pub owner_references: Vec<OwnerReference>,
-    /// The keys that change.
     pub data: Changes,
-    /// The record of its contents.
     pub recorded: Recorded,
 }
 
 impl Write {
     /// Adds contents to the write.
     pub(crate) fn hold(&mut self, data: Data) {
-        let values = data.into_iter();
+        let values = data.0.into_iter();
         self.data
             .extend(values.map(|(key, value)| (key, Some(value))));
     }

@@ -30,7 +30,6 @@ const TERMINATING_PAUSE: std::time::Duration = std::time::Duration::from_secs(30
 /// Why a write or a deletion failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WriteProblem {
-    /// The API server refused it.
     Refused,
     /// The API server did not respond.
     Unanswered,
@@ -58,7 +57,6 @@ pub(crate) enum WriteOutcome {
     Outdated,
     /// The Secret's data is immutable.
     Immutable,
-    /// The write failed.
     Failed(FailedChange),
 }
 
@@ -69,7 +67,6 @@ pub(crate) enum Turn {
         /// Whether it repairs another writer's change.
         is_repair: bool,
     },
-    /// At this time.
     Later(Timestamp),
     /// Once the Secret in this version has been deleted, because its data is immutable.
     Replace(ObjectVersion),
@@ -78,13 +75,9 @@ pub(crate) enum Turn {
 /// A write or a deletion that keeps failing.
 #[derive(Clone, Debug)]
 pub(crate) struct WriteFailure {
-    /// Why it fails.
     pub problem: WriteProblem,
-    /// The API server's message, or a time-out; contains no secret.
     pub message: String,
-    /// When it first failed.
     pub since: Timestamp,
-    /// When to retry.
     pub retry: Schedule,
     streak: u32,
     generation: Option<i64>,
@@ -106,7 +99,7 @@ pub(crate) struct Writing {
     /// The failing write, or the failing deletion that has to precede it.
     pub failure: Option<WriteFailure>,
     /// The version whose data was refused as immutable.
-    pub immutable: Option<ObjectVersion>,
+    immutable: Option<ObjectVersion>,
     /// Whether another writer keeps changing the Secret.
     pub contested: bool,
     /// Contents for the next decision, or the record that not all tokens fit.
@@ -122,13 +115,14 @@ pub(crate) struct Writing {
 }
 
 impl WriteFailure {
-    /// Returns the failure that follows `old`.
-    fn after(
-        old: Option<&Self>,
+    /// Records another failure.
+    fn record(
+        last: &mut Option<Self>,
         failed: FailedChange,
         generation: Option<i64>,
         now: Timestamp,
-    ) -> Self {
+    ) {
+        let old = last.as_ref();
         let streak = old.map_or(1, |old| old.streak + 1).min(WRITE_STREAK_MAX);
         let wait = match failed.problem {
             WriteProblem::NamespaceTerminating => TERMINATING_PAUSE,
@@ -136,14 +130,14 @@ impl WriteFailure {
                 delay(Class::Transient, streak, failed.random, None, None)
             }
         };
-        Self {
+        *last = Some(Self {
             problem: failed.problem,
             message: failed.message,
             since: old.map_or(now, |old| old.since),
             retry: Schedule::after(now, wait),
             streak,
             generation,
-        }
+        });
     }
 
     /// Returns when to retry; `None` means now.
@@ -182,13 +176,8 @@ impl Writing {
         target.data_is_ours || self.trusted.as_ref() == Some(&target.version)
     }
 
-    /// Whether the contents of `target` were read and are not as recorded.
-    pub(crate) fn distrusts(&self, target: &TargetMeta) -> bool {
-        self.has_distrusted(&target.version)
-    }
-
     /// Whether the contents of this version were read and are not as recorded.
-    pub(crate) fn has_distrusted(&self, version: &ObjectVersion) -> bool {
+    pub(crate) fn distrusts(&self, version: &ObjectVersion) -> bool {
         self.distrusted.as_ref() == Some(version)
     }
 
@@ -275,19 +264,15 @@ impl Writing {
         now: Timestamp,
     ) -> bool {
         match outcome {
-            WriteOutcome::Done(version) => self.wrote(write, version, generation, now),
-            WriteOutcome::Outdated => false,
-            WriteOutcome::Immutable => {
-                self.immutable.clone_from(&write.replaces);
-                false
-            }
+            WriteOutcome::Done(version) => return self.wrote(write, version, generation, now),
+            WriteOutcome::Outdated => {}
+            WriteOutcome::Immutable => self.immutable.clone_from(&write.replaces),
             // The tokens are kept.
             WriteOutcome::Failed(failed) => {
-                let old = self.failure.as_ref();
-                self.failure = Some(WriteFailure::after(old, failed, generation, now));
-                false
+                WriteFailure::record(&mut self.failure, failed, generation, now);
             }
         }
+        false
     }
 
     fn wrote(
@@ -321,16 +306,11 @@ impl Writing {
         generation: Option<i64>,
         now: Timestamp,
     ) {
-        let failure = match why {
+        let last = match why {
             Deletion::Immutable => &mut self.failure,
             Deletion::Former => &mut self.undeleted,
         };
-        *failure = Some(WriteFailure::after(
-            failure.as_ref(),
-            failed,
-            generation,
-            now,
-        ));
+        WriteFailure::record(last, failed, generation, now);
     }
 
     /// Makes what was not answered due now that the API server responds again. Returns whether
@@ -358,21 +338,13 @@ impl Writing {
     }
 
     /// Returns when the write may be retried; `None` means now.
-    pub(in crate::core) fn write_at(
-        &self,
-        generation: Option<i64>,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
+    pub(crate) fn write_at(&self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
         self.failure.as_ref()?.retry_at(generation, now)
     }
 
     /// Returns when the deletion of a Secret that is no longer wanted may be retried; `None` means
     /// now.
-    pub(in crate::core) fn delete_at(
-        &self,
-        generation: Option<i64>,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
+    pub(crate) fn delete_at(&self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
         self.undeleted.as_ref()?.retry_at(generation, now)
     }
 }

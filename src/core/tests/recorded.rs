@@ -74,7 +74,7 @@ fn keys_of_another_release_stay_until_the_next_renewal() {
         let recorded = target.recorded.as_mut().expect("a record");
         let mut data = Data::default();
         for (key, value) in contents {
-            data.insert(key, value);
+            data.0.insert(key, value);
         }
         recorded.keys = ["access_token", "expires_at", "more"]
             .map(str::to_owned)

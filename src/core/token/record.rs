@@ -2,13 +2,15 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, Serialize};
 
 use crate::core::token::request::RenewRequest;
 use crate::core::token::schedule::Lifetime;
 use crate::dingtalk::AccessToken;
 
-/// A version of an object.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+/// A version of an object. Part of the annotation `state`, so its field names are a wire format.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ObjectVersion {
     /// `metadata.uid`.
     pub uid: String,

@@ -37,7 +37,7 @@ fn a_grant_is_given_to_a_namespace_of_one_uid() {
     let grant = |index: &Index, reference| index.reference_view(reference).expect("known").grant;
     let copies = |index: &Index| {
         let view = index.reference_view(&reference).expect("known");
-        view.copies.map_or(0, |copies| copies.len())
+        view.copies.len()
     };
     assert_eq!(grant(&index, &reference), Grant::Absent);
     payroll.spec.reference_grants = vec![ReferenceGrant {
@@ -82,7 +82,8 @@ fn a_grant_is_given_to_a_namespace_of_one_uid() {
     assert_eq!(grant(&index, &anew), Grant::Unread);
     index.namespace_read(&key, "r2", "n2".into());
     assert_eq!(grant(&index, &anew), Grant::Former);
-    assert!(index.reference_view(&anew).expect("known").copies.is_none());
+    let view = index.reference_view(&anew).expect("known");
+    assert!(view.copies.is_empty());
     let asking = index.referring_namespaces(&app_ref(&payroll));
     assert_eq!(granted_namespaces(&payroll, &recorded, &asking), [of("n1")]);
     // The grant is withdrawn and given again.
@@ -240,8 +241,7 @@ fn each_condition_of_a_reference_keeps_the_time_of_its_own_last_change() {
     index.reference_applied(&reference);
     let view = index.reference_view(&reference).expect("known");
     let at = |second| Timestamp::from_second(second).expect("a time");
-    let told = |status, reason| Told {
-        status,
+    let told = |reason| Told {
         reason,
         message: String::new(),
     };
@@ -255,7 +255,7 @@ fn each_condition_of_a_reference_keeps_the_time_of_its_own_last_change() {
     let write = |told: &Told, previous: &DingTalkTokenReferenceStatus, second| {
         reference_status(&view, told, None, previous, at(second))
     };
-    let failing = told("False", Reason::SecretConflict);
+    let failing = told(Reason::SecretConflict);
     let first = write(&failing, &DingTalkTokenReferenceStatus::default(), 100);
     let shown = |type_: &str, status: &str, second| (type_.to_owned(), status.to_owned(), second);
     let stalled = shown("Stalled", "True", 100);
@@ -265,7 +265,7 @@ fn each_condition_of_a_reference_keeps_the_time_of_its_own_last_change() {
     );
     let second = write(&failing, &first, 200);
     assert_eq!(times(&second), [shown("Ready", "False", 100), stalled]);
-    let third = write(&told("True", Reason::TokensValid), &second, 300);
+    let third = write(&told(Reason::TokensValid), &second, 300);
     assert_eq!(times(&third), [shown("Ready", "True", 300)]);
 }
 

@@ -3,9 +3,8 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::api::{ANNOTATION_EXPIRES_AT, ANNOTATION_STATE, MANAGER};
+use crate::api::MANAGER;
 use crate::core::secret::data::Data;
-use crate::core::secret::managed::Managed;
 
 pub fn token(corp_id: &str, requested_at: i64, life: i64, version: &str) -> TokenRecord {
     let requested_at = Timestamp::from_second(requested_at).expect("a time");

@@ -11,7 +11,7 @@ use super::refusal::{
     CORPS_FORMS, NO_CORPS, Parsed, Refusal, refuse, refused_statement, refused_token, shown,
     unknown,
 };
-use super::tree::{Attribute, Condition, Filter, Node, Operand, Position, Variable};
+use super::tree::{Attribute, Condition, Filter, Node, Operand, Variable};
 use crate::core::secret::shape::Shape;
 
 /// Deepest nesting of `if` and parentheses.
@@ -69,7 +69,7 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
         while let Some((token, at)) = self.next()? {
             match token {
                 Token::TemplateData(text) => nodes.push(Node::Text(text.into())),
-                Token::VariableStart => self.output(&mut nodes)?,
+                Token::VariableStart => nodes.extend(self.output()?),
                 Token::BlockStart => {
                     let (word, at) = self.name("a statement: if or for")?;
                     match word {
@@ -131,10 +131,9 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
                 return refuse(at, NO_CORPS);
             }
         }
-        if !matches!(self.peek(), Some(Token::BlockEnd)) {
+        if !self.takes(|token| matches!(token, Token::BlockEnd)) {
             return refuse(self.offset(), form);
         }
-        self.expect(|token| matches!(token, Token::BlockEnd), "%}")?;
         self.corp = Some(name);
         let (body, _) = self.nodes(&["endfor"], depth)?;
         self.corp = None;
@@ -143,109 +142,84 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
     }
 
     /// Parses the rest of `{{ … }}`.
-    fn output(&mut self, nodes: &mut Vec<Node>) -> Parsed<()> {
+    fn output(&mut self) -> Parsed<Vec<Node>> {
         let at = self.offset();
         let operand = self.operand()?;
         let mut filters = self.filters()?;
         self.expect(|token| matches!(token, Token::VariableEnd), "}}")?;
-        let variable = match operand {
-            _ if filters.len() > FILTERS_MAX => {
-                return refuse(at, format!("more than {FILTERS_MAX} filters in a row"));
-            }
-            Operand::Variable(variable) => variable,
+        if filters.len() > FILTERS_MAX {
+            return refuse(at, format!("more than {FILTERS_MAX} filters in a row"));
+        }
+        Ok(vec![match operand {
+            Operand::Variable(Variable::CorpCount) => match filters.first() {
+                Some(Filter::ToJson) if filters.len() == 1 && self.corp.is_none() => {
+                    return parse(ALL_AS_JSON, self.shape);
+                }
+                Some(Filter::Length) => Node::Value(Variable::CorpCount, filters.split_off(1)),
+                _ => return refuse(at, CORPS_FORMS),
+            },
+            Operand::Variable(variable) => Node::Value(variable, filters),
             _ if !filters.is_empty() => {
                 return refuse(at, "a filter on a constant: write the text that results");
             }
-            Operand::Text(text) => {
-                nodes.push(Node::Text(text));
-                return Ok(());
-            }
-            Operand::Number(number) => {
-                nodes.push(Node::Text(number.to_string().into()));
-                return Ok(());
-            }
-            Operand::Truth(truth) => {
-                nodes.push(Node::Text(truth.to_string().into()));
-                return Ok(());
-            }
-        };
-        if variable == Variable::CorpCount {
-            match filters.first() {
-                Some(Filter::ToJson) if filters.len() == 1 && self.corp.is_none() => {
-                    nodes.extend(parse(ALL_AS_JSON, self.shape)?);
-                    return Ok(());
-                }
-                Some(Filter::Length) => drop(filters.remove(0)),
-                _ => return refuse(at, CORPS_FORMS),
-            }
-        }
-        nodes.push(Node::Value(variable, filters));
-        Ok(())
+            Operand::Text(text) => Node::Text(text),
+            Operand::Number(number) => Node::Text(number.to_string().into()),
+            Operand::Truth(truth) => Node::Text(truth.to_string().into()),
+        }])
     }
 
     fn filters(&mut self) -> Parsed<Vec<Filter>> {
         let mut filters = Vec::new();
-        while matches!(self.peek(), Some(Token::Pipe)) {
-            self.next()?;
+        while self.takes(|token| matches!(token, Token::Pipe)) {
             let (name, at) = self.name("a filter")?;
-            filters.push(match name {
-                "tojson" => Filter::ToJson,
-                "upper" => Filter::Upper,
-                "lower" => Filter::Lower,
-                "trim" => Filter::Trim,
-                "length" => Filter::Length,
-                _ => {
-                    let name = shown(name);
-                    let detail = format!(
-                        "filter {name:?} is not available: only tojson, upper, lower, trim and length are"
-                    );
-                    return refuse(at, detail);
-                }
-            });
-            if matches!(self.peek(), Some(Token::ParenOpen)) {
-                return refuse(self.offset(), "filters take no arguments here");
+            let Ok(filter) = name.parse() else {
+                let name = shown(name);
+                let detail = format!(
+                    "filter {name:?} is not available: only tojson, upper, lower, trim and length are"
+                );
+                return refuse(at, detail);
+            };
+            filters.push(filter);
+            if let Some((Token::ParenOpen, at)) = self.peek() {
+                return refuse(at, "filters take no arguments here");
             }
         }
         Ok(filters)
     }
 
-    /// Parses a condition: parts joined by `or`.
+    /// Parses a condition: parts joined by `and`, and those by `or`.
     fn any(&mut self, depth: usize) -> Parsed<Condition> {
-        let mut parts = vec![self.all(depth)?];
-        while matches!(self.peek(), Some(Token::Ident("or"))) {
-            self.next()?;
-            parts.push(self.all(depth)?);
-        }
-        Ok(match parts.len() {
-            1 => parts.remove(0),
-            _ => Condition::Any(parts),
+        self.joined("or", Condition::Any, |parser| {
+            parser.joined("and", Condition::All, |parser| parser.part(depth))
         })
     }
 
-    /// Parses parts joined by `and`.
-    fn all(&mut self, depth: usize) -> Parsed<Condition> {
-        let mut parts = vec![self.part(depth)?];
-        while matches!(self.peek(), Some(Token::Ident("and"))) {
-            self.next()?;
-            parts.push(self.part(depth)?);
+    fn joined(
+        &mut self,
+        word: &str,
+        join: fn(Vec<Condition>) -> Condition,
+        part: impl Fn(&mut Self) -> Parsed<Condition>,
+    ) -> Parsed<Condition> {
+        let mut parts = vec![part(self)?];
+        while self.takes(|token| matches!(token, Token::Ident(name) if *name == word)) {
+            parts.push(part(self)?);
         }
         Ok(match parts.len() {
             1 => parts.remove(0),
-            _ => Condition::All(parts),
+            _ => join(parts),
         })
     }
 
     /// Parses a scalar, a comparison or a condition in parentheses, possibly negated.
     fn part(&mut self, depth: usize) -> Parsed<Condition> {
         let mut is_negated = false;
-        while matches!(self.peek(), Some(Token::Ident("not"))) {
-            self.next()?;
+        while self.takes(|token| matches!(token, Token::Ident("not"))) {
             is_negated = !is_negated;
         }
-        let condition = if matches!(self.peek(), Some(Token::ParenOpen)) {
+        let condition = if let Some((Token::ParenOpen, at)) = self.peek() {
             if depth == DEPTH_MAX {
                 let detail = format!("parentheses are nested deeper than {DEPTH_MAX}");
-                return refuse(self.offset(), detail);
+                return refuse(at, detail);
             }
             self.next()?;
             let inner = self.any(depth + 1)?;
@@ -263,10 +237,10 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
     fn comparison(&mut self) -> Parsed<Condition> {
         let left = self.operand()?;
         let is_equal = match self.peek() {
-            Some(Token::Eq) => true,
-            Some(Token::Ne) => false,
-            Some(Token::Pipe) => {
-                return refuse(self.offset(), "a filter in a condition is not available");
+            Some((Token::Eq, _)) => true,
+            Some((Token::Ne, _)) => false,
+            Some((Token::Pipe, at)) => {
+                return refuse(at, "a filter in a condition is not available");
             }
             _ => return Ok(Condition::IsTrue(left)),
         };
@@ -281,20 +255,13 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
     /// Parses a variable, an attribute or a constant.
     fn operand(&mut self) -> Parsed<Operand> {
         let expected = "a variable or a constant";
-        let Some((token, at)) = self.next()? else {
-            return refuse(
-                self.end,
-                format!("the template ends, {expected} was expected"),
-            );
-        };
+        let (token, at) = self.token(expected)?;
         let name = match token {
             Token::Str(text) => return Ok(Operand::Text(text.into())),
             Token::String(text) => return Ok(Operand::Text(text)),
             Token::Int(number) => {
-                return match i64::try_from(number) {
-                    Ok(number) => Ok(Operand::Number(number)),
-                    Err(_) => refuse(at, "a number this large is not available"),
-                };
+                let number = i64::try_from(number).map(Operand::Number);
+                return number.or_else(|_| refuse(at, "a number this large is not available"));
             }
             Token::Ident(name) => name,
             token => return refuse(at, refused_token(&token, expected)),
@@ -317,14 +284,9 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
 
     fn position(&mut self) -> Parsed<Variable> {
         let available = "of loop, only loop.first, loop.last and loop.index are available";
-        self.expect_dot(available)?;
-        let (name, at) = self.name(available)?;
-        Ok(Variable::Loop(match name {
-            "first" => Position::First,
-            "last" => Position::Last,
-            "index" => Position::Index,
-            _ => return refuse(at, available),
-        }))
+        let (name, at) = self.attribute_name(available)?;
+        let position = name.parse().map(Variable::Loop);
+        position.or_else(|_| refuse(at, available))
     }
 
     fn attribute(&mut self, corp: &str) -> Parsed<Variable> {
@@ -332,36 +294,44 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
         let available = format!(
             "of a corp, only {corp}.access_token, {corp}.expires_at, {corp}.expires_at_unix and {corp}.corp_id are available"
         );
-        self.expect_dot(&available)?;
-        let (name, at) = self.name(&available)?;
-        match Attribute::named(name) {
-            Some(attribute) => Ok(Variable::Corp(attribute)),
-            None => refuse(at, available),
-        }
+        let (name, at) = self.attribute_name(&available)?;
+        let attribute = name.parse().map(Variable::Corp);
+        attribute.or_else(|_| refuse(at, available))
     }
 
-    fn expect_dot(&mut self, available: &str) -> Parsed<()> {
-        match self.peek() {
-            Some(Token::Dot) => self.next().map(drop),
-            _ => refuse(self.offset(), available),
+    fn attribute_name(&mut self, available: &str) -> Parsed<(&'s str, usize)> {
+        match self.takes(|token| matches!(token, Token::Dot)) {
+            true => self.name(available),
+            false => refuse(self.offset(), available),
         }
     }
 
     fn expect(&mut self, is: impl Fn(&Token<'_>) -> bool, expected: &str) -> Parsed<()> {
-        match self.next()? {
-            Some((token, _)) if is(&token) => Ok(()),
-            Some((token, at)) => refuse(at, refused_token(&token, expected)),
-            None => refuse(
-                self.end,
-                format!("the template ends, {expected} was expected"),
-            ),
+        match self.token(expected)? {
+            (token, _) if is(&token) => Ok(()),
+            (token, at) => refuse(at, refused_token(&token, expected)),
         }
     }
 
     fn name(&mut self, expected: &str) -> Parsed<(&'s str, usize)> {
+        match self.token(expected)? {
+            (Token::Ident(name), at) => Ok((name, at)),
+            (token, at) => refuse(at, refused_token(&token, expected)),
+        }
+    }
+
+    /// Takes the next token if it is the right one.
+    fn takes(&mut self, is: impl Fn(&Token<'_>) -> bool) -> bool {
+        let next = self
+            .tokens
+            .next_if(|next| next.as_ref().is_ok_and(|(token, _)| is(token)));
+        next.is_some()
+    }
+
+    /// Returns the next token and its offset, or refuses the end of the template.
+    fn token(&mut self, expected: &str) -> Parsed<(Token<'s>, usize)> {
         match self.next()? {
-            Some((Token::Ident(name), at)) => Ok((name, at)),
-            Some((token, at)) => refuse(at, refused_token(&token, expected)),
+            Some(next) => Ok(next),
             None => refuse(
                 self.end,
                 format!("the template ends, {expected} was expected"),
@@ -381,18 +351,14 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
         }
     }
 
-    fn peek(&mut self) -> Option<&Token<'s>> {
-        match self.tokens.peek() {
-            Some(Ok((token, _))) => Some(token),
-            _ => None,
-        }
+    fn peek(&mut self) -> Option<(&Token<'s>, usize)> {
+        let (token, span) = self.tokens.peek()?.as_ref().ok()?;
+        Some((token, span.start_offset as usize))
     }
 
     /// Returns the offset of the next token.
     fn offset(&mut self) -> usize {
-        match self.tokens.peek() {
-            Some(Ok((_, span))) => span.start_offset as usize,
-            _ => self.end,
-        }
+        let end = self.end;
+        self.peek().map_or(end, |(_, at)| at)
     }
 }

@@ -7,7 +7,6 @@ use crate::core::token::record::Held;
 
 /// Receives a template's text.
 pub(super) trait Output {
-    /// Receives the next piece.
     fn push(&mut self, text: &str);
 
     /// Called at each step.
@@ -45,7 +44,6 @@ enum Scalar<'a> {
     Truth(bool),
 }
 
-/// Renders `nodes`.
 pub(super) fn write(nodes: &[Node], scope: Scope<'_>, output: &mut dyn Output) {
     for node in nodes {
         output.step();
@@ -100,7 +98,6 @@ impl Operand {
 
 impl<'a> Scope<'a> {
     fn value(self, variable: Variable) -> Scalar<'a> {
-        let number = |count: usize| Scalar::Number(i64::try_from(count).unwrap_or(i64::MAX));
         let Some(held) = self.tokens.get(self.index) else {
             return Scalar::Borrowed("");
         };
@@ -108,7 +105,7 @@ impl<'a> Scope<'a> {
         match variable {
             Variable::ClientId => Scalar::Borrowed(&record.client_id),
             Variable::Site => Scalar::Borrowed(self.site),
-            Variable::CorpCount => number(self.tokens.len()),
+            Variable::CorpCount => Scalar::count(self.tokens.len()),
             Variable::Corp(Attribute::AccessToken) => Scalar::Borrowed(held.token.expose()),
             Variable::Corp(Attribute::CorpId) => Scalar::Borrowed(&record.corp_id),
             Variable::Corp(Attribute::ExpiresAt) => {
@@ -119,12 +116,16 @@ impl<'a> Scope<'a> {
             }
             Variable::Loop(Position::First) => Scalar::Truth(self.index == 0),
             Variable::Loop(Position::Last) => Scalar::Truth(self.index + 1 == self.tokens.len()),
-            Variable::Loop(Position::Index) => number(self.index + 1),
+            Variable::Loop(Position::Index) => Scalar::count(self.index + 1),
         }
     }
 }
 
 impl Scalar<'_> {
+    fn count(count: usize) -> Self {
+        Self::Number(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+
     fn with_text<T>(&self, then: impl FnOnce(&str) -> T) -> T {
         match self {
             Self::Borrowed(text) => then(text),
@@ -156,20 +157,14 @@ impl Scalar<'_> {
 
     fn filtered<'a>(self, filter: Filter) -> Scalar<'a> {
         let owned = |text: String| Scalar::Owned(Zeroizing::new(text));
-        match (filter, &self) {
-            (Filter::ToJson, Self::Borrowed(_) | Self::Owned(_)) => {
-                self.with_text(|text| owned(serde_json::to_string(text).unwrap_or_default()))
-            }
-            (Filter::ToJson, Self::Number(_) | Self::Truth(_)) => {
-                self.with_text(|text| owned(text.to_owned()))
-            }
-            (Filter::Upper, _) => self.with_text(|text| owned(text.to_uppercase())),
-            (Filter::Lower, _) => self.with_text(|text| owned(text.to_lowercase())),
-            (Filter::Trim, _) => self.with_text(|text| owned(text.trim().to_owned())),
-            (Filter::Length, _) => {
-                let count = self.with_text(|text| text.chars().count());
-                Scalar::Number(i64::try_from(count).unwrap_or(i64::MAX))
-            }
-        }
+        let is_text = matches!(self, Self::Borrowed(_) | Self::Owned(_));
+        self.with_text(|text| match filter {
+            Filter::ToJson if is_text => owned(serde_json::to_string(text).unwrap_or_default()),
+            Filter::ToJson => owned(text.to_owned()),
+            Filter::Upper => owned(text.to_uppercase()),
+            Filter::Lower => owned(text.to_lowercase()),
+            Filter::Trim => owned(text.trim().to_owned()),
+            Filter::Length => Scalar::count(text.chars().count()),
+        })
     }
 }

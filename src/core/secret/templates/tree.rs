@@ -1,10 +1,11 @@
 //! The parts that a template can consist of. Rendering them takes a number of steps that is known
 //! beforehand, and no memory beyond the output.
 
+use strum::EnumString;
+
 /// A part of a template.
 #[derive(Debug, PartialEq)]
 pub(super) enum Node {
-    /// Literal text.
     Text(Box<str>),
     /// A value, passed through filters.
     Value(Variable, Vec<Filter>),
@@ -19,15 +20,15 @@ pub(super) enum Node {
 pub(super) enum Variable {
     ClientId,
     Site,
-    /// The number of corps.
     CorpCount,
     /// An attribute of the loop's current corp, or of the only one.
     Corp(Attribute),
     Loop(Position),
 }
 
-/// An attribute of a corp.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// An attribute of a corp, by its name in templates.
+#[derive(Clone, Copy, Debug, PartialEq, EnumString)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum Attribute {
     AccessToken,
     ExpiresAt,
@@ -37,18 +38,13 @@ pub(super) enum Attribute {
 
 impl Attribute {
     pub(super) fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "access_token" => Self::AccessToken,
-            "expires_at" => Self::ExpiresAt,
-            "expires_at_unix" => Self::ExpiresAtUnix,
-            "corp_id" => Self::CorpId,
-            _ => return None,
-        })
+        name.parse().ok()
     }
 }
 
-/// An attribute of `loop`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// An attribute of `loop`, by its name in templates.
+#[derive(Clone, Copy, Debug, PartialEq, EnumString)]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum Position {
     First,
     Last,
@@ -56,7 +52,9 @@ pub(super) enum Position {
     Index,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A filter, by its name in templates.
+#[derive(Clone, Copy, Debug, PartialEq, EnumString)]
+#[strum(serialize_all = "lowercase")]
 pub(super) enum Filter {
     ToJson,
     Upper,

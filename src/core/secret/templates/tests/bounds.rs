@@ -231,7 +231,7 @@ proptest! {
         let took = started.elapsed();
         if let Some(contents) = assembled.contents() {
             prop_assert!(contents.data.size() <= SECRET_SIZE_MAX);
-            for (key, value) in contents.data.iter() {
+            for (key, value) in &contents.data.0 {
                 let is_rendered = key.starts_with('k');
                 prop_assert!(!is_rendered || value.capacity() == value.len(), "{}", key);
             }
