@@ -10,6 +10,7 @@ use crate::api::{AppRef, Cause};
 use crate::core::token::attempt::{FetchId, TokenId};
 use crate::core::token::known_credentials::KnownCredentials;
 use crate::core::token::record::{Held, TokenRecord, whole_seconds};
+use crate::core::token::request::RenewRequest;
 use crate::core::token::schedule::{CLOCK_TOLERANCE, Lifetime, Schedule, jitter};
 use crate::core::token::tokens::{Attempts, Interest, Token, TokenName, Tokens};
 use crate::dingtalk::Fingerprint;
@@ -171,18 +172,18 @@ impl Corp {
 
     /// Drops what the former process's status says if the token in the Secret was requested later:
     /// the process wrote the Secret, but not the status.
-    pub fn outdate_resumed(&mut self, token: &TokenRecord) {
-        let requested_at = whole_seconds(token.lifetime.requested_at);
+    pub fn outdate_resumed(&mut self, token: Lifetime) {
+        let requested_at = whole_seconds(token.requested_at);
         self.resumed
             .take_if(|resumed| resumed.until.is_none_or(|until| until < requested_at));
     }
 
-    /// Returns when the token is next fetched, apart from changes of spec and credentials; `None`
-    /// means now.
+    /// Returns when the token of this lifetime, if there is one, is next fetched, apart from changes
+    /// of spec and credentials; `None` means now.
     pub fn next_fetch(
         &mut self,
         uid: &str,
-        token: Option<&TokenRecord>,
+        lifetime: Option<Lifetime>,
         renew_before: Option<Duration>,
         tokens: &Tokens,
         now: Timestamp,
@@ -190,11 +191,11 @@ impl Corp {
         let attempts = self.attempts(tokens);
         let (renewals, floor) = (attempts.renewals(), attempts.floor());
         // A former process's plan to renew late does not bind an app without a token.
-        let is_bound = token.is_some() || attempts.has_failed();
+        let is_bound = lifetime.is_some() || attempts.has_failed();
         if let Some(retry_at) = attempts.retry_at().filter(|_| is_bound) {
             return Some(retry_at);
         }
-        let lifetime = token?.lifetime;
+        let lifetime = lifetime?;
         let fits = |(of, before, _): &(Lifetime, Option<Duration>, Schedule)| {
             *of == lifetime && *before == renew_before
         };
@@ -243,6 +244,16 @@ impl Corp {
         match self.attempts(tokens).ended() > seen {
             true => self.request_done = Some(text),
             false => self.request = Some((text, seen)),
+        }
+    }
+
+    /// Records that the token answers the app's renewal request, if its Secret says so.
+    pub fn credit_request(&mut self, request: Option<&str>, answers: Option<RenewRequest>) {
+        if let Some(request) = request
+            && self.request_done.as_deref() != Some(request)
+            && answers == Some(RenewRequest::of(request))
+        {
+            self.request_done = Some(request.to_owned());
         }
     }
 

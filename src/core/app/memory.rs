@@ -3,7 +3,7 @@
 mod resumed;
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 
@@ -26,7 +26,6 @@ use crate::core::secret::write::Write;
 use crate::core::secret::writing::{WriteOutcome, Writing};
 use crate::core::token::known_credentials::{CredentialsProblem, KnownCredentials};
 use crate::core::token::record::{Held, ObjectVersion, TokenRecord, whole_seconds};
-use crate::core::token::request::RenewRequest;
 use crate::core::token::tokens::{Interest, TokenName, Tokens};
 use crate::dingtalk::Fingerprint;
 
@@ -199,38 +198,34 @@ impl Memory {
 
     /// Records assembled contents of the Secret `target` for the next decision.
     pub(crate) fn assembled(&mut self, target: &str, assembled: Assembled) {
-        self.writing(target).assembled = Some(Box::new(assembled));
+        self.writing_mut(target).assembled = Some(Box::new(assembled));
     }
 
-    /// Returns the memory of a corp's token.
-    pub(crate) fn corp(&mut self, corp_id: &str) -> &mut Corp {
+    /// Returns the memory of a corp's token, which is empty if there is none.
+    pub(crate) fn corp(&self, corp_id: &str) -> &Corp {
+        static NONE: LazyLock<Corp> = LazyLock::new(Corp::default);
+        self.corps.get(corp_id).map_or(&NONE, Box::as_ref)
+    }
+
+    /// Returns the memory of a corp's token, for a change.
+    pub(crate) fn corp_mut(&mut self, corp_id: &str) -> &mut Corp {
         self.corps.entry(corp_id.to_owned()).or_default()
     }
 
-    /// Returns the memory of a target's writes.
-    pub(crate) fn writing(&mut self, target: &str) -> &mut Writing {
+    /// Returns the memory of a target's writes, which is empty if there is none.
+    pub(crate) fn writing(&self, target: &str) -> &Writing {
+        static NONE: LazyLock<Writing> = LazyLock::new(Writing::default);
+        self.targets.get(target).map_or(&NONE, Box::as_ref)
+    }
+
+    /// Returns the memory of a target's writes, for a change.
+    pub(crate) fn writing_mut(&mut self, target: &str) -> &mut Writing {
         self.targets.entry(target.to_owned()).or_default()
     }
 
     /// Whether the times of a recorded token are plausible.
     pub(crate) fn believes(&self, token: &TokenRecord, now: Timestamp) -> bool {
-        match self.corps.get(&token.corp_id) {
-            Some(corp) => corp.believes(token, now),
-            None => token.lifetime.is_plausible(now),
-        }
-    }
-
-    /// Records that a token answers the app's renewal request, if its Secret says so.
-    pub(crate) fn credit_request(&mut self, app: &DingTalkApp, token: &TokenRecord) {
-        let Some(request) = renew_request(app) else {
-            return;
-        };
-        let corp = self.corp(&token.corp_id);
-        if corp.request_done.as_deref() != Some(request)
-            && token.answers == Some(RenewRequest::of(request))
-        {
-            corp.request_done = Some(request.to_owned());
-        }
+        self.corp(&token.corp_id).believes(token, now)
     }
 
     /// Returns the renewal request that a corp's token does not answer yet.
@@ -241,10 +236,7 @@ impl Memory {
         token: Option<&TokenRecord>,
     ) -> Option<&'a str> {
         let request = renew_request(app)?;
-        let done = self
-            .corps
-            .get(corp_id)
-            .and_then(|corp| corp.request_done.as_deref());
+        let done = self.corp(corp_id).request_done.as_deref();
         // A former process may have handled it without reporting that.
         let is_answered = || {
             let requested_at = request.parse::<Timestamp>().ok().map(whole_seconds);
@@ -268,9 +260,8 @@ impl Memory {
 
     /// Whether a write concerns a corp with an unwritten token.
     pub(crate) fn is_first_write(&self, write: &Write) -> bool {
-        let corps = write.recorded.tokens.iter();
-        let mut corps = corps.filter_map(|token| self.corps.get(&token.corp_id));
-        corps.any(|corp| corp.unwritten_since.is_some())
+        let mut tokens = write.recorded.tokens.iter();
+        tokens.any(|token| self.corp(&token.corp_id).unwritten_since.is_some())
     }
 
     /// Makes unanswered writes and deletions due now that the API server responds again; see
@@ -301,7 +292,7 @@ impl Memory {
         tokens: Option<Vec<Held>>,
         corp_ids: &[String],
     ) {
-        self.writing(name).read(target, tokens.is_some());
+        self.writing_mut(name).read(target, tokens.is_some());
         let is_unreadable = |recorded: &Recorded| recorded.digest.is_none();
         let is_unreadable = target.recorded.as_ref().is_some_and(is_unreadable);
         let known = self.credentials.as_ref().filter(|_| is_unreadable);
@@ -335,7 +326,7 @@ impl Memory {
         }
         let generation = app.metadata.generation;
         let is_news = self
-            .writing(&write.name)
+            .writing_mut(&write.name)
             .ended(write, outcome, generation, now);
         self.happened.repaired |= is_news;
     }
@@ -346,7 +337,7 @@ impl Memory {
         for token in &write.recorded.tokens {
             let key = shape.key(Field::AccessToken, &token.corp_id);
             let written = write.data.get(&key).and_then(Option::as_ref);
-            let corp = self.corp(&token.corp_id);
+            let corp = self.corp_mut(&token.corp_id);
             // A newer token may have arrived during the write.
             if let (Some(written), Some(held)) = (written, &corp.held)
                 && written.as_str() == held.token.expose()

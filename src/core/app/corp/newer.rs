@@ -66,13 +66,6 @@ impl Corp {
         self.found = self.token().map(|token| (token, held));
     }
 
-    /// Whether there may be a token to take over.
-    pub fn may_take(&self, tokens: &Tokens) -> bool {
-        let wanted = [self.wanted, self.former].into_iter().flatten();
-        let mut untaken = wanted.filter_map(|wanted| untaken(wanted, tokens));
-        self.found.is_some() || untaken.next().is_some()
-    }
-
     /// Whether a fetch has returned a token that the app has not taken over yet.
     pub fn has_untaken(&self, uid: &str, tokens: &Tokens, now: Timestamp) -> bool {
         self.wanted.is_some_and(|wanted| {
