@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::core::app::corp::Corp;
 use crate::core::app::decision::Decision;
+use crate::core::app::listed::listed;
 use crate::core::app::memory::Memory;
 use crate::core::app::view::{
     AppSite, Blocked, CorpSettled, Settled, Step, Target, TargetStep, View,
@@ -41,14 +42,10 @@ pub(crate) fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) ->
 }
 
 fn unavailable_message(site: &str, available: &[&str]) -> String {
-    let named: Vec<&str> = available.iter().take(SITES_NAMED_MAX).copied().collect();
-    let more = match available.len() - named.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let named = listed(available.iter().copied(), SITES_NAMED_MAX);
     let choice = match named.is_empty() {
         true => String::new(),
-        false => format!("use another one ({}{more}), or ", named.join(", ")),
+        false => format!("use another one ({named}), or "),
     };
     format!(
         "site {site:?} is not available to this namespace: {choice}ask whoever runs the operator to add it \
