@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use crate::api::{DingTalkApp, Propagation, Reason};
-use crate::core::app::notice::{Notice, NoticeType, notice};
+use crate::core::app::notice::Notice;
 use crate::core::token::schedule::Schedule;
 
 /// Minimum interval between notifications of one app's pods. A thousand corps renew one after the
@@ -89,14 +89,7 @@ impl Unrefreshed {
              grant the operator the role in deploy/opt-in/immediate-propagation.yaml in this namespace, or set \
              spec.target.propagation to Periodic"
         );
-        let failed = || {
-            notice(
-                NoticeType::Warning,
-                Reason::PropagationFailed,
-                "Propagate",
-                &note,
-            )
-        };
+        let failed = || Notice::warning(Reason::PropagationFailed, "Propagate", &note);
         (retry.at, is_news.then(failed))
     }
 }
@@ -111,12 +104,7 @@ fn stuck_notice(pods: &BTreeSet<String>) -> Notice {
          variables: {}; mount it as a directory, or name their workload in spec.rolloutRestartTargets",
         named.join(", ")
     );
-    notice(
-        NoticeType::Warning,
-        Reason::PodsNeverUpdated,
-        "Propagate",
-        &note,
-    )
+    Notice::warning(Reason::PodsNeverUpdated, "Propagate", &note)
 }
 
 /// How the pods of a namespace use a set of Secrets.

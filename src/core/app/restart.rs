@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::api::{DingTalkApp, Reason, RolloutRestartTarget};
-use crate::core::app::notice::{Notice, NoticeType, notice};
+use crate::core::app::notice::Notice;
 use crate::core::app::view::Settled;
 use crate::core::token::schedule::Schedule;
 
@@ -125,15 +125,10 @@ pub(crate) fn restart_notice(
     failed: &[(&RolloutRestartTarget, String, bool)],
 ) -> Notice {
     let name = |target: &RolloutRestartTarget| format!("{:?} {}", target.kind, target.name);
-    let named: Vec<String> = app.spec.rollout_restart_targets.iter().map(name).collect();
     if failed.is_empty() {
+        let named: Vec<String> = app.spec.rollout_restart_targets.iter().map(name).collect();
         let note = format!("restarted {} for a new token", named.join(", "));
-        return notice(
-            NoticeType::Normal,
-            Reason::RolloutRestarted,
-            "Restart",
-            &note,
-        );
+        return Notice::normal(Reason::RolloutRestarted, "Restart", &note);
     }
     let said: Vec<String> = failed
         .iter()
@@ -145,10 +140,5 @@ pub(crate) fn restart_notice(
          deploy/opt-in/rollout-restart.yaml in this namespace",
         said.join(" | ")
     );
-    notice(
-        NoticeType::Warning,
-        Reason::RolloutRestartFailed,
-        "Restart",
-        &note,
-    )
+    Notice::warning(Reason::RolloutRestartFailed, "Restart", &note)
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::told::Told;
 use super::view::ReferenceView;
 use crate::api::{CONDITION_READY, CONDITION_STALLED, DingTalkTokenReferenceStatus, Reason};
-use crate::core::app::notice::{Notice, NoticeType, notice};
+use crate::core::app::notice::Notice;
 use crate::core::report::conditions::condition;
 use crate::core::report::problem::shown;
 use crate::core::secret::marks::fingerprint;
@@ -84,17 +84,7 @@ pub(crate) fn reference_notice(
         return None;
     }
     Some(match new.status.as_str() {
-        "True" => notice(
-            NoticeType::Normal,
-            Reason::TokensCopied,
-            "Copy",
-            &new.message,
-        ),
-        _ => notice(
-            NoticeType::Warning,
-            new.reason.parse().ok()?,
-            "Copy",
-            &new.message,
-        ),
+        "True" => Notice::normal(Reason::TokensCopied, "Copy", &new.message),
+        _ => Notice::warning(new.reason.parse().ok()?, "Copy", &new.message),
     })
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::{CONDITION_READY, CONDITION_RENEWED, CorpStatus, DingTalkAppStatus, Reason};
-use crate::core::app::notice::{Happened, Notice, NoticeType, notice};
+use crate::core::app::notice::{Happened, Notice};
 
 /// Names in a note.
 const NAMED_MAX: usize = 3;
@@ -34,12 +34,12 @@ pub(crate) fn notices(
     };
     if expired(current) && !expired(previous) {
         let message = condition(current, CONDITION_READY).map_or("", |ready| &ready.message);
-        let expired = notice(NoticeType::Warning, Reason::TokenExpired, "Renew", message);
+        let expired = Notice::warning(Reason::TokenExpired, "Renew", message);
         notices.push(expired.about(only_secret(&current.corps)));
     }
     if happened.repaired {
         let note = "another writer had changed or deleted the Secret; it has been restored";
-        let restored = notice(NoticeType::Warning, Reason::SecretRestored, "Write", note);
+        let restored = Notice::warning(Reason::SecretRestored, "Write", note);
         notices.push(restored.about(only_secret(&current.corps)));
     }
     notices
@@ -50,8 +50,7 @@ fn trimmed(keys: &[String]) -> Notice {
         "ignored white space at the end of {}: write the credentials without it (printf instead of echo)",
         keys.join(" and ")
     );
-    let (type_, reason) = (NoticeType::Warning, Reason::CredentialsTrimmed);
-    notice(type_, reason, "ReadCredentials", &note)
+    Notice::warning(Reason::CredentialsTrimmed, "ReadCredentials", &note)
 }
 
 fn recovered(changes: &Changes<'_>, current: &DingTalkAppStatus) -> Option<Notice> {
@@ -64,7 +63,7 @@ fn recovered(changes: &Changes<'_>, current: &DingTalkAppStatus) -> Option<Notic
             changes.ended_reasons()
         ),
     };
-    let recovered = notice(NoticeType::Normal, Reason::Recovered, "Renew", &note);
+    let recovered = Notice::normal(Reason::Recovered, "Renew", &note);
     Some(recovered.about(only_secret(&current.corps)))
 }
 
@@ -85,7 +84,7 @@ fn failed(reason: &str, corp_ids: &[&str], current: &DingTalkAppStatus) -> Optio
     };
     let secrets = current.corps.iter();
     let secrets = secrets.filter(|corp| corp_ids.contains(&corp.corp_id.as_str()));
-    let failed = notice(NoticeType::Warning, reason, "Renew", &note);
+    let failed = Notice::warning(reason, "Renew", &note);
     Some(failed.about(only_secret(secrets)))
 }
 
@@ -192,7 +191,7 @@ fn written(
         named.join(", ")
     );
     let written = changes.written.iter().copied();
-    notice(NoticeType::Normal, reason, "Renew", &note).about(only_secret(written))
+    Notice::normal(reason, "Renew", &note).about(only_secret(written))
 }
 
 /// Returns the Secret of these corps, if they have one in common.
