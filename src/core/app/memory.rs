@@ -56,8 +56,6 @@ pub(crate) struct Memory {
     pub identify: bool,
     /// Events not published yet.
     pub happened: Happened,
-    /// Trimmed keys of the credentials, not reported yet.
-    pub trimmed_keys: Vec<String>,
     pub restarts: Restarts,
     /// Secrets whose readers are still to be notified, if the app wants that.
     pub unrefreshed: Option<Box<Unrefreshed>>,
@@ -352,7 +350,7 @@ impl Memory {
         self.credentials_problem = None;
         self.identify = false;
         if !trimmed_keys.is_empty() && self.trimmed_reported.as_ref() != Some(&known.version) {
-            self.trimmed_keys = trimmed_keys.to_vec();
+            self.happened.trimmed_keys = trimmed_keys.to_vec();
             self.trimmed_reported = Some(known.version.clone());
         }
         for corp in self.corps.values_mut() {

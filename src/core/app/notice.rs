@@ -69,10 +69,12 @@ impl Notice {
 }
 
 /// What happened since the last status, for events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Happened {
     /// Whether a token with a new value was taken over.
     pub value_changed: bool,
     /// Whether another writer's change was repaired.
     pub repaired: bool,
+    /// Keys of the credentials whose values end with white space, which was ignored.
+    pub trimmed_keys: Vec<String>,
 }

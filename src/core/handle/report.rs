@@ -54,7 +54,7 @@ impl Core {
         };
         let mut current = at_rest.status();
         current.granted_namespaces = granted_namespaces(app, &previous.granted_namespaces, &asking);
-        let notices = notices(&previous, &current, memory.happened, &memory.trimmed_keys);
+        let notices = notices(&previous, &current, &memory.happened);
         let mut not_before = None;
         if current == previous {
             memory.written_status.is_up_to_date();

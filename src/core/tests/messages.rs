@@ -127,8 +127,11 @@ fn what_is_well_names_no_section_and_a_message_names_one_once() {
 fn white_space_in_credentials_is_reported_by_key_and_only_then() {
     let status = crate::api::DingTalkAppStatus::default();
     let notices = |keys: &[&str]| {
-        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
-        notices(&status, &status, Happened::default(), &keys)
+        let happened = Happened {
+            trimmed_keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+            ..Happened::default()
+        };
+        notices(&status, &status, &happened)
     };
     assert!(notices(&[]).is_empty());
     let both = notices(&["client_id", "client_secret"]);
