@@ -34,7 +34,7 @@ impl Decision<'_, '_> {
             .filter(|record| corp.believes(record, now));
         let former = Former {
             record,
-            has_same_value: has_value(recorded, record, newer.held()),
+            has_same_value: has_value(recorded, record, &newer.held),
         };
         let is_new = self.memory.corp_mut(corp_id).take(newer, former, now);
         self.memory.happened.value_changed |= is_new;
