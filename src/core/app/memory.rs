@@ -18,7 +18,7 @@ use crate::core::app::refresh::{Unrefreshed, refreshes_pods};
 use crate::core::app::restart::Restarts;
 use crate::core::app::written_status::WrittenStatus;
 use crate::core::secret::assembly::Assembled;
-use crate::core::secret::recorded::{Recorded, credit};
+use crate::core::secret::recorded::credit;
 use crate::core::secret::shape::Field;
 use crate::core::secret::target::TargetMeta;
 use crate::core::secret::templates::{TemplateError, Templates};
@@ -29,12 +29,8 @@ use crate::core::token::record::{Held, ObjectVersion, TokenRecord, whole_seconds
 use crate::core::token::tokens::{Interest, TokenName, Tokens};
 use crate::dingtalk::Fingerprint;
 
-/// Parsed templates, and the generation of the spec that they belong to.
-#[derive(Debug)]
-struct Parsed {
-    generation: Option<i64>,
-    templates: Result<Arc<Templates>, TemplateError>,
-}
+/// Parsed templates.
+type Parsed = Result<Arc<Templates>, TemplateError>;
 
 /// What the operator remembers about an app.
 #[derive(Debug, Default)]
@@ -66,7 +62,8 @@ pub(crate) struct Memory {
     pub written_status: WrittenStatus<DingTalkAppStatus>,
     request_at_start: Option<String>,
     trimmed_reported: Option<ObjectVersion>,
-    templates: Option<Parsed>,
+    /// The templates, and the generation of the spec that they belong to.
+    templates: Option<(Option<i64>, Parsed)>,
     subscription: Option<Subscription>,
 }
 
@@ -81,19 +78,13 @@ impl Memory {
     /// Updates which tokens the app wants. Must be called before any decision.
     pub(crate) fn subscribe(&mut self, app: &DingTalkApp, tokens: &mut Tokens, now: Timestamp) {
         let known = self.credentials_of(app);
-        let subscription = Subscription {
+        let subscription = Some(Subscription {
             generation: app.metadata.generation,
             credentials: known.map(|known| known.fingerprint),
-        };
-        if self.subscription != Some(subscription) {
-            let name = known.map(|known| TokenName {
-                site: app.spec.site.clone(),
-                client_id: known.client_id.clone(),
-                corp_id: String::new(),
-                fingerprint: known.fingerprint,
-            });
-            self.resubscribe(app, name.as_ref(), tokens);
-            self.subscription = Some(subscription);
+        });
+        if self.subscription != subscription {
+            self.resubscribe(app, tokens);
+            self.subscription = subscription;
         }
         for corp in self.corps.values_mut() {
             if corp.has_former() {
@@ -105,9 +96,9 @@ impl Memory {
         }
     }
 
-    fn resubscribe(&mut self, app: &DingTalkApp, name: Option<&TokenName>, tokens: &mut Tokens) {
-        let key = app_ref(app);
-        let wanted: HashSet<&String> = app.spec.corp_ids.iter().collect();
+    fn resubscribe(&mut self, app: &DingTalkApp, tokens: &mut Tokens) {
+        let (key, spec) = (app_ref(app), &app.spec);
+        let wanted: HashSet<&String> = spec.corp_ids.iter().collect();
         self.corps.retain(|corp_id, corp| {
             let is_wanted = wanted.contains(corp_id);
             if !is_wanted {
@@ -115,17 +106,18 @@ impl Memory {
             }
             is_wanted
         });
-        let interest = match app.spec.suspend {
+        let interest = match spec.suspend {
             true => Interest::Suspended,
             false => Interest::Active,
         };
-        for corp_id in &app.spec.corp_ids {
-            let name = name.map(|name| TokenName {
+        for corp_id in &spec.corp_ids {
+            let name = self.credentials_of(app).map(|known| TokenName {
+                site: spec.site.clone(),
+                client_id: known.client_id.clone(),
                 corp_id: corp_id.clone(),
-                ..name.clone()
+                fingerprint: known.fingerprint,
             });
-            let corp = self.corps.entry(corp_id.clone()).or_default();
-            corp.want(name, &key, interest, tokens);
+            self.corp_mut(corp_id).want(name, &key, interest, tokens);
         }
     }
 
@@ -145,41 +137,29 @@ impl Memory {
         }
         for corp in self.corps.values_mut() {
             corp.notice_clock(now);
-            corp.held = corp
-                .held
-                .take()
-                .filter(|held| held.record.site == app.spec.site);
+            corp.held.take_if(|held| held.record.site != app.spec.site);
         }
         self.targets
             .retain(|name, _| targets.contains(name.as_str()));
         for writing in self.targets.values_mut() {
             writing.notice_clock(now);
         }
-        let retries = [
-            self.credentials_problem
-                .as_mut()
-                .and_then(|problem| problem.retry.as_mut()),
-            self.restarts.retry.as_mut(),
-        ];
-        for schedule in retries.into_iter().flatten() {
-            schedule.notice_clock(now);
-        }
+        let problem = self.credentials_problem.as_mut();
+        let credentials = problem.and_then(|problem| problem.retry.as_mut());
+        let retries = credentials.into_iter().chain(&mut self.restarts.retry);
+        retries.for_each(|schedule| schedule.notice_clock(now));
         if let Some(unrefreshed) = &mut self.unrefreshed {
             unrefreshed.notice_clock(now);
         }
     }
 
     /// Returns the app's templates; `None` if they have not been parsed yet.
-    pub(crate) fn templates(
-        &self,
-        app: &DingTalkApp,
-    ) -> Option<&Result<Arc<Templates>, TemplateError>> {
+    pub(crate) fn templates(&self, app: &DingTalkApp) -> Option<&Parsed> {
         if app.spec.target.template.data.is_empty() {
             return Some(Templates::none());
         }
-        let parsed = self.templates.as_ref();
-        let parsed = parsed.filter(|parsed| parsed.generation == app.metadata.generation)?;
-        Some(&parsed.templates)
+        let (generation, parsed) = self.templates.as_ref()?;
+        (*generation == app.metadata.generation).then_some(parsed)
     }
 
     /// Records the parsed templates of a generation of the spec.
@@ -188,10 +168,7 @@ impl Memory {
         generation: Option<i64>,
         templates: Result<Templates, TemplateError>,
     ) {
-        self.templates = Some(Parsed {
-            generation,
-            templates: templates.map(Arc::new),
-        });
+        self.templates = Some((generation, templates.map(Arc::new)));
     }
 
     /// Records assembled contents of the Secret `target` for the next decision.
@@ -248,12 +225,9 @@ impl Memory {
 
     /// Whether a token waits to be written and no write is failing.
     pub(crate) fn is_to_be_written(&self) -> bool {
-        let mut corps = self.corps.values();
+        let (mut corps, mut targets) = (self.corps.values(), self.targets.values());
         corps.any(|corp| corp.unwritten_since.is_some())
-            && self
-                .targets
-                .values()
-                .all(|writing| writing.failure.is_none())
+            && targets.all(|writing| writing.failure.is_none())
     }
 
     /// Whether a write concerns a corp with an unwritten token.
@@ -277,8 +251,8 @@ impl Memory {
 
     /// Whether the app has not been looked at since its credentials were read.
     pub(crate) fn is_unresolved(&self) -> bool {
-        self.subscription
-            .is_none_or(|subscription| subscription.credentials.is_none())
+        let credentials = self.subscription.and_then(|it| it.credentials);
+        credentials.is_none()
     }
 
     /// Records the tokens of these corps as read from the Secret `name`. `tokens` is `None` if the
@@ -291,11 +265,10 @@ impl Memory {
         corp_ids: &[String],
     ) {
         self.writing_mut(name).read(target, tokens.is_some());
-        let is_unreadable = |recorded: &Recorded| recorded.digest.is_none();
-        let is_unreadable = target.recorded.as_ref().is_some_and(is_unreadable);
-        let known = self.credentials.as_ref().filter(|_| is_unreadable);
+        let recorded = target.recorded.as_ref();
+        let is_unreadable = recorded.is_some_and(|recorded| recorded.digest.is_none());
         for mut held in tokens.into_iter().flatten() {
-            if let Some(known) = known {
+            if let Some(known) = self.credentials.as_ref().filter(|_| is_unreadable) {
                 credit(&mut held.record, known, is_unreadable);
             }
             let corp_id = &held.record.corp_id;
@@ -323,9 +296,8 @@ impl Memory {
             }
         }
         let generation = app.metadata.generation;
-        let is_news = self
-            .writing_mut(&write.name)
-            .ended(write, outcome, generation, now);
+        let writing = self.writing_mut(&write.name);
+        let is_news = writing.ended(write, outcome, generation, now);
         self.happened.repaired |= is_news;
     }
 
