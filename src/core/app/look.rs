@@ -42,8 +42,7 @@ impl<'a> Decision<'_, 'a> {
             recorded: None,
             only_client_id,
             disbelieved: HashSet::new(),
-            too_large: None,
-            left_out: HashSet::new(),
+            excess: None,
         };
         if let (Some(present), Some(recorded)) = (target.present, recorded) {
             self.believe(&mut target, present, recorded)?;

@@ -86,8 +86,8 @@ impl Decision<'_, '_> {
         if target.present.is_none() {
             writing.is_gone();
         }
-        let assembled = writing.assembled.take();
-        let (need, assembled) = self.fitting_need(target, assembled);
+        let mut assembled = writing.assembled.take();
+        let need = self.fitting_need(target, assembled.as_deref_mut());
         let batch_until = match need {
             Some(Need::Assemble(_) | Need::Write(_)) => self.batch_until(target),
             _ => None,
@@ -170,15 +170,14 @@ impl Decision<'_, '_> {
     fn fitting_need(
         &self,
         target: &mut Target<'_>,
-        mut assembled: Option<Box<Assembled>>,
-    ) -> (Option<Need>, Option<Box<Assembled>>) {
+        mut assembled: Option<&mut Assembled>,
+    ) -> Option<Need> {
         let mut need = self.need(target, target.corp_ids, assembled.as_deref_mut());
         // Until new contents are assembled, what did not fit before still does not.
         if let Some(Need::TooLarge { .. } | Need::Assemble(_)) = &need
             && let Some((size, left_out)) = assembled.as_ref().and_then(|it| it.excess())
         {
-            target.too_large = Some(size);
-            target.left_out.extend(left_out);
+            target.excess = Some((size, left_out.into_iter().collect()));
         }
         if let Some(Need::TooLarge { fitting }) = &mut need
             && !fitting.is_empty()
@@ -186,7 +185,7 @@ impl Decision<'_, '_> {
             let fitting = std::mem::take(fitting);
             need = self.need(target, &fitting, assembled.as_deref_mut());
         }
-        (need, assembled)
+        need
     }
 
     fn need(

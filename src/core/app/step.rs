@@ -173,7 +173,6 @@ impl<'a> Decision<'_, 'a> {
                 if let Some(Blocked::TargetOfOlderApp(_)) = target.blocked {
                     self.wake.at(now + ANOTHER_HOLDER);
                 }
-                let is_left_out = target.left_out.contains(corp_id) || target.left_out.is_empty();
                 let attempts = corp.attempts(view.tokens);
                 let since = attempts.under_way_since();
                 settled.is_fetching |= since.is_some();
@@ -190,7 +189,7 @@ impl<'a> Decision<'_, 'a> {
                     former_client_id,
                     next_attempt,
                     blocked: target.blocked.clone(),
-                    too_large: target.too_large.filter(|_| is_left_out),
+                    too_large: target.too_large_for(corp_id),
                 });
             }
             let recorded = target.recorded.as_ref();

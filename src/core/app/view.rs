@@ -177,8 +177,8 @@ pub(in crate::core) struct Target<'a> {
     pub(in crate::core) only_client_id: Option<String>,
     /// The corps whose recorded times are implausible.
     pub(in crate::core) disbelieved: HashSet<String>,
-    pub(in crate::core) too_large: Option<usize>,
-    pub(in crate::core) left_out: HashSet<String>,
+    /// The size that it would have if that is too large, and the corps whose tokens do not fit.
+    pub(in crate::core) excess: Option<(usize, HashSet<String>)>,
 }
 
 impl Target<'_> {
@@ -194,6 +194,12 @@ impl Target<'_> {
         let only = self.only_client_id.as_ref();
         only.is_none_or(|only| *only == token.client_id)
             && !self.disbelieved.contains(&token.corp_id)
+    }
+
+    /// Returns the size that it would have, if a corp's token does not fit.
+    pub(in crate::core) fn too_large_for(&self, corp_id: &str) -> Option<usize> {
+        let (size, left_out) = self.excess.as_ref()?;
+        left_out.contains(corp_id).then_some(*size)
     }
 }
 
