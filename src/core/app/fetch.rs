@@ -174,8 +174,7 @@ impl<'a> Decision<'_, 'a> {
         let request = self.memory.open_request(view.app, corp_id, token);
         let forced_at = attempts.forced_at(now);
         let asked_at = request.map(|_| forced_at).into_iter().chain(respecified);
-        let asked_at = asked_at.min();
-        let next = next.map(|next| asked_at.map_or(next, |at| at.min(next)));
+        let next = next.and_then(|next| asked_at.chain([next]).min());
         // What has failed with these credentials keeps its backoff.
         let is_changed = attempts.failing().is_none() && self.is_of_others(corp, token);
         let floor = attempts.floor();

@@ -37,28 +37,27 @@ impl Bound {
     /// Returns a message that does not depend on the namespace's other objects; otherwise every
     /// status would be rewritten whenever an object comes or goes.
     fn message(self, namespace: &str) -> String {
+        let raise = "use another namespace, or ask whoever runs the operator to raise the flag";
         let (limit, advice) = match self {
             Self::Apps(max) => (
                 format!("{max} DingTalkApps (--max-apps-per-namespace)"),
-                "delete DingTalkApps that are not needed, use another namespace, or ask whoever runs \
-                 the operator to raise the flag",
+                format!("delete DingTalkApps that are not needed, {raise}"),
             ),
             Self::References(max) => (
                 format!("{max} DingTalkTokenReferences (--max-references-per-namespace)"),
-                "delete DingTalkTokenReferences that are not needed, use another namespace, or ask \
-                 whoever runs the operator to raise the flag",
+                format!("delete DingTalkTokenReferences that are not needed, {raise}"),
             ),
             Self::Corps(max) => (
                 format!("{max} corpIds in all DingTalkApps together (--max-corps-per-namespace)"),
-                "take corpIds off, delete DingTalkApps that are not needed, use another namespace, or \
-                 ask whoever runs the operator to raise the flag",
+                format!("take corpIds off, delete DingTalkApps that are not needed, {raise}"),
             ),
             Self::Specs(max) => (
                 format!(
                     "{} MiB in the specs of all objects of this kind together",
                     max >> 20
                 ),
-                "shorten spec.target (template, labels, annotations), or use another namespace",
+                "shorten spec.target (template, labels, annotations), or use another namespace"
+                    .to_owned(),
             ),
         };
         format!(
