@@ -123,14 +123,9 @@ impl Decision<'_, '_> {
     }
 
     fn write_in_turn(&mut self, target: &Target<'_>, write: Box<Write>) -> Option<TargetStep> {
-        let generation = self.generation();
+        let (replaces, generation) = (write.replaces.as_ref(), self.generation());
         let writing = self.memory.writing_mut(&target.name);
-        match writing.turn(
-            &write.recorded,
-            write.replaces.as_ref(),
-            generation,
-            self.now,
-        ) {
+        match writing.turn(&write.recorded, replaces, generation, self.now) {
             Turn::Later(later) => self.wait(later),
             Turn::Replace(version) => {
                 let (name, why) = (target.name.clone(), Deletion::Immutable);
