@@ -164,7 +164,7 @@ impl Reconciler<'_> {
             if !due.is_asked
                 && let Some(held) = self.context.shared_token(&query, due.newer_than).await
             {
-                self.memory(|memory| memory.corp(&due.corp_id).found(held));
+                self.memory(|memory| memory.corp_mut(&due.corp_id).found(held));
                 self.context.core().tokens.found(due.token);
                 continue;
             }

@@ -218,7 +218,7 @@ impl Reconciler<'_> {
             let (generation, now) = (self.app.metadata.generation, self.context.wall());
             self.memory(|memory| {
                 memory
-                    .writing(name)
+                    .writing_mut(name)
                     .not_deleted(why, failed, generation, now);
             });
         }

@@ -35,12 +35,7 @@ impl Reconciler<'_> {
         {
             return retry_status(&self.key, &error, wake_at, now);
         }
-        {
-            self.memory(|memory| {
-                memory.happened = Happened::default();
-                memory.trimmed_keys.clear();
-            });
-        }
+        self.memory(|memory| memory.happened = Happened::default());
         for notice in report.notices {
             self.publish(&notice).await;
         }

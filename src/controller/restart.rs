@@ -38,9 +38,8 @@ impl Reconciler<'_> {
         };
         let changed_at = settled.value_changed_at;
         let left = self.memory(|memory| memory.restarts.left(self.app, changed_at));
-        let (mut partly, left) = left?;
         let mut failed = Vec::new();
-        for workload in left {
+        for workload in left? {
             let (kind, name) = (workload.kind, &workload.name);
             let restarted = self
                 .context
@@ -51,7 +50,7 @@ impl Reconciler<'_> {
                 .await;
             match restarted {
                 Ok(()) => {
-                    partly.restarted(workload);
+                    self.memory(|memory| memory.restarts.restarted(workload, changed_at));
                     info!(kind = APP, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, "workload restarted for a new token");
                 }
                 Err(error) => {
@@ -69,7 +68,7 @@ impl Reconciler<'_> {
         let retry = Schedule::after(now, RETRY);
         self.memory(|memory| match is_done {
             true => memory.restarts.done(changed_at, at),
-            false => memory.restarts.failed(partly, retry),
+            false => memory.restarts.retry = Some(retry),
         });
         (!is_done).then_some(retry.at)
     }

@@ -59,7 +59,9 @@ pub(crate) use app::view::{Blocked, CredentialsSeen, TargetSeen};
 #[cfg(test)]
 pub(crate) use copy::{Grant, copy_write, granted_namespaces};
 #[cfg(test)]
-pub(crate) use report::conditions::{StatusNews, status, write_status_at};
+pub(crate) use report::at_rest::AtRest;
+#[cfg(test)]
+pub(crate) use report::conditions::{StatusNews, write_status_at};
 #[cfg(test)]
 pub(crate) use secret::ownership::{Claim, Ownership};
 #[cfg(test)]

@@ -291,15 +291,15 @@ fn a_status_says_when_and_why_and_keeps_its_transition_times() {
     let first = world.status_after(&settled, &empty);
     let cause = |status: &crate::api::DingTalkAppStatus| status.corps[0].last_renewal_cause.clone();
     assert_eq!(cause(&first).as_deref(), Some("FirstToken"));
-    let after_a_restart = Memory::new(&world.app, world.now);
-    let again = status(
-        &world.app,
-        &settled,
-        &after_a_restart,
-        &Tokens::default(),
-        &first,
-        world.now,
-    );
+    let after_a_restart = AtRest {
+        app: &world.app,
+        settled: &settled,
+        memory: &Memory::new(&world.app, world.now),
+        tokens: &Tokens::default(),
+        previous: &first,
+        now: world.now,
+    };
+    let again = after_a_restart.status();
     assert_eq!(cause(&again), cause(&first), "as the status told");
     world.now += SignedDuration::from_secs(60);
     let settled = world.settle(&Outcome::Token {

@@ -10,8 +10,9 @@ use crate::api::{AppRef, Cause};
 use crate::core::token::attempt::{FetchId, TokenId};
 use crate::core::token::known_credentials::KnownCredentials;
 use crate::core::token::record::{Held, TokenRecord, whole_seconds};
+use crate::core::token::request::RenewRequest;
 use crate::core::token::schedule::{CLOCK_TOLERANCE, Lifetime, Schedule, jitter};
-use crate::core::token::tokens::{Attempts, Interest, Token, TokenName, Tokens};
+use crate::core::token::tokens::{Attempts, Interest, TokenName, Tokens};
 use crate::dingtalk::Fingerprint;
 
 /// What an app knows about one corp's token, and what it shows of it.
@@ -73,15 +74,11 @@ impl Corp {
     /// Returns the fetches of the wanted token or, until that is known, what a former process knew
     /// about them.
     pub fn attempts<'a>(&'a self, tokens: &'a Tokens) -> &'a Attempts {
-        match self.wanted {
-            Some(wanted) => tokens
-                .get(wanted.token)
-                .map_or(&NO_ATTEMPTS, |token| &token.attempts),
-            None => {
-                let resumed = self.resumed.as_ref();
-                resumed.map_or(&NO_ATTEMPTS, |resumed| &resumed.attempts)
-            }
-        }
+        let attempts = match self.wanted {
+            Some(wanted) => tokens.get(wanted.token).map(|token| &token.attempts),
+            None => self.resumed.as_ref().map(|resumed| &resumed.attempts),
+        };
+        attempts.unwrap_or(&NO_ATTEMPTS)
     }
 
     /// Returns the wanted token, once the credentials are known.
@@ -117,20 +114,16 @@ impl Corp {
             }
         });
         let token = self.token();
-        let former = before
-            .into_iter()
-            .flatten()
-            .filter(|it| Some(it.token) != token);
-        let (gone, kept): (Vec<_>, Vec<_>) = former.partition(|it| {
-            let of_site = tokens.get(it.token).map(|it| it.name().site.as_str());
-            site.is_some() && of_site != site.as_deref()
-        });
-        let is_shown = |it: &&Wanted| {
-            let name = tokens.get(it.token).map(Token::name);
-            name.is_some_and(|name| self.fetched_with == Some(name.fingerprint))
+        let former = before.into_iter().flatten();
+        let former = former.filter(|it| Some(it.token) != token);
+        let is_of_site = |it: &Wanted| {
+            let of_site = tokens.get(it.token).map(|it| &it.name().site);
+            site.is_none() || of_site == site.as_ref()
         };
-        self.former = kept.iter().find(is_shown).or(kept.first()).copied();
-        for it in gone.iter().chain(&kept) {
+        let kept = former.clone().filter(is_of_site);
+        // The one that is shown, if any, comes first.
+        self.former = kept.min_by_key(|it| !self.is_shown(*it, tokens));
+        for it in former {
             match self.former.is_some_and(|former| former.token == it.token) {
                 true => tokens.interested(it.token, app, Interest::Former),
                 false => tokens.leave(it.token, app),
@@ -139,22 +132,25 @@ impl Corp {
         token
     }
 
+    /// Whether the token that the app shows was fetched with the credentials of this one.
+    fn is_shown(&self, wanted: Wanted, tokens: &Tokens) -> bool {
+        let fingerprint = tokens.get(wanted.token).map(|it| it.name().fingerprint);
+        fingerprint.is_some() && self.fetched_with == fingerprint
+    }
+
     /// Drops the token of former credentials once the present ones have a token.
     pub fn leave_former(&mut self, app: &AppRef, tokens: &mut Tokens) {
-        let name = self.token().and_then(|token| tokens.get(token));
-        let is_present = name.is_some_and(|it| self.fetched_with == Some(it.name().fingerprint));
-        if let Some(former) = self.former.take_if(|_| is_present) {
+        let is_replaced = self.wanted.is_some_and(|it| self.is_shown(it, tokens));
+        if let Some(former) = self.former.take_if(|_| is_replaced) {
             tokens.leave(former.token, app);
         }
     }
 
     /// Drops the app's interest in the corp's token.
     pub fn leave(&mut self, app: &AppRef, tokens: &mut Tokens) {
-        for wanted in [self.wanted.take(), self.former.take()]
-            .into_iter()
-            .flatten()
-        {
-            tokens.leave(wanted.token, app);
+        let wanted = [self.wanted.take(), self.former.take()];
+        for it in wanted.into_iter().flatten() {
+            tokens.leave(it.token, app);
         }
     }
 
@@ -171,40 +167,39 @@ impl Corp {
 
     /// Drops what the former process's status says if the token in the Secret was requested later:
     /// the process wrote the Secret, but not the status.
-    pub fn outdate_resumed(&mut self, token: &TokenRecord) {
-        let requested_at = whole_seconds(token.lifetime.requested_at);
+    pub fn outdate_resumed(&mut self, token: Lifetime) {
+        let requested_at = whole_seconds(token.requested_at);
         self.resumed
             .take_if(|resumed| resumed.until.is_none_or(|until| until < requested_at));
     }
 
-    /// Returns when the token is next fetched, apart from changes of spec and credentials; `None`
-    /// means now.
+    /// Returns when the token of this lifetime, if there is one, is next fetched, apart from changes
+    /// of spec and credentials; `None` means now.
     pub fn next_fetch(
         &mut self,
         uid: &str,
-        token: Option<&TokenRecord>,
+        lifetime: Option<Lifetime>,
         renew_before: Option<Duration>,
         tokens: &Tokens,
         now: Timestamp,
     ) -> Option<Timestamp> {
         let attempts = self.attempts(tokens);
-        let (renewals, floor) = (attempts.renewals(), attempts.floor());
         // A former process's plan to renew late does not bind an app without a token.
-        let is_bound = token.is_some() || attempts.has_failed();
+        let is_bound = lifetime.is_some() || attempts.has_failed();
         if let Some(retry_at) = attempts.retry_at().filter(|_| is_bound) {
             return Some(retry_at);
         }
-        let lifetime = token?.lifetime;
-        let fits = |(of, before, _): &(Lifetime, Option<Duration>, Schedule)| {
-            *of == lifetime && *before == renew_before
-        };
-        if self.renewal.as_ref().is_none_or(|renewal| !fits(renewal)) {
-            let jitter = jitter(uid, lifetime.expires_at);
-            let at = renewals.at(lifetime, renew_before, jitter);
-            let at = floor.map_or(at, |floor| at.max(floor));
-            self.renewal = Some((lifetime, renew_before, Schedule::at(now, at)));
+        let lifetime = lifetime?;
+        if let Some((of, before, schedule)) = self.renewal
+            && (of, before) == (lifetime, renew_before)
+        {
+            return Some(schedule.at);
         }
-        self.renewal.map(|(.., schedule)| schedule.at)
+        let jitter = jitter(uid, lifetime.expires_at);
+        let at = attempts.renewals().at(lifetime, renew_before, jitter);
+        let at = attempts.floor().map_or(at, |floor| at.max(floor));
+        self.renewal = Some((lifetime, renew_before, Schedule::at(now, at)));
+        Some(at)
     }
 
     /// Returns the earliest retry of a failed attempt that a changed spec makes worthwhile.
@@ -215,15 +210,15 @@ impl Corp {
         tokens: &Tokens,
     ) -> Option<Timestamp> {
         let attempts = self.attempts(tokens);
-        let failing = attempts.failing();
-        let failing =
-            failing.filter(|failing| failing.failure.class.traits().is_retried_on_change)?;
+        let failing = attempts.failing()?;
+        if !failing.failure.class.traits().is_retried_on_change {
+            return None;
+        }
         let (ended, floor) = (attempts.ended(), attempts.floor());
-        let of_this = (failing.uid == uid).then_some(failing.generation);
-        let tried_with = match (of_this, self.failure_seen) {
-            (Some(tried_with), _) => tried_with,
-            (None, Some((seen, tried_with))) if seen == ended => tried_with,
-            (None, _) => {
+        let tried_with = match self.failure_seen {
+            _ if failing.uid == uid => failing.generation,
+            Some((seen, tried_with)) if seen == ended => tried_with,
+            _ => {
                 self.failure_seen = Some((ended, generation));
                 generation
             }
@@ -246,6 +241,16 @@ impl Corp {
         }
     }
 
+    /// Records that the token answers the app's renewal request, if its Secret says so.
+    pub fn credit_request(&mut self, request: Option<&str>, answers: Option<RenewRequest>) {
+        if let Some(request) = request
+            && self.request_done.as_deref() != Some(request)
+            && answers == Some(RenewRequest::of(request))
+        {
+            self.request_done = Some(request.to_owned());
+        }
+    }
+
     /// Records the credentials that the token was fetched with, if its record names them. A
     /// predecessor's token is matched by `client_id` alone, so that a restored backup costs no
     /// fetch.
@@ -260,21 +265,18 @@ impl Corp {
             return;
         };
         let is_theirs = is_predecessors && token.client_id == known.client_id;
-        if !known.fetched(token) && !is_theirs {
-            return;
-        }
-        self.fetched_with = Some(known.fingerprint);
-        if let Some(held) = &mut self.held {
-            held.record.credentials = known.version.clone();
+        if known.fetched(token) || is_theirs {
+            self.fetched_with = Some(known.fingerprint);
+            if let Some(held) = &mut self.held {
+                held.record.credentials = known.version.clone();
+            }
         }
     }
 
     /// Whether the token in a Secret was fetched with these credentials.
     pub fn is_proven(&self, token: &TokenRecord, known: &KnownCredentials) -> bool {
-        let is_latest = self
-            .held
-            .as_ref()
-            .is_none_or(|held| held.record.is_same_token(token));
+        let held = self.held.as_ref();
+        let is_latest = held.is_none_or(|held| held.record.is_same_token(token));
         match self.fetched_with {
             Some(fingerprint) if is_latest => fingerprint == known.fingerprint,
             // A newer token is waiting to be written; of this one only the annotations are known.

@@ -3,7 +3,7 @@
 mod resumed;
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 
@@ -18,7 +18,7 @@ use crate::core::app::refresh::{Unrefreshed, refreshes_pods};
 use crate::core::app::restart::Restarts;
 use crate::core::app::written_status::WrittenStatus;
 use crate::core::secret::assembly::Assembled;
-use crate::core::secret::recorded::{Recorded, credit};
+use crate::core::secret::recorded::credit;
 use crate::core::secret::shape::Field;
 use crate::core::secret::target::TargetMeta;
 use crate::core::secret::templates::{TemplateError, Templates};
@@ -26,16 +26,11 @@ use crate::core::secret::write::Write;
 use crate::core::secret::writing::{WriteOutcome, Writing};
 use crate::core::token::known_credentials::{CredentialsProblem, KnownCredentials};
 use crate::core::token::record::{Held, ObjectVersion, TokenRecord, whole_seconds};
-use crate::core::token::request::RenewRequest;
 use crate::core::token::tokens::{Interest, TokenName, Tokens};
 use crate::dingtalk::Fingerprint;
 
-/// Parsed templates, and the generation of the spec that they belong to.
-#[derive(Debug)]
-struct Parsed {
-    generation: Option<i64>,
-    templates: Result<Arc<Templates>, TemplateError>,
-}
+/// Parsed templates.
+type Parsed = Result<Arc<Templates>, TemplateError>;
 
 /// What the operator remembers about an app.
 #[derive(Debug, Default)]
@@ -57,8 +52,6 @@ pub(crate) struct Memory {
     pub identify: bool,
     /// Events not published yet.
     pub happened: Happened,
-    /// Trimmed keys of the credentials, not reported yet.
-    pub trimmed_keys: Vec<String>,
     pub restarts: Restarts,
     /// Secrets whose readers are still to be notified, if the app wants that.
     pub unrefreshed: Option<Box<Unrefreshed>>,
@@ -69,7 +62,8 @@ pub(crate) struct Memory {
     pub written_status: WrittenStatus<DingTalkAppStatus>,
     request_at_start: Option<String>,
     trimmed_reported: Option<ObjectVersion>,
-    templates: Option<Parsed>,
+    /// The templates, and the generation of the spec that they belong to.
+    templates: Option<(Option<i64>, Parsed)>,
     subscription: Option<Subscription>,
 }
 
@@ -84,19 +78,13 @@ impl Memory {
     /// Updates which tokens the app wants. Must be called before any decision.
     pub(crate) fn subscribe(&mut self, app: &DingTalkApp, tokens: &mut Tokens, now: Timestamp) {
         let known = self.credentials_of(app);
-        let subscription = Subscription {
+        let subscription = Some(Subscription {
             generation: app.metadata.generation,
             credentials: known.map(|known| known.fingerprint),
-        };
-        if self.subscription != Some(subscription) {
-            let name = known.map(|known| TokenName {
-                site: app.spec.site.clone(),
-                client_id: known.client_id.clone(),
-                corp_id: String::new(),
-                fingerprint: known.fingerprint,
-            });
-            self.resubscribe(app, name.as_ref(), tokens);
-            self.subscription = Some(subscription);
+        });
+        if self.subscription != subscription {
+            self.resubscribe(app, tokens);
+            self.subscription = subscription;
         }
         for corp in self.corps.values_mut() {
             if corp.has_former() {
@@ -108,9 +96,9 @@ impl Memory {
         }
     }
 
-    fn resubscribe(&mut self, app: &DingTalkApp, name: Option<&TokenName>, tokens: &mut Tokens) {
-        let key = app_ref(app);
-        let wanted: HashSet<&String> = app.spec.corp_ids.iter().collect();
+    fn resubscribe(&mut self, app: &DingTalkApp, tokens: &mut Tokens) {
+        let (key, spec) = (app_ref(app), &app.spec);
+        let wanted: HashSet<&String> = spec.corp_ids.iter().collect();
         self.corps.retain(|corp_id, corp| {
             let is_wanted = wanted.contains(corp_id);
             if !is_wanted {
@@ -118,17 +106,18 @@ impl Memory {
             }
             is_wanted
         });
-        let interest = match app.spec.suspend {
+        let interest = match spec.suspend {
             true => Interest::Suspended,
             false => Interest::Active,
         };
-        for corp_id in &app.spec.corp_ids {
-            let name = name.map(|name| TokenName {
+        for corp_id in &spec.corp_ids {
+            let name = self.credentials_of(app).map(|known| TokenName {
+                site: spec.site.clone(),
+                client_id: known.client_id.clone(),
                 corp_id: corp_id.clone(),
-                ..name.clone()
+                fingerprint: known.fingerprint,
             });
-            let corp = self.corps.entry(corp_id.clone()).or_default();
-            corp.want(name, &key, interest, tokens);
+            self.corp_mut(corp_id).want(name, &key, interest, tokens);
         }
     }
 
@@ -148,41 +137,29 @@ impl Memory {
         }
         for corp in self.corps.values_mut() {
             corp.notice_clock(now);
-            corp.held = corp
-                .held
-                .take()
-                .filter(|held| held.record.site == app.spec.site);
+            corp.held.take_if(|held| held.record.site != app.spec.site);
         }
         self.targets
             .retain(|name, _| targets.contains(name.as_str()));
         for writing in self.targets.values_mut() {
             writing.notice_clock(now);
         }
-        let retries = [
-            self.credentials_problem
-                .as_mut()
-                .and_then(|problem| problem.retry.as_mut()),
-            self.restarts.retry.as_mut(),
-        ];
-        for schedule in retries.into_iter().flatten() {
-            schedule.notice_clock(now);
-        }
+        let problem = self.credentials_problem.as_mut();
+        let credentials = problem.and_then(|problem| problem.retry.as_mut());
+        let retries = credentials.into_iter().chain(&mut self.restarts.retry);
+        retries.for_each(|schedule| schedule.notice_clock(now));
         if let Some(unrefreshed) = &mut self.unrefreshed {
             unrefreshed.notice_clock(now);
         }
     }
 
     /// Returns the app's templates; `None` if they have not been parsed yet.
-    pub(crate) fn templates(
-        &self,
-        app: &DingTalkApp,
-    ) -> Option<&Result<Arc<Templates>, TemplateError>> {
+    pub(crate) fn templates(&self, app: &DingTalkApp) -> Option<&Parsed> {
         if app.spec.target.template.data.is_empty() {
             return Some(Templates::none());
         }
-        let parsed = self.templates.as_ref();
-        let parsed = parsed.filter(|parsed| parsed.generation == app.metadata.generation)?;
-        Some(&parsed.templates)
+        let (generation, parsed) = self.templates.as_ref()?;
+        (*generation == app.metadata.generation).then_some(parsed)
     }
 
     /// Records the parsed templates of a generation of the spec.
@@ -191,46 +168,39 @@ impl Memory {
         generation: Option<i64>,
         templates: Result<Templates, TemplateError>,
     ) {
-        self.templates = Some(Parsed {
-            generation,
-            templates: templates.map(Arc::new),
-        });
+        self.templates = Some((generation, templates.map(Arc::new)));
     }
 
     /// Records assembled contents of the Secret `target` for the next decision.
     pub(crate) fn assembled(&mut self, target: &str, assembled: Assembled) {
-        self.writing(target).assembled = Some(Box::new(assembled));
+        self.writing_mut(target).assembled = Some(Box::new(assembled));
     }
 
-    /// Returns the memory of a corp's token.
-    pub(crate) fn corp(&mut self, corp_id: &str) -> &mut Corp {
+    /// Returns the memory of a corp's token, which is empty if there is none.
+    pub(crate) fn corp(&self, corp_id: &str) -> &Corp {
+        static NONE: LazyLock<Corp> = LazyLock::new(Corp::default);
+        self.corps.get(corp_id).map_or(&NONE, Box::as_ref)
+    }
+
+    /// Returns the memory of a corp's token, for a change.
+    pub(crate) fn corp_mut(&mut self, corp_id: &str) -> &mut Corp {
         self.corps.entry(corp_id.to_owned()).or_default()
     }
 
-    /// Returns the memory of a target's writes.
-    pub(crate) fn writing(&mut self, target: &str) -> &mut Writing {
+    /// Returns the memory of a target's writes, which is empty if there is none.
+    pub(crate) fn writing(&self, target: &str) -> &Writing {
+        static NONE: LazyLock<Writing> = LazyLock::new(Writing::default);
+        self.targets.get(target).map_or(&NONE, Box::as_ref)
+    }
+
+    /// Returns the memory of a target's writes, for a change.
+    pub(crate) fn writing_mut(&mut self, target: &str) -> &mut Writing {
         self.targets.entry(target.to_owned()).or_default()
     }
 
     /// Whether the times of a recorded token are plausible.
     pub(crate) fn believes(&self, token: &TokenRecord, now: Timestamp) -> bool {
-        match self.corps.get(&token.corp_id) {
-            Some(corp) => corp.believes(token, now),
-            None => token.lifetime.is_plausible(now),
-        }
-    }
-
-    /// Records that a token answers the app's renewal request, if its Secret says so.
-    pub(crate) fn credit_request(&mut self, app: &DingTalkApp, token: &TokenRecord) {
-        let Some(request) = renew_request(app) else {
-            return;
-        };
-        let corp = self.corp(&token.corp_id);
-        if corp.request_done.as_deref() != Some(request)
-            && token.answers == Some(RenewRequest::of(request))
-        {
-            corp.request_done = Some(request.to_owned());
-        }
+        self.corp(&token.corp_id).believes(token, now)
     }
 
     /// Returns the renewal request that a corp's token does not answer yet.
@@ -241,10 +211,7 @@ impl Memory {
         token: Option<&TokenRecord>,
     ) -> Option<&'a str> {
         let request = renew_request(app)?;
-        let done = self
-            .corps
-            .get(corp_id)
-            .and_then(|corp| corp.request_done.as_deref());
+        let done = self.corp(corp_id).request_done.as_deref();
         // A former process may have handled it without reporting that.
         let is_answered = || {
             let requested_at = request.parse::<Timestamp>().ok().map(whole_seconds);
@@ -258,19 +225,15 @@ impl Memory {
 
     /// Whether a token waits to be written and no write is failing.
     pub(crate) fn is_to_be_written(&self) -> bool {
-        let mut corps = self.corps.values();
+        let (mut corps, mut targets) = (self.corps.values(), self.targets.values());
         corps.any(|corp| corp.unwritten_since.is_some())
-            && self
-                .targets
-                .values()
-                .all(|writing| writing.failure.is_none())
+            && targets.all(|writing| writing.failure.is_none())
     }
 
     /// Whether a write concerns a corp with an unwritten token.
     pub(crate) fn is_first_write(&self, write: &Write) -> bool {
-        let corps = write.recorded.tokens.iter();
-        let mut corps = corps.filter_map(|token| self.corps.get(&token.corp_id));
-        corps.any(|corp| corp.unwritten_since.is_some())
+        let mut tokens = write.recorded.tokens.iter();
+        tokens.any(|token| self.corp(&token.corp_id).unwritten_since.is_some())
     }
 
     /// Makes unanswered writes and deletions due now that the API server responds again; see
@@ -288,8 +251,8 @@ impl Memory {
 
     /// Whether the app has not been looked at since its credentials were read.
     pub(crate) fn is_unresolved(&self) -> bool {
-        self.subscription
-            .is_none_or(|subscription| subscription.credentials.is_none())
+        let credentials = self.subscription.and_then(|it| it.credentials);
+        credentials.is_none()
     }
 
     /// Records the tokens of these corps as read from the Secret `name`. `tokens` is `None` if the
@@ -301,12 +264,11 @@ impl Memory {
         tokens: Option<Vec<Held>>,
         corp_ids: &[String],
     ) {
-        self.writing(name).read(target, tokens.is_some());
-        let is_unreadable = |recorded: &Recorded| recorded.digest.is_none();
-        let is_unreadable = target.recorded.as_ref().is_some_and(is_unreadable);
-        let known = self.credentials.as_ref().filter(|_| is_unreadable);
+        self.writing_mut(name).read(target, tokens.is_some());
+        let recorded = target.recorded.as_ref();
+        let is_unreadable = recorded.is_some_and(|recorded| recorded.digest.is_none());
         for mut held in tokens.into_iter().flatten() {
-            if let Some(known) = known {
+            if let Some(known) = self.credentials.as_ref().filter(|_| is_unreadable) {
                 credit(&mut held.record, known, is_unreadable);
             }
             let corp_id = &held.record.corp_id;
@@ -334,9 +296,8 @@ impl Memory {
             }
         }
         let generation = app.metadata.generation;
-        let is_news = self
-            .writing(&write.name)
-            .ended(write, outcome, generation, now);
+        let writing = self.writing_mut(&write.name);
+        let is_news = writing.ended(write, outcome, generation, now);
         self.happened.repaired |= is_news;
     }
 
@@ -346,7 +307,7 @@ impl Memory {
         for token in &write.recorded.tokens {
             let key = shape.key(Field::AccessToken, &token.corp_id);
             let written = write.data.get(&key).and_then(Option::as_ref);
-            let corp = self.corp(&token.corp_id);
+            let corp = self.corp_mut(&token.corp_id);
             // A newer token may have arrived during the write.
             if let (Some(written), Some(held)) = (written, &corp.held)
                 && written.as_str() == held.token.expose()
@@ -361,7 +322,7 @@ impl Memory {
         self.credentials_problem = None;
         self.identify = false;
         if !trimmed_keys.is_empty() && self.trimmed_reported.as_ref() != Some(&known.version) {
-            self.trimmed_keys = trimmed_keys.to_vec();
+            self.happened.trimmed_keys = trimmed_keys.to_vec();
             self.trimmed_reported = Some(known.version.clone());
         }
         for corp in self.corps.values_mut() {

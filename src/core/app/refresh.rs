@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use crate::api::{DingTalkApp, Propagation, Reason};
-use crate::core::app::notice::{Notice, NoticeType, notice};
+use crate::core::app::notice::Notice;
 use crate::core::token::schedule::Schedule;
 
 /// Minimum interval between notifications of one app's pods. A thousand corps renew one after the
@@ -89,14 +89,7 @@ impl Unrefreshed {
              grant the operator the role in deploy/opt-in/immediate-propagation.yaml in this namespace, or set \
              spec.target.propagation to Periodic"
         );
-        let failed = || {
-            notice(
-                NoticeType::Warning,
-                Reason::PropagationFailed,
-                "Propagate",
-                &note,
-            )
-        };
+        let failed = || Notice::warning(Reason::PropagationFailed, "Propagate", &note);
         (retry.at, is_news.then(failed))
     }
 }
@@ -111,12 +104,7 @@ fn stuck_notice(pods: &BTreeSet<String>) -> Notice {
          variables: {}; mount it as a directory, or name their workload in spec.rolloutRestartTargets",
         named.join(", ")
     );
-    notice(
-        NoticeType::Warning,
-        Reason::PodsNeverUpdated,
-        "Propagate",
-        &note,
-    )
+    Notice::warning(Reason::PodsNeverUpdated, "Propagate", &note)
 }
 
 /// How the pods of a namespace use a set of Secrets.
@@ -141,27 +129,17 @@ impl Readers {
         secrets: &BTreeSet<String>,
     ) {
         for pod in pods {
-            let phase = pod
-                .status
-                .as_ref()
-                .and_then(|status| status.phase.as_deref());
-            let Some(spec) = pod
-                .spec
-                .as_ref()
-                .filter(|_| !matches!(phase, Some("Succeeded" | "Failed")))
-            else {
+            let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
+            let has_ended = matches!(phase, Some("Succeeded" | "Failed"));
+            let Some(spec) = pod.spec.as_ref().filter(|_| !has_ended) else {
                 continue;
             };
             let name = pod.metadata.name.clone().unwrap_or_default();
             let volumes = volumes_of(spec, secrets);
-            let mut containers = spec
-                .containers
-                .iter()
-                .chain(spec.init_containers.iter().flatten());
-            if containers
-                .clone()
-                .any(|container| mounts_directory(container, &volumes))
-            {
+            let init = spec.init_containers.iter().flatten();
+            let mut containers = spec.containers.iter().chain(init);
+            let mut mounts = containers.clone().flat_map(|it| mounts(it, &volumes));
+            if mounts.any(|mount| mount == Mount::Directory) {
                 let uid = pod.metadata.uid.clone().unwrap_or_default();
                 self.mounting.insert(name.clone(), uid);
             }
@@ -174,47 +152,50 @@ impl Readers {
 
 /// Returns the pod's volumes that hold one of the Secrets.
 fn volumes_of<'a>(spec: &'a PodSpec, secrets: &BTreeSet<String>) -> BTreeSet<&'a str> {
-    let is_one = |name: &Option<String>| name.as_ref().is_some_and(|name| secrets.contains(name));
     let volumes = spec.volumes.iter().flatten();
     let holding = volumes.filter(|volume| {
-        let direct = volume.secret.as_ref();
-        let projected = volume
+        let direct = volume
+            .secret
+            .as_ref()
+            .and_then(|it| it.secret_name.as_ref());
+        let sources = volume
             .projected
             .iter()
-            .flat_map(|all| all.sources.iter().flatten());
-        direct.is_some_and(|secret| is_one(&secret.secret_name))
-            || projected
-                .filter_map(|source| source.secret.as_ref())
-                .any(|secret| secrets.contains(&secret.name))
+            .flat_map(|it| it.sources.iter().flatten());
+        let projected = sources.filter_map(|source| Some(&source.secret.as_ref()?.name));
+        direct
+            .into_iter()
+            .chain(projected)
+            .any(|name| secrets.contains(name))
     });
     holding.map(|volume| volume.name.as_str()).collect()
 }
 
-fn mounts_directory(container: &Container, volumes: &BTreeSet<&str>) -> bool {
-    let mut mounts = container.volume_mounts.iter().flatten();
-    mounts.any(|mount| {
-        volumes.contains(mount.name.as_str())
-            && mount.sub_path.is_none()
-            && mount.sub_path_expr.is_none()
+/// How a container mounts a volume.
+#[derive(PartialEq, Eq)]
+enum Mount {
+    Directory,
+    SubPath,
+}
+
+/// Returns how a container mounts these volumes.
+fn mounts(container: &Container, volumes: &BTreeSet<&str>) -> impl Iterator<Item = Mount> {
+    let mounts = container.volume_mounts.iter().flatten();
+    let mounts = mounts.filter(|mount| volumes.contains(mount.name.as_str()));
+    mounts.map(|mount| match (&mount.sub_path, &mount.sub_path_expr) {
+        (None, None) => Mount::Directory,
+        _ => Mount::SubPath,
     })
 }
 
 fn is_stuck(container: &Container, volumes: &BTreeSet<&str>, secrets: &BTreeSet<String>) -> bool {
-    let mut mounts = container.volume_mounts.iter().flatten();
-    let by_sub_path = mounts.any(|mount| {
-        volumes.contains(mount.name.as_str())
-            && (mount.sub_path.is_some() || mount.sub_path_expr.is_some())
-    });
     let variables = container.env.iter().flatten();
-    let mut references =
-        variables.filter_map(|variable| variable.value_from.as_ref()?.secret_key_ref.as_ref());
-    let by_variable = references.any(|reference| secrets.contains(&reference.name));
-    let mut sources = container.env_from.iter().flatten();
-    let by_all = sources.any(|source| {
-        let secret = source.secret_ref.as_ref();
-        secret.is_some_and(|secret| secrets.contains(&secret.name))
-    });
-    by_sub_path || by_variable || by_all
+    let variables =
+        variables.filter_map(|it| Some(&it.value_from.as_ref()?.secret_key_ref.as_ref()?.name));
+    let sources = container.env_from.iter().flatten();
+    let sources = sources.filter_map(|source| Some(&source.secret_ref.as_ref()?.name));
+    mounts(container, volumes).any(|mount| mount == Mount::SubPath)
+        || variables.chain(sources).any(|name| secrets.contains(name))
 }
 
 #[cfg(test)]

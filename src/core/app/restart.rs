@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::api::{DingTalkApp, Reason, RolloutRestartTarget};
-use crate::core::app::notice::{Notice, NoticeType, notice};
+use crate::core::app::notice::Notice;
 use crate::core::app::view::Settled;
 use crate::core::token::schedule::Schedule;
 
@@ -32,14 +32,10 @@ pub(crate) struct Restarts {
     /// When to retry a failed restart.
     pub retry: Option<Schedule>,
     restarted_at: Option<Timestamp>,
-    partly: Option<PartlyRestarted>,
-}
-
-/// The workloads already restarted for a new value while others could not be.
-#[derive(Debug)]
-pub(crate) struct PartlyRestarted {
-    changed_at: Option<Timestamp>,
-    workloads: Vec<RolloutRestartTarget>,
+    /// The workloads already restarted while others could not be, for the value that changed at
+    /// `partly_for`.
+    partly: Vec<RolloutRestartTarget>,
+    partly_for: Option<Timestamp>,
 }
 
 impl Restarts {
@@ -73,20 +69,28 @@ impl Restarts {
         }
     }
 
-    /// Returns what was already restarted for the value that changed at `changed_at`, and the
-    /// workloads that are left.
+    /// Returns the workloads not restarted yet for the value that changed at `changed_at`.
     pub(crate) fn left<'a>(
-        &mut self,
+        &self,
         app: &'a DingTalkApp,
         changed_at: Option<Timestamp>,
-    ) -> (PartlyRestarted, Vec<&'a RolloutRestartTarget>) {
-        let partly = self.partly.take();
-        let partly = partly.filter(|partly| partly.changed_at == changed_at);
-        let partly = partly.unwrap_or_else(|| PartlyRestarted::none(changed_at));
-        let targets = app.spec.rollout_restart_targets.iter();
-        let left = targets.filter(|target| !partly.workloads.contains(target));
-        let left = left.collect();
-        (partly, left)
+    ) -> Vec<&'a RolloutRestartTarget> {
+        let mut left: Vec<_> = app.spec.rollout_restart_targets.iter().collect();
+        left.retain(|target| self.partly_for != changed_at || !self.partly.contains(target));
+        left
+    }
+
+    /// Records that a workload was restarted for the value that changed at `changed_at`.
+    pub(crate) fn restarted(
+        &mut self,
+        workload: &RolloutRestartTarget,
+        changed_at: Option<Timestamp>,
+    ) {
+        if self.partly_for != changed_at {
+            self.partly_for = changed_at;
+            self.partly.clear();
+        }
+        self.partly.push(workload.clone());
     }
 
     /// Records that all were restarted for the value that changed at `changed_at`.
@@ -94,27 +98,7 @@ impl Restarts {
         self.restarted_for = changed_at;
         self.restarted_at = Some(now);
         self.retry = None;
-    }
-
-    /// Records that some could not be restarted, to be retried at `retry`.
-    pub(crate) fn failed(&mut self, partly: PartlyRestarted, retry: Schedule) {
-        self.partly = Some(partly);
-        self.retry = Some(retry);
-    }
-}
-
-impl PartlyRestarted {
-    /// Nothing restarted yet for the value that changed at `changed_at`.
-    fn none(changed_at: Option<Timestamp>) -> Self {
-        Self {
-            changed_at,
-            workloads: Vec::new(),
-        }
-    }
-
-    /// Records that a workload was restarted.
-    pub(crate) fn restarted(&mut self, workload: &RolloutRestartTarget) {
-        self.workloads.push(workload.clone());
+        self.partly = Vec::new();
     }
 }
 
@@ -125,15 +109,10 @@ pub(crate) fn restart_notice(
     failed: &[(&RolloutRestartTarget, String, bool)],
 ) -> Notice {
     let name = |target: &RolloutRestartTarget| format!("{:?} {}", target.kind, target.name);
-    let named: Vec<String> = app.spec.rollout_restart_targets.iter().map(name).collect();
     if failed.is_empty() {
+        let named: Vec<String> = app.spec.rollout_restart_targets.iter().map(name).collect();
         let note = format!("restarted {} for a new token", named.join(", "));
-        return notice(
-            NoticeType::Normal,
-            Reason::RolloutRestarted,
-            "Restart",
-            &note,
-        );
+        return Notice::normal(Reason::RolloutRestarted, "Restart", &note);
     }
     let said: Vec<String> = failed
         .iter()
@@ -145,10 +124,5 @@ pub(crate) fn restart_notice(
          deploy/opt-in/rollout-restart.yaml in this namespace",
         said.join(" | ")
     );
-    notice(
-        NoticeType::Warning,
-        Reason::RolloutRestartFailed,
-        "Restart",
-        &note,
-    )
+    Notice::warning(Reason::RolloutRestartFailed, "Restart", &note)
 }

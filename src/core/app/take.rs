@@ -1,56 +1,45 @@
 //! Takes over a token that was fetched, or found, since the last look.
 
-use jiff::Timestamp;
-
-use crate::core::app::memory::Memory;
-use crate::core::app::view::{Target, View};
+use crate::core::app::decision::Decision;
+use crate::core::app::view::Target;
 use crate::core::secret::data::Data;
 use crate::core::secret::recorded::Recorded;
 use crate::core::token::attempt::Former;
 use crate::core::token::record::{Held, TokenRecord};
 
-/// Takes over a corp's newest token if it is not shown yet. Returns whether the value in the Secret
-/// must be read first, to know whether it is another one.
-pub(in crate::core) fn take_newer(
-    view: &View<'_>,
-    memory: &mut Memory,
-    target: &Target<'_>,
-    corp_id: &str,
-    now: Timestamp,
-) -> bool {
-    if !memory.corp(corp_id).may_take(view.tokens) {
-        return false;
+impl Decision<'_, '_> {
+    /// Takes over a corp's newest token if it is not shown yet. Returns whether the value in the
+    /// Secret must be read first, to know whether it is another one.
+    pub(super) fn take_newer(&mut self, target: &Target<'_>, corp_id: &str) -> bool {
+        let (view, now) = (self.view, self.now);
+        let in_secret = target.token(view, corp_id);
+        let corp = self.memory.corp(corp_id);
+        let newer = corp.newer(
+            &self.memory.uid,
+            self.known(),
+            in_secret,
+            view.app.spec.suspend,
+            view.tokens,
+            now,
+        );
+        let Some(newer) = newer else { return false };
+        let recorded = target.recorded.as_ref();
+        let is_unread = corp.held.is_none() && in_secret.is_some();
+        // During shutdown there is no time to read: what is not written is lost.
+        if is_unread && !view.is_ending && recorded.is_some_and(Recorded::is_whole) {
+            return true;
+        }
+        let record = recorded
+            .and_then(|recorded| recorded.token(corp_id))
+            .filter(|record| corp.believes(record, now));
+        let former = Former {
+            record,
+            has_same_value: has_value(recorded, record, &newer.held),
+        };
+        let is_new = self.memory.corp_mut(corp_id).take(newer, former, now);
+        self.memory.happened.value_changed |= is_new;
+        false
     }
-    let uid = memory.uid.clone();
-    let known = memory.credentials_of(view.app).cloned();
-    let in_secret = target.token(view, corp_id);
-    let corp = memory.corp(corp_id);
-    let is_suspended = view.app.spec.suspend;
-    let newer = corp.newer(
-        &uid,
-        known.as_ref(),
-        in_secret,
-        is_suspended,
-        view.tokens,
-        now,
-    );
-    let Some(newer) = newer else { return false };
-    let recorded = target.recorded.as_ref();
-    let is_unread = corp.held.is_none() && in_secret.is_some();
-    // During shutdown there is no time to read: what is not written is lost.
-    if is_unread && !view.is_ending && recorded.is_some_and(Recorded::is_whole) {
-        return true;
-    }
-    let record = recorded
-        .and_then(|recorded| recorded.token(corp_id))
-        .filter(|record| corp.believes(record, now));
-    let former = Former {
-        record,
-        has_same_value: has_value(recorded, record, newer.held()),
-    };
-    let is_new = corp.take(newer, former, now);
-    memory.happened.value_changed |= is_new;
-    false
 }
 
 /// Whether the recorded token has the value of `held`, judged by the Secret's digest.

@@ -165,35 +165,41 @@ pub(crate) struct Settled {
 }
 
 /// What is decided about one target during a look.
-pub(in crate::core) struct Target<'a> {
-    pub(in crate::core) name: String,
-    pub(in crate::core) corp_ids: &'a [String],
-    pub(in crate::core) present: Option<&'a TargetMeta>,
-    pub(in crate::core) blocked: Option<Blocked>,
+pub(super) struct Target<'a> {
+    pub(super) name: String,
+    pub(super) corp_ids: &'a [String],
+    pub(super) present: Option<&'a TargetMeta>,
+    pub(super) blocked: Option<Blocked>,
     /// What it holds, if known.
-    pub(in crate::core) recorded: Option<Recorded>,
+    pub(super) recorded: Option<Recorded>,
     /// The only `client_id` whose tokens count, if the Secret was written for a former app of this
     /// name.
-    pub(in crate::core) only_client_id: Option<String>,
+    pub(super) only_client_id: Option<String>,
     /// The corps whose recorded times are implausible.
-    pub(in crate::core) disbelieved: HashSet<String>,
-    pub(in crate::core) too_large: Option<usize>,
-    pub(in crate::core) left_out: HashSet<String>,
+    pub(super) disbelieved: HashSet<String>,
+    /// The size that it would have if that is too large, and the corps whose tokens do not fit.
+    pub(super) excess: Option<(usize, HashSet<String>)>,
 }
 
 impl Target<'_> {
     /// Returns the token that this Secret holds for a corp, if known.
-    pub(in crate::core) fn token(&self, view: &View<'_>, corp_id: &str) -> Option<&TokenRecord> {
+    pub(super) fn token(&self, view: &View<'_>, corp_id: &str) -> Option<&TokenRecord> {
         self.recorded
             .as_ref()?
             .token(corp_id)
             .filter(|token| token.site == view.app.spec.site && self.counts(token))
     }
 
-    pub(in crate::core) fn counts(&self, token: &TokenRecord) -> bool {
+    pub(super) fn counts(&self, token: &TokenRecord) -> bool {
         let only = self.only_client_id.as_ref();
         only.is_none_or(|only| *only == token.client_id)
             && !self.disbelieved.contains(&token.corp_id)
+    }
+
+    /// Returns the size that it would have, if a corp's token does not fit.
+    pub(super) fn too_large_for(&self, corp_id: &str) -> Option<usize> {
+        let (size, left_out) = self.excess.as_ref()?;
+        left_out.contains(corp_id).then_some(*size)
     }
 }
 
@@ -208,8 +214,8 @@ impl Wake {
 
     /// Adds a time unless it has passed.
     pub(in crate::core) fn later(&mut self, at: Option<Timestamp>, now: Timestamp) {
-        at.filter(|at| *at > now)
-            .into_iter()
-            .for_each(|at| self.at(at));
+        if let Some(at) = at.filter(|at| *at > now) {
+            self.at(at);
+        }
     }
 }

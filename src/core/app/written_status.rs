@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// The status of an object that this process wrote last, if any.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct WrittenStatus<S> {
     last: Option<Written<S>>,
     differs_since: Option<Timestamp>,
@@ -28,15 +28,6 @@ pub(crate) struct Previous<S> {
     pub version: Option<String>,
     /// When this process last wrote it, if ever.
     pub written_at: Option<Timestamp>,
-}
-
-impl<S> Default for WrittenStatus<S> {
-    fn default() -> Self {
-        Self {
-            last: None,
-            differs_since: None,
-        }
-    }
 }
 
 impl<S: Clone + Default> WrittenStatus<S> {

@@ -1,15 +1,14 @@
 //! Status and events of a reference.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::told::Told;
 use super::view::ReferenceView;
 use crate::api::{CONDITION_READY, CONDITION_STALLED, DingTalkTokenReferenceStatus, Reason};
-use crate::core::app::notice::{Notice, NoticeType, notice};
-use crate::core::report::problem::{shown, with_page};
+use crate::core::app::notice::Notice;
+use crate::core::report::conditions::condition;
+use crate::core::report::problem::shown;
 use crate::core::secret::marks::fingerprint;
-use crate::core::token::record::whole_seconds;
 
 /// Reasons that only a person can resolve.
 const NEED_A_PERSON: [Reason; 5] = [
@@ -38,20 +37,10 @@ pub(crate) fn reference_status(
     now: Timestamp,
 ) -> DingTalkTokenReferenceStatus {
     let Told { reason, message } = told;
+    let generation = view.reference.metadata.generation;
     let condition = |type_: &str, status: &str| {
-        let mut before = previous.conditions.iter();
-        let since = before.find(|old| old.type_ == type_ && old.status == status);
-        Condition {
-            type_: type_.to_owned(),
-            status: status.to_owned(),
-            reason: reason.as_str().to_owned(),
-            message: with_page(*reason, message),
-            observed_generation: view.reference.metadata.generation,
-            last_transition_time: since.map_or_else(
-                || Time(whole_seconds(now)),
-                |old| old.last_transition_time.clone(),
-            ),
-        }
+        let told = (status, *reason, message.as_str());
+        condition(type_, told, generation, &previous.conditions, now)
     };
     let mut conditions = vec![condition(CONDITION_READY, told.status())];
     if NEED_A_PERSON.contains(reason) {
@@ -59,7 +48,7 @@ pub(crate) fn reference_status(
     }
     let copies = view.copies.iter();
     DingTalkTokenReferenceStatus {
-        observed_generation: view.reference.metadata.generation,
+        observed_generation: generation,
         conditions,
         expiration_time: expires_at.map(shown),
         secret: Some(secret_shown(view)),
@@ -90,17 +79,7 @@ pub(crate) fn reference_notice(
         return None;
     }
     Some(match new.status.as_str() {
-        "True" => notice(
-            NoticeType::Normal,
-            Reason::TokensCopied,
-            "Copy",
-            &new.message,
-        ),
-        _ => notice(
-            NoticeType::Warning,
-            new.reason.parse().ok()?,
-            "Copy",
-            &new.message,
-        ),
+        "True" => Notice::normal(Reason::TokensCopied, "Copy", &new.message),
+        _ => Notice::warning(new.reason.parse().ok()?, "Copy", &new.message),
     })
 }

@@ -8,7 +8,8 @@ use crate::core::app::notice::Notice;
 use crate::core::app::view::Settled;
 use crate::core::app::written_status::Previous;
 use crate::core::copy::granted_namespaces;
-use crate::core::report::conditions::{StatusNews, status, write_status_at};
+use crate::core::report::at_rest::AtRest;
+use crate::core::report::conditions::{StatusNews, write_status_at};
 use crate::core::report::events::notices;
 
 /// A status and the events of its change.
@@ -43,9 +44,17 @@ impl Core {
             version,
             written_at,
         } = memory.written_status.previous(&app.metadata, shown)?;
-        let mut current = status(app, settled, memory, &self.tokens, &previous, now);
+        let at_rest = AtRest {
+            app,
+            settled,
+            memory,
+            tokens: &self.tokens,
+            previous: &previous,
+            now,
+        };
+        let mut current = at_rest.status();
         current.granted_namespaces = granted_namespaces(app, &previous.granted_namespaces, &asking);
-        let notices = notices(&previous, &current, memory.happened, &memory.trimmed_keys);
+        let notices = notices(&previous, &current, &memory.happened);
         let mut not_before = None;
         if current == previous {
             memory.written_status.is_up_to_date();

@@ -13,90 +13,253 @@ use crate::api::{
     CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, DingTalkApp, DingTalkAppStatus, Layout,
     Reason,
 };
-use crate::core::app::memory::{Memory, renew_request};
-use crate::core::app::view::{CorpSettled, Settled};
+use crate::core::app::listed::listed;
+use crate::core::app::memory::renew_request;
+use crate::core::app::view::CorpSettled;
+use crate::core::report::at_rest::AtRest;
 use crate::core::report::problem::{Problem, shown, with_page};
 use crate::core::token::record::whole_seconds;
 use crate::core::token::renewals::Renewals;
 use crate::core::token::schedule::{Lifetime, is_clamped};
-use crate::core::token::tokens::Tokens;
-use corps::corps;
 pub(crate) use pace::{StatusNews, write_status_at};
 use summary::{NAMED_MAX, summary};
 
-/// Returns the status of an app at rest. The conditions' transition times are taken from
-/// `previous`.
-pub(crate) fn status(
-    app: &DingTalkApp,
-    settled: &Settled,
-    memory: &Memory,
-    tokens: &Tokens,
-    previous: &DingTalkAppStatus,
-    now: Timestamp,
-) -> DingTalkAppStatus {
-    let (corps, problems) = corps(app, settled, memory, tokens, previous, now);
-    let is_valid = |corp: &&CorpSettled| corp.in_secret.is_some_and(|life| life.expires_at > now);
-    let total = settled.corps.len();
-    let valid = settled.corps.iter().filter(is_valid).count();
-    let expires_at = settled.corps.iter().filter_map(|corp| corp.in_secret);
-    let expires_at = expires_at.map(|lifetime| lifetime.expires_at).min();
-    let next = corps
-        .iter()
-        .filter_map(|corp| corp.next_attempt_time.clone())
-        .min();
+const FIRST: &str = "the first token is being fetched";
 
-    let condition = |type_, told| condition(type_, told, app, previous, now);
-    let ready = ready(app, settled, valid, &problems, now);
-    let mut conditions = vec![condition(CONDITION_READY, ready)];
-    let renewed = renewed(
-        app,
-        settled,
-        memory,
-        tokens,
-        &problems,
-        next.as_deref(),
-        now,
-    );
-    conditions.push(condition(CONDITION_RENEWED, renewed));
-    let is_stalled =
-        problems.len() == total && problems.iter().all(|(_, problem)| problem.needs_a_person);
-    if is_stalled && total > 0 {
-        let (reason, message) = summary(&problems, total);
-        conditions.push(condition(CONDITION_STALLED, ("True", reason, message)));
+/// Status, reason and message of a condition.
+type Told = (&'static str, Reason, String);
+
+impl AtRest<'_> {
+    /// Returns the status. The conditions' transition times are taken from the previous one.
+    pub(crate) fn status(&self) -> DingTalkAppStatus {
+        let (app, memory, previous) = (self.app, self.memory, self.previous);
+        let (corps, problems) = self.corps();
+        let total = self.settled.corps.len();
+        let corps_settled = self.settled.corps.iter();
+        let valid = corps_settled.filter(|corp| self.is_valid(corp)).count();
+        let next = corps
+            .iter()
+            .filter_map(|corp| corp.next_attempt_time.clone())
+            .min();
+
+        let mut conditions = vec![
+            self.condition(CONDITION_READY, self.ready(valid, &problems)),
+            self.condition(CONDITION_RENEWED, self.renewed(&problems, next.as_deref())),
+        ];
+        let needs_a_person = problems.iter().all(|(_, problem)| problem.needs_a_person);
+        if needs_a_person && problems.len() == total && total > 0 {
+            let (reason, message) = summary(&problems, total);
+            conditions.push(self.condition(CONDITION_STALLED, ("True", reason, message)));
+        }
+        DingTalkAppStatus {
+            observed_generation: app.metadata.generation,
+            conditions,
+            tokens: Some(format!("{valid}/{total}")),
+            valid_corps: i32::try_from(valid).ok(),
+            total_corps: i32::try_from(total).ok(),
+            secret: Some(secret_shown(app)),
+            expiration_time: self.first_expiry().map(shown),
+            next_attempt_time: next,
+            last_handled_renew_request: self.handled_request(),
+            rollout_restarted_for_time: memory.restarts.restarted_for.map(shown),
+            granted_namespaces: previous.granted_namespaces.clone(),
+            corps,
+        }
     }
-    DingTalkAppStatus {
-        observed_generation: app.metadata.generation,
-        conditions,
-        tokens: Some(format!("{valid}/{total}")),
-        valid_corps: i32::try_from(valid).ok(),
-        total_corps: i32::try_from(total).ok(),
-        secret: Some(secret_shown(app)),
-        expiration_time: expires_at.map(shown),
-        next_attempt_time: next,
-        last_handled_renew_request: handled_request(app, memory, previous),
-        rollout_restarted_for_time: memory.restarts.restarted_for.map(shown),
-        granted_namespaces: previous.granted_namespaces.clone(),
-        corps,
+
+    fn condition(&self, type_: &str, (status, reason, message): Told) -> Condition {
+        let told = (status, reason, message.as_str());
+        let generation = self.app.metadata.generation;
+        condition(type_, told, generation, &self.previous.conditions, self.now)
+    }
+
+    fn is_valid(&self, corp: &CorpSettled) -> bool {
+        corp.in_secret
+            .is_some_and(|life| life.expires_at > self.now)
+    }
+
+    fn first_expiry(&self) -> Option<Timestamp> {
+        self.lives().map(|lifetime| lifetime.expires_at).min()
+    }
+
+    /// Returns the last renewal request that every corp has handled.
+    fn handled_request(&self) -> Option<String> {
+        let is_done = self.app.spec.corp_ids.iter().all(|corp_id| {
+            let held = self.memory.corp(corp_id).held.as_ref();
+            let token = held.map(|held| &held.record);
+            let open = self.memory.open_request(self.app, corp_id, token);
+            open.is_none()
+        });
+        match renew_request(self.app) {
+            Some(request) if is_done => Some(request.to_owned()),
+            _ => self.previous.last_handled_renew_request.clone(),
+        }
+    }
+
+    fn ready(&self, valid: usize, problems: &[(&str, Problem)]) -> Told {
+        let total = self.settled.corps.len();
+        if let [corp] = self.settled.corps.as_slice() {
+            return self.ready_alone(corp, problems.first().map(|(_, problem)| problem));
+        }
+        let former = self.former();
+        if valid == total {
+            let first = self.first_expiry().map(shown).unwrap_or_default();
+            let message =
+                format!("all {total} corpIds have a valid token, the first until {first}{former}");
+            return valid_told(message, !problems.is_empty());
+        }
+        let corps = self.app.spec.corp_ids.iter().zip(&self.settled.corps);
+        let without = corps.filter(|(_, corp)| !self.is_valid(corp));
+        let without = listed(without.map(|(corp_id, _)| corp_id.as_str()), NAMED_MAX);
+        let message = format!(
+            "{valid} of {total} corpIds have a valid token; without: {without}, see status.corps{former}"
+        );
+        if self.lives().any(|lifetime| lifetime.expires_at <= self.now) {
+            ("False", Reason::TokenExpired, message)
+        } else if problems.is_empty() {
+            ("Unknown", Reason::Pending, message)
+        } else {
+            ("False", summary(problems, total).0, message)
+        }
+    }
+
+    fn ready_alone(&self, corp: &CorpSettled, problem: Option<&Problem>) -> Told {
+        let secret = &corp.secret;
+        match (corp.in_secret, problem) {
+            (Some(lifetime), _) if lifetime.expires_at > self.now => {
+                let expires_at = shown(lifetime.expires_at);
+                let former = self.former();
+                let message = format!(
+                    "Secret {secret} holds a token that is valid until {expires_at}{former}"
+                );
+                valid_told(message, problem.is_some())
+            }
+            (Some(lifetime), _) => {
+                let expired_at = shown(lifetime.expires_at);
+                let because = problem.map_or_else(String::new, |it| format!(": {}", it.message));
+                let message =
+                    format!("the token in Secret {secret} expired at {expired_at}{because}");
+                ("False", Reason::TokenExpired, message)
+            }
+            (None, Some(problem)) => ("False", problem.reason, problem.message.clone()),
+            (None, None) => ("Unknown", Reason::Pending, FIRST.to_owned()),
+        }
+    }
+
+    /// Describes the tokens that were fetched with former credentials.
+    fn former(&self) -> String {
+        let corps = self.settled.corps.iter();
+        let client_ids = corps.filter_map(|corp| corp.former_client_id.as_deref());
+        let count = client_ids.clone().count();
+        let distinct: BTreeSet<&str> = client_ids.filter(|id| !id.is_empty()).collect();
+        let named: Vec<&str> = distinct.iter().take(NAMED_MAX).copied().collect();
+        let more = match distinct.len() > named.len() {
+            true => " and others",
+            false => "",
+        };
+        let of = match named.is_empty() {
+            true => String::new(),
+            false => format!(" (client_id {}{more})", named.join(", ")),
+        };
+        match (count, self.settled.corps.len()) {
+            (0, _) => String::new(),
+            (_, 1) => format!("; it was fetched with former credentials{of}"),
+            (count, _) => {
+                format!("; {count} of the tokens were fetched with former credentials{of}")
+            }
+        }
+    }
+
+    fn renewed(&self, problems: &[(&str, Problem)], next: Option<&str>) -> Told {
+        let corps = &self.settled.corps;
+        if self.app.spec.suspend {
+            let message = "spec.suspend is set: no token is fetched".to_owned();
+            return ("Unknown", Reason::Suspended, message);
+        }
+        if !problems.is_empty() {
+            let (reason, message) = summary(problems, corps.len());
+            return ("False", reason, format!("{message}{}", self.still_good()));
+        }
+        let pending = |message: String| ("Unknown", Reason::Pending, message);
+        let Some(first) = self.lives().min_by_key(|lifetime| lifetime.expires_at) else {
+            return pending(FIRST.to_owned());
+        };
+        let missing = corps.len() - self.lives().count();
+        if missing > 0 {
+            return pending(format!(
+                "the first token of {missing} corpIds is being fetched"
+            ));
+        }
+        if corps.iter().any(|corp| corp.former_client_id.is_some()) {
+            return pending("a token is being fetched with the present credentials".to_owned());
+        }
+        let next = next.map_or_else(String::new, |next| format!("next renewal at {next}"));
+        if let Some(message) = self.not_extended(first, &next) {
+            return ("True", Reason::RenewalNotExtended, message);
+        }
+        let clamped = match is_clamped(first, self.app.spec.renew_before()) {
+            true => {
+                "; spec.renewBefore exceeds nine tenths of the token's lifetime, which are used instead"
+            }
+            false => "",
+        };
+        let message = format!("the last renewal succeeded; {next}{clamped}");
+        ("True", Reason::RenewalSucceeded, message)
+    }
+
+    /// Describes how long the present tokens remain valid.
+    fn still_good(&self) -> String {
+        let ends = self.lives().map(|life| life.expires_at);
+        match (
+            ends.filter(|at| *at > self.now).min().map(shown),
+            self.settled.corps.as_slice(),
+        ) {
+            (None, _) => String::new(),
+            (Some(at), [corp]) => {
+                format!("; the token in Secret {} is valid until {at}", corp.secret)
+            }
+            (Some(at), _) => format!("; valid tokens last until {at} at least"),
+        }
+    }
+
+    /// Describes the corps whose tokens are not renewed at the usual time, if any.
+    fn not_extended(&self, first: Lifetime, next: &str) -> Option<String> {
+        let any = |is_so: fn(Renewals) -> bool| {
+            let mut corps = self.memory.corps.values();
+            corps.any(|corp| is_so(corp.attempts(self.tokens).renewals()))
+        };
+        if any(|renewals| matches!(renewals, Renewals::AfterExpiry { .. })) {
+            return Some(format!(
+                "DingTalk returns no new token before the current one expires, the first at {}: expect a gap of some seconds then; {next}",
+                shown(first.expires_at)
+            ));
+        }
+        any(|renewals| matches!(renewals, Renewals::Late { .. })).then(|| {
+            format!(
+                "a renewal at the usual time did not extend the token, so the next one is made closer to its expiry, the first at {}; {next}",
+                shown(first.expires_at)
+            )
+        })
     }
 }
 
 /// Returns a condition; while its status stays the same, so does its transition time.
-fn condition(
+pub(in crate::core) fn condition(
     type_: &str,
-    (status, reason, message): Told,
-    app: &DingTalkApp,
-    previous: &DingTalkAppStatus,
+    (status, reason, message): (&str, Reason, &str),
+    generation: Option<i64>,
+    previous: &[Condition],
     now: Timestamp,
 ) -> Condition {
-    let mut before = previous.conditions.iter();
+    let mut before = previous.iter();
     let before = before.find(|old| old.type_ == type_ && old.status == status);
     let since = before.map(|old| old.last_transition_time.clone());
     Condition {
         type_: type_.to_owned(),
         status: status.to_owned(),
         reason: reason.as_str().to_owned(),
-        message: with_page(reason, &message),
-        observed_generation: app.metadata.generation,
+        message: with_page(reason, message),
+        observed_generation: generation,
         last_transition_time: since.unwrap_or_else(|| Time(whole_seconds(now))),
     }
 }
@@ -110,83 +273,6 @@ fn secret_shown(app: &DingTalkApp) -> String {
     }
 }
 
-/// Status, reason and message of a condition.
-type Told = (&'static str, Reason, String);
-
-/// Returns the last renewal request that every corp has handled.
-fn handled_request(
-    app: &DingTalkApp,
-    memory: &Memory,
-    previous: &DingTalkAppStatus,
-) -> Option<String> {
-    let request = renew_request(app);
-    let is_done = app.spec.corp_ids.iter().all(|corp_id| {
-        let held = memory
-            .corps
-            .get(corp_id)
-            .and_then(|corp| corp.held.as_ref());
-        let token = held.map(|held| &held.record);
-        memory.open_request(app, corp_id, token).is_none()
-    });
-    match request {
-        Some(request) if is_done => Some(request.to_owned()),
-        _ => previous.last_handled_renew_request.clone(),
-    }
-}
-
-fn ready(
-    app: &DingTalkApp,
-    settled: &Settled,
-    valid: usize,
-    problems: &[(&str, Problem)],
-    now: Timestamp,
-) -> Told {
-    let total = settled.corps.len();
-    if let [corp] = settled.corps.as_slice() {
-        let problem = problems.first().map(|(_, problem)| problem);
-        return ready_alone(corp, problem, &former(settled), now);
-    }
-    let lives = || settled.corps.iter().filter_map(|corp| corp.in_secret);
-    let first = lives().map(|lifetime| lifetime.expires_at).min();
-    let first = first.map(shown).unwrap_or_default();
-    if valid == total {
-        let former = former(settled);
-        let message =
-            format!("all {total} corpIds have a valid token, the first until {first}{former}");
-        return valid_told(message, !problems.is_empty());
-    }
-    let without = app
-        .spec
-        .corp_ids
-        .iter()
-        .zip(&settled.corps)
-        .filter(|(_, corp)| corp.in_secret.is_none_or(|life| life.expires_at <= now))
-        .map(|(corp_id, _)| corp_id.as_str());
-    let names: Vec<&str> = without.take(NAMED_MAX).collect();
-    let more = match total - valid - names.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let reason = if lives().any(|lifetime| lifetime.expires_at <= now) {
-        Reason::TokenExpired
-    } else if problems.is_empty() {
-        Reason::Pending
-    } else {
-        summary(problems, total).0
-    };
-    let message = format!(
-        "{valid} of {total} corpIds have a valid token; without: {}{more}, see status.corps{}",
-        names.join(", "),
-        former(settled)
-    );
-    let status = if reason == Reason::Pending {
-        "Unknown"
-    } else {
-        "False"
-    };
-    (status, reason, message)
-}
-
 /// Returns `Ready` while all tokens are valid.
 fn valid_told(message: String, is_failing: bool) -> Told {
     match is_failing {
@@ -196,153 +282,6 @@ fn valid_told(message: String, is_failing: bool) -> Told {
             ("True", Reason::RenewalFailing, message)
         }
     }
-}
-
-/// Describes the tokens that were fetched with former credentials.
-fn former(settled: &Settled) -> String {
-    let client_ids = settled
-        .corps
-        .iter()
-        .filter_map(|corp| corp.former_client_id.as_deref());
-    let count = client_ids.clone().count();
-    let distinct: BTreeSet<&str> = client_ids.filter(|id| !id.is_empty()).collect();
-    let named: Vec<&str> = distinct.iter().take(NAMED_MAX).copied().collect();
-    let more = if distinct.len() > named.len() {
-        " and others"
-    } else {
-        ""
-    };
-    let of = match named.is_empty() {
-        true => String::new(),
-        false => format!(" (client_id {}{more})", named.join(", ")),
-    };
-    match (count, settled.corps.len()) {
-        (0, _) => String::new(),
-        (_, 1) => format!("; it was fetched with former credentials{of}"),
-        (count, _) => format!("; {count} of the tokens were fetched with former credentials{of}"),
-    }
-}
-
-fn ready_alone(
-    corp: &CorpSettled,
-    problem: Option<&Problem>,
-    former: &str,
-    now: Timestamp,
-) -> Told {
-    let secret = &corp.secret;
-    let because = problem
-        .map(|problem| format!(": {}", problem.message))
-        .unwrap_or_default();
-    match (corp.in_secret, problem) {
-        (Some(lifetime), _) if lifetime.expires_at > now => {
-            let expires_at = shown(lifetime.expires_at);
-            let message =
-                format!("Secret {secret} holds a token that is valid until {expires_at}{former}");
-            valid_told(message, problem.is_some())
-        }
-        (Some(lifetime), _) => {
-            let expired_at = shown(lifetime.expires_at);
-            let message = format!("the token in Secret {secret} expired at {expired_at}{because}");
-            ("False", Reason::TokenExpired, message)
-        }
-        (None, Some(problem)) => ("False", problem.reason, problem.message.clone()),
-        (None, None) => ("Unknown", Reason::Pending, FIRST.to_owned()),
-    }
-}
-
-const FIRST: &str = "the first token is being fetched";
-
-fn renewed(
-    app: &DingTalkApp,
-    settled: &Settled,
-    memory: &Memory,
-    tokens: &Tokens,
-    problems: &[(&str, Problem)],
-    next: Option<&str>,
-    now: Timestamp,
-) -> Told {
-    if app.spec.suspend {
-        let message = "spec.suspend is set: no token is fetched".to_owned();
-        return ("Unknown", Reason::Suspended, message);
-    }
-    if !problems.is_empty() {
-        let (reason, message) = summary(problems, settled.corps.len());
-        return (
-            "False",
-            reason,
-            format!("{message}{}", still_good(settled, now)),
-        );
-    }
-    let lives: Vec<Lifetime> = settled.corps.iter().filter_map(|it| it.in_secret).collect();
-    let Some(first) = lives.iter().min_by_key(|lifetime| lifetime.expires_at) else {
-        return ("Unknown", Reason::Pending, FIRST.to_owned());
-    };
-    if lives.len() < settled.corps.len() {
-        let missing = settled.corps.len() - lives.len();
-        let message = format!("the first token of {missing} corpIds is being fetched");
-        return ("Unknown", Reason::Pending, message);
-    }
-    if settled
-        .corps
-        .iter()
-        .any(|corp| corp.former_client_id.is_some())
-    {
-        let message = "a token is being fetched with the present credentials".to_owned();
-        return ("Unknown", Reason::Pending, message);
-    }
-    let next = next
-        .map(|next| format!("next renewal at {next}"))
-        .unwrap_or_default();
-    if let Some(message) = not_extended(memory, tokens, *first, &next) {
-        return ("True", Reason::RenewalNotExtended, message);
-    }
-    let clamped = if is_clamped(*first, app.spec.renew_before()) {
-        "; spec.renewBefore exceeds nine tenths of the token's lifetime, which are used instead"
-    } else {
-        ""
-    };
-    (
-        "True",
-        Reason::RenewalSucceeded,
-        format!("the last renewal succeeded; {next}{clamped}"),
-    )
-}
-
-/// Describes how long the present tokens remain valid.
-fn still_good(settled: &Settled, now: Timestamp) -> String {
-    let lives = settled.corps.iter().filter_map(|corp| corp.in_secret);
-    let ends = lives.map(|life| life.expires_at).filter(|at| *at > now);
-    match (ends.min(), settled.corps.as_slice()) {
-        (None, _) => String::new(),
-        (Some(at), [corp]) => format!(
-            "; the token in Secret {} is valid until {}",
-            corp.secret,
-            shown(at)
-        ),
-        (Some(at), _) => format!("; valid tokens last until {} at least", shown(at)),
-    }
-}
-
-/// Describes the corps whose tokens are not renewed at the usual time, if any.
-fn not_extended(memory: &Memory, tokens: &Tokens, first: Lifetime, next: &str) -> Option<String> {
-    let has = |of: fn(&Renewals) -> bool| {
-        memory
-            .corps
-            .values()
-            .any(|corp| of(&corp.attempts(tokens).renewals()))
-    };
-    if has(|renewals| matches!(renewals, Renewals::AfterExpiry { .. })) {
-        return Some(format!(
-            "DingTalk returns no new token before the current one expires, the first at {}: expect a gap of some seconds then; {next}",
-            shown(first.expires_at)
-        ));
-    }
-    has(|renewals| matches!(renewals, Renewals::Late { .. })).then(|| {
-        format!(
-            "a renewal at the usual time did not extend the token, so the next one is made closer to its expiry, the first at {}; {next}",
-            shown(first.expires_at)
-        )
-    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::{CONDITION_READY, CONDITION_RENEWED, CorpStatus, DingTalkAppStatus, Reason};
-use crate::core::app::notice::{Happened, Notice, NoticeType, notice};
+use crate::core::app::listed::listed;
+use crate::core::app::notice::{Happened, Notice};
 
 /// Names in a note.
 const NAMED_MAX: usize = 3;
@@ -14,12 +15,11 @@ const NAMED_MAX: usize = 3;
 pub(crate) fn notices(
     previous: &DingTalkAppStatus,
     current: &DingTalkAppStatus,
-    happened: Happened,
-    trimmed_keys: &[String],
+    happened: &Happened,
 ) -> Vec<Notice> {
     let mut notices = Vec::new();
-    if !trimmed_keys.is_empty() {
-        notices.push(trimmed(trimmed_keys));
+    if !happened.trimmed_keys.is_empty() {
+        notices.push(trimmed(&happened.trimmed_keys));
     }
     let changes = Changes::between(previous, current);
     if happened.value_changed && !changes.written.is_empty() {
@@ -34,12 +34,12 @@ pub(crate) fn notices(
     };
     if expired(current) && !expired(previous) {
         let message = condition(current, CONDITION_READY).map_or("", |ready| &ready.message);
-        let expired = notice(NoticeType::Warning, Reason::TokenExpired, "Renew", message);
+        let expired = Notice::warning(Reason::TokenExpired, "Renew", message);
         notices.push(expired.about(only_secret(&current.corps)));
     }
     if happened.repaired {
         let note = "another writer had changed or deleted the Secret; it has been restored";
-        let restored = notice(NoticeType::Warning, Reason::SecretRestored, "Write", note);
+        let restored = Notice::warning(Reason::SecretRestored, "Write", note);
         notices.push(restored.about(only_secret(&current.corps)));
     }
     notices
@@ -50,8 +50,7 @@ fn trimmed(keys: &[String]) -> Notice {
         "ignored white space at the end of {}: write the credentials without it (printf instead of echo)",
         keys.join(" and ")
     );
-    let (type_, reason) = (NoticeType::Warning, Reason::CredentialsTrimmed);
-    notice(type_, reason, "ReadCredentials", &note)
+    Notice::warning(Reason::CredentialsTrimmed, "ReadCredentials", &note)
 }
 
 fn recovered(changes: &Changes<'_>, current: &DingTalkAppStatus) -> Option<Notice> {
@@ -64,7 +63,7 @@ fn recovered(changes: &Changes<'_>, current: &DingTalkAppStatus) -> Option<Notic
             changes.ended_reasons()
         ),
     };
-    let recovered = notice(NoticeType::Normal, Reason::Recovered, "Renew", &note);
+    let recovered = Notice::normal(Reason::Recovered, "Renew", &note);
     Some(recovered.about(only_secret(&current.corps)))
 }
 
@@ -75,17 +74,13 @@ fn failed(reason: &str, corp_ids: &[&str], current: &DingTalkAppStatus) -> Optio
     let note = match current.corps.len() {
         1 => message.to_owned(),
         _ => {
-            let named = corp_ids.iter().take(NAMED_MAX).copied().collect::<Vec<_>>();
-            let more = match corp_ids.len() - named.len() {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            format!("corpId {}{more}: {message}", named.join(", "))
+            let named = listed(corp_ids.iter().copied(), NAMED_MAX);
+            format!("corpId {named}: {message}")
         }
     };
     let secrets = current.corps.iter();
     let secrets = secrets.filter(|corp| corp_ids.contains(&corp.corp_id.as_str()));
-    let failed = notice(NoticeType::Warning, reason, "Renew", &note);
+    let failed = Notice::warning(reason, "Renew", &note);
     Some(failed.about(only_secret(secrets)))
 }
 
@@ -152,6 +147,7 @@ fn written(
     previous: &DingTalkAppStatus,
     current: &DingTalkAppStatus,
 ) -> Notice {
+    let (corps, count) = (changes.written.iter().copied(), changes.written.len());
     let reason = match changes.are_first {
         true => Reason::FirstTokenWritten,
         false => Reason::TokenRenewed,
@@ -159,40 +155,22 @@ fn written(
     let what = match (changes.are_first, current.corps.len()) {
         (true, 1) => "the first token was written".to_owned(),
         (false, 1) => "a new token was written".to_owned(),
-        (true, _) => format!(
-            "the first tokens of {} corpIds were written",
-            changes.written.len()
-        ),
-        (false, _) => format!(
-            "new tokens of {} corpIds were written",
-            changes.written.len()
-        ),
+        (true, _) => format!("the first tokens of {count} corpIds were written"),
+        (false, _) => format!("new tokens of {count} corpIds were written"),
     };
-    let secrets: BTreeSet<&str> = changes
-        .written
-        .iter()
+    let secrets: BTreeSet<&str> = corps
+        .clone()
         .map(|corp| corp.secret_name.as_str())
         .collect();
-    let named: Vec<&str> = secrets.iter().take(NAMED_MAX).copied().collect();
-    let more = match secrets.len() - named.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let until = changes
-        .written
-        .iter()
-        .filter_map(|it| it.expiration_time.as_deref());
+    let secrets = listed(secrets, NAMED_MAX);
+    let until = corps.clone().filter_map(|it| it.expiration_time.as_deref());
     let until = until.min().unwrap_or_default();
     let after = match changes.ended.is_empty() || previous.corps.is_empty() {
         true => String::new(),
         false => format!(", after {}", changes.ended_reasons()),
     };
-    let note = format!(
-        "{what} to Secret {}{more}, valid until {until}{after}",
-        named.join(", ")
-    );
-    let written = changes.written.iter().copied();
-    notice(NoticeType::Normal, reason, "Renew", &note).about(only_secret(written))
+    let note = format!("{what} to Secret {secrets}, valid until {until}{after}");
+    Notice::normal(reason, "Renew", &note).about(only_secret(corps))
 }
 
 /// Returns the Secret of these corps, if they have one in common.

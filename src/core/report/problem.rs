@@ -4,13 +4,12 @@
 use jiff::Timestamp;
 
 use crate::api::{ANNOTATION_ADOPT_BY, CorpError, CorpStatus, DingTalkApp, Reason};
-use crate::core::app::memory::Memory;
 use crate::core::app::view::{Blocked, CorpSettled};
+use crate::core::report::at_rest::AtRest;
 use crate::core::secret::target::{MARKS_MAX, OWNERS_MAX, TARGETS_MAX};
 use crate::core::secret::write::SECRET_SIZE_MAX;
 use crate::core::secret::writing::{WriteFailure, WriteProblem};
 use crate::core::token::record::whole_seconds;
-use crate::core::token::tokens::{Attempts, Tokens};
 use crate::dingtalk::Failure;
 
 /// A problem of one corp's token.
@@ -40,78 +39,105 @@ impl Problem {
             needs_a_person: true,
         }
     }
-
-    fn that_may_pass(mut self) -> Self {
-        self.needs_a_person = false;
-        self
-    }
 }
 
-/// Returns the problem of a corp's token, if there is one.
-pub(crate) fn problem(
-    app: &DingTalkApp,
-    (memory, tokens, host): (&Memory, &Tokens, &str),
-    corp_id: &str,
-    corp: &CorpSettled,
-    announced: Option<&CorpStatus>,
-    next: Option<&str>,
-    now: Timestamp,
-) -> Option<Problem> {
-    // A problem that has no time of its own, or began before this process, keeps the previous
-    // status' time.
-    let since = |reason: Reason| {
-        let error = announced.and_then(|announced| announced.error.as_ref());
-        let error = error.filter(|error| error.reason == reason);
-        let since = error.and_then(|error| error.since_time.parse().ok());
-        since.unwrap_or(now)
-    };
-    if let Some(blocked) = &corp.blocked {
-        let (reason, message) = blocked_problem(app, &corp.secret, blocked);
-        return Some(Problem::new(reason, message, since(reason)));
+impl AtRest<'_> {
+    /// Returns the problem of a corp's token, if there is one.
+    pub(super) fn problem(
+        &self,
+        corp_id: &str,
+        corp: &CorpSettled,
+        announced: Option<&CorpStatus>,
+        next: Option<&str>,
+    ) -> Option<Problem> {
+        let announced = announced.and_then(|announced| announced.error.as_ref());
+        // A problem that has no time of its own, or began before this process, keeps the previous
+        // status' time.
+        let lasting = |reason: Reason, message: String| {
+            let error = announced.filter(|error| error.reason == reason);
+            let since = error.and_then(|error| error.since_time.parse().ok());
+            Problem::new(reason, message, since.unwrap_or(self.now))
+        };
+        if let Some(blocked) = &corp.blocked {
+            let (reason, message) = blocked_problem(self.app, &corp.secret, blocked);
+            return Some(lasting(reason, message));
+        }
+        if let Some(problem) = &self.memory.credentials_problem {
+            let message = format!("{}; will retry as soon as it changes", problem.message);
+            return Some(Problem::new(problem.reason, message, problem.since));
+        }
+        let attempts = self.memory.corp(corp_id).attempts(self.tokens);
+        if let Some(failing) = attempts.failing() {
+            let since = shown(failing.since);
+            return Some(self.failure_problem(&failing.failure, corp_id, since, next));
+        }
+        if let Some(error) = announced
+            && !attempts.is_attempted
+            && !corp.has_token_since(&error.since_time)
+            && let Some(failure) = Failure::recorded(error)
+        {
+            // A former process's failure stands until this process has made an attempt.
+            let since = error.since_time.clone();
+            return Some(self.failure_problem(&failure, corp_id, since, next));
+        }
+        let secret = &corp.secret;
+        if let Some(size) = corp.too_large {
+            let message = format!(
+                "the token of corpId {corp_id} does not fit: Secret {secret} would hold {size} bytes, and \
+                 {SECRET_SIZE_MAX} are allowed; use layout PerCorp, or divide the corpIds among several \
+                 DingTalkApps"
+            );
+            return Some(lasting(Reason::SecretTooLarge, message));
+        }
+        let writing = self.memory.writing(secret);
+        if let Some(failure) = &writing.failure {
+            return Some(write_problem(secret, failure));
+        }
+        writing.contested.then(|| {
+            let message = contested_message(secret, namespace(self.app));
+            Problem {
+                needs_a_person: false,
+                ..lasting(Reason::SecretContested, message)
+            }
+        })
     }
-    let next = next.map_or_else(
-        || "the next attempt is under way".to_owned(),
-        |next| format!("next attempt at {next}"),
-    );
-    if let Some(problem) = &memory.credentials_problem {
-        return Some(Problem::new(
-            problem.reason,
-            format!("{}; will retry as soon as it changes", problem.message),
-            problem.since,
-        ));
-    }
-    let attempts = memory.corps.get(corp_id).map(|corp| corp.attempts(tokens));
-    let failed = |failure: &Failure, since: String| {
-        failure_problem((app, host), failure, corp_id, since, &next)
-    };
-    if let Some(failing) = attempts.and_then(Attempts::failing) {
-        return Some(failed(&failing.failure, shown(failing.since)));
-    }
-    if attempts.is_some_and(|attempts| !attempts.is_attempted)
-        && let Some(error) = announced.and_then(|announced| announced.error.as_ref())
-        && !corp.has_token_since(&error.since_time)
-        && let Some(failure) = Failure::recorded(error)
-    {
-        // A former process's failure stands until this process has made an attempt.
-        return Some(failed(&failure, error.since_time.clone()));
-    }
-    if let Some(size) = corp.too_large {
-        let reason = Reason::SecretTooLarge;
-        let message = too_large_message(corp_id, &corp.secret, size);
-        return Some(Problem::new(reason, message, since(reason)));
-    }
-    let writing = memory.targets.get(&corp.secret)?;
-    if let Some(failure) = &writing.failure {
-        return Some(write_problem(&corp.secret, failure));
-    }
-    let since = since(Reason::SecretContested);
-    let problem = || contested(app, &corp.secret, since);
-    writing.contested.then(problem)
-}
 
-fn contested(app: &DingTalkApp, secret: &str, since: Timestamp) -> Problem {
-    let message = contested_message(secret, namespace(app));
-    Problem::new(Reason::SecretContested, message, since).that_may_pass()
+    fn failure_problem(
+        &self,
+        failure: &Failure,
+        corp_id: &str,
+        since: String,
+        next: Option<&str>,
+    ) -> Problem {
+        let spec = &self.app.spec;
+        let reference = &spec.credentials_secret_ref;
+        let source = match failure.reason {
+            Reason::InvalidCredentials => format!(
+                "; the rejected credentials are in Secret {}, keys {} and {}",
+                reference.name, reference.client_id_key, reference.client_secret_key
+            ),
+            _ => String::new(),
+        };
+        let next = next.map_or_else(
+            || "the next attempt is under way".to_owned(),
+            |next| format!("next attempt at {next}"),
+        );
+        let explained = explain(failure, (&spec.site, &self.settled.host), corp_id);
+        Problem {
+            reason: failure.reason,
+            message: format!("{explained}{source}; {next}"),
+            error: CorpError {
+                reason: failure.reason.as_str().to_owned(),
+                code: failure.code.clone(),
+                http_status: failure.http_status.map(i32::from),
+                request_id: failure.request_id.clone(),
+                message: failure.message.clone(),
+                scope: failure.held_back().map(|scope| scope.as_str().to_owned()),
+                since_time: since,
+            },
+            needs_a_person: failure.class.traits().needs_a_person,
+        }
+    }
 }
 
 fn namespace(app: &DingTalkApp) -> &str {
@@ -121,52 +147,9 @@ fn namespace(app: &DingTalkApp) -> &str {
 impl CorpSettled {
     /// Whether the token in the Secret was requested later than `since`, a time in a status.
     fn has_token_since(&self, since: &str) -> bool {
-        let requested_at = self.in_secret.map(|it| whole_seconds(it.requested_at));
         let since = since.parse::<Timestamp>().ok();
-        requested_at
-            .zip(since)
-            .is_some_and(|(at, since)| at > since)
-    }
-}
-
-fn too_large_message(corp_id: &str, secret: &str, size: usize) -> String {
-    format!(
-        "the token of corpId {corp_id} does not fit: Secret {secret} would hold {size} bytes, and \
-         {SECRET_SIZE_MAX} are allowed; use layout PerCorp, or divide the corpIds among several DingTalkApps"
-    )
-}
-
-fn failure_problem(
-    (app, host): (&DingTalkApp, &str),
-    failure: &Failure,
-    corp_id: &str,
-    since: String,
-    next: &str,
-) -> Problem {
-    let reference = &app.spec.credentials_secret_ref;
-    let source = match failure.reason {
-        Reason::InvalidCredentials => format!(
-            "; the rejected credentials are in Secret {}, keys {} and {}",
-            reference.name, reference.client_id_key, reference.client_secret_key
-        ),
-        _ => String::new(),
-    };
-    Problem {
-        reason: failure.reason,
-        message: format!(
-            "{}{source}; {next}",
-            explain(failure, (app.spec.site.as_str(), host), corp_id)
-        ),
-        error: CorpError {
-            reason: failure.reason.as_str().to_owned(),
-            code: failure.code.clone(),
-            http_status: failure.http_status.map(i32::from),
-            request_id: failure.request_id.clone(),
-            message: failure.message.clone(),
-            scope: failure.held_back().map(|scope| scope.as_str().to_owned()),
-            since_time: since,
-        },
-        needs_a_person: failure.class.traits().needs_a_person,
+        let requested_at = self.in_secret.map(|it| whole_seconds(it.requested_at));
+        since.is_some_and(|since| requested_at > Some(since))
     }
 }
 
@@ -179,8 +162,9 @@ pub(crate) fn write_problem(secret: &str, failure: &WriteFailure) -> Problem {
         failure.message,
         shown(failure.retry.at),
     );
-    let mut problem = Problem::new(reason, message, failure.since).that_may_pass();
+    let mut problem = Problem::new(reason, message, failure.since);
     problem.error.message = Some(failure.message.clone());
+    problem.needs_a_person = false;
     problem
 }
 

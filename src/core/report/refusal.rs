@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 
 use crate::api::{
     CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, CorpStatus, DingTalkApp,
     DingTalkAppStatus, DingTalkTokenReference, DingTalkTokenReferenceStatus, Reason,
 };
-use crate::core::report::problem::with_page;
-use crate::core::token::record::whole_seconds;
+use crate::core::report::conditions::condition;
 
 /// A bound of a namespace, with its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,28 +37,27 @@ impl Bound {
     /// Returns a message that does not depend on the namespace's other objects; otherwise every
     /// status would be rewritten whenever an object comes or goes.
     fn message(self, namespace: &str) -> String {
+        let raise = "use another namespace, or ask whoever runs the operator to raise the flag";
         let (limit, advice) = match self {
             Self::Apps(max) => (
                 format!("{max} DingTalkApps (--max-apps-per-namespace)"),
-                "delete DingTalkApps that are not needed, use another namespace, or ask whoever runs \
-                 the operator to raise the flag",
+                format!("delete DingTalkApps that are not needed, {raise}"),
             ),
             Self::References(max) => (
                 format!("{max} DingTalkTokenReferences (--max-references-per-namespace)"),
-                "delete DingTalkTokenReferences that are not needed, use another namespace, or ask \
-                 whoever runs the operator to raise the flag",
+                format!("delete DingTalkTokenReferences that are not needed, {raise}"),
             ),
             Self::Corps(max) => (
                 format!("{max} corpIds in all DingTalkApps together (--max-corps-per-namespace)"),
-                "take corpIds off, delete DingTalkApps that are not needed, use another namespace, or \
-                 ask whoever runs the operator to raise the flag",
+                format!("take corpIds off, delete DingTalkApps that are not needed, {raise}"),
             ),
             Self::Specs(max) => (
                 format!(
                     "{} MiB in the specs of all objects of this kind together",
                     max >> 20
                 ),
-                "shorten spec.target (template, labels, annotations), or use another namespace",
+                "shorten spec.target (template, labels, annotations), or use another namespace"
+                    .to_owned(),
             ),
         };
         format!(
@@ -97,42 +95,21 @@ impl Refusal {
     fn conditions(
         &self,
         metadata: &ObjectMeta,
-        present: &[Condition],
+        present: Option<&[Condition]>,
         types: &[&str],
         now: Timestamp,
     ) -> Option<Vec<Condition>> {
-        let reason = self.reason();
-        let message = with_page(reason, &self.message(metadata));
-        let generation = metadata.generation;
-        let says_so = |condition: &Condition| {
-            condition.type_ == CONDITION_READY
-                && condition.reason == reason
-                && condition.message == message
-                && condition.observed_generation == generation
-        };
-        if present.iter().any(says_so) {
-            return None;
-        }
-        let condition = |type_: &&str| {
-            let status = match *type_ {
+        let (message, present) = (self.message(metadata), present.unwrap_or_default());
+        let new = |type_: &str| {
+            let status = match type_ {
                 CONDITION_STALLED => "True",
                 _ => "False",
             };
-            let mut present = present.iter();
-            let since = present.find(|old| old.type_ == *type_ && old.status == status);
-            Condition {
-                type_: (*type_).to_owned(),
-                status: status.to_owned(),
-                reason: reason.as_str().to_owned(),
-                message: message.clone(),
-                observed_generation: generation,
-                last_transition_time: since.map_or_else(
-                    || Time(whole_seconds(now)),
-                    |old| old.last_transition_time.clone(),
-                ),
-            }
+            let told = (status, self.reason(), message.as_str());
+            condition(type_, told, metadata.generation, present, now)
         };
-        Some(types.iter().map(condition).collect())
+        let is_new = !present.contains(&new(CONDITION_READY));
+        is_new.then(|| types.iter().map(|type_| new(type_)).collect())
     }
 }
 
@@ -163,12 +140,8 @@ pub(crate) fn refused_status(
     refusal: &Refusal,
     now: Timestamp,
 ) -> Option<DingTalkAppStatus> {
-    let present = app
-        .status
-        .as_ref()
-        .map(|status| status.conditions.as_slice());
+    let present = app.status.as_ref().map(|it| it.conditions.as_slice());
     let types = [CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED];
-    let present = present.unwrap_or_default();
     Some(DingTalkAppStatus {
         observed_generation: app.metadata.generation,
         conditions: refusal.conditions(&app.metadata, present, &types, now)?,
@@ -182,10 +155,9 @@ pub(crate) fn refused_reference_status(
     refusal: &Refusal,
     now: Timestamp,
 ) -> Option<DingTalkTokenReferenceStatus> {
-    let status = reference.status.as_ref();
-    let present = status.map(|status| status.conditions.as_slice());
+    let present = reference.status.as_ref();
+    let present = present.map(|it| it.conditions.as_slice());
     let types = [CONDITION_READY, CONDITION_STALLED];
-    let present = present.unwrap_or_default();
     Some(DingTalkTokenReferenceStatus {
         observed_generation: reference.metadata.generation,
         conditions: refusal.conditions(&reference.metadata, present, &types, now)?,

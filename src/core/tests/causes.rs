@@ -246,19 +246,12 @@ fn a_plan_of_a_clock_that_was_ahead_is_not_gone_on_with() {
         let planned_at = at(now + ahead + 6900).to_string();
         app.status = Some(unextended(now + ahead, &planned_at));
         let mut memory = Memory::new(&app, at(now));
-        let record = TokenRecord {
-            site: "global".into(),
-            client_id: "a".into(),
-            corp_id: "ding1".into(),
-            lifetime: Lifetime {
-                requested_at: at(now + ahead),
-                expires_at: at(now + ahead + 7200),
-            },
-            credentials: ObjectVersion::default(),
-            answers: None,
+        let lifetime = Lifetime {
+            requested_at: at(now + ahead),
+            expires_at: at(now + ahead + 7200),
         };
-        let (corp, tokens) = (memory.corp("ding1"), Tokens::default());
-        let next = corp.next_fetch("u1", Some(&record), None, &tokens, at(now));
+        let (corp, tokens) = (memory.corp_mut("ding1"), Tokens::default());
+        let next = corp.next_fetch("u1", Some(lifetime), None, &tokens, at(now));
         let is_planned = next == Some(at(now + 6900));
         assert_eq!(is_planned, is_kept, "{ahead} s ahead");
     }

@@ -150,7 +150,7 @@ impl World {
                     random: 0.5,
                 };
                 let generation = self.app.metadata.generation;
-                let writing = self.memory.writing(&name);
+                let writing = self.memory.writing_mut(&name);
                 writing.not_deleted(why, failed, generation, self.now);
                 self.refused.push(name);
             }

@@ -371,7 +371,7 @@ fn trimmed_white_space_is_reported_once_for_each_version_of_the_credentials() {
     let mut memory = Memory::default();
     let mut reported = |resource_version: &str, trimmed: &[String]| {
         memory.credentials_read(known(resource_version), trimmed);
-        std::mem::take(&mut memory.trimmed_keys)
+        std::mem::take(&mut memory.happened.trimmed_keys)
     };
     let keys = ["client_id".to_owned()];
     assert_eq!(reported("5", &keys), keys);

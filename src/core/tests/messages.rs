@@ -3,8 +3,7 @@
 use strum::IntoEnumIterator as _;
 
 use super::*;
-use crate::core::NoticeType;
-use crate::core::app::notice::{Happened, notice};
+use crate::core::app::notice::{Happened, Notice};
 use crate::core::report::events::notices;
 
 const PAGE: &str =
@@ -108,7 +107,7 @@ fn every_warning_names_its_section_in_both_languages_within_the_bound_of_an_even
         for page in pages {
             assert!(page.contains(&heading), "{reason:?}");
         }
-        let note = notice(NoticeType::Warning, reason, "Renew", &"x".repeat(5000)).note;
+        let note = Notice::warning(reason, "Renew", &"x".repeat(5000)).note;
         let anchor = format!("; see {PAGE}#{}", reason.as_str().to_lowercase());
         assert!(note.ends_with(&anchor), "{note}");
         assert_eq!(note.len(), 1024);
@@ -117,19 +116,22 @@ fn every_warning_names_its_section_in_both_languages_within_the_bound_of_an_even
 
 #[test]
 fn what_is_well_names_no_section_and_a_message_names_one_once() {
-    let note = |type_, text: &str| notice(type_, Reason::ServerError, "Renew", text).note;
-    assert_eq!(note(NoticeType::Normal, "renewed"), "renewed");
+    let normal = Notice::normal(Reason::ServerError, "Renew", "renewed");
+    assert_eq!(normal.note, "renewed");
     let of_condition = format!("it failed; see {PAGE}#corpsfailing");
-    let warning = note(NoticeType::Warning, &of_condition);
-    assert_eq!(warning, format!("it failed; see {PAGE}#servererror"));
+    let warning = Notice::warning(Reason::ServerError, "Renew", &of_condition);
+    assert_eq!(warning.note, format!("it failed; see {PAGE}#servererror"));
 }
 
 #[test]
 fn white_space_in_credentials_is_reported_by_key_and_only_then() {
     let status = crate::api::DingTalkAppStatus::default();
     let notices = |keys: &[&str]| {
-        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
-        notices(&status, &status, Happened::default(), &keys)
+        let happened = Happened {
+            trimmed_keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+            ..Happened::default()
+        };
+        notices(&status, &status, &happened)
     };
     assert!(notices(&[]).is_empty());
     let both = notices(&["client_id", "client_secret"]);

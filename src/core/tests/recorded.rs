@@ -222,7 +222,7 @@ fn a_token_that_another_replica_has_renewed_since_is_not_written_again() {
     let mut world = renewed_elsewhere();
     let mut held = world.held().expect("a token");
     held.record.lifetime.requested_at = world.now - SignedDuration::from_secs(10);
-    let corp = world.memory.corp("ding1");
+    let corp = world.memory.corp_mut("ding1");
     corp.held = Some(held.clone());
     corp.unwritten_since = Some(world.now);
     world.settle(&FRESH);

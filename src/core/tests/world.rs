@@ -321,8 +321,15 @@ impl World {
         settled: &Settled,
         previous: &DingTalkAppStatus,
     ) -> DingTalkAppStatus {
-        let (memory, tokens) = (&self.memory, &self.tokens);
-        status(&self.app, settled, memory, tokens, previous, self.now)
+        let at_rest = AtRest {
+            app: &self.app,
+            settled,
+            memory: &self.memory,
+            tokens: &self.tokens,
+            previous,
+            now: self.now,
+        };
+        at_rest.status()
     }
 
     pub fn held(&self) -> Option<Held> {

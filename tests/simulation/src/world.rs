@@ -216,9 +216,10 @@ impl World {
             return;
         }
         let record = one.corp.held.as_ref().map(|held| held.record.clone());
+        let lifetime = record.as_ref().map(|record| record.lifetime);
         let mut next = one
             .corp
-            .next_fetch(&one.uid, record.as_ref(), None, &self.tokens, time);
+            .next_fetch(&one.uid, lifetime, None, &self.tokens, time);
         if one.is_forced {
             let forced_at = one.corp.attempts(&self.tokens).forced_at(time);
             next = next.map(|at| at.min(forced_at));

@@ -14,7 +14,8 @@ use crate::dingtalk::Fingerprint;
 
 /// A token that is newer than the one shown.
 pub struct Newer {
-    held: Held,
+    /// The token and its record.
+    pub held: Held,
     fingerprint: Fingerprint,
     cause: Cause,
     /// The fetch that returned it, and when; `None` if it was found in a Secret.
@@ -23,11 +24,6 @@ pub struct Newer {
 }
 
 impl Newer {
-    /// Returns the token and its record.
-    pub fn held(&self) -> &Held {
-        &self.held
-    }
-
     /// Builds a `Newer` from a fetch's result.
     fn fetched(
         fetched: &Fetched,
@@ -64,13 +60,6 @@ impl Corp {
     /// Records a token found in the Secret of another app with the same credentials.
     pub fn found(&mut self, held: Held) {
         self.found = self.token().map(|token| (token, held));
-    }
-
-    /// Whether there may be a token to take over.
-    pub fn may_take(&self, tokens: &Tokens) -> bool {
-        let wanted = [self.wanted, self.former].into_iter().flatten();
-        let mut untaken = wanted.filter_map(|wanted| untaken(wanted, tokens));
-        self.found.is_some() || untaken.next().is_some()
     }
 
     /// Whether a fetch has returned a token that the app has not taken over yet.
@@ -131,11 +120,11 @@ impl Corp {
         // The fetch may have revoked the token that is shown.
         let former = self.former?;
         let fetched = untaken(former, tokens).filter(|it| it.id > former.since && is_for_it(it))?;
-        let is_shown = self.fetched_with == Some(tokens.get(former.token)?.name().fingerprint);
+        if !self.is_shown(former, tokens) {
+            return None;
+        }
         let credentials = fetched.credentials.clone();
-        is_shown
-            .then(|| Newer::fetched(fetched, former.token, tokens, credentials, uid))
-            .flatten()
+        Newer::fetched(fetched, former.token, tokens, credentials, uid)
     }
 
     /// Takes over a token and returns whether its value is new.
@@ -148,12 +137,10 @@ impl Corp {
             of,
         } = newer;
         record.answers = fetch.and_then(|(fetch, _)| self.answered_by(fetch));
-        let same_value = match &self.held {
-            Some(held) => held.token == token,
-            None => former.has_same_value,
+        let (previous, same_value) = match self.held.take() {
+            Some(held) => (Some(held.record), held.token == token),
+            None => (former.record.cloned(), former.has_same_value),
         };
-        let previous = self.held.take().map(|held| held.record);
-        let previous = previous.or_else(|| former.record.cloned());
         let previous =
             previous.filter(|old| old.site == record.site && old.corp_id == record.corp_id);
         let same_value = same_value && previous.is_some();
@@ -167,24 +154,25 @@ impl Corp {
         }
         // A token found in a Secret gets a new record even if the value is the same: otherwise it
         // would be found again.
-        let (record, is_kept) = (same_value && fetch.is_some())
-            .then_some(previous)
-            .flatten()
-            .and_then(|old| kept(old, &record))
-            .map_or((record, false), |kept| (kept, true));
+        let may_keep = same_value && fetch.is_some();
+        let previous = previous.filter(|_| may_keep);
+        let kept = previous.and_then(|old| kept(old, &record));
+        let is_new = kept.is_none();
+        let record = kept.unwrap_or(record);
         self.held = Some(Held { token, record });
         self.fetched_with = Some(fingerprint);
         self.renewal_cause = Some(cause);
         self.renewal = None;
         self.found = None;
-        if !is_kept {
+        if is_new {
             let since = fetch.map_or(now, |(_, at)| at.min(now));
             self.unwritten_since.get_or_insert(since);
         }
-        for wanted in [&mut self.wanted, &mut self.former].into_iter().flatten() {
-            if let Some((fetch, _)) = fetch.filter(|_| wanted.token == of) {
-                wanted.taken = fetch;
-            }
+        if let Some((fetch, _)) = fetch {
+            let wanted = [&mut self.wanted, &mut self.former].into_iter().flatten();
+            wanted
+                .filter(|it| it.token == of)
+                .for_each(|it| it.taken = fetch);
         }
         !same_value
     }

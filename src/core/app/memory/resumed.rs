@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Memory, renew_request};
-use crate::api::{CorpStatus, DingTalkApp, DingTalkAppStatus, Reason};
+use crate::api::{CorpStatus, DingTalkApp, Reason};
 use crate::core::app::corp::{Corp, Resumed};
 use crate::core::token::renewals::Renewals;
 use crate::core::token::schedule::Lifetime;
@@ -16,26 +16,24 @@ impl Memory {
     /// Limits outlive a restart: what was throttled or banned stays so until the time in the
     /// status.
     pub(crate) fn new(app: &DingTalkApp, now: Timestamp) -> Self {
+        let request = renew_request(app);
         let mut memory = Self {
             uid: app.metadata.uid.clone().unwrap_or_default(),
+            request_at_start: request.map(str::to_owned),
             ..Self::default()
         };
-        let empty = DingTalkAppStatus::default();
-        let status = app.status.as_ref().unwrap_or(&empty);
+        let Some(status) = &app.status else {
+            return memory;
+        };
         memory.restarts.restarted_for = time(status.rollout_restarted_for_time.as_ref());
-        let unextended = status
-            .conditions
-            .iter()
-            .any(|condition| condition.reason == Reason::RenewalNotExtended);
-        let request = renew_request(app);
+        let mut conditions = status.conditions.iter();
+        let unextended = conditions.any(|it| it.reason == Reason::RenewalNotExtended);
         let is_handled = request == status.last_handled_renew_request.as_deref();
-        memory.request_at_start = request.map(str::to_owned);
         // The spec may have changed only the keys of the reference, which the Secret's version does
         // not reveal.
-        memory.identify =
-            app.status.is_some() && status.observed_generation != app.metadata.generation;
+        memory.identify = status.observed_generation != app.metadata.generation;
         for seen in &status.corps {
-            let corp = memory.corps.entry(seen.corp_id.clone()).or_default();
+            let corp = memory.corp_mut(&seen.corp_id);
             if is_handled {
                 corp.request_done = request.map(str::to_owned);
             }
@@ -49,13 +47,13 @@ impl Memory {
 fn resume(corp: &mut Corp, app: &DingTalkApp, seen: &CorpStatus, unextended: bool, now: Timestamp) {
     corp.had_token = seen.last_renewal_time.is_some();
     let mut attempts = Attempts::default();
-    let failure = seen.error.as_ref().and_then(Failure::recorded);
+    let error = seen.error.as_ref();
+    let failure = error.and_then(Failure::recorded);
     let failed = failure.is_some();
     // Other failures without a token are retried at once: the cause may have been fixed meanwhile.
-    let paced = failure
-        .as_ref()
-        .is_some_and(|failure| failure.class.traits().outlives_restart);
-    let since = time(seen.error.as_ref().map(|error| &error.since_time));
+    let class = failure.as_ref().map(|failure| failure.class);
+    let paced = class.is_some_and(|class| class.traits().outlives_restart);
+    let since = time(error.map(|error| &error.since_time));
     if let Some((failure, since)) = failure.zip(since) {
         attempts.resume_failure(&failure, since);
     }
@@ -69,17 +67,14 @@ fn resume(corp: &mut Corp, app: &DingTalkApp, seen: &CorpStatus, unextended: boo
     let lifetime = lifetime.filter(|lifetime| unextended && lifetime.is_plausible(now));
     let keeps_time = paced || lifetime.is_some() || (failed && seen.expiration_time.is_some());
     let next = time(seen.next_attempt_time.as_ref());
-    let renewals = match (lifetime, next) {
-        (Some(lifetime), Some(next)) if !failed => {
-            Renewals::resumed(lifetime, app.spec.renew_before(), next)
-        }
-        _ => Renewals::Usual,
-    };
     if let Some(next) = next.filter(|next| keeps_time && *next > now) {
         // Whoever may write the status must not stop a token that others share.
-        let latest = match lifetime.filter(|_| !failed) {
-            Some(lifetime) => lifetime.expires_at + SignedDuration::from_secs(1),
-            None => now + SignedDuration::from_hours(1),
+        let (latest, renewals) = match lifetime.filter(|_| !failed) {
+            Some(lifetime) => (
+                lifetime.expires_at + SignedDuration::from_secs(1),
+                Renewals::resumed(lifetime, app.spec.renew_before(), next),
+            ),
+            None => (now + SignedDuration::from_hours(1), Renewals::Usual),
         };
         attempts.resume(next.min(latest), renewals, now);
     }

@@ -66,7 +66,7 @@ fn pace(previous: &DingTalkAppStatus, current: &DingTalkAppStatus) -> SignedDura
 
 /// Whether two statuses of a failing app differ only in the next attempt and the messages of the
 /// last one.
-pub(super) fn same_meaning(one: &DingTalkAppStatus, other: &DingTalkAppStatus) -> bool {
+fn same_meaning(one: &DingTalkAppStatus, other: &DingTalkAppStatus) -> bool {
     let bare = |status: &DingTalkAppStatus| {
         let mut status = status.clone();
         status.next_attempt_time = None;

@@ -14,19 +14,13 @@ pub(super) fn summary(problems: &[(&str, Problem)], total: usize) -> (Reason, St
         true => reason,
         false => Reason::CorpsFailing,
     };
-    if let (1, [(_, problem)]) = (total, problems) {
-        return (reason, problem.message.clone());
-    }
     // A problem common to all corps is reported once.
     let first = problems.first().map_or("", |(_, problem)| &problem.message);
     if problems.len() == total && problems.iter().all(|(_, other)| other.message == first) {
         return (reason, first.to_owned());
     }
-    let named: Vec<&str> = problems
-        .iter()
-        .take(NAMED_MAX)
-        .map(|(_, problem)| problem.message.as_str())
-        .collect();
+    let messages = problems.iter().map(|(_, problem)| problem.message.as_str());
+    let named: Vec<&str> = messages.take(NAMED_MAX).collect();
     let more = match problems.len() - named.len() {
         0 => String::new(),
         more => format!(" | and {more} more, see status.corps"),

@@ -98,9 +98,9 @@ fn a_deletion_that_is_refused_is_made_again_later_and_holds_up_nothing() {
     let retry = world.now + SignedDuration::from_secs(1);
     assert_eq!(settled.wake_at, Some(retry));
     // A process that ends still writes what it has.
-    world.memory.corp("ding0000").unwritten_since = Some(world.now);
+    world.memory.corp_mut("ding0000").unwritten_since = Some(world.now);
     assert!(world.memory.is_to_be_written());
-    world.memory.corp("ding0000").unwritten_since = None;
+    world.memory.corp_mut("ding0000").unwritten_since = None;
     world.now = retry;
     let settled = world.settle();
     assert_eq!(world.refused.len(), 4);

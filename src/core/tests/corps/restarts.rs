@@ -78,14 +78,13 @@ fn what_was_restarted_for_a_value_is_not_restarted_again_when_another_could_not_
     let app = world.app.clone();
     let mut left = |changed_at: i64, restarted: &[&str]| {
         let changed_at = Timestamp::from_second(changed_at).ok();
-        let (mut partly, left) = world.memory.restarts.left(&app, changed_at);
+        let restarts = &mut world.memory.restarts;
+        let left = restarts.left(&app, changed_at);
         let names: Vec<&str> = left.iter().map(|target| target.name.as_str()).collect();
         let done = left
             .iter()
             .filter(|it| restarted.contains(&it.name.as_str()));
-        done.for_each(|target| partly.restarted(target));
-        let retry = Schedule::after(world.now, Duration::ZERO);
-        world.memory.restarts.failed(partly, retry);
+        done.for_each(|target| restarts.restarted(target, changed_at));
         names
     };
     assert_eq!(left(10, &["web"]), ["web", "broken"]);

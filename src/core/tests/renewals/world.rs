@@ -123,14 +123,10 @@ impl World {
     }
 
     pub(super) fn next(&mut self) -> Timestamp {
-        let record = self.corp.held.as_ref().map(|held| held.record.clone());
-        let next = self.corp.next_fetch(
-            "u1",
-            record.as_ref(),
-            self.renew_before,
-            &self.tokens,
-            self.now,
-        );
+        let lifetime = self.corp.held.as_ref().map(|held| held.record.lifetime);
+        let next = self
+            .corp
+            .next_fetch("u1", lifetime, self.renew_before, &self.tokens, self.now);
         next.unwrap_or(self.now)
     }
 

@@ -117,9 +117,8 @@ impl App {
     }
 
     fn next(&mut self, tokens: &Tokens, now: Timestamp) -> Option<Timestamp> {
-        let record = self.corp.held.as_ref().map(|held| held.record.clone());
-        self.corp
-            .next_fetch(self.name, record.as_ref(), None, tokens, now)
+        let lifetime = self.corp.held.as_ref().map(|held| held.record.lifetime);
+        self.corp.next_fetch(self.name, lifetime, None, tokens, now)
     }
 }
 
