@@ -5,6 +5,7 @@ mod admission;
 mod app;
 mod claims;
 mod listing;
+mod maps;
 mod names;
 mod read;
 mod reference;
@@ -35,6 +36,7 @@ use app::App;
 use claims::Claims;
 pub(crate) use listing::Asked;
 use listing::{Deletions, Listing, in_scope};
+use maps::take_away;
 use names::{SecretRef, TokenName};
 use reference::Reference;
 pub(crate) use reference::ReferenceState;
@@ -200,12 +202,7 @@ impl Index {
             self.uids.remove(&old.uid);
             self.unshare(key, old);
             let credentials = in_namespace(&old.credentials.name);
-            if let Some(users) = self.users.get_mut(&credentials) {
-                users.remove(key);
-                if users.is_empty() {
-                    self.users.remove(&credentials);
-                }
-            }
+            take_away(&mut self.users, &credentials, |users| users.remove(key));
             for name in &old.targets {
                 self.claims.remove(&in_namespace(name), &old.age());
             }
@@ -254,12 +251,7 @@ impl Index {
 
     fn unshare(&mut self, key: &AppRef, app: &App) {
         for token in app.tokens() {
-            if let Some(sharers) = self.sharers.get_mut(&token) {
-                sharers.remove(key);
-                if sharers.is_empty() {
-                    self.sharers.remove(&token);
-                }
-            }
+            take_away(&mut self.sharers, &token, |sharers| sharers.remove(key));
         }
     }
 

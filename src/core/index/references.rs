@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use super::Index;
 use super::admission::{Load, Moved};
 use super::listing::in_scope;
+use super::maps::take_away;
 use super::names::SecretRef;
 use super::reference::{Reference, ReferenceState, grant};
 use super::stub::Stub;
@@ -161,22 +162,12 @@ impl Index {
 
     fn unlink(&mut self, key: &ReferenceRef) -> Option<Reference> {
         let reference = self.references.remove(key)?;
-        if let Some(referrers) = self.referrers.get_mut(&reference.app) {
-            referrers.remove(key);
-            if referrers.is_empty() {
-                self.referrers.remove(&reference.app);
-            }
-        }
+        take_away(&mut self.referrers, &reference.app, |them| them.remove(key));
         let copies = (
             key.namespace.clone().unwrap_or_default(),
             reference.target.clone(),
         );
-        if let Some(copiers) = self.copiers.get_mut(&copies) {
-            copiers.remove(key);
-            if copiers.is_empty() {
-                self.copiers.remove(&copies);
-            }
-        }
+        take_away(&mut self.copiers, &copies, |copiers| copiers.remove(key));
         Some(reference)
     }
 

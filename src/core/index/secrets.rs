@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::listing::{Asked, Listing, in_scope};
+use super::maps::take_away;
 use super::names::{SecretRef, secret_ref};
 use super::reported::Reported;
 use super::{App, Index, Seen};
@@ -224,19 +225,11 @@ impl Index {
         let Some(Seen::Present(old, charge)) = self.secrets.remove(secret) else {
             return;
         };
-        if let Some(used) = self.budgets.get_mut(&secret.0) {
+        take_away(&mut self.budgets, &secret.0, |used| {
             *used = used.saturating_sub(charge);
-            if *used == 0 {
-                self.budgets.remove(&secret.0);
-            }
-        }
-        if let Some(uid) = old.owner_uid()
-            && let Some(owned) = self.owned.get_mut(uid)
-        {
-            owned.remove(secret);
-            if owned.is_empty() {
-                self.owned.remove(uid);
-            }
+        });
+        if let Some(uid) = old.owner_uid() {
+            take_away(&mut self.owned, uid, |owned| owned.remove(secret));
         }
     }
 
