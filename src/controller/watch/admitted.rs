@@ -48,7 +48,7 @@ pub(super) fn admit(
     };
     let mut event = supported(event, |metadata, error| {
         let index = &mut context.core().index;
-        index.app_decoded(&key_of(metadata), error)
+        index.admission.decoded(&key_of(metadata), error)
     });
     app_event(context, scope, &event);
     let mut core = context.core();
@@ -56,7 +56,7 @@ pub(super) fn admit(
     let mut own = None;
     if let Event::Apply(app) | Event::InitApply(app) = &mut event {
         let key = app_ref(app);
-        if core.index.refusal(&key).is_some() {
+        if core.index.admission.refusal(&key).is_some() {
             app.strip();
         }
         own = Some(key);
@@ -94,7 +94,7 @@ pub(crate) fn admit_references(
     }
     let index = &mut core.index;
     let mut event = supported(event, |metadata, error| {
-        index.reference_decoded(&key_of(metadata), error)
+        index.reference_admission.decoded(&key_of(metadata), error)
     });
     let mut forgotten = Vec::new();
     let others = match &event {
@@ -119,7 +119,10 @@ pub(crate) fn admit_references(
         }
     };
     if let Event::Apply(reference) | Event::InitApply(reference) = &mut event
-        && index.reference_refusal(&reference_ref(reference)).is_some()
+        && index
+            .reference_admission
+            .refusal(&reference_ref(reference))
+            .is_some()
     {
         reference.strip();
     }

@@ -147,7 +147,7 @@ impl<Key> Default for Moved<Key> {
 }
 
 /// Key of an object that counts towards its namespace's bounds.
-pub(super) trait Namespaced: Clone + Eq + Hash {
+pub(crate) trait Namespaced: Clone + Eq + Hash {
     fn namespace(&self) -> &str;
 }
 
@@ -158,7 +158,7 @@ impl<K: Lookup<DynamicType = ()> + Clone> Namespaced for ObjectRef<K> {
 }
 
 /// Which objects of one kind are served.
-pub(super) struct Admission<Key> {
+pub(crate) struct Admission<Key> {
     limits: Limits,
     namespaces: HashMap<String, Namespace<Key>>,
     ages: HashMap<Key, Age>,
@@ -194,8 +194,8 @@ impl<Key: Namespaced> Admission<Key> {
     }
 
     /// Records whether an object can be decoded, or why not. Returns whether it has just become
-    /// decodable.
-    pub(super) fn decoded(&mut self, key: &Key, error: Option<&str>) -> bool {
+    /// decodable and must be read together with its Secrets, which were not followed.
+    pub(crate) fn decoded(&mut self, key: &Key, error: Option<&str>) -> bool {
         match error {
             Some(error) => {
                 self.unsupported.insert(key.clone(), error.into());
@@ -249,7 +249,7 @@ impl<Key: Namespaced> Admission<Key> {
     }
 
     /// Whether the object is known, served or not.
-    pub(super) fn knows(&self, key: &Key) -> bool {
+    pub(crate) fn knows(&self, key: &Key) -> bool {
         self.ages.contains_key(key)
     }
 
@@ -264,7 +264,7 @@ impl<Key: Namespaced> Admission<Key> {
     }
 
     /// Returns why an object is not served; `None` if it is served or unknown.
-    pub(super) fn refusal(&self, key: &Key) -> Option<Refusal> {
+    pub(crate) fn refusal(&self, key: &Key) -> Option<Refusal> {
         if let Some(error) = self.unsupported.get(key) {
             return Some(Refusal::UnsupportedSpec(Arc::clone(error)));
         }
@@ -277,7 +277,7 @@ impl<Key: Namespaced> Admission<Key> {
     }
 
     /// Returns how many objects of a namespace are past its bounds.
-    pub(super) fn refused_in(&self, namespace: &str) -> usize {
+    pub(crate) fn refused_in(&self, namespace: &str) -> usize {
         let namespace = self.namespaces.get(namespace);
         namespace.map_or(0, |namespace| namespace.refused.len())
     }

@@ -25,7 +25,6 @@ use crate::api::{
     AppRef, CredentialsSecretRef, DingTalkApp, DingTalkTokenReference, Layout, ReferenceRef,
     app_ref,
 };
-use crate::core::report::refusal::Refusal;
 use crate::core::secret::desired::per_corp_name;
 use crate::core::secret::ownership::Claim;
 use crate::core::secret::target::TargetMeta;
@@ -70,8 +69,10 @@ pub(crate) struct Index {
     lists: u64,
     deletions: Deletions,
     listing_apps: HashMap<Option<String>, HashSet<AppRef>>,
-    admission: Admission<AppRef>,
-    reference_admission: Admission<ReferenceRef>,
+    /// Which apps are served.
+    pub admission: Admission<AppRef>,
+    /// Which references are served.
+    pub reference_admission: Admission<ReferenceRef>,
     newly_refused: Vec<AppRef>,
     newly_refused_references: Vec<DingTalkTokenReference>,
     budgets: HashMap<String, usize>,
@@ -107,12 +108,6 @@ impl Index {
             newly_refused_references: Vec::new(),
             budgets: HashMap::new(),
         }
-    }
-
-    /// Records whether an app can be decoded, or why not. Returns whether it has just become
-    /// decodable and must be read together with its Secrets, which were not followed.
-    pub(crate) fn app_decoded(&mut self, key: &AppRef, error: Option<&str>) -> bool {
-        self.admission.decoded(key, error)
     }
 
     /// Records an app. Returns the other apps this concerns: those that name its targets, because a
@@ -234,11 +229,6 @@ impl Index {
         others.filter(|other| other != key).collect()
     }
 
-    /// Returns why an app is not served; `None` if it is served or unknown.
-    pub(crate) fn refusal(&self, key: &AppRef) -> Option<Refusal> {
-        self.admission.refusal(key)
-    }
-
     /// Returns the store's replacements for the apps refused since the last call.
     pub(crate) fn newly_refused(&mut self) -> Vec<DingTalkApp> {
         let refused = std::mem::take(&mut self.newly_refused);
@@ -299,16 +289,6 @@ impl Index {
     /// Returns the reference to an app's credentials.
     pub(crate) fn credentials_ref(&self, key: &AppRef) -> Option<&CredentialsSecretRef> {
         Some(&self.apps.get(key)?.credentials)
-    }
-
-    /// Whether the app exists, served or not.
-    pub(crate) fn knows(&self, key: &AppRef) -> bool {
-        self.apps.contains_key(key)
-    }
-
-    /// Returns how many apps of a namespace are past its bounds.
-    pub(crate) fn refused_in(&self, namespace: &str) -> usize {
-        self.admission.refused_in(namespace)
     }
 
     /// Returns the Secret that holds a corp's token for an app, if known.

@@ -22,7 +22,9 @@ impl Index {
             entry.uid == uid && entry.metadata.generation == reference.metadata.generation
         })?;
         let is_stub = |app: &App| app.corp_ids.is_empty();
-        if self.refusal(&entry.app).is_some() || self.apps.get(&entry.app).is_some_and(is_stub) {
+        if self.admission.refusal(&entry.app).is_some()
+            || self.apps.get(&entry.app).is_some_and(is_stub)
+        {
             // The grants of an app are not kept while it is not served, nor known again until it
             // has been read again; until then its copies stay.
             return Some(ReferenceView {

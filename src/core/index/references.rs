@@ -14,16 +14,9 @@ use super::names::SecretRef;
 use super::reference::{Reference, ReferenceState, grant};
 use super::stub::Stub;
 use crate::api::{AppRef, DingTalkTokenReference, Layout, ReferenceRef, reference_ref};
-use crate::core::report::refusal::Refusal;
 use crate::core::secret::desired::per_corp_name;
 
 impl Index {
-    /// Records whether a reference can be decoded, or why not. Returns whether it has just become
-    /// decodable and must be read together with its Secrets, which were not followed.
-    pub(crate) fn reference_decoded(&mut self, key: &ReferenceRef, error: Option<&str>) -> bool {
-        self.reference_admission.decoded(key, error)
-    }
-
     /// Records a reference. Returns the other references that are served or refused because of it.
     pub(crate) fn reference_applied(
         &mut self,
@@ -43,7 +36,7 @@ impl Index {
         let old = self.references.get(&key).filter(|old| old.uid == uid);
         let namespace_uid = old.and_then(|old| old.namespace_uid.clone());
         self.unlink(&key);
-        if self.reference_refusal(&key).is_some() {
+        if self.reference_admission.refusal(&key).is_some() {
             return others;
         }
         let named = &reference.spec.app_ref;
@@ -88,11 +81,6 @@ impl Index {
             Some(_) => vec![entry.target.clone()],
             None => Vec::new(),
         }
-    }
-
-    /// Returns why a reference is not served; `None` if it is served or unknown.
-    pub(crate) fn reference_refusal(&self, key: &ReferenceRef) -> Option<Refusal> {
-        self.reference_admission.refusal(key)
     }
 
     /// Returns the store's replacements for the references refused since the last call.
@@ -145,11 +133,6 @@ impl Index {
                 Some((key.namespace.clone()?, uid))
             })
             .collect()
-    }
-
-    /// Whether the reference exists, served or not.
-    pub(crate) fn knows_reference(&self, key: &ReferenceRef) -> bool {
-        self.reference_admission.knows(key)
     }
 
     /// Forgets a reference and returns the others that there is now room for.

@@ -32,7 +32,10 @@ fn an_app_that_was_read_changes_nothing_if_the_watch_was_faster() {
     let mut index = Index::default();
     let (old, new) = (of("10", "old"), of("20", "new"));
     index.app_read(&old);
-    assert!(!index.knows(&app_ref(&old)), "never reported, or deleted");
+    assert!(
+        !index.admission.knows(&app_ref(&old)),
+        "never reported, or deleted"
+    );
     index.app_applied(&new);
     index.app_read(&old);
     assert!(index.apps[&app_ref(&new)].targets.contains("new"));
