@@ -2,6 +2,7 @@
 
 mod newer;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -67,21 +68,17 @@ struct Wanted {
     is_suspended: bool,
 }
 
-static NO_ATTEMPTS: Attempts = Attempts::NONE;
+static NO_ATTEMPTS: LazyLock<Attempts> = LazyLock::new(Attempts::default);
 
 impl Corp {
     /// Returns the fetches of the wanted token or, until that is known, what a former process knew
     /// about them.
     pub fn attempts<'a>(&'a self, tokens: &'a Tokens) -> &'a Attempts {
-        match self.wanted {
-            Some(wanted) => tokens
-                .get(wanted.token)
-                .map_or(&NO_ATTEMPTS, |token| &token.attempts),
-            None => {
-                let resumed = self.resumed.as_ref();
-                resumed.map_or(&NO_ATTEMPTS, |resumed| &resumed.attempts)
-            }
-        }
+        let known = match self.wanted {
+            Some(wanted) => tokens.get(wanted.token).map(|token| &token.attempts),
+            None => self.resumed.as_ref().map(|resumed| &resumed.attempts),
+        };
+        known.unwrap_or(&NO_ATTEMPTS)
     }
 
     /// Returns the wanted token, once the credentials are known.

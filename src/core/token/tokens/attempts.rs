@@ -51,21 +51,6 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// No attempts in any process.
-    pub const NONE: Self = Self {
-        under_way: None,
-        failing: None,
-        former_failure: None,
-        is_attempted: false,
-        turns: Vec::new(),
-        is_in_flight: false,
-        expires_at: None,
-        ended: FetchId(0),
-        renewals: Renewals::Usual,
-        retry: None,
-        attempted_at: None,
-    };
-
     /// Resumes a former process's decision not to fetch before `at`, and what it had learned.
     pub fn resume(&mut self, at: Timestamp, renewals: Renewals, now: Timestamp) {
         self.retry = Some(Schedule::at(now, at));
