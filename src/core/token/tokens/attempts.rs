@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::Reason;
 use crate::core::token::attempt::{FailedAttempt, Failing, FetchId, PendingFetch};
 use crate::core::token::backoff::delay;
-use crate::core::token::renewals::{Renewals, Repeated};
+use crate::core::token::renewals::Renewals;
 use crate::core::token::schedule::{FETCH_FLOOR, Lifetime, SAME_EXPIRY, Schedule, jitter};
 use crate::dingtalk::{Class, Failure, Rank};
 
@@ -249,7 +249,7 @@ impl Attempts {
         };
         let old = former.lifetime;
         if old.expires_at <= now {
-            self.renewals = self.renewals.expired();
+            self.renewals = self.renewals.next_lifetime();
             return;
         }
         // A token of another client is not a repeated one, and one that was just fetched has no
@@ -258,14 +258,10 @@ impl Attempts {
         if former.client_id != client_id || elapsed.abs() <= SAME_EXPIRY * 2 {
             return;
         }
-        let gained = new.expires_at.duration_since(old.expires_at);
-        self.renewals = self.renewals.repeated(&Repeated {
-            lifetime: old,
-            renew_before: pending.renew_before,
-            jitter: jitter(&pending.uid, old.expires_at),
-            at: now,
-            is_extended: gained > SAME_EXPIRY,
-        });
+        let jitter = jitter(&pending.uid, old.expires_at);
+        let is_extended = new.expires_at.duration_since(old.expires_at) > SAME_EXPIRY;
+        let renewals = self.renewals;
+        self.renewals = renewals.repeated(old, pending.renew_before, jitter, now, is_extended);
     }
 
     pub(super) fn failed(
