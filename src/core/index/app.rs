@@ -7,11 +7,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 
 use super::admission::Age;
-use super::names::TokenName;
 use super::stub::Stub;
 use crate::api::{AppRef, CredentialsSecretRef, DingTalkApp, Layout};
 use crate::core::secret::desired::wanted;
 use crate::core::token::record::ObjectVersion;
+use crate::core::token::tokens::Seat;
 
 #[derive(Clone)]
 pub(super) struct App {
@@ -105,11 +105,11 @@ impl App {
         self.credentials.name == *name || self.targets.contains(name)
     }
 
-    pub(super) fn tokens(&self) -> impl Iterator<Item = TokenName> {
+    pub(super) fn seats(&self) -> impl Iterator<Item = Seat> {
         let client_id = self.client_id.as_ref();
         client_id.into_iter().flat_map(|client_id| {
-            let name = |corp_id: &String| (self.site.clone(), client_id.clone(), corp_id.clone());
-            self.corp_ids.iter().map(name)
+            let seat = |corp_id: &String| (self.site.clone(), client_id.clone(), corp_id.clone());
+            self.corp_ids.iter().map(seat)
         })
     }
 }

@@ -29,6 +29,7 @@ use crate::core::secret::desired::per_corp_name;
 use crate::core::secret::ownership::Claim;
 use crate::core::secret::target::TargetMeta;
 use crate::core::token::record::ObjectVersion;
+use crate::core::token::tokens::Seat;
 pub(crate) use admission::NamespaceLimits;
 use admission::{Admission, Load, Moved};
 use app::App;
@@ -36,7 +37,7 @@ use claims::Claims;
 pub(crate) use listing::Asked;
 use listing::{Deletions, Listing, in_scope};
 use maps::take_away;
-use names::{SecretRef, TokenName};
+use names::SecretRef;
 use reference::Reference;
 pub(crate) use reference::ReferenceState;
 pub(crate) use reported::Reported;
@@ -59,7 +60,7 @@ pub(crate) struct Index {
     secrets: HashMap<SecretRef, Seen>,
     uids: HashMap<String, AppRef>,
     owned: HashMap<String, BTreeSet<SecretRef>>,
-    sharers: HashMap<TokenName, HashSet<AppRef>>,
+    sharers: HashMap<Seat, HashSet<AppRef>>,
     references: HashMap<ReferenceRef, Reference>,
     referrers: HashMap<AppRef, HashSet<ReferenceRef>>,
     /// The references whose copies have this name, or one that begins with it and `-`.
@@ -212,8 +213,8 @@ impl Index {
                 self.claims.add(in_namespace(name), new.age(), key.clone());
             }
             self.uids.insert(new.uid.clone(), key.clone());
-            for token in new.tokens() {
-                self.sharers.entry(token).or_default().insert(key.clone());
+            for seat in new.seats() {
+                self.sharers.entry(seat).or_default().insert(key.clone());
             }
             self.apps.insert(key.clone(), new);
         }
@@ -240,8 +241,8 @@ impl Index {
     }
 
     fn unshare(&mut self, key: &AppRef, app: &App) {
-        for token in app.tokens() {
-            take_away(&mut self.sharers, &token, |sharers| sharers.remove(key));
+        for seat in app.seats() {
+            take_away(&mut self.sharers, &seat, |sharers| sharers.remove(key));
         }
     }
 
@@ -253,8 +254,8 @@ impl Index {
         if app.client_id.as_deref() != Some(client_id) {
             self.unshare(key, &app);
             app.client_id = Some(client_id.to_owned());
-            for token in app.tokens() {
-                self.sharers.entry(token).or_default().insert(key.clone());
+            for seat in app.seats() {
+                self.sharers.entry(seat).or_default().insert(key.clone());
             }
         }
         self.apps.insert(key.clone(), app);
@@ -269,15 +270,14 @@ impl Index {
         client_id: &str,
         corp_id: &str,
     ) -> Vec<AppRef> {
-        let name = (site.to_owned(), client_id.to_owned(), corp_id.to_owned());
-        let sharers = self.sharers.get(&name).into_iter().flatten();
+        let seat = (site.to_owned(), client_id.to_owned(), corp_id.to_owned());
+        let sharers = self.sharers.get(&seat).into_iter().flatten();
         sharers.filter(|sharer| *sharer != key).cloned().collect()
     }
 
-    /// Returns site, `client_id` and corp of an app's tokens, as far as known.
-    pub(crate) fn tokens_of(&self, key: &AppRef) -> Vec<TokenName> {
-        let tokens = self.apps.get(key).into_iter().flat_map(App::tokens);
-        tokens.collect()
+    /// Returns the seats of an app's tokens, as far as known.
+    pub(crate) fn seats_of(&self, key: &AppRef) -> impl Iterator<Item = Seat> {
+        self.apps.get(key).into_iter().flat_map(App::seats)
     }
 
     /// Returns every app and every reference.

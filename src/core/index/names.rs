@@ -1,12 +1,9 @@
-//! Names of Secrets and tokens.
+//! Names of Secrets.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// Namespace and name of a Secret.
 pub(super) type SecretRef = (String, String);
-
-/// Site, `client_id` and corp of a token: its identity apart from the client secret.
-pub(super) type TokenName = (String, String, String);
 
 /// Returns the namespace and name of a Secret.
 pub(super) fn secret_ref(meta: &ObjectMeta) -> SecretRef {
