@@ -1,13 +1,14 @@
 //! Which objects of a namespace are served: the oldest ones that this version can decode, within
 //! the namespace's bounds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::runtime::reflector::{Lookup, ObjectRef};
 
+use super::listing::in_scope;
 use crate::core::report::refusal::{Bound, Refusal};
 
 /// Most bytes of JSON that the specs of a namespace's objects of one kind may have in total.
@@ -261,6 +262,12 @@ impl<Key: Namespaced> Admission<Key> {
     /// Returns every known object, served or not.
     pub(super) fn known(&self) -> impl Iterator<Item = &Key> {
         self.ages.keys()
+    }
+
+    /// Returns the known objects of `scope` (a namespace, or all) that a list lacks.
+    pub(crate) fn gone(&self, scope: Option<&str>, listed: &HashSet<Key>) -> Vec<Key> {
+        let is_gone = |key: &&Key| in_scope(scope, Some(key.namespace())) && !listed.contains(*key);
+        self.known().filter(is_gone).cloned().collect()
     }
 
     /// Returns why an object is not served; `None` if it is served or unknown.

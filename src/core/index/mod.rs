@@ -35,7 +35,7 @@ use admission::{Admission, Load, Moved};
 use app::App;
 use claims::Claims;
 pub(crate) use listing::Asked;
-use listing::{Deletions, Listing, in_scope};
+use listing::{Deletions, Listing};
 use maps::take_away;
 use names::SecretRef;
 use reference::Reference;
@@ -69,7 +69,6 @@ pub(crate) struct Index {
     /// How many lists of Secrets have ended.
     lists: u64,
     deletions: Deletions,
-    listing_apps: HashMap<Option<String>, HashSet<AppRef>>,
     /// Which apps are served.
     pub admission: Admission<AppRef>,
     /// Which references are served.
@@ -102,7 +101,6 @@ impl Index {
             listing: HashMap::new(),
             lists: 0,
             deletions: Deletions::default(),
-            listing_apps: HashMap::new(),
             admission: Admission::of_apps(limits),
             reference_admission: Admission::of_references(limits),
             newly_refused: Vec::new(),
@@ -115,9 +113,6 @@ impl Index {
     /// claim may have moved, and those that are served or refused because of it.
     pub(crate) fn app_applied(&mut self, app: &DingTalkApp) -> Vec<AppRef> {
         let key = app_ref(app);
-        for listing in self.listing_apps.values_mut() {
-            listing.insert(key.clone());
-        }
         let mut new = App::of(app);
         let moved = self.admission.put(&key, &new.age(), load(app));
         let mut others = self.follow(&key, moved);
@@ -312,25 +307,6 @@ impl Index {
             Seen::Present(target, _) => Some(target),
             Seen::Absent(_) => None,
         }
-    }
-
-    /// Records that a list of the apps of `scope` (a namespace, or all) begins.
-    pub(crate) fn apps_listing(&mut self, scope: Option<&str>) {
-        self.listing_apps
-            .insert(scope.map(str::to_owned), HashSet::new());
-    }
-
-    /// Records that the list is complete and returns the apps that are gone.
-    pub(crate) fn apps_listed(&mut self, scope: Option<&str>) -> Vec<AppRef> {
-        let listed = self
-            .listing_apps
-            .remove(&scope.map(str::to_owned))
-            .unwrap_or_default();
-        self.apps
-            .keys()
-            .filter(|app| in_scope(scope, app.namespace.as_deref()) && !listed.contains(app))
-            .cloned()
-            .collect()
     }
 
     /// Returns the version of an app's credentials, if known.

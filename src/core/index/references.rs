@@ -1,6 +1,6 @@
 //! Which reference copies which app's Secrets.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -8,7 +8,6 @@ use kube::ResourceExt;
 
 use super::Index;
 use super::admission::{Load, Moved};
-use super::listing::in_scope;
 use super::maps::take_away;
 use super::names::SecretRef;
 use super::reference::{Reference, ReferenceState, grant};
@@ -152,19 +151,6 @@ impl Index {
         );
         take_away(&mut self.copiers, &copies, |copiers| copiers.remove(key));
         Some(reference)
-    }
-
-    /// Returns the references of `scope` that are not in `listed`.
-    pub(crate) fn references_gone(
-        &self,
-        scope: Option<&str>,
-        listed: &HashSet<ReferenceRef>,
-    ) -> Vec<ReferenceRef> {
-        let known = self.reference_admission.known();
-        known
-            .filter(|key| in_scope(scope, key.namespace.as_deref()) && !listed.contains(key))
-            .cloned()
-            .collect()
     }
 
     /// Returns the references to an app.

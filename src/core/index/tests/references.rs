@@ -352,7 +352,9 @@ fn references_past_the_bound_name_nothing_and_leave_a_stub() {
     assert!(stubs.len() == 1 && stubs[0].is_stub());
     assert!(index.reference_admission.refusal(&younger_key).is_some());
     assert_eq!((copies(&index, "copy-a"), copies(&index, "copy-b")), (1, 0));
-    let gone = index.references_gone(None, &HashSet::from([older_key.clone()]));
+    let gone = index
+        .reference_admission
+        .gone(None, &HashSet::from([older_key.clone()]));
     assert_eq!(gone, moved, "refused ones are known");
     assert_eq!(index.reference_deleted(&older_key), moved);
     assert!(index.reference_admission.refusal(&younger_key).is_none());
