@@ -88,21 +88,15 @@ impl App {
     }
 
     pub(super) fn age(&self) -> Age {
-        let (created, uid) = self.seniority();
-        (created, uid.to_owned())
-    }
-
-    /// Sort key that decides who gets a contested target: the older app, then the lower UID.
-    pub(super) fn seniority(&self) -> (Timestamp, &str) {
-        (self.created.unwrap_or(Timestamp::MAX), &self.uid)
+        (self.created.unwrap_or(Timestamp::MAX), self.uid.clone())
     }
 
     pub(super) fn secrets(&self) -> impl Iterator<Item = &String> {
         std::iter::once(&self.credentials.name).chain(&self.targets)
     }
 
-    pub(super) fn names_secret(&self, name: &String) -> bool {
-        self.credentials.name == *name || self.targets.contains(name)
+    pub(super) fn names_secret(&self, name: &str) -> bool {
+        self.credentials.name == name || self.targets.contains(name)
     }
 
     pub(super) fn seats(&self) -> impl Iterator<Item = Seat> {

@@ -31,13 +31,14 @@ use crate::core::secret::target::TargetMeta;
 use crate::core::token::record::ObjectVersion;
 use crate::core::token::tokens::Seat;
 pub(crate) use admission::NamespaceLimits;
-use admission::{Admission, Load, Moved};
+use admission::{Admission, Load, Moved, Namespaced};
 use app::App;
 use claims::Claims;
 pub(crate) use listing::Asked;
 use listing::{Deletions, Listing};
 use maps::take_away;
-use names::SecretRef;
+use names::secret_beside;
+pub(in crate::core) use names::{SecretRef, secret_ref};
 use reference::Reference;
 pub(crate) use reference::ReferenceState;
 pub(crate) use reported::Reported;
@@ -144,8 +145,8 @@ impl Index {
 
     /// Returns the `client_id` of a token that an app shows, judged by its Secrets.
     fn client_id_shown(&self, uid: &str) -> Option<String> {
-        self.owned.get(uid)?.iter().find_map(|(namespace, name)| {
-            let recorded = self.secret_in(namespace, name)?.recorded.as_ref()?;
+        self.owned.get(uid)?.iter().find_map(|secret| {
+            let recorded = self.present(secret)?.recorded.as_ref()?;
             Some(recorded.tokens.first()?.client_id.clone())
         })
     }
@@ -179,8 +180,7 @@ impl Index {
     /// of the old or new one. Those that still wait for it do not count: thousands of them would wake
     /// each other millions of times.
     fn replace(&mut self, key: &AppRef, new: Option<App>) -> Vec<AppRef> {
-        let namespace = key.namespace.clone().unwrap_or_default();
-        let in_namespace = |name: &String| (namespace.clone(), name.clone());
+        let in_namespace = |name: &String| secret_beside(key, name);
         let old = self.apps.remove(key);
         let targets = old.iter().chain(&new).flat_map(|app| &app.targets);
         let targets: BTreeSet<SecretRef> = targets.map(in_namespace).collect();
@@ -296,14 +296,14 @@ impl Index {
         Some((name, self.secret(key, name)?))
     }
 
-    /// Returns the Secret of this name in an app's namespace, if known.
-    pub(crate) fn secret(&self, key: &AppRef, name: &str) -> Option<&TargetMeta> {
-        self.secret_in(key.namespace.as_deref().unwrap_or_default(), name)
+    /// Returns what is kept of the Secret of this name in an object's namespace, if it exists.
+    pub(super) fn secret(&self, object: &impl Namespaced, name: &str) -> Option<&TargetMeta> {
+        self.present(&secret_beside(object, name))
     }
 
-    /// Returns the Secret of this name, if known.
-    pub(crate) fn secret_in(&self, namespace: &str, name: &str) -> Option<&TargetMeta> {
-        match self.secrets.get(&(namespace.to_owned(), name.to_owned()))? {
+    /// Returns what is kept of a Secret, if it exists.
+    pub(crate) fn present(&self, secret: &SecretRef) -> Option<&TargetMeta> {
+        match self.secrets.get(secret)? {
             Seen::Present(target, _) => Some(target),
             Seen::Absent(_) => None,
         }

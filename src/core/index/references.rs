@@ -9,11 +9,10 @@ use kube::ResourceExt;
 use super::Index;
 use super::admission::{Load, Moved};
 use super::maps::take_away;
-use super::names::SecretRef;
-use super::reference::{Reference, ReferenceState, grant};
+use super::names::{SecretRef, secret_beside};
+use super::reference::{Reference, ReferenceState, copy_names, grant};
 use super::stub::Stub;
-use crate::api::{AppRef, DingTalkTokenReference, Layout, ReferenceRef, reference_ref};
-use crate::core::secret::desired::per_corp_name;
+use crate::api::{AppRef, DingTalkTokenReference, ReferenceRef, reference_ref};
 
 impl Index {
     /// Records a reference. Returns the other references that are served or refused because of it.
@@ -56,10 +55,7 @@ impl Index {
             },
         };
         self.referrers.entry(app).or_default().insert(key.clone());
-        let copies = (
-            key.namespace.clone().unwrap_or_default(),
-            new.target.clone(),
-        );
+        let copies = secret_beside(&key, &new.target);
         self.copiers.entry(copies).or_default().insert(key.clone());
         self.references.insert(key, new);
         others
@@ -70,16 +66,9 @@ impl Index {
         let Some(entry) = self.references.get(&reference_ref(reference)) else {
             return Vec::new();
         };
-        match self.apps.get(&entry.app) {
-            Some(app) if app.layout == Layout::PerCorp => {
-                let corp_ids = app.corp_ids.iter();
-                corp_ids
-                    .map(|id| per_corp_name(&entry.target, id))
-                    .collect()
-            }
-            Some(_) => vec![entry.target.clone()],
-            None => Vec::new(),
-        }
+        let app = self.apps.get(&entry.app);
+        let names = app.map(|app| copy_names(entry, app)).unwrap_or_default();
+        names.into_iter().map(|(_, copy)| copy).collect()
     }
 
     /// Returns the store's replacements for the references refused since the last call.
@@ -145,10 +134,7 @@ impl Index {
     fn unlink(&mut self, key: &ReferenceRef) -> Option<Reference> {
         let reference = self.references.remove(key)?;
         take_away(&mut self.referrers, &reference.app, |them| them.remove(key));
-        let copies = (
-            key.namespace.clone().unwrap_or_default(),
-            reference.target.clone(),
-        );
+        let copies = secret_beside(key, &reference.target);
         take_away(&mut self.copiers, &copies, |copiers| copiers.remove(key));
         Some(reference)
     }
@@ -160,24 +146,22 @@ impl Index {
     }
 
     /// Returns the references that a Secret concerns, as a copy or as a source.
-    pub(crate) fn references_of(&self, namespace: &str, name: &str) -> Vec<ReferenceRef> {
+    pub(crate) fn references_of(&self, secret: &SecretRef) -> Vec<ReferenceRef> {
         if self.references.is_empty() {
             return Vec::new();
         }
-        let users = self.users_of(&(namespace.to_owned(), name.to_owned()));
+        let users = self.users_of(secret);
         let sources = users.iter().flat_map(|app| self.referrers(app));
-        sources
-            .chain(self.copiers(namespace, name).cloned())
-            .collect()
+        sources.chain(self.copiers(secret).cloned()).collect()
     }
 
     /// Whether a Secret has the exact name of a reference's copy.
-    pub(super) fn is_copy(&self, (namespace, name): &SecretRef) -> bool {
-        self.copiers(namespace, name).any(|key| {
+    pub(super) fn is_copy(&self, secret: &SecretRef) -> bool {
+        self.copiers(secret).any(|key| {
             let Some(reference) = self.references.get(key) else {
                 return false;
             };
-            let rest = name.strip_prefix(reference.target.as_str());
+            let rest = secret.1.strip_prefix(reference.target.as_str());
             let corp_id = rest.and_then(|rest| rest.strip_prefix('-'));
             let app = self.apps.get(&reference.app);
             rest == Some("")
@@ -189,15 +173,14 @@ impl Index {
 
     pub(super) fn copiers<'a>(
         &'a self,
-        namespace: &'a str,
-        name: &'a str,
+        (namespace, name): &'a SecretRef,
     ) -> impl Iterator<Item = &'a ReferenceRef> {
         let prefixes = name
             .match_indices('-')
             .filter_map(|(end, _)| name.get(..end));
-        let targets = prefixes.chain([name]);
+        let targets = prefixes.chain([name.as_str()]);
         targets
-            .filter_map(move |target| self.copiers.get(&(namespace.to_owned(), target.to_owned())))
+            .filter_map(move |target| self.copiers.get(&(namespace.clone(), target.to_owned())))
             .flatten()
     }
 

@@ -20,7 +20,7 @@ const LIGHT: usize = 4096;
 impl Index {
     /// Returns what is known about a Secret. Must be called before a call about it.
     pub(crate) fn asks(&self, namespace: &str, name: &str) -> Asked {
-        let was = self.secret_in(namespace, name);
+        let was = self.present(&(namespace.to_owned(), name.to_owned()));
         Asked {
             was: was.map(|target| target.version.clone()),
             lists: self.lists,
@@ -38,7 +38,7 @@ impl Index {
             is_answered |= listing.answered.contains(&secret);
         }
         let listed = &reported.target.version;
-        let known = self.secret_in(&secret.0, &secret.1);
+        let known = self.present(&secret);
         // What the list knows nothing of was lost when a backup of etcd was restored.
         if !is_answered && known.is_some_and(|known| known.version.is_newer_than(listed)) {
             self.forget_secret(&secret);
@@ -56,7 +56,7 @@ impl Index {
         let secret = reported.secret.clone();
         let uid = &reported.target.version.uid;
         let is_present = self
-            .secret_in(&secret.0, &secret.1)
+            .present(&secret)
             .is_some_and(|known| known.version.uid == *uid);
         // It may have been deleted before a list that has ended since, or while nobody wanted it. If
         // it was not, an event follows.
@@ -91,7 +91,7 @@ impl Index {
                 Vec::new()
             }
             _ => {
-                let former = self.secret_in(&secret.0, &secret.1);
+                let former = self.present(&secret);
                 let owners = [former.and_then(TargetMeta::owner_uid), target.owner_uid()];
                 let users = self.concerned_by(&secret, owners);
                 self.forget_secret(&secret);
@@ -120,7 +120,7 @@ impl Index {
         match self.secrets.get(&secret) {
             // The late event of the deletion of a former Secret of that name.
             Some(Seen::Present(now, _))
-                if now.uid_differs(&gone) && !gone.is_newer_than(&now.version) =>
+                if now.version.uid != gone.uid && !gone.is_newer_than(&now.version) =>
             {
                 Vec::new()
             }
@@ -129,14 +129,13 @@ impl Index {
     }
 
     /// Records that a Secret does not exist and returns the apps it concerns.
-    pub(crate) fn secret_absent(&mut self, namespace: &str, name: &str) -> Vec<AppRef> {
-        let secret = (namespace.to_owned(), name.to_owned());
-        let last = match self.secrets.get(&secret) {
+    pub(super) fn secret_absent(&mut self, secret: &SecretRef) -> Vec<AppRef> {
+        let last = match self.secrets.get(secret) {
             Some(Seen::Present(target, _)) => Some(target.version.clone()),
             Some(Seen::Absent(gone)) => gone.clone(),
             None => None,
         };
-        self.absent(&secret, last)
+        self.absent(secret, last)
     }
 
     /// Records that a call found no such Secret, unless the watch has reported another version since:
@@ -147,15 +146,16 @@ impl Index {
         name: &str,
         asked: &Asked,
     ) -> Vec<AppRef> {
-        let now = self.secret_in(namespace, name).map(|now| &now.version);
+        let secret = (namespace.to_owned(), name.to_owned());
+        let now = self.present(&secret).map(|now| &now.version);
         match now.is_some() && now != asked.was.as_ref() {
             true => Vec::new(),
-            false => self.secret_absent(namespace, name),
+            false => self.secret_absent(&secret),
         }
     }
 
     fn absent(&mut self, secret: &SecretRef, last: Option<ObjectVersion>) -> Vec<AppRef> {
-        let known = self.secret_in(&secret.0, &secret.1);
+        let known = self.present(secret);
         let was_kept = known.is_some();
         let users = self.concerned_by(secret, [known.and_then(TargetMeta::owner_uid), None]);
         if was_kept {
@@ -199,13 +199,13 @@ impl Index {
             .filter(|secret| in_scope(scope, Some(&secret.0)) && !listed.contains(*secret))
             .cloned()
             .collect();
-        let is_gone = |secret: &&SecretRef| self.secret_in(&secret.0, &secret.1).is_some();
+        let is_gone = |secret: &&SecretRef| self.present(secret).is_some();
         let gone = absent.iter().filter(is_gone).cloned().collect();
         let users = absent
             .iter()
             .flat_map(|secret| match answered.contains(secret) {
                 true => self.absent(secret, None),
-                false => self.secret_absent(&secret.0, &secret.1),
+                false => self.secret_absent(secret),
             });
         (users.collect(), gone)
     }
@@ -289,12 +289,6 @@ impl Index {
         self.is_named(secret)
             || target.is_managed()
             || target.adopt_by().is_some()
-            || self.copiers(&secret.0, &secret.1).next().is_some()
-    }
-}
-
-impl TargetMeta {
-    fn uid_differs(&self, other: &ObjectVersion) -> bool {
-        self.version.uid != other.uid
+            || self.copiers(secret).next().is_some()
     }
 }

@@ -173,7 +173,9 @@ fn an_answer_to_what_was_asked_before_a_list_ended_brings_nothing_back_that_the_
         index.secret_applied(of("token", "10"));
         assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Ours));
         index.secret_answered(of("token", "11"), &asked);
-        let version = index.secret_in("hr", "token").map(|it| &it.version);
+        let version = index
+            .present(&("hr".into(), "token".into()))
+            .map(|it| &it.version);
         assert_eq!(version.map(|it| it.resource_version.as_str()), Some("11"));
     }
 }

@@ -159,7 +159,7 @@ fn a_former_copy_goes_once_its_tokens_are_in_another() {
     index.secret_applied(copy("renamed"));
     assert_eq!(step(&index, now), "delete former");
     // The grant is withdrawn: the copy goes at once.
-    index.secret_absent("web", "renamed");
+    index.secret_absent(&("web".into(), "renamed".into()));
     payroll.spec.reference_grants.clear();
     index.app_applied(&payroll);
     assert_eq!(step(&index, now), "delete former");
@@ -341,7 +341,7 @@ fn references_past_the_bound_name_nothing_and_leave_a_stub() {
     };
     let (older, younger) = (reference("a", 1), reference("b", 2));
     let (older_key, younger_key) = (reference_ref(&older), reference_ref(&younger));
-    let copies = |index: &Index, name: &str| index.copiers("web", name).count();
+    let copies = |index: &Index, name: &str| index.copiers(&("web".into(), name.into())).count();
     assert!(index.reference_applied(&younger).is_empty());
     assert_eq!(copies(&index, "copy-b"), 1);
     assert_eq!(copies(&index, "copy-b-ding1"), 1, "of layout PerCorp");
