@@ -73,8 +73,9 @@ impl<Key> Default for Namespace<Key> {
 }
 
 impl<Key: Clone> Namespace<Key> {
-    fn bound_past(&self, load: Load, limits: &Limits) -> Option<Bound> {
-        if self.served.len() >= limits.objects {
+    /// Returns the bound that is exceeded with this many more objects, which have this load.
+    fn bound_past(&self, more: usize, load: Load, limits: &Limits) -> Option<Bound> {
+        if self.served.len() + more > limits.objects {
             Some((limits.too_many)(limits.objects))
         } else if self.total.corps + load.corps > limits.corps {
             Some(Bound::Corps(limits.corps))
@@ -83,12 +84,6 @@ impl<Key: Clone> Namespace<Key> {
         } else {
             None
         }
-    }
-
-    fn is_past(&self, limits: &Limits) -> bool {
-        self.served.len() > limits.objects
-            || self.total.corps > limits.corps
-            || self.total.spec > SPECS_MAX
     }
 
     fn serve(&mut self, age: Age, key: Key, load: Load) {
@@ -105,27 +100,26 @@ impl<Key: Clone> Namespace<Key> {
     }
 
     /// Serves as many objects as fit. Every served object is older than every refused one.
-    fn balance(&mut self, limits: &Limits, moved: &mut Moved<Key>) {
-        while self.is_past(limits) {
-            let Some((age, _)) = self.served.last_key_value() else {
-                break;
-            };
-            let age = age.clone();
-            if let Some((key, load)) = self.unserve(&age) {
-                moved.refused.push(key.clone());
-                self.refused.insert(age, (key, load));
-            }
+    fn balance(&mut self, limits: &Limits) -> Moved<Key> {
+        let mut moved = Moved {
+            served: Vec::new(),
+            refused: Vec::new(),
+        };
+        while self.bound_past(0, Load::default(), limits).is_some()
+            && let Some(age) = self.served.keys().next_back().cloned()
+            && let Some((key, load)) = self.unserve(&age)
+        {
+            moved.refused.push(key.clone());
+            self.refused.insert(age, (key, load));
         }
-        while let Some(entry) = self.refused.first_entry() {
-            let load = entry.get().1;
-            if self.bound_past(load, limits).is_some() {
-                break;
-            }
-            if let Some((age, (key, load))) = self.refused.pop_first() {
-                moved.served.push(key.clone());
-                self.serve(age, key, load);
-            }
+        while let Some((_, first)) = self.refused.values().next()
+            && self.bound_past(1, *first, limits).is_none()
+            && let Some((age, (key, load))) = self.refused.pop_first()
+        {
+            moved.served.push(key.clone());
+            self.serve(age, key, load);
         }
+        moved
     }
 }
 
@@ -136,15 +130,6 @@ pub(super) struct Moved<Key> {
     pub served: Vec<Key>,
     /// No longer served.
     pub refused: Vec<Key>,
-}
-
-impl<Key> Default for Moved<Key> {
-    fn default() -> Self {
-        Self {
-            served: Vec::new(),
-            refused: Vec::new(),
-        }
-    }
 }
 
 /// Key of an object that counts towards its namespace's bounds.
@@ -209,7 +194,6 @@ impl<Key: Namespaced> Admission<Key> {
     /// Records an object's load, in place of its former one. Returns the objects that move because
     /// of it, including itself.
     pub(super) fn put(&mut self, key: &Key, age: &Age, load: Load) -> Moved<Key> {
-        let mut moved = Moved::default();
         let was_served = self.take(key);
         let name = key.namespace().to_owned();
         let namespace = self.namespaces.entry(name).or_default();
@@ -220,7 +204,7 @@ impl<Key: Namespaced> Admission<Key> {
         } else {
             namespace.serve(age.clone(), key.clone(), load);
         }
-        namespace.balance(&self.limits, &mut moved);
+        let mut moved = namespace.balance(&self.limits);
         let is_served = namespace.served.contains_key(age);
         // The object may have moved back and forth above.
         moved.served.retain(|other| other != key);
@@ -235,16 +219,13 @@ impl<Key: Namespaced> Admission<Key> {
 
     /// Forgets an object and returns the others that there is now room for.
     pub(super) fn remove(&mut self, key: &Key) -> Moved<Key> {
-        let mut moved = Moved::default();
         self.take(key);
-        self.ages.remove(key);
         self.unsupported.remove(key);
-        let name = key.namespace();
-        if let Some(namespace) = self.namespaces.get_mut(name) {
-            namespace.balance(&self.limits, &mut moved);
-            if namespace.served.is_empty() && namespace.refused.is_empty() {
-                self.namespaces.remove(name);
-            }
+        let name = key.namespace().to_owned();
+        let namespace = self.namespaces.entry(name).or_default();
+        let moved = namespace.balance(&self.limits);
+        if namespace.served.is_empty() && namespace.refused.is_empty() {
+            self.namespaces.remove(key.namespace());
         }
         moved
     }
@@ -279,7 +260,7 @@ impl<Key: Namespaced> Admission<Key> {
         let namespace = self.namespaces.get(key.namespace())?;
         namespace.refused.get(age)?;
         let (_, (_, first)) = namespace.refused.first_key_value()?;
-        let bound = namespace.bound_past(*first, &self.limits)?;
+        let bound = namespace.bound_past(1, *first, &self.limits)?;
         Some(Refusal::PastBound(bound))
     }
 
@@ -292,12 +273,12 @@ impl<Key: Namespaced> Admission<Key> {
     /// Removes an object without rebalancing. Returns whether it was served; `None` if it was
     /// unknown.
     fn take(&mut self, key: &Key) -> Option<bool> {
-        let age = self.ages.get(key)?;
+        let age = self.ages.remove(key)?;
         let namespace = self.namespaces.get_mut(key.namespace())?;
-        if namespace.unserve(age).is_some() {
+        if namespace.unserve(&age).is_some() {
             return Some(true);
         }
-        namespace.refused.remove(age).map(|_| false)
+        namespace.refused.remove(&age).map(|_| false)
     }
 }
 
