@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::runtime::reflector::{Lookup, ObjectRef};
+use serde::Serialize;
 
 use super::listing::in_scope;
 use crate::core::report::refusal::{Bound, Refusal};
@@ -50,6 +51,13 @@ pub(super) struct Load {
     pub corps: usize,
     /// Size of the spec in bytes of JSON.
     pub spec: usize,
+}
+
+impl Load {
+    pub fn of(corps: usize, spec: &impl Serialize) -> Self {
+        let spec = serde_json::to_vec(spec).map_or(0, |spec| spec.len());
+        Self { corps, spec }
+    }
 }
 
 /// Creation time and UID: the older object takes precedence, then the lower UID. Unlike the order
@@ -124,7 +132,7 @@ impl<Key: Clone> Namespace<Key> {
 }
 
 /// Objects that are newly served or no longer served.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Moved<Key> {
     /// Newly served.
     pub served: Vec<Key>,
@@ -241,7 +249,7 @@ impl<Key: Namespaced> Admission<Key> {
     }
 
     /// Returns every known object, served or not.
-    pub(super) fn known(&self) -> impl Iterator<Item = &Key> {
+    pub(crate) fn known(&self) -> impl Iterator<Item = &Key> {
         self.ages.keys()
     }
 

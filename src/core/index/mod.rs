@@ -22,10 +22,8 @@ mod view;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::api::{
-    AppRef, CredentialsSecretRef, DingTalkApp, DingTalkTokenReference, Layout, ReferenceRef,
-    app_ref,
+    AppRef, CredentialsSecretRef, DingTalkApp, DingTalkTokenReference, ReferenceRef, app_ref,
 };
-use crate::core::secret::desired::per_corp_name;
 use crate::core::secret::ownership::Claim;
 use crate::core::secret::target::TargetMeta;
 use crate::core::token::record::ObjectVersion;
@@ -115,7 +113,8 @@ impl Index {
     pub(crate) fn app_applied(&mut self, app: &DingTalkApp) -> Vec<AppRef> {
         let key = app_ref(app);
         let mut new = App::of(app);
-        let moved = self.admission.put(&key, &new.age(), load(app));
+        let load = Load::of(app.spec.corp_ids.len(), &app.spec);
+        let moved = self.admission.put(&key, &new.age(), load);
         let mut others = self.follow(&key, moved);
         if self.admission.refusal(&key).is_some() {
             new = new.refused();
@@ -145,10 +144,9 @@ impl Index {
 
     /// Returns the `client_id` of a token that an app shows, judged by its Secrets.
     fn client_id_shown(&self, uid: &str) -> Option<String> {
-        self.owned.get(uid)?.iter().find_map(|secret| {
-            let recorded = self.present(secret)?.recorded.as_ref()?;
-            Some(recorded.tokens.first()?.client_id.clone())
-        })
+        let mut owned = self.owned.get(uid)?.iter();
+        let client_id = owned.find_map(|secret| self.present(secret)?.client_id());
+        client_id.map(str::to_owned)
     }
 
     /// Forgets an app and returns the other apps this concerns.
@@ -275,25 +273,9 @@ impl Index {
         self.apps.get(key).into_iter().flat_map(App::seats)
     }
 
-    /// Returns every app and every reference.
-    pub(crate) fn all(&self) -> (Vec<AppRef>, Vec<ReferenceRef>) {
-        let apps = self.apps.keys().cloned().collect();
-        (apps, self.reference_admission.known().cloned().collect())
-    }
-
     /// Returns the reference to an app's credentials.
     pub(crate) fn credentials_ref(&self, key: &AppRef) -> Option<&CredentialsSecretRef> {
         Some(&self.apps.get(key)?.credentials)
-    }
-
-    /// Returns the Secret that holds a corp's token for an app, if known.
-    pub(crate) fn target_of(&self, key: &AppRef, corp_id: &str) -> Option<(&str, &TargetMeta)> {
-        let app = self.apps.get(key)?;
-        let name = match app.layout {
-            Layout::Single | Layout::Combined => app.targets.first(),
-            Layout::PerCorp => app.targets.get(&per_corp_name(&app.target, corp_id)),
-        }?;
-        Some((name, self.secret(key, name)?))
     }
 
     /// Returns what is kept of the Secret of this name in an object's namespace, if it exists.
@@ -334,14 +316,5 @@ impl Index {
         let users = self.users.get(secret).into_iter().flatten();
         let holder = self.claims.holder(secret);
         users.chain(holder).cloned().collect()
-    }
-}
-
-/// Returns how much of the bounds an app uses.
-fn load(app: &DingTalkApp) -> Load {
-    let spec = serde_json::to_vec(&app.spec).map_or(0, |spec| spec.len());
-    Load {
-        corps: app.spec.corp_ids.len(),
-        spec,
     }
 }

@@ -9,7 +9,6 @@ use crate::core::secret::desired::per_corp_name;
 
 /// What the index keeps of a reference.
 pub(super) struct Reference {
-    pub(super) uid: String,
     pub(super) app: AppRef,
     pub(super) target: String,
     pub(super) namespace_uid: Option<String>,
@@ -20,7 +19,7 @@ pub(super) struct Reference {
 /// What the copies of a reference depend on, apart from Secrets.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ReferenceState {
-    pub(super) uid: String,
+    pub(super) uid: Option<String>,
     pub(super) generation: Option<i64>,
     pub(super) app: Option<(String, Option<i64>)>,
     pub(super) grant: Grant,

@@ -18,7 +18,8 @@ impl Index {
         let key = reference_ref(reference);
         let uid = reference.metadata.uid.as_deref().unwrap_or_default();
         let entry = self.references.get(&key).filter(|entry| {
-            entry.uid == uid && entry.metadata.generation == reference.metadata.generation
+            let (known, metadata) = (&entry.metadata, &reference.metadata);
+            known.uid == metadata.uid && known.generation == metadata.generation
         })?;
         let app = self.apps.get(&entry.app);
         let (grant, copies, former) = match app {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::ResourceExt;
 
 use super::Index;
 use super::admission::{Load, Moved};
@@ -21,29 +20,24 @@ impl Index {
         reference: &DingTalkTokenReference,
     ) -> Vec<ReferenceRef> {
         let key = reference_ref(reference);
-        let uid = reference.uid().unwrap_or_default();
         let metadata = &reference.metadata;
         let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
-        let age = (created.unwrap_or(Timestamp::MAX), uid.clone());
-        let load = Load {
-            corps: 0,
-            spec: serde_json::to_vec(&reference.spec).map_or(0, |spec| spec.len()),
-        };
+        let uid = metadata.uid.clone().unwrap_or_default();
+        let age = (created.unwrap_or(Timestamp::MAX), uid);
+        let load = Load::of(0, &reference.spec);
         let moved = self.reference_admission.put(&key, &age, load);
         let others = self.follow_references(&key, moved);
-        let old = self.references.get(&key).filter(|old| old.uid == uid);
-        let namespace_uid = old.and_then(|old| old.namespace_uid.clone());
-        self.unlink(&key);
+        let old = self.unlink(&key);
+        let old = old.filter(|old| old.metadata.uid == metadata.uid);
         if self.reference_admission.refusal(&key).is_some() {
             return others;
         }
         let named = &reference.spec.app_ref;
         let app = AppRef::new(&named.name).within(&named.namespace);
         let new = Reference {
-            uid,
             app: app.clone(),
             target: reference.target_name(),
-            namespace_uid,
+            namespace_uid: old.and_then(|old| old.namespace_uid),
             metadata: ObjectMeta {
                 name: metadata.name.clone(),
                 namespace: metadata.namespace.clone(),
@@ -105,7 +99,7 @@ impl Index {
         namespace_uid: String,
     ) -> Option<AppRef> {
         let reference = self.references.get_mut(key)?;
-        if reference.uid == uid {
+        if reference.metadata.uid.as_deref() == Some(uid) {
             reference.namespace_uid = Some(namespace_uid);
         }
         Some(reference.app.clone())
@@ -157,17 +151,14 @@ impl Index {
 
     /// Whether a Secret has the exact name of a reference's copy.
     pub(super) fn is_copy(&self, secret: &SecretRef) -> bool {
-        self.copiers(secret).any(|key| {
-            let Some(reference) = self.references.get(key) else {
-                return false;
-            };
+        let copied_by = self.copiers(secret);
+        let mut copied_by = copied_by.filter_map(|key| self.references.get(key));
+        copied_by.any(|reference| {
+            let app = self.apps.get(&reference.app);
+            let mut corp_ids = app.into_iter().flat_map(|app| &app.corp_ids);
             let rest = secret.1.strip_prefix(reference.target.as_str());
             let corp_id = rest.and_then(|rest| rest.strip_prefix('-'));
-            let app = self.apps.get(&reference.app);
-            rest == Some("")
-                || corp_id.is_some_and(|corp_id| {
-                    app.is_some_and(|app| app.corp_ids.iter().any(|id| id == corp_id))
-                })
+            rest == Some("") || corp_ids.any(|id| Some(id.as_str()) == corp_id)
         })
     }
 
@@ -191,7 +182,7 @@ impl Index {
         let app = self.apps.get(&entry.app);
         let namespace = reference.namespace.as_deref().unwrap_or_default();
         Some(ReferenceState {
-            uid: entry.uid.clone(),
+            uid: entry.metadata.uid.clone(),
             generation: entry.metadata.generation,
             app: app.map(|app| (app.uid.clone(), app.generation)),
             grant: grant(app, namespace, entry.namespace_uid.as_deref()),

@@ -77,40 +77,37 @@ impl Index {
             self.forget_secret(&secret);
             return Vec::new();
         }
-        match self.secrets.get(&secret) {
-            Some(Seen::Present(old, _))
-                if !target.version.is_newer_than(&old.version)
-                    && !self.has_room_now(&secret, old, &target) =>
-            {
-                Vec::new()
+        let is_late = match self.secrets.get(&secret) {
+            Some(Seen::Present(old, _)) => {
+                !target.version.is_newer_than(&old.version)
+                    && !self.has_room_now(&secret, old, &target)
             }
-            // A late response to a write of a Secret that was deleted since, or a late event.
-            Some(Seen::Absent(Some(gone)))
-                if gone.uid == target.version.uid && !target.version.is_newer_than(gone) =>
-            {
-                Vec::new()
+            // A response to a write of a Secret that was deleted since, or an event.
+            Some(Seen::Absent(Some(gone))) => {
+                gone.uid == target.version.uid && !target.version.is_newer_than(gone)
             }
-            _ => {
-                let former = self.present(&secret);
-                let owners = [former.and_then(TargetMeta::owner_uid), target.owner_uid()];
-                let users = self.concerned_by(&secret, owners);
-                self.forget_secret(&secret);
-                let client_id = target
-                    .recorded
-                    .as_ref()
-                    .and_then(|recorded| Some(recorded.tokens.first()?.client_id.clone()));
-                if !self.keep(secret, target) {
-                    return Vec::new();
-                }
-                for user in client_id.iter().flat_map(|_| &users) {
-                    let is_unknown = |app: &App| app.client_id.is_none();
-                    if self.apps.get(user).is_some_and(is_unknown) {
-                        self.client_known(user, client_id.as_deref().unwrap_or_default());
-                    }
-                }
-                users
+            Some(Seen::Absent(None)) | None => false,
+        };
+        if is_late {
+            return Vec::new();
+        }
+        let former = self.present(&secret);
+        let owners = [former.and_then(TargetMeta::owner_uid), target.owner_uid()];
+        let users = self.concerned_by(&secret, owners);
+        self.forget_secret(&secret);
+        let client_id = target.client_id().map(str::to_owned);
+        if !self.keep(secret, target) {
+            return Vec::new();
+        }
+        let unknown = |app: &App| app.client_id.is_none();
+        for user in &users {
+            if let Some(client_id) = &client_id
+                && self.apps.get(user).is_some_and(unknown)
+            {
+                self.client_known(user, client_id);
             }
         }
+        users
     }
 
     /// Records that a Secret was deleted and returns the apps it concerns.
@@ -290,5 +287,12 @@ impl Index {
             || target.is_managed()
             || target.adopt_by().is_some()
             || self.copiers(secret).next().is_some()
+    }
+}
+
+impl TargetMeta {
+    /// Returns the `client_id` of a token that it records.
+    pub(super) fn client_id(&self) -> Option<&str> {
+        Some(&self.recorded.as_ref()?.tokens.first()?.client_id)
     }
 }

@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::*;
 use crate::api::{ANNOTATION_OWNER, LABEL_MANAGED_BY, LABEL_OWNER_UID, MANAGER};
-use crate::core::{AppSite, CredentialsSeen, Ownership, TARGETS_MAX, Tokens};
+use crate::core::{AppSite, CredentialsSeen, Ownership, Refusal, TARGETS_MAX, Tokens};
 
 const SITE: AppSite<'static> = AppSite::Available("api.dingtalk.io");
 static TOKENS: LazyLock<Tokens> = LazyLock::new(Tokens::default);

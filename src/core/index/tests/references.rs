@@ -4,7 +4,7 @@ use super::copies::granted;
 use super::*;
 use crate::api::{
     ANNOTATION_ADOPT_BY, DingTalkTokenReference, DingTalkTokenReferenceStatus, GrantedNamespace,
-    Reason, ReferenceGrant, reference_ref,
+    Layout, Reason, ReferenceGrant, reference_ref,
 };
 use crate::core::{
     CopyStep, Grant, ReferenceMemory, ReferenceStep, copy_write, granted_namespaces, reference_step,
