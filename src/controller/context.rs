@@ -260,13 +260,12 @@ impl Context {
         response: TokenResponse,
         requested_at: Timestamp,
     ) {
-        let (now, call) = (self.wall(), &job.call);
+        let now = self.wall();
         let mut core = self.core();
         let subscribers = core
             .tokens
             .succeeded(&job.pending, response, requested_at, now);
-        let unresolved =
-            core.unresolved_sharers(&job.app, &call.site, &call.client_id, &call.corp_id);
+        let unresolved = core.unresolved_sharers(&job.app, &job.call);
         drop(core);
         self.wake_all(subscribers.into_iter().chain(unresolved));
     }

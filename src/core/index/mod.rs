@@ -119,7 +119,7 @@ impl Index {
         if self.admission.refusal(&key).is_some() {
             new = new.refused();
         }
-        if let Some(old) = self.apps.get_mut(&key).filter(|old| old.uid == new.uid) {
+        if let Some(old) = self.apps.get_mut(&key).filter(|old| old.uid() == new.uid()) {
             old.granted.clone_from(&new.granted);
             if old.credentials == new.credentials {
                 new.client_id.clone_from(&old.client_id);
@@ -131,12 +131,12 @@ impl Index {
                 && old.grants == new.grants
             {
                 old.generation = new.generation;
-                old.resource_version = new.resource_version;
+                old.version = new.version;
                 return others;
             }
         }
         if new.client_id.is_none() {
-            new.client_id = self.client_id_shown(&new.uid);
+            new.client_id = self.client_id_shown(new.uid());
         }
         others.extend(self.replace(&key, Some(new)));
         others
@@ -188,7 +188,7 @@ impl Index {
         };
         let before = holders(self);
         if let Some(old) = &old {
-            self.uids.remove(&old.uid);
+            self.uids.remove(old.uid());
             self.unshare(key, old);
             let credentials = in_namespace(&old.credentials.name);
             take_away(&mut self.users, &credentials, |users| users.remove(key));
@@ -205,7 +205,7 @@ impl Index {
             for name in &new.targets {
                 self.claims.add(in_namespace(name), new.age(), key.clone());
             }
-            self.uids.insert(new.uid.clone(), key.clone());
+            self.uids.insert(new.uid().to_owned(), key.clone());
             for seat in new.seats() {
                 self.sharers.entry(seat).or_default().insert(key.clone());
             }

@@ -59,7 +59,7 @@ impl Index {
         let seen = |(source_name, name): (String, String)| {
             let source = self
                 .secret(&reference.app, &source_name)
-                .filter(|source| source.owner_uid() == Some(&app.uid));
+                .filter(|source| source.owner_uid() == Some(app.uid()));
             let present = self.secret(key, &name);
             CopySeen {
                 name,

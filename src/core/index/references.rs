@@ -184,7 +184,7 @@ impl Index {
         Some(ReferenceState {
             uid: entry.metadata.uid.clone(),
             generation: entry.metadata.generation,
-            app: app.map(|app| (app.uid.clone(), app.generation)),
+            app: app.map(|app| (app.uid().to_owned(), app.generation)),
             grant: grant(app, namespace, entry.namespace_uid.as_deref()),
         })
     }

@@ -24,7 +24,7 @@ impl Index {
         Asked {
             was: was.map(|target| target.version.clone()),
             lists: self.lists,
-            deletions: self.deletions.count(),
+            deletions: self.deletions.count,
         }
     }
 
@@ -218,9 +218,9 @@ impl Index {
         apps
     }
 
-    fn forget_secret(&mut self, secret: &SecretRef) {
-        let Some(Seen::Present(old, charge)) = self.secrets.remove(secret) else {
-            return;
+    fn forget_secret(&mut self, secret: &SecretRef) -> Option<TargetMeta> {
+        let Seen::Present(old, charge) = self.secrets.remove(secret)? else {
+            return None;
         };
         take_away(&mut self.budgets, &secret.0, |used| {
             *used = used.saturating_sub(charge);
@@ -228,6 +228,7 @@ impl Index {
         if let Some(uid) = old.owner_uid() {
             take_away(&mut self.owned, uid, |owned| owned.remove(secret));
         }
+        Some(*old)
     }
 
     /// Keeps a Secret that is not known yet if there is room for it, and returns whether it did.
@@ -272,12 +273,9 @@ impl Index {
 
     /// Decides again whether to keep a Secret that an app no longer names.
     pub(super) fn weigh_anew(&mut self, secret: &SecretRef) {
-        let known = match self.secrets.get(secret) {
-            Some(Seen::Present(target, _)) => Some(TargetMeta::clone(target)),
-            _ => None,
-        };
-        self.forget_secret(secret);
-        if let Some(target) = known.filter(|target| self.worth_keeping(secret, target)) {
+        if let Some(target) = self.forget_secret(secret)
+            && self.worth_keeping(secret, &target)
+        {
             self.keep(secret.clone(), target);
         }
     }

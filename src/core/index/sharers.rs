@@ -66,8 +66,7 @@ impl Index {
         };
         let secret = secret_beside(sharer, name?);
         let target = self.present(&secret)?;
-        let is_its_own = target.is_managed()
-            && target.owner_uid() == Some(app.uid.as_str())
+        let is_its_own = target.owner_uid() == Some(app.uid())
             && target.owner.as_deref() == Some(owner_name::<DingTalkApp>(&sharer.name).as_str())
             && self.claim(&secret, sharer) == Claim::Ours;
         if !is_its_own || !target.data_is_ours || target.deleting {

@@ -26,7 +26,7 @@ impl Index {
         let entry = self
             .apps
             .get(&app_ref(app))
-            .filter(|entry| entry.uid == uid && entry.generation == app.metadata.generation)?;
+            .filter(|entry| entry.uid() == uid && entry.generation == app.metadata.generation)?;
         Some(Current { index: self, entry })
     }
 
@@ -69,7 +69,7 @@ impl<'a> Current<'a> {
                 let owner = target.owner_uid().and_then(|uid| index.uids.get(uid));
                 let claimed = owner.is_some_and(|owner| index.claims_target(owner, &secret));
                 let lives = |uid: &str| index.uids.contains_key(uid);
-                let ownership = ownership(target, &key.name, &entry.uid, lives, claimed);
+                let ownership = ownership(target, &key.name, entry.uid(), lives, claimed);
                 (target, ownership)
             });
             TargetSeen {
@@ -85,7 +85,9 @@ impl<'a> Current<'a> {
                 None => CredentialsSeen::Unknown,
             },
             targets: targets.collect(),
-            former: index.former(&entry.uid, key.namespace(), |name| entry.names_secret(name)),
+            former: index.former(entry.uid(), key.namespace(), |name| {
+                entry.names_secret(name)
+            }),
             site,
             tokens,
             metadata_prefixes: &[],

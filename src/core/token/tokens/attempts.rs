@@ -204,10 +204,8 @@ impl Attempts {
         if self.is_attempted || self.is_under_way() {
             return;
         }
-        self.retry = match (self.retry, resumed.retry) {
-            (Some(one), Some(other)) if one.at >= other.at => Some(one),
-            (one, other) => other.or(one),
-        };
+        let retries = [resumed.retry, self.retry].into_iter().flatten();
+        self.retry = retries.max_by_key(|retry| retry.at);
         self.former_failure = self.former_failure.or(resumed.former_failure);
         if self.renewals == Renewals::Usual {
             self.renewals = resumed.renewals;
