@@ -85,10 +85,8 @@ impl App {
     }
 
     pub(super) fn age(&self) -> Age {
-        (
-            self.created.unwrap_or(Timestamp::MAX),
-            self.uid().to_owned(),
-        )
+        let created = self.created.unwrap_or(Timestamp::MAX);
+        (created, self.version.uid.clone())
     }
 
     pub(super) fn secrets(&self) -> impl Iterator<Item = &String> {
