@@ -6,10 +6,10 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::runtime::reflector::{Lookup, ObjectRef};
 use serde::Serialize;
 
 use super::listing::in_scope;
+use super::names::Namespaced;
 use crate::core::report::refusal::{Bound, Refusal};
 
 /// Most bytes of JSON that the specs of a namespace's objects of one kind may have in total.
@@ -138,17 +138,6 @@ pub(super) struct Moved<Key> {
     pub served: Vec<Key>,
     /// No longer served.
     pub refused: Vec<Key>,
-}
-
-/// Key of an object that counts towards its namespace's bounds.
-pub(crate) trait Namespaced: Clone + Eq + Hash {
-    fn namespace(&self) -> &str;
-}
-
-impl<K: Lookup<DynamicType = ()> + Clone> Namespaced for ObjectRef<K> {
-    fn namespace(&self) -> &str {
-        self.namespace.as_deref().unwrap_or_default()
-    }
 }
 
 /// Which objects of one kind are served.

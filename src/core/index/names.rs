@@ -1,8 +1,20 @@
-//! Names of Secrets.
+//! Names of objects.
+
+use std::hash::Hash;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::reflector::{Lookup, ObjectRef};
 
-use super::admission::Namespaced;
+/// Namespace and name of an object of a known kind.
+pub(crate) trait Namespaced: Clone + Eq + Hash {
+    fn namespace(&self) -> &str;
+}
+
+impl<K: Lookup<DynamicType = ()> + Clone> Namespaced for ObjectRef<K> {
+    fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or_default()
+    }
+}
 
 /// Namespace and name of a Secret.
 pub(in crate::core) type SecretRef = (String, String);

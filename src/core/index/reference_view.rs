@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::Index;
-use super::admission::Namespaced;
 use super::app::App;
+use super::names::Namespaced;
 use super::reference::{Reference, copy_names, grant};
 use crate::api::{DingTalkTokenReference, ReferenceRef, reference_ref};
 use crate::core::copy::{CopySeen, Grant, ReferenceView};

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::admission::Namespaced;
-use super::names::{SecretRef, secret_beside};
+use super::names::{Namespaced, SecretRef, secret_beside};
 use super::{App, Index, Seen};
 use crate::api::{AppRef, DingTalkApp, app_ref};
 use crate::core::app::view::{AppSite, CredentialsSeen, TargetSeen, View};
