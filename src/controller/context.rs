@@ -137,7 +137,7 @@ impl Context {
     /// outlives its app.
     pub(super) fn measure_app(&self, app: &AppRef, measure: impl FnOnce(&Metrics, &str, &str)) {
         let core = self.core();
-        if core.index.knows(app) {
+        if core.index.admission.knows(app) {
             let namespace = app.namespace.as_deref().unwrap_or_default();
             measure(&self.metrics, namespace, &app.name);
         }
@@ -150,7 +150,7 @@ impl Context {
         measure: impl FnOnce(&Metrics, &str, &str),
     ) {
         let core = self.core();
-        if core.index.knows_reference(reference) {
+        if core.index.reference_admission.knows(reference) {
             let namespace = reference.namespace.as_deref().unwrap_or_default();
             measure(&self.metrics, namespace, &reference.name);
         }
@@ -159,7 +159,7 @@ impl Context {
     /// Updates the number of a namespace's apps that are past its bounds.
     pub(super) fn measure_refused(&self, core: &Core, namespace: Option<&str>) {
         let namespace = namespace.unwrap_or_default();
-        let refused = core.index.refused_in(namespace);
+        let refused = core.index.admission.refused_in(namespace);
         self.metrics.objects.not_served(namespace, refused);
     }
 
@@ -260,13 +260,12 @@ impl Context {
         response: TokenResponse,
         requested_at: Timestamp,
     ) {
-        let (now, call) = (self.wall(), &job.call);
+        let now = self.wall();
         let mut core = self.core();
         let subscribers = core
             .tokens
             .succeeded(&job.pending, response, requested_at, now);
-        let unresolved =
-            core.unresolved_sharers(&job.app, &call.site, &call.client_id, &call.corp_id);
+        let unresolved = core.unresolved_sharers(&job.app, &job.call);
         drop(core);
         self.wake_all(subscribers.into_iter().chain(unresolved));
     }

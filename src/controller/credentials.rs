@@ -158,7 +158,6 @@ impl Reconciler<'_> {
                 app: &self.key,
                 site: &self.app.spec.site,
                 corp_id: &due.corp_id,
-                client_id: &credentials.client_id,
                 known: &known,
             };
             if !due.is_asked

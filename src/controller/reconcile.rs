@@ -51,7 +51,7 @@ pub(super) async fn reconcile(
 
 /// Reconciles an app and returns when to look again.
 async fn handle(app: &DingTalkApp, key: &AppRef, context: &Arc<Context>) -> Option<Timestamp> {
-    let refusal = context.core().index.refusal(key);
+    let refusal = context.core().index.admission.refusal(key);
     if let Some(refusal) = refusal {
         return super::refusal::refuse(context, app, &refusal).await;
     }

@@ -56,7 +56,7 @@ async fn handle(
     key: &ReferenceRef,
     context: &Arc<Context>,
 ) -> Option<Timestamp> {
-    let refusal = context.core().index.reference_refusal(key);
+    let refusal = context.core().index.reference_admission.refusal(key);
     if let Some(refusal) = refusal {
         return refuse_reference(context, reference, &refusal).await;
     }

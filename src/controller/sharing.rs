@@ -25,7 +25,8 @@ impl Context {
         let now = self.wall();
         let candidates = {
             let index = &self.core().index;
-            let sharers = index.sharers(query.app, query.site, query.client_id, query.corp_id);
+            let client_id = &query.known.client_id;
+            let sharers = index.sharers(query.app, query.site, client_id, query.corp_id);
             index.candidates(query, &sharers, now)
         };
         let newer = candidates.iter().filter(|candidate| {

@@ -77,8 +77,9 @@ pub(super) fn apps(
             });
         },
     );
+    let mut listed = HashSet::new();
     let events = select(watched, restored)
-        .flat_map(move |event| stream::iter(admit(&context, scope.as_deref(), event)));
+        .flat_map(move |event| stream::iter(admit(&context, scope.as_deref(), &mut listed, event)));
     stored(events.reflect(writer)).predicate_filter(
         predicates::generation.combine(predicates::annotations),
         PredicateConfig::default(),

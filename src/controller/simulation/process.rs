@@ -51,6 +51,7 @@ pub struct Process {
     reference_triggers: Triggered<ReferenceRef>,
     apps: Runs<DingTalkApp>,
     references: Runs<DingTalkTokenReference>,
+    listed_apps: HashSet<AppRef>,
     listed_references: HashSet<ReferenceRef>,
     fetching: FuturesUnordered<Fetching>,
     /// Tasks that wait for leadership and for the end of an outage.
@@ -118,6 +119,7 @@ impl Process {
             reference_triggers: references_triggered.remove(0),
             apps: Runs::default(),
             references: Runs::default(),
+            listed_apps: HashSet::new(),
             listed_references: HashSet::new(),
             fetching: FuturesUnordered::new(),
             spent: Duration::ZERO,
@@ -125,7 +127,7 @@ impl Process {
     }
 
     pub fn app_event(&mut self, event: Event<DingTalkApp>) {
-        app_event(&self.context, None, &event);
+        app_event(&self.context, None, &mut self.listed_apps, &event);
         self.apps.event(event);
     }
 

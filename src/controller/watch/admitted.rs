@@ -7,7 +7,9 @@ use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Event};
 
-use crate::api::{DingTalkApp, DingTalkTokenReference, ReferenceRef, app_ref, reference_ref};
+use crate::api::{
+    AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef, app_ref, reference_ref,
+};
 use crate::controller::context::Context;
 use crate::controller::decoded::{Decoded, map_object};
 use crate::core::Stub;
@@ -36,10 +38,12 @@ where
 }
 
 /// Records an event and returns it, without what is heavy if its app is not served, followed by
-/// events with the stubs of apps that are no longer served because of it.
+/// events with the stubs of apps that are no longer served because of it. `listed` are the apps of
+/// the list in progress.
 pub(super) fn admit(
     context: &Context,
     scope: Option<&str>,
+    listed: &mut HashSet<AppRef>,
     event: watcher::Result<Event<Decoded<DingTalkApp>>>,
 ) -> Vec<watcher::Result<Event<DingTalkApp>>> {
     let event = match event {
@@ -48,15 +52,15 @@ pub(super) fn admit(
     };
     let mut event = supported(event, |metadata, error| {
         let index = &mut context.core().index;
-        index.app_decoded(&key_of(metadata), error)
+        index.admission.decoded(&key_of(metadata), error)
     });
-    app_event(context, scope, &event);
+    app_event(context, scope, listed, &event);
     let mut core = context.core();
     let refused = core.index.newly_refused();
     let mut own = None;
     if let Event::Apply(app) | Event::InitApply(app) = &mut event {
         let key = app_ref(app);
-        if core.index.refusal(&key).is_some() {
+        if core.index.admission.refusal(&key).is_some() {
             app.strip();
         }
         own = Some(key);
@@ -69,8 +73,7 @@ pub(super) fn admit(
     )
 }
 
-/// Records an event of a reference, like `admit`. `listed` are the references of the list in
-/// progress.
+/// Records an event of a reference, like `admit`.
 pub(crate) fn admit_references(
     context: &Context,
     scope: Option<&str>,
@@ -94,7 +97,7 @@ pub(crate) fn admit_references(
     }
     let index = &mut core.index;
     let mut event = supported(event, |metadata, error| {
-        index.reference_decoded(&key_of(metadata), error)
+        index.reference_admission.decoded(&key_of(metadata), error)
     });
     let mut forgotten = Vec::new();
     let others = match &event {
@@ -112,14 +115,17 @@ pub(crate) fn admit_references(
             Vec::new()
         }
         Event::InitDone => {
-            forgotten = index.references_gone(scope, listed);
+            forgotten = index.reference_admission.gone(scope, listed);
             *listed = HashSet::new();
             let gone = forgotten.iter();
             gone.flat_map(|key| index.reference_deleted(key)).collect()
         }
     };
     if let Event::Apply(reference) | Event::InitApply(reference) = &mut event
-        && index.reference_refusal(&reference_ref(reference)).is_some()
+        && index
+            .reference_admission
+            .refusal(&reference_ref(reference))
+            .is_some()
     {
         reference.strip();
     }
@@ -150,7 +156,12 @@ fn key_of<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectRef<K> 
         .within(metadata.namespace.as_deref().unwrap_or_default())
 }
 
-pub(crate) fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>) {
+pub(crate) fn app_event(
+    context: &Context,
+    scope: Option<&str>,
+    listed: &mut HashSet<AppRef>,
+    event: &Event<DingTalkApp>,
+) {
     let mut core = context.core();
     if let Event::Apply(app) | Event::InitApply(app) = event
         && let Some(memory) = core.app(&app_ref(app))
@@ -162,6 +173,9 @@ pub(crate) fn app_event(context: &Context, scope: Option<&str>, event: &Event<Di
     }
     let others = match event {
         Event::Apply(app) | Event::InitApply(app) => {
+            if matches!(event, Event::InitApply(_)) {
+                listed.insert(app_ref(app));
+            }
             let others = core.index.app_applied(app);
             context.measure_refused(&core, app.metadata.namespace.as_deref());
             others
@@ -174,12 +188,13 @@ pub(crate) fn app_event(context: &Context, scope: Option<&str>, event: &Event<Di
             others
         }
         Event::Init => {
-            core.index.apps_listing(scope);
+            listed.clear();
             Vec::new()
         }
         Event::InitDone => {
             context.scopes.apps_listed(&scope.map(str::to_owned));
-            let gone = core.index.apps_listed(scope);
+            let gone = core.index.admission.gone(scope, listed);
+            *listed = HashSet::new();
             for app in &gone {
                 context.forget(&mut core, app);
             }

@@ -73,11 +73,11 @@ pub(crate) fn secret_event(
             let concerned = core.secrets_listed(scope.as_deref());
             if context.scopes.secrets_listed(scope) {
                 info!(namespace = scope.as_deref(), "all objects listed; watching");
-                let (apps, copies) = core.index.all();
+                let Concerned { apps, references } = core.all();
                 let is_listed = |app: &AppRef| scope.is_none() || app.namespace == *scope;
                 context.wake_all(apps.into_iter().filter(is_listed));
                 // Some of them copy from this scope.
-                context.wake_references(copies);
+                context.wake_references(references);
             }
             concerned
         }

@@ -2,6 +2,7 @@
 
 mod newer;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -68,7 +69,7 @@ struct Wanted {
     is_suspended: bool,
 }
 
-static NO_ATTEMPTS: Attempts = Attempts::NONE;
+static NO_ATTEMPTS: LazyLock<Attempts> = LazyLock::new(Attempts::default);
 
 impl Corp {
     /// Returns the fetches of the wanted token or, until that is known, what a former process knew

@@ -32,10 +32,8 @@ impl Core {
         }
         let mut memory = Memory::new(app, now);
         // It may show a token that a fetch of this process has revoked.
-        let wanted = self.index.tokens_of(&key);
-        memory.identify |= wanted
-            .iter()
-            .any(|token| self.tokens.has_fetched(token, now));
+        let has_fetched = |seat| self.tokens.has_fetched(&seat, now);
+        memory.identify |= self.index.seats_of(&key).any(has_fetched);
         self.apps.insert(key, memory);
     }
 

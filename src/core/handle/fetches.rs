@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::Core;
 use crate::api::AppRef;
 use crate::core::token::attempt::PendingFetch;
+use crate::dingtalk::Call;
 
 impl Core {
     /// Whether an app's credentials, or its reference to them, have changed since a fetch was
@@ -24,14 +25,10 @@ impl Core {
 
     /// Returns the other apps whose credentials have not been read yet: they may show a token that
     /// a fetch has just revoked.
-    pub(crate) fn unresolved_sharers(
-        &mut self,
-        app: &AppRef,
-        site: &str,
-        client_id: &str,
-        corp_id: &str,
-    ) -> Vec<AppRef> {
-        let mut sharers = self.index.sharers(app, site, client_id, corp_id);
+    pub(crate) fn unresolved_sharers(&mut self, app: &AppRef, call: &Call) -> Vec<AppRef> {
+        let mut sharers = self
+            .index
+            .sharers(app, &call.site, &call.client_id, &call.corp_id);
         sharers.retain(|sharer| {
             let Some(memory) = self.apps.get_mut(sharer) else {
                 return false;

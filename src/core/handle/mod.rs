@@ -49,8 +49,10 @@ impl Core {
 
     /// Returns every app and every reference.
     pub(crate) fn all(&self) -> Concerned {
-        let (apps, references) = self.index.all();
-        Concerned { apps, references }
+        Concerned {
+            apps: self.index.admission.known().cloned().collect(),
+            references: self.index.reference_admission.known().cloned().collect(),
+        }
     }
 
     /// Returns the objects whose writes are due again because the API server responds again.

@@ -6,35 +6,34 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{Concerned, Core};
 use crate::api::{AppRef, ReferenceRef};
-use crate::core::index::{Asked, Index, Reported};
+use crate::core::index::{Asked, Index, Reported, SecretRef, secret_ref};
 use crate::core::token::record::ObjectVersion;
 
 impl Core {
     /// Records a Secret that a watch reported.
     pub(crate) fn secret_applied(&mut self, reported: Reported) -> Concerned {
-        let (namespace, name) = reported.secret.clone();
-        self.changed(&namespace, &name, |index| index.secret_applied(reported))
+        self.changed(reported.secret.clone(), |index| {
+            index.secret_applied(reported)
+        })
     }
 
     /// Records a Secret that a list contained.
     pub(crate) fn secret_in_list(&mut self, reported: Reported) -> Concerned {
-        let (namespace, name) = reported.secret.clone();
-        self.changed(&namespace, &name, |index| index.secret_in_list(reported))
+        self.changed(reported.secret.clone(), |index| {
+            index.secret_in_list(reported)
+        })
     }
 
     /// Records a Secret that a call returned.
     pub(crate) fn secret_answered(&mut self, reported: Reported, asked: &Asked) -> Concerned {
-        let (namespace, name) = reported.secret.clone();
-        self.changed(&namespace, &name, |index| {
+        self.changed(reported.secret.clone(), |index| {
             index.secret_answered(reported, asked)
         })
     }
 
     /// Records that a watch reported a Secret's deletion.
     pub(crate) fn secret_deleted(&mut self, metadata: &ObjectMeta) -> Concerned {
-        let namespace = metadata.namespace.as_deref().unwrap_or_default();
-        let name = metadata.name.as_deref().unwrap_or_default();
-        self.changed(namespace, name, |index| index.secret_deleted(metadata))
+        self.changed(secret_ref(metadata), |index| index.secret_deleted(metadata))
     }
 
     /// Records that a Secret does not exist, unless it was created since it was `asked` for.
@@ -44,7 +43,7 @@ impl Core {
         name: &str,
         asked: &Asked,
     ) -> Concerned {
-        self.changed(namespace, name, |index| {
+        self.changed((namespace.to_owned(), name.to_owned()), |index| {
             index.secret_not_found(namespace, name, asked)
         })
     }
@@ -54,7 +53,7 @@ impl Core {
         let (apps, gone) = self.index.secrets_listed(scope);
         let references: HashSet<ReferenceRef> = gone
             .iter()
-            .flat_map(|(namespace, name)| self.index.references_of(namespace, name))
+            .flat_map(|secret| self.index.references_of(secret))
             .collect();
         Concerned {
             apps,
@@ -67,22 +66,21 @@ impl Core {
     /// Secret.
     fn changed(
         &mut self,
-        namespace: &str,
-        name: &str,
+        secret: SecretRef,
         change: impl FnOnce(&mut Index) -> Vec<AppRef>,
     ) -> Concerned {
-        let before = self.seen(namespace, name);
+        let before = self.seen(&secret);
         let apps = change(&mut self.index);
-        let references = match self.seen(namespace, name) == before {
+        let references = match self.seen(&secret) == before {
             true => Vec::new(),
-            false => self.index.references_of(namespace, name),
+            false => self.index.references_of(&secret),
         };
         Concerned { apps, references }
     }
 
     /// Returns the version of a Secret, and whether nothing else is known about it.
-    fn seen(&self, namespace: &str, name: &str) -> Option<(ObjectVersion, bool)> {
-        let target = self.index.secret_in(namespace, name)?;
+    fn seen(&self, secret: &SecretRef) -> Option<(ObjectVersion, bool)> {
+        let target = self.index.present(secret)?;
         Some((target.version.clone(), target.is_past_bounds()))
     }
 }

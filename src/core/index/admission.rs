@@ -1,13 +1,15 @@
 //! Which objects of a namespace are served: the oldest ones that this version can decode, within
 //! the namespace's bounds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::runtime::reflector::{Lookup, ObjectRef};
+use serde::Serialize;
 
+use super::listing::in_scope;
+use super::names::Namespaced;
 use crate::core::report::refusal::{Bound, Refusal};
 
 /// Most bytes of JSON that the specs of a namespace's objects of one kind may have in total.
@@ -51,6 +53,13 @@ pub(super) struct Load {
     pub spec: usize,
 }
 
+impl Load {
+    pub fn of(corps: usize, spec: &impl Serialize) -> Self {
+        let spec = serde_json::to_vec(spec).map_or(0, |spec| spec.len());
+        Self { corps, spec }
+    }
+}
+
 /// Creation time and UID: the older object takes precedence, then the lower UID. Unlike the order
 /// of events, this is the same after a restart, which lists by name.
 pub(super) type Age = (Timestamp, String);
@@ -72,8 +81,9 @@ impl<Key> Default for Namespace<Key> {
 }
 
 impl<Key: Clone> Namespace<Key> {
-    fn bound_past(&self, load: Load, limits: &Limits) -> Option<Bound> {
-        if self.served.len() >= limits.objects {
+    /// Returns the bound that is exceeded with this many more objects, which have this load.
+    fn bound_past(&self, more: usize, load: Load, limits: &Limits) -> Option<Bound> {
+        if self.served.len() + more > limits.objects {
             Some((limits.too_many)(limits.objects))
         } else if self.total.corps + load.corps > limits.corps {
             Some(Bound::Corps(limits.corps))
@@ -82,12 +92,6 @@ impl<Key: Clone> Namespace<Key> {
         } else {
             None
         }
-    }
-
-    fn is_past(&self, limits: &Limits) -> bool {
-        self.served.len() > limits.objects
-            || self.total.corps > limits.corps
-            || self.total.spec > SPECS_MAX
     }
 
     fn serve(&mut self, age: Age, key: Key, load: Load) {
@@ -104,32 +108,31 @@ impl<Key: Clone> Namespace<Key> {
     }
 
     /// Serves as many objects as fit. Every served object is older than every refused one.
-    fn balance(&mut self, limits: &Limits, moved: &mut Moved<Key>) {
-        while self.is_past(limits) {
-            let Some((age, _)) = self.served.last_key_value() else {
-                break;
-            };
-            let age = age.clone();
-            if let Some((key, load)) = self.unserve(&age) {
-                moved.refused.push(key.clone());
-                self.refused.insert(age, (key, load));
-            }
+    fn balance(&mut self, limits: &Limits) -> Moved<Key> {
+        let mut moved = Moved {
+            served: Vec::new(),
+            refused: Vec::new(),
+        };
+        while self.bound_past(0, Load::default(), limits).is_some()
+            && let Some(age) = self.served.keys().next_back().cloned()
+            && let Some((key, load)) = self.unserve(&age)
+        {
+            moved.refused.push(key.clone());
+            self.refused.insert(age, (key, load));
         }
-        while let Some(entry) = self.refused.first_entry() {
-            let load = entry.get().1;
-            if self.bound_past(load, limits).is_some() {
-                break;
-            }
-            if let Some((age, (key, load))) = self.refused.pop_first() {
-                moved.served.push(key.clone());
-                self.serve(age, key, load);
-            }
+        while let Some((_, first)) = self.refused.values().next()
+            && self.bound_past(1, *first, limits).is_none()
+            && let Some((age, (key, load))) = self.refused.pop_first()
+        {
+            moved.served.push(key.clone());
+            self.serve(age, key, load);
         }
+        moved
     }
 }
 
 /// Objects that are newly served or no longer served.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Moved<Key> {
     /// Newly served.
     pub served: Vec<Key>,
@@ -137,28 +140,8 @@ pub(super) struct Moved<Key> {
     pub refused: Vec<Key>,
 }
 
-impl<Key> Default for Moved<Key> {
-    fn default() -> Self {
-        Self {
-            served: Vec::new(),
-            refused: Vec::new(),
-        }
-    }
-}
-
-/// Key of an object that counts towards its namespace's bounds.
-pub(super) trait Namespaced: Clone + Eq + Hash {
-    fn namespace(&self) -> &str;
-}
-
-impl<K: Lookup<DynamicType = ()> + Clone> Namespaced for ObjectRef<K> {
-    fn namespace(&self) -> &str {
-        self.namespace.as_deref().unwrap_or_default()
-    }
-}
-
 /// Which objects of one kind are served.
-pub(super) struct Admission<Key> {
+pub(crate) struct Admission<Key> {
     limits: Limits,
     namespaces: HashMap<String, Namespace<Key>>,
     ages: HashMap<Key, Age>,
@@ -194,8 +177,8 @@ impl<Key: Namespaced> Admission<Key> {
     }
 
     /// Records whether an object can be decoded, or why not. Returns whether it has just become
-    /// decodable.
-    pub(super) fn decoded(&mut self, key: &Key, error: Option<&str>) -> bool {
+    /// decodable and must be read together with its Secrets, which were not followed.
+    pub(crate) fn decoded(&mut self, key: &Key, error: Option<&str>) -> bool {
         match error {
             Some(error) => {
                 self.unsupported.insert(key.clone(), error.into());
@@ -208,7 +191,6 @@ impl<Key: Namespaced> Admission<Key> {
     /// Records an object's load, in place of its former one. Returns the objects that move because
     /// of it, including itself.
     pub(super) fn put(&mut self, key: &Key, age: &Age, load: Load) -> Moved<Key> {
-        let mut moved = Moved::default();
         let was_served = self.take(key);
         let name = key.namespace().to_owned();
         let namespace = self.namespaces.entry(name).or_default();
@@ -219,7 +201,7 @@ impl<Key: Namespaced> Admission<Key> {
         } else {
             namespace.serve(age.clone(), key.clone(), load);
         }
-        namespace.balance(&self.limits, &mut moved);
+        let mut moved = namespace.balance(&self.limits);
         let is_served = namespace.served.contains_key(age);
         // The object may have moved back and forth above.
         moved.served.retain(|other| other != key);
@@ -234,22 +216,19 @@ impl<Key: Namespaced> Admission<Key> {
 
     /// Forgets an object and returns the others that there is now room for.
     pub(super) fn remove(&mut self, key: &Key) -> Moved<Key> {
-        let mut moved = Moved::default();
         self.take(key);
-        self.ages.remove(key);
         self.unsupported.remove(key);
-        let name = key.namespace();
-        if let Some(namespace) = self.namespaces.get_mut(name) {
-            namespace.balance(&self.limits, &mut moved);
-            if namespace.served.is_empty() && namespace.refused.is_empty() {
-                self.namespaces.remove(name);
-            }
+        let name = key.namespace().to_owned();
+        let namespace = self.namespaces.entry(name).or_default();
+        let moved = namespace.balance(&self.limits);
+        if namespace.served.is_empty() && namespace.refused.is_empty() {
+            self.namespaces.remove(key.namespace());
         }
         moved
     }
 
     /// Whether the object is known, served or not.
-    pub(super) fn knows(&self, key: &Key) -> bool {
+    pub(crate) fn knows(&self, key: &Key) -> bool {
         self.ages.contains_key(key)
     }
 
@@ -259,12 +238,18 @@ impl<Key: Namespaced> Admission<Key> {
     }
 
     /// Returns every known object, served or not.
-    pub(super) fn known(&self) -> impl Iterator<Item = &Key> {
+    pub(crate) fn known(&self) -> impl Iterator<Item = &Key> {
         self.ages.keys()
     }
 
+    /// Returns the known objects of `scope` (a namespace, or all) that a list lacks.
+    pub(crate) fn gone(&self, scope: Option<&str>, listed: &HashSet<Key>) -> Vec<Key> {
+        let is_gone = |key: &&Key| in_scope(scope, Some(key.namespace())) && !listed.contains(*key);
+        self.known().filter(is_gone).cloned().collect()
+    }
+
     /// Returns why an object is not served; `None` if it is served or unknown.
-    pub(super) fn refusal(&self, key: &Key) -> Option<Refusal> {
+    pub(crate) fn refusal(&self, key: &Key) -> Option<Refusal> {
         if let Some(error) = self.unsupported.get(key) {
             return Some(Refusal::UnsupportedSpec(Arc::clone(error)));
         }
@@ -272,12 +257,12 @@ impl<Key: Namespaced> Admission<Key> {
         let namespace = self.namespaces.get(key.namespace())?;
         namespace.refused.get(age)?;
         let (_, (_, first)) = namespace.refused.first_key_value()?;
-        let bound = namespace.bound_past(*first, &self.limits)?;
+        let bound = namespace.bound_past(1, *first, &self.limits)?;
         Some(Refusal::PastBound(bound))
     }
 
     /// Returns how many objects of a namespace are past its bounds.
-    pub(super) fn refused_in(&self, namespace: &str) -> usize {
+    pub(crate) fn refused_in(&self, namespace: &str) -> usize {
         let namespace = self.namespaces.get(namespace);
         namespace.map_or(0, |namespace| namespace.refused.len())
     }
@@ -285,12 +270,12 @@ impl<Key: Namespaced> Admission<Key> {
     /// Removes an object without rebalancing. Returns whether it was served; `None` if it was
     /// unknown.
     fn take(&mut self, key: &Key) -> Option<bool> {
-        let age = self.ages.get(key)?;
+        let age = self.ages.remove(key)?;
         let namespace = self.namespaces.get_mut(key.namespace())?;
-        if namespace.unserve(age).is_some() {
+        if namespace.unserve(&age).is_some() {
             return Some(true);
         }
-        namespace.refused.remove(age).map(|_| false)
+        namespace.refused.remove(&age).map(|_| false)
     }
 }
 

@@ -4,18 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use kube::ResourceExt;
 
 use super::admission::Age;
-use super::names::TokenName;
 use super::stub::Stub;
 use crate::api::{AppRef, CredentialsSecretRef, DingTalkApp, Layout};
 use crate::core::secret::desired::wanted;
 use crate::core::token::record::ObjectVersion;
+use crate::core::token::tokens::Seat;
 
 #[derive(Clone)]
 pub(super) struct App {
-    pub(super) uid: String,
+    pub(super) version: ObjectVersion,
     pub(super) created: Option<Timestamp>,
     pub(super) credentials: CredentialsSecretRef,
     pub(super) target: String,
@@ -25,16 +24,23 @@ pub(super) struct App {
     pub(super) corp_ids: Vec<String>,
     pub(super) client_id: Option<String>,
     pub(super) grants: BTreeSet<String>,
-    /// UIDs of the namespaces that the grants were given to, by name.
+    /// UIDs of the namespaces that the grants were given to, by name, as recorded in its status.
     pub(super) granted: BTreeMap<String, String>,
     pub(super) generation: Option<i64>,
-    pub(super) resource_version: Option<String>,
 }
 
 impl App {
     pub(super) fn of(app: &DingTalkApp) -> Self {
+        let grants = app.spec.reference_grants.iter();
+        let grants: BTreeSet<_> = grants.map(|grant| grant.namespace.clone()).collect();
+        let recorded = app.status.iter();
+        let granted = recorded
+            .flat_map(|status| &status.granted_namespaces)
+            .filter(|granted| grants.contains(&granted.namespace))
+            .map(|granted| (granted.namespace.clone(), granted.uid.clone()))
+            .collect();
         Self {
-            uid: app.uid().unwrap_or_default(),
+            version: ObjectVersion::of(&app.metadata),
             created: app.metadata.creation_timestamp.as_ref().map(|time| time.0),
             credentials: app.spec.credentials_secret_ref.clone(),
             target: app.target_name(),
@@ -43,15 +49,9 @@ impl App {
             site: app.spec.site.clone(),
             corp_ids: app.spec.corp_ids.clone(),
             client_id: None,
-            grants: app
-                .spec
-                .reference_grants
-                .iter()
-                .map(|grant| grant.namespace.clone())
-                .collect(),
-            granted: granted(app),
+            grants,
+            granted,
             generation: app.metadata.generation,
-            resource_version: app.metadata.resource_version.clone(),
         }
     }
 
@@ -72,57 +72,36 @@ impl App {
         DingTalkApp::stub(ObjectMeta {
             name: Some(key.name.clone()),
             namespace: key.namespace.clone(),
-            uid: Some(self.uid.clone()),
+            uid: Some(self.version.uid.clone()),
             generation: self.generation,
-            resource_version: self.resource_version.clone(),
+            resource_version: Some(self.version.resource_version.clone()),
             creation_timestamp: self.created.map(Time),
             ..ObjectMeta::default()
         })
     }
 
-    pub(super) fn version(&self) -> ObjectVersion {
-        ObjectVersion {
-            uid: self.uid.clone(),
-            resource_version: self.resource_version.clone().unwrap_or_default(),
-        }
+    pub(super) fn uid(&self) -> &str {
+        &self.version.uid
     }
 
     pub(super) fn age(&self) -> Age {
-        let (created, uid) = self.seniority();
-        (created, uid.to_owned())
-    }
-
-    /// Sort key that decides who gets a contested target: the older app, then the lower UID.
-    pub(super) fn seniority(&self) -> (Timestamp, &str) {
-        (self.created.unwrap_or(Timestamp::MAX), &self.uid)
+        let created = self.created.unwrap_or(Timestamp::MAX);
+        (created, self.version.uid.clone())
     }
 
     pub(super) fn secrets(&self) -> impl Iterator<Item = &String> {
         std::iter::once(&self.credentials.name).chain(&self.targets)
     }
 
-    pub(super) fn names_secret(&self, name: &String) -> bool {
-        self.credentials.name == *name || self.targets.contains(name)
+    pub(super) fn names_secret(&self, name: &str) -> bool {
+        self.credentials.name == name || self.targets.contains(name)
     }
 
-    pub(super) fn tokens(&self) -> impl Iterator<Item = TokenName> {
+    pub(super) fn seats(&self) -> impl Iterator<Item = Seat> {
         let client_id = self.client_id.as_ref();
         client_id.into_iter().flat_map(|client_id| {
-            let name = |corp_id: &String| (self.site.clone(), client_id.clone(), corp_id.clone());
-            self.corp_ids.iter().map(name)
+            let seat = |corp_id: &String| (self.site.clone(), client_id.clone(), corp_id.clone());
+            self.corp_ids.iter().map(seat)
         })
     }
-}
-
-/// Returns the UIDs of the namespaces that an app's grants were given to, as recorded in its
-/// status.
-fn granted(app: &DingTalkApp) -> BTreeMap<String, String> {
-    let grants = &app.spec.reference_grants;
-    let is_granted = |namespace: &str| grants.iter().any(|grant| grant.namespace == namespace);
-    let recorded = app.status.iter();
-    recorded
-        .flat_map(|status| &status.granted_namespaces)
-        .filter(|granted| is_granted(&granted.namespace))
-        .map(|granted| (granted.namespace.clone(), granted.uid.clone()))
-        .collect()
 }

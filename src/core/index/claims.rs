@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::admission::Age;
+use super::maps::take_away;
 use super::names::SecretRef;
 use crate::api::AppRef;
 
@@ -16,13 +17,7 @@ impl Claims {
     }
 
     pub fn remove(&mut self, secret: &SecretRef, age: &Age) {
-        let Some(claims) = self.0.get_mut(secret) else {
-            return;
-        };
-        claims.remove(age);
-        if claims.is_empty() {
-            self.0.remove(secret);
-        }
+        take_away(&mut self.0, secret, |claims| claims.remove(age));
     }
 
     /// Returns the app that has the Secret.

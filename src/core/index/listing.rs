@@ -29,7 +29,8 @@ pub(crate) struct Asked {
 #[derive(Debug, Default)]
 pub(super) struct Deletions {
     last: VecDeque<SecretRef>,
-    count: u64,
+    /// Number of deletions so far.
+    pub count: u64,
 }
 
 impl Deletions {
@@ -40,11 +41,6 @@ impl Deletions {
         self.last.push_front(secret);
         self.last.truncate(Self::MAX);
         self.count += 1;
-    }
-
-    /// Returns the number of deletions recorded so far.
-    pub fn count(&self) -> u64 {
-        self.count
     }
 
     /// Whether the Secret may have been deleted since `count` deletions had been recorded.

@@ -5,6 +5,7 @@ mod admission;
 mod app;
 mod claims;
 mod listing;
+mod maps;
 mod names;
 mod read;
 mod reference;
@@ -21,21 +22,21 @@ mod view;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::api::{
-    AppRef, CredentialsSecretRef, DingTalkApp, DingTalkTokenReference, Layout, ReferenceRef,
-    app_ref,
+    AppRef, CredentialsSecretRef, DingTalkApp, DingTalkTokenReference, ReferenceRef, app_ref,
 };
-use crate::core::report::refusal::Refusal;
-use crate::core::secret::desired::per_corp_name;
 use crate::core::secret::ownership::Claim;
 use crate::core::secret::target::TargetMeta;
 use crate::core::token::record::ObjectVersion;
+use crate::core::token::tokens::Seat;
 pub(crate) use admission::NamespaceLimits;
 use admission::{Admission, Load, Moved};
 use app::App;
 use claims::Claims;
 pub(crate) use listing::Asked;
-use listing::{Deletions, Listing, in_scope};
-use names::{SecretRef, TokenName};
+use listing::{Deletions, Listing};
+use maps::take_away;
+use names::{Namespaced, secret_beside};
+pub(in crate::core) use names::{SecretRef, secret_ref};
 use reference::Reference;
 pub(crate) use reference::ReferenceState;
 pub(crate) use reported::Reported;
@@ -58,7 +59,7 @@ pub(crate) struct Index {
     secrets: HashMap<SecretRef, Seen>,
     uids: HashMap<String, AppRef>,
     owned: HashMap<String, BTreeSet<SecretRef>>,
-    sharers: HashMap<TokenName, HashSet<AppRef>>,
+    sharers: HashMap<Seat, HashSet<AppRef>>,
     references: HashMap<ReferenceRef, Reference>,
     referrers: HashMap<AppRef, HashSet<ReferenceRef>>,
     /// The references whose copies have this name, or one that begins with it and `-`.
@@ -67,9 +68,10 @@ pub(crate) struct Index {
     /// How many lists of Secrets have ended.
     lists: u64,
     deletions: Deletions,
-    listing_apps: HashMap<Option<String>, HashSet<AppRef>>,
-    admission: Admission<AppRef>,
-    reference_admission: Admission<ReferenceRef>,
+    /// Which apps are served.
+    pub admission: Admission<AppRef>,
+    /// Which references are served.
+    pub reference_admission: Admission<ReferenceRef>,
     newly_refused: Vec<AppRef>,
     newly_refused_references: Vec<DingTalkTokenReference>,
     budgets: HashMap<String, usize>,
@@ -98,7 +100,6 @@ impl Index {
             listing: HashMap::new(),
             lists: 0,
             deletions: Deletions::default(),
-            listing_apps: HashMap::new(),
             admission: Admission::of_apps(limits),
             reference_admission: Admission::of_references(limits),
             newly_refused: Vec::new(),
@@ -107,26 +108,18 @@ impl Index {
         }
     }
 
-    /// Records whether an app can be decoded, or why not. Returns whether it has just become
-    /// decodable and must be read together with its Secrets, which were not followed.
-    pub(crate) fn app_decoded(&mut self, key: &AppRef, error: Option<&str>) -> bool {
-        self.admission.decoded(key, error)
-    }
-
     /// Records an app. Returns the other apps this concerns: those that name its targets, because a
     /// claim may have moved, and those that are served or refused because of it.
     pub(crate) fn app_applied(&mut self, app: &DingTalkApp) -> Vec<AppRef> {
         let key = app_ref(app);
-        for listing in self.listing_apps.values_mut() {
-            listing.insert(key.clone());
-        }
         let mut new = App::of(app);
-        let moved = self.admission.put(&key, &new.age(), load(app));
+        let load = Load::of(app.spec.corp_ids.len(), &app.spec);
+        let moved = self.admission.put(&key, &new.age(), load);
         let mut others = self.follow(&key, moved);
         if self.admission.refusal(&key).is_some() {
             new = new.refused();
         }
-        if let Some(old) = self.apps.get_mut(&key).filter(|old| old.uid == new.uid) {
+        if let Some(old) = self.apps.get_mut(&key).filter(|old| old.uid() == new.uid()) {
             old.granted.clone_from(&new.granted);
             if old.credentials == new.credentials {
                 new.client_id.clone_from(&old.client_id);
@@ -138,12 +131,12 @@ impl Index {
                 && old.grants == new.grants
             {
                 old.generation = new.generation;
-                old.resource_version = new.resource_version;
+                old.version = new.version;
                 return others;
             }
         }
         if new.client_id.is_none() {
-            new.client_id = self.client_id_shown(&new.uid);
+            new.client_id = self.client_id_shown(new.uid());
         }
         others.extend(self.replace(&key, Some(new)));
         others
@@ -151,10 +144,9 @@ impl Index {
 
     /// Returns the `client_id` of a token that an app shows, judged by its Secrets.
     fn client_id_shown(&self, uid: &str) -> Option<String> {
-        self.owned.get(uid)?.iter().find_map(|(namespace, name)| {
-            let recorded = self.secret_in(namespace, name)?.recorded.as_ref()?;
-            Some(recorded.tokens.first()?.client_id.clone())
-        })
+        let mut owned = self.owned.get(uid)?.iter();
+        let client_id = owned.find_map(|secret| self.present(secret)?.client_id());
+        client_id.map(str::to_owned)
     }
 
     /// Forgets an app and returns the other apps this concerns.
@@ -186,8 +178,7 @@ impl Index {
     /// of the old or new one. Those that still wait for it do not count: thousands of them would wake
     /// each other millions of times.
     fn replace(&mut self, key: &AppRef, new: Option<App>) -> Vec<AppRef> {
-        let namespace = key.namespace.clone().unwrap_or_default();
-        let in_namespace = |name: &String| (namespace.clone(), name.clone());
+        let in_namespace = |name: &String| secret_beside(key, name);
         let old = self.apps.remove(key);
         let targets = old.iter().chain(&new).flat_map(|app| &app.targets);
         let targets: BTreeSet<SecretRef> = targets.map(in_namespace).collect();
@@ -197,15 +188,10 @@ impl Index {
         };
         let before = holders(self);
         if let Some(old) = &old {
-            self.uids.remove(&old.uid);
+            self.uids.remove(old.uid());
             self.unshare(key, old);
             let credentials = in_namespace(&old.credentials.name);
-            if let Some(users) = self.users.get_mut(&credentials) {
-                users.remove(key);
-                if users.is_empty() {
-                    self.users.remove(&credentials);
-                }
-            }
+            take_away(&mut self.users, &credentials, |users| users.remove(key));
             for name in &old.targets {
                 self.claims.remove(&in_namespace(name), &old.age());
             }
@@ -219,9 +205,9 @@ impl Index {
             for name in &new.targets {
                 self.claims.add(in_namespace(name), new.age(), key.clone());
             }
-            self.uids.insert(new.uid.clone(), key.clone());
-            for token in new.tokens() {
-                self.sharers.entry(token).or_default().insert(key.clone());
+            self.uids.insert(new.uid().to_owned(), key.clone());
+            for seat in new.seats() {
+                self.sharers.entry(seat).or_default().insert(key.clone());
             }
             self.apps.insert(key.clone(), new);
         }
@@ -237,11 +223,6 @@ impl Index {
         others.filter(|other| other != key).collect()
     }
 
-    /// Returns why an app is not served; `None` if it is served or unknown.
-    pub(crate) fn refusal(&self, key: &AppRef) -> Option<Refusal> {
-        self.admission.refusal(key)
-    }
-
     /// Returns the store's replacements for the apps refused since the last call.
     pub(crate) fn newly_refused(&mut self) -> Vec<DingTalkApp> {
         let refused = std::mem::take(&mut self.newly_refused);
@@ -253,13 +234,8 @@ impl Index {
     }
 
     fn unshare(&mut self, key: &AppRef, app: &App) {
-        for token in app.tokens() {
-            if let Some(sharers) = self.sharers.get_mut(&token) {
-                sharers.remove(key);
-                if sharers.is_empty() {
-                    self.sharers.remove(&token);
-                }
-            }
+        for seat in app.seats() {
+            take_away(&mut self.sharers, &seat, |sharers| sharers.remove(key));
         }
     }
 
@@ -271,8 +247,8 @@ impl Index {
         if app.client_id.as_deref() != Some(client_id) {
             self.unshare(key, &app);
             app.client_id = Some(client_id.to_owned());
-            for token in app.tokens() {
-                self.sharers.entry(token).or_default().insert(key.clone());
+            for seat in app.seats() {
+                self.sharers.entry(seat).or_default().insert(key.clone());
             }
         }
         self.apps.insert(key.clone(), app);
@@ -287,21 +263,14 @@ impl Index {
         client_id: &str,
         corp_id: &str,
     ) -> Vec<AppRef> {
-        let name = (site.to_owned(), client_id.to_owned(), corp_id.to_owned());
-        let sharers = self.sharers.get(&name).into_iter().flatten();
+        let seat = (site.to_owned(), client_id.to_owned(), corp_id.to_owned());
+        let sharers = self.sharers.get(&seat).into_iter().flatten();
         sharers.filter(|sharer| *sharer != key).cloned().collect()
     }
 
-    /// Returns site, `client_id` and corp of an app's tokens, as far as known.
-    pub(crate) fn tokens_of(&self, key: &AppRef) -> Vec<TokenName> {
-        let tokens = self.apps.get(key).into_iter().flat_map(App::tokens);
-        tokens.collect()
-    }
-
-    /// Returns every app and every reference.
-    pub(crate) fn all(&self) -> (Vec<AppRef>, Vec<ReferenceRef>) {
-        let apps = self.apps.keys().cloned().collect();
-        (apps, self.reference_admission.known().cloned().collect())
+    /// Returns the seats of an app's tokens, as far as known.
+    pub(crate) fn seats_of(&self, key: &AppRef) -> impl Iterator<Item = Seat> {
+        self.apps.get(key).into_iter().flat_map(App::seats)
     }
 
     /// Returns the reference to an app's credentials.
@@ -309,56 +278,17 @@ impl Index {
         Some(&self.apps.get(key)?.credentials)
     }
 
-    /// Whether the app exists, served or not.
-    pub(crate) fn knows(&self, key: &AppRef) -> bool {
-        self.apps.contains_key(key)
+    /// Returns what is kept of the Secret of this name in an object's namespace, if it exists.
+    pub(super) fn secret(&self, object: &impl Namespaced, name: &str) -> Option<&TargetMeta> {
+        self.present(&secret_beside(object, name))
     }
 
-    /// Returns how many apps of a namespace are past its bounds.
-    pub(crate) fn refused_in(&self, namespace: &str) -> usize {
-        self.admission.refused_in(namespace)
-    }
-
-    /// Returns the Secret that holds a corp's token for an app, if known.
-    pub(crate) fn target_of(&self, key: &AppRef, corp_id: &str) -> Option<(&str, &TargetMeta)> {
-        let app = self.apps.get(key)?;
-        let name = match app.layout {
-            Layout::Single | Layout::Combined => app.targets.first(),
-            Layout::PerCorp => app.targets.get(&per_corp_name(&app.target, corp_id)),
-        }?;
-        Some((name, self.secret(key, name)?))
-    }
-
-    /// Returns the Secret of this name in an app's namespace, if known.
-    pub(crate) fn secret(&self, key: &AppRef, name: &str) -> Option<&TargetMeta> {
-        self.secret_in(key.namespace.as_deref().unwrap_or_default(), name)
-    }
-
-    /// Returns the Secret of this name, if known.
-    pub(crate) fn secret_in(&self, namespace: &str, name: &str) -> Option<&TargetMeta> {
-        match self.secrets.get(&(namespace.to_owned(), name.to_owned()))? {
+    /// Returns what is kept of a Secret, if it exists.
+    pub(crate) fn present(&self, secret: &SecretRef) -> Option<&TargetMeta> {
+        match self.secrets.get(secret)? {
             Seen::Present(target, _) => Some(target),
             Seen::Absent(_) => None,
         }
-    }
-
-    /// Records that a list of the apps of `scope` (a namespace, or all) begins.
-    pub(crate) fn apps_listing(&mut self, scope: Option<&str>) {
-        self.listing_apps
-            .insert(scope.map(str::to_owned), HashSet::new());
-    }
-
-    /// Records that the list is complete and returns the apps that are gone.
-    pub(crate) fn apps_listed(&mut self, scope: Option<&str>) -> Vec<AppRef> {
-        let listed = self
-            .listing_apps
-            .remove(&scope.map(str::to_owned))
-            .unwrap_or_default();
-        self.apps
-            .keys()
-            .filter(|app| in_scope(scope, app.namespace.as_deref()) && !listed.contains(app))
-            .cloned()
-            .collect()
     }
 
     /// Returns the version of an app's credentials, if known.
@@ -386,14 +316,5 @@ impl Index {
         let users = self.users.get(secret).into_iter().flatten();
         let holder = self.claims.holder(secret);
         users.chain(holder).cloned().collect()
-    }
-}
-
-/// Returns how much of the bounds an app uses.
-fn load(app: &DingTalkApp) -> Load {
-    let spec = serde_json::to_vec(&app.spec).map_or(0, |spec| spec.len());
-    Load {
-        corps: app.spec.corp_ids.len(),
-        spec,
     }
 }

@@ -1,7 +1,6 @@
 //! Objects that calls have read, while the watches went on.
 
 use super::Index;
-use super::app::App;
 use crate::api::{
     AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef, app_ref, reference_ref,
 };
@@ -12,7 +11,7 @@ impl Index {
     /// deletion since.
     pub(crate) fn app_read(&mut self, app: &DingTalkApp) -> Vec<AppRef> {
         let read = ObjectVersion::of(&app.metadata);
-        let known = self.apps.get(&app_ref(app)).map(App::version);
+        let known = self.apps.get(&app_ref(app)).map(|app| &app.version);
         match known.is_some_and(|known| known.uid == read.uid && !known.is_newer_than(&read)) {
             true => self.app_applied(app),
             false => Vec::new(),

@@ -3,12 +3,12 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::app::App;
-use crate::api::AppRef;
+use crate::api::{AppRef, Layout};
 use crate::core::copy::Grant;
+use crate::core::secret::desired::per_corp_name;
 
 /// What the index keeps of a reference.
 pub(super) struct Reference {
-    pub(super) uid: String,
     pub(super) app: AppRef,
     pub(super) target: String,
     pub(super) namespace_uid: Option<String>,
@@ -19,7 +19,7 @@ pub(super) struct Reference {
 /// What the copies of a reference depend on, apart from Secrets.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ReferenceState {
-    pub(super) uid: String,
+    pub(super) uid: Option<String>,
     pub(super) generation: Option<i64>,
     pub(super) app: Option<(String, Option<i64>)>,
     pub(super) grant: Grant,
@@ -38,5 +38,17 @@ pub(super) fn grant(app: Option<&App>, namespace: &str, uid: Option<&str>) -> Gr
         (Some(None), Some(_)) => Grant::Unrecorded,
         (Some(Some(recorded)), Some(uid)) if recorded == uid => Grant::Given,
         (Some(Some(_)), Some(_)) => Grant::Former,
+    }
+}
+
+/// Returns the names of an app's Secrets, each with that of its copy.
+pub(super) fn copy_names(reference: &Reference, app: &App) -> Vec<(String, String)> {
+    let of_corp = |corp_id: &String| {
+        let source = per_corp_name(&app.target, corp_id);
+        (source, per_corp_name(&reference.target, corp_id))
+    };
+    match app.layout {
+        Layout::Single | Layout::Combined => vec![(app.target.clone(), reference.target.clone())],
+        Layout::PerCorp => app.corp_ids.iter().map(of_corp).collect(),
     }
 }

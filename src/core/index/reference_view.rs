@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::Index;
 use super::app::App;
-use super::reference::{Reference, grant};
-use crate::api::{DingTalkTokenReference, Layout, reference_ref};
+use super::names::Namespaced;
+use super::reference::{Reference, copy_names, grant};
+use crate::api::{DingTalkTokenReference, ReferenceRef, reference_ref};
 use crate::core::copy::{CopySeen, Grant, ReferenceView};
-use crate::core::secret::desired::per_corp_name;
-use crate::core::secret::target::TargetMeta;
 
 impl Index {
     /// Returns the view of a reference; `None` if it is gone or a newer state of it is known.
@@ -19,46 +18,46 @@ impl Index {
         let key = reference_ref(reference);
         let uid = reference.metadata.uid.as_deref().unwrap_or_default();
         let entry = self.references.get(&key).filter(|entry| {
-            entry.uid == uid && entry.metadata.generation == reference.metadata.generation
+            let (known, metadata) = (&entry.metadata, &reference.metadata);
+            known.uid == metadata.uid && known.generation == metadata.generation
         })?;
-        let is_stub = |app: &App| app.corp_ids.is_empty();
-        if self.refusal(&entry.app).is_some() || self.apps.get(&entry.app).is_some_and(is_stub) {
+        let app = self.apps.get(&entry.app);
+        let (grant, copies, former) = match app {
             // The grants of an app are not kept while it is not served, nor known again until it
             // has been read again; until then its copies stay.
-            return Some(ReferenceView {
-                reference,
-                grant: Grant::Given,
-                copies: Vec::new(),
-                metadata_prefixes: &[],
-                former: BTreeMap::new(),
-            });
-        }
-        let namespace = key.namespace.clone().unwrap_or_default();
-        let app = self.apps.get(&entry.app);
-        let grant = grant(app, &namespace, entry.namespace_uid.as_deref());
-        let granted = app.filter(|_| grant == Grant::Given);
-        let copies = granted.map(|app| self.copies_seen(entry, app, &namespace));
-        let copies = copies.unwrap_or_default();
+            Some(app) if app.corp_ids.is_empty() => {
+                (Grant::Given, Vec::new(), BTreeMap::new())
+            }
+            _ => {
+                let grant = grant(app, key.namespace(), entry.namespace_uid.as_deref());
+                let granted = app.filter(|_| grant == Grant::Given);
+                let copies = granted.map(|app| self.copies_seen(&key, entry, app));
+                let copies = copies.unwrap_or_default();
+                let wanted: HashSet<&str> = copies.iter().map(|copy| copy.name.as_str()).collect();
+                let former = self.former(uid, key.namespace(), |name| wanted.contains(name));
+                (grant, copies, former)
+            }
+        };
         Some(ReferenceView {
             reference,
             grant,
-            former: self.former_copies(uid, &namespace, &copies),
             copies,
             metadata_prefixes: &[],
+            former,
         })
     }
 
     fn copies_seen<'a>(
         &'a self,
+        key: &ReferenceRef,
         reference: &'a Reference,
         app: &'a App,
-        namespace: &str,
     ) -> Vec<CopySeen<'a>> {
         let seen = |(source_name, name): (String, String)| {
             let source = self
                 .secret(&reference.app, &source_name)
-                .filter(|source| source.owner_uid() == Some(&app.uid));
-            let present = self.secret_in(namespace, &name);
+                .filter(|source| source.owner_uid() == Some(app.uid()));
+            let present = self.secret(key, &name);
             CopySeen {
                 name,
                 source_name,
@@ -66,34 +65,6 @@ impl Index {
                 present,
             }
         };
-        names(reference, app).into_iter().map(seen).collect()
-    }
-
-    /// Returns the Secrets that were written for the reference with this UID and are not among its
-    /// copies.
-    fn former_copies(
-        &self,
-        uid: &str,
-        namespace: &str,
-        copies: &[CopySeen<'_>],
-    ) -> BTreeMap<&str, &TargetMeta> {
-        let wanted: HashSet<&str> = copies.iter().map(|copy| copy.name.as_str()).collect();
-        let owned = self.owned.get(uid).into_iter().flatten();
-        owned
-            .filter(|(owned_in, name)| owned_in == namespace && !wanted.contains(name.as_str()))
-            .filter_map(|(namespace, name)| Some((name.as_str(), self.secret_in(namespace, name)?)))
-            .collect()
-    }
-}
-
-/// Returns the names of an app's Secrets, each with that of its copy.
-fn names(reference: &Reference, app: &App) -> Vec<(String, String)> {
-    let of_corp = |corp_id: &String| {
-        let source = per_corp_name(&app.target, corp_id);
-        (source, per_corp_name(&reference.target, corp_id))
-    };
-    match app.layout {
-        Layout::Single | Layout::Combined => vec![(app.target.clone(), reference.target.clone())],
-        Layout::PerCorp => app.corp_ids.iter().map(of_corp).collect(),
+        copy_names(reference, app).into_iter().map(seen).collect()
     }
 }

@@ -1,57 +1,43 @@
 //! Which reference copies which app's Secrets.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::ResourceExt;
 
 use super::Index;
 use super::admission::{Load, Moved};
-use super::listing::in_scope;
-use super::names::SecretRef;
-use super::reference::{Reference, ReferenceState, grant};
+use super::maps::take_away;
+use super::names::{SecretRef, secret_beside};
+use super::reference::{Reference, ReferenceState, copy_names, grant};
 use super::stub::Stub;
-use crate::api::{AppRef, DingTalkTokenReference, Layout, ReferenceRef, reference_ref};
-use crate::core::report::refusal::Refusal;
-use crate::core::secret::desired::per_corp_name;
+use crate::api::{AppRef, DingTalkTokenReference, ReferenceRef, reference_ref};
 
 impl Index {
-    /// Records whether a reference can be decoded, or why not. Returns whether it has just become
-    /// decodable and must be read together with its Secrets, which were not followed.
-    pub(crate) fn reference_decoded(&mut self, key: &ReferenceRef, error: Option<&str>) -> bool {
-        self.reference_admission.decoded(key, error)
-    }
-
     /// Records a reference. Returns the other references that are served or refused because of it.
     pub(crate) fn reference_applied(
         &mut self,
         reference: &DingTalkTokenReference,
     ) -> Vec<ReferenceRef> {
         let key = reference_ref(reference);
-        let uid = reference.uid().unwrap_or_default();
         let metadata = &reference.metadata;
         let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
-        let age = (created.unwrap_or(Timestamp::MAX), uid.clone());
-        let load = Load {
-            corps: 0,
-            spec: serde_json::to_vec(&reference.spec).map_or(0, |spec| spec.len()),
-        };
+        let uid = metadata.uid.clone().unwrap_or_default();
+        let age = (created.unwrap_or(Timestamp::MAX), uid);
+        let load = Load::of(0, &reference.spec);
         let moved = self.reference_admission.put(&key, &age, load);
         let others = self.follow_references(&key, moved);
-        let old = self.references.get(&key).filter(|old| old.uid == uid);
-        let namespace_uid = old.and_then(|old| old.namespace_uid.clone());
-        self.unlink(&key);
-        if self.reference_refusal(&key).is_some() {
+        let old = self.unlink(&key);
+        let old = old.filter(|old| old.metadata.uid == metadata.uid);
+        if self.reference_admission.refusal(&key).is_some() {
             return others;
         }
         let named = &reference.spec.app_ref;
         let app = AppRef::new(&named.name).within(&named.namespace);
         let new = Reference {
-            uid,
             app: app.clone(),
             target: reference.target_name(),
-            namespace_uid,
+            namespace_uid: old.and_then(|old| old.namespace_uid),
             metadata: ObjectMeta {
                 name: metadata.name.clone(),
                 namespace: metadata.namespace.clone(),
@@ -63,10 +49,7 @@ impl Index {
             },
         };
         self.referrers.entry(app).or_default().insert(key.clone());
-        let copies = (
-            key.namespace.clone().unwrap_or_default(),
-            new.target.clone(),
-        );
+        let copies = secret_beside(&key, &new.target);
         self.copiers.entry(copies).or_default().insert(key.clone());
         self.references.insert(key, new);
         others
@@ -77,21 +60,9 @@ impl Index {
         let Some(entry) = self.references.get(&reference_ref(reference)) else {
             return Vec::new();
         };
-        match self.apps.get(&entry.app) {
-            Some(app) if app.layout == Layout::PerCorp => {
-                let corp_ids = app.corp_ids.iter();
-                corp_ids
-                    .map(|id| per_corp_name(&entry.target, id))
-                    .collect()
-            }
-            Some(_) => vec![entry.target.clone()],
-            None => Vec::new(),
-        }
-    }
-
-    /// Returns why a reference is not served; `None` if it is served or unknown.
-    pub(crate) fn reference_refusal(&self, key: &ReferenceRef) -> Option<Refusal> {
-        self.reference_admission.refusal(key)
+        let app = self.apps.get(&entry.app);
+        let names = app.map(|app| copy_names(entry, app)).unwrap_or_default();
+        names.into_iter().map(|(_, copy)| copy).collect()
     }
 
     /// Returns the store's replacements for the references refused since the last call.
@@ -128,7 +99,7 @@ impl Index {
         namespace_uid: String,
     ) -> Option<AppRef> {
         let reference = self.references.get_mut(key)?;
-        if reference.uid == uid {
+        if reference.metadata.uid.as_deref() == Some(uid) {
             reference.namespace_uid = Some(namespace_uid);
         }
         Some(reference.app.clone())
@@ -146,11 +117,6 @@ impl Index {
             .collect()
     }
 
-    /// Whether the reference exists, served or not.
-    pub(crate) fn knows_reference(&self, key: &ReferenceRef) -> bool {
-        self.reference_admission.knows(key)
-    }
-
     /// Forgets a reference and returns the others that there is now room for.
     pub(crate) fn reference_deleted(&mut self, key: &ReferenceRef) -> Vec<ReferenceRef> {
         let moved = self.reference_admission.remove(key);
@@ -161,36 +127,10 @@ impl Index {
 
     fn unlink(&mut self, key: &ReferenceRef) -> Option<Reference> {
         let reference = self.references.remove(key)?;
-        if let Some(referrers) = self.referrers.get_mut(&reference.app) {
-            referrers.remove(key);
-            if referrers.is_empty() {
-                self.referrers.remove(&reference.app);
-            }
-        }
-        let copies = (
-            key.namespace.clone().unwrap_or_default(),
-            reference.target.clone(),
-        );
-        if let Some(copiers) = self.copiers.get_mut(&copies) {
-            copiers.remove(key);
-            if copiers.is_empty() {
-                self.copiers.remove(&copies);
-            }
-        }
+        take_away(&mut self.referrers, &reference.app, |them| them.remove(key));
+        let copies = secret_beside(key, &reference.target);
+        take_away(&mut self.copiers, &copies, |copiers| copiers.remove(key));
         Some(reference)
-    }
-
-    /// Returns the references of `scope` that are not in `listed`.
-    pub(crate) fn references_gone(
-        &self,
-        scope: Option<&str>,
-        listed: &HashSet<ReferenceRef>,
-    ) -> Vec<ReferenceRef> {
-        let known = self.reference_admission.known();
-        known
-            .filter(|key| in_scope(scope, key.namespace.as_deref()) && !listed.contains(key))
-            .cloned()
-            .collect()
     }
 
     /// Returns the references to an app.
@@ -200,44 +140,38 @@ impl Index {
     }
 
     /// Returns the references that a Secret concerns, as a copy or as a source.
-    pub(crate) fn references_of(&self, namespace: &str, name: &str) -> Vec<ReferenceRef> {
+    pub(crate) fn references_of(&self, secret: &SecretRef) -> Vec<ReferenceRef> {
         if self.references.is_empty() {
             return Vec::new();
         }
-        let users = self.users_of(&(namespace.to_owned(), name.to_owned()));
+        let users = self.users_of(secret);
         let sources = users.iter().flat_map(|app| self.referrers(app));
-        sources
-            .chain(self.copiers(namespace, name).cloned())
-            .collect()
+        sources.chain(self.copiers(secret).cloned()).collect()
     }
 
     /// Whether a Secret has the exact name of a reference's copy.
-    pub(super) fn is_copy(&self, (namespace, name): &SecretRef) -> bool {
-        self.copiers(namespace, name).any(|key| {
-            let Some(reference) = self.references.get(key) else {
-                return false;
-            };
-            let rest = name.strip_prefix(reference.target.as_str());
-            let corp_id = rest.and_then(|rest| rest.strip_prefix('-'));
+    pub(super) fn is_copy(&self, secret: &SecretRef) -> bool {
+        let copied_by = self.copiers(secret);
+        let mut copied_by = copied_by.filter_map(|key| self.references.get(key));
+        copied_by.any(|reference| {
             let app = self.apps.get(&reference.app);
-            rest == Some("")
-                || corp_id.is_some_and(|corp_id| {
-                    app.is_some_and(|app| app.corp_ids.iter().any(|id| id == corp_id))
-                })
+            let mut corp_ids = app.into_iter().flat_map(|app| &app.corp_ids);
+            let rest = secret.1.strip_prefix(reference.target.as_str());
+            let corp_id = rest.and_then(|rest| rest.strip_prefix('-'));
+            rest == Some("") || corp_ids.any(|id| Some(id.as_str()) == corp_id)
         })
     }
 
     pub(super) fn copiers<'a>(
         &'a self,
-        namespace: &'a str,
-        name: &'a str,
+        (namespace, name): &'a SecretRef,
     ) -> impl Iterator<Item = &'a ReferenceRef> {
         let prefixes = name
             .match_indices('-')
             .filter_map(|(end, _)| name.get(..end));
-        let targets = prefixes.chain([name]);
+        let targets = prefixes.chain([name.as_str()]);
         targets
-            .filter_map(move |target| self.copiers.get(&(namespace.to_owned(), target.to_owned())))
+            .filter_map(move |target| self.copiers.get(&(namespace.clone(), target.to_owned())))
             .flatten()
     }
 
@@ -248,9 +182,9 @@ impl Index {
         let app = self.apps.get(&entry.app);
         let namespace = reference.namespace.as_deref().unwrap_or_default();
         Some(ReferenceState {
-            uid: entry.uid.clone(),
+            uid: entry.metadata.uid.clone(),
             generation: entry.metadata.generation,
-            app: app.map(|app| (app.uid.clone(), app.generation)),
+            app: app.map(|app| (app.uid().to_owned(), app.generation)),
             grant: grant(app, namespace, entry.namespace_uid.as_deref()),
         })
     }

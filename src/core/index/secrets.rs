@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::listing::{Asked, Listing, in_scope};
+use super::maps::take_away;
 use super::names::{SecretRef, secret_ref};
 use super::reported::Reported;
 use super::{App, Index, Seen};
@@ -19,11 +20,11 @@ const LIGHT: usize = 4096;
 impl Index {
     /// Returns what is known about a Secret. Must be called before a call about it.
     pub(crate) fn asks(&self, namespace: &str, name: &str) -> Asked {
-        let was = self.secret_in(namespace, name);
+        let was = self.present(&(namespace.to_owned(), name.to_owned()));
         Asked {
             was: was.map(|target| target.version.clone()),
             lists: self.lists,
-            deletions: self.deletions.count(),
+            deletions: self.deletions.count,
         }
     }
 
@@ -37,7 +38,7 @@ impl Index {
             is_answered |= listing.answered.contains(&secret);
         }
         let listed = &reported.target.version;
-        let known = self.secret_in(&secret.0, &secret.1);
+        let known = self.present(&secret);
         // What the list knows nothing of was lost when a backup of etcd was restored.
         if !is_answered && known.is_some_and(|known| known.version.is_newer_than(listed)) {
             self.forget_secret(&secret);
@@ -55,7 +56,7 @@ impl Index {
         let secret = reported.secret.clone();
         let uid = &reported.target.version.uid;
         let is_present = self
-            .secret_in(&secret.0, &secret.1)
+            .present(&secret)
             .is_some_and(|known| known.version.uid == *uid);
         // It may have been deleted before a list that has ended since, or while nobody wanted it. If
         // it was not, an event follows.
@@ -76,40 +77,37 @@ impl Index {
             self.forget_secret(&secret);
             return Vec::new();
         }
-        match self.secrets.get(&secret) {
-            Some(Seen::Present(old, _))
-                if !target.version.is_newer_than(&old.version)
-                    && !self.has_room_now(&secret, old, &target) =>
-            {
-                Vec::new()
+        let is_late = match self.secrets.get(&secret) {
+            Some(Seen::Present(old, _)) => {
+                !target.version.is_newer_than(&old.version)
+                    && !self.has_room_now(&secret, old, &target)
             }
-            // A late response to a write of a Secret that was deleted since, or a late event.
-            Some(Seen::Absent(Some(gone)))
-                if gone.uid == target.version.uid && !target.version.is_newer_than(gone) =>
-            {
-                Vec::new()
+            // A response to a write of a Secret that was deleted since, or an event.
+            Some(Seen::Absent(Some(gone))) => {
+                gone.uid == target.version.uid && !target.version.is_newer_than(gone)
             }
-            _ => {
-                let former = self.secret_in(&secret.0, &secret.1);
-                let owners = [former.and_then(TargetMeta::owner_uid), target.owner_uid()];
-                let users = self.concerned_by(&secret, owners);
-                self.forget_secret(&secret);
-                let client_id = target
-                    .recorded
-                    .as_ref()
-                    .and_then(|recorded| Some(recorded.tokens.first()?.client_id.clone()));
-                if !self.keep(secret, target) {
-                    return Vec::new();
-                }
-                for user in client_id.iter().flat_map(|_| &users) {
-                    let is_unknown = |app: &App| app.client_id.is_none();
-                    if self.apps.get(user).is_some_and(is_unknown) {
-                        self.client_known(user, client_id.as_deref().unwrap_or_default());
-                    }
-                }
-                users
+            Some(Seen::Absent(None)) | None => false,
+        };
+        if is_late {
+            return Vec::new();
+        }
+        let former = self.present(&secret);
+        let owners = [former.and_then(TargetMeta::owner_uid), target.owner_uid()];
+        let users = self.concerned_by(&secret, owners);
+        self.forget_secret(&secret);
+        let client_id = target.client_id().map(str::to_owned);
+        if !self.keep(secret, target) {
+            return Vec::new();
+        }
+        let unknown = |app: &App| app.client_id.is_none();
+        for user in &users {
+            if let Some(client_id) = &client_id
+                && self.apps.get(user).is_some_and(unknown)
+            {
+                self.client_known(user, client_id);
             }
         }
+        users
     }
 
     /// Records that a Secret was deleted and returns the apps it concerns.
@@ -119,7 +117,7 @@ impl Index {
         match self.secrets.get(&secret) {
             // The late event of the deletion of a former Secret of that name.
             Some(Seen::Present(now, _))
-                if now.uid_differs(&gone) && !gone.is_newer_than(&now.version) =>
+                if now.version.uid != gone.uid && !gone.is_newer_than(&now.version) =>
             {
                 Vec::new()
             }
@@ -128,14 +126,13 @@ impl Index {
     }
 
     /// Records that a Secret does not exist and returns the apps it concerns.
-    pub(crate) fn secret_absent(&mut self, namespace: &str, name: &str) -> Vec<AppRef> {
-        let secret = (namespace.to_owned(), name.to_owned());
-        let last = match self.secrets.get(&secret) {
+    pub(super) fn secret_absent(&mut self, secret: &SecretRef) -> Vec<AppRef> {
+        let last = match self.secrets.get(secret) {
             Some(Seen::Present(target, _)) => Some(target.version.clone()),
             Some(Seen::Absent(gone)) => gone.clone(),
             None => None,
         };
-        self.absent(&secret, last)
+        self.absent(secret, last)
     }
 
     /// Records that a call found no such Secret, unless the watch has reported another version since:
@@ -146,15 +143,16 @@ impl Index {
         name: &str,
         asked: &Asked,
     ) -> Vec<AppRef> {
-        let now = self.secret_in(namespace, name).map(|now| &now.version);
+        let secret = (namespace.to_owned(), name.to_owned());
+        let now = self.present(&secret).map(|now| &now.version);
         match now.is_some() && now != asked.was.as_ref() {
             true => Vec::new(),
-            false => self.secret_absent(namespace, name),
+            false => self.secret_absent(&secret),
         }
     }
 
     fn absent(&mut self, secret: &SecretRef, last: Option<ObjectVersion>) -> Vec<AppRef> {
-        let known = self.secret_in(&secret.0, &secret.1);
+        let known = self.present(secret);
         let was_kept = known.is_some();
         let users = self.concerned_by(secret, [known.and_then(TargetMeta::owner_uid), None]);
         if was_kept {
@@ -198,13 +196,13 @@ impl Index {
             .filter(|secret| in_scope(scope, Some(&secret.0)) && !listed.contains(*secret))
             .cloned()
             .collect();
-        let is_gone = |secret: &&SecretRef| self.secret_in(&secret.0, &secret.1).is_some();
+        let is_gone = |secret: &&SecretRef| self.present(secret).is_some();
         let gone = absent.iter().filter(is_gone).cloned().collect();
         let users = absent
             .iter()
             .flat_map(|secret| match answered.contains(secret) {
                 true => self.absent(secret, None),
-                false => self.secret_absent(&secret.0, &secret.1),
+                false => self.secret_absent(secret),
             });
         (users.collect(), gone)
     }
@@ -220,24 +218,17 @@ impl Index {
         apps
     }
 
-    fn forget_secret(&mut self, secret: &SecretRef) {
-        let Some(Seen::Present(old, charge)) = self.secrets.remove(secret) else {
-            return;
+    fn forget_secret(&mut self, secret: &SecretRef) -> Option<TargetMeta> {
+        let Seen::Present(old, charge) = self.secrets.remove(secret)? else {
+            return None;
         };
-        if let Some(used) = self.budgets.get_mut(&secret.0) {
+        take_away(&mut self.budgets, &secret.0, |used| {
             *used = used.saturating_sub(charge);
-            if *used == 0 {
-                self.budgets.remove(&secret.0);
-            }
+        });
+        if let Some(uid) = old.owner_uid() {
+            take_away(&mut self.owned, uid, |owned| owned.remove(secret));
         }
-        if let Some(uid) = old.owner_uid()
-            && let Some(owned) = self.owned.get_mut(uid)
-        {
-            owned.remove(secret);
-            if owned.is_empty() {
-                self.owned.remove(uid);
-            }
-        }
+        Some(*old)
     }
 
     /// Keeps a Secret that is not known yet if there is room for it, and returns whether it did.
@@ -282,12 +273,9 @@ impl Index {
 
     /// Decides again whether to keep a Secret that an app no longer names.
     pub(super) fn weigh_anew(&mut self, secret: &SecretRef) {
-        let known = match self.secrets.get(secret) {
-            Some(Seen::Present(target, _)) => Some(TargetMeta::clone(target)),
-            _ => None,
-        };
-        self.forget_secret(secret);
-        if let Some(target) = known.filter(|target| self.worth_keeping(secret, target)) {
+        if let Some(target) = self.forget_secret(secret)
+            && self.worth_keeping(secret, &target)
+        {
             self.keep(secret.clone(), target);
         }
     }
@@ -296,12 +284,13 @@ impl Index {
         self.is_named(secret)
             || target.is_managed()
             || target.adopt_by.is_some()
-            || self.copiers(&secret.0, &secret.1).next().is_some()
+            || self.copiers(secret).next().is_some()
     }
 }
 
 impl TargetMeta {
-    fn uid_differs(&self, other: &ObjectVersion) -> bool {
-        self.version.uid != other.uid
+    /// Returns the `client_id` of a token that it records.
+    pub(super) fn client_id(&self) -> Option<&str> {
+        Some(&self.recorded.as_ref()?.tokens.first()?.client_id)
     }
 }

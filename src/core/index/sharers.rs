@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 
 use super::Index;
-use crate::api::{AppRef, DingTalkApp};
+use super::names::secret_beside;
+use crate::api::{AppRef, DingTalkApp, Layout};
+use crate::core::secret::desired::per_corp_name;
 use crate::core::secret::ownership::{Claim, owner_name};
 use crate::core::token::known_credentials::KnownCredentials;
 use crate::core::token::record::ObjectVersion;
@@ -14,7 +16,6 @@ pub(crate) struct TokenQuery<'a> {
     pub app: &'a AppRef,
     pub site: &'a str,
     pub corp_id: &'a str,
-    pub client_id: &'a str,
     /// The app's credentials.
     pub known: &'a KnownCredentials,
 }
@@ -59,13 +60,13 @@ impl Index {
         now: Timestamp,
     ) -> Option<Candidate> {
         let app = self.apps.get(sharer)?;
-        let (name, target) = self.target_of(sharer, query.corp_id)?;
-        let secret = (
-            sharer.namespace.clone().unwrap_or_default(),
-            name.to_owned(),
-        );
-        let is_its_own = target.is_managed()
-            && target.owner_uid() == Some(app.uid.as_str())
+        let name = match app.layout {
+            Layout::Single | Layout::Combined => app.targets.first(),
+            Layout::PerCorp => app.targets.get(&per_corp_name(&app.target, query.corp_id)),
+        };
+        let secret = secret_beside(sharer, name?);
+        let target = self.present(&secret)?;
+        let is_its_own = target.owner_uid() == Some(app.uid())
             && target.owner.as_deref() == Some(owner_name::<DingTalkApp>(&sharer.name).as_str())
             && self.claim(&secret, sharer) == Claim::Ours;
         if !is_its_own || !target.data_is_ours || target.deleting {
@@ -73,7 +74,7 @@ impl Index {
         }
         let token = target.recorded.as_ref()?.token(query.corp_id)?;
         let is_wanted = token.site == query.site
-            && token.client_id() == Some(query.client_id)
+            && token.client_id() == Some(query.known.client_id.as_str())
             && token.lifetime.is_plausible(now);
         is_wanted.then(|| Candidate {
             app: sharer.clone(),

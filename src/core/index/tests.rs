@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::*;
 use crate::api::{ANNOTATION_OWNER, LABEL_MANAGED_BY, LABEL_OWNER_UID, MANAGER};
-use crate::core::{AppSite, CredentialsSeen, Ownership, TARGETS_MAX, Tokens};
+use crate::core::{AppSite, CredentialsSeen, Ownership, Refusal, TARGETS_MAX, Tokens};
 
 const SITE: AppSite<'static> = AppSite::Available("api.dingtalk.io");
 static TOKENS: LazyLock<Tokens> = LazyLock::new(Tokens::default);
@@ -185,13 +185,19 @@ fn an_app_that_is_refused_names_nothing_and_leaves_a_stub() {
     assert_eq!(app_ref(&stubs[0]), app_ref(&apps[0]));
     assert!(stubs[0].spec.corp_ids.is_empty());
     assert_eq!(stubs[0].metadata, apps[0].metadata);
-    assert!(index.refusal(&app_ref(&apps[0])).is_some());
-    assert_eq!((index.refused_in("hr"), index.refused_in("web")), (1, 0));
+    assert!(index.admission.refusal(&app_ref(&apps[0])).is_some());
+    assert_eq!(
+        (
+            index.admission.refused_in("hr"),
+            index.admission.refused_in("web")
+        ),
+        (1, 0)
+    );
     assert!(!index.is_named(&("hr".into(), "token-a".into())));
     assert!(index.app_applied(&apps[0]).is_empty());
     assert!(index.newly_refused().is_empty(), "it is one already");
     assert_eq!(index.app_deleted(&app_ref(&apps[1])), [app_ref(&apps[0])]);
-    assert_eq!(index.refusal(&app_ref(&apps[0])), None);
+    assert_eq!(index.admission.refusal(&app_ref(&apps[0])), None);
     index.app_applied(&apps[0]);
     assert!(index.is_named(&("hr".into(), "token-a".into())));
 }
@@ -370,19 +376,22 @@ fn an_object_that_cannot_be_decoded_is_not_served_until_it_can() {
     let mut index = Index::default();
     let app = app("payroll", "u1", 1, "token");
     let key = app_ref(&app);
-    assert!(!index.app_decoded(&key, None));
+    assert!(!index.admission.decoded(&key, None));
     index.app_applied(&app);
-    assert_eq!(index.refusal(&key), None);
-    assert!(!index.app_decoded(&key, Some("spec: no")));
+    assert_eq!(index.admission.refusal(&key), None);
+    assert!(!index.admission.decoded(&key, Some("spec: no")));
     index.app_applied(&app);
-    let refusal = index.refusal(&key);
+    let refusal = index.admission.refusal(&key);
     assert_eq!(refusal, Some(Refusal::UnsupportedSpec("spec: no".into())));
     assert!(index.apps[&key].targets.is_empty(), "it names nothing");
-    assert!(index.app_decoded(&key, None), "it is to be read anew");
-    assert_eq!(index.refusal(&key), None);
-    assert!(index.knows(&key));
-    index.app_decoded(&key, Some("spec: no"));
+    assert!(index.admission.decoded(&key, None), "it is to be read anew");
+    assert_eq!(index.admission.refusal(&key), None);
+    assert!(index.admission.knows(&key));
+    index.admission.decoded(&key, Some("spec: no"));
     index.app_deleted(&key);
-    assert!(!index.knows(&key));
-    assert!(!index.app_decoded(&key, None), "forgotten with its object");
+    assert!(!index.admission.knows(&key));
+    assert!(
+        !index.admission.decoded(&key, None),
+        "forgotten with its object"
+    );
 }

@@ -1,11 +1,14 @@
 //! Views of apps.
 
-use super::names::SecretRef;
+use std::collections::BTreeMap;
+
+use super::names::{Namespaced, SecretRef, secret_beside};
 use super::{App, Index, Seen};
 use crate::api::{AppRef, DingTalkApp, app_ref};
 use crate::core::app::view::{AppSite, CredentialsSeen, TargetSeen, View};
 use crate::core::secret::desired::wanted;
 use crate::core::secret::ownership::ownership;
+use crate::core::secret::target::TargetMeta;
 use crate::core::token::tokens::Tokens;
 
 /// The current state of an app.
@@ -22,20 +25,29 @@ impl Index {
         let entry = self
             .apps
             .get(&app_ref(app))
-            .filter(|entry| entry.uid == uid && entry.generation == app.metadata.generation)?;
+            .filter(|entry| entry.uid() == uid && entry.generation == app.metadata.generation)?;
         Some(Current { index: self, entry })
     }
-}
 
-impl Index {
+    /// Returns the Secrets of a namespace that were written for the app or reference with this UID
+    /// and that it no longer wants.
+    pub(super) fn former(
+        &self,
+        uid: &str,
+        namespace: &str,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> BTreeMap<&str, &TargetMeta> {
+        let owned = self.owned.get(uid).into_iter().flatten();
+        owned
+            .filter(|(owned_in, name)| owned_in == namespace && !is_wanted(name))
+            .filter_map(|secret| Some((secret.1.as_str(), self.present(secret)?)))
+            .collect()
+    }
+
     /// Whether an app wants a Secret as its target.
-    fn claims_target(&self, app: &AppRef, (namespace, name): &SecretRef) -> bool {
-        let is_in = app.namespace.as_ref() == Some(namespace);
-        is_in
-            && self
-                .apps
-                .get(app)
-                .is_some_and(|app| app.targets.contains(name))
+    fn claims_target(&self, key: &AppRef, (namespace, name): &SecretRef) -> bool {
+        let app = self.apps.get(key).filter(|_| key.namespace() == namespace);
+        app.is_some_and(|app| app.targets.contains(name))
     }
 }
 
@@ -49,31 +61,21 @@ impl<'a> Current<'a> {
     ) -> View<'a> {
         let Self { index, entry } = self;
         let key = app_ref(app);
-        let uid = app.metadata.uid.as_deref().unwrap_or_default();
-        let namespace = key.namespace.clone().unwrap_or_default();
-        let credentials = app.spec.credentials_secret_ref.name.clone();
-        let credentials = (namespace.clone(), credentials);
+        let credentials = secret_beside(&key, &app.spec.credentials_secret_ref.name);
         let targets = wanted(app).into_iter().map(|wanted| {
-            let target_ref = (namespace.clone(), wanted.name);
-            let present = match index.secret_in(&target_ref.0, &target_ref.1) {
-                Some(target) => {
-                    let owner = target.owner_uid().and_then(|uid| index.uids.get(uid));
-                    let claimed =
-                        owner.is_some_and(|owner| index.claims_target(owner, &target_ref));
-                    let lives = |uid: &str| index.uids.contains_key(uid);
-                    let name = app.metadata.name.as_deref().unwrap_or_default();
-                    Some((target, ownership(target, name, uid, lives, claimed)))
-                }
-                None => None,
-            };
+            let secret = secret_beside(&key, &wanted.name);
+            let present = index.present(&secret).map(|target| {
+                let owner = target.owner_uid().and_then(|uid| index.uids.get(uid));
+                let claimed = owner.is_some_and(|owner| index.claims_target(owner, &secret));
+                let lives = |uid: &str| index.uids.contains_key(uid);
+                let ownership = ownership(target, &key.name, entry.uid(), lives, claimed);
+                (target, ownership)
+            });
             TargetSeen {
                 present,
-                claim: index.claim(&target_ref, &key),
+                claim: index.claim(&secret, &key),
             }
         });
-        let former = index.owned.get(uid).into_iter().flatten();
-        let former =
-            former.filter(|(owned_in, name)| *owned_in == namespace && !entry.names_secret(name));
         View {
             app,
             credentials: match index.secrets.get(&credentials) {
@@ -82,11 +84,9 @@ impl<'a> Current<'a> {
                 None => CredentialsSeen::Unknown,
             },
             targets: targets.collect(),
-            former: former
-                .filter_map(|(namespace, name)| {
-                    Some((name.as_str(), index.secret_in(namespace, name)?))
-                })
-                .collect(),
+            former: index.former(entry.uid(), key.namespace(), |name| {
+                entry.names_secret(name)
+            }),
             site,
             tokens,
             metadata_prefixes: &[],

@@ -22,11 +22,8 @@ pub struct Pace {
 impl Pace {
     /// Returns the pace after `streak` consecutive failures, starting at 1.
     pub fn of(class: Class, streak: u32) -> Self {
-        let doubling = |start: Duration, max: Duration| {
-            start
-                .saturating_mul(1 << streak.saturating_sub(1).min(16))
-                .min(max)
-        };
+        let factor = 1 << streak.saturating_sub(1).min(16);
+        let doubling = |start: Duration, max: Duration| start.saturating_mul(factor).min(max);
         let (floor, ceiling) = match class {
             Class::User => {
                 let base = doubling(5 * MINUTE, HOUR);
@@ -61,11 +58,8 @@ pub(crate) fn delay(
     life_left: Option<Duration>,
 ) -> Duration {
     let pace = Pace::of(class, streak);
-    let jittered = pace.floor
-        + pace
-            .ceiling
-            .saturating_sub(pace.floor)
-            .mul_f64(random.clamp(0.0, 1.0));
+    let spread = pace.ceiling.saturating_sub(pace.floor);
+    let jittered = pace.floor + spread.mul_f64(random.clamp(0.0, 1.0));
     let hurried = match life_left.filter(|_| class.traits().is_hurried) {
         Some(left) => jittered.min((left / LIFE_DIVISOR).max(SECOND)),
         None => jittered,

@@ -41,21 +41,6 @@ pub enum Renewals {
     },
 }
 
-/// A fetch within the lifetime of an earlier token, by the operator's own clock.
-#[derive(Clone, Copy, Debug)]
-pub struct Repeated {
-    /// Lifetime of the earlier token.
-    pub lifetime: Lifetime,
-    /// `spec.renewBefore`.
-    pub renew_before: Option<Duration>,
-    /// Jitter of the earlier token's renewal.
-    pub jitter: f64,
-    /// When it was fetched.
-    pub at: Timestamp,
-    /// Whether it extended the token.
-    pub is_extended: bool,
-}
-
 impl Renewals {
     /// Infers what a former process had learned from its plan to fetch at `next`, after it reported
     /// that renewals at the usual time extend nothing.
@@ -66,10 +51,7 @@ impl Renewals {
             return Self::AfterExpiry { lifetimes: 0 };
         }
         match next.duration_since(usual) > SLACK {
-            true => Self::Late {
-                left: lifetime.expires_at.duration_since(next),
-                lifetimes: 0,
-            },
+            true => Self::late(lifetime.expires_at.duration_since(next)),
             false => Self::Usual,
         }
     }
@@ -91,51 +73,40 @@ impl Renewals {
         }
     }
 
-    /// Updates what is known after a token expired before the next one was fetched.
+    /// Counts a lifetime in which nothing was learned.
     #[must_use]
-    pub fn expired(self) -> Self {
-        match self {
-            Self::Usual => Self::Usual,
-            Self::Late { left, lifetimes } => Self::Late {
-                left,
-                lifetimes: lifetimes.saturating_add(1),
-            },
-            Self::AfterExpiry { lifetimes } => Self::AfterExpiry {
-                lifetimes: lifetimes.saturating_add(1),
-            },
+    pub fn next_lifetime(mut self) -> Self {
+        if let Self::Late { lifetimes, .. } | Self::AfterExpiry { lifetimes } = &mut self {
+            *lifetimes = lifetimes.saturating_add(1);
         }
+        self
     }
 
-    /// Updates what is known after a fetch within the lifetime of an earlier token.
+    /// Updates what is known after a fetch at the time `at`, within the `lifetime` of an earlier
+    /// token, whose renewal had this `jitter`. All times are by the operator's own clock.
     #[must_use]
-    pub fn repeated(self, repeated: &Repeated) -> Self {
-        let Repeated {
-            lifetime,
-            renew_before,
-            jitter,
-            ..
-        } = *repeated;
-        let left = lifetime.expires_at.duration_since(repeated.at);
+    pub fn repeated(
+        self,
+        lifetime: Lifetime,
+        renew_before: Option<Duration>,
+        jitter: f64,
+        at: Timestamp,
+        is_extended: bool,
+    ) -> Self {
+        let left = lifetime.expires_at.duration_since(at);
         let planned = self.at(lifetime, renew_before, jitter);
         let is_usual = planned == renewal_at(lifetime, renew_before, jitter);
         // A fetch ahead of its time, such as a requested one, proves nothing if it extends nothing.
-        let is_due = repeated.at >= planned - together(lifetime);
+        let is_due = at >= planned - together(lifetime);
         match self {
-            Self::Late {
-                left: late,
-                lifetimes,
-            } if repeated.is_extended && !is_usual && left <= late + SLACK => Self::Late {
-                left: late,
-                lifetimes: lifetimes.saturating_add(1),
-            },
+            Self::Late { left: late, .. } if is_extended && !is_usual && left <= late + SLACK => {
+                self.next_lifetime()
+            }
             // Any other extension came earlier than expected, so the usual time may work again.
-            _ if repeated.is_extended => Self::Usual,
+            _ if is_extended => Self::Usual,
             _ if !is_due => self,
-            Self::Usual => Self::late(if left > LAST {
-                LATEST.max(left / 2)
-            } else {
-                left / 2
-            }),
+            Self::Usual if left > LAST => Self::late(LATEST.max(left / 2)),
+            Self::Usual => Self::late(left / 2),
             Self::Late { left: late, .. } if left > late => Self::late(late),
             // Closer to expiry: the renewal that extended the token may have been a borderline
             // case.

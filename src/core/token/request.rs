@@ -2,30 +2,28 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::core::token::hexadecimal::hexadecimal;
-
 /// Digest of a value of the annotation `renew-requested-at`, which may be long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RenewRequest([u8; 8]);
+pub struct RenewRequest(u64);
 
 impl RenewRequest {
     /// Returns the digest of a value.
     pub fn of(value: &str) -> Self {
         let digest = Sha256::digest(value);
-        Self(digest.first_chunk().copied().unwrap_or_default())
+        let start = digest.first_chunk().copied().unwrap_or_default();
+        Self(u64::from_be_bytes(start))
     }
 
     /// Parses what [`Self::to_string`] returns.
     pub fn parse(text: &str) -> Option<Self> {
-        let number = u64::from_str_radix(text, 16).ok()?;
-        let request = Self(number.to_be_bytes());
+        let request = Self(u64::from_str_radix(text, 16).ok()?);
         (request.to_string() == text).then_some(request)
     }
 }
 
 impl std::fmt::Display for RenewRequest {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(&hexadecimal(&self.0))
+        write!(formatter, "{:016x}", self.0)
     }
 }
 

@@ -81,18 +81,8 @@ impl Token {
 /// Namespace and name of an app.
 type AppKey = (Option<String>, String);
 
-/// Site, `client_id` and corp.
-type Seat = (String, String, String);
-
-fn seat(name: &TokenName) -> Seat {
-    let TokenName {
-        site,
-        client_id,
-        corp_id,
-        ..
-    } = name;
-    (site.clone(), client_id.clone(), corp_id.clone())
-}
+/// Site, `client_id` and corp of a token: its identity apart from the client secret.
+pub(in crate::core) type Seat = (String, String, String);
 
 /// The tokens that apps want.
 #[derive(Debug, Default)]
@@ -238,8 +228,7 @@ impl Tokens {
         if !token.is_some_and(|token| token.attempts.dropped(pending.id, namespace)) {
             return Vec::new();
         }
-        self.forget_unwanted(pending.token);
-        self.subscribers(pending.token)
+        self.ended(pending.token)
     }
 
     /// Records a token fetched by the request that started at `requested_at`, and returns the apps
@@ -251,12 +240,14 @@ impl Tokens {
         requested_at: Timestamp,
         now: Timestamp,
     ) -> Vec<AppRef> {
-        let is_news = |token: &&mut Token| token.attempts.ended() < pending.id;
-        let token = self.all.get_mut(&pending.token);
-        let Some(token) = token.filter(is_news) else {
+        let Some(token) = self.awaiting(pending) else {
             return Vec::new();
         };
         let lifetime = lifetime(requested_at, response.expires_in);
+        let name = Arc::clone(&token.name);
+        token
+            .attempts
+            .succeeded(pending, lifetime, &name.client_id, now);
         token.fetched = Some(Fetched {
             id: pending.id,
             uid: pending.uid.clone(),
@@ -266,15 +257,18 @@ impl Tokens {
             lifetime,
             at: now,
         });
-        let client_id = token.name.client_id.clone();
-        let seat = seat(&token.name);
         if self.seats.len() > 2 * self.all.len() {
             self.seats.retain(|_, expires_at| *expires_at > now);
         }
-        self.seats.insert(seat, lifetime.expires_at);
-        self.ended(pending, |attempts| {
-            attempts.succeeded(pending, lifetime, &client_id, now);
-        })
+        let TokenName {
+            site,
+            client_id,
+            corp_id,
+            ..
+        } = (*name).clone();
+        self.seats
+            .insert((site, client_id, corp_id), lifetime.expires_at);
+        self.ended(pending.token)
     }
 
     /// Records a failed fetch and returns the apps that want the token.
@@ -284,7 +278,11 @@ impl Tokens {
         attempt: FailedAttempt,
         now: Timestamp,
     ) -> Vec<AppRef> {
-        self.ended(pending, |attempts| attempts.failed(pending, attempt, now))
+        let Some(token) = self.awaiting(pending) else {
+            return Vec::new();
+        };
+        token.attempts.failed(pending, attempt, now);
+        self.ended(pending.token)
     }
 
     /// Records that an app has found the token in a Secret, so that no failure is left.
@@ -328,24 +326,23 @@ impl Tokens {
 
     fn subscribers(&self, id: TokenId) -> Vec<AppRef> {
         let subscribers = self.interests(id).map(|((namespace, name), _)| {
-            let app = AppRef::new(name);
-            match namespace {
-                Some(namespace) => app.within(namespace),
-                None => app,
-            }
+            let mut app = AppRef::new(name);
+            app.namespace.clone_from(namespace);
+            app
         });
         subscribers.collect()
     }
 
-    fn ended(&mut self, pending: &PendingFetch, end: impl FnOnce(&mut Attempts)) -> Vec<AppRef> {
-        let is_news = |token: &&mut Token| token.attempts.ended() < pending.id;
+    /// Returns the token of a fetch whose outcome is not known yet.
+    fn awaiting(&mut self, pending: &PendingFetch) -> Option<&mut Token> {
         let token = self.all.get_mut(&pending.token);
-        let Some(token) = token.filter(is_news) else {
-            return Vec::new();
-        };
-        end(&mut token.attempts);
-        self.forget_unwanted(pending.token);
-        self.subscribers(pending.token)
+        token.filter(|token| token.attempts.ended() < pending.id)
+    }
+
+    /// Returns the apps that want a token whose fetch has ended.
+    fn ended(&mut self, id: TokenId) -> Vec<AppRef> {
+        self.forget_unwanted(id);
+        self.subscribers(id)
     }
 }
 

@@ -48,7 +48,8 @@ fn room_serves_the_oldest_that_waits() {
     }
     let moved = admission.remove(&app(1));
     assert_eq!((moved.served, moved.refused), (vec![app(3)], vec![]));
-    assert_eq!(admission.remove(&app(4)), Moved::default());
+    let moved = admission.remove(&app(4));
+    assert_eq!((moved.served, moved.refused), (vec![], vec![]));
     assert!(refused(&admission, 1..5).is_empty());
     for n in 2..4 {
         admission.remove(&app(n));
@@ -87,7 +88,8 @@ fn an_update_that_changes_nothing_moves_nobody() {
         admission.put(&app(n), &age(n), load(1));
     }
     for n in 1..4 {
-        assert_eq!(admission.put(&app(n), &age(n), load(1)), Moved::default());
+        let moved = admission.put(&app(n), &age(n), load(1));
+        assert_eq!((moved.served, moved.refused), (vec![], vec![]));
     }
     assert_eq!(refused(&admission, 1..4), [3]);
 }

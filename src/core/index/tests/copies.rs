@@ -6,7 +6,9 @@ use serde_json::json;
 use super::references::reference;
 use super::room::{fillers, heavy};
 use super::*;
-use crate::api::{DingTalkTokenReference, GrantedNamespace, Reason, ReferenceGrant, reference_ref};
+use crate::api::{
+    DingTalkTokenReference, GrantedNamespace, Layout, Reason, ReferenceGrant, reference_ref,
+};
 use crate::core::{
     CopyStep, ReferenceMemory, ReferenceStep, Told, WriteOutcome, copy_now, copy_write,
     reference_step,

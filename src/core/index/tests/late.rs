@@ -32,7 +32,10 @@ fn an_app_that_was_read_changes_nothing_if_the_watch_was_faster() {
     let mut index = Index::default();
     let (old, new) = (of("10", "old"), of("20", "new"));
     index.app_read(&old);
-    assert!(!index.knows(&app_ref(&old)), "never reported, or deleted");
+    assert!(
+        !index.admission.knows(&app_ref(&old)),
+        "never reported, or deleted"
+    );
     index.app_applied(&new);
     index.app_read(&old);
     assert!(index.apps[&app_ref(&new)].targets.contains("new"));
@@ -170,7 +173,9 @@ fn an_answer_to_what_was_asked_before_a_list_ended_brings_nothing_back_that_the_
         index.secret_applied(of("token", "10"));
         assert_eq!(ownership_of(&index, &payroll), Some(Ownership::Ours));
         index.secret_answered(of("token", "11"), &asked);
-        let version = index.secret_in("hr", "token").map(|it| &it.version);
+        let version = index
+            .present(&("hr".into(), "token".into()))
+            .map(|it| &it.version);
         assert_eq!(version.map(|it| it.resource_version.as_str()), Some("11"));
     }
 }

@@ -4,7 +4,7 @@ use super::copies::granted;
 use super::*;
 use crate::api::{
     ANNOTATION_ADOPT_BY, DingTalkTokenReference, DingTalkTokenReferenceStatus, GrantedNamespace,
-    Reason, ReferenceGrant, reference_ref,
+    Layout, Reason, ReferenceGrant, reference_ref,
 };
 use crate::core::{
     CopyStep, Grant, ReferenceMemory, ReferenceStep, copy_write, granted_namespaces, reference_step,
@@ -67,7 +67,7 @@ fn a_grant_is_given_to_a_namespace_of_one_uid() {
     let app_key = app_ref(&payroll);
     let stub = DingTalkApp::stub(payroll.metadata.clone());
     for error in [Some("spec: no"), None] {
-        index.app_decoded(&app_key, error);
+        index.admission.decoded(&app_key, error);
         index.app_applied(&stub);
         assert_eq!(grant(&index, &reference), Grant::Given, "{error:?}");
         assert_eq!(copies(&index), 0);
@@ -160,7 +160,7 @@ fn a_former_copy_goes_once_its_tokens_are_in_another() {
     index.secret_applied(copy("renamed"));
     assert_eq!(step(&index, now), "delete former");
     // The grant is withdrawn: the copy goes at once.
-    index.secret_absent("web", "renamed");
+    index.secret_absent(&("web".into(), "renamed".into()));
     payroll.spec.reference_grants.clear();
     index.app_applied(&payroll);
     assert_eq!(step(&index, now), "delete former");
@@ -294,7 +294,10 @@ fn a_reference_that_was_read_changes_nothing_if_the_watch_was_faster() {
     let key = reference_ref(&old);
     let mut index = Index::default();
     index.reference_read(&old);
-    assert!(!index.knows_reference(&key), "never reported, or deleted");
+    assert!(
+        !index.reference_admission.knows(&key),
+        "never reported, or deleted"
+    );
     index.reference_applied(&of("r1", "20", "new"));
     index.reference_read(&old);
     assert_eq!(index.references[&key].target, "new");
@@ -309,13 +312,16 @@ fn a_reference_that_cannot_be_decoded_is_known_until_it_is_deleted() {
     let reference = reference(&json!({}), &json!({}));
     let key = reference_ref(&reference);
     let mut index = Index::default();
-    assert!(!index.knows_reference(&key));
-    index.reference_decoded(&key, Some("spec: no"));
+    assert!(!index.reference_admission.knows(&key));
+    index.reference_admission.decoded(&key, Some("spec: no"));
     index.reference_applied(&reference);
-    assert!(index.knows_reference(&key), "its condition is measured");
+    assert!(
+        index.reference_admission.knows(&key),
+        "its condition is measured"
+    );
     assert!(index.reference_view(&reference).is_none(), "not served");
     index.reference_deleted(&key);
-    assert!(!index.knows_reference(&key));
+    assert!(!index.reference_admission.knows(&key));
 }
 
 #[test]
@@ -335,7 +341,7 @@ fn references_past_the_bound_name_nothing_and_leave_a_stub() {
     };
     let (older, younger) = (reference("a", 1), reference("b", 2));
     let (older_key, younger_key) = (reference_ref(&older), reference_ref(&younger));
-    let copies = |index: &Index, name: &str| index.copiers("web", name).count();
+    let copies = |index: &Index, name: &str| index.copiers(&("web".into(), name.into())).count();
     assert!(index.reference_applied(&younger).is_empty());
     assert_eq!(copies(&index, "copy-b"), 1);
     assert_eq!(copies(&index, "copy-b-ding1"), 1, "of layout PerCorp");
@@ -344,12 +350,14 @@ fn references_past_the_bound_name_nothing_and_leave_a_stub() {
     assert_eq!(index.reference_applied(&older), moved);
     let stubs = index.newly_refused_references();
     assert!(stubs.len() == 1 && stubs[0].is_stub());
-    assert!(index.reference_refusal(&younger_key).is_some());
+    assert!(index.reference_admission.refusal(&younger_key).is_some());
     assert_eq!((copies(&index, "copy-a"), copies(&index, "copy-b")), (1, 0));
-    let gone = index.references_gone(None, &HashSet::from([older_key.clone()]));
+    let gone = index
+        .reference_admission
+        .gone(None, &HashSet::from([older_key.clone()]));
     assert_eq!(gone, moved, "refused ones are known");
     assert_eq!(index.reference_deleted(&older_key), moved);
-    assert!(index.reference_refusal(&younger_key).is_none());
+    assert!(index.reference_admission.refusal(&younger_key).is_none());
     index.reference_deleted(&younger_key);
     assert!(index.references.is_empty() && index.copiers.is_empty() && index.referrers.is_empty());
 }

@@ -41,7 +41,9 @@ fn a_target_that_there_was_no_room_for_is_kept_once_there_is() {
         index.secret_answered(target(), &asked).len()
     };
     let has_no_room = |index: &Index| {
-        let target = index.secret_in("hr", "token").expect("known");
+        let target = index
+            .present(&("hr".into(), "token".into()))
+            .expect("known");
         assert_eq!(target.is_past_bounds(), target.has_no_room());
         target.has_no_room()
     };

@@ -21,11 +21,14 @@ fn only_an_apps_own_secret_with_plausible_times_is_a_candidate_to_share() {
     index.app_applied(&two);
     let found = |index: &Index, namespace: &str, client_id: &str, at: Timestamp| {
         let wanting = AppRef::new("new").within(namespace);
+        let known = crate::core::KnownCredentials {
+            client_id: client_id.into(),
+            ..known.clone()
+        };
         let query = crate::core::TokenQuery {
             app: &wanting,
             site: "global",
             corp_id: "ding1",
-            client_id,
             known: &known,
         };
         let sharers = [app_ref(&one), app_ref(&two)];

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::Reason;
 use crate::core::token::attempt::{FailedAttempt, Failing, FetchId, PendingFetch};
 use crate::core::token::backoff::delay;
-use crate::core::token::renewals::{Renewals, Repeated};
+use crate::core::token::renewals::Renewals;
 use crate::core::token::schedule::{FETCH_FLOOR, Lifetime, SAME_EXPIRY, Schedule, jitter};
 use crate::dingtalk::{Class, Failure, Rank};
 
@@ -28,21 +28,27 @@ struct FormerFailure {
     since: Timestamp,
 }
 
+/// The fetch that is queued or in flight.
+#[derive(Debug)]
+struct UnderWay {
+    fetch: FetchId,
+    since: Timestamp,
+    /// The namespaces in whose turns it waits. A namespace that shares a token with a busy one must
+    /// not wait for that one's turn.
+    turns: Vec<String>,
+    is_in_flight: bool,
+    /// The earliest expiry of the tokens that it replaces and that are still valid.
+    expires_at: Option<Timestamp>,
+}
+
 /// Fetches of a token.
 #[derive(Debug, Default)]
 pub struct Attempts {
-    /// The fetch that is queued or in flight, and since when.
-    under_way: Option<(FetchId, Timestamp)>,
+    under_way: Option<UnderWay>,
     failing: Option<Box<Failing>>,
     former_failure: Option<FormerFailure>,
     /// Whether this process knows an outcome; until then, the last one is in the status.
     pub is_attempted: bool,
-    /// The namespaces in whose turns the fetch waits. A namespace that shares a token with a busy
-    /// one must not wait for that one's turn.
-    turns: Vec<String>,
-    is_in_flight: bool,
-    /// The earliest expiry of the tokens that this fetch replaces and that are still valid.
-    expires_at: Option<Timestamp>,
     ended: FetchId,
     /// When to renew, learned from earlier renewals.
     renewals: Renewals,
@@ -51,21 +57,6 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// No attempts in any process.
-    pub const NONE: Self = Self {
-        under_way: None,
-        failing: None,
-        former_failure: None,
-        is_attempted: false,
-        turns: Vec::new(),
-        is_in_flight: false,
-        expires_at: None,
-        ended: FetchId(0),
-        renewals: Renewals::Usual,
-        retry: None,
-        attempted_at: None,
-    };
-
     /// Resumes a former process's decision not to fetch before `at`, and what it had learned.
     pub fn resume(&mut self, at: Timestamp, renewals: Renewals, now: Timestamp) {
         self.retry = Some(Schedule::at(now, at));
@@ -103,12 +94,12 @@ impl Attempts {
 
     /// Returns since when a fetch has been queued or in flight.
     pub fn under_way_since(&self) -> Option<Timestamp> {
-        self.under_way.map(|(_, since)| since)
+        self.under_way.as_ref().map(|it| it.since)
     }
 
     /// Returns the fetch that is queued or in flight.
     pub(super) fn awaited(&self) -> Option<FetchId> {
-        self.under_way.map(|(fetch, _)| fetch)
+        self.under_way.as_ref().map(|it| it.fetch)
     }
 
     /// Adjusts times to a clock that was set back. Must be called before any decision.
@@ -166,44 +157,46 @@ impl Attempts {
 
     /// Whether the fetch in progress waits in a turn of this namespace.
     pub fn has_turn(&self, namespace: &str) -> bool {
-        self.is_under_way() && self.turns.iter().any(|turn| turn == namespace)
+        let mut turns = self.under_way.iter().flat_map(|it| &it.turns);
+        turns.any(|turn| turn == namespace)
     }
 
     pub(super) fn begun(&mut self, pending: &PendingFetch, namespace: &str) {
-        if self.under_way.is_none() {
-            self.under_way = Some((pending.id, pending.since));
-            self.turns.clear();
-            self.is_in_flight = false;
-            self.expires_at = None;
-        }
-        self.turns.push(namespace.to_owned());
+        let under_way = self.under_way.get_or_insert_with(|| UnderWay {
+            fetch: pending.id,
+            since: pending.since,
+            turns: Vec::new(),
+            is_in_flight: false,
+            expires_at: None,
+        });
+        under_way.turns.push(namespace.to_owned());
         let former = pending.former.as_ref();
         let expires_at = former.map(|former| former.lifetime.expires_at);
         let valid = expires_at.filter(|at| *at > pending.since);
-        self.expires_at = self.expires_at.into_iter().chain(valid).min();
+        under_way.expires_at = under_way.expires_at.into_iter().chain(valid).min();
     }
 
     /// Records that the fetch was sent.
     pub(super) fn started(&mut self, fetch: FetchId) {
-        self.is_in_flight |= self.awaited() == Some(fetch);
+        if let Some(under_way) = &mut self.under_way {
+            under_way.is_in_flight |= under_way.fetch == fetch;
+        }
     }
 
     /// Drops the fetch from this namespace's turns and returns whether that was the last one.
     pub(super) fn dropped(&mut self, fetch: FetchId, namespace: &str) -> bool {
-        if self.awaited() != Some(fetch) || self.is_in_flight {
-            return false;
+        if let Some(under_way) = &mut self.under_way
+            && under_way.fetch == fetch
+            && !under_way.is_in_flight
+        {
+            under_way.turns.retain(|turn| turn != namespace);
         }
-        self.turns.retain(|turn| turn != namespace);
-        let was_last = self.turns.is_empty();
-        if was_last {
-            self.under_way = None;
-        }
-        was_last
+        self.under_way.take_if(|it| it.turns.is_empty()).is_some()
     }
 
     /// Returns the earliest expiry of the tokens that the fetch replaces and that are still valid.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.expires_at
+        self.under_way.as_ref()?.expires_at
     }
 
     /// Resumes what a former process knew, unless this one has tried or is trying.
@@ -211,10 +204,8 @@ impl Attempts {
         if self.is_attempted || self.is_under_way() {
             return;
         }
-        self.retry = match (self.retry, resumed.retry) {
-            (Some(one), Some(other)) if one.at >= other.at => Some(one),
-            (one, other) => other.or(one),
-        };
+        let retries = [resumed.retry, self.retry].into_iter().flatten();
+        self.retry = retries.max_by_key(|retry| retry.at);
         self.former_failure = self.former_failure.or(resumed.former_failure);
         if self.renewals == Renewals::Usual {
             self.renewals = resumed.renewals;
@@ -224,7 +215,6 @@ impl Attempts {
     fn end(&mut self, fetch: FetchId, now: Timestamp) {
         // What was queued in another turn meanwhile is decided again.
         self.under_way = None;
-        self.is_in_flight = false;
         self.ended = self.ended.max(fetch);
         self.is_attempted = true;
         self.attempted_at = Some(now);
@@ -257,7 +247,7 @@ impl Attempts {
         };
         let old = former.lifetime;
         if old.expires_at <= now {
-            self.renewals = self.renewals.expired();
+            self.renewals = self.renewals.next_lifetime();
             return;
         }
         // A token of another client is not a repeated one, and one that was just fetched has no
@@ -266,14 +256,10 @@ impl Attempts {
         if former.client_id != client_id || elapsed.abs() <= SAME_EXPIRY * 2 {
             return;
         }
-        let gained = new.expires_at.duration_since(old.expires_at);
-        self.renewals = self.renewals.repeated(&Repeated {
-            lifetime: old,
-            renew_before: pending.renew_before,
-            jitter: jitter(&pending.uid, old.expires_at),
-            at: now,
-            is_extended: gained > SAME_EXPIRY,
-        });
+        let jitter = jitter(&pending.uid, old.expires_at);
+        let is_extended = new.expires_at.duration_since(old.expires_at) > SAME_EXPIRY;
+        let renewals = self.renewals;
+        self.renewals = renewals.repeated(old, pending.renew_before, jitter, now, is_extended);
     }
 
     pub(super) fn failed(
@@ -289,39 +275,30 @@ impl Attempts {
             is_site_down,
             random,
         } = attempt;
-        let same_class = self
-            .failing
-            .as_ref()
-            .filter(|old| old.failure.class == failure.class);
-        let same_reason = self
-            .failing
-            .as_ref()
-            .filter(|old| old.failure.reason == failure.reason);
+        let old = self.failing.as_deref();
+        let same_class = old.filter(|old| old.failure.class == failure.class);
+        let same_reason = old.filter(|old| old.failure.reason == failure.reason);
         // A failure due to the whole site's outage does not lengthen the backoff.
         let counted = u32::from(!is_site_down);
         let streak = same_class.map_or(1, |old| old.streak.saturating_add(counted));
         let former = self.former_failure.take();
         let former = former.filter(|former| former.reason == failure.reason);
-        let since = match (same_reason, former) {
-            (Some(old), _) => old.since,
-            (None, Some(former)) => former.since,
-            (None, None) => now,
-        };
-        let streak_since = self.failing.as_ref().map_or(now, |old| old.streak_since);
+        let former_since = former.map_or(now, |former| former.since);
+        let since = same_reason.map_or(former_since, |old| old.since);
+        let streak_since = old.map_or(now, |old| old.streak_since);
         let wait = match is_site_down {
             true => OUTAGE_RETRY,
             false => delay(failure.class, streak, random, failure.wait, life_left),
         };
         self.retry = Some(Schedule::after(now, wait));
-        let failing = Failing {
+        self.failing = Some(Box::new(Failing {
             failure,
             streak,
             since,
             streak_since,
             uid: pending.uid.clone(),
             generation: pending.generation,
-        };
-        self.failing = Some(Box::new(failing));
+        }));
     }
 
     /// Ends the backoff of a token that has failed only since `since`, when an outage began that is
