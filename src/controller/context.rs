@@ -6,23 +6,23 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::alarm::Alarm;
 use super::clock::Clock;
 use super::cluster::Cluster;
 use super::endpoint::Endpoint;
 use super::event_budget::EventBudget;
 use super::job::Job;
+use super::kind::{Kind, WorkQueues};
 use super::reads::Reads;
 use super::scopes::Scopes;
-use super::triggers::{Senders, Triggers};
-use super::workers::Workers;
 use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef};
-use crate::core::Asked;
-use crate::core::{AppSite, Concerned, Core, Reported, Surroundings};
-use crate::core::{FailedAttempt, Memory, ReferenceMemory, ReferenceView, View};
+use crate::core::{
+    AppSite, Asked, Concerned, Core, FailedAttempt, Memory, ReferenceMemory, ReferenceView,
+    Reported, Surroundings, View,
+};
 use crate::dingtalk::{Failure, Recovery, TokenResponse};
 use crate::operator::{Leadership, Metrics, Outages, Pulse};
 
@@ -41,15 +41,8 @@ pub(super) struct Context {
     pub(super) dingtalk: Arc<dyn Endpoint>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) alarm: Alarm<AppRef>,
-    pub(super) workers: Workers<AppRef>,
-    pub(super) reference_alarm: Alarm<ReferenceRef>,
-    pub(super) reference_workers: Workers<ReferenceRef>,
+    pub(super) queues: WorkQueues,
     pub(super) jobs: mpsc::UnboundedSender<Job>,
-    pub(super) triggers: Triggers<AppRef>,
-    pub(super) reference_triggers: Triggers<ReferenceRef>,
-    pub(super) restored: Senders<DingTalkApp>,
-    pub(super) restored_references: Senders<DingTalkTokenReference>,
     pub(super) scopes: Scopes,
     pub(super) stop: CancellationToken,
     pub(super) salt: [u8; 32],
@@ -119,7 +112,7 @@ impl Context {
 
     /// Forgets an app that is gone.
     pub(super) fn forget(&self, core: &mut Core, app: &AppRef) {
-        self.alarm.set(app, None);
+        self.queues.apps.alarm.set(app, None);
         let namespace = app.namespace.as_deref().unwrap_or_default();
         self.metrics.forget_app(namespace, &app.name);
         core.forget_app(app);
@@ -127,32 +120,23 @@ impl Context {
 
     /// Forgets a reference that is gone.
     pub(super) fn forget_reference(&self, core: &mut Core, reference: &ReferenceRef) {
-        self.reference_alarm.set(reference, None);
+        self.queues.references.alarm.set(reference, None);
         let namespace = reference.namespace.as_deref().unwrap_or_default();
         self.metrics.forget_reference(namespace, &reference.name);
         core.forget_reference(reference);
     }
 
-    /// Updates metrics of an app, if it exists. Its deletion takes the same lock, so no series
-    /// outlives its app.
-    pub(super) fn measure_app(&self, app: &AppRef, measure: impl FnOnce(&Metrics, &str, &str)) {
-        let core = self.core();
-        if core.index.knows(app) {
-            let namespace = app.namespace.as_deref().unwrap_or_default();
-            measure(&self.metrics, namespace, &app.name);
-        }
-    }
-
-    /// Updates metrics of a reference, if it exists; see [`Self::measure_app`].
-    pub(super) fn measure_reference(
+    /// Updates metrics of an object, if it exists. Its deletion takes the same lock, so no series
+    /// outlives it.
+    pub(super) fn measure<K: Kind>(
         &self,
-        reference: &ReferenceRef,
+        key: &ObjectRef<K>,
         measure: impl FnOnce(&Metrics, &str, &str),
     ) {
         let core = self.core();
-        if core.index.knows_reference(reference) {
-            let namespace = reference.namespace.as_deref().unwrap_or_default();
-            measure(&self.metrics, namespace, &reference.name);
+        if K::exists(&core, key) {
+            let namespace = key.namespace.as_deref().unwrap_or_default();
+            measure(&self.metrics, namespace, &key.name);
         }
     }
 
@@ -168,27 +152,16 @@ impl Context {
         let _ = self.jobs.send(job);
     }
 
-    pub(super) fn wake(&self, app: &AppRef) {
-        self.triggers.wake(&app.namespace, app);
-    }
-
-    pub(super) fn wake_all(&self, apps: impl IntoIterator<Item = AppRef>) {
-        for app in apps {
-            self.wake(&app);
-        }
-    }
-
-    pub(super) fn wake_references(&self, references: impl IntoIterator<Item = ReferenceRef>) {
-        for reference in references {
-            let triggers = &self.reference_triggers;
-            triggers.wake(&reference.namespace, &reference);
+    pub(super) fn wake_all<K: Kind>(&self, objects: impl IntoIterator<Item = ObjectRef<K>>) {
+        for object in objects {
+            K::queue(&self.queues).wake(&object);
         }
     }
 
     /// Wakes all these objects.
     pub(super) fn look_at(&self, concerned: Concerned) {
         self.wake_all(concerned.apps);
-        self.wake_references(concerned.references);
+        self.wake_all(concerned.references);
     }
 
     /// Returns what is known about a Secret. Must be called before a call about it.
@@ -249,7 +222,7 @@ impl Context {
     pub(super) fn drop_fetch(&self, job: &Job) {
         let namespace = &job.call.namespace;
         let subscribers = self.core().tokens.dropped(&job.pending, namespace);
-        self.wake(&job.app);
+        self.queues.apps.wake(&job.app);
         self.wake_all(subscribers.into_iter().filter(|app| *app != job.app));
     }
 

@@ -12,7 +12,8 @@ use tracing::{info, warn};
 
 use super::context::Context;
 use super::job::Job;
-use super::kinds::APP;
+use super::kind::Kind;
+use crate::api::DingTalkApp;
 use crate::core::{lifetime, whole_seconds};
 use crate::dingtalk::{
     self, AccessToken, Answer, Call, Consequences, Failure, Rates, Scheduler, Started,
@@ -162,7 +163,7 @@ pub(super) fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished
             for recovery in scheduler.succeeded(&call, context.clock.now().monotonic) {
                 context.hurry(&call.site, &recovery);
             }
-            context.measure_app(&job.app, Metrics::fetched);
+            context.measure(&job.app, Metrics::fetched);
             context.metrics.request(&call.site, job.pending.cause, None);
             let expires_at = lifetime(requested_at, response.expires_in).expires_at;
             let is_new = job.known.as_ref() != Some(&response.token);
@@ -192,7 +193,7 @@ pub(super) fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished
 fn log_success(job: &Job, expires_at: Timestamp, value_changed: bool) {
     let former = job.expires_at.map(whole_seconds);
     info!(
-        kind = APP,
+        kind = DingTalkApp::NAME,
         namespace = job.app.namespace,
         name = job.app.name,
         corp_id = &*job.call.corp_id,
@@ -211,7 +212,7 @@ fn log_success(job: &Job, expires_at: Timestamp, value_changed: bool) {
 fn log_failure(job: &Job, host: Option<&str>, failure: &Failure) {
     let held_until = job.expires_at.map(whole_seconds);
     warn!(
-        kind = APP,
+        kind = DingTalkApp::NAME,
         namespace = job.app.namespace,
         name = job.app.name,
         corp_id = &*job.call.corp_id,

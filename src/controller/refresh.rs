@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use tracing::{debug, warn};
 
 use super::cluster::ClusterError;
-use super::kinds::APP;
+use super::kind::Kind;
 use super::reconcile::Reconciler;
 use super::retry::retry_later;
-use crate::api::Reason;
+use crate::api::{DingTalkApp, Reason};
 use crate::core::{Refresh, Unrefreshed, refreshes_pods};
 
 impl Reconciler<'_> {
@@ -44,7 +44,7 @@ impl Reconciler<'_> {
                     return Some(retry_later(&self.key, "pod annotation", &error, now));
                 }
                 Err(error) => {
-                    warn!(kind = APP, namespace = self.namespace, name = self.key.name, %error, see = Reason::PropagationFailed.page(), "pod annotation not allowed");
+                    warn!(kind = DingTalkApp::NAME, namespace = self.namespace, name = self.key.name, %error, see = Reason::PropagationFailed.page(), "pod annotation not allowed");
                     let failed = self.unrefreshed(|it| it.failed(&error.to_string(), now));
                     let (at, notice) = failed?;
                     (Some(at), notice)
@@ -73,7 +73,7 @@ impl Reconciler<'_> {
         for (pod, uid) in &readers.mounting {
             match cluster.touch_pod(&self.namespace, pod, uid, now).await {
                 Ok(()) => debug!(
-                    kind = APP,
+                    kind = DingTalkApp::NAME,
                     namespace = self.namespace,
                     name = self.key.name,
                     pod,
@@ -84,7 +84,7 @@ impl Reconciler<'_> {
                 // A refusal by a webhook, for example, must not keep the other pods from being
                 // notified. This pod's file follows at the kubelet's pace.
                 Err(error) if error.is_answered() && !error.is_forbidden() => {
-                    warn!(kind = APP, namespace = self.namespace, name = self.key.name, pod, %error, "pod annotation refused");
+                    warn!(kind = DingTalkApp::NAME, namespace = self.namespace, name = self.key.name, pod, %error, "pod annotation refused");
                 }
                 Err(error) => return Err(error),
             }

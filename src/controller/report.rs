@@ -79,25 +79,23 @@ impl Reconciler<'_> {
                 next_attempt_at: corp.next_attempt,
                 failing: failing(index),
             });
-        self.context
-            .measure_app(&self.key, |metrics, namespace, name| {
-                metrics.tokens.set(namespace, name, times);
-                if let Some(status) = status {
-                    metrics.apps.set(namespace, name, &status.conditions);
-                }
-            });
+        self.context.measure(&self.key, |metrics, namespace, name| {
+            metrics.tokens.set(namespace, name, times);
+            if let Some(status) = status {
+                metrics.apps.set(namespace, name, &status.conditions);
+            }
+        });
     }
 
     /// Updates the metric of new tokens that cannot be delivered to programs.
     pub(super) fn measure_delivery(&self, reason: Reason, is_failing: bool, now: Timestamp) {
-        self.context
-            .measure_app(&self.key, |metrics, namespace, name| {
-                let objects = &metrics.objects;
-                match is_failing {
-                    true => objects.undelivered(namespace, name, reason, now),
-                    false => objects.delivered(namespace, name, reason),
-                }
-            });
+        self.context.measure(&self.key, |metrics, namespace, name| {
+            let objects = &metrics.objects;
+            match is_failing {
+                true => objects.undelivered(namespace, name, reason, now),
+                false => objects.delivered(namespace, name, reason),
+            }
+        });
     }
 
     /// (client) Publishes an event about the app.

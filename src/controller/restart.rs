@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::kinds::APP;
+use super::kind::Kind;
 use super::reconcile::Reconciler;
-use crate::api::Reason;
+use crate::api::{DingTalkApp, Reason};
 use crate::core::{Restart, Schedule, Settled, restart_notice};
 
 /// Retry interval after a refused restart: nothing reports that a missing role has been granted.
@@ -52,10 +52,10 @@ impl Reconciler<'_> {
             match restarted {
                 Ok(()) => {
                     partly.restarted(workload);
-                    info!(kind = APP, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, "workload restarted for a new token");
+                    info!(kind = DingTalkApp::NAME, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, "workload restarted for a new token");
                 }
                 Err(error) => {
-                    warn!(kind = APP, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, retry_seconds = RETRY.as_secs(), %error, "workload restart failed; will retry");
+                    warn!(kind = DingTalkApp::NAME, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, retry_seconds = RETRY.as_secs(), %error, "workload restart failed; will retry");
                     let is_gone = error.is_not_found();
                     failed.push((workload, error.to_string(), is_gone));
                 }

@@ -1,67 +1,34 @@
 //! Calls about the Secrets of one app or reference, and what is learned from the responses.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::reflector::ObjectRef;
 use tracing::{info, warn};
 
 use super::cluster::{ClusterError, SecretContents};
 use super::context::Context;
-use super::kinds::{APP, REFERENCE};
-use crate::api::{AppRef, Cause, ReferenceRef};
-use crate::core::Asked;
-use crate::core::Concerned;
+use super::kind::Kind;
+use crate::api::Cause;
 use crate::core::{
-    Data, Deletion, FailedChange, ObjectVersion, Recorded, TargetMeta, Write, WriteOutcome,
+    Asked, Concerned, Data, Deletion, FailedChange, ObjectVersion, Recorded, TargetMeta, Write,
+    WriteOutcome,
 };
 use crate::dingtalk::Redactor;
 use crate::operator::SecretWrite;
 
-/// The object that Secrets are written for.
-#[derive(Clone, Copy)]
-pub(super) enum Owner<'a> {
-    App(&'a AppRef),
-    Reference(&'a ReferenceRef),
-}
-
 /// The Secrets of an object.
-#[derive(Clone, Copy)]
-pub(super) struct Secrets<'a> {
+pub(super) struct Secrets<'a, K: Kind> {
     pub context: &'a Context,
-    pub owner: Owner<'a>,
+    pub owner: &'a ObjectRef<K>,
 }
 
-impl<'a> Owner<'a> {
-    /// Returns its kind, as logs and metrics name it.
-    fn kind(self) -> &'static str {
-        match self {
-            Self::App(_) => APP,
-            Self::Reference(_) => REFERENCE,
-        }
-    }
-
-    fn name(self) -> &'a str {
-        match self {
-            Self::App(app) => &app.name,
-            Self::Reference(reference) => &reference.name,
-        }
-    }
-
-    fn namespace(self) -> &'a str {
-        let namespace = match self {
-            Self::App(app) => &app.namespace,
-            Self::Reference(reference) => &reference.namespace,
-        };
-        namespace.as_deref().unwrap_or_default()
-    }
-}
-
-impl<'a> Secrets<'a> {
-    fn namespace(self) -> &'a str {
-        self.owner.namespace()
+impl<K: Kind> Secrets<'_, K> {
+    fn namespace(&self) -> &str {
+        self.owner.namespace.as_deref().unwrap_or_default()
     }
 
     /// (client) Writes a Secret. `public` lists further texts that an error may contain.
     pub(super) async fn write(
-        self,
+        &self,
         write: &Write,
         cause: Cause,
         public: &[String],
@@ -76,9 +43,7 @@ impl<'a> Secrets<'a> {
             Ok(_) => SecretWrite::Written,
             Err(error) => error.written(),
         };
-        context
-            .metrics
-            .secret_write(self.owner.kind(), cause, outcome, took);
+        context.metrics.secret_write(K::NAME, cause, outcome, took);
         match written {
             Ok(metadata) => {
                 self.log_write(write, cause);
@@ -103,9 +68,9 @@ impl<'a> Secrets<'a> {
                 let sent: Vec<&str> = sent.map(|value| value.as_str()).collect();
                 let failed = self.failed(&error, name, &sent, public);
                 warn!(
-                    kind = self.owner.kind(),
+                    kind = K::NAME,
                     namespace = self.namespace(),
-                    name = self.owner.name(),
+                    name = self.owner.name,
                     secret = name,
                     cause = cause.as_str(),
                     error = %failed.message,
@@ -121,7 +86,7 @@ impl<'a> Secrets<'a> {
     /// records. `None` if it does not exist, or if this replica may no longer learn what others
     /// wrote.
     pub(super) async fn read(
-        self,
+        &self,
         operation: &'static str,
         namespace: &str,
         name: &str,
@@ -147,7 +112,7 @@ impl<'a> Secrets<'a> {
     /// (client) Deletes a Secret in the version that was seen. If it has another one, reads its
     /// metadata. `public` lists further texts that an error may contain.
     pub(super) async fn delete(
-        self,
+        &self,
         operation: &'static str,
         name: &str,
         version: &ObjectVersion,
@@ -161,7 +126,7 @@ impl<'a> Secrets<'a> {
             .delete_secret(operation, self.namespace(), name, version);
         let looked = match deleted.await {
             Ok(()) => {
-                info!(kind = self.owner.kind(), namespace = self.namespace(), name = self.owner.name(), secret = name, reason = ?why, "Secret deleted");
+                info!(kind = K::NAME, namespace = self.namespace(), name = self.owner.name, secret = name, reason = ?why, "Secret deleted");
                 self.look_at_others(context.secret_gone(self.namespace(), name, &asked));
                 Ok(())
             }
@@ -171,9 +136,9 @@ impl<'a> Secrets<'a> {
         looked.map_err(|error| {
             let failed = self.failed(&error, name, &[], public);
             warn!(
-                kind = self.owner.kind(),
+                kind = K::NAME,
                 namespace = self.namespace(),
-                name = self.owner.name(),
+                name = self.owner.name,
                 secret = name,
                 reason = ?why,
                 error = %failed.message,
@@ -187,13 +152,13 @@ impl<'a> Secrets<'a> {
     /// Returns a failure of the API server that is safe to show: a webhook could repeat what was
     /// `sent`.
     fn failed(
-        self,
+        &self,
         error: &ClusterError,
         name: &str,
         sent: &[&str],
         public: &[String],
     ) -> FailedChange {
-        let names = [name, self.namespace(), self.owner.name()];
+        let names = [name, self.namespace(), self.owner.name.as_str()];
         let public = public.iter().map(String::as_str);
         let redactor = Redactor::new(sent.iter().copied(), names.into_iter().chain(public));
         let message = redactor.clean(&error.to_string());
@@ -205,7 +170,7 @@ impl<'a> Secrets<'a> {
     }
 
     /// (client) Reads the metadata of a Secret that may have changed.
-    pub(super) async fn look(self, name: &str) -> Result<(), ClusterError> {
+    pub(super) async fn look(&self, name: &str) -> Result<(), ClusterError> {
         let (context, namespace) = (self.context, self.namespace());
         let asked = context.asks(namespace, name);
         match context.cluster.read_secret_metadata(namespace, name).await {
@@ -219,21 +184,18 @@ impl<'a> Secrets<'a> {
     }
 
     /// Records a Secret that was read.
-    fn seen(self, metadata: ObjectMeta, asked: &Asked) {
+    fn seen(&self, metadata: ObjectMeta, asked: &Asked) {
         self.look_at_others(self.context.secret_read(metadata, asked));
     }
 
     /// Wakes the objects concerned except the owner, which is being reconciled.
-    fn look_at_others(self, mut concerned: Concerned) {
-        match self.owner {
-            Owner::App(app) => concerned.apps.retain(|other| other != app),
-            Owner::Reference(reference) => concerned.references.retain(|other| other != reference),
-        }
+    fn look_at_others(&self, mut concerned: Concerned) {
+        K::concerned(&mut concerned).retain(|other| other != self.owner);
         self.context.look_at(concerned);
     }
 
     /// Logs a write and its cause.
-    fn log_write(self, write: &Write, cause: Cause) {
+    fn log_write(&self, write: &Write, cause: Cause) {
         let tokens = &write.recorded.tokens;
         let expires_at = tokens.iter().map(|token| token.lifetime.expires_at).min();
         let corp_id = match tokens.as_slice() {
@@ -241,9 +203,9 @@ impl<'a> Secrets<'a> {
             _ => None,
         };
         info!(
-            kind = self.owner.kind(),
+            kind = K::NAME,
             namespace = self.namespace(),
-            name = self.owner.name(),
+            name = self.owner.name,
             secret = write.name,
             corp_id,
             cause = cause.as_str(),

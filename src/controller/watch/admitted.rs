@@ -37,7 +37,7 @@ where
 
 /// Records an event and returns it, without what is heavy if its app is not served, followed by
 /// events with the stubs of apps that are no longer served because of it.
-pub(super) fn admit(
+pub(crate) fn admit(
     context: &Context,
     scope: Option<&str>,
     event: watcher::Result<Event<Decoded<DingTalkApp>>>,
@@ -128,7 +128,7 @@ pub(crate) fn admit_references(
         context.forget_reference(&mut core, key);
     }
     drop(core);
-    context.wake_references(others);
+    context.wake_all(others);
     with_others(event, refused.into_iter())
 }
 
@@ -185,7 +185,7 @@ pub(crate) fn app_event(context: &Context, scope: Option<&str>, event: &Event<Di
             }
             let index = &mut core.index;
             let referrers = gone.iter().flat_map(|app| index.referrers(app));
-            context.wake_references(referrers.collect::<Vec<_>>());
+            context.wake_all(referrers.collect::<Vec<_>>());
             let others = gone.iter().flat_map(|app| index.app_deleted(app)).collect();
             for app in &gone {
                 context.measure_refused(&core, app.namespace.as_deref());
@@ -203,7 +203,7 @@ pub(crate) fn app_event(context: &Context, scope: Option<&str>, event: &Event<Di
     };
     drop(core);
     context.wake_all(others);
-    context.wake_references(referrers);
+    context.wake_all(referrers);
 }
 
 #[cfg(test)]

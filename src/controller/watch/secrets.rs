@@ -77,7 +77,7 @@ pub(crate) fn secret_event(
                 let is_listed = |app: &AppRef| scope.is_none() || app.namespace == *scope;
                 context.wake_all(apps.into_iter().filter(is_listed));
                 // Some of them copy from this scope.
-                context.wake_references(copies);
+                context.wake_all(copies);
             }
             concerned
         }
