@@ -5,7 +5,6 @@ mod connection;
 mod contents;
 mod error;
 mod kube;
-mod programs;
 
 pub(super) use calls::Cluster;
 #[cfg(test)]
@@ -13,5 +12,3 @@ pub(crate) use calls::Named;
 pub(super) use connection::KubeCluster;
 pub(super) use contents::SecretContents;
 pub(super) use error::ClusterError;
-#[cfg(test)]
-pub(crate) use programs::Programs;

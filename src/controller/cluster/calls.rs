@@ -1,6 +1,9 @@
 //! The calls as a trait, so that a simulated API server can answer them.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
+use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
@@ -9,13 +12,12 @@ use serde_json::{Value, json};
 
 use super::contents::SecretContents;
 use super::error::ClusterError;
-use super::programs::Programs;
-use crate::api::{DingTalkApp, DingTalkTokenReference};
-use crate::core::{ObjectVersion, Write};
+use crate::api::{DingTalkApp, DingTalkTokenReference, RolloutRestartTarget};
+use crate::core::{ObjectVersion, Readers, Write};
 
 /// The API server.
 #[async_trait]
-pub(crate) trait Cluster: Programs + Send + Sync {
+pub(crate) trait Cluster: Send + Sync {
     /// Reads a Secret with its contents.
     async fn read_secret(
         &self,
@@ -70,6 +72,30 @@ pub(crate) trait Cluster: Programs + Send + Sync {
 
     /// Publishes an event.
     async fn publish(&self, namespace: &str, event: &Event) -> Result<(), ClusterError>;
+
+    /// Triggers a rollout of a workload, as `kubectl rollout restart` does.
+    async fn restart(
+        &self,
+        namespace: &str,
+        workload: &RolloutRestartTarget,
+        at: Timestamp,
+    ) -> Result<(), ClusterError>;
+
+    /// Finds the readers of these Secrets among the pods of a namespace.
+    async fn readers(
+        &self,
+        namespace: &str,
+        secrets: &BTreeSet<String>,
+    ) -> Result<Readers, ClusterError>;
+
+    /// Annotates a pod through its status, which cannot change what it runs.
+    async fn touch_pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        at: Timestamp,
+    ) -> Result<(), ClusterError>;
 }
 
 /// An object whose status is written.

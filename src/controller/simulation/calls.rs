@@ -18,7 +18,7 @@ use super::site::Site;
 use super::store::Store;
 use crate::api::{DingTalkApp, DingTalkTokenReference, RolloutRestartTarget};
 use crate::controller::clock::Clock;
-use crate::controller::cluster::{Cluster, ClusterError, Named, Programs, SecretContents};
+use crate::controller::cluster::{Cluster, ClusterError, Named, SecretContents};
 use crate::controller::endpoint::Endpoint;
 use crate::core::{ObjectVersion, Readers, Write};
 use crate::dingtalk::{Answer, Credentials, Failure, UNREACHABLE};
@@ -251,10 +251,7 @@ impl Cluster for Wire {
     async fn publish(&self, _: &str, _: &Event) -> Result<(), ClusterError> {
         self.call("publish an event", Kind::Read, |_| Ok(())).await
     }
-}
 
-#[async_trait]
-impl Programs for Wire {
     async fn restart(
         &self,
         _: &str,
