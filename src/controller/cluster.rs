@@ -2,13 +2,11 @@
 
 mod calls;
 mod connection;
-mod contents;
 mod error;
 mod kube;
 
-pub(super) use calls::Cluster;
 #[cfg(test)]
 pub(crate) use calls::Named;
+pub(super) use calls::{Cluster, SecretContents};
 pub(super) use connection::KubeCluster;
-pub(super) use contents::SecretContents;
 pub(super) use error::ClusterError;

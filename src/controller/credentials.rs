@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cluster::ClusterError;
+use super::cluster::{ClusterError, SecretContents};
 use super::context::Context;
 use super::job::Job;
 use super::reads::{Outcome, Read, SharedCredentials};
@@ -45,7 +45,7 @@ impl Context {
         let asked = self.asks(namespace, name);
         let operation = "read the credentials";
         let read = self.cluster.read_secret(operation, namespace, name);
-        let mut contents = match read.await {
+        let SecretContents { metadata, mut data } = match read.await {
             Ok(contents) => contents,
             Err(error) => {
                 if error.is_not_found() {
@@ -54,14 +54,15 @@ impl Context {
                 return Err(Arc::new(error));
             }
         };
-        let version = ObjectVersion::of(&contents.metadata);
+        let version = ObjectVersion::of(&metadata);
         let credentials = Credentials::read(
             &reference.client_id_key,
             &reference.client_secret_key,
-            |key| contents.take(key),
+            |key| data.remove(key),
         );
         // Frees the other keys, up to a megabyte: only the credentials are shared.
-        self.look_at(self.secret_read(contents.into_metadata(), &asked));
+        drop(data);
+        self.look_at(self.secret_read(metadata, &asked));
         Ok(Read {
             version,
             credentials: credentials.map(Arc::new),

@@ -98,7 +98,7 @@ impl<K: Kind> Secrets<'_, K> {
             Ok(_) if !context.may_learn() => Ok(None),
             Ok(mut contents) => {
                 let found = found(&mut contents);
-                self.seen(contents.into_metadata(), &asked);
+                self.seen(contents.metadata, &asked);
                 Ok(Some(found))
             }
             Err(error) if error.is_not_found() => {
@@ -220,6 +220,6 @@ impl<K: Kind> Secrets<'_, K> {
 pub(super) fn found(contents: &mut SecretContents) -> (TargetMeta, Option<Data>) {
     let target = TargetMeta::of(contents.metadata.clone());
     let keys: Vec<String> = target.recorded.iter().flat_map(Recorded::keys).collect();
-    let data = Data::found(keys, |key| contents.take(key));
+    let data = Data::found(keys, |key| contents.data.remove(key));
     (target, data)
 }

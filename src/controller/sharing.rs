@@ -6,9 +6,9 @@ use tracing::debug;
 
 use super::context::Context;
 use super::reads::Read;
+use super::secrets::found;
 use crate::api::AppRef;
-use crate::core::{Candidate, TokenQuery};
-use crate::core::{Data, Held, KnownCredentials, TargetMeta};
+use crate::core::{Candidate, Held, KnownCredentials, TokenQuery};
 
 /// Secrets of other apps that are read for one wanted token.
 const READS_MAX: usize = 16;
@@ -70,10 +70,8 @@ impl Context {
             .cluster
             .read_secret(operation, namespace, &candidate.secret);
         let mut contents = read.await.ok()?;
-        let target = TargetMeta::of(contents.metadata.clone());
+        let (target, data) = found(&mut contents);
         let recorded = target.recorded.as_ref()?;
-        let keys = recorded.keys().collect::<Vec<_>>();
-        let data = Data::found(keys, |key| contents.take(key));
         if target.version != candidate.version {
             // The watch reports the change, and the app looks again.
             return None;

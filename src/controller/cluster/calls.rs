@@ -1,6 +1,6 @@
 //! The calls as a trait, so that a simulated API server can answer them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -9,8 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Serialize;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
-use super::contents::SecretContents;
 use super::error::ClusterError;
 use crate::api::{DingTalkApp, DingTalkTokenReference, RolloutRestartTarget};
 use crate::core::{ObjectVersion, Readers, Write};
@@ -98,13 +98,17 @@ pub(crate) trait Cluster: Send + Sync {
     ) -> Result<(), ClusterError>;
 }
 
+/// A Secret with its contents.
+pub(crate) struct SecretContents {
+    pub metadata: ObjectMeta,
+    pub data: BTreeMap<String, Zeroizing<Vec<u8>>>,
+}
+
 /// An object whose status is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Named {
     pub kind: String,
     /// URL path of its kind in its namespace, without its name.
     pub path: String,
-    pub namespace: String,
     pub name: String,
 }
 
@@ -137,11 +141,9 @@ impl dyn Cluster {
             metadata.insert("resourceVersion".to_owned(), version.into());
         }
         let body = json!({"metadata": metadata, "status": patch});
-        let namespace = object.meta().namespace.as_deref();
         let named = Named {
             kind: K::kind(&()).into_owned(),
-            path: K::url_path(&(), namespace),
-            namespace: namespace.unwrap_or_default().to_owned(),
+            path: K::url_path(&(), object.meta().namespace.as_deref()),
             name: object.meta().name.clone().unwrap_or_default(),
         };
         let metadata = self.patch_status(&named, body).await?;

@@ -19,9 +19,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::calls::{Cluster, Named};
+use super::calls::{Cluster, Named, SecretContents};
 use super::connection::{KubeCluster, patching};
-use super::contents::SecretContents;
 use super::error::ClusterError;
 use crate::api::{
     ANNOTATION_RESTARTED_AT, ANNOTATION_TOKEN_WRITTEN_AT, DingTalkApp, DingTalkTokenReference,
@@ -58,7 +57,10 @@ impl Cluster for KubeCluster {
             serde_json::from_str(&text).map_err(|_| ClusterError::Malformed { operation })?;
         let data = secret.data.unwrap_or_default().into_iter();
         let data = data.map(|(key, value)| (key, Zeroizing::new(value.0)));
-        Ok(SecretContents::new(secret.metadata.0, data.collect()))
+        Ok(SecretContents {
+            metadata: secret.metadata.0,
+            data: data.collect(),
+        })
     }
 
     async fn read_app(

@@ -39,7 +39,10 @@ impl Store {
         let data = stored.data.iter();
         let data =
             data.map(|(key, value)| (key.clone(), Zeroizing::new(value.clone().into_bytes())));
-        Ok(SecretContents::new(stored.meta(name), data.collect()))
+        Ok(SecretContents {
+            metadata: stored.meta(name),
+            data: data.collect(),
+        })
     }
 
     pub fn read_meta(&self, name: &str) -> Result<ObjectMeta, ClusterError> {
