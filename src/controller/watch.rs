@@ -61,7 +61,7 @@ where
     });
     let events = select(watched, restored).map_ok(move |event| {
         let events = admit(&context, scope.as_deref(), event);
-        stream::iter(events).map(watcher::Result::Ok)
+        stream::iter(events).map(Ok::<_, watcher::Error>)
     });
     let changed = predicates::generation.combine(predicates::annotations);
     let objects = stored(events.try_flatten().reflect(writer));
