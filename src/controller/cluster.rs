@@ -2,16 +2,9 @@
 
 mod calls;
 mod connection;
-mod contents;
 mod error;
 mod kube;
-mod programs;
 
-pub(super) use calls::Cluster;
-#[cfg(test)]
-pub(crate) use calls::Named;
+pub(super) use calls::{Cluster, SecretContents};
 pub(super) use connection::KubeCluster;
-pub(super) use contents::SecretContents;
-pub(super) use error::ClusterError;
-#[cfg(test)]
-pub(crate) use programs::Programs;
+pub(super) use error::{ClusterError, Result};

@@ -6,23 +6,23 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::alarm::Alarm;
 use super::clock::Clock;
 use super::cluster::Cluster;
 use super::endpoint::Endpoint;
 use super::event_budget::EventBudget;
 use super::job::Job;
+use super::kind::{Kind, WorkQueues};
 use super::reads::Reads;
 use super::scopes::Scopes;
-use super::triggers::{Senders, Triggers};
-use super::workers::Workers;
 use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef};
-use crate::core::Asked;
-use crate::core::{AppSite, Concerned, Core, Reported, Surroundings};
-use crate::core::{FailedAttempt, Memory, ReferenceMemory, ReferenceView, View};
+use crate::core::{
+    AppSite, Asked, Concerned, Core, FailedAttempt, Memory, ReferenceMemory, ReferenceView,
+    Reported, Surroundings, View,
+};
 use crate::dingtalk::{Failure, Recovery, TokenResponse};
 use crate::operator::{Leadership, Metrics, Outages, Pulse};
 
@@ -32,7 +32,6 @@ pub(super) const LAST_WRITES: Duration = Duration::from_secs(10);
 /// woken.
 pub(super) const HANDOVER: Duration = Duration::from_millis(100);
 
-/// The state that all reconciliations share.
 pub(super) struct Context {
     pub(super) core: Mutex<Core>,
     pub(super) reads: Reads,
@@ -41,15 +40,8 @@ pub(super) struct Context {
     pub(super) dingtalk: Arc<dyn Endpoint>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) alarm: Alarm<AppRef>,
-    pub(super) workers: Workers<AppRef>,
-    pub(super) reference_alarm: Alarm<ReferenceRef>,
-    pub(super) reference_workers: Workers<ReferenceRef>,
+    pub(super) queues: WorkQueues,
     pub(super) jobs: mpsc::UnboundedSender<Job>,
-    pub(super) triggers: Triggers<AppRef>,
-    pub(super) reference_triggers: Triggers<ReferenceRef>,
-    pub(super) restored: Senders<DingTalkApp>,
-    pub(super) restored_references: Senders<DingTalkTokenReference>,
     pub(super) scopes: Scopes,
     pub(super) stop: CancellationToken,
     pub(super) salt: [u8; 32],
@@ -68,7 +60,6 @@ impl Context {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the time of the wall clock.
     pub(super) fn wall(&self) -> Timestamp {
         self.clock.wall()
     }
@@ -117,42 +108,31 @@ impl Context {
         }
     }
 
-    /// Forgets an app that is gone.
     pub(super) fn forget(&self, core: &mut Core, app: &AppRef) {
-        self.alarm.set(app, None);
+        self.queues.apps.alarm.set(app, None);
         let namespace = app.namespace.as_deref().unwrap_or_default();
         self.metrics.forget_app(namespace, &app.name);
         core.forget_app(app);
     }
 
-    /// Forgets a reference that is gone.
     pub(super) fn forget_reference(&self, core: &mut Core, reference: &ReferenceRef) {
-        self.reference_alarm.set(reference, None);
+        self.queues.references.alarm.set(reference, None);
         let namespace = reference.namespace.as_deref().unwrap_or_default();
         self.metrics.forget_reference(namespace, &reference.name);
         core.forget_reference(reference);
     }
 
-    /// Updates metrics of an app, if it exists. Its deletion takes the same lock, so no series
-    /// outlives its app.
-    pub(super) fn measure_app(&self, app: &AppRef, measure: impl FnOnce(&Metrics, &str, &str)) {
-        let core = self.core();
-        if core.index.admission.knows(app) {
-            let namespace = app.namespace.as_deref().unwrap_or_default();
-            measure(&self.metrics, namespace, &app.name);
-        }
-    }
-
-    /// Updates metrics of a reference, if it exists; see [`Self::measure_app`].
-    pub(super) fn measure_reference(
+    /// Updates metrics of an object, if it exists. Its deletion takes the same lock, so no series
+    /// outlives it.
+    pub(super) fn measure<K: Kind>(
         &self,
-        reference: &ReferenceRef,
+        key: &ObjectRef<K>,
         measure: impl FnOnce(&Metrics, &str, &str),
     ) {
         let core = self.core();
-        if core.index.reference_admission.knows(reference) {
-            let namespace = reference.namespace.as_deref().unwrap_or_default();
-            measure(&self.metrics, namespace, &reference.name);
+        if K::exists(&core, key) {
+            let namespace = key.namespace.as_deref().unwrap_or_default();
+            measure(&self.metrics, namespace, &key.name);
         }
     }
 
@@ -168,27 +148,15 @@ impl Context {
         let _ = self.jobs.send(job);
     }
 
-    pub(super) fn wake(&self, app: &AppRef) {
-        self.triggers.wake(&app.namespace, app);
-    }
-
-    pub(super) fn wake_all(&self, apps: impl IntoIterator<Item = AppRef>) {
-        for app in apps {
-            self.wake(&app);
+    pub(super) fn wake_all<K: Kind>(&self, objects: impl IntoIterator<Item = ObjectRef<K>>) {
+        for object in objects {
+            K::queue(&self.queues).wake(&object);
         }
     }
 
-    pub(super) fn wake_references(&self, references: impl IntoIterator<Item = ReferenceRef>) {
-        for reference in references {
-            let triggers = &self.reference_triggers;
-            triggers.wake(&reference.namespace, &reference);
-        }
-    }
-
-    /// Wakes all these objects.
     pub(super) fn look_at(&self, concerned: Concerned) {
         self.wake_all(concerned.apps);
-        self.wake_references(concerned.references);
+        self.wake_all(concerned.references);
     }
 
     /// Returns what is known about a Secret. Must be called before a call about it.
@@ -249,28 +217,27 @@ impl Context {
     pub(super) fn drop_fetch(&self, job: &Job) {
         let namespace = &job.call.namespace;
         let subscribers = self.core().tokens.dropped(&job.pending, namespace);
-        self.wake(&job.app);
+        self.queues.apps.wake(&job.app);
         self.wake_all(subscribers.into_iter().filter(|app| *app != job.app));
     }
 
-    /// Records a successful fetch.
     pub(super) fn record_success(
         &self,
         job: &Job,
         response: TokenResponse,
         requested_at: Timestamp,
     ) {
-        let now = self.wall();
+        let (now, call) = (self.wall(), &job.call);
         let mut core = self.core();
         let subscribers = core
             .tokens
             .succeeded(&job.pending, response, requested_at, now);
-        let unresolved = core.unresolved_sharers(&job.app, &job.call);
+        let unresolved =
+            core.unresolved_sharers(&job.app, &job.call);
         drop(core);
         self.wake_all(subscribers.into_iter().chain(unresolved));
     }
 
-    /// Records a failed fetch.
     pub(super) fn record_failure(&self, job: &Job, failure: Failure, is_site_down: bool) {
         let now = self.wall();
         let random = self.clock.random();
@@ -309,16 +276,11 @@ impl Context {
     /// that is lost may have revoked the one in the Secret.
     pub(super) async fn write_what_is_held(&self) {
         let deadline = tokio::time::Instant::now() + LAST_WRITES;
-        let mut woken = false;
-        while tokio::time::Instant::now() < deadline {
-            let unwritten = self.unwritten();
-            if unwritten.is_empty() {
-                return;
-            }
-            if !std::mem::replace(&mut woken, true) {
-                self.wake_all(unwritten);
-            }
+        let mut unwritten = self.unwritten();
+        self.wake_all(unwritten.clone());
+        while !unwritten.is_empty() && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(HANDOVER).await;
+            unwritten = self.unwritten();
         }
     }
 

@@ -2,12 +2,10 @@
 
 use async_trait::async_trait;
 
-use crate::dingtalk::{Answer, Client, Credentials};
+use crate::dingtalk::{Answer, Call, Client, Credentials};
 
-/// DingTalk's token endpoint.
 #[async_trait]
 pub(super) trait Endpoint: Send + Sync {
-    /// Returns the names of the configured sites.
     fn sites(&self) -> Vec<&str>;
 
     /// Returns the host of a site; `None` if it is not configured.
@@ -16,8 +14,7 @@ pub(super) trait Endpoint: Send + Sync {
     /// Fetches a token; see [`Client::fetch`].
     async fn fetch(
         &self,
-        site: &str,
-        corp_id: &str,
+        call: &Call,
         credentials: &Credentials,
         known: Option<&str>,
         is_proven: bool,
@@ -36,12 +33,12 @@ impl Endpoint for Client {
 
     async fn fetch(
         &self,
-        site: &str,
-        corp_id: &str,
+        call: &Call,
         credentials: &Credentials,
         known: Option<&str>,
         is_proven: bool,
     ) -> Answer {
+        let (site, corp_id) = (&call.site, &call.corp_id);
         Client::fetch(self, site, corp_id, credentials, known, is_proven).await
     }
 }

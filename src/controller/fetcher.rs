@@ -12,22 +12,21 @@ use tracing::{info, warn};
 
 use super::context::Context;
 use super::job::Job;
-use super::kinds::APP;
+use super::kind::Kind;
+use crate::api::DingTalkApp;
 use crate::core::{lifetime, whole_seconds};
 use crate::dingtalk::{
-    self, AccessToken, Answer, Call, Consequences, Failure, Rates, Scheduler, Started,
+    self, AccessToken, Answer, Consequences, Failure, Rates, Scheduler, Started,
 };
 use crate::operator::Metrics;
 
 /// A site's clock that differs by more is reported: certificates and expiries depend on it.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
-/// A fetch in flight.
 pub(super) type Fetching = BoxFuture<'static, Finished>;
 
 /// A fetch that has ended.
 pub(super) struct Finished {
-    call: Call,
     job: Job,
     answer: Answer,
     requested_at: Timestamp,
@@ -48,15 +47,14 @@ pub(super) async fn run(
     };
     loop {
         context.pulse.fetches.beat(context.clock.now().monotonic);
-        let mut begun = Vec::new();
-        let wait = start_what_may(&context, &mut scheduler, &mut begun);
+        let (begun, wait) = start_what_may(&context, &mut scheduler);
         for fetching in begun {
             in_flight.spawn(fetching);
         }
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            Some(done) = in_flight.join_next() => ended(&context, &mut scheduler, done),
+            Some(Ok(done)) = in_flight.join_next() => finish(&context, &mut scheduler, done),
             Some(job) = jobs.recv() => {
                 push(&mut scheduler, job);
                 // Jobs that arrive together are ranked together.
@@ -68,7 +66,9 @@ pub(super) async fn run(
         }
     }
     while let Some(done) = in_flight.join_next().await {
-        ended(&context, &mut scheduler, done);
+        if let Ok(finished) = done {
+            finish(&context, &mut scheduler, finished);
+        }
     }
 }
 
@@ -76,8 +76,7 @@ pub(super) async fn run(
 pub(super) fn start_what_may(
     context: &Arc<Context>,
     scheduler: &mut Scheduler<Job>,
-    begun: &mut Vec<Fetching>,
-) -> Duration {
+) -> (Vec<Fetching>, Duration) {
     /// Longest wait. Every event wakes the loop; this is a backstop.
     const IDLE: Duration = Duration::from_secs(30);
     /// Wait while the lease is too short for a request: it is renewed within seconds, or lost.
@@ -87,7 +86,8 @@ pub(super) fn start_what_may(
         .leadership
         .outlasts(dingtalk::REQUEST_TIMEOUT, context.clock.now())
     {
-        return if scheduler.is_empty() { IDLE } else { LEASE };
+        let wait = if scheduler.is_empty() { IDLE } else { LEASE };
+        return (Vec::new(), wait);
     }
     let now = context.clock.now().monotonic;
     let is_wanted = |job: &Job| {
@@ -103,31 +103,26 @@ pub(super) fn start_what_may(
     for job in unwanted {
         context.drop_fetch(&job);
     }
-    for (call, job) in starting {
+    let begun = starting.into_iter().map(|(_, job)| {
         context.metrics.waited(now.duration_since(job.queued_at));
         context.core().tokens.started(&job.pending);
-        let is_proven = scheduler.is_proven(&call);
-        begun.push(fetch(Arc::clone(context), call, job, is_proven));
-    }
-    next.map_or(IDLE, |next| next.duration_since(now).min(IDLE))
+        let is_proven = scheduler.is_proven(&job.call);
+        fetch(Arc::clone(context), job, is_proven)
+    });
+    let wait = next.map_or(IDLE, |next| next.duration_since(now).min(IDLE));
+    (begun.collect(), wait)
 }
 
 /// (client) Makes a call.
-fn fetch(context: Arc<Context>, call: Call, job: Job, is_proven: bool) -> Fetching {
+fn fetch(context: Arc<Context>, job: Job, is_proven: bool) -> Fetching {
     Box::pin(async move {
         let started = context.clock.now();
         let known = job.known.as_ref().map(AccessToken::expose);
-        let fetch = context.dingtalk.fetch(
-            &call.site,
-            &call.corp_id,
-            &job.credentials,
-            known,
-            is_proven,
-        );
+        let endpoint = &context.dingtalk;
+        let fetch = endpoint.fetch(&job.call, &job.credentials, known, is_proven);
         let answer = fetch.await;
         let ended = context.clock.now().monotonic;
         Finished {
-            call,
             job,
             answer,
             requested_at: started.wall,
@@ -136,34 +131,24 @@ fn fetch(context: Arc<Context>, call: Call, job: Job, is_proven: bool) -> Fetchi
     })
 }
 
-fn ended(
-    context: &Context,
-    scheduler: &mut Scheduler<Job>,
-    done: Result<Finished, tokio::task::JoinError>,
-) {
-    if let Ok(finished) = done {
-        finish(context, scheduler, finished);
-    }
-}
-
 /// Records a fetch's outcome.
 pub(super) fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished: Finished) {
     let Finished {
-        call,
         job,
         answer,
         requested_at,
         took,
     } = finished;
+    let (call, cause) = (&job.call, job.pending.cause);
     report_clock(context, &call.site, &answer);
     context.metrics.requested(&call.site, took);
     match answer.result {
         Ok(response) => {
-            for recovery in scheduler.succeeded(&call, context.clock.now().monotonic) {
+            for recovery in scheduler.succeeded(call, context.clock.now().monotonic) {
                 context.hurry(&call.site, &recovery);
             }
-            context.measure_app(&job.app, Metrics::fetched);
-            context.metrics.request(&call.site, job.pending.cause, None);
+            context.measure(&job.app, Metrics::fetched);
+            context.metrics.request(&call.site, cause, None);
             let expires_at = lifetime(requested_at, response.expires_in).expires_at;
             let is_new = job.known.as_ref() != Some(&response.token);
             log_success(&job, expires_at, is_new);
@@ -175,11 +160,9 @@ pub(super) fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished
                 failure,
                 rejected_too,
                 is_site_down,
-            } = scheduler.failed(&call, failure, job.failing_since, now);
+            } = scheduler.failed(call, failure, job.failing_since, now);
             let reason = Some(failure.reason);
-            context
-                .metrics
-                .request(&call.site, job.pending.cause, reason);
+            context.metrics.request(&call.site, cause, reason);
             log_failure(&job, context.dingtalk.host(&call.site), &failure);
             for (_, job) in rejected_too {
                 context.record_failure(&job, failure.clone(), false);
@@ -192,7 +175,7 @@ pub(super) fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished
 fn log_success(job: &Job, expires_at: Timestamp, value_changed: bool) {
     let former = job.expires_at.map(whole_seconds);
     info!(
-        kind = APP,
+        kind = DingTalkApp::NAME,
         namespace = job.app.namespace,
         name = job.app.name,
         corp_id = &*job.call.corp_id,
@@ -211,7 +194,7 @@ fn log_success(job: &Job, expires_at: Timestamp, value_changed: bool) {
 fn log_failure(job: &Job, host: Option<&str>, failure: &Failure) {
     let held_until = job.expires_at.map(whole_seconds);
     warn!(
-        kind = APP,
+        kind = DingTalkApp::NAME,
         namespace = job.app.namespace,
         name = job.app.name,
         corp_id = &*job.call.corp_id,

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp, DingTalkTokenReference};
-use crate::core::light_status;
+use crate::core::{forget_forbidden, light_status};
 
 /// Most bytes of a renewal request that count.
 const RENEW_REQUEST_MAX: usize = 64;
@@ -13,8 +13,11 @@ const STATUS_BASE_MAX: usize = 32 << 10;
 const STATUS_CORP_MAX: usize = 2 << 10;
 
 /// Keeps only the metadata of an app that is used: a tenant can add 256 KiB of annotations, and
-/// even more labels. Drops a status that is too large to be the operator's.
-pub(super) fn lighten(app: &mut DingTalkApp) {
+/// even more labels. Drops a status that is too large to be the operator's. `allowed` are the
+/// prefixes of a target's label and annotation keys.
+pub(super) fn lighten(app: &mut DingTalkApp, allowed: &[String]) {
+    let target = &mut app.spec.target;
+    forget_forbidden(&mut target.labels, &mut target.annotations, allowed);
     keep_of_metadata(&mut app.metadata, &[ANNOTATION_RENEW_REQUESTED_AT]);
     let annotations = app.metadata.annotations.iter_mut();
     for request in annotations.flat_map(|annotations| annotations.values_mut()) {
@@ -32,8 +35,10 @@ pub(super) fn lighten(app: &mut DingTalkApp) {
     });
 }
 
-/// Keeps only what is used of a reference's metadata and status, as [`lighten`] does of an app's.
-pub(super) fn lighten_reference(reference: &mut DingTalkTokenReference) {
+/// Keeps only what is used of a reference, as [`lighten`] does of an app.
+pub(super) fn lighten_reference(reference: &mut DingTalkTokenReference, allowed: &[String]) {
+    let target = &mut reference.spec.target;
+    forget_forbidden(&mut target.labels, &mut target.annotations, allowed);
     keep_of_metadata(&mut reference.metadata, &[]);
     let status = reference.status.take().map(light_status);
     reference.status = status.filter(|status| {
@@ -44,7 +49,7 @@ pub(super) fn lighten_reference(reference: &mut DingTalkTokenReference) {
 
 /// Keeps these annotations, and of the other metadata only what identifies the object and its
 /// version.
-pub(super) fn keep_of_metadata(metadata: &mut ObjectMeta, annotations: &[&str]) {
+fn keep_of_metadata(metadata: &mut ObjectMeta, annotations: &[&str]) {
     metadata.managed_fields = None;
     metadata.labels = None;
     metadata.owner_references = None;
@@ -80,7 +85,7 @@ mod tests {
             "managedFields": [{"manager": heavy}],
             "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": heavy, "uid": "x"}],
         }}));
-        lighten(&mut app);
+        lighten(&mut app, &[]);
         let size = serde_json::to_vec(&app.metadata).expect("JSON").len();
         assert!(size < 300, "{size}");
         let request = crate::core::renew_request(&app).expect("kept");
@@ -100,7 +105,7 @@ mod tests {
                 "status": {"secret": secret, "secretNames": names},
             }))
             .expect("a reference");
-            lighten_reference(&mut reference);
+            lighten_reference(&mut reference, &[]);
             reference.status
         };
         let (kept, other) = (status(1000, "a", "copied-*"), status(1000, "b", "copied-*"));
@@ -119,7 +124,7 @@ mod tests {
         let status = |length: usize| {
             let corp = serde_json::json!({"corpId": "ding1", "secretName": "x".repeat(length)});
             let mut app = app(&serde_json::json!({"status": {"corps": [corp]}}));
-            lighten(&mut app);
+            lighten(&mut app, &[]);
             app.status.is_some()
         };
         assert!(status(STATUS_BASE_MAX));

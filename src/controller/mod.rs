@@ -12,7 +12,7 @@ mod events;
 mod fetcher;
 mod job;
 mod kept;
-mod kinds;
+mod kind;
 mod metadata;
 mod reads;
 mod reconcile;
@@ -31,22 +31,18 @@ mod simulation;
 mod stored;
 mod triggers;
 mod watch;
+mod work_queue;
 mod workers;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::convert::Infallible;
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
-use futures::channel::mpsc::UnboundedReceiver;
+use futures::StreamExt;
 use futures::future::{join, join_all};
-use futures::{Stream, StreamExt};
+use kube::Client;
 use kube::runtime::controller::{self, Action, Controller};
-use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher;
-use kube::{Client, Resource};
-use serde::de::DeserializeOwned;
+use kube::runtime::watcher::Event;
 use tokio::sync::{mpsc, watch as channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -56,28 +52,27 @@ use crate::core::Core;
 pub(crate) use crate::core::NamespaceLimits;
 use crate::dingtalk::{self, Rates};
 use crate::operator::{Leadership, Metrics, Outages, Pulse};
-use alarm::Alarm;
 use clock::SystemClock;
 use cluster::KubeCluster;
 use context::{Context, HANDOVER, LAST_WRITES};
+use decoded::Decoded;
 use event_budget::EventBudget;
 use job::Job;
+use kind::{Kind, WorkQueues};
 use reads::Reads;
 use scopes::{Scope, Scopes};
-use triggers::{Triggered, channels, triggers};
-use workers::{CONCURRENCY, Workers};
+use work_queue::{Wakes, WorkQueue};
+use workers::CONCURRENCY;
 
 /// Options of the controller.
 pub(crate) struct Options {
     /// The namespaces to serve; empty means all.
     pub namespaces: Vec<String>,
-    /// Rate limits of fetches.
     pub rates: Rates,
     /// Name of this process in events.
     pub instance: String,
     /// Leadership of this replica, which must not act without it.
     pub leadership: Arc<Leadership>,
-    /// Outages of the API server.
     pub outages: Outages,
     /// Heartbeats of the loops.
     pub pulse: Arc<Pulse>,
@@ -89,75 +84,47 @@ pub(crate) struct Options {
     pub metadata_prefixes: Vec<String>,
 }
 
-/// A scope whose objects are reconciled until `drained`.
-struct Served {
-    scope: Scope,
+/// The controllers of all kinds and scopes, which run until `drained`.
+struct Controllers {
+    client: Client,
     context: Arc<Context>,
     drained: CancellationToken,
 }
 
-/// Objects to wake, and objects to put back into the store.
-type Wakes<K> = (Triggered<ObjectRef<K>>, UnboundedReceiver<K>);
-
-impl Served {
-    /// Runs the controller of apps.
-    async fn apps(self, client: &Client, (triggered, restored): Wakes<DingTalkApp>) {
-        let writer = Writer::new(());
-        let store = writer.as_reader();
-        let apps = watch::apps(client, &self.scope, writer, restored, &self.context);
-        self.run("apps", (apps, store), triggered, reconcile::reconcile)
-            .await;
-    }
-
-    /// Runs the controller of references.
-    async fn references(
-        self,
-        client: &Client,
-        (triggered, restored): Wakes<DingTalkTokenReference>,
-    ) {
-        let writer = Writer::new(());
-        let store = writer.as_reader();
-        let references = watch::references(client, &self.scope, writer, restored, &self.context);
-        self.run(
-            "references",
-            (references, store),
-            triggered,
-            references::reconcile,
-        )
-        .await;
-    }
-
-    async fn run<K, F>(
-        self,
+impl Controllers {
+    /// Runs the controller of a kind in a scope.
+    async fn run<K, A, F>(
+        &self,
         what: &'static str,
-        (objects, store): (
-            impl Stream<Item = watcher::Result<K>> + Send + 'static,
-            Store<K>,
-        ),
-        triggered: Triggered<ObjectRef<K>>,
+        wakes: Wakes<K>,
+        admit: A,
         reconcile: impl FnMut(Arc<K>, Arc<Context>) -> F,
     ) where
-        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+        K: Kind,
+        A: FnMut(&Context, Option<&str>, Event<Decoded<K>>) -> Vec<Event<K>> + Send + 'static,
         F: Future<Output = Result<Action, Infallible>> + Send + 'static,
     {
-        let Self {
+        let Wakes {
             scope,
-            context,
-            drained,
-        } = self;
+            triggered,
+            restored,
+        } = wakes;
+        let context = Arc::clone(&self.context);
+        let (objects, store) =
+            watch::objects(&self.client, scope.clone(), restored, context, admit);
         Controller::for_stream(objects, store)
             .with_config(controller::Config::default().concurrency(CONCURRENCY))
             .reconcile_on(triggered)
-            .graceful_shutdown_on(drained.cancelled_owned())
+            .graceful_shutdown_on(self.drained.clone().cancelled_owned())
             .run(
                 reconcile,
                 |_, error, _| match *error {},
-                Arc::clone(&context),
+                Arc::clone(&self.context),
             )
             .for_each(|result| {
                 // An object that was deleted after it was woken is no error.
                 if let Err(controller::Error::QueueError(error)) = result {
-                    watch::report(&context, what, &scope, &error);
+                    watch::report(&self.context, what, &scope, &error);
                 }
                 std::future::ready(())
             })
@@ -165,16 +132,13 @@ impl Served {
     }
 }
 
-/// Receivers of a context's channels; all but `jobs` have one for each scope.
-struct Queues {
+/// What arrives through a context's channels.
+struct Receivers {
     jobs: mpsc::UnboundedReceiver<Job>,
-    triggered: Vec<Triggered<ObjectRef<DingTalkApp>>>,
-    restored: Vec<UnboundedReceiver<DingTalkApp>>,
-    reference_triggered: Vec<Triggered<ObjectRef<DingTalkTokenReference>>>,
-    restored_references: Vec<UnboundedReceiver<DingTalkTokenReference>>,
+    apps: Vec<Wakes<DingTalkApp>>,
+    references: Vec<Wakes<DingTalkTokenReference>>,
 }
 
-/// Returns the context of all controllers.
 fn context(
     client: &Client,
     dingtalk: dingtalk::Client,
@@ -182,29 +146,23 @@ fn context(
     options: Options,
     scopes: &[Scope],
     stop: CancellationToken,
-) -> (Arc<Context>, Queues) {
+) -> (Arc<Context>, Receivers) {
     let (sender, jobs) = mpsc::unbounded_channel();
-    let (app_triggers, triggered) = triggers(scopes);
-    let (reference_triggers, reference_triggered) = triggers(scopes);
-    let (restorers, restored) = channels(scopes);
-    let (reference_restorers, restored_references) = channels(scopes);
+    let (app_queue, apps) = WorkQueue::new(scopes);
+    let (reference_queue, references) = WorkQueue::new(scopes);
     let context = Context {
         cluster: Arc::new(KubeCluster::new(client.clone())),
         clock: Arc::new(SystemClock),
         dingtalk: Arc::new(dingtalk),
         metrics,
-        alarm: Alarm::default(),
-        workers: Workers::default(),
-        reference_alarm: Alarm::default(),
-        reference_workers: Workers::default(),
-        reference_triggers,
+        queues: WorkQueues {
+            apps: app_queue,
+            references: reference_queue,
+        },
         core: Mutex::new(Core::new(options.limits)),
         reads: Reads::default(),
         event_budget: Mutex::new(EventBudget::default()),
         jobs: sender,
-        triggers: app_triggers,
-        restored: restorers,
-        restored_references: reference_restorers,
         scopes: Scopes::new(scopes.iter().cloned()),
         stop,
         salt: rand::random(),
@@ -215,14 +173,12 @@ fn context(
         site_namespaces: options.site_namespaces,
         metadata_prefixes: options.metadata_prefixes,
     };
-    let queues = Queues {
+    let receivers = Receivers {
         jobs,
-        triggered,
-        restored,
-        reference_triggered,
-        restored_references,
+        apps,
+        references,
     };
-    (Arc::new(context), queues)
+    (Arc::new(context), receivers)
 }
 
 /// Runs until `stop`, then drains in-flight work.
@@ -240,31 +196,33 @@ pub(crate) async fn run(
         false => namespaces.into_iter().map(Some).collect(),
     };
     let rates = options.rates;
-    let (context, queues) = context(&client, dingtalk, metrics, options, &scopes, stop.clone());
+    let (context, receivers) = context(&client, dingtalk, metrics, options, &scopes, stop.clone());
     let drained = CancellationToken::new();
-    let served = |scope: &Scope| Served {
-        scope: scope.clone(),
+    let mut tasks = background_tasks(&context, ready);
+    tasks.spawn(watch::secrets(client.clone(), scopes, Arc::clone(&context)));
+    let controllers = Controllers {
+        client,
         context: Arc::clone(&context),
         drained: drained.clone(),
     };
-    let channels = queues.triggered.into_iter().zip(queues.restored);
-    let apps = scopes.iter().zip(channels);
-    let apps = apps.map(|(scope, channels)| served(scope).apps(&client, channels));
-    let (triggered, restored) = (queues.reference_triggered, queues.restored_references);
-    let channels = triggered.into_iter().zip(restored);
-    let references = scopes.iter().zip(channels);
-    let references =
-        references.map(|(scope, channels)| served(scope).references(&client, channels));
-    let controllers = join(join_all(apps), join_all(references));
-    let mut tasks = background_tasks(&context, ready);
-    tasks.spawn(watch::secrets(
-        client.clone(),
-        scopes.clone(),
-        Arc::clone(&context),
-    ));
+    let apps = receivers.apps.into_iter().map(|wakes| {
+        let mut listed = HashSet::new();
+        let admit = move |context: &Context, scope: Option<&str>, event| {
+            watch::admit(context, scope, &mut listed, event)
+        };
+        controllers.run("apps", wakes, admit, reconcile::reconcile)
+    });
+    let references = receivers.references.into_iter().map(|wakes| {
+        let mut listed = HashSet::new();
+        let admit = move |context: &Context, scope: Option<&str>, event| {
+            watch::admit_references(context, scope, &mut listed, event)
+        };
+        controllers.run("references", wakes, admit, references::reconcile)
+    });
+    let served = join(join_all(apps), join_all(references));
     let ended = drained.clone();
     tasks.spawn(async move {
-        fetcher::run(Arc::clone(&context), rates, queues.jobs, stop).await;
+        fetcher::run(Arc::clone(&context), rates, receivers.jobs, stop).await;
         context.write_what_is_held().await;
         // Gives the controller time to pick up what was fetched last.
         tokio::time::sleep(HANDOVER).await;
@@ -276,7 +234,7 @@ pub(crate) async fn run(
         tokio::time::sleep(LAST_WRITES).await;
     };
     tokio::select! {
-        _ = controllers => {}
+        _ = served => {}
         () = overdue => {}
     }
 }
@@ -292,10 +250,14 @@ fn background_tasks(context: &Arc<Context>, ready: channel::Sender<bool>) -> Joi
     let of = Arc::clone(context);
     tasks.spawn(async move {
         let heartbeat = &of.pulse.alarm;
-        let wake = |reference: &ObjectRef<_>| of.wake_references([reference.clone()]);
-        let apps = of.alarm.run(&*of.clock, heartbeat, |app| of.wake(app));
-        let references = of.reference_alarm.run(&*of.clock, heartbeat, wake);
-        join(apps, references).await;
+        let WorkQueues { apps, references } = &of.queues;
+        join(
+            apps.alarm.run(&*of.clock, heartbeat, |app| apps.wake(app)),
+            references
+                .alarm
+                .run(&*of.clock, heartbeat, |it| references.wake(it)),
+        )
+        .await;
     });
     let of = Arc::clone(context);
     tasks.spawn(async move { of.follow_leadership().await });

@@ -7,16 +7,16 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use tracing::info;
 
-use super::cluster::ClusterError;
+use super::cluster::Result;
 use super::context::Context;
-use super::kinds::APP;
-use super::retry::{RETRY, retry_later, too_many_steps};
-use super::secrets::{Owner, Secrets};
+use super::kind::Kind;
+use super::refusal::{refuse, restore};
+use super::retry::{retry_later, too_many_steps};
+use super::secrets::Secrets;
 use crate::api::{AppRef, Cause, DingTalkApp, app_ref};
-use crate::core::Stub;
 use crate::core::{
-    Assembly, Deletion, Memory, ObjectVersion, Step, TargetStep, Templates, Write, WriteOutcome,
-    next_step,
+    Assembly, Deletion, Memory, ObjectVersion, Step, Stub, TargetStep, Templates, Write,
+    WriteOutcome, next_step,
 };
 
 /// More steps than any app needs in a row: a backstop against endless loops.
@@ -28,23 +28,17 @@ pub(super) async fn reconcile(
     context: Arc<Context>,
 ) -> Result<Action, std::convert::Infallible> {
     let key = app_ref(&app);
-    let namespace = app.namespace().unwrap_or_default();
     // It is woken once the namespace is known.
-    if !context.scopes.is_known(&namespace) {
-        return Ok(Action::await_change());
-    }
-    if !context.workers.begin(&namespace, &key) {
-        // It is woken in its turn. The alarm is a backstop, in case the app before it is deleted.
-        context.alarm.set(&key, Some(context.wall() + RETRY));
-        return Ok(Action::await_change());
-    }
-    let wake_at = match context.not_before(&app) {
-        Some(later) => Some(later),
-        None => handle(&app, &key, &context).await,
-    };
-    context.alarm.set(&key, wake_at);
-    if let Some(next) = context.workers.end(&namespace) {
-        context.wake(&next);
+    let is_known = context
+        .scopes
+        .is_known(&app.namespace().unwrap_or_default());
+    let queue = &context.queues.apps;
+    if is_known && queue.begin(&key, context.wall()) {
+        let wake_at = match context.not_before(&app) {
+            Some(later) => Some(later),
+            None => handle(&app, &key, &context).await,
+        };
+        queue.end(&key, wake_at);
     }
     Ok(Action::await_change())
 }
@@ -53,11 +47,11 @@ pub(super) async fn reconcile(
 async fn handle(app: &DingTalkApp, key: &AppRef, context: &Arc<Context>) -> Option<Timestamp> {
     let refusal = context.core().index.admission.refusal(key);
     if let Some(refusal) = refusal {
-        return super::refusal::refuse(context, app, &refusal).await;
+        return refuse(context, (app, key), &refusal).await;
     }
     if app.is_stub() {
         return match context.leads() {
-            true => super::refusal::restore(context, app).await,
+            true => restore(context, key).await,
             false => None,
         };
     }
@@ -118,7 +112,7 @@ impl Reconciler<'_> {
     /// (client) Acts on some Secrets. After a change of the app or of the leader, the remaining
     /// steps are decided again. They do not depend on each other, so one that fails holds up none;
     /// the first error is returned.
-    async fn act(&self, steps: Vec<TargetStep>) -> Result<(), ClusterError> {
+    async fn act(&self, steps: Vec<TargetStep>) -> Result<()> {
         let mut result = Ok(());
         for (done, step) in steps.into_iter().enumerate() {
             let is_current = || self.context.core().index.current(self.app).is_some();
@@ -185,7 +179,7 @@ impl Reconciler<'_> {
             _ => "in-flight token left to the leader",
         };
         info!(
-            kind = APP,
+            kind = DingTalkApp::NAME,
             namespace = self.namespace,
             name = self.key.name,
             secret = write.name,
@@ -194,10 +188,10 @@ impl Reconciler<'_> {
     }
 
     /// (client) Reads what a target holds.
-    async fn read_target(&self, name: &str, corp_ids: &[String]) -> Result<(), ClusterError> {
+    async fn read_target(&self, name: &str, corp_ids: &[String]) -> Result<()> {
         let operation = "read the target Secret";
-        let read = self.secrets().read(operation, &self.namespace, name);
-        if let Some((target, data)) = read.await? {
+        let secrets = self.secrets();
+        if let Some((target, data)) = secrets.read(operation, &self.namespace, name).await? {
             let recorded = target.recorded.as_ref().zip(data);
             let tokens = recorded.and_then(|(recorded, data)| data.tokens_recorded(recorded));
             self.memory(|memory| memory.target_read(name, &target, tokens, corp_ids));
@@ -213,7 +207,8 @@ impl Reconciler<'_> {
             Deletion::Former => "delete the former target Secret",
         };
         let public = &self.app.spec.corp_ids;
-        let deleted = self.secrets().delete(operation, name, version, why, public);
+        let secrets = self.secrets();
+        let deleted = secrets.delete(operation, name, version, why, public);
         if let Err(failed) = deleted.await {
             let (generation, now) = (self.app.metadata.generation, self.context.wall());
             self.memory(|memory| {
@@ -224,8 +219,7 @@ impl Reconciler<'_> {
         }
     }
 
-    /// (client) Writes a target.
-    async fn write(&self, write: &Write, cause: Cause) -> Result<(), ClusterError> {
+    async fn write(&self, write: &Write, cause: Cause) -> Result<()> {
         let public = &self.app.spec.corp_ids;
         let outcome = self.secrets().write(write, cause, public).await?;
         self.write_ended(write, outcome);
@@ -237,11 +231,10 @@ impl Reconciler<'_> {
         self.memory(|memory| memory.write_ended(write, outcome, self.app, now));
     }
 
-    /// Returns the app's Secrets.
-    pub(super) fn secrets(&self) -> Secrets<'_> {
+    pub(super) fn secrets(&self) -> Secrets<'_, DingTalkApp> {
         Secrets {
             context: self.context,
-            owner: Owner::App(&self.key),
+            owner: &self.key,
         }
     }
 

@@ -6,17 +6,15 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
-use super::cluster::ClusterError;
+use super::cluster::Result;
 use super::context::Context;
 use super::refusal::{refuse_reference, restore_reference};
-use super::retry::{LOOK_AGAIN, RETRY, retry_status, retry_unless_gone, too_many_steps};
-use super::secrets::{Owner, Secrets};
+use super::retry::{LOOK_AGAIN, retry_status, retry_unless_gone, too_many_steps};
+use super::secrets::Secrets;
 use crate::api::{DingTalkTokenReference, ReferenceRef, reference_ref};
-use crate::core::ReferenceState;
-use crate::core::Stub;
 use crate::core::{
-    CopyStep, Data, Deletion, ObjectVersion, ReferenceMemory, ReferenceStep, TargetMeta, Told,
-    copy_now, light_status, reference_notice, reference_status, reference_step,
+    CopyStep, Data, Deletion, ObjectVersion, ReferenceMemory, ReferenceState, ReferenceStep, Stub,
+    TargetMeta, Told, copy_now, light_status, reference_notice, reference_status, reference_step,
 };
 
 /// More steps than any reference needs in a row, apart from those for each copy.
@@ -30,23 +28,14 @@ pub(super) async fn reconcile(
     let namespace = reference.namespace().unwrap_or_default();
     let namespaces = [&namespace, &reference.spec.app_ref.namespace];
     // It is woken once both namespaces are known.
-    if reference.metadata.deletion_timestamp.is_some()
-        || !namespaces.iter().all(|one| context.scopes.is_known(one))
-        || !context.leads()
-    {
-        return Ok(Action::await_change());
+    let is_to_be_handled = reference.metadata.deletion_timestamp.is_none()
+        && namespaces.iter().all(|one| context.scopes.is_known(one))
+        && context.leads();
+    let (key, queue) = (reference_ref(&reference), &context.queues.references);
+    if is_to_be_handled && queue.begin(&key, context.wall()) {
+        let wake_at = handle(&reference, &key, &context).await;
+        queue.end(&key, wake_at);
     }
-    let key = reference_ref(&reference);
-    if !context.reference_workers.begin(&namespace, &key) {
-        // It is woken in its turn; the alarm is a backstop.
-        context
-            .reference_alarm
-            .set(&key, Some(context.wall() + RETRY));
-        return Ok(Action::await_change());
-    }
-    let wake_at = handle(&reference, &key, &context).await;
-    context.reference_alarm.set(&key, wake_at);
-    context.wake_references(context.reference_workers.end(&namespace));
     Ok(Action::await_change())
 }
 
@@ -58,10 +47,10 @@ async fn handle(
 ) -> Option<Timestamp> {
     let refusal = context.core().index.reference_admission.refusal(key);
     if let Some(refusal) = refusal {
-        return refuse_reference(context, reference, &refusal).await;
+        return refuse_reference(context, (reference, key), &refusal).await;
     }
     if reference.is_stub() {
-        return restore_reference(context, reference).await;
+        return restore_reference(context, key).await;
     }
     let later = {
         let mut core = context.core();
@@ -134,11 +123,7 @@ impl Copier<'_> {
     /// (client) Acts on some copies. After a change of the reference, its app or the leader, the
     /// remaining steps are decided again. They do not depend on each other, so one that fails holds
     /// up none; the first error is returned.
-    async fn act(
-        &self,
-        steps: Vec<CopyStep>,
-        decided_in: &ReferenceState,
-    ) -> Result<(), ClusterError> {
+    async fn act(&self, steps: Vec<CopyStep>, decided_in: &ReferenceState) -> Result<()> {
         let mut result = Ok(());
         for step in steps {
             if !self.context.leads() || self.state().as_ref() != Some(decided_in) {
@@ -167,7 +152,7 @@ impl Copier<'_> {
 
     /// (client) Reads the UID of the reference's namespace, which cannot change during the life of
     /// the reference.
-    async fn read_namespace(&self) -> Result<(), ClusterError> {
+    async fn read_namespace(&self) -> Result<()> {
         let uid = self.context.cluster.read_namespace_uid(&self.namespace);
         let uid = uid.await?;
         let index = &mut self.context.core().index;
@@ -177,10 +162,10 @@ impl Copier<'_> {
     }
 
     /// (client) Reads the app's Secret; `None` if it does not hold what its metadata records.
-    async fn read_source(&self, name: &str) -> Result<Option<(TargetMeta, Data)>, ClusterError> {
+    async fn read_source(&self, name: &str) -> Result<Option<(TargetMeta, Data)>> {
         let app_namespace = self.reference.spec.app_ref.namespace.as_str();
-        let operation = "read the app's Secret";
-        let read = self.secrets().read(operation, app_namespace, name);
+        let (secrets, operation) = (self.secrets(), "read the app's Secret");
+        let read = secrets.read(operation, app_namespace, name);
         let Some((source, data)) = read.await? else {
             return Ok(None);
         };
@@ -192,7 +177,7 @@ impl Copier<'_> {
     }
 
     /// (client) Reads the app's Secret and writes the copy.
-    async fn copy(&self, name: &str, source_name: &str) -> Result<(), ClusterError> {
+    async fn copy(&self, name: &str, source_name: &str) -> Result<()> {
         let Some((source, data)) = self.read_source(source_name).await? else {
             return Ok(());
         };
@@ -215,8 +200,8 @@ impl Copier<'_> {
     /// (client) Deletes a copy. A failure is remembered and retried later: it holds up nothing
     /// else.
     async fn delete(&self, name: &str, version: &ObjectVersion, why: Deletion) {
-        let operation = "delete the copy";
-        let deleted = self.secrets().delete(operation, name, version, why, &[]);
+        let (secrets, operation) = (self.secrets(), "delete the copy");
+        let deleted = secrets.delete(operation, name, version, why, &[]);
         if let Err(failed) = deleted.await {
             let generation = self.reference.metadata.generation;
             let now = self.context.wall();
@@ -235,7 +220,7 @@ impl Copier<'_> {
         told: &Told,
         expires_at: Option<Timestamp>,
         now: Timestamp,
-    ) -> Result<bool, ClusterError> {
+    ) -> Result<bool> {
         let reference = self.reference;
         let report = self.context.decide_copies(reference, |view, memory| {
             let (metadata, shown) = (&reference.metadata, reference.status.as_ref());
@@ -246,11 +231,10 @@ impl Copier<'_> {
         let Some((previous, current)) = report.flatten() else {
             return Ok(false);
         };
-        self.context
-            .measure_reference(&self.key, |metrics, namespace, name| {
-                metrics.references.set(namespace, name, &current.conditions);
-                metrics.objects.copy_expires(namespace, name, expires_at);
-            });
+        self.context.measure(&self.key, |metrics, namespace, name| {
+            metrics.references.set(namespace, name, &current.conditions);
+            metrics.objects.copy_expires(namespace, name, expires_at);
+        });
         let kept = light_status(current.clone());
         if previous.status == kept {
             return Ok(true);
@@ -266,11 +250,10 @@ impl Copier<'_> {
         Ok(true)
     }
 
-    /// Returns the reference's Secrets.
-    fn secrets(&self) -> Secrets<'_> {
+    fn secrets(&self) -> Secrets<'_, DingTalkTokenReference> {
         Secrets {
             context: self.context,
-            owner: Owner::Reference(&self.key),
+            owner: &self.key,
         }
     }
 

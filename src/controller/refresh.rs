@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use tracing::{debug, warn};
 
-use super::cluster::ClusterError;
-use super::kinds::APP;
+use super::cluster::Result;
+use super::kind::Kind;
 use super::reconcile::Reconciler;
 use super::retry::retry_later;
-use crate::api::Reason;
+use crate::api::{DingTalkApp, Reason};
 use crate::core::{Refresh, Unrefreshed, refreshes_pods};
 
 impl Reconciler<'_> {
@@ -31,24 +31,20 @@ impl Reconciler<'_> {
         };
         let told = self.tell_readers(&secrets, now).await;
         self.measure_delivery(Reason::PropagationFailed, told.is_err(), now);
-        if let Ok(stuck) = &told {
-            self.measure_delivery(Reason::PodsNeverUpdated, !stuck.is_empty(), now);
-        }
-        let (retry, notice) = {
-            match told {
-                Ok(stuck) => {
-                    let notice = self.unrefreshed(|it| it.told(&secrets, stuck, now));
-                    (None, notice.flatten())
-                }
-                Err(error) if !error.is_forbidden() => {
-                    return Some(retry_later(&self.key, "pod annotation", &error, now));
-                }
-                Err(error) => {
-                    warn!(kind = APP, namespace = self.namespace, name = self.key.name, %error, see = Reason::PropagationFailed.page(), "pod annotation not allowed");
-                    let failed = self.unrefreshed(|it| it.failed(&error.to_string(), now));
-                    let (at, notice) = failed?;
-                    (Some(at), notice)
-                }
+        let (retry, notice) = match told {
+            Ok(stuck) => {
+                self.measure_delivery(Reason::PodsNeverUpdated, !stuck.is_empty(), now);
+                let notice = self.unrefreshed(|it| it.told(&secrets, stuck, now));
+                (None, notice.flatten())
+            }
+            Err(error) if !error.is_forbidden() => {
+                return Some(retry_later(&self.key, "pod annotation", &error, now));
+            }
+            Err(error) => {
+                warn!(kind = DingTalkApp::NAME, namespace = self.namespace, name = self.key.name, %error, see = Reason::PropagationFailed.page(), "pod annotation not allowed");
+                let failed = self.unrefreshed(|it| it.failed(&error.to_string(), now));
+                let (at, notice) = failed?;
+                (Some(at), notice)
             }
         };
         if let Some(notice) = notice {
@@ -67,13 +63,13 @@ impl Reconciler<'_> {
         &self,
         secrets: &BTreeSet<String>,
         now: Timestamp,
-    ) -> Result<BTreeSet<String>, ClusterError> {
+    ) -> Result<BTreeSet<String>> {
         let cluster = &self.context.cluster;
         let readers = cluster.readers(&self.namespace, secrets).await?;
         for (pod, uid) in &readers.mounting {
             match cluster.touch_pod(&self.namespace, pod, uid, now).await {
                 Ok(()) => debug!(
-                    kind = APP,
+                    kind = DingTalkApp::NAME,
                     namespace = self.namespace,
                     name = self.key.name,
                     pod,
@@ -84,7 +80,7 @@ impl Reconciler<'_> {
                 // A refusal by a webhook, for example, must not keep the other pods from being
                 // notified. This pod's file follows at the kubelet's pace.
                 Err(error) if error.is_answered() && !error.is_forbidden() => {
-                    warn!(kind = APP, namespace = self.namespace, name = self.key.name, pod, %error, "pod annotation refused");
+                    warn!(kind = DingTalkApp::NAME, namespace = self.namespace, name = self.key.name, pod, %error, "pod annotation refused");
                 }
                 Err(error) => return Err(error),
             }

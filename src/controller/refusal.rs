@@ -1,93 +1,81 @@
 //! Objects that are not served, and objects that are served again.
 
-use std::fmt::Debug;
-use std::sync::Arc;
-
 use jiff::Timestamp;
-use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
 use serde::Serialize;
 use tracing::info;
 
-use super::cluster::ClusterError;
+use super::cluster::Result;
 use super::context::Context;
-use super::kept::{lighten, lighten_reference};
+use super::kind::Kind;
 use super::retry::{retry_later, retry_status};
-use super::secrets::{Owner, Secrets};
-use super::triggers::{Senders, send};
+use super::secrets::Secrets;
 use crate::api::{
     AppRef, DingTalkApp, DingTalkTokenReference, DingTalkTokenReferenceStatus, ReferenceRef,
-    app_ref, reference_ref,
 };
-use crate::core::{
-    Refusal, forget_forbidden, refused_previous, refused_reference_status, refused_status, wanted,
-};
+use crate::core::{Refusal, refused_previous, refused_reference_status, refused_status, wanted};
 
 /// (client) Reports in an app's status why it is not served, and returns when to retry.
 pub(super) async fn refuse(
-    context: &Arc<Context>,
-    app: &DingTalkApp,
+    context: &Context,
+    (app, key): (&DingTalkApp, &AppRef),
     refusal: &Refusal,
 ) -> Option<Timestamp> {
-    let key = app_ref(app);
     // Drops its queued fetches and frees its memory.
-    context.forget(&mut context.core(), &key);
+    context.forget(&mut context.core(), key);
     let status = refused_status(app, refusal, context.wall());
     if matches!(refusal, Refusal::UnsupportedSpec(_))
         && let Some(shown) = status.as_ref().or(app.status.as_ref())
     {
-        context.measure_app(&key, |metrics, namespace, name| {
+        context.measure(key, |metrics, namespace, name| {
             metrics.apps.set(namespace, name, &shown.conditions);
         });
     }
-    let status = status?;
-    say(
-        context,
-        app,
-        &key,
-        refusal,
-        (&refused_previous(refusal), &status),
-    )
-    .await
+    let over = (&refused_previous(refusal), &status?);
+    say(context, (app, key), refusal, over).await
 }
 
 /// (client) Reports in a reference's status why it is not served, and returns when to retry.
 pub(super) async fn refuse_reference(
-    context: &Arc<Context>,
-    reference: &DingTalkTokenReference,
+    context: &Context,
+    (reference, key): (&DingTalkTokenReference, &ReferenceRef),
     refusal: &Refusal,
 ) -> Option<Timestamp> {
-    let key = reference_ref(reference);
-    context.forget_reference(&mut context.core(), &key);
+    context.forget_reference(&mut context.core(), key);
     let status = refused_reference_status(reference, refusal, context.wall());
     if matches!(refusal, Refusal::UnsupportedSpec(_))
         && let Some(shown) = status.as_ref().or(reference.status.as_ref())
     {
-        context.measure_reference(&key, |metrics, namespace, name| {
+        context.measure(key, |metrics, namespace, name| {
             metrics.references.set(namespace, name, &shown.conditions);
         });
     }
-    let status = status?;
-    let previous = DingTalkTokenReferenceStatus::default();
-    say(context, reference, &key, refusal, (&previous, &status)).await
+    let over = (&DingTalkTokenReferenceStatus::default(), &status?);
+    say(context, (reference, key), refusal, over).await
 }
 
 /// Writes `status` over `previous` and returns when to retry.
 async fn say<K, S>(
-    context: &Arc<Context>,
-    object: &K,
-    key: &ObjectRef<K>,
+    context: &Context,
+    (object, key): (&K, &ObjectRef<K>),
     refusal: &Refusal,
     (previous, status): (&S, &S),
 ) -> Option<Timestamp>
 where
-    K: Resource<DynamicType = ()> + Debug,
+    K: Kind,
     S: Serialize,
 {
     if !context.leads() || object.meta().deletion_timestamp.is_some() {
         return None;
     }
-    info!(kind = %K::kind(&()), namespace = key.namespace, name = key.name, ?refusal, see = refusal.reason().page(), "not served");
+    info!(
+        kind = %K::NAME,
+        namespace = key.namespace,
+        name = key.name,
+        ?refusal,
+        see = refusal.reason().page(),
+        "not served"
+    );
     let written = context
         .cluster
         .write_status(object, (previous, None), status);
@@ -96,113 +84,81 @@ where
 }
 
 /// (client) Reads an app that is served again, and its Secrets. Returns when to retry.
-pub(super) async fn restore(context: &Arc<Context>, stub: &DingTalkApp) -> Option<Timestamp> {
-    let key = app_ref(stub);
-    let read = read(context, &key).await;
-    hand_over(
-        &context.restored,
-        &key,
-        "reading an app",
-        read,
-        context.wall(),
-    )
+pub(super) async fn restore(context: &Context, key: &AppRef) -> Option<Timestamp> {
+    let read = read(context, key).await;
+    hand_over(context, key, "reading an app that is served again", read)
 }
 
 /// (client) Reads a reference that is served again, and its copies. Returns when to retry.
-pub(super) async fn restore_reference(
-    context: &Arc<Context>,
-    stub: &DingTalkTokenReference,
-) -> Option<Timestamp> {
-    let key = reference_ref(stub);
-    let read = read_reference(context, &key).await;
-    let restored = &context.restored_references;
-    hand_over(restored, &key, "reading a reference", read, context.wall())
+pub(super) async fn restore_reference(context: &Context, key: &ReferenceRef) -> Option<Timestamp> {
+    let read = read_reference(context, key).await;
+    let what = "reading a reference that is served again";
+    hand_over(context, key, what, read)
 }
 
 /// Passes an object that was read, if it still exists, to its controller. Returns when to retry.
-fn hand_over<K: Resource<DynamicType = ()>>(
-    restored: &Senders<K>,
+fn hand_over<K: Kind>(
+    context: &Context,
     key: &ObjectRef<K>,
     what: &str,
-    read: Result<Option<K>, ClusterError>,
-    now: Timestamp,
+    read: Result<Option<K>>,
 ) -> Option<Timestamp> {
     match read {
         Ok(object) => {
-            let object = object?;
-            send(restored, &key.namespace, object);
+            K::queue(&context.queues).restore(object?);
             None
         }
-        Err(error) => {
-            let what = format!("{what} that is served again");
-            Some(retry_later(key, &what, &error, now))
-        }
+        Err(error) => Some(retry_later(key, what, &error, context.wall())),
     }
 }
 
 /// Reads an app and its Secrets. They were not followed while it was not served, and tokens in
 /// unknown Secrets would be fetched again.
-async fn read(context: &Arc<Context>, key: &AppRef) -> Result<Option<DingTalkApp>, ClusterError> {
+async fn read(context: &Context, key: &AppRef) -> Result<Option<DingTalkApp>> {
     let namespace = key.namespace.as_deref().unwrap_or_default();
-    let read = context.cluster.read_app(namespace, &key.name);
-    let read = read.await?;
-    let Some(mut app) = read else {
+    let Some(mut app) = context.cluster.read_app(namespace, &key.name).await? else {
         return Ok(None);
     };
-    lighten(&mut app);
-    let target = &mut app.spec.target;
-    forget_forbidden(
-        &mut target.labels,
-        &mut target.annotations,
-        &context.metadata_prefixes,
-    );
+    app.lighten(&context.metadata_prefixes);
     // From here on, the index keeps its Secrets.
     let others = context.core().index.app_read(&app);
     context.wake_all(others);
-    let credentials = app.spec.credentials_secret_ref.name.clone();
     let targets = wanted(&app).into_iter().map(|target| target.name);
-    let secrets = Secrets {
-        context,
-        owner: Owner::App(key),
-    };
-    for name in std::iter::once(credentials).chain(targets) {
-        secrets.look(&name).await?;
-    }
+    let names = [app.spec.credentials_secret_ref.name.clone()];
+    look(context, key, names.into_iter().chain(targets)).await?;
     Ok(Some(app))
 }
 
 /// Reads a reference and its copies, which were not followed while it was not served.
 async fn read_reference(
-    context: &Arc<Context>,
+    context: &Context,
     key: &ReferenceRef,
-) -> Result<Option<DingTalkTokenReference>, ClusterError> {
+) -> Result<Option<DingTalkTokenReference>> {
     let namespace = key.namespace.as_deref().unwrap_or_default();
     let read = context.cluster.read_reference(namespace, &key.name);
-    let read = read.await?;
-    let Some(mut reference) = read else {
+    let Some(mut reference) = read.await? else {
         return Ok(None);
     };
-    lighten_reference(&mut reference);
-    let target = &mut reference.spec.target;
-    forget_forbidden(
-        &mut target.labels,
-        &mut target.annotations,
-        &context.metadata_prefixes,
-    );
-    let names = {
-        let mut core = context.core();
-        let others = core.index.reference_read(&reference);
-        let names = core.index.copies_of(&reference);
-        drop(core);
-        context.wake_references(others);
-        names
+    reference.lighten(&context.metadata_prefixes);
+    let (others, names) = {
+        let index = &mut context.core().index;
+        let others = index.reference_read(&reference);
+        (others, index.copies_of(&reference))
     };
-    let secrets = Secrets {
-        context,
-        owner: Owner::Reference(key),
-    };
+    context.wake_all(others);
+    look(context, key, names).await?;
+    Ok(Some(reference))
+}
+
+/// Reads the metadata of an object's Secrets.
+async fn look<K: Kind>(
+    context: &Context,
+    owner: &ObjectRef<K>,
+    names: impl IntoIterator<Item = String>,
+) -> Result<()> {
+    let secrets = Secrets { context, owner };
     for name in names {
         secrets.look(&name).await?;
     }
-    Ok(Some(reference))
+    Ok(())
 }

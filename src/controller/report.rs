@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 
-use super::cluster::ClusterError;
 use super::reconcile::Reconciler;
 use super::retry::{LOOK_AGAIN, retry_status};
 use crate::api::{DingTalkAppStatus, Reason};
@@ -27,34 +26,22 @@ impl Reconciler<'_> {
         if let Some(due) = report.not_before {
             return Some(wake_at.map_or(due, |at| at.min(due)));
         }
-        let (previous, version) = (&report.previous, report.version.as_deref());
-        if report.current != *previous
-            && let Err(error) = self
-                .write_status((previous, version), report.current, now)
-                .await
-        {
-            return retry_status(&self.key, &error, wake_at, now);
+        if report.current != report.previous {
+            let over = (&report.previous, report.version.as_deref());
+            let cluster = &self.context.cluster;
+            match cluster.write_status(self.app, over, &report.current).await {
+                Ok(version) => self.memory(|memory| {
+                    let written = &mut memory.written_status;
+                    written.wrote(report.current, version, now);
+                }),
+                Err(error) => return retry_status(&self.key, &error, wake_at, now),
+            };
         }
         self.memory(|memory| memory.happened = Happened::default());
         for notice in report.notices {
             self.publish(&notice).await;
         }
         wake_at
-    }
-
-    async fn write_status(
-        &self,
-        previous: (&DingTalkAppStatus, Option<&str>),
-        current: DingTalkAppStatus,
-        now: Timestamp,
-    ) -> Result<(), ClusterError> {
-        let version = self
-            .context
-            .cluster
-            .write_status(self.app, previous, &current)
-            .await?;
-        self.memory(|memory| memory.written_status.wrote(current, version, now));
-        Ok(())
     }
 
     /// Updates the token metrics.
@@ -74,28 +61,25 @@ impl Reconciler<'_> {
                 next_attempt_at: corp.next_attempt,
                 failing: failing(index),
             });
-        self.context
-            .measure_app(&self.key, |metrics, namespace, name| {
-                metrics.tokens.set(namespace, name, times);
-                if let Some(status) = status {
-                    metrics.apps.set(namespace, name, &status.conditions);
-                }
-            });
+        self.context.measure(&self.key, |metrics, namespace, name| {
+            metrics.tokens.set(namespace, name, times);
+            if let Some(status) = status {
+                metrics.apps.set(namespace, name, &status.conditions);
+            }
+        });
     }
 
     /// Updates the metric of new tokens that cannot be delivered to programs.
     pub(super) fn measure_delivery(&self, reason: Reason, is_failing: bool, now: Timestamp) {
-        self.context
-            .measure_app(&self.key, |metrics, namespace, name| {
-                let objects = &metrics.objects;
-                match is_failing {
-                    true => objects.undelivered(namespace, name, reason, now),
-                    false => objects.delivered(namespace, name, reason),
-                }
-            });
+        self.context.measure(&self.key, |metrics, namespace, name| {
+            let objects = &metrics.objects;
+            match is_failing {
+                true => objects.undelivered(namespace, name, reason, now),
+                false => objects.delivered(namespace, name, reason),
+            }
+        });
     }
 
-    /// (client) Publishes an event about the app.
     pub(super) async fn publish(&self, notice: &Notice) {
         self.context.publish(self.app, notice).await;
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::kinds::APP;
+use super::kind::Kind;
 use super::reconcile::Reconciler;
-use crate::api::Reason;
+use crate::api::{DingTalkApp, Reason};
 use crate::core::{Restart, Schedule, Settled, restart_notice};
 
 /// Retry interval after a refused restart: nothing reports that a missing role has been granted.
@@ -21,40 +21,34 @@ impl Reconciler<'_> {
         now: Timestamp,
     ) -> Option<Timestamp> {
         let step = self.memory(|memory| memory.restarts.step(self.app, settled, now));
-        let at = match step? {
+        match step? {
             Restart::Nothing => {
                 if self.app.spec.rollout_restart_targets.is_empty() {
+                    let (name, reason) = (&self.key.name, Reason::RolloutRestartFailed);
                     let objects = &self.context.metrics.objects;
-                    objects.delivered(
-                        &self.namespace,
-                        &self.key.name,
-                        Reason::RolloutRestartFailed,
-                    );
+                    objects.delivered(&self.namespace, name, reason);
                 }
                 return None;
             }
             Restart::Later(at) => return Some(at),
-            Restart::Now => now,
-        };
+            Restart::Now => {}
+        }
         let changed_at = settled.value_changed_at;
         let left = self.memory(|memory| memory.restarts.left(self.app, changed_at));
         let mut failed = Vec::new();
         for workload in left? {
             let (kind, name) = (workload.kind, &workload.name);
-            let restarted = self
-                .context
-                .cluster
-                // The same time again restarts nothing, which matters because a new process does
-                // not know what the former one restarted.
-                .restart(&self.namespace, workload, changed_at.unwrap_or(at))
-                .await;
-            match restarted {
+            // The same time again restarts nothing, which matters because a new process does not
+            // know what the former one restarted.
+            let at = changed_at.unwrap_or(now);
+            let restarted = self.context.cluster.restart(&self.namespace, workload, at);
+            match restarted.await {
                 Ok(()) => {
                     self.memory(|memory| memory.restarts.restarted(workload, changed_at));
-                    info!(kind = APP, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, "workload restarted for a new token");
+                    info!(kind = DingTalkApp::NAME, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, "workload restarted for a new token");
                 }
                 Err(error) => {
-                    warn!(kind = APP, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, retry_seconds = RETRY.as_secs(), %error, "workload restart failed; will retry");
+                    warn!(kind = DingTalkApp::NAME, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, retry_seconds = RETRY.as_secs(), %error, "workload restart failed; will retry");
                     let is_gone = error.is_not_found();
                     failed.push((workload, error.to_string(), is_gone));
                 }
@@ -67,7 +61,7 @@ impl Reconciler<'_> {
         self.publish(&notice).await;
         let retry = Schedule::after(now, RETRY);
         self.memory(|memory| match is_done {
-            true => memory.restarts.done(changed_at, at),
+            true => memory.restarts.done(changed_at, now),
             false => memory.restarts.retry = Some(retry),
         });
         (!is_done).then_some(retry.at)

@@ -1,84 +1,46 @@
 //! Calls about the Secrets of one app or reference, and what is learned from the responses.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::reflector::ObjectRef;
 use tracing::{info, warn};
 
-use super::cluster::{ClusterError, SecretContents};
+use super::cluster::{ClusterError, Result, SecretContents};
 use super::context::Context;
-use super::kinds::{APP, REFERENCE};
-use crate::api::{AppRef, Cause, ReferenceRef};
-use crate::core::Asked;
-use crate::core::Concerned;
+use super::kind::Kind;
+use crate::api::Cause;
 use crate::core::{
-    Data, Deletion, FailedChange, ObjectVersion, Recorded, TargetMeta, Write, WriteOutcome,
+    Concerned, Data, Deletion, FailedChange, ObjectVersion, Recorded, TargetMeta, Write,
+    WriteOutcome,
 };
 use crate::dingtalk::Redactor;
 use crate::operator::SecretWrite;
 
-/// The object that Secrets are written for.
-#[derive(Clone, Copy)]
-pub(super) enum Owner<'a> {
-    App(&'a AppRef),
-    Reference(&'a ReferenceRef),
-}
-
 /// The Secrets of an object.
-#[derive(Clone, Copy)]
-pub(super) struct Secrets<'a> {
+pub(super) struct Secrets<'a, K: Kind> {
     pub context: &'a Context,
-    pub owner: Owner<'a>,
+    pub owner: &'a ObjectRef<K>,
 }
 
-impl<'a> Owner<'a> {
-    /// Returns its kind, as logs and metrics name it.
-    fn kind(self) -> &'static str {
-        match self {
-            Self::App(_) => APP,
-            Self::Reference(_) => REFERENCE,
-        }
-    }
-
-    fn name(self) -> &'a str {
-        match self {
-            Self::App(app) => &app.name,
-            Self::Reference(reference) => &reference.name,
-        }
-    }
-
-    fn namespace(self) -> &'a str {
-        let namespace = match self {
-            Self::App(app) => &app.namespace,
-            Self::Reference(reference) => &reference.namespace,
-        };
-        namespace.as_deref().unwrap_or_default()
-    }
-}
-
-impl<'a> Secrets<'a> {
-    fn namespace(self) -> &'a str {
-        self.owner.namespace()
+impl<K: Kind> Secrets<'_, K> {
+    fn namespace(&self) -> &str {
+        self.owner.namespace.as_deref().unwrap_or_default()
     }
 
     /// (client) Writes a Secret. `public` lists further texts that an error may contain.
     pub(super) async fn write(
-        self,
+        &self,
         write: &Write,
         cause: Cause,
         public: &[String],
-    ) -> Result<WriteOutcome, ClusterError> {
+    ) -> Result<WriteOutcome> {
         let (context, name) = (self.context, write.name.as_str());
         let asked = context.asks(self.namespace(), name);
         let started = context.clock.now().monotonic;
         let written = context.cluster.write_secret(self.namespace(), write).await;
         let took = context.clock.now().monotonic;
         let took = took.saturating_duration_since(started);
-        let outcome = match &written {
-            Ok(_) => SecretWrite::Written,
-            Err(error) => error.written(),
-        };
-        context
-            .metrics
-            .secret_write(self.owner.kind(), cause, outcome, took);
+        let refused = written.as_ref().err();
+        let outcome = refused.map_or(SecretWrite::Written, ClusterError::written);
+        context.metrics.secret_write(K::NAME, cause, outcome, took);
         match written {
             Ok(metadata) => {
                 self.log_write(write, cause);
@@ -103,9 +65,9 @@ impl<'a> Secrets<'a> {
                 let sent: Vec<&str> = sent.map(|value| value.as_str()).collect();
                 let failed = self.failed(&error, name, &sent, public);
                 warn!(
-                    kind = self.owner.kind(),
+                    kind = K::NAME,
                     namespace = self.namespace(),
-                    name = self.owner.name(),
+                    name = self.owner.name,
                     secret = name,
                     cause = cause.as_str(),
                     error = %failed.message,
@@ -121,11 +83,11 @@ impl<'a> Secrets<'a> {
     /// records. `None` if it does not exist, or if this replica may no longer learn what others
     /// wrote.
     pub(super) async fn read(
-        self,
+        &self,
         operation: &'static str,
         namespace: &str,
         name: &str,
-    ) -> Result<Option<(TargetMeta, Option<Data>)>, ClusterError> {
+    ) -> Result<Option<(TargetMeta, Option<Data>)>> {
         let context = self.context;
         let asked = context.asks(namespace, name);
         let read = context.cluster.read_secret(operation, namespace, name);
@@ -133,7 +95,7 @@ impl<'a> Secrets<'a> {
             Ok(_) if !context.may_learn() => Ok(None),
             Ok(mut contents) => {
                 let found = found(&mut contents);
-                self.seen(contents.into_metadata(), &asked);
+                self.look_at_others(context.secret_read(contents.metadata, &asked));
                 Ok(Some(found))
             }
             Err(error) if error.is_not_found() => {
@@ -147,7 +109,7 @@ impl<'a> Secrets<'a> {
     /// (client) Deletes a Secret in the version that was seen. If it has another one, reads its
     /// metadata. `public` lists further texts that an error may contain.
     pub(super) async fn delete(
-        self,
+        &self,
         operation: &'static str,
         name: &str,
         version: &ObjectVersion,
@@ -161,7 +123,7 @@ impl<'a> Secrets<'a> {
             .delete_secret(operation, self.namespace(), name, version);
         let looked = match deleted.await {
             Ok(()) => {
-                info!(kind = self.owner.kind(), namespace = self.namespace(), name = self.owner.name(), secret = name, reason = ?why, "Secret deleted");
+                info!(kind = K::NAME, namespace = self.namespace(), name = self.owner.name, secret = name, reason = ?why, "Secret deleted");
                 self.look_at_others(context.secret_gone(self.namespace(), name, &asked));
                 Ok(())
             }
@@ -171,9 +133,9 @@ impl<'a> Secrets<'a> {
         looked.map_err(|error| {
             let failed = self.failed(&error, name, &[], public);
             warn!(
-                kind = self.owner.kind(),
+                kind = K::NAME,
                 namespace = self.namespace(),
-                name = self.owner.name(),
+                name = self.owner.name,
                 secret = name,
                 reason = ?why,
                 error = %failed.message,
@@ -187,13 +149,13 @@ impl<'a> Secrets<'a> {
     /// Returns a failure of the API server that is safe to show: a webhook could repeat what was
     /// `sent`.
     fn failed(
-        self,
+        &self,
         error: &ClusterError,
         name: &str,
         sent: &[&str],
         public: &[String],
     ) -> FailedChange {
-        let names = [name, self.namespace(), self.owner.name()];
+        let names = [name, self.namespace(), self.owner.name.as_str()];
         let public = public.iter().map(String::as_str);
         let redactor = Redactor::new(sent.iter().copied(), names.into_iter().chain(public));
         let message = redactor.clean(&error.to_string());
@@ -205,35 +167,25 @@ impl<'a> Secrets<'a> {
     }
 
     /// (client) Reads the metadata of a Secret that may have changed.
-    pub(super) async fn look(self, name: &str) -> Result<(), ClusterError> {
+    pub(super) async fn look(&self, name: &str) -> Result<()> {
         let (context, namespace) = (self.context, self.namespace());
         let asked = context.asks(namespace, name);
-        match context.cluster.read_secret_metadata(namespace, name).await {
-            Ok(metadata) => self.seen(metadata, &asked),
-            Err(error) if error.is_not_found() => {
-                self.look_at_others(context.secret_gone(namespace, name, &asked));
-            }
+        let concerned = match context.cluster.read_secret_metadata(namespace, name).await {
+            Ok(metadata) => context.secret_read(metadata, &asked),
+            Err(error) if error.is_not_found() => context.secret_gone(namespace, name, &asked),
             Err(error) => return Err(error),
-        }
+        };
+        self.look_at_others(concerned);
         Ok(())
     }
 
-    /// Records a Secret that was read.
-    fn seen(self, metadata: ObjectMeta, asked: &Asked) {
-        self.look_at_others(self.context.secret_read(metadata, asked));
-    }
-
     /// Wakes the objects concerned except the owner, which is being reconciled.
-    fn look_at_others(self, mut concerned: Concerned) {
-        match self.owner {
-            Owner::App(app) => concerned.apps.retain(|other| other != app),
-            Owner::Reference(reference) => concerned.references.retain(|other| other != reference),
-        }
+    fn look_at_others(&self, mut concerned: Concerned) {
+        K::concerned(&mut concerned).retain(|other| other != self.owner);
         self.context.look_at(concerned);
     }
 
-    /// Logs a write and its cause.
-    fn log_write(self, write: &Write, cause: Cause) {
+    fn log_write(&self, write: &Write, cause: Cause) {
         let tokens = &write.recorded.tokens;
         let expires_at = tokens.iter().map(|token| token.lifetime.expires_at).min();
         let corp_id = match tokens.as_slice() {
@@ -241,9 +193,9 @@ impl<'a> Secrets<'a> {
             _ => None,
         };
         info!(
-            kind = self.owner.kind(),
+            kind = K::NAME,
             namespace = self.namespace(),
-            name = self.owner.name(),
+            name = self.owner.name,
             secret = write.name,
             corp_id,
             cause = cause.as_str(),
@@ -258,6 +210,6 @@ impl<'a> Secrets<'a> {
 pub(super) fn found(contents: &mut SecretContents) -> (TargetMeta, Option<Data>) {
     let target = TargetMeta::of(contents.metadata.clone());
     let keys: Vec<String> = target.recorded.iter().flat_map(Recorded::keys).collect();
-    let data = Data::found(keys, |key| contents.take(key));
+    let data = Data::found(keys, |key| contents.data.remove(key));
     (target, data)
 }

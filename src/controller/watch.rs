@@ -5,147 +5,82 @@ mod backoff;
 mod report;
 mod secrets;
 
-use std::collections::HashSet;
-use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::stream::{self, select};
-use futures::{Stream, StreamExt};
-use jiff::Timestamp;
-use k8s_openapi::NamespaceResourceScope;
+use futures::{Stream, StreamExt, TryStreamExt};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates};
-use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client};
 
-use super::clock::Clock;
 use super::context::Context;
 use super::decoded::Decoded;
-use super::kept::{keep_of_metadata, lighten, lighten_reference};
+use super::kind::Kind;
 use super::restored::{Restored, restored};
 use super::retry::RETRY;
 use super::scopes::Scope;
 use super::stored::stored;
-use crate::api::{DingTalkApp, DingTalkTokenReference};
-use crate::core::Stub;
-use crate::core::forget_forbidden;
 use crate::operator::Outages;
-use admitted::admit;
-pub(super) use admitted::admit_references;
 #[cfg(test)]
 pub(crate) use admitted::app_event;
+pub(super) use admitted::{admit, admit_references};
 use backoff::with_backoff;
 pub(super) use report::report;
 #[cfg(test)]
 pub(crate) use secrets::secret_event;
 pub(super) use secrets::secrets;
 
-/// Returns the apps of `scope`, whenever their spec or annotations change. Changes of the status do
-/// not count, or the operator would wake itself. `restored` are apps that were not served and have
-/// been read again.
-pub(super) fn apps(
+/// Returns the objects of `scope`, whenever their spec or annotations change. Changes of the status
+/// do not count, or the operator would wake itself. `restored` are objects that were not served and
+/// have been read again. `admit` records an event, and returns those for the store that is returned.
+pub(super) fn objects<K, A>(
     client: &Client,
-    scope: &Scope,
-    writer: Writer<DingTalkApp>,
-    restored: UnboundedReceiver<DingTalkApp>,
-    context: &Arc<Context>,
-) -> impl Stream<Item = Result<DingTalkApp, watcher::Error>> + Send + 'static {
-    let (context, scope) = (Arc::clone(context), scope.clone());
-    let allowed = context.metadata_prefixes.clone();
+    scope: Scope,
+    restored: UnboundedReceiver<K>,
+    context: Arc<Context>,
+    mut admit: A,
+) -> (
+    impl Stream<Item = watcher::Result<K>> + Send + use<K, A>,
+    Store<K>,
+)
+where
+    K: Kind,
+    A: FnMut(&Context, Option<&str>, Event<Decoded<K>>) -> Vec<Event<K>> + Send + 'static,
+{
+    let writer = Writer::new(());
     let store = writer.as_reader();
-    let restored = {
-        let context = Arc::clone(&context);
-        taken(
-            restored,
-            store,
-            Arc::clone(&context.clock),
-            move |key, at| match at {
-                Some(at) => context.alarm.set(key, Some(at)),
-                None => context.wake(key),
-            },
-        )
-    };
-    let watched = watched(client, scope.as_ref(), &context.outages).modify(
-        move |decoded: &mut Decoded<DingTalkApp>| {
-            decoded.modify(|app| {
-                lighten(app);
-                let target = &mut app.spec.target;
-                forget_forbidden(&mut target.labels, &mut target.annotations, &allowed);
-            });
-        },
-    );
-    let mut listed = HashSet::new();
-    let events = select(watched, restored)
-        .flat_map(move |event| stream::iter(admit(&context, scope.as_deref(), &mut listed, event)));
-    stored(events.reflect(writer)).predicate_filter(
-        predicates::generation.combine(predicates::annotations),
-        PredicateConfig::default(),
-    )
-}
-
-/// Returns the references of `scope`, whenever their spec changes. `restored` are references that
-/// were not served and have been read again.
-pub(super) fn references(
-    client: &Client,
-    scope: &Scope,
-    writer: Writer<DingTalkTokenReference>,
-    restored: UnboundedReceiver<DingTalkTokenReference>,
-    context: &Arc<Context>,
-) -> impl Stream<Item = Result<DingTalkTokenReference, watcher::Error>> + Send + 'static {
-    let (context, scope) = (Arc::clone(context), scope.clone());
+    let restored = taken(restored, store.clone(), Arc::clone(&context));
     let allowed = context.metadata_prefixes.clone();
-    let mut listed = HashSet::new();
-    let store = writer.as_reader();
-    let restored = {
-        let context = Arc::clone(&context);
-        taken(
-            restored,
-            store,
-            Arc::clone(&context.clock),
-            move |key, at| match at {
-                Some(at) => context.reference_alarm.set(key, Some(at)),
-                None => context.wake_references([key.clone()]),
-            },
-        )
-    };
-    let watched = watched(client, scope.as_ref(), &context.outages).modify(
-        move |decoded: &mut Decoded<DingTalkTokenReference>| {
-            keep_of_metadata(decoded.meta_mut(), &[]);
-            decoded.modify(|reference| {
-                lighten_reference(reference);
-                let target = &mut reference.spec.target;
-                forget_forbidden(&mut target.labels, &mut target.annotations, &allowed);
-            });
-        },
-    );
-    let events = select(watched, restored).flat_map(move |event| {
-        let admitted = admit_references(&context, scope.as_deref(), &mut listed, event);
-        stream::iter(admitted)
+    let watched = watched(client, scope.as_ref(), &context.outages).modify(move |decoded| {
+        if let Decoded::Object(object) = decoded {
+            object.lighten(&allowed);
+        }
     });
-    stored(events.reflect(writer))
-        .predicate_filter(predicates::generation, PredicateConfig::default())
+    let events = select(watched, restored).map_ok(move |event| {
+        let events = admit(&context, scope.as_deref(), event);
+        stream::iter(events).map(Ok::<_, watcher::Error>)
+    });
+    let changed = predicates::generation.combine(predicates::annotations);
+    let objects = stored(events.try_flatten().reflect(writer));
+    let objects = objects.predicate_filter(changed, PredicateConfig::default());
+    (objects, store)
 }
 
-/// Returns events for those objects of `read` that replace their stubs in the store. `look_again`
-/// schedules a look at an object, now or later.
-fn taken<K>(
+/// Returns events for those objects of `read` that replace their stubs in the store.
+fn taken<K: Kind>(
     read: UnboundedReceiver<K>,
     store: Store<K>,
-    clock: Arc<dyn Clock>,
-    look_again: impl Fn(&ObjectRef<K>, Option<Timestamp>),
-) -> impl Stream<Item = watcher::Result<Event<Decoded<K>>>>
-where
-    K: Resource<DynamicType = ()> + Stub + Clone + 'static,
-{
+    context: Arc<Context>,
+) -> impl Stream<Item = watcher::Result<Event<Decoded<K>>>> {
     read.filter_map(move |object| {
-        let key = ObjectRef::from_obj(&object);
+        let (key, queue) = (ObjectRef::from_obj(&object), K::queue(&context.queues));
         let restored = restored(store.get(&key).as_deref(), &object);
         match restored {
-            Restored::Taken | Restored::Overtaken => look_again(&key, None),
-            Restored::Stale => look_again(&key, Some(clock.wall() + RETRY)),
+            Restored::Taken | Restored::Overtaken => queue.wake(&key),
+            Restored::Stale => queue.alarm.set(&key, Some(context.wall() + RETRY)),
             Restored::Gone => {}
         }
         let event = || Ok(Event::Apply(Decoded::Object(object)));
@@ -153,19 +88,11 @@ where
     })
 }
 
-fn watched<K>(
+fn watched<K: Kind>(
     client: &Client,
     scope: Option<&String>,
     outages: &Outages,
-) -> impl Stream<Item = watcher::Result<Event<Decoded<K>>>> + Send + use<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + 'static,
-{
+) -> impl Stream<Item = watcher::Result<Event<Decoded<K>>>> + Send + use<K> {
     let api: Api<Decoded<K>> = match scope {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),

@@ -1,60 +1,47 @@
 //! The calls as a trait, so that a simulated API server can answer them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
+use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::Serialize;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
-use super::contents::SecretContents;
-use super::error::ClusterError;
-use super::programs::Programs;
-use crate::api::{DingTalkApp, DingTalkTokenReference};
-use crate::core::{ObjectVersion, Write};
+use super::error::{ClusterError, Result};
+use crate::api::{DingTalkApp, DingTalkTokenReference, RolloutRestartTarget};
+use crate::core::{ObjectVersion, Readers, Write};
 
-/// The API server.
 #[async_trait]
-pub(crate) trait Cluster: Programs + Send + Sync {
-    /// Reads a Secret with its contents.
+pub(crate) trait Cluster: Send + Sync {
     async fn read_secret(
         &self,
         operation: &'static str,
         namespace: &str,
         name: &str,
-    ) -> Result<SecretContents, ClusterError>;
+    ) -> Result<SecretContents>;
 
     /// Reads an app by listing, because the operator has no permission to get one. `None` if it is
     /// gone or cannot be decoded, which the watch reports as well.
-    async fn read_app(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<DingTalkApp>, ClusterError>;
+    async fn read_app(&self, namespace: &str, name: &str) -> Result<Option<DingTalkApp>>;
 
     /// Reads a reference, as [`Self::read_app`] does an app.
     async fn read_reference(
         &self,
         namespace: &str,
         name: &str,
-    ) -> Result<Option<DingTalkTokenReference>, ClusterError>;
+    ) -> Result<Option<DingTalkTokenReference>>;
 
     /// Reads a namespace's UID. A Role in the namespace suffices for that.
-    async fn read_namespace_uid(&self, namespace: &str) -> Result<String, ClusterError>;
+    async fn read_namespace_uid(&self, namespace: &str) -> Result<String>;
 
-    /// Reads a Secret's metadata.
-    async fn read_secret_metadata(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<ObjectMeta, ClusterError>;
+    async fn read_secret_metadata(&self, namespace: &str, name: &str) -> Result<ObjectMeta>;
 
     /// Creates the Secret, or patches the version that the write replaces.
-    async fn write_secret(
-        &self,
-        namespace: &str,
-        write: &Write,
-    ) -> Result<ObjectMeta, ClusterError>;
+    async fn write_secret(&self, namespace: &str, write: &Write) -> Result<ObjectMeta>;
 
     /// Deletes a Secret in exactly this version.
     async fn delete_secret(
@@ -63,23 +50,33 @@ pub(crate) trait Cluster: Programs + Send + Sync {
         namespace: &str,
         name: &str,
         version: &ObjectVersion,
-    ) -> Result<(), ClusterError>;
+    ) -> Result<()>;
 
-    /// Applies a merge patch to an object's status and returns the object's metadata.
-    async fn patch_status(&self, object: &Named, patch: Value) -> Result<ObjectMeta, ClusterError>;
+    /// Applies a merge patch to an object's status and returns the object's metadata. `path` is the
+    /// URL path of its kind in its namespace.
+    async fn patch_status(&self, path: &str, name: &str, patch: Value) -> Result<ObjectMeta>;
 
-    /// Publishes an event.
-    async fn publish(&self, namespace: &str, event: &Event) -> Result<(), ClusterError>;
+    async fn publish(&self, namespace: &str, event: &Event) -> Result<()>;
+
+    /// Triggers a rollout of a workload, as `kubectl rollout restart` does.
+    async fn restart(
+        &self,
+        namespace: &str,
+        workload: &RolloutRestartTarget,
+        at: Timestamp,
+    ) -> Result<()>;
+
+    /// Finds the readers of these Secrets among the pods of a namespace.
+    async fn readers(&self, namespace: &str, secrets: &BTreeSet<String>) -> Result<Readers>;
+
+    /// Annotates a pod through its status, which cannot change what it runs.
+    async fn touch_pod(&self, namespace: &str, name: &str, uid: &str, at: Timestamp) -> Result<()>;
 }
 
-/// An object whose status is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Named {
-    pub kind: String,
-    /// URL path of its kind in its namespace, without its name.
-    pub path: String,
-    pub namespace: String,
-    pub name: String,
+/// A Secret with its contents.
+pub(crate) struct SecretContents {
+    pub metadata: ObjectMeta,
+    pub data: BTreeMap<String, Zeroizing<Vec<u8>>>,
 }
 
 impl dyn Cluster {
@@ -90,7 +87,7 @@ impl dyn Cluster {
         object: &K,
         (previous, version): (&S, Option<&str>),
         status: &S,
-    ) -> Result<Option<String>, ClusterError>
+    ) -> Result<Option<String>>
     where
         K: Resource<DynamicType = ()>,
         S: Serialize,
@@ -111,14 +108,9 @@ impl dyn Cluster {
             metadata.insert("resourceVersion".to_owned(), version.into());
         }
         let body = json!({"metadata": metadata, "status": patch});
-        let namespace = object.meta().namespace.as_deref();
-        let named = Named {
-            kind: K::kind(&()).into_owned(),
-            path: K::url_path(&(), namespace),
-            namespace: namespace.unwrap_or_default().to_owned(),
-            name: object.meta().name.clone().unwrap_or_default(),
-        };
-        let metadata = self.patch_status(&named, body).await?;
+        let path = K::url_path(&(), object.meta().namespace.as_deref());
+        let name = object.meta().name.as_deref().unwrap_or_default();
+        let metadata = self.patch_status(&path, name, body).await?;
         Ok(metadata.resource_version)
     }
 }

@@ -18,10 +18,10 @@ use super::site::Site;
 use super::store::Store;
 use crate::api::{DingTalkApp, DingTalkTokenReference, RolloutRestartTarget};
 use crate::controller::clock::Clock;
-use crate::controller::cluster::{Cluster, ClusterError, Named, Programs, SecretContents};
+use crate::controller::cluster::{Cluster, ClusterError, SecretContents};
 use crate::controller::endpoint::Endpoint;
 use crate::core::{ObjectVersion, Readers, Write};
-use crate::dingtalk::{Answer, Credentials, Failure, UNREACHABLE};
+use crate::dingtalk::{Answer, Call, Credentials, Failure, UNREACHABLE};
 use crate::operator::{Moment, Outages, Turn};
 
 /// How a call ends.
@@ -134,8 +134,7 @@ impl Endpoint for Wire {
 
     async fn fetch(
         &self,
-        _: &str,
-        corp_id: &str,
+        call: &Call,
         credentials: &Credentials,
         _: Option<&str>,
         _: bool,
@@ -143,7 +142,7 @@ impl Endpoint for Wire {
         let (answer, answered) = oneshot::channel();
         let client_id = credentials.client_id.clone();
         let secret = credentials.client_secret.expose_secret().to_owned();
-        let corp_id = corp_id.to_owned();
+        let corp_id = Arc::clone(&call.corp_id);
         let unreachable = || Answer {
             result: Err(Failure::of(&UNREACHABLE)),
             clock_difference: None,
@@ -240,10 +239,15 @@ impl Cluster for Wire {
         .await
     }
 
-    async fn patch_status(&self, object: &Named, patch: Value) -> Result<ObjectMeta, ClusterError> {
-        let (kind, name) = (object.kind.clone(), object.name.clone());
+    async fn patch_status(
+        &self,
+        path: &str,
+        name: &str,
+        patch: Value,
+    ) -> Result<ObjectMeta, ClusterError> {
+        let (path, name) = (path.to_owned(), name.to_owned());
         self.call("write the status", Kind::Write, move |store| {
-            store.patch_status(&kind, &name, &patch)
+            store.patch_status(&path, &name, &patch)
         })
         .await
     }
@@ -251,10 +255,7 @@ impl Cluster for Wire {
     async fn publish(&self, _: &str, _: &Event) -> Result<(), ClusterError> {
         self.call("publish an event", Kind::Read, |_| Ok(())).await
     }
-}
 
-#[async_trait]
-impl Programs for Wire {
     async fn restart(
         &self,
         _: &str,

@@ -20,19 +20,19 @@ use tokio_util::sync::CancellationToken;
 use super::calls::Wire;
 use super::runs::Runs;
 use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef};
-use crate::controller::alarm::Alarm;
 use crate::controller::context::{Context, HANDOVER};
 use crate::controller::decoded::{Decoded, map_object};
 use crate::controller::event_budget::EventBudget;
 use crate::controller::fetcher::{Fetching, finish, start_what_may};
 use crate::controller::job::Job;
+use crate::controller::kind::WorkQueues;
 use crate::controller::reads::Reads;
 use crate::controller::reconcile::reconcile;
 use crate::controller::references;
 use crate::controller::scopes::Scopes;
-use crate::controller::triggers::{Triggered, channels, triggers};
+use crate::controller::triggers::Triggered;
 use crate::controller::watch::{admit_references, app_event, secret_event};
-use crate::controller::workers::Workers;
+use crate::controller::work_queue::WorkQueue;
 use crate::core::Core;
 use crate::core::NamespaceLimits;
 use crate::dingtalk::{Rates, Scheduler};
@@ -68,10 +68,8 @@ impl Process {
     pub fn new(wire: &Wire, leadership: Arc<Leadership>) -> Self {
         let (sender, jobs) = mpsc::unbounded_channel();
         let scopes = [None];
-        let (app_triggers, mut triggered) = triggers(&scopes);
-        let (reference_triggers, mut references_triggered) = triggers(&scopes);
-        let (restored, _) = channels(&scopes);
-        let (restored_references, _) = channels(&scopes);
+        let (apps, mut app_wakes) = WorkQueue::new(&scopes);
+        let (references, mut reference_wakes) = WorkQueue::new(&scopes);
         let replica = Replica {
             leadership: Arc::clone(&leadership),
             watches: WatchTimes::default(),
@@ -81,18 +79,11 @@ impl Process {
             dingtalk: Arc::new(wire.clone()),
             clock: Arc::new(wire.clone()),
             metrics: Arc::new(Metrics::new(false, replica)),
-            alarm: Alarm::default(),
-            workers: Workers::default(),
-            reference_alarm: Alarm::default(),
-            reference_workers: Workers::default(),
-            reference_triggers,
+            queues: WorkQueues { apps, references },
             core: Mutex::new(Core::new(NamespaceLimits::default())),
             reads: Reads::default(),
             event_budget: Mutex::new(EventBudget::default()),
             jobs: sender,
-            triggers: app_triggers,
-            restored,
-            restored_references,
             scopes: Scopes::new(scopes),
             stop: CancellationToken::new(),
             salt: [7; 32],
@@ -115,8 +106,8 @@ impl Process {
             has_woken_last: false,
             scheduler: Scheduler::new(Rates::default()),
             jobs,
-            triggers: triggered.remove(0),
-            reference_triggers: references_triggered.remove(0),
+            triggers: app_wakes.remove(0).triggered,
+            reference_triggers: reference_wakes.remove(0).triggered,
             apps: Runs::default(),
             references: Runs::default(),
             listed_apps: HashSet::new(),
@@ -133,9 +124,8 @@ impl Process {
 
     pub fn reference_event(&mut self, event: Event<DingTalkTokenReference>) {
         let event = map_object(event, Decoded::Object);
-        let admitted =
-            admit_references(&self.context, None, &mut self.listed_references, Ok(event));
-        for event in admitted.into_iter().flatten() {
+        let admitted = admit_references(&self.context, None, &mut self.listed_references, event);
+        for event in admitted {
             self.references.event(event);
         }
     }
@@ -180,8 +170,7 @@ impl Process {
             while let Ok(job) = self.jobs.try_recv() {
                 self.scheduler.push(job.call.clone(), job.rank, job);
             }
-            let mut begun = Vec::new();
-            let wait = start_what_may(&self.context, &mut self.scheduler, &mut begun);
+            let (begun, wait) = start_what_may(&self.context, &mut self.scheduler);
             self.fetching.extend(begun);
             return wait;
         }
@@ -214,11 +203,11 @@ impl Process {
             while let Some(Some(reference)) = self.reference_triggers.next().now_or_never() {
                 self.references.wake(reference.name);
             }
-            let (due, alarm) = self.context.alarm.due(now);
+            let (due, alarm) = self.context.queues.apps.alarm.due(now);
             for app in due {
                 self.apps.wake(app.name);
             }
-            let (due, reference_alarm) = self.context.reference_alarm.due(now);
+            let (due, reference_alarm) = self.context.queues.references.alarm.due(now);
             for reference in due {
                 self.references.wake(reference.name);
             }

@@ -5,14 +5,14 @@ use std::collections::HashSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::Event;
 
 use crate::api::{
     AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef, app_ref, reference_ref,
 };
 use crate::controller::context::Context;
 use crate::controller::decoded::{Decoded, map_object};
-use crate::core::Stub;
+use crate::core::{Concerned, Core, Stub};
 
 /// Converts an event's objects for the controller: an object becomes a stub if it cannot be
 /// decoded, or if it has just become decodable and must be read together with its Secrets.
@@ -40,16 +40,12 @@ where
 /// Records an event and returns it, without what is heavy if its app is not served, followed by
 /// events with the stubs of apps that are no longer served because of it. `listed` are the apps of
 /// the list in progress.
-pub(super) fn admit(
+pub(crate) fn admit(
     context: &Context,
     scope: Option<&str>,
     listed: &mut HashSet<AppRef>,
-    event: watcher::Result<Event<Decoded<DingTalkApp>>>,
-) -> Vec<watcher::Result<Event<DingTalkApp>>> {
-    let event = match event {
-        Ok(event) => event,
-        Err(error) => return vec![Err(error)],
-    };
+    event: Event<Decoded<DingTalkApp>>,
+) -> Vec<Event<DingTalkApp>> {
     let mut event = supported(event, |metadata, error| {
         let index = &mut context.core().index;
         index.admission.decoded(&key_of(metadata), error)
@@ -78,12 +74,8 @@ pub(crate) fn admit_references(
     context: &Context,
     scope: Option<&str>,
     listed: &mut HashSet<ReferenceRef>,
-    event: watcher::Result<Event<Decoded<DingTalkTokenReference>>>,
-) -> Vec<watcher::Result<Event<DingTalkTokenReference>>> {
-    let event = match event {
-        Ok(event) => event,
-        Err(error) => return vec![Err(error)],
-    };
+    event: Event<Decoded<DingTalkTokenReference>>,
+) -> Vec<Event<DingTalkTokenReference>> {
     let mut core = context.core();
     if let Event::Apply(decoded) | Event::InitApply(decoded) = &event {
         let metadata = decoded.meta();
@@ -99,56 +91,43 @@ pub(crate) fn admit_references(
     let mut event = supported(event, |metadata, error| {
         index.reference_admission.decoded(&key_of(metadata), error)
     });
-    let mut forgotten = Vec::new();
-    let others = match &event {
-        Event::Apply(reference) => index.reference_applied(reference),
-        Event::InitApply(reference) => {
-            listed.insert(reference_ref(reference));
-            index.reference_applied(reference)
-        }
-        Event::Delete(reference) => {
-            forgotten.push(reference_ref(reference));
-            index.reference_deleted(&reference_ref(reference))
-        }
-        Event::Init => {
-            listed.clear();
-            Vec::new()
-        }
-        Event::InitDone => {
-            forgotten = index.reference_admission.gone(scope, listed);
-            *listed = HashSet::new();
-            let gone = forgotten.iter();
-            gone.flat_map(|key| index.reference_deleted(key)).collect()
-        }
-    };
-    if let Event::Apply(reference) | Event::InitApply(reference) = &mut event
-        && index
-            .reference_admission
-            .refusal(&reference_ref(reference))
-            .is_some()
-    {
-        reference.strip();
+    if let Event::InitApply(reference) = &event {
+        listed.insert(reference_ref(reference));
     }
+    let mut gone = Vec::new();
+    let mut others = Vec::new();
+    match &mut event {
+        Event::Apply(reference) | Event::InitApply(reference) => {
+            others = index.reference_applied(reference);
+            let key = reference_ref(reference);
+            if index.reference_admission.refusal(&key).is_some() {
+                reference.strip();
+            }
+        }
+        Event::Delete(reference) => gone.push(reference_ref(reference)),
+        Event::Init => listed.clear(),
+        Event::InitDone => {
+            gone = index.reference_admission.gone(scope, &std::mem::take(listed));
+        }
+    }
+    others.extend(gone.iter().flat_map(|key| index.reference_deleted(key)));
     let refused = index.newly_refused_references();
-    for key in &forgotten {
+    for key in &gone {
         context.forget_reference(&mut core, key);
     }
     drop(core);
-    context.wake_references(others);
+    context.wake_all(others);
     with_others(event, refused.into_iter())
 }
 
 /// Returns an event, followed by the same event for other objects.
-fn with_others<K>(
-    event: Event<K>,
-    others: impl Iterator<Item = K>,
-) -> Vec<watcher::Result<Event<K>>> {
+fn with_others<K>(event: Event<K>, others: impl Iterator<Item = K>) -> Vec<Event<K>> {
     let is_init = matches!(event, Event::InitApply(_));
     let others = others.map(|object| match is_init {
         true => Event::InitApply(object),
         false => Event::Apply(object),
     });
-    std::iter::once(event).chain(others).map(Ok).collect()
+    std::iter::once(event).chain(others).collect()
 }
 
 fn key_of<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectRef<K> {
@@ -156,6 +135,7 @@ fn key_of<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectRef<K> 
         .within(metadata.namespace.as_deref().unwrap_or_default())
 }
 
+/// Records an event of an app and wakes the objects that it concerns.
 pub(crate) fn app_event(
     context: &Context,
     scope: Option<&str>,
@@ -163,62 +143,52 @@ pub(crate) fn app_event(
     event: &Event<DingTalkApp>,
 ) {
     let mut core = context.core();
-    if let Event::Apply(app) | Event::InitApply(app) = event
-        && let Some(memory) = core.app(&app_ref(app))
-    {
-        match event {
-            Event::InitApply(_) => memory.written_status.listed(&app.metadata),
-            _ => memory.written_status.arrived(&app.metadata),
-        }
+    if let Event::InitApply(app) = event {
+        listed.insert(app_ref(app));
     }
-    let others = match event {
+    let concerned = match event {
         Event::Apply(app) | Event::InitApply(app) => {
-            if matches!(event, Event::InitApply(_)) {
-                listed.insert(app_ref(app));
+            let key = app_ref(app);
+            if let Some(memory) = core.app(&key) {
+                match event {
+                    Event::InitApply(_) => memory.written_status.listed(&app.metadata),
+                    _ => memory.written_status.arrived(&app.metadata),
+                }
             }
-            let others = core.index.app_applied(app);
-            context.measure_refused(&core, app.metadata.namespace.as_deref());
-            others
+            let apps = core.index.app_applied(app);
+            context.measure_refused(&core, key.namespace.as_deref());
+            Concerned {
+                apps,
+                references: core.index.referrers(&key),
+            }
         }
-        Event::Delete(app) => {
-            let app = app_ref(app);
-            let others = core.index.app_deleted(&app);
-            context.forget(&mut core, &app);
-            context.measure_refused(&core, app.namespace.as_deref());
-            others
-        }
+        Event::Delete(app) => apps_gone(context, &mut core, &[app_ref(app)]),
         Event::Init => {
             listed.clear();
-            Vec::new()
+            Concerned::default()
         }
         Event::InitDone => {
             context.scopes.apps_listed(&scope.map(str::to_owned));
-            let gone = core.index.admission.gone(scope, listed);
-            *listed = HashSet::new();
-            for app in &gone {
-                context.forget(&mut core, app);
-            }
-            let index = &mut core.index;
-            let referrers = gone.iter().flat_map(|app| index.referrers(app));
-            context.wake_references(referrers.collect::<Vec<_>>());
-            let others = gone.iter().flat_map(|app| index.app_deleted(app)).collect();
-            for app in &gone {
-                context.measure_refused(&core, app.namespace.as_deref());
-            }
-            others
+            let gone = core.index.admission.gone(scope, &std::mem::take(listed));
+            apps_gone(context, &mut core, &gone)
         }
     };
-    let key = match event {
-        Event::Apply(app) | Event::InitApply(app) | Event::Delete(app) => Some(app_ref(app)),
-        Event::Init | Event::InitDone => None,
-    };
-    let referrers = match key {
-        Some(key) => core.index.referrers(&key),
-        None => Vec::new(),
-    };
     drop(core);
-    context.wake_all(others);
-    context.wake_references(referrers);
+    context.look_at(concerned);
+}
+
+/// Forgets apps that are gone and returns the objects that this concerns.
+fn apps_gone(context: &Context, core: &mut Core, gone: &[AppRef]) -> Concerned {
+    let mut concerned = Concerned::default();
+    for app in gone {
+        context.forget(core, app);
+        concerned.apps.extend(core.index.app_deleted(app));
+        concerned.references.extend(core.index.referrers(app));
+    }
+    for app in gone {
+        context.measure_refused(core, app.namespace.as_deref());
+    }
+    concerned
 }
 
 #[cfg(test)]

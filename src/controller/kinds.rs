@@ -1,4 +1,0 @@
-//! The kinds, as logs and metrics name them.
-
-pub(super) const APP: &str = "DingTalkApp";
-pub(super) const REFERENCE: &str = "DingTalkTokenReference";
