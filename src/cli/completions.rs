@@ -8,7 +8,7 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_complete::engine::{CompletionCandidate, complete};
 
-use super::error::CliError;
+use super::error::{CliError, failed};
 use super::output::print_text;
 use super::program::Program;
 
@@ -66,8 +66,8 @@ fn completed(mut words: Vec<OsString>, mut command_line: Command) -> Result<Stri
     let index = words.len();
     words.insert(0, command_line.get_name().into());
     let folder = std::env::current_dir().ok();
-    let candidates =
-        complete(&mut command_line, words, index, folder.as_deref()).map_err(CliError::Complete)?;
+    let candidates = complete(&mut command_line, words, index, folder.as_deref())
+        .map_err(failed("cannot complete the command line"))?;
     let mut text = String::new();
     for candidate in candidates {
         let value = candidate.get_value().to_string_lossy();

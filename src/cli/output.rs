@@ -5,7 +5,7 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::error::CliError;
+use super::error::{CliError, failed};
 
 /// Output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -53,7 +53,9 @@ pub(super) fn print_text(text: &str) -> Result<(), CliError> {
     let mut output = std::io::stdout().lock();
     let written = output.write_all(text.as_bytes());
     match written.and_then(|()| output.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::Print(error)),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(failed("cannot write the result")(error))
+        }
         _ => Ok(()),
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tower::buffer::BufferLayer;
 use tracing::{error, info};
 
-use super::error::CliError;
+use super::error::{CliError, failed};
 use super::flags::BindAddress;
 use super::sites::SiteArguments;
 use crate::controller::{self, NamespaceLimits};
@@ -133,7 +133,7 @@ fn site_limits(
 
 pub(super) async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
     operator::init_logs(&arguments.log_level, arguments.log_format)?;
-    let stop = operator::on_signal().map_err(CliError::Signals)?;
+    let stop = operator::on_signal().map_err(failed("cannot listen for signals"))?;
     let dingtalk = arguments.sites.client()?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -194,13 +194,13 @@ pub(super) async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
 async fn connect(answers: &Answers) -> Result<(kube::Client, String), CliError> {
     let mut config = kube::Config::infer()
         .await
-        .map_err(|source| CliError::InferConfig(Box::new(source)))?;
+        .map_err(|source| CliError::NoCluster(source.into()))?;
     config.read_timeout = Some(READ_TIMEOUT);
     let own_namespace = config.default_namespace.clone();
     // The operator retries failed calls itself.
     config.default_retry = false;
     let client = ClientBuilder::try_from(config)
-        .map_err(|source| CliError::Kubeconfig(Box::new(source)))?
+        .map_err(|source| CliError::NoCluster(source.into()))?
         .with_layer(answers)
         .with_layer(&BufferLayer::new(REQUESTS_WAITING))
         .with_layer(&PagesByWeight::default())

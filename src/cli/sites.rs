@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::error::CliError;
+use super::error::{CliError, failed};
 use crate::dingtalk::{Client, ClientOptions, Site};
 
 #[derive(Debug, Args)]
@@ -53,10 +53,8 @@ impl SiteArguments {
     pub(super) fn client(&self) -> Result<Client, CliError> {
         let sites = self.sites()?;
         let read = |path: &PathBuf| {
-            std::fs::read(path).map_err(|source| CliError::CaBundle {
-                path: path.clone(),
-                source,
-            })
+            let operation = format!("cannot read --ca-bundle {}", path.display());
+            std::fs::read(path).map_err(failed(operation))
         };
         let extra_ca = self.ca_bundle.as_ref().map(read).transpose()?;
         // The provider is set once per process; an error means that it is already set.

@@ -125,7 +125,7 @@ fn may_fetch(
             let mut answer = String::new();
             std::io::stdin()
                 .read_line(&mut answer)
-                .map_err(CliError::Answer)?;
+                .map_err(failed("cannot read the answer"))?;
             Ok(is_yes(&answer))
         }
         Consent::Missing => Err(unconfirmed(&live, app)),

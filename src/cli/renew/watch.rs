@@ -62,10 +62,11 @@ pub(super) async fn wait(
             Ok(Some(Event::Apply(app) | Event::InitApply(app))) => waiting.see(&app),
             Ok(Some(Event::Delete(app))) => lose(&client, watched, waiting, &app).await,
             Err(error) if is_final(&error) => {
-                return Err(CliError::Watch {
-                    scope: watched.scope.to_string(),
-                    source: Box::new(error),
-                });
+                let watching = failed(format!(
+                    "the renewal was requested, but DingTalkApps in {} cannot be watched for the result",
+                    watched.scope
+                ));
+                return Err(watching(error));
             }
             // The watcher restarts a watch that has ended or failed.
             Ok(_) | Err(_) => {}

@@ -6,27 +6,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize as _;
 use serde_json::Value;
-use thiserror::Error;
+
+use crate::cli::error::{CliError, failed};
 
 /// Maximum size of a file, in bytes.
 const SIZE_MAX: u64 = 16 << 20;
 /// Extensions of files to read from a folder, as in kubectl.
 const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 
-/// A file or folder could not be read.
-#[derive(Debug, Error)]
-#[error("cannot read {path}: {source}")]
-pub struct ReadError {
-    path: String,
-    source: io::Error,
-}
-
-fn failed(path: &Path) -> impl Fn(io::Error) -> ReadError {
-    let path = path.display().to_string();
-    move |source| ReadError {
-        path: path.clone(),
-        source,
-    }
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> CliError {
+    failed(format!("cannot read {}", path.display()))
 }
 
 pub(crate) struct File {
@@ -36,13 +25,13 @@ pub(crate) struct File {
 }
 
 /// Reads files, and the manifests directly in folders.
-pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<File>, ReadError> {
+pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<File>, CliError> {
     let mut files = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
             files.push(File {
                 name: "-".to_owned(),
-                text: text(io::stdin()).map_err(failed(path))?,
+                text: text(io::stdin()).map_err(unreadable(path))?,
             });
         } else if path.is_dir() {
             for path in manifests_of(path)? {
@@ -55,10 +44,12 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<File>, ReadError> {
     Ok(files)
 }
 
-fn file(path: &Path) -> Result<File, ReadError> {
+fn file(path: &Path) -> Result<File, CliError> {
     Ok(File {
         name: path.display().to_string(),
-        text: fs::File::open(path).and_then(text).map_err(failed(path))?,
+        text: fs::File::open(path)
+            .and_then(text)
+            .map_err(unreadable(path))?,
     })
 }
 
@@ -75,10 +66,10 @@ fn text(reader: impl Read) -> Result<String, io::Error> {
     Err(io::Error::new(ErrorKind::FileTooLarge, message))
 }
 
-fn manifests_of(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
+fn manifests_of(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
     let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed(folder))? {
-        let path = entry.map_err(failed(folder))?.path();
+    for entry in fs::read_dir(folder).map_err(unreadable(folder))? {
+        let path = entry.map_err(unreadable(folder))?.path();
         let extension = path.extension().and_then(|it| it.to_str());
         if extension.is_some_and(|it| EXTENSIONS.contains(&it)) && path.is_file() {
             paths.push(path);
@@ -166,7 +157,7 @@ mod tests {
     fn a_text_past_the_bound_is_refused_and_not_read_to_its_end() {
         let endless = || io::repeat(b'#');
         let error = text(endless()).expect_err("too large");
-        let said = failed(Path::new("-"))(error).to_string();
+        let said = unreadable(Path::new("-"))(error).to_string();
         let expected = "cannot read -: it is larger than 16 MiB: divide it into several files";
         assert_eq!(said, expected);
         let largest = text(endless().take(SIZE_MAX)).expect("a text");

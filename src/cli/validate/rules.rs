@@ -14,16 +14,12 @@ use super::schema::{Fault, field, items, property};
 
 /// A validation rule cannot be used.
 #[derive(Debug, Error)]
-pub enum RuleError {
-    /// The rule cannot be parsed.
+pub(crate) enum RuleError {
     #[error("cannot parse the rule {rule:?}: {source}")]
     Parse {
-        /// Text of the rule.
         rule: String,
-        /// Reason.
         source: Box<cel::ParseErrors>,
     },
-    /// The function `duration` could not be added to CEL.
     #[error("cannot add the function duration: {0}")]
     Function(String),
 }
