@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::chinese::Chinese;
 use super::error::CliError;
 use super::exit::verdict;
-use super::output::{Output, print_text};
+use super::output::Output;
 use super::reasons::{Explained, find, nearest};
 
 #[derive(Debug, Args)]
@@ -57,12 +57,10 @@ pub(super) fn explain(arguments: &ExplainArguments) -> Result<ExitCode, CliError
         Some(chinese) => found.into_iter().map(|it| chinese.explained(it)).collect(),
         None => found,
     };
-    if arguments.output.is_for_people() {
+    arguments.output.print_items(&found, || {
         let parts = found.iter().map(|it| shown(it, chinese.as_ref()));
-        print_text(&parts.collect::<Vec<_>>().join("\n"))?;
-    } else {
-        arguments.output.print_items(&found)?;
-    }
+        parts.collect::<Vec<_>>().join("\n")
+    })?;
     if found.is_empty() {
         eprintln!("{}", unknown(asked, &nearest(asked)));
     }

@@ -28,23 +28,26 @@ struct Items<'a, T> {
 }
 
 impl Output {
-    /// Whether this is a text format.
-    pub(super) fn is_for_people(self) -> bool {
-        matches!(self, Self::Text | Self::Wide)
+    /// Prints a list, which is `text` in text formats.
+    pub(super) fn print_items(
+        self,
+        items: &[impl Serialize],
+        text: impl FnOnce() -> String,
+    ) -> Result<(), CliError> {
+        self.print(&Items { items }, text)
     }
 
-    /// Prints a list as JSON or YAML. In text formats, prints nothing: the caller does.
-    pub(super) fn print_items(self, items: &[impl Serialize]) -> Result<(), CliError> {
-        self.print(&Items { items })
-    }
-
-    /// Prints a result as JSON or YAML. In text formats, prints nothing: the caller does.
-    pub(super) fn print(self, result: &impl Serialize) -> Result<(), CliError> {
-        match self {
-            Self::Text | Self::Wide => Ok(()),
-            Self::Json => print_text(&(serde_json::to_string_pretty(result)? + "\n")),
-            Self::Yaml => print_text(&serde_yaml_ng::to_string(result)?),
-        }
+    /// Prints a result, which is `text` in text formats.
+    pub(super) fn print(
+        self,
+        result: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), CliError> {
+        print_text(&match self {
+            Self::Text | Self::Wide => text(),
+            Self::Json => serde_json::to_string_pretty(result)? + "\n",
+            Self::Yaml => serde_yaml_ng::to_string(result)?,
+        })
     }
 }
 

@@ -65,7 +65,9 @@ pub(super) async fn check(
             "DingTalkApp {namespace}/{name} does not have the corpId {}; nothing was fetched",
             unknown.join(", ")
         );
-        arguments.output.print_items(&[] as &[Checked])?;
+        arguments
+            .output
+            .print_items(&[] as &[Checked], String::new)?;
         return Ok(verdict(false));
     }
     let renew = format!("{} renew {name} -n {namespace}", program.shown());
@@ -86,10 +88,12 @@ pub(super) async fn check(
         }
         all.push(checked);
     }
-    match arguments.output {
-        Output::Wide => print_text(&table(&all, has_colours()))?,
-        output => output.print_items(&all)?,
-    }
+    arguments
+        .output
+        .print_items(&all, || match arguments.output {
+            Output::Wide => table(&all, has_colours()),
+            _ => String::new(),
+        })?;
     Ok(verdict(all.iter().all(|checked| checked.ok)))
 }
 

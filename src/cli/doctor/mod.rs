@@ -20,7 +20,7 @@ use super::apps::{App, Scope};
 use super::cluster::ClusterArguments;
 use super::error::CliError;
 use super::exit::verdict;
-use super::output::{Output, Tone, has_colours, plain, print_text};
+use super::output::{Output, Tone, has_colours, plain};
 use super::sites::SiteArguments;
 use crate::api::MANAGER;
 use read::Account;
@@ -73,16 +73,11 @@ pub(super) async fn doctor(arguments: DoctorArguments) -> Result<ExitCode, CliEr
             verdicts.push(Unread::Unavailable(why.to_string()).verdict("cluster", ""));
         }
     }
-    if arguments.output.is_for_people() {
-        let has_colours = has_colours();
-        let shown: String = verdicts.iter().map(|it| lines(it, has_colours)).collect();
-        print_text(&shown)?;
-    } else {
-        arguments.output.print_items(&verdicts)?;
-    }
-    Ok(verdict(
-        verdicts.iter().all(|verdict| verdict.state != State::Fails),
-    ))
+    let has_colours = has_colours();
+    arguments.output.print_items(&verdicts, || {
+        verdicts.iter().map(|it| lines(it, has_colours)).collect()
+    })?;
+    Ok(verdict(verdicts.iter().all(|it| it.state != State::Fails)))
 }
 
 /// Returns the verdicts on the installation.

@@ -24,7 +24,7 @@ use super::cluster::{ClusterArguments, cluster};
 use super::error::CliError;
 use super::exit::{FOUND_A_PROBLEM, TIMED_OUT};
 use super::flags::duration;
-use super::output::{Output, has_colours, print_text};
+use super::output::{Output, has_colours};
 use super::program::Program;
 use ask::{Chosen, ask, read_all};
 use outcome::{Renewed, Selection, exit_code};
@@ -109,7 +109,7 @@ async fn renew_with(
     let (asked, mut renewed, request) = requested?;
     if asked.is_empty() && renewed.is_empty() {
         eprintln!("no DingTalkApps found in {scope}");
-        arguments.output.print_items(&items(&[]))?;
+        arguments.output.print_items(&items(&[]), String::new)?;
         return Ok(ExitCode::from(FOUND_A_PROBLEM));
     }
     if arguments.selection() == Selection::One && asked.is_empty() {
@@ -170,9 +170,6 @@ fn show(arguments: &RenewArguments, program: Program, renewed: &[Renewed]) -> Re
     if let Some(message) = shown::late(renewed, arguments.timeout) {
         eprintln!("{message}");
     }
-    if !arguments.output.is_for_people() {
-        return arguments.output.print_items(&items(renewed));
-    }
     let lines = match (arguments.output, arguments.selection()) {
         (Output::Wide, _) => Lines::Corps,
         (_, Selection::One) => Lines::Sentences,
@@ -184,5 +181,7 @@ fn show(arguments: &RenewArguments, program: Program, renewed: &[Renewed]) -> Re
         colours: has_colours(),
         program,
     };
-    print_text(&shown(renewed, view))
+    arguments
+        .output
+        .print_items(&items(renewed), || shown(renewed, view))
 }

@@ -16,7 +16,7 @@ use super::apps::{Scope, list, read};
 use super::cluster::{ClusterArguments, cluster};
 use super::error::CliError;
 use super::exit::verdict;
-use super::output::{Output, has_colours, print_text};
+use super::output::{Output, has_colours};
 use super::program::Program;
 use detail::{View, detail};
 use report::AppReport;
@@ -52,11 +52,8 @@ pub(super) async fn status(
     };
     let now = Timestamp::now();
     let reports: Vec<AppReport> = apps.iter().map(|app| AppReport::of(app, now)).collect();
-    if arguments.output.is_for_people() {
-        print_text(&shown(&arguments, program, &reports, now))?;
-    } else {
-        arguments.output.print_items(&reports)?;
-    }
+    let text = || shown(&arguments, program, &reports, now);
+    arguments.output.print_items(&reports, text)?;
     if reports.is_empty() {
         eprintln!("no DingTalkApps found in {scope}");
     }

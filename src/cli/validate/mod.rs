@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::error::CliError;
 use super::exit::verdict;
-use super::output::{Output, Tone, has_colours, plain, print_text};
+use super::output::{Output, Tone, has_colours, plain};
 use check::{Finding, Resources, Severity};
 use manifests::{Document, File, documents, read};
 use rules::RuleError;
@@ -50,11 +50,8 @@ struct Report {
 /// Checks manifests and shows the findings.
 pub(super) fn validate(arguments: &ValidateArguments) -> Result<ExitCode, CliError> {
     let report = report(&read(&arguments.files)?)?;
-    if arguments.output.is_for_people() {
-        print_text(&shown(&report, has_colours()))?;
-    } else {
-        arguments.output.print(&report)?;
-    }
+    let text = || shown(&report, has_colours());
+    arguments.output.print(&report, text)?;
     Ok(verdict(report.items.is_empty()))
 }
 
