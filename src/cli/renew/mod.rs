@@ -26,7 +26,7 @@ use super::exit::{FOUND_A_PROBLEM, TIMED_OUT};
 use super::flags::duration;
 use super::output::{Output, has_colours};
 use super::program::Program;
-use ask::{Chosen, ask, read_all};
+use ask::{ask, read_all};
 use outcome::{Renewed, Selection, exit_code};
 use request::Request;
 use shown::{Lines, View, items, shown};
@@ -134,16 +134,21 @@ async fn requested(
     scope: &Scope,
     arguments: &RenewArguments,
 ) -> Result<(Vec<App>, Vec<Renewed>, String), CliError> {
-    let Chosen { apps, mut renewed } = match arguments.selection() {
+    let apps = match arguments.selection() {
         Selection::Matching => {
-            let selector = arguments.selector.as_deref();
-            Chosen::of(list(client.clone(), scope, selector).await?)
+            let apps = list(client.clone(), scope, arguments.selector.as_deref()).await?;
+            apps.into_iter().map(Ok).collect()
         }
         Selection::One | Selection::Several => read_all(client, namespace, &arguments.name).await,
     };
     let request = Timestamp::now().to_string();
-    let (asked, refused) = ask(client, apps, &request).await;
-    renewed.extend(refused);
+    let (mut asked, mut renewed) = (Vec::new(), Vec::new());
+    for app in ask(client, apps, &request).await {
+        match app {
+            Ok(app) => asked.push(app),
+            Err(other) => renewed.push(other),
+        }
+    }
     Ok((asked, renewed, request))
 }
 
