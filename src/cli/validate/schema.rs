@@ -66,6 +66,26 @@ pub(super) fn property<'a>(schema: &'a JSONSchemaProps, name: &str) -> Option<&'
     named.or_else(|| values(schema))
 }
 
+/// Returns the fields or items of a value that have a schema, with their paths.
+pub(super) fn children<'a>(
+    value: &'a Value,
+    schema: &'a JSONSchemaProps,
+    path: &str,
+) -> Vec<(String, &'a Value, &'a JSONSchemaProps)> {
+    match (value, items(schema)) {
+        (Value::Object(object), _) => object
+            .iter()
+            .filter_map(|(name, value)| Some((field(path, name), value, property(schema, name)?)))
+            .collect(),
+        (Value::Array(list), Some(items)) => list
+            .iter()
+            .enumerate()
+            .map(|(index, item)| (format!("{path}[{index}]"), item, items))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// Sets defaults, after removing nulls, since no field is nullable.
 pub(super) fn apply_defaults(value: &mut Value, schema: &JSONSchemaProps) {
     match value {
@@ -112,14 +132,11 @@ pub(super) fn unknown_fields(value: &Value, schema: &JSONSchemaProps, path: &str
                 }
             }
         }
-        Value::Array(list) => {
-            for (index, item) in list.iter().enumerate() {
-                if let Some(items) = items(schema) {
-                    faults.extend(unknown_fields(item, items, &format!("{path}[{index}]")));
-                }
+        _ => {
+            for (path, item, schema) in children(value, schema, path) {
+                faults.extend(unknown_fields(item, schema, &path));
             }
         }
-        _ => {}
     }
     faults
 }
@@ -161,23 +178,16 @@ pub(super) fn faults(value: &Value, schema: &JSONSchemaProps, path: &str) -> Vec
                 path,
             ));
             faults.extend(duplicates(list, schema, path));
-            for (index, item) in list.iter().enumerate() {
-                if let Some(items) = items(schema) {
-                    faults.extend(self::faults(item, items, &format!("{path}[{index}]")));
-                }
-            }
         }
         Value::Object(object) => {
             let (min, max) = (schema.min_properties, schema.max_properties);
             faults.extend(wrong_count("items", object.len(), min, max, path));
             faults.extend(missing(object, schema, path));
-            for (name, value) in object {
-                if let Some(property) = property(schema, name) {
-                    faults.extend(self::faults(value, property, &field(path, name)));
-                }
-            }
         }
         _ => {}
+    }
+    for (path, value, schema) in children(value, schema, path) {
+        faults.extend(self::faults(value, schema, &path));
     }
     faults
 }
