@@ -5,7 +5,6 @@ use std::error::Error as StdError;
 use kube::config::KubeconfigError;
 use thiserror::Error;
 
-use super::validate::rules::RuleError;
 use crate::dingtalk::{ClientError, CredentialsError};
 use crate::operator::{CoreDumpError, LogsError, ServerError};
 
@@ -26,8 +25,6 @@ pub(super) enum CliError {
     Server(#[from] ServerError),
     #[error(transparent)]
     DingTalk(#[from] ClientError),
-    #[error(transparent)]
-    Rule(#[from] RuleError),
     #[error("--site {0} is given twice")]
     SiteTwice(String),
     #[error("--builtin-sites=false leaves no sites: add at least one with --site NAME=URL")]

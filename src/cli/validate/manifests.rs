@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize as _;
+use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 
 use crate::cli::error::{CliError, failed};
@@ -18,14 +18,14 @@ fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> CliError {
     failed(format!("cannot read {}", path.display()))
 }
 
-pub(crate) struct File {
+pub(super) struct File {
     /// Path of the file; `-` means standard input.
     pub name: String,
     pub text: String,
 }
 
 /// Reads files, and the manifests directly in folders.
-pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<File>, CliError> {
+pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<File>, CliError> {
     let mut files = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
@@ -79,38 +79,58 @@ fn manifests_of(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
     Ok(paths)
 }
 
-/// An object in a file.
-#[derive(Clone, Debug)]
-pub(crate) struct Document {
+/// Where an object is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub(super) struct Place {
     pub file: String,
     /// Number of the document in the file, starting at 1. The objects of a list have the same number.
-    pub number: usize,
+    pub document: usize,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+}
+
+/// An object in a file.
+pub(super) struct Document {
+    pub place: Place,
     /// The object, or the error in the YAML.
     pub object: Result<Value, String>,
 }
 
+impl Document {
+    fn new(file: &File, number: usize, object: Result<Value, String>) -> Self {
+        let text = |pointer: &str| {
+            let text = object.as_ref().ok().and_then(|it| it.pointer(pointer));
+            text.and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let place = Place {
+            file: file.name.clone(),
+            document: number,
+            kind: text("/kind"),
+            name: text("/metadata/name"),
+        };
+        Self { place, object }
+    }
+}
+
 /// Returns the objects of a file. Skips empty documents.
-pub(crate) fn documents(file: &File) -> Vec<Document> {
+pub(super) fn documents(file: &File) -> Vec<Document> {
     let mut documents = Vec::new();
     let all = serde_yaml_ng::Deserializer::from_str(&file.text);
     for (index, document) in all.enumerate() {
-        let number = index + 1;
         // Parsing directly into a JSON value would not detect duplicate fields.
         let parsed = serde_yaml_ng::Value::deserialize(document);
         let is_last = parsed.is_err();
         let parsed = parsed.map_err(|error| error.to_string());
         let object = parsed.and_then(|it| serde_json::to_value(&it).map_err(|it| it.to_string()));
-        if !matches!(object, Ok(Value::Null)) {
-            let file = file.name.clone();
-            unfold(
-                Document {
-                    file,
-                    number,
-                    object,
-                },
-                &mut documents,
-            );
-        }
+        let objects = match object {
+            Ok(Value::Null) => Vec::new(),
+            Ok(object) => unfold(object).into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        };
+        let objects = objects.into_iter();
+        documents.extend(objects.map(|object| Document::new(file, index + 1, object)));
         if is_last {
             break;
         }
@@ -118,27 +138,11 @@ pub(crate) fn documents(file: &File) -> Vec<Document> {
     documents
 }
 
-/// Adds the object or, if it is a `List`, its items.
-fn unfold(document: Document, documents: &mut Vec<Document>) {
-    let object = document.object.as_ref().ok();
-    let is_list = object.is_some_and(|it| it["kind"] == "List" && it["apiVersion"] == "v1");
-    let items = object
-        .filter(|_| is_list)
-        .and_then(|it| it["items"].as_array());
-    match items {
-        Some(items) => {
-            for item in items {
-                let object = Ok(item.clone());
-                let file = document.file.clone();
-                documents.push(Document {
-                    file,
-                    object,
-                    ..document
-                });
-            }
-        }
-        None => documents.push(document),
-    }
+/// Returns the object or, if it is a `List`, its items.
+fn unfold(object: Value) -> Vec<Value> {
+    let is_list = object["kind"] == "List" && object["apiVersion"] == "v1";
+    let items = object["items"].as_array().filter(|_| is_list).cloned();
+    items.unwrap_or_else(|| vec![object])
 }
 
 #[cfg(test)]
@@ -149,7 +153,7 @@ mod tests {
         let name = "x.yaml".to_owned();
         let text = text.to_owned();
         let all = documents(&File { name, text }).into_iter();
-        all.map(|it| (it.number, it.object)).collect()
+        all.map(|it| (it.place.document, it.object)).collect()
     }
 
     /// Regression: standard input without an end took memory without end.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::check::{Finding, Place, Severity};
+use super::check::{Finding, Severity};
 use super::manifests::Document;
 use crate::api::{DingTalkApp, DingTalkTokenReference, Layout, Reason};
 use crate::core::{Templates, per_corp_name};
@@ -26,20 +26,13 @@ impl Admitted<'_> {
         serde_json::from_value(object.clone()).ok()
     }
 
-    /// Returns where the object is.
-    pub(super) fn place(&self) -> Place<'_> {
-        let text = |pointer: &str| self.object.pointer(pointer).and_then(Value::as_str);
-        (
-            self.document.file.as_str(),
-            self.document.number,
-            text("/kind").unwrap_or_default(),
-            text("/metadata/name").unwrap_or_default(),
-        )
-    }
-
     fn reported(&self, path: &str, reason: Reason, message: &str) -> Finding {
-        let message = format!("{message}: the operator would report {}", reason.as_str());
-        Finding::new(self.document, Severity::Reported, path, message)
+        Finding {
+            place: self.document.place.clone(),
+            path: path.to_owned(),
+            message: format!("{message}: the operator would report {}", reason.as_str()),
+            severity: Severity::Reported,
+        }
     }
 }
 
@@ -102,7 +95,7 @@ fn credentials(
     let wanted = &app.spec.credentials_secret_ref;
     let key = (app.metadata.namespace.as_deref(), wanted.name.as_str());
     let (document, object) = *secrets.get(&key)?;
-    let place = format!("Secret {} in {}", wanted.name, document.file);
+    let place = format!("Secret {} in {}", wanted.name, document.place.file);
     let path = "spec.credentialsSecretRef";
     let secret: Secret = match serde_json::from_value(object.clone()) {
         Ok(secret) => secret,

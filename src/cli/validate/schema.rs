@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 /// An invalid field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(super) struct Fault {
     /// Path of the field, such as `spec.corpIds[1]`.
     pub path: String,
     /// What is wrong, and what to write instead.
@@ -20,7 +20,7 @@ pub(crate) struct Fault {
 
 impl Fault {
     /// Creates a fault that does not block rules.
-    pub(crate) fn new(path: &str, message: impl Into<String>) -> Self {
+    pub(super) fn new(path: &str, message: impl Into<String>) -> Self {
         Self {
             path: path.to_owned(),
             message: message.into(),
