@@ -13,7 +13,7 @@ use crate::dingtalk::{
 };
 
 /// Explanation of a reason, cause or error code.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Explained {
     /// The reason or cause; for error codes of the older API, the code.
@@ -40,7 +40,6 @@ impl Explained {
         let (class, pace) = class(row.class);
         Self {
             reason: row.reason.as_str().into(),
-            api: None,
             meaning: row.reason.meaning().into(),
             signals: row.signals.iter().map(|signal| shown(*signal)).collect(),
             class: Some(class),
@@ -52,32 +51,28 @@ impl Explained {
             }
             .into(),
             advice: row.advice.into(),
+            ..Self::default()
         }
     }
 
     fn of_reason(reason: Reason, advice: &'static str) -> Self {
         Self {
             reason: reason.as_str().into(),
-            api: None,
             meaning: reason.meaning().into(),
-            signals: Vec::new(),
-            class: None,
             pace: "as soon as the cause of the problem changes".into(),
             holds_back: "see the message".into(),
             advice: advice.into(),
+            ..Self::default()
         }
     }
 
     fn of_cause(cause: Cause) -> Self {
         Self {
             reason: cause.as_str().into(),
-            api: None,
             meaning: cause.meaning().into(),
-            signals: Vec::new(),
-            class: None,
-            pace: "".into(),
             holds_back: "none".into(),
             advice: "no action needed: this is why a token was fetched or a Secret written".into(),
+            ..Self::default()
         }
     }
 
@@ -87,10 +82,9 @@ impl Explained {
             api: Some(LEGACY_API),
             meaning: row.meaning.into(),
             signals: row.codes.iter().map(|it| format!("errcode {it}")).collect(),
-            class: None,
-            pace: "".into(),
             holds_back: "none".into(),
             advice: row.advice.into(),
+            ..Self::default()
         }
     }
 }
@@ -227,22 +221,15 @@ pub fn reasons_markdown() -> String {
             None => sections.push((explained.reason.clone(), vec![explained])),
         }
     }
-    let mut text = String::new();
-    for (reason, section) in sections {
-        if !text.is_empty() {
-            text.push('\n');
-        }
-        let _ = write!(text, "## {reason}\n\n");
-        let meaning = section.first().map_or("", |first| &first.meaning);
-        let _ = write!(text, "{}.\n\n", sentence(meaning));
-        match section.as_slice() {
-            [explained] if explained.class.is_none() => {
-                let _ = writeln!(text, "**What to do:** {}.", explained.advice);
-            }
-            rows => text.push_str(&answers_markdown(rows)),
-        }
-    }
-    text
+    let sections = sections.iter().map(|(reason, rows)| {
+        let meaning = rows.first().map_or("", |first| &first.meaning);
+        let answers = match rows.as_slice() {
+            [only] if only.class.is_none() => format!("**What to do:** {}.\n", only.advice),
+            rows => answers_markdown(rows),
+        };
+        format!("## {reason}\n\n{}.\n\n{answers}", sentence(meaning))
+    });
+    sections.collect::<Vec<_>>().join("\n")
 }
 
 /// Returns a table of DingTalk's responses with a reason.
