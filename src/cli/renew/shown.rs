@@ -33,27 +33,16 @@ pub(super) struct Item<'a> {
 }
 
 impl<'a> Item<'a> {
-    fn without_corp(renewed: &'a Renewed) -> Self {
+    fn of(renewed: &'a Renewed, corp: Option<&'a CorpStatus>) -> Self {
         Self {
             namespace: &renewed.app.namespace,
             name: &renewed.app.name,
-            corp_id: None,
-            ok: false,
-            secret_name: None,
-            expires_at: None,
-            error: None,
+            corp_id: corp.map(|corp| corp.corp_id.as_str()),
+            ok: corp.is_some_and(|corp| corp.error.is_none()),
+            secret_name: corp.map(|corp| corp.secret_name.as_str()),
+            expires_at: corp.and_then(|corp| corp.expiration_time.as_deref()),
+            error: corp.and_then(|corp| corp.error.as_ref()),
             problem: renewed.problem(),
-        }
-    }
-
-    fn of(renewed: &'a Renewed, corp: &'a CorpStatus) -> Self {
-        Self {
-            corp_id: Some(&corp.corp_id),
-            ok: corp.error.is_none(),
-            secret_name: Some(&corp.secret_name),
-            expires_at: corp.expiration_time.as_deref(),
-            error: corp.error.as_ref(),
-            ..Self::without_corp(renewed)
         }
     }
 
@@ -70,8 +59,8 @@ impl<'a> Item<'a> {
 /// Returns the results as a list, for JSON and YAML.
 pub(super) fn items(renewed: &[Renewed]) -> Vec<Item<'_>> {
     let items = renewed.iter().flat_map(|it| {
-        let corps = it.corps().iter().map(move |corp| Item::of(it, corp));
-        let missing = it.problem().map(|_| Item::without_corp(it));
+        let corps = it.corps().iter().map(move |corp| Item::of(it, Some(corp)));
+        let missing = it.problem().map(|_| Item::of(it, None));
         missing.into_iter().chain(corps)
     });
     items.collect()
