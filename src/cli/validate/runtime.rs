@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use super::check::{Finding, Severity};
 use super::manifests::Document;
-use crate::api::{DingTalkApp, DingTalkTokenReference, Layout, Reason};
-use crate::core::{Templates, per_corp_name};
+use crate::api::{DingTalkApp, DingTalkTokenReference, Reason};
+use crate::core::{Templates, wanted};
 use crate::dingtalk::Credentials;
 
 /// An object that the API server would accept.
@@ -127,23 +127,13 @@ fn shared_targets(apps: &[(&Admitted, DingTalkApp)]) -> Vec<Finding> {
     let mut found = Vec::new();
     for (at, app) in apps {
         let name = app.metadata.name.as_deref().unwrap_or_default();
-        let target = app.target_name();
-        let targets = match app.spec.target.layout {
-            Layout::Single | Layout::Combined => vec![target],
-            Layout::PerCorp => {
-                let corp_ids = app.spec.corp_ids.iter();
-                corp_ids
-                    .map(|corp_id| per_corp_name(&target, corp_id))
-                    .collect()
-            }
-        };
-        for target in targets {
-            let key = (app.metadata.namespace.as_deref(), target.clone());
+        for target in wanted(app) {
+            let key = (app.metadata.namespace.as_deref(), target.name.clone());
             let owner = *owners.entry(key).or_insert(name);
             if owner != name {
                 let message = format!(
-                    "DingTalkApp {owner} also writes the Secret {target}, and the older app owns it: set \
-                     another name"
+                    "DingTalkApp {owner} also writes the Secret {}, and the older app owns it: set another name",
+                    target.name
                 );
                 found.push(at.reported("spec.target.name", Reason::SecretConflict, &message));
                 break;
