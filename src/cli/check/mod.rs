@@ -139,7 +139,7 @@ fn may_fetch(
 /// Returns the error for tokens that a fetch might revoke, while nobody can be asked.
 fn unconfirmed(live: &[&Present], app: &str) -> CliError {
     let app = app.to_owned();
-    let unread = |it: &&Present| Some((it.secret.clone(), it.unread.clone()?));
+    let unread = |it: &&Present| Some((it.secret.clone(), it.value.as_ref().err()?.clone()));
     match live.iter().find_map(unread) {
         Some((secret, why)) => CliError::UnreadTokens { app, secret, why },
         None => CliError::LiveTokens {
@@ -177,7 +177,7 @@ async fn check_one(
     token: &Present,
     credentials: &Credentials,
 ) -> Checked {
-    let known = token.value.as_ref().map(|value| value.as_str());
+    let known = token.token();
     let answer = dingtalk
         .fetch(site, &token.corp_id, credentials, known, false)
         .await;
@@ -213,9 +213,8 @@ mod tests {
         let live = |unread: Option<&str>| Present {
             corp_id: "ding1".to_owned(),
             secret: "payroll-token".to_owned(),
-            value: None,
+            value: unread.map_or(Ok(None), |why| Err(why.to_owned())),
             expires_at: None,
-            unread: unread.map(str::to_owned),
         };
         let (read, unread) = (live(None), live(Some("you may not")));
         let said = unconfirmed(&[&read, &unread], "hr/payroll").to_string();
