@@ -18,9 +18,9 @@ use super::error::CliError;
 use super::exit::verdict;
 use super::output::{Output, has_colours};
 use super::program::Program;
-use detail::{View, detail};
+use detail::detail;
 use report::AppReport;
-use table::{Columns, table};
+use table::{View, table};
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArguments {
@@ -71,25 +71,15 @@ fn shown(
     reports: &[AppReport],
     now: Timestamp,
 ) -> String {
-    let wide = arguments.output == Output::Wide;
-    let colours = has_colours();
+    let view = View {
+        namespace: arguments.all_namespaces,
+        wide: arguments.output == Output::Wide,
+        colours: has_colours(),
+        program,
+    };
     match (&arguments.name, reports) {
         (_, []) => String::new(),
-        (Some(_), [app]) => {
-            let view = View {
-                wide,
-                colours,
-                program,
-            };
-            detail(app, view, now)
-        }
-        _ => {
-            let columns = Columns {
-                namespace: arguments.all_namespaces,
-                wide,
-                colours,
-            };
-            table(reports, columns, now)
-        }
+        (Some(_), [app]) => detail(app, view, now),
+        _ => table(reports, view, now),
     }
 }
