@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use futures::FutureExt as _;
 use kube::client::ClientBuilder;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -97,16 +98,13 @@ pub(super) struct RunArguments {
     log_format: LogFormat,
 }
 
-fn site_namespaces(text: &str) -> Result<(String, Vec<String>), String> {
-    let format = || "write it as SITE=NAMESPACE[,NAMESPACE], such as china=hr,payroll".to_owned();
-    let (site, namespaces) = text.split_once('=').ok_or_else(format)?;
-    let namespaces: Vec<String> = namespaces
-        .split(',')
-        .filter(|namespace| !namespace.is_empty())
-        .map(str::to_owned)
-        .collect();
+fn site_namespaces(text: &str) -> Result<(String, Vec<String>), &'static str> {
+    let format = "write it as SITE=NAMESPACE[,NAMESPACE], such as china=hr,payroll";
+    let (site, namespaces) = text.split_once('=').ok_or(format)?;
+    let namespaces = namespaces.split(',').filter(|it| !it.is_empty());
+    let namespaces: Vec<String> = namespaces.map(str::to_owned).collect();
     match site.is_empty() || namespaces.is_empty() {
-        true => Err(format()),
+        true => Err(format),
         false => Ok((site.to_owned(), namespaces)),
     }
 }
@@ -255,15 +253,11 @@ impl Election {
             done.clone(),
         );
         let stop = stop.clone();
-        let task = tokio::spawn(async move {
-            let outcome = election.await;
-            stop.cancel();
-            outcome
-        });
+        let election = election.inspect(move |_| stop.cancel());
         Self {
             leadership,
             done,
-            task: Some(task),
+            task: Some(tokio::spawn(election)),
         }
     }
 
