@@ -85,7 +85,7 @@ fn report(files: &[File]) -> Result<Report, CliError> {
             Ok(object) => {
                 report.skipped += 1;
                 if object["kind"] == "Secret" && object["apiVersion"] == "v1" {
-                    secrets.push(document);
+                    secrets.push((document.place.file.as_str(), object));
                 }
             }
         }

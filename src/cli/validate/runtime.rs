@@ -39,8 +39,8 @@ impl Admitted<'_> {
 /// Namespace and name of an object.
 type ObjectName<'a> = (Option<&'a str>, &'a str);
 
-/// Returns the findings for accepted objects. `secrets` are the Secrets in the same files.
-pub(super) fn findings(admitted: &[Admitted], secrets: &[&Document]) -> Vec<Finding> {
+/// Returns the findings for accepted objects. `secrets` are the Secrets in the same files, each with its file.
+pub(super) fn findings(admitted: &[Admitted], secrets: &[(&str, &Value)]) -> Vec<Finding> {
     let apps: Vec<(&Admitted, DingTalkApp)> = admitted
         .iter()
         .filter_map(|it| Some((it, it.decoded("DingTalkApp")?)))
@@ -71,16 +71,13 @@ pub(super) fn findings(admitted: &[Admitted], secrets: &[&Document]) -> Vec<Find
 }
 
 /// Returns the Secrets by namespace and name. Of several with one name, the first counts.
-fn by_name<'a>(secrets: &[&'a Document]) -> BTreeMap<ObjectName<'a>, (&'a Document, &'a Value)> {
+fn by_name<'a>(secrets: &[(&'a str, &'a Value)]) -> BTreeMap<ObjectName<'a>, (&'a str, &'a Value)> {
     let mut by_name = BTreeMap::new();
-    for document in secrets {
-        let Ok(object) = &document.object else {
-            continue;
-        };
+    for (file, object) in secrets {
         let metadata = &object["metadata"];
         if let Some(name) = metadata["name"].as_str() {
             let key = (metadata["namespace"].as_str(), name);
-            by_name.entry(key).or_insert((*document, object));
+            by_name.entry(key).or_insert((*file, *object));
         }
     }
     by_name
@@ -90,12 +87,12 @@ fn by_name<'a>(secrets: &[&'a Document]) -> BTreeMap<ObjectName<'a>, (&'a Docume
 fn credentials(
     at: &Admitted,
     app: &DingTalkApp,
-    secrets: &BTreeMap<ObjectName<'_>, (&Document, &Value)>,
+    secrets: &BTreeMap<ObjectName<'_>, (&str, &Value)>,
 ) -> Option<Finding> {
     let wanted = &app.spec.credentials_secret_ref;
     let key = (app.metadata.namespace.as_deref(), wanted.name.as_str());
-    let (document, object) = *secrets.get(&key)?;
-    let place = format!("Secret {} in {}", wanted.name, document.place.file);
+    let (file, object) = *secrets.get(&key)?;
+    let place = format!("Secret {} in {file}", wanted.name);
     let path = "spec.credentialsSecretRef";
     let secret: Secret = match serde_json::from_value(object.clone()) {
         Ok(secret) => secret,

@@ -170,18 +170,13 @@ pub(super) fn faults(value: &Value, schema: &JSONSchemaProps, path: &str) -> Vec
     match value {
         Value::String(text) => faults.extend(wrong_length(text, schema, path)),
         Value::Array(list) => {
-            faults.extend(wrong_count(
-                "items",
-                list.len(),
-                schema.min_items,
-                schema.max_items,
-                path,
-            ));
+            let (min, max) = (schema.min_items, schema.max_items);
+            faults.extend(wrong_count(list.len(), min, max, path));
             faults.extend(duplicates(list, schema, path));
         }
         Value::Object(object) => {
             let (min, max) = (schema.min_properties, schema.max_properties);
-            faults.extend(wrong_count("items", object.len(), min, max, path));
+            faults.extend(wrong_count(object.len(), min, max, path));
             faults.extend(missing(object, schema, path));
         }
         _ => {}
@@ -228,20 +223,14 @@ fn wrong_length(text: &str, schema: &JSONSchemaProps, path: &str) -> Option<Faul
     ))
 }
 
-fn wrong_count(
-    what: &str,
-    count: usize,
-    min: Option<i64>,
-    max: Option<i64>,
-    path: &str,
-) -> Option<Fault> {
+fn wrong_count(count: usize, min: Option<i64>, max: Option<i64>, path: &str) -> Option<Fault> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     if let Some(max) = max.filter(|max| count > *max) {
-        let message = format!("Too many: {count}: must have at most {max} {what}");
+        let message = format!("Too many: {count}: must have at most {max} items");
         return Some(Fault::blocking(path, message));
     }
     let min = min.filter(|min| count < *min)?;
-    Some(Fault::new(path, format!("must have at least {min} {what}")))
+    Some(Fault::new(path, format!("must have at least {min} items")))
 }
 
 fn missing(object: &Map<String, Value>, schema: &JSONSchemaProps, path: &str) -> Vec<Fault> {
