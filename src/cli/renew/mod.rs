@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use clap::{ArgGroup, Args};
 use jiff::Timestamp;
 use kube::Client;
+use kube::runtime::watcher::Config;
 use tokio::time::timeout;
 
 use super::apps::{App, Scope, list};
@@ -31,7 +32,7 @@ use outcome::{Renewed, Selection, exit_code};
 use request::Request;
 use shown::{Lines, View, items, shown};
 use waiting::Waiting;
-use watch::{Watched, wait};
+use watch::{WATCH_SECONDS, wait};
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("apps").required(true).multiple(true))]
@@ -68,11 +69,13 @@ impl RenewArguments {
     }
 
     /// Returns what to watch: only the requested apps, if the API server can select them.
-    fn watched(&self, scope: &Scope) -> Watched {
-        Watched {
-            scope: scope.clone(),
-            name: self.name.first().filter(|_| self.name.len() == 1).cloned(),
-            selector: self.selector.clone(),
+    fn watched(&self) -> Config {
+        let name = self.name.first().filter(|_| self.name.len() == 1);
+        Config {
+            field_selector: name.map(|name| format!("metadata.name={name}")),
+            label_selector: self.selector.clone(),
+            timeout: Some(WATCH_SECONDS),
+            ..Config::default()
         }
     }
 }
@@ -119,8 +122,8 @@ async fn renew_with(
         }
     }
     if !asked.is_empty() {
-        let watched = arguments.watched(&scope);
-        renewed.extend(results(client, &watched, &asked, request, left()).await?);
+        let watched = arguments.watched();
+        renewed.extend(results(client, &scope, watched, &asked, request, left()).await?);
     }
     renewed.sort_by(|one, other| one.app.cmp(&other.app));
     show(arguments, program, &renewed)?;
@@ -155,7 +158,8 @@ async fn requested(
 /// Waits for the results of the requests, at most for the time that is `left`.
 async fn results(
     client: Client,
-    watched: &Watched,
+    scope: &Scope,
+    watched: Config,
     asked: &[App],
     text: String,
     left: Duration,
@@ -165,7 +169,7 @@ async fn results(
     let request = Request { text, ends_at };
     let mut waiting = Waiting::new(asked, request.clone());
     eprintln!("requested new tokens for {waiting} at {}", request.text);
-    if let Ok(ended) = timeout(left, wait(client, watched, &mut waiting)).await {
+    if let Ok(ended) = timeout(left, wait(client, scope, watched, &mut waiting)).await {
         ended?;
     }
     Ok(waiting.outcomes().collect())

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::outcome::{AppName, Outcome};
 use super::shown::late;
 use super::*;
+use crate::cli::cluster::READ_TIMEOUT;
 
 const REQUEST: &str = "2026-11-23T02:00:00.123456Z";
 
@@ -46,14 +47,21 @@ fn apps_are_named_or_chosen_and_never_both() {
 
 #[test]
 fn one_app_is_watched_alone() {
-    let scope = Scope::Namespace("hr".to_owned());
     let watched = |line: &str| {
-        let watched = parsed(line).expect(line).watched(&scope);
-        (watched.name, watched.selector)
+        let watched = parsed(line).expect(line).watched();
+        (watched.field_selector, watched.label_selector)
     };
-    assert_eq!(watched("payroll"), (Some("payroll".to_owned()), None));
+    let payroll = Some("metadata.name=payroll".to_owned());
+    assert_eq!(watched("payroll"), (payroll, None));
     assert_eq!(watched("payroll expenses"), (None, None));
     assert_eq!(watched("-l team=hr"), (None, Some("team=hr".to_owned())));
+}
+
+#[test]
+fn a_watch_ends_before_the_time_out_for_reading() {
+    let watched = parsed("payroll").expect("arguments").watched();
+    let seconds = watched.timeout.expect("a bound");
+    assert!(u64::from(seconds) + 5 < READ_TIMEOUT.as_secs());
 }
 
 fn app(name: &str, corps: &[(&str, &str)], handled: Option<&str>) -> App {
