@@ -22,7 +22,6 @@ pub(super) struct CompletionsArguments {
     shell: Shell,
 }
 
-/// Prints the completion script of a shell.
 pub(super) fn completions(
     arguments: &CompletionsArguments,
     command_line: &Command,

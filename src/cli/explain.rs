@@ -24,7 +24,6 @@ pub(super) struct ExplainArguments {
     output: Output,
 }
 
-/// Language of explanations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Language {
     /// English.
@@ -34,7 +33,6 @@ enum Language {
     Zh,
 }
 
-/// Labels of the parts of an explanation.
 pub(super) const LABELS: [&str; 7] = [
     "means       ",
     "do          ",
@@ -45,7 +43,6 @@ pub(super) const LABELS: [&str; 7] = [
     "answer of   ",
 ];
 
-/// Prints all explanations for a code.
 pub(super) fn explain(arguments: &ExplainArguments) -> Result<ExitCode, CliError> {
     let asked = &arguments.code;
     let texts = match arguments.lang {

@@ -71,11 +71,8 @@ pub(super) fn has_colours() -> bool {
 /// Colour of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// Uncoloured.
     Plain,
-    /// Green.
     Good,
-    /// Red.
     Bad,
 }
 

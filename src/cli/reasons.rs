@@ -21,17 +21,14 @@ pub(super) struct Explained {
     /// Host of the API that returns the code, if the operator does not call it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<&'static str>,
-    /// What it means.
     pub meaning: Cow<'static, str>,
     /// Error codes and HTTP statuses with this reason.
     pub signals: Vec<String>,
     /// Class of the failure; `None` if it is not a failed fetch.
     pub class: Option<&'static str>,
-    /// When the next attempt is made.
     pub pace: Cow<'static, str>,
     /// What is paused until then.
     pub holds_back: Cow<'static, str>,
-    /// What the user should do.
     pub advice: Cow<'static, str>,
 }
 
@@ -128,7 +125,6 @@ pub fn everything() -> Vec<Explained> {
     all().into_iter().chain(causes).chain(legacy).collect()
 }
 
-/// Maximum number of suggestions.
 const SUGGESTIONS: usize = 5;
 
 /// Returns suggestions for an unknown name: names that begin with it or, if there are none, names that differ
@@ -256,7 +252,6 @@ fn answers_markdown(rows: &[Explained]) -> String {
     text
 }
 
-/// Capitalises the first letter.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     letters

@@ -45,7 +45,6 @@ impl SiteArguments {
         }
     }
 
-    /// Creates a DingTalk client for these sites.
     pub(super) fn client(&self) -> Result<Client, CliError> {
         let sites = self.sites()?;
         let read = |path: &PathBuf| {

@@ -16,7 +16,6 @@ const NAMED_MAX: usize = 5;
 /// The token of a corp in its target Secret.
 pub(super) struct Present {
     pub corp_id: String,
-    /// Name of the target Secret.
     pub secret: String,
     /// The token, if there is one, or why the Secret could not be read.
     pub value: Result<Option<Zeroizing<String>>, String>,
@@ -118,7 +117,6 @@ fn announced(app: &DingTalkApp, corp_id: &str) -> Option<Timestamp> {
 /// Whether tokens may be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Consent {
-    /// Tokens may be fetched.
     Given,
     /// The user must confirm.
     Ask,
@@ -135,7 +133,6 @@ pub(super) fn consent(live: usize, is_agreed: bool, is_terminal: bool) -> Consen
     }
 }
 
-/// Returns the question to ask the user.
 pub(super) fn question(live: &[&Present], fetches: usize, renew: &str, now: Timestamp) -> String {
     let are = match live.iter().any(|token| token.value.is_err()) {
         true => "are, or might be, valid",
@@ -158,7 +155,6 @@ pub(super) fn question(live: &[&Present], fetches: usize, renew: &str, now: Time
     lines.join("\n")
 }
 
-/// Whether the user confirmed.
 pub(super) fn is_yes(answer: &str) -> bool {
     matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }

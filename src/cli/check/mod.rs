@@ -42,7 +42,6 @@ pub(super) struct CheckArguments {
     output: Output,
 }
 
-/// Fetches a token for each corp and shows the results.
 pub(super) async fn check(
     arguments: CheckArguments,
     program: Program,

@@ -73,7 +73,6 @@ impl Checked {
         }
     }
 
-    /// Returns the result as a line of text.
     pub(super) fn line(&self, has_colours: bool) -> String {
         let word = if self.ok { "ok    " } else { "fails " };
         let word = Tone::of(self.ok).paint(word, has_colours);

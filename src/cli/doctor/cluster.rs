@@ -57,7 +57,6 @@ fn difference(ours: &Value, theirs: &Value, path: &str) -> Option<String> {
     }
 }
 
-/// Returns the verdicts on the operator's Deployments.
 pub(super) fn deployments(
     deployments: &Result<Vec<Deployment>, Unread>,
     namespace: &str,
@@ -123,7 +122,6 @@ fn image(deployment: &Deployment) -> Verdict {
     }
 }
 
-/// Returns the specification of a Deployment's pods.
 pub(super) fn pod_spec(deployment: &Deployment) -> Option<&PodSpec> {
     deployment.spec.as_ref()?.template.spec.as_ref()
 }
@@ -135,7 +133,6 @@ fn tag(image: &str) -> Option<&str> {
     last.split_once(':').map(|(_, tag)| tag)
 }
 
-/// Returns the verdict on the leader election.
 pub(super) fn lease(lease: Result<LeaseSpec, Unread>, now: Timestamp) -> Verdict {
     let subject = "leader";
     let pods = "see the operator's pods and their logs; the Deployment must be ready";

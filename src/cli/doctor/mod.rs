@@ -49,7 +49,6 @@ pub(super) struct DoctorArguments {
     output: Output,
 }
 
-/// Checks the sites and the cluster, and shows the verdicts.
 pub(super) async fn doctor(arguments: DoctorArguments) -> Result<ExitCode, CliError> {
     let sites = arguments.sites.sites()?;
     let dingtalk = arguments.sites.client()?;
@@ -80,7 +79,6 @@ pub(super) async fn doctor(arguments: DoctorArguments) -> Result<ExitCode, CliEr
     Ok(verdict(verdicts.iter().all(|it| it.state != State::Fails)))
 }
 
-/// Returns the verdicts on the installation.
 async fn installed(arguments: &DoctorArguments, client: &Cluster, default: String) -> Vec<Verdict> {
     let operators = arguments.operator_namespace.as_str();
     let lease = arguments.leader_elect_resource_name.as_str();
@@ -119,7 +117,6 @@ async fn account(client: &Cluster, operators: &str, deployment: Option<&Deployme
     }
 }
 
-/// Returns the verdict on rights of the operator's account.
 async fn rights(client: &Cluster, account: &Account, need: &Need<'_>) -> Verdict {
     rights::judge(need, account, read::lacking(client, account, need).await)
 }
@@ -188,7 +185,6 @@ async fn apps(
     }
 }
 
-/// Says why DingTalkApps were not listed.
 fn unlisted(unread: &Unread) -> String {
     match unread {
         Unread::Missing => "the CRD of DingTalkApps is not installed".to_owned(),

@@ -22,7 +22,6 @@ use crate::cli::pages::all_pages;
 
 /// Time-out for each call to the API server, and for each list.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum number of concurrent reviews of rights.
 const REVIEWS_AT_ONCE: usize = 8;
 
 async fn call<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Unread> {
@@ -93,7 +92,6 @@ fn spec_of(schema: &Value) -> Value {
         .unwrap_or_default()
 }
 
-/// Returns the operator's Deployments in a namespace.
 pub(super) async fn deployments(
     client: &Client,
     namespace: &str,
@@ -103,7 +101,6 @@ pub(super) async fn deployments(
     call(all_pages(ours, async |page| api.list(&page).await)).await
 }
 
-/// Reads the Lease of the leader election.
 pub(super) async fn lease(
     client: &Client,
     namespace: &str,
@@ -113,7 +110,6 @@ pub(super) async fn lease(
     Ok(call(api.get(name)).await?.spec.unwrap_or_default())
 }
 
-/// Returns the user name of the caller.
 pub(super) async fn own_name(client: &Client) -> Result<String, Unread> {
     let api: Api<SelfSubjectReview> = Api::all(client.clone());
     let review = call(api.create(&PostParams::default(), &SelfSubjectReview::default())).await?;
@@ -121,7 +117,6 @@ pub(super) async fn own_name(client: &Client) -> Result<String, Unread> {
     Ok(user.and_then(|it| it.username).unwrap_or_default())
 }
 
-/// Lists apps.
 pub(super) async fn apps(client: &Client, scope: &Scope) -> Result<Vec<App>, Unread> {
     let api = scope.api(client.clone());
     call(all_pages(ListParams::default(), async |page| {

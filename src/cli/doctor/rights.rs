@@ -5,7 +5,6 @@ use std::fmt;
 use super::verdict::{Unread, Verdict};
 use crate::api::GROUP;
 
-/// A right to use a verb on a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Right {
     /// API group; empty for the core group.
@@ -73,7 +72,6 @@ pub(super) struct Need<'a> {
     pub rights: &'static [Right],
     /// Name of the Namespace or Lease that rights on these resources are limited to.
     pub object: &'a str,
-    /// The manifest that grants the rights.
     pub manifest: &'a str,
 }
 

@@ -13,17 +13,14 @@ const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(30);
 /// Results of connecting to a site.
 #[derive(Debug)]
 pub(super) struct SiteFacts {
-    /// Name of the site.
     pub name: String,
     /// Host and port of the proxy or, if there is none, of the site.
     pub peer: String,
     /// URL of the proxy, without credentials.
     pub proxy: Option<String>,
-    /// Addresses of the peer.
     pub addresses: Result<Vec<IpAddr>, String>,
     /// Address that accepted a connection; `None` if none was tried.
     pub connected: Option<Result<IpAddr, String>>,
-    /// Whether the site's URL uses https.
     pub is_tls: bool,
     /// Response to a request without credentials; `None` if none was sent.
     pub answer: Option<Result<Probe, Unreached>>,

@@ -25,7 +25,6 @@ async fn all(calls: impl Iterator<Item = impl Future<Output = Asked>>) -> Vec<As
         .await
 }
 
-/// Reads apps by name.
 pub(super) async fn read_all(client: &Client, namespace: &str, names: &[String]) -> Vec<Asked> {
     let names: BTreeSet<&String> = names.iter().collect();
     let reading = names.into_iter().map(|name| async move {

@@ -80,7 +80,6 @@ impl RenewArguments {
     }
 }
 
-/// Sets the annotation on each app, and waits until the operator has handled all of them.
 pub(super) async fn renew(
     arguments: RenewArguments,
     program: Program,

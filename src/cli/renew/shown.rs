@@ -27,7 +27,6 @@ pub(super) struct Item<'a> {
     expires_at: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a CorpError>,
-    /// Why the app has no result.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
@@ -56,7 +55,6 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Returns the results as a list, for JSON and YAML.
 pub(super) fn items(renewed: &[Renewed]) -> Vec<Item<'_>> {
     let items = renewed.iter().flat_map(|it| {
         let corps = it.corps().iter().map(move |corp| Item::of(it, Some(corp)));
@@ -77,18 +75,15 @@ pub(super) enum Lines {
     Corps,
 }
 
-/// Options for text output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View {
     pub lines: Lines,
-    /// Whether to show the namespace.
     pub namespace: bool,
     pub colours: bool,
     /// For the commands in the advice.
     pub program: Program,
 }
 
-/// Returns the results as text.
 pub(super) fn shown(renewed: &[Renewed], view: View) -> String {
     if renewed.iter().all(|it| matches!(it.outcome, Outcome::Late)) {
         return String::new();

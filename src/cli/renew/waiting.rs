@@ -14,7 +14,6 @@ pub(super) struct Waiting {
     apps: BTreeMap<AppName, State>,
     /// Number of apps without an outcome.
     open: usize,
-    /// Number of corps of all apps.
     corps: usize,
     /// Number of corps with a new token.
     new: usize,
@@ -88,18 +87,15 @@ impl Waiting {
         }
     }
 
-    /// Whether every app has an outcome.
     pub(super) fn is_over(&self) -> bool {
         self.open == 0
     }
 
-    /// Whether an app has no outcome yet.
     pub(super) fn awaits(&self, app: &AppName) -> bool {
         let state = self.apps.get(app);
         state.is_some_and(|state| state.outcome.is_none())
     }
 
-    /// Records an app's status.
     pub(super) fn see(&mut self, app: &App) {
         let state = self.apps.get_mut(&AppName::of(app));
         let Some(state) = state.filter(|state| state.outcome.is_none()) else {

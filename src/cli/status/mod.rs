@@ -39,7 +39,6 @@ pub(super) struct StatusArguments {
     output: Output,
 }
 
-/// Shows one app in detail, or a table of apps.
 pub(super) async fn status(
     arguments: StatusArguments,
     program: Program,

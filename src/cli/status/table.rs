@@ -8,12 +8,9 @@ use crate::cli::program::Program;
 use crate::cli::span::{seconds_until, span};
 use crate::cli::table::{Cell, Table};
 
-/// Options for showing apps.
 #[derive(Clone, Copy, Default)]
 pub(super) struct View {
-    /// Whether to show the namespace.
     pub namespace: bool,
-    /// Whether to show all details.
     pub wide: bool,
     pub colours: bool,
     /// For the commands in the advice.

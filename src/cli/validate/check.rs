@@ -15,7 +15,6 @@ use super::schema::{
 use crate::api::{GROUP, definitions};
 use crate::cli::error::CliError;
 
-/// Fields of `metadata`.
 const METADATA_FIELDS: [&str; 15] = [
     "annotations",
     "creationTimestamp",
@@ -36,7 +35,6 @@ const METADATA_FIELDS: [&str; 15] = [
 /// Placeholder for the suffix that the API server adds to `generateName`; only its length matters.
 const GENERATED: &str = "xxxxx";
 
-/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Severity {
@@ -60,7 +58,6 @@ pub(super) struct Finding {
     pub severity: Severity,
 }
 
-/// A custom resource with its schema and validation rules.
 struct Resource {
     version: String,
     schema: JSONSchemaProps,
@@ -71,7 +68,6 @@ struct Resource {
 pub(super) struct Resources(BTreeMap<String, Resource>);
 
 impl Resources {
-    /// Creates the resources from the definitions of this version.
     pub(super) fn new() -> Result<Self, CliError> {
         let mut resources = BTreeMap::new();
         for definition in definitions() {

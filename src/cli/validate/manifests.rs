@@ -79,7 +79,6 @@ fn manifests_of(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
     Ok(paths)
 }
 
-/// Where an object is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub(super) struct Place {
     pub file: String,
@@ -91,7 +90,6 @@ pub(super) struct Place {
     pub name: String,
 }
 
-/// An object in a file.
 pub(super) struct Document {
     pub place: Place,
     /// The object, or the error in the YAML.

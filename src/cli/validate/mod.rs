@@ -34,7 +34,6 @@ pub(super) struct ValidateArguments {
     output: Output,
 }
 
-/// Results for all files.
 #[derive(Debug, Default, Serialize)]
 struct Report {
     items: Vec<Finding>,
@@ -46,7 +45,6 @@ struct Report {
     skipped: usize,
 }
 
-/// Checks manifests and shows the findings.
 pub(super) fn validate(arguments: &ValidateArguments) -> Result<ExitCode, CliError> {
     let report = report(&read(&arguments.files)?)?;
     let text = || shown(&report, has_colours());

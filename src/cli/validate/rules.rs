@@ -16,7 +16,6 @@ use crate::cli::error::{CliError, failed};
 pub(super) struct Rules(BTreeMap<String, Program>);
 
 impl Rules {
-    /// Parses the rules of a schema.
     pub(super) fn of(schema: &JSONSchemaProps) -> Result<Self, CliError> {
         let mut rules = Self(BTreeMap::new());
         rules.add(schema)?;

@@ -36,7 +36,6 @@ impl Admitted<'_> {
     }
 }
 
-/// Namespace and name of an object.
 type ObjectName<'a> = (Option<&'a str>, &'a str);
 
 /// Returns the findings for accepted objects. `secrets` are the Secrets in the same files, each with its file.
