@@ -30,7 +30,7 @@ use super::program::Program;
 use ask::{ask, read_all};
 use outcome::{Renewed, Selection, exit_code};
 use request::Request;
-use shown::{Lines, View, items, shown};
+use shown::{View, items, shown};
 use waiting::Waiting;
 use watch::{WATCH_SECONDS, wait};
 
@@ -178,14 +178,10 @@ fn show(arguments: &RenewArguments, program: Program, renewed: &[Renewed]) -> Re
     if let Some(message) = shown::late(renewed, arguments.timeout) {
         eprintln!("{message}");
     }
-    let lines = match (arguments.output, arguments.selection()) {
-        (Output::Wide, _) => Lines::Corps,
-        (_, Selection::One) => Lines::Sentences,
-        (_, Selection::Several | Selection::Matching) => Lines::Apps,
-    };
     let view = View {
-        lines,
+        selection: arguments.selection(),
         namespace: arguments.all_namespaces,
+        wide: arguments.output == Output::Wide,
         colours: has_colours(),
         program,
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::outcome::{Outcome, Renewed};
+use super::outcome::{Outcome, Renewed, Selection};
 use crate::api::{CorpError, CorpStatus};
 use crate::cli::advice::advice;
 use crate::cli::output::{Tone, plain};
@@ -64,21 +64,11 @@ pub(super) fn items(renewed: &[Renewed]) -> Vec<Item<'_>> {
     items.collect()
 }
 
-/// Layout of text output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lines {
-    /// A sentence for each corp of a single app, or one that says why there is no result.
-    Sentences,
-    /// A table with a line for each app.
-    Apps,
-    /// A table with a line for each corp, with all details.
-    Corps,
-}
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct View {
-    pub lines: Lines,
+    pub selection: Selection,
     pub namespace: bool,
+    pub wide: bool,
     pub colours: bool,
     /// For the commands in the advice.
     pub program: Program,
@@ -88,10 +78,10 @@ pub(super) fn shown(renewed: &[Renewed], view: View) -> String {
     if renewed.iter().all(|it| matches!(it.outcome, Outcome::Late)) {
         return String::new();
     }
-    match view.lines {
-        Lines::Sentences => renewed.iter().map(|it| sentences(it, view)).collect(),
-        Lines::Apps => by_app(renewed, view),
-        Lines::Corps => by_corp(renewed, view),
+    match (view.wide, view.selection) {
+        (true, _) => by_corp(renewed, view),
+        (false, Selection::One) => renewed.iter().map(|it| sentences(it, view)).collect(),
+        (false, Selection::Several | Selection::Matching) => by_app(renewed, view),
     }
 }
 

@@ -149,7 +149,7 @@ fn what_has_no_result_is_late_and_one_app_is_counted_by_its_corps() {
         said.contains("within 1s: is the operator running") && said.contains("dta one -n hr"),
         "{said}"
     );
-    assert_eq!(shown(&renewed, view(Lines::Sentences)), "");
+    assert_eq!(shown(&renewed, view(Selection::One, false)), "");
 }
 
 fn renewed(name: &str, outcome: Outcome) -> Renewed {
@@ -166,10 +166,11 @@ fn done(name: &str, corp_ids: &[&str]) -> Renewed {
     renewed(name, Outcome::Done(status.corps))
 }
 
-fn view(lines: Lines) -> View {
+fn view(selection: Selection, wide: bool) -> View {
     View {
-        lines,
+        selection,
         namespace: false,
+        wide,
         colours: false,
         program: Program::Plugin,
     }
@@ -194,10 +195,10 @@ fn several_apps_are_a_table_and_one_is_a_line_for_each_corp() {
         renewed("paused", Outcome::Suspended),
         renewed("slow", Outcome::Late),
     ];
-    assert_eq!(shown(&all, view(Lines::Apps)), BY_APP);
-    let wide = shown(&all, view(Lines::Corps));
+    assert_eq!(shown(&all, view(Selection::Several, false)), BY_APP);
+    let wide = shown(&all, view(Selection::Several, true));
     assert!(wide.contains("expenses   bad1     fails "), "{wide}");
-    let alone = shown(&all[1..2], view(Lines::Sentences));
+    let alone = shown(&all[1..2], view(Selection::One, false));
     let expected = "ok    ding2  Secret expenses-token holds a token that is valid until \
                     2026-11-23T04:00:00Z\nfails bad1  AppNotAuthorized unauthorized.client: no; see \
                     `kubectl dingtalk explain AppNotAuthorized`\n";
@@ -207,7 +208,7 @@ fn several_apps_are_a_table_and_one_is_a_line_for_each_corp() {
 /// Regression: nothing was printed.
 #[test]
 fn one_app_without_a_result_says_why() {
-    let said = |outcome| shown(&[renewed("payroll", outcome)], view(Lines::Sentences));
+    let said = |outcome| shown(&[renewed("payroll", outcome)], view(Selection::One, false));
     assert_eq!(
         said(Outcome::Deleted),
         "fails hr/payroll  deleted during the renewal\n"
