@@ -57,15 +57,16 @@ impl Present {
     }
 }
 
-/// Returns the tokens of the corps for which `is_asked` is true. Reads each Secret once.
+/// Returns the tokens of these corps, or of all if none is given. Reads each Secret once.
 pub(super) async fn present(
     secrets: &Api<Secret>,
     app: &DingTalkApp,
-    is_asked: impl Fn(&String) -> bool,
+    given: &[String],
 ) -> Vec<Present> {
     let mut all = Vec::new();
     for target in core::wanted(app) {
-        let asked: Vec<&String> = target.corp_ids.iter().filter(|id| is_asked(id)).collect();
+        let is_asked = |id: &&String| given.is_empty() || given.contains(id);
+        let asked: Vec<&String> = target.corp_ids.iter().filter(is_asked).collect();
         if asked.is_empty() {
             continue;
         }

@@ -49,50 +49,40 @@ pub(super) async fn check(
     let dingtalk = arguments.sites.client()?;
     let (client, namespace) = cluster(&arguments.cluster).await?;
     let apps: Api<DingTalkApp> = Api::namespaced(client.clone(), &namespace);
-    let name = &arguments.name;
-    let reading = failed(format!("cannot read DingTalkApp {namespace}/{name}"));
+    let (name, output) = (&arguments.name, arguments.output);
+    let full_name = format!("{namespace}/{name}");
+    let reading = failed(format!("cannot read DingTalkApp {full_name}"));
     let app = apps.get(name).await.map_err(reading)?;
     known_site(&dingtalk, &app)?;
     let secrets: Api<Secret> = Api::namespaced(client, &namespace);
     let credentials = credentials(&secrets, &app, &namespace).await?;
-    let is_asked =
-        |corp_id: &String| arguments.corp_ids.is_empty() || arguments.corp_ids.contains(corp_id);
-    let present = present(&secrets, &app, is_asked).await;
+    let present = present(&secrets, &app, &arguments.corp_ids).await;
     let unknown = unknown(&arguments.corp_ids, &app);
     if !unknown.is_empty() {
         eprintln!(
-            "DingTalkApp {namespace}/{name} does not have the corpId {}; nothing was fetched",
+            "DingTalkApp {full_name} does not have the corpId {}; nothing was fetched",
             unknown.join(", ")
         );
-        arguments
-            .output
-            .print_items(&[] as &[Checked], String::new)?;
+        output.print_items(&[] as &[Checked], String::new)?;
         return Ok(verdict(false));
     }
     let renew = format!("{} renew {name} -n {namespace}", program.shown());
-    if !may_fetch(
-        &present,
-        arguments.yes,
-        &renew,
-        &format!("{namespace}/{name}"),
-    )? {
+    if !may_fetch(&present, arguments.yes, &renew, &full_name)? {
         eprintln!("nothing was fetched");
         return Ok(ExitCode::FAILURE);
     }
     let mut all = Vec::new();
     for token in &present {
         let checked = check_one(&dingtalk, &app.spec.site, token, &credentials).await;
-        if arguments.output == Output::Text {
+        if output == Output::Text {
             print_text(&checked.line(has_colours()))?;
         }
         all.push(checked);
     }
-    arguments
-        .output
-        .print_items(&all, || match arguments.output {
-            Output::Wide => table(&all, has_colours()),
-            _ => String::new(),
-        })?;
+    output.print_items(&all, || match output {
+        Output::Wide => table(&all, has_colours()),
+        _ => String::new(),
+    })?;
     Ok(verdict(all.iter().all(|checked| checked.ok)))
 }
 

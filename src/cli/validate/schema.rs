@@ -236,11 +236,9 @@ fn missing(object: &Map<String, Value>, schema: &JSONSchemaProps, path: &str) ->
     let required = schema.required.iter().flatten();
     let missing = required.filter(|name| !object.contains_key(*name));
     let fault = |name: &String| {
-        let description = property(schema, name).and_then(|it| it.description.as_deref());
-        let purpose = description
-            .and_then(|it| it.lines().next())
-            .unwrap_or_default();
-        let message = format!("Required value: {purpose}");
+        let purpose =
+            property(schema, name).and_then(|it| it.description.as_deref()?.lines().next());
+        let message = format!("Required value: {}", purpose.unwrap_or_default());
         Fault::blocking(&field(path, name), message.trim_end_matches([':', ' ']))
     };
     missing.map(fault).collect()
