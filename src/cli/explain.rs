@@ -61,7 +61,7 @@ pub(super) fn explain(arguments: &ExplainArguments) -> Result<ExitCode, CliError
     Ok(verdict(!found.is_empty()))
 }
 
-fn unknown(asked: &str, nearest: &[String]) -> String {
+fn unknown(asked: &str, nearest: &[&str]) -> String {
     let unknown = format!("{asked:?} is not a known code, reason or cause.");
     match nearest.is_empty() {
         true => format!(

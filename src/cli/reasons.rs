@@ -129,7 +129,7 @@ const SUGGESTIONS: usize = 5;
 
 /// Returns suggestions for an unknown name: names that begin with it or, if there are none, names that differ
 /// in a few letters.
-pub(super) fn nearest(asked: &str) -> Vec<String> {
+pub(super) fn nearest(asked: &str) -> Vec<&'static str> {
     let asked = asked.to_lowercase();
     // Numbers that differ in a digit are unrelated.
     if asked.len() < 2 || asked.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -137,19 +137,19 @@ pub(super) fn nearest(asked: &str) -> Vec<String> {
     }
     let codes = TABLE.iter().flat_map(|row| row.signals);
     let codes = codes.filter_map(|signal| match signal {
-        Signal::Code(code) => Some((*code).to_owned()),
+        Signal::Code(code) => Some(*code),
         _ => None,
     });
-    let reasons = Reason::iter().map(|reason| reason.as_str().to_owned());
-    let causes = Cause::iter().map(|cause| cause.as_str().to_owned());
-    let names: BTreeSet<String> = codes.chain(reasons).chain(causes).collect();
-    let begins = |name: &&String| name.to_lowercase().starts_with(&asked);
-    let mut found: Vec<String> = names.iter().filter(begins).cloned().collect();
+    let reasons = Reason::iter().map(Reason::as_str);
+    let causes = Cause::iter().map(Cause::as_str);
+    let names: BTreeSet<&str> = codes.chain(reasons).chain(causes).collect();
+    let begins = |name: &&str| name.to_lowercase().starts_with(&asked);
+    let mut found: Vec<&str> = names.iter().copied().filter(begins).collect();
     if found.is_empty() {
         let distance = |name: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &asked);
-        let mut near: Vec<(usize, String)> = names
+        let mut near: Vec<(usize, &str)> = names
             .into_iter()
-            .map(|name| (distance(&name), name))
+            .map(|name| (distance(name), name))
             .filter(|(distance, name)| *distance <= name.len() / 3)
             .collect();
         near.sort();
@@ -329,10 +329,7 @@ mod tests {
     fn what_is_not_known_has_neighbours_by_prefix_or_by_letters() {
         assert_eq!(nearest("secretc"), ["SecretConflict", "SecretContested"]);
         assert_eq!(nearest("IpNotAlowed"), ["IpNotAllowed"]);
-        assert_eq!(
-            nearest("invalid.cleint").first().map(String::as_str),
-            Some("invalid.client")
-        );
+        assert_eq!(nearest("invalid.cleint").first(), Some(&"invalid.client"));
         assert!(nearest("nonsense").is_empty());
         assert!(nearest("40015").is_empty(), "a number is no word");
     }

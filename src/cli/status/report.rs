@@ -150,11 +150,9 @@ fn failing_since(app: &App) -> Option<String> {
     let errors = corps.filter_map(|corp| corp.error.as_ref());
     let first = errors.map(|error| error.since_time.clone()).min();
     first.or_else(|| {
-        let conditions = [CONDITION_RENEWED, CONDITION_READY].map(|type_| condition(app, type_));
-        let failing = conditions
-            .into_iter()
-            .flatten()
-            .find(|it| it.status == "False")?;
+        let types = [CONDITION_RENEWED, CONDITION_READY].into_iter();
+        let mut conditions = types.filter_map(|type_| condition(app, type_));
+        let failing = conditions.find(|it| it.status == "False")?;
         Some(failing.last_transition_time.0.to_string())
     })
 }

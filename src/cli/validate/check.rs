@@ -149,9 +149,10 @@ fn as_rules_see(object: &Value) -> Value {
 
 fn metadata_faults(metadata: &Value) -> Vec<Fault> {
     let mut found = Vec::new();
+    let message = "Required value: name or generateName is required";
+    let unnamed = || Fault::new("metadata.name", message);
     let Some(fields) = metadata.as_object() else {
-        let message = "Required value: name or generateName is required";
-        return vec![Fault::new("metadata.name", message)];
+        return vec![unnamed()];
     };
     let unknown = fields
         .keys()
@@ -167,10 +168,7 @@ fn metadata_faults(metadata: &Value) -> Vec<Fault> {
     }
     let text = |name: &str| metadata[name].as_str().unwrap_or_default();
     match (text("name"), text("generateName")) {
-        ("", "") => {
-            let message = "Required value: name or generateName is required";
-            found.push(Fault::new("metadata.name", message));
-        }
+        ("", "") => found.push(unnamed()),
         ("", _) => {}
         (name, _) if is_subdomain(name) => {}
         _ => found.push(Fault::new(
