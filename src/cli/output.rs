@@ -97,11 +97,7 @@ impl Tone {
 
 /// Replaces control characters by spaces, so that external texts cannot control the terminal.
 pub(super) fn plain(text: &str) -> String {
-    let shown = |letter: char| match letter.is_control() {
-        true => ' ',
-        false => letter,
-    };
-    text.chars().map(shown).collect()
+    text.replace(char::is_control, " ")
 }
 
 #[cfg(test)]
