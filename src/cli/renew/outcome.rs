@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use kube::ResourceExt as _;
 
-use crate::api::CorpStatus;
+use crate::api::{CorpError, CorpStatus};
 use crate::cli::apps::App;
 use crate::cli::error::CliError;
 use crate::cli::exit::{FOUND_A_PROBLEM, TIMED_OUT};
@@ -73,12 +73,14 @@ impl Renewed {
         }
     }
 
+    /// Returns the problems of the corps.
+    pub(super) fn errors(&self) -> impl Iterator<Item = &CorpError> {
+        self.corps().iter().filter_map(|corp| corp.error.as_ref())
+    }
+
     /// Whether every corp has a new token.
     pub(super) fn is_ok(&self) -> bool {
-        match &self.outcome {
-            Outcome::Done(corps) => corps.iter().all(|corp| corp.error.is_none()),
-            _ => false,
-        }
+        matches!(self.outcome, Outcome::Done(_)) && self.errors().next().is_none()
     }
 
     /// Returns why no renewal was requested; `None` if one was.

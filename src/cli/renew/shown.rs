@@ -150,19 +150,16 @@ fn by_app(renewed: &[Renewed], view: View) -> String {
         .column("NAME", renewed, |it| it.app.name.as_str())
         .column("RESULT", renewed, result)
         .column("RENEWED", renewed, |it| {
-            let well = it.corps().iter().filter(|corp| corp.error.is_none());
-            let (well, all) = (well.count(), it.corps().len());
-            (all > 0).then(|| format!("{well}/{all}"))
+            let all = it.corps().len();
+            (all > 0).then(|| format!("{}/{all}", all - it.errors().count()))
         })
         .column("VALID UNTIL", renewed, |it| {
             let corps = it.corps().iter();
-            corps
-                .filter_map(|corp| corp.expiration_time.as_deref())
-                .min()
+            let times = corps.filter_map(|corp| corp.expiration_time.as_deref());
+            times.min()
         })
         .column("REASON", renewed, reasons);
-    let errors = renewed.iter().flat_map(Renewed::corps);
-    let errors = errors.filter_map(|corp| corp.error.as_ref());
+    let errors = renewed.iter().flat_map(Renewed::errors);
     let reasons = errors.map(|error| error.reason.as_str());
     table.render(view.colours) + &advice(reasons, view.program)
 }
@@ -181,10 +178,7 @@ fn result(renewed: &Renewed) -> Cell {
 }
 
 fn reasons(renewed: &Renewed) -> Option<String> {
-    let errors = renewed
-        .corps()
-        .iter()
-        .filter_map(|corp| corp.error.as_ref());
+    let errors = renewed.errors();
     let reasons: BTreeSet<&str> = errors.map(|error| error.reason.as_str()).collect();
     match reasons.is_empty() {
         true => renewed.problem(),

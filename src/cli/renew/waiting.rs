@@ -66,10 +66,8 @@ impl State {
 
 impl Waiting {
     pub(super) fn new(apps: &[App], request: Request) -> Self {
-        let open = apps.iter();
-        let open: BTreeMap<AppName, State> = open
-            .map(|app| (AppName::of(app), State::new(app, &request)))
-            .collect();
+        let state_of = |app: &App| (AppName::of(app), State::new(app, &request));
+        let open: BTreeMap<AppName, State> = apps.iter().map(state_of).collect();
         Self {
             corps: open.values().map(|state| state.corps).sum(),
             open,
