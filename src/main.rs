@@ -6,11 +6,5 @@ use dingtalk_token_operator::cli;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match cli::execute(std::env::args_os().collect()).await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    cli::execute(std::env::args_os().collect()).await
 }

@@ -13,7 +13,6 @@ use crate::api::{DingTalkApp, DingTalkAppStatus};
 /// An app, with only the fields that the commands need.
 pub(super) type App = Object<AppSpec, DingTalkAppStatus>;
 
-/// The fields of a spec that the commands need.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct AppSpec {
@@ -37,7 +36,6 @@ impl Scope {
         }
     }
 
-    /// Returns the API for apps in this scope.
     pub(super) fn api(&self, client: Client) -> Api<App> {
         let kind = ApiResource::erase::<DingTalkApp>(&());
         match self {
@@ -56,14 +54,12 @@ impl std::fmt::Display for Scope {
     }
 }
 
-/// Reads an app.
 pub(super) async fn read(client: Client, namespace: &str, name: &str) -> Result<App, CliError> {
     let apps = Scope::Namespace(namespace.to_owned()).api(client);
     let reading = failed(format!("cannot read DingTalkApp {namespace}/{name}"));
     apps.get(name).await.map_err(reading)
 }
 
-/// Lists the apps that match the label selector.
 pub(super) async fn list(
     client: Client,
     scope: &Scope,
@@ -81,7 +77,6 @@ pub(super) async fn list(
     })
 }
 
-/// Returns the condition of this type.
 pub(super) fn condition<'a>(app: &'a App, type_: &str) -> Option<&'a Condition> {
     let mut conditions = app.status.iter().flat_map(|status| &status.conditions);
     conditions.find(|condition| condition.type_ == type_)

@@ -21,12 +21,13 @@ struct Translation {
     zh: String,
 }
 
-/// Chinese translations by their English texts.
-pub(super) struct Chinese(BTreeMap<String, String>);
+/// Translations by their English texts. Without any, all texts are English.
+#[derive(Default)]
+pub(super) struct Translations(BTreeMap<String, String>);
 
-impl Chinese {
-    /// Reads the translations that are built into the program.
-    pub(super) fn read() -> Result<Self, serde_yaml_ng::Error> {
+impl Translations {
+    /// Reads the Chinese translations that are built into the program.
+    pub(super) fn chinese() -> Result<Self, serde_yaml_ng::Error> {
         let Texts { reasons, explain } = serde_yaml_ng::from_str(TEXTS)?;
         let pairs = reasons.into_iter().chain(explain);
         Ok(Self(pairs.map(|it| (it.en, it.zh)).collect()))
@@ -62,7 +63,7 @@ mod tests {
 
     #[test]
     fn every_text_that_explain_prints_has_a_translation() {
-        let chinese = Chinese::read().expect("texts");
+        let chinese = Translations::chinese().expect("texts");
         let mut missing: BTreeSet<String> = BTreeSet::new();
         let mut check = |text: &str| {
             if !text.is_empty() && !chinese.0.contains_key(text) {

@@ -34,7 +34,7 @@ pub(super) async fn cluster(arguments: &ClusterArguments) -> Result<(Client, Str
         .namespace
         .clone()
         .unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config).map_err(|source| CliError::Kubeconfig(source.into()))?;
+    let client = Client::try_from(config).map_err(|source| CliError::NoCluster(source.into()))?;
     Ok((client, namespace))
 }
 
@@ -55,7 +55,7 @@ async fn found(arguments: &ClusterArguments) -> Result<Config, CliError> {
         (None, None) => {
             return Config::infer()
                 .await
-                .map_err(|source| CliError::InferConfig(Box::new(source)));
+                .map_err(|source| CliError::NoCluster(source.into()));
         }
     };
     let options = KubeConfigOptions {

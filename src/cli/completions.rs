@@ -1,6 +1,6 @@
 //! `completions`, and completion for `kubectl dingtalk`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_complete::engine::{CompletionCandidate, complete};
 
-use super::error::CliError;
+use super::error::{CliError, failed};
 use super::output::print_text;
 use super::program::Program;
 
@@ -22,7 +22,6 @@ pub(super) struct CompletionsArguments {
     shell: Shell,
 }
 
-/// Prints the completion script of a shell.
 pub(super) fn completions(
     arguments: &CompletionsArguments,
     command_line: &Command,
@@ -60,19 +59,18 @@ fn completed(mut words: Vec<OsString>, mut command_line: Command) -> Result<Stri
     if words.is_empty() {
         words.push(OsString::new());
     }
-    let last = words.last().map(|word| word.to_string_lossy().into_owned());
-    let is_flag = |word: &str| word.starts_with('-');
-    let wants_flags = last.as_deref().is_some_and(is_flag);
+    let is_flag = |word: &OsStr| word.as_encoded_bytes().starts_with(b"-");
+    let wants_flags = words.last().is_some_and(|word| is_flag(word));
     let index = words.len();
     words.insert(0, command_line.get_name().into());
     let folder = std::env::current_dir().ok();
-    let candidates =
-        complete(&mut command_line, words, index, folder.as_deref()).map_err(CliError::Complete)?;
+    let candidates = complete(&mut command_line, words, index, folder.as_deref())
+        .map_err(failed("cannot complete the command line"))?;
     let mut text = String::new();
     for candidate in candidates {
-        let value = candidate.get_value().to_string_lossy();
-        if !candidate.is_hide_set() && (wants_flags || !is_flag(&value)) {
-            let _ = writeln!(text, "{value}{}", description(&candidate));
+        let value = candidate.get_value();
+        if !candidate.is_hide_set() && (wants_flags || !is_flag(value)) {
+            let _ = writeln!(text, "{}{}", value.display(), description(&candidate));
         }
     }
     Ok(format!("{text}{NO_FILES}\n"))
@@ -81,10 +79,8 @@ fn completed(mut words: Vec<OsString>, mut command_line: Command) -> Result<Stri
 /// Returns the first line of a candidate's help.
 fn description(candidate: &CompletionCandidate) -> String {
     let help = candidate.get_help().map(ToString::to_string);
-    match help.as_deref().and_then(|help| help.lines().next()) {
-        Some(line) => format!("\t{line}"),
-        None => String::new(),
-    }
+    let line = help.as_deref().and_then(|help| help.lines().next());
+    line.map_or_else(String::new, |line| format!("\t{line}"))
 }
 
 #[cfg(test)]

@@ -2,9 +2,7 @@
 
 use std::process::ExitCode;
 
-/// The command succeeded and found a problem.
 pub(super) const FOUND_A_PROBLEM: u8 = 3;
-/// The result did not arrive in time.
 pub(super) const TIMED_OUT: u8 = 4;
 
 /// Returns the exit code of a command that succeeded, by whether it found no problem.

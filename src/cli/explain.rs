@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::chinese::Chinese;
+use super::chinese::Translations;
 use super::error::CliError;
 use super::exit::verdict;
-use super::output::{Output, print_text};
+use super::output::Output;
 use super::reasons::{Explained, find, nearest};
 
 #[derive(Debug, Args)]
@@ -24,7 +24,6 @@ pub(super) struct ExplainArguments {
     output: Output,
 }
 
-/// Language of explanations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Language {
     /// English.
@@ -34,7 +33,6 @@ enum Language {
     Zh,
 }
 
-/// Labels of the parts of an explanation.
 pub(super) const LABELS: [&str; 7] = [
     "means       ",
     "do          ",
@@ -45,31 +43,25 @@ pub(super) const LABELS: [&str; 7] = [
     "answer of   ",
 ];
 
-/// Prints all explanations for a code.
 pub(super) fn explain(arguments: &ExplainArguments) -> Result<ExitCode, CliError> {
     let asked = &arguments.code;
-    let chinese = match arguments.lang {
-        Language::En => None,
-        Language::Zh => Some(Chinese::read().map_err(CliError::Translations)?),
+    let texts = match arguments.lang {
+        Language::En => Translations::default(),
+        Language::Zh => Translations::chinese().map_err(CliError::Translations)?,
     };
-    let found = find(asked);
-    let found: Vec<Explained> = match &chinese {
-        Some(chinese) => found.into_iter().map(|it| chinese.explained(it)).collect(),
-        None => found,
-    };
-    if arguments.output.is_for_people() {
-        let parts = found.iter().map(|it| shown(it, chinese.as_ref()));
-        print_text(&parts.collect::<Vec<_>>().join("\n"))?;
-    } else {
-        arguments.output.print_items(&found)?;
-    }
+    let found = find(asked).into_iter();
+    let found: Vec<Explained> = found.map(|it| texts.explained(it)).collect();
+    arguments.output.print_items(&found, || {
+        let parts: Vec<String> = found.iter().map(|it| shown(it, &texts)).collect();
+        parts.join("\n")
+    })?;
     if found.is_empty() {
         eprintln!("{}", unknown(asked, &nearest(asked)));
     }
     Ok(verdict(!found.is_empty()))
 }
 
-fn unknown(asked: &str, nearest: &[String]) -> String {
+fn unknown(asked: &str, nearest: &[&str]) -> String {
     let unknown = format!("{asked:?} is not a known code, reason or cause.");
     match nearest.is_empty() {
         true => format!(
@@ -80,19 +72,16 @@ fn unknown(asked: &str, nearest: &[String]) -> String {
     }
 }
 
-fn shown(explained: &Explained, chinese: Option<&Chinese>) -> String {
-    let text = |english| match chinese {
-        Some(chinese) => chinese.text(english).to_owned(),
-        None => str::to_owned(english),
-    };
-    let [means, advice, class, pace, holds_back, signals, api] = LABELS.map(text);
+fn shown(explained: &Explained, texts: &Translations) -> String {
+    let [means, advice, class, pace, holds_back, signals, api] =
+        LABELS.map(|label| texts.text(label));
     let mut lines = vec![
         explained.reason.to_string(),
         format!("  {means}{}", explained.meaning),
         format!("  {advice}{}", explained.advice),
     ];
     if let Some(known) = explained.class {
-        lines.push(format!("  {class}{}", text(known)));
+        lines.push(format!("  {class}{}", texts.text(known)));
         lines.push(format!("  {pace}{}", explained.pace));
         lines.push(format!("  {holds_back}{}", explained.holds_back));
     }
@@ -112,7 +101,7 @@ mod tests {
     #[test]
     fn an_explanation_is_shown_in_either_language() {
         let found = find("42001");
-        let english = shown(&found[0], None);
+        let english = shown(&found[0], &Translations::default());
         assert!(
             english.starts_with("42001\n  means       the access token"),
             "{english}"
@@ -121,8 +110,8 @@ mod tests {
             english.ends_with("  answer of   oapi.dingtalk.com\n"),
             "{english}"
         );
-        let chinese = Chinese::read().expect("texts");
-        let shown = shown(&chinese.explained(found[0].clone()), Some(&chinese));
+        let chinese = Translations::chinese().expect("texts");
+        let shown = shown(&chinese.explained(found[0].clone()), &chinese);
         assert!(shown.contains("含义"), "{shown}");
         assert!(shown.contains("access_token 已过期"), "{shown}");
         assert!(!shown.contains("means"), "{shown}");

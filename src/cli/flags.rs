@@ -5,24 +5,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use kube::core::Duration as GoDuration;
-use thiserror::Error;
 
 /// Address for a server to listen on. `0` disables the server, `:8080` means all addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BindAddress(pub Option<SocketAddr>);
-
-/// The value of a flag is invalid.
-#[derive(Debug, Error)]
-pub(super) enum FlagError {
-    /// It is not an address.
-    #[error(
-        "write it as ADDRESS:PORT, such as 127.0.0.1:8080, as :8080 for all addresses, or as 0 to disable it"
-    )]
-    Address,
-    /// It is not a positive duration.
-    #[error("write it as a positive duration, such as 90s or 5m")]
-    Duration,
-}
 
 impl BindAddress {
     /// Returns the address that listens on all of the machine's addresses.
@@ -32,20 +18,17 @@ impl BindAddress {
 }
 
 impl FromStr for BindAddress {
-    type Err = FlagError;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, FlagError> {
-        if text == "0" {
-            return Ok(Self(None));
-        }
-        if let Some(port) = text.strip_prefix(':') {
-            return port
-                .parse()
-                .map(Self::every)
-                .map_err(|_| FlagError::Address);
-        }
-        let address = text.parse().map_err(|_| FlagError::Address)?;
-        Ok(Self(Some(address)))
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let address = match (text, text.strip_prefix(':')) {
+            ("0", _) => Some(Self(None)),
+            (_, Some(port)) => port.parse().ok().map(Self::every),
+            (_, None) => text.parse().ok().map(|address| Self(Some(address))),
+        };
+        address.ok_or(
+            "write it as ADDRESS:PORT, such as 127.0.0.1:8080, as :8080 for all addresses, or as 0 to disable it",
+        )
     }
 }
 
@@ -62,16 +45,11 @@ impl std::fmt::Display for BindAddress {
 }
 
 /// Parses a positive duration such as `90s`, in the format of `spec.renewBefore`.
-pub(super) fn duration(text: &str) -> Result<Duration, FlagError> {
-    let duration: GoDuration = text.parse().map_err(|_| FlagError::Duration)?;
-    if duration.is_negative() {
-        return Err(FlagError::Duration);
-    }
-    let duration = Duration::from(duration);
-    match duration.is_zero() {
-        true => Err(FlagError::Duration),
-        false => Ok(duration),
-    }
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+    let parsed = GoDuration::from_str(text).ok();
+    let positive = parsed.filter(|it| !it.is_negative()).map(Duration::from);
+    let positive = positive.filter(|it| !it.is_zero());
+    positive.ok_or("write it as a positive duration, such as 90s or 5m")
 }
 
 #[cfg(test)]

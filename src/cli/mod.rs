@@ -31,10 +31,10 @@ use kube::ResourceExt;
 
 use crate::api::definitions;
 use crate::operator::forbid_core_dumps;
+use error::CliError;
 use output::print_text;
+use program::Program;
 
-pub use error::CliError;
-pub use program::Program;
 pub use reasons::{causes_markdown, legacy_markdown, reasons_markdown};
 
 /// Keeps valid DingTalk access tokens in Kubernetes Secrets.
@@ -109,11 +109,15 @@ impl Program {
     }
 }
 
-/// Parses and executes a command line. The first of `words` is the path of the program.
-///
-/// # Errors
-/// The command failed.
-pub async fn execute(mut words: Vec<OsString>) -> Result<ExitCode, CliError> {
+/// Parses and executes a command line, and prints why it failed. The first of `words` is the path of the program.
+pub async fn execute(words: Vec<OsString>) -> ExitCode {
+    executed(words).await.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn executed(mut words: Vec<OsString>) -> Result<ExitCode, CliError> {
     let path = words.first().cloned().unwrap_or_default();
     let program = Program::called_as(&path);
     let command_line = program.command_line();

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::error::CliError;
+use super::error::{CliError, failed};
 
 /// Output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -28,23 +28,26 @@ struct Items<'a, T> {
 }
 
 impl Output {
-    /// Whether this is a text format.
-    pub(super) fn is_for_people(self) -> bool {
-        matches!(self, Self::Text | Self::Wide)
+    /// Prints a list, which is `text` in text formats.
+    pub(super) fn print_items(
+        self,
+        items: &[impl Serialize],
+        text: impl FnOnce() -> String,
+    ) -> Result<(), CliError> {
+        self.print(&Items { items }, text)
     }
 
-    /// Prints a list as JSON or YAML. In text formats, prints nothing: the caller does.
-    pub(super) fn print_items(self, items: &[impl Serialize]) -> Result<(), CliError> {
-        self.print(&Items { items })
-    }
-
-    /// Prints a result as JSON or YAML. In text formats, prints nothing: the caller does.
-    pub(super) fn print(self, result: &impl Serialize) -> Result<(), CliError> {
-        match self {
-            Self::Text | Self::Wide => Ok(()),
-            Self::Json => print_text(&(serde_json::to_string_pretty(result)? + "\n")),
-            Self::Yaml => print_text(&serde_yaml_ng::to_string(result)?),
-        }
+    /// Prints a result, which is `text` in text formats.
+    pub(super) fn print(
+        self,
+        result: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), CliError> {
+        print_text(&match self {
+            Self::Text | Self::Wide => text(),
+            Self::Json => serde_json::to_string_pretty(result)? + "\n",
+            Self::Yaml => serde_yaml_ng::to_string(result)?,
+        })
     }
 }
 
@@ -53,7 +56,9 @@ pub(super) fn print_text(text: &str) -> Result<(), CliError> {
     let mut output = std::io::stdout().lock();
     let written = output.write_all(text.as_bytes());
     match written.and_then(|()| output.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::Print(error)),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(failed("cannot write the result")(error))
+        }
         _ => Ok(()),
     }
 }
@@ -66,11 +71,8 @@ pub(super) fn has_colours() -> bool {
 /// Colour of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// Uncoloured.
     Plain,
-    /// Green.
     Good,
-    /// Red.
     Bad,
 }
 
@@ -95,11 +97,7 @@ impl Tone {
 
 /// Replaces control characters by spaces, so that external texts cannot control the terminal.
 pub(super) fn plain(text: &str) -> String {
-    let shown = |letter: char| match letter.is_control() {
-        true => ' ',
-        false => letter,
-    };
-    text.chars().map(shown).collect()
+    text.replace(char::is_control, " ")
 }
 
 #[cfg(test)]

@@ -15,24 +15,24 @@ pub(super) async fn all_pages<T: Clone>(
     list: impl AsyncFn(ListParams) -> Result<ObjectList<T>, kube::Error>,
 ) -> Result<Vec<T>, kube::Error> {
     let first = parameters.limit(PAGE);
-    let mut page = first.clone();
+    match pages_from(&first, &list).await {
+        Err(error) if is_gone(&error) => pages_from(&first, &list).await,
+        listed => listed,
+    }
+}
+
+async fn pages_from<T: Clone>(
+    first: &ListParams,
+    list: impl AsyncFn(ListParams) -> Result<ObjectList<T>, kube::Error>,
+) -> Result<Vec<T>, kube::Error> {
     let mut items = Vec::new();
-    let mut has_restarted = false;
+    let mut page = first.clone();
     loop {
-        match list(page).await {
-            Ok(found) => {
-                items.extend(found.items);
-                match found.metadata.continue_.filter(|token| !token.is_empty()) {
-                    Some(token) => page = first.clone().continue_token(&token),
-                    None => return Ok(items),
-                }
-            }
-            Err(error) if is_gone(&error) && !has_restarted => {
-                has_restarted = true;
-                items.clear();
-                page = first.clone();
-            }
-            Err(error) => return Err(error),
+        let found = list(page).await?;
+        items.extend(found.items);
+        match found.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = first.clone().continue_token(&token),
+            None => return Ok(items),
         }
     }
 }

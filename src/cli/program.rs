@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// Role of the program, which depends on the name that it was started by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Program {
+pub(super) enum Program {
     /// The operator, with all commands.
     #[default]
     Operator,
@@ -17,7 +17,7 @@ pub enum Program {
 
 impl Program {
     /// Returns the role for the path by which the program was started.
-    pub fn called_as(path: &OsStr) -> Self {
+    pub(super) fn called_as(path: &OsStr) -> Self {
         let name = Path::new(path).file_name().unwrap_or_default();
         let name = name.to_string_lossy().to_ascii_lowercase();
         match name.strip_suffix(".exe").unwrap_or(&name) {
@@ -28,7 +28,7 @@ impl Program {
     }
 
     /// Returns the name that users type.
-    pub fn shown(self) -> &'static str {
+    pub(super) fn shown(self) -> &'static str {
         match self {
             Self::Operator => "dingtalk-token-operator",
             Self::Plugin | Self::Completion => "kubectl dingtalk",
@@ -36,7 +36,7 @@ impl Program {
     }
 
     /// Returns the file name, which shells complete.
-    pub fn file_name(self) -> &'static str {
+    pub(super) fn file_name(self) -> &'static str {
         match self {
             Self::Operator => "dingtalk-token-operator",
             Self::Plugin | Self::Completion => "kubectl-dingtalk",

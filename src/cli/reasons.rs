@@ -13,7 +13,7 @@ use crate::dingtalk::{
 };
 
 /// Explanation of a reason, cause or error code.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Explained {
     /// The reason or cause; for error codes of the older API, the code.
@@ -21,17 +21,14 @@ pub(super) struct Explained {
     /// Host of the API that returns the code, if the operator does not call it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<&'static str>,
-    /// What it means.
     pub meaning: Cow<'static, str>,
     /// Error codes and HTTP statuses with this reason.
     pub signals: Vec<String>,
     /// Class of the failure; `None` if it is not a failed fetch.
     pub class: Option<&'static str>,
-    /// When the next attempt is made.
     pub pace: Cow<'static, str>,
     /// What is paused until then.
     pub holds_back: Cow<'static, str>,
-    /// What the user should do.
     pub advice: Cow<'static, str>,
 }
 
@@ -40,7 +37,6 @@ impl Explained {
         let (class, pace) = class(row.class);
         Self {
             reason: row.reason.as_str().into(),
-            api: None,
             meaning: row.reason.meaning().into(),
             signals: row.signals.iter().map(|signal| shown(*signal)).collect(),
             class: Some(class),
@@ -52,32 +48,28 @@ impl Explained {
             }
             .into(),
             advice: row.advice.into(),
+            ..Self::default()
         }
     }
 
     fn of_reason(reason: Reason, advice: &'static str) -> Self {
         Self {
             reason: reason.as_str().into(),
-            api: None,
             meaning: reason.meaning().into(),
-            signals: Vec::new(),
-            class: None,
             pace: "as soon as the cause of the problem changes".into(),
             holds_back: "see the message".into(),
             advice: advice.into(),
+            ..Self::default()
         }
     }
 
     fn of_cause(cause: Cause) -> Self {
         Self {
             reason: cause.as_str().into(),
-            api: None,
             meaning: cause.meaning().into(),
-            signals: Vec::new(),
-            class: None,
-            pace: "".into(),
             holds_back: "none".into(),
             advice: "no action needed: this is why a token was fetched or a Secret written".into(),
+            ..Self::default()
         }
     }
 
@@ -87,10 +79,9 @@ impl Explained {
             api: Some(LEGACY_API),
             meaning: row.meaning.into(),
             signals: row.codes.iter().map(|it| format!("errcode {it}")).collect(),
-            class: None,
-            pace: "".into(),
             holds_back: "none".into(),
             advice: row.advice.into(),
+            ..Self::default()
         }
     }
 }
@@ -134,12 +125,11 @@ pub fn everything() -> Vec<Explained> {
     all().into_iter().chain(causes).chain(legacy).collect()
 }
 
-/// Maximum number of suggestions.
 const SUGGESTIONS: usize = 5;
 
 /// Returns suggestions for an unknown name: names that begin with it or, if there are none, names that differ
 /// in a few letters.
-pub(super) fn nearest(asked: &str) -> Vec<String> {
+pub(super) fn nearest(asked: &str) -> Vec<&'static str> {
     let asked = asked.to_lowercase();
     // Numbers that differ in a digit are unrelated.
     if asked.len() < 2 || asked.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -147,19 +137,19 @@ pub(super) fn nearest(asked: &str) -> Vec<String> {
     }
     let codes = TABLE.iter().flat_map(|row| row.signals);
     let codes = codes.filter_map(|signal| match signal {
-        Signal::Code(code) => Some((*code).to_owned()),
+        Signal::Code(code) => Some(*code),
         _ => None,
     });
-    let reasons = Reason::iter().map(|reason| reason.as_str().to_owned());
-    let causes = Cause::iter().map(|cause| cause.as_str().to_owned());
-    let names: BTreeSet<String> = codes.chain(reasons).chain(causes).collect();
-    let begins = |name: &&String| name.to_lowercase().starts_with(&asked);
-    let mut found: Vec<String> = names.iter().filter(begins).cloned().collect();
+    let reasons = Reason::iter().map(Reason::as_str);
+    let causes = Cause::iter().map(Cause::as_str);
+    let names: BTreeSet<&str> = codes.chain(reasons).chain(causes).collect();
+    let begins = |name: &&str| name.to_lowercase().starts_with(&asked);
+    let mut found: Vec<&str> = names.iter().copied().filter(begins).collect();
     if found.is_empty() {
         let distance = |name: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &asked);
-        let mut near: Vec<(usize, String)> = names
+        let mut near: Vec<(usize, &str)> = names
             .into_iter()
-            .map(|name| (distance(&name), name))
+            .map(|name| (distance(name), name))
             .filter(|(distance, name)| *distance <= name.len() / 3)
             .collect();
         near.sort();
@@ -227,22 +217,15 @@ pub fn reasons_markdown() -> String {
             None => sections.push((explained.reason.clone(), vec![explained])),
         }
     }
-    let mut text = String::new();
-    for (reason, section) in sections {
-        if !text.is_empty() {
-            text.push('\n');
-        }
-        let _ = write!(text, "## {reason}\n\n");
-        let meaning = section.first().map_or("", |first| &first.meaning);
-        let _ = write!(text, "{}.\n\n", sentence(meaning));
-        match section.as_slice() {
-            [explained] if explained.class.is_none() => {
-                let _ = writeln!(text, "**What to do:** {}.", explained.advice);
-            }
-            rows => text.push_str(&answers_markdown(rows)),
-        }
-    }
-    text
+    let sections = sections.iter().map(|(reason, rows)| {
+        let meaning = rows.first().map_or("", |first| &first.meaning);
+        let answers = match rows.as_slice() {
+            [only] if only.class.is_none() => format!("**What to do:** {}.\n", only.advice),
+            rows => answers_markdown(rows),
+        };
+        format!("## {reason}\n\n{}.\n\n{answers}", sentence(meaning))
+    });
+    sections.collect::<Vec<_>>().join("\n")
 }
 
 /// Returns a table of DingTalk's responses with a reason.
@@ -269,7 +252,6 @@ fn answers_markdown(rows: &[Explained]) -> String {
     text
 }
 
-/// Capitalises the first letter.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     letters
@@ -347,10 +329,7 @@ mod tests {
     fn what_is_not_known_has_neighbours_by_prefix_or_by_letters() {
         assert_eq!(nearest("secretc"), ["SecretConflict", "SecretContested"]);
         assert_eq!(nearest("IpNotAlowed"), ["IpNotAllowed"]);
-        assert_eq!(
-            nearest("invalid.cleint").first().map(String::as_str),
-            Some("invalid.client")
-        );
+        assert_eq!(nearest("invalid.cleint").first(), Some(&"invalid.client"));
         assert!(nearest("nonsense").is_empty());
         assert!(nearest("40015").is_empty(), "a number is no word");
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use futures::FutureExt as _;
 use kube::client::ClientBuilder;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tower::buffer::BufferLayer;
 use tracing::{error, info};
 
-use super::error::CliError;
+use super::error::{CliError, failed};
 use super::flags::BindAddress;
 use super::sites::SiteArguments;
 use crate::controller::{self, NamespaceLimits};
@@ -97,16 +98,13 @@ pub(super) struct RunArguments {
     log_format: LogFormat,
 }
 
-fn site_namespaces(text: &str) -> Result<(String, Vec<String>), String> {
-    let format = || "write it as SITE=NAMESPACE[,NAMESPACE], such as china=hr,payroll".to_owned();
-    let (site, namespaces) = text.split_once('=').ok_or_else(format)?;
-    let namespaces: Vec<String> = namespaces
-        .split(',')
-        .filter(|namespace| !namespace.is_empty())
-        .map(str::to_owned)
-        .collect();
+fn site_namespaces(text: &str) -> Result<(String, Vec<String>), &'static str> {
+    let format = "write it as SITE=NAMESPACE[,NAMESPACE], such as china=hr,payroll";
+    let (site, namespaces) = text.split_once('=').ok_or(format)?;
+    let namespaces = namespaces.split(',').filter(|it| !it.is_empty());
+    let namespaces: Vec<String> = namespaces.map(str::to_owned).collect();
     match site.is_empty() || namespaces.is_empty() {
-        true => Err(format()),
+        true => Err(format),
         false => Ok((site.to_owned(), namespaces)),
     }
 }
@@ -133,7 +131,7 @@ fn site_limits(
 
 pub(super) async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
     operator::init_logs(&arguments.log_level, arguments.log_format)?;
-    let stop = operator::on_signal().map_err(CliError::Signals)?;
+    let stop = operator::on_signal().map_err(failed("cannot listen for signals"))?;
     let dingtalk = arguments.sites.client()?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -194,13 +192,13 @@ pub(super) async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
 async fn connect(answers: &Answers) -> Result<(kube::Client, String), CliError> {
     let mut config = kube::Config::infer()
         .await
-        .map_err(|source| CliError::InferConfig(Box::new(source)))?;
+        .map_err(|source| CliError::NoCluster(source.into()))?;
     config.read_timeout = Some(READ_TIMEOUT);
     let own_namespace = config.default_namespace.clone();
     // The operator retries failed calls itself.
     config.default_retry = false;
     let client = ClientBuilder::try_from(config)
-        .map_err(|source| CliError::Kubeconfig(Box::new(source)))?
+        .map_err(|source| CliError::NoCluster(source.into()))?
         .with_layer(answers)
         .with_layer(&BufferLayer::new(REQUESTS_WAITING))
         .with_layer(&PagesByWeight::default())
@@ -255,15 +253,11 @@ impl Election {
             done.clone(),
         );
         let stop = stop.clone();
-        let task = tokio::spawn(async move {
-            let outcome = election.await;
-            stop.cancel();
-            outcome
-        });
+        let election = election.inspect(move |_| stop.cancel());
         Self {
             leadership,
             done,
-            task: Some(task),
+            task: Some(tokio::spawn(election)),
         }
     }
 

@@ -1,10 +1,11 @@
 //! Flags for DingTalk's sites.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::error::CliError;
+use super::error::{CliError, failed};
 use crate::dingtalk::{Client, ClientOptions, Site};
 
 #[derive(Debug, Args)]
@@ -29,19 +30,14 @@ pub(super) struct SiteArguments {
 impl SiteArguments {
     /// Returns the sites from the flags, and the built-in ones that they do not replace.
     pub(super) fn sites(&self) -> Result<Vec<Site>, CliError> {
-        let mut sites = self.sites.clone();
-        for (index, site) in sites.iter().enumerate() {
-            if sites
-                .iter()
-                .take(index)
-                .any(|other| other.name == site.name)
-            {
-                return Err(CliError::SiteTwice(site.name.clone()));
-            }
+        let mut names = HashSet::new();
+        if let Some(twice) = self.sites.iter().find(|it| !names.insert(&it.name)) {
+            return Err(CliError::SiteTwice(twice.name.clone()));
         }
+        let mut sites = self.sites.clone();
         if self.builtin_sites {
-            let is_new = |built_in: &Site| !self.sites.iter().any(|it| it.name == built_in.name);
-            sites.extend(Site::built_in().into_iter().filter(is_new));
+            let built_in = Site::built_in().into_iter();
+            sites.extend(built_in.filter(|it| !names.contains(&it.name)));
         }
         match sites.is_empty() {
             true => Err(CliError::NoSite),
@@ -49,14 +45,11 @@ impl SiteArguments {
         }
     }
 
-    /// Creates a DingTalk client for these sites.
     pub(super) fn client(&self) -> Result<Client, CliError> {
         let sites = self.sites()?;
         let read = |path: &PathBuf| {
-            std::fs::read(path).map_err(|source| CliError::CaBundle {
-                path: path.clone(),
-                source,
-            })
+            let operation = format!("cannot read --ca-bundle {}", path.display());
+            std::fs::read(path).map_err(failed(operation))
         };
         let extra_ca = self.ca_bundle.as_ref().map(read).transpose()?;
         // The provider is set once per process; an error means that it is already set.

@@ -5,7 +5,6 @@ use super::output::{Tone, plain};
 /// Number of spaces between columns.
 const GAP: usize = 3;
 
-/// A cell of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cell {
     text: String,

@@ -16,63 +16,64 @@ const NAMED_MAX: usize = 5;
 /// The token of a corp in its target Secret.
 pub(super) struct Present {
     pub corp_id: String,
-    /// Name of the target Secret.
     pub secret: String,
-    /// The token; `None` if there is none or the Secret could not be read.
-    pub value: Option<Zeroizing<String>>,
+    /// The token, if there is one, or why the Secret could not be read.
+    pub value: Result<Option<Zeroizing<String>>, String>,
     /// Expiry according to the Secret or, if it holds no token, to the app's status.
     pub expires_at: Option<Timestamp>,
-    /// Why the Secret could not be read.
-    pub unread: Option<String>,
 }
 
 impl Present {
+    /// Returns the token, if it is known.
+    pub(super) fn token(&self) -> Option<&str> {
+        Some(self.value.as_ref().ok()?.as_ref()?.as_str())
+    }
+
     /// Whether there is, or may be, a token in use.
     pub(super) fn is_live(&self, now: Timestamp) -> bool {
-        match self.expires_at {
+        match (&self.value, self.expires_at) {
             // A status may be older than its Secret.
-            _ if self.unread.is_some() => true,
-            Some(expires_at) => expires_at > now,
+            (Err(_), _) => true,
+            (Ok(_), Some(expires_at)) => expires_at > now,
             // The expiry is unknown.
-            None => self.value.is_some(),
+            (Ok(value), None) => value.is_some(),
         }
     }
 
     fn line(&self, now: Timestamp) -> String {
-        let known = match (&self.unread, self.expires_at) {
-            (Some(why), _) => format!("which cannot be read: {}", plain(why)),
-            (None, Some(at)) => {
+        let known = match (&self.value, self.expires_at) {
+            (Err(why), _) => format!("which cannot be read: {}", plain(why)),
+            (Ok(value), Some(at)) => {
                 let left = span(at.duration_since(now).as_secs());
-                let source = match self.value {
+                let source = match value {
                     Some(_) => "",
                     None => " according to the app's status",
                 };
                 format!("valid for {left}{source}")
             }
-            (None, None) => "with an unknown expiry".to_owned(),
+            (Ok(_), None) => "with an unknown expiry".to_owned(),
         };
         format!("  {}, Secret {}, {known}", self.corp_id, self.secret)
     }
 }
 
-/// Returns the tokens of the corps for which `is_asked` is true. Reads each Secret once.
+/// Returns the tokens of these corps, or of all if none is given. Reads each Secret once.
 pub(super) async fn present(
     secrets: &Api<Secret>,
     app: &DingTalkApp,
-    is_asked: impl Fn(&String) -> bool,
+    given: &[String],
 ) -> Vec<Present> {
     let mut all = Vec::new();
     for target in core::wanted(app) {
-        let asked: Vec<&String> = target.corp_ids.iter().filter(|id| is_asked(id)).collect();
+        let is_asked = |id: &&String| given.is_empty() || given.contains(id);
+        let asked: Vec<&String> = target.corp_ids.iter().filter(is_asked).collect();
         if asked.is_empty() {
             continue;
         }
         let read = secrets.get_opt(&target.name).await;
-        let held = asked.into_iter().map(|corp_id| match &read {
-            Ok(secret) => in_secret(app, &target, corp_id, secret.as_ref()),
-            Err(error) => unread(app, &target, corp_id, error),
-        });
-        all.extend(held);
+        let read = read.as_ref().map(Option::as_ref);
+        let asked = asked.into_iter();
+        all.extend(asked.map(|corp_id| in_secret(app, &target, corp_id, read)));
     }
     all
 }
@@ -81,40 +82,29 @@ fn in_secret(
     app: &DingTalkApp,
     target: &Wanted<'_>,
     corp_id: &str,
-    secret: Option<&Secret>,
+    secret: Result<Option<&Secret>, &kube::Error>,
 ) -> Present {
     let shape = Shape::of(app.spec.target.layout);
     let read = |field: Field| {
-        let value = secret?.data.as_ref()?.get(&shape.key(field, corp_id))?;
+        let data = secret.ok()??.data.as_ref()?;
+        let value = data.get(&shape.key(field, corp_id))?;
         String::from_utf8(value.0.clone()).ok().map(Zeroizing::new)
     };
-    let value = read(Field::AccessToken);
+    let value = match secret {
+        Ok(_) => Ok(read(Field::AccessToken)),
+        Err(kube::Error::Api(status)) => Err(status.message.clone()),
+        Err(error) => Err(error.to_string()),
+    };
     let expires_at = match value {
-        Some(_) => read(Field::ExpiresAt).and_then(|at| at.parse().ok()),
+        Ok(Some(_)) => read(Field::ExpiresAt).and_then(|at| at.parse().ok()),
         // A token that was taken out of its Secret may still be in use, and the operator restores it.
-        None => announced(app, corp_id),
+        _ => announced(app, corp_id),
     };
     Present {
         corp_id: corp_id.to_owned(),
         secret: target.name.clone(),
         value,
         expires_at,
-        unread: None,
-    }
-}
-
-/// Returns what is known of the token of a Secret that could not be read.
-fn unread(app: &DingTalkApp, target: &Wanted<'_>, corp_id: &str, error: &kube::Error) -> Present {
-    let why = match error {
-        kube::Error::Api(status) => status.message.clone(),
-        error => error.to_string(),
-    };
-    Present {
-        corp_id: corp_id.to_owned(),
-        secret: target.name.clone(),
-        value: None,
-        expires_at: announced(app, corp_id),
-        unread: Some(why),
     }
 }
 
@@ -128,7 +118,6 @@ fn announced(app: &DingTalkApp, corp_id: &str) -> Option<Timestamp> {
 /// Whether tokens may be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Consent {
-    /// Tokens may be fetched.
     Given,
     /// The user must confirm.
     Ask,
@@ -145,9 +134,8 @@ pub(super) fn consent(live: usize, is_agreed: bool, is_terminal: bool) -> Consen
     }
 }
 
-/// Returns the question to ask the user.
 pub(super) fn question(live: &[&Present], fetches: usize, renew: &str, now: Timestamp) -> String {
-    let are = match live.iter().any(|token| token.unread.is_some()) {
+    let are = match live.iter().any(|token| token.value.is_err()) {
         true => "are, or might be, valid",
         false => "are valid",
     };
@@ -168,7 +156,6 @@ pub(super) fn question(live: &[&Present], fetches: usize, renew: &str, now: Time
     lines.join("\n")
 }
 
-/// Whether the user confirmed.
 pub(super) fn is_yes(answer: &str) -> bool {
     matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
@@ -203,7 +190,7 @@ mod tests {
         let secret: Secret = serde_json::from_value(json!({"data": data})).expect("a Secret");
         let app = app(layout);
         let target = core::wanted(&app).remove(0);
-        in_secret(&app, &target, "ding1", Some(&secret))
+        in_secret(&app, &target, "ding1", Ok(Some(&secret)))
     }
 
     #[test]
@@ -219,7 +206,8 @@ mod tests {
         };
         assert!(single(later).is_live(now()));
         assert!(!single(earlier).is_live(now()));
-        assert_eq!(single(later).value.expect("a token").as_str(), "token");
+        let value = single(later).value.expect("read").expect("a token");
+        assert_eq!(value.as_str(), "token");
         assert!(held("Single", &json!({"access_token": token})).is_live(now()));
         let combined = json!({"ding1.access_token": token, "ding1.expires_at": later});
         assert!(held("Combined", &combined).is_live(now()));
@@ -235,16 +223,16 @@ mod tests {
     fn a_token_that_cannot_be_seen_may_be_live() {
         let app = app("Single");
         let target = core::wanted(&app).remove(0);
-        let absent = |corp_id| in_secret(&app, &target, corp_id, None).is_live(now());
+        let absent = |corp_id| in_secret(&app, &target, corp_id, Ok(None)).is_live(now());
         assert!(absent("ding1"), "the status says so");
         assert!(!absent("ding2"));
         let mut corp_ids = ["ding1", "ding2"].into_iter();
-        assert!(corp_ids.all(|id| unread(&app, &target, id, &forbidden()).is_live(now())));
+        assert!(corp_ids.all(|id| in_secret(&app, &target, id, Err(&forbidden())).is_live(now())));
         let mut expired = app.clone();
         let status = expired.status.as_mut().expect("a status");
         status.corps[0].expiration_time = Some("2026-11-23T01:00:00Z".to_owned());
-        assert!(unread(&expired, &target, "ding1", &forbidden()).is_live(now()));
-        assert!(!in_secret(&expired, &target, "ding1", None).is_live(now()));
+        assert!(in_secret(&expired, &target, "ding1", Err(&forbidden())).is_live(now()));
+        assert!(!in_secret(&expired, &target, "ding1", Ok(None)).is_live(now()));
     }
 
     #[test]
@@ -266,9 +254,9 @@ mod tests {
         let app = app("Single");
         let target = core::wanted(&app).remove(0);
         let mut live: Vec<Present> = (0..7)
-            .map(|_| in_secret(&app, &target, "ding1", None))
+            .map(|_| in_secret(&app, &target, "ding1", Ok(None)))
             .collect();
-        live[0].value = Some(Zeroizing::new("top-secret".to_owned()));
+        live[0].value = Ok(Some(Zeroizing::new("top-secret".to_owned())));
         let live: Vec<&Present> = live.iter().collect();
         let text = question(&live, 9, "kubectl dingtalk renew payroll", now());
         assert!(
@@ -285,7 +273,7 @@ mod tests {
                 && text.contains("60m according to the app's status"),
             "{text}"
         );
-        let unread = unread(&app, &target, "ding2", &forbidden());
+        let unread = in_secret(&app, &target, "ding2", Err(&forbidden()));
         let text = question(
             &[live[0], &unread],
             2,

@@ -42,7 +42,6 @@ pub(super) struct CheckArguments {
     output: Output,
 }
 
-/// Fetches a token for each corp and shows the results.
 pub(super) async fn check(
     arguments: CheckArguments,
     program: Program,
@@ -50,46 +49,40 @@ pub(super) async fn check(
     let dingtalk = arguments.sites.client()?;
     let (client, namespace) = cluster(&arguments.cluster).await?;
     let apps: Api<DingTalkApp> = Api::namespaced(client.clone(), &namespace);
-    let name = &arguments.name;
-    let reading = failed(format!("cannot read DingTalkApp {namespace}/{name}"));
+    let (name, output) = (&arguments.name, arguments.output);
+    let full_name = format!("{namespace}/{name}");
+    let reading = failed(format!("cannot read DingTalkApp {full_name}"));
     let app = apps.get(name).await.map_err(reading)?;
     known_site(&dingtalk, &app)?;
     let secrets: Api<Secret> = Api::namespaced(client, &namespace);
     let credentials = credentials(&secrets, &app, &namespace).await?;
-    let is_asked =
-        |corp_id: &String| arguments.corp_ids.is_empty() || arguments.corp_ids.contains(corp_id);
-    let present = present(&secrets, &app, is_asked).await;
+    let present = present(&secrets, &app, &arguments.corp_ids).await;
     let unknown = unknown(&arguments.corp_ids, &app);
     if !unknown.is_empty() {
         eprintln!(
-            "DingTalkApp {namespace}/{name} does not have the corpId {}; nothing was fetched",
+            "DingTalkApp {full_name} does not have the corpId {}; nothing was fetched",
             unknown.join(", ")
         );
-        arguments.output.print_items(&[] as &[Checked])?;
+        output.print_items(&[] as &[Checked], String::new)?;
         return Ok(verdict(false));
     }
     let renew = format!("{} renew {name} -n {namespace}", program.shown());
-    if !may_fetch(
-        &present,
-        arguments.yes,
-        &renew,
-        &format!("{namespace}/{name}"),
-    )? {
+    if !may_fetch(&present, arguments.yes, &renew, &full_name)? {
         eprintln!("nothing was fetched");
         return Ok(ExitCode::FAILURE);
     }
     let mut all = Vec::new();
     for token in &present {
         let checked = check_one(&dingtalk, &app.spec.site, token, &credentials).await;
-        if arguments.output == Output::Text {
+        if output == Output::Text {
             print_text(&checked.line(has_colours()))?;
         }
         all.push(checked);
     }
-    match arguments.output {
-        Output::Wide => print_text(&table(&all, has_colours()))?,
-        output => output.print_items(&all)?,
-    }
+    output.print_items(&all, || match output {
+        Output::Wide => table(&all, has_colours()),
+        _ => String::new(),
+    })?;
     Ok(verdict(all.iter().all(|checked| checked.ok)))
 }
 
@@ -125,7 +118,7 @@ fn may_fetch(
             let mut answer = String::new();
             std::io::stdin()
                 .read_line(&mut answer)
-                .map_err(CliError::Answer)?;
+                .map_err(failed("cannot read the answer"))?;
             Ok(is_yes(&answer))
         }
         Consent::Missing => Err(unconfirmed(&live, app)),
@@ -135,7 +128,7 @@ fn may_fetch(
 /// Returns the error for tokens that a fetch might revoke, while nobody can be asked.
 fn unconfirmed(live: &[&Present], app: &str) -> CliError {
     let app = app.to_owned();
-    let unread = |it: &&Present| Some((it.secret.clone(), it.unread.clone()?));
+    let unread = |it: &&Present| Some((it.secret.clone(), it.value.as_ref().err()?.clone()));
     match live.iter().find_map(unread) {
         Some((secret, why)) => CliError::UnreadTokens { app, secret, why },
         None => CliError::LiveTokens {
@@ -173,7 +166,7 @@ async fn check_one(
     token: &Present,
     credentials: &Credentials,
 ) -> Checked {
-    let known = token.value.as_ref().map(|value| value.as_str());
+    let known = token.token();
     let answer = dingtalk
         .fetch(site, &token.corp_id, credentials, known, false)
         .await;
@@ -209,9 +202,8 @@ mod tests {
         let live = |unread: Option<&str>| Present {
             corp_id: "ding1".to_owned(),
             secret: "payroll-token".to_owned(),
-            value: None,
+            value: unread.map_or(Ok(None), |why| Err(why.to_owned())),
             expires_at: None,
-            unread: unread.map(str::to_owned),
         };
         let (read, unread) = (live(None), live(Some("you may not")));
         let said = unconfirmed(&[&read, &unread], "hr/payroll").to_string();

@@ -9,7 +9,7 @@ use crate::core;
 use crate::dingtalk::{Credentials, Failure, TokenResponse};
 
 /// Result for a corp.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Checked {
     corp_id: String,
@@ -45,14 +45,8 @@ impl Checked {
         let checked = Self {
             corp_id: corp_id.to_owned(),
             site: site.to_owned(),
-            client_id: None,
             ok: answer.is_ok(),
-            expires_in_seconds: None,
-            same_token_as_in_secret: None,
-            reason: None,
-            code: None,
-            http_status: None,
-            message: String::new(),
+            ..Self::default()
         };
         match answer {
             Ok(response) => {
@@ -67,7 +61,11 @@ impl Checked {
             }
             Err(failure) => Self {
                 reason: Some(failure.reason.as_str()),
-                message: explained(&failure, (site, host), corp_id),
+                message: format!(
+                    "{}: {}",
+                    failure.reason.as_str(),
+                    core::explain(&failure, (site, host), corp_id)
+                ),
                 code: failure.code,
                 http_status: failure.http_status,
                 ..checked
@@ -75,7 +73,6 @@ impl Checked {
         }
     }
 
-    /// Returns the result as a line of text.
     pub(super) fn line(&self, has_colours: bool) -> String {
         let word = if self.ok { "ok    " } else { "fails " };
         let word = Tone::of(self.ok).paint(word, has_colours);
@@ -120,9 +117,4 @@ fn succeeded(response: &TokenResponse, is_same: Option<bool>) -> String {
         None => "",
     };
     format!("DingTalk returned a token that is valid for {seconds} s{compared}")
-}
-
-fn explained(failure: &Failure, site: (&str, &str), corp_id: &str) -> String {
-    let reason = failure.reason.as_str();
-    format!("{reason}: {}", core::explain(failure, site, corp_id))
 }

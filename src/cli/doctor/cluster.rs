@@ -1,47 +1,24 @@
 //! Verdicts on the installation in the cluster.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::LeaseSpec;
+use k8s_openapi::api::core::v1::PodSpec;
+use kube::ResourceExt as _;
 use serde_json::Value;
 
 use super::verdict::{Unread, Verdict};
 
 /// Version of this program, as in image tags.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Name of the operator's container.
+const CONTAINER: &str = "operator";
 
-/// Schemas of a custom resource.
-#[derive(Debug)]
-pub(super) struct ResourceFacts {
-    pub kind: String,
-    /// The schema that the API server publishes, and the one in this program.
-    pub schemas: Result<(Value, Value), Unread>,
-}
-
-/// A Deployment of the operator.
-#[derive(Clone, Debug)]
-pub(super) struct Deployed {
-    pub name: String,
-    /// Image of the operator's container.
-    pub image: String,
-    /// Desired number of pods.
-    pub wanted: i32,
-    /// Number of ready pods.
-    pub ready: i32,
-}
-
-/// Lease of the leader election.
-#[derive(Clone, Debug)]
-pub(super) struct Led {
-    /// Identity of the leader; empty if there is none.
-    pub holder: String,
-    pub renewed_at: Option<Timestamp>,
-    /// Time from a renewal to the expiry of the Lease.
-    pub duration: SignedDuration,
-}
-
-/// Returns the verdict on the definition of a custom resource.
-pub(super) fn definition(facts: &ResourceFacts) -> Verdict {
-    let subject = format!("CRD {}", facts.kind);
-    let (theirs, ours) = match &facts.schemas {
+/// Returns the verdict on the definition of a custom resource, by the schema that the API server publishes and the
+/// one in this program.
+pub(super) fn definition(kind: &str, schemas: Result<(Value, Value), Unread>) -> Verdict {
+    let subject = format!("CRD {kind}");
+    let (theirs, ours) = match schemas {
         Ok(schemas) => schemas,
         Err(Unread::Missing) => {
             let advice =
@@ -50,7 +27,7 @@ pub(super) fn definition(facts: &ResourceFacts) -> Verdict {
         }
         Err(unread) => return unread.verdict(&subject, "read the API server's OpenAPI document"),
     };
-    match difference(ours, theirs, "") {
+    match difference(&ours, &theirs, "") {
         None => Verdict::ok(&subject, format!("installed, matches version {VERSION}")),
         Some(path) => Verdict::warn(
             &subject,
@@ -80,38 +57,36 @@ fn difference(ours: &Value, theirs: &Value, path: &str) -> Option<String> {
     }
 }
 
-/// Returns the verdicts on the operator's Deployments.
-pub(super) fn deployments(facts: &Result<Vec<Deployed>, Unread>, namespace: &str) -> Vec<Verdict> {
+pub(super) fn deployments(
+    deployments: &Result<Vec<Deployment>, Unread>,
+    namespace: &str,
+) -> Vec<Verdict> {
     let subject = "operator";
-    let deployed = match facts {
-        Ok(deployed) => deployed,
+    let deployments = match deployments {
+        Ok(deployments) => deployments,
         Err(unread) => {
             let right = format!("list deployments in namespace {namespace}");
             return vec![unread.verdict(subject, &right)];
         }
     };
-    if deployed.is_empty() {
+    if deployments.is_empty() {
         let said = format!("namespace {namespace} has no Deployment of the operator");
         let advice =
             "install it (docs/installing.md), or set its namespace with --operator-namespace";
         return vec![Verdict::fails(subject, said, advice)];
     }
-    deployed
-        .iter()
-        .flat_map(|it| [pods(it), image(it)])
-        .collect()
+    let verdicts = deployments.iter().flat_map(|it| [pods(it), image(it)]);
+    verdicts.collect()
 }
 
-fn pods(deployed: &Deployed) -> Verdict {
-    let Deployed {
-        name,
-        wanted,
-        ready,
-        ..
-    } = deployed;
-    let subject = format!("Deployment {name}, pods");
+fn pods(deployment: &Deployment) -> Verdict {
+    let subject = format!("Deployment {}, pods", deployment.name_any());
+    let spec = deployment.spec.as_ref();
+    let wanted = spec.and_then(|it| it.replicas).unwrap_or(1);
+    let status = deployment.status.as_ref();
+    let ready = status.and_then(|it| it.ready_replicas).unwrap_or(0);
     let said = format!("{ready} of {wanted} are ready");
-    match (*ready, *wanted) {
+    match (ready, wanted) {
         (_, 0) => Verdict::fails(&subject, "it is scaled to 0", "scale it to 2"),
         (0, _) => Verdict::fails(
             &subject,
@@ -127,9 +102,15 @@ fn pods(deployed: &Deployed) -> Verdict {
     }
 }
 
-fn image(deployed: &Deployed) -> Verdict {
-    let subject = format!("Deployment {}, version", deployed.name);
-    let image = &deployed.image;
+fn image(deployment: &Deployment) -> Verdict {
+    let subject = format!("Deployment {}, version", deployment.name_any());
+    let mut containers = pod_spec(deployment)
+        .into_iter()
+        .flat_map(|it| &it.containers);
+    let container = containers.find(|it| it.name == CONTAINER);
+    let image = container
+        .and_then(|it| it.image.as_deref())
+        .unwrap_or_default();
     match tag(image) {
         None => Verdict::not_checked(&subject, format!("{image} has no tag to compare"), ""),
         Some(tag) if tag.trim_start_matches('v') == VERSION => Verdict::ok(&subject, image),
@@ -141,6 +122,10 @@ fn image(deployed: &Deployed) -> Verdict {
     }
 }
 
+pub(super) fn pod_spec(deployment: &Deployment) -> Option<&PodSpec> {
+    deployment.spec.as_ref()?.template.spec.as_ref()
+}
+
 /// Returns the tag of an image. A colon before the last slash belongs to a port.
 fn tag(image: &str) -> Option<&str> {
     let name = image.split_once('@').map_or(image, |(name, _)| name);
@@ -148,28 +133,25 @@ fn tag(image: &str) -> Option<&str> {
     last.split_once(':').map(|(_, tag)| tag)
 }
 
-/// Returns the verdict on the leader election.
-pub(super) fn lease(facts: &Result<Led, Unread>, now: Timestamp) -> Verdict {
+pub(super) fn lease(lease: Result<LeaseSpec, Unread>, now: Timestamp) -> Verdict {
     let subject = "leader";
     let pods = "see the operator's pods and their logs; the Deployment must be ready";
-    let led = match facts {
-        Ok(led) => led,
+    let lease = match lease {
+        Ok(lease) => lease,
         Err(Unread::Missing) => return Verdict::fails(subject, "no replica has ever led", pods),
         Err(unread) => return unread.verdict(subject, "get the Lease in the operator's namespace"),
     };
-    if led.holder.is_empty() {
+    let Some(holder) = lease.holder_identity.filter(|it| !it.is_empty()) else {
         return Verdict::warn(subject, "the Lease is free: no replica leads", pods);
-    }
-    let Some(renewed_at) = led.renewed_at else {
-        return Verdict::warn(
-            subject,
-            format!("{} has never renewed the Lease", led.holder),
-            pods,
-        );
     };
-    let age = now.duration_since(renewed_at);
-    let said = format!("{} renewed the Lease {} s ago", led.holder, age.as_secs());
-    match age > led.duration {
+    let Some(renewed_at) = lease.renew_time else {
+        let said = format!("{holder} has never renewed the Lease");
+        return Verdict::warn(subject, said, pods);
+    };
+    let age = now.duration_since(renewed_at.0);
+    let lasts = SignedDuration::from_secs(lease.lease_duration_seconds.unwrap_or(0).into());
+    let said = format!("{holder} renewed the Lease {} s ago", age.as_secs());
+    match age > lasts {
         true => Verdict::fails(subject, format!("{said}, so it has expired"), pods),
         false => Verdict::ok(subject, said),
     }
@@ -177,6 +159,7 @@ pub(super) fn lease(facts: &Result<Led, Unread>, now: Timestamp) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
     use serde_json::json;
 
     use super::super::verdict::State;
@@ -185,10 +168,7 @@ mod tests {
     #[test]
     fn a_definition_is_of_this_version_or_says_where_it_differs() {
         let ours = json!({"properties": {"a": {"type": "string"}}});
-        let judged = |schemas| {
-            let kind = "DingTalkApp".to_owned();
-            definition(&ResourceFacts { kind, schemas })
-        };
+        let judged = |schemas| definition("DingTalkApp", schemas);
         assert_eq!(judged(Ok((ours.clone(), ours.clone()))).state, State::Ok);
         for (theirs, place) in [
             (json!({"properties": {}}), "/properties/a differs"),
@@ -212,15 +192,15 @@ mod tests {
     #[test]
     fn a_deployment_is_ready_and_of_this_version_or_not() {
         use State::{Fails, NotChecked, Ok as Well, Warn};
-        let judged = |image: &str, ready, wanted| {
-            let (name, image) = ("operator".to_owned(), image.to_owned());
-            let deployed = Deployed {
-                name,
-                image,
-                wanted,
-                ready,
-            };
-            let verdicts = deployments(&Ok(vec![deployed]), "ns");
+        let judged = |image: &str, ready: i32, wanted: i32| {
+            let containers = json!([{"name": "proxy"}, {"name": CONTAINER, "image": image}]);
+            let template = json!({"spec": {"containers": containers}});
+            let deployment = serde_json::from_value(json!({
+                "metadata": {"name": "operator"},
+                "spec": {"replicas": wanted, "selector": {}, "template": template},
+                "status": {"readyReplicas": ready},
+            }));
+            let verdicts = deployments(&Ok(vec![deployment.expect("a Deployment")]), "ns");
             verdicts.into_iter().map(|it| it.state).collect::<Vec<_>>()
         };
         let current = format!("registry.example:5000/operator:v{VERSION}");
@@ -243,18 +223,19 @@ mod tests {
     fn a_lease_is_held_free_or_has_run_out() {
         let now: Timestamp = "2026-11-23T02:06:38Z".parse().expect("a time");
         let judged = |holder: &str, renewed_at: Option<&str>| {
-            let led = Led {
-                holder: holder.to_owned(),
-                renewed_at: renewed_at.map(|it| it.parse().expect("a time")),
-                duration: SignedDuration::from_secs(15),
+            let spec = LeaseSpec {
+                holder_identity: Some(holder.to_owned()),
+                renew_time: renewed_at.map(|it| MicroTime(it.parse().expect("a time"))),
+                lease_duration_seconds: Some(15),
+                ..LeaseSpec::default()
             };
-            lease(&Ok(led), now).state
+            lease(Ok(spec), now).state
         };
         assert_eq!(judged("pod-1", Some("2026-11-23T02:06:30Z")), State::Ok);
         assert_eq!(judged("pod-1", Some("2026-11-23T02:00:00Z")), State::Fails);
         assert_eq!(judged("pod-1", None), State::Warn);
         assert_eq!(judged("", Some("2026-11-23T02:06:30Z")), State::Warn);
-        assert_eq!(lease(&Err(Unread::Missing), now).state, State::Fails);
-        assert_eq!(lease(&Err(Unread::Forbidden), now).state, State::NotChecked);
+        assert_eq!(lease(Err(Unread::Missing), now).state, State::Fails);
+        assert_eq!(lease(Err(Unread::Forbidden), now).state, State::NotChecked);
     }
 }

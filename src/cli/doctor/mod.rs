@@ -14,17 +14,17 @@ use std::process::ExitCode;
 use clap::Args;
 use hyper_util::client::proxy::matcher::Matcher;
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Client as Cluster, ResourceExt};
 
 use super::apps::{App, Scope};
 use super::cluster::ClusterArguments;
 use super::error::CliError;
 use super::exit::verdict;
-use super::output::{Output, Tone, has_colours, plain, print_text};
+use super::output::{Output, Tone, has_colours, plain};
 use super::sites::SiteArguments;
 use crate::api::MANAGER;
-use read::Account;
-use rights::{FOR_THE_ELECTION, IN_NAMESPACE, RightsFacts};
+use rights::{Account, FOR_THE_ELECTION, IN_NAMESPACE, Need};
 use verdict::{State, Unread, Verdict};
 
 /// Maximum number of namespaces in which rights are checked.
@@ -49,7 +49,6 @@ pub(super) struct DoctorArguments {
     output: Output,
 }
 
-/// Checks the sites and the cluster, and shows the verdicts.
 pub(super) async fn doctor(arguments: DoctorArguments) -> Result<ExitCode, CliError> {
     let sites = arguments.sites.sites()?;
     let dingtalk = arguments.sites.client()?;
@@ -73,53 +72,53 @@ pub(super) async fn doctor(arguments: DoctorArguments) -> Result<ExitCode, CliEr
             verdicts.push(Unread::Unavailable(why.to_string()).verdict("cluster", ""));
         }
     }
-    if arguments.output.is_for_people() {
-        let has_colours = has_colours();
-        let shown: String = verdicts.iter().map(|it| lines(it, has_colours)).collect();
-        print_text(&shown)?;
-    } else {
-        arguments.output.print_items(&verdicts)?;
-    }
-    Ok(verdict(
-        verdicts.iter().all(|verdict| verdict.state != State::Fails),
-    ))
+    let has_colours = has_colours();
+    arguments.output.print_items(&verdicts, || {
+        verdicts.iter().map(|it| lines(it, has_colours)).collect()
+    })?;
+    Ok(verdict(verdicts.iter().all(|it| it.state != State::Fails)))
 }
 
-/// Returns the verdicts on the installation.
 async fn installed(arguments: &DoctorArguments, client: &Cluster, default: String) -> Vec<Verdict> {
     let operators = arguments.operator_namespace.as_str();
-    let definitions = read::definitions_of(client).await;
-    let mut verdicts: Vec<Verdict> = definitions.iter().map(cluster::definition).collect();
-    let (deployed, account) = match read::deployments(client, operators).await {
-        Ok((deployed, account)) => (Ok(deployed), account),
-        Err(unread) => (Err(unread), None),
-    };
-    verdicts.extend(cluster::deployments(&deployed, operators));
-    let led = read::lease(client, operators, &arguments.leader_elect_resource_name).await;
-    verdicts.push(cluster::lease(&led, Timestamp::now()));
-    let own = read::own_name(client).await.unwrap_or_default();
-    let of_operators = format!("system:serviceaccount:{operators}:");
-    let name = account.unwrap_or_else(|| MANAGER.to_owned());
-    let (account, shown) = match own.starts_with(&of_operators) {
-        true => (Account::Own, own),
-        false => {
-            let shown = format!("{of_operators}{name}");
-            let namespace = operators.to_owned();
-            (Account::Other { namespace, name }, shown)
-        }
-    };
     let lease = arguments.leader_elect_resource_name.as_str();
-    let election = RightsFacts {
-        lacking: read::lacking(client, &account, operators, &FOR_THE_ELECTION, lease).await,
-        namespace: operators.to_owned(),
-        account: shown.clone(),
+    let definitions = read::definitions_of(client).await.into_iter();
+    let definitions = definitions.map(|(kind, schemas)| cluster::definition(&kind, schemas));
+    let mut verdicts: Vec<Verdict> = definitions.collect();
+    let deployments = read::deployments(client, operators).await;
+    verdicts.extend(cluster::deployments(&deployments, operators));
+    let led = read::lease(client, operators, lease).await;
+    verdicts.push(cluster::lease(led, Timestamp::now()));
+    let account = account(client, operators, deployments.unwrap_or_default().first()).await;
+    let election = Need {
+        subject: "rights to lead",
+        namespace: operators,
+        rights: &FOR_THE_ELECTION,
+        object: lease,
+        manifest: "the Role and RoleBinding in deploy/base/leader-election.yaml",
     };
-    let manifest = "the Role and RoleBinding in deploy/base/leader-election.yaml";
-    verdicts.push(rights::judge(&election, "rights to lead", manifest));
+    verdicts.push(rights(client, &account, &election).await);
     let apps = apps(arguments, client, default).await;
-    verdicts.extend(served(arguments, client, &account, &shown, &apps).await);
+    verdicts.extend(served(arguments, client, &account, &apps).await);
     verdicts.extend(allow_list::judge(&apps));
     verdicts
+}
+
+/// Returns the operator's account: that of the caller if it is one of the operator's namespace, or the Deployment's.
+async fn account(client: &Cluster, operators: &str, deployment: Option<&Deployment>) -> Account {
+    let caller = read::own_name(client).await.unwrap_or_default();
+    let own = caller.strip_prefix(&format!("system:serviceaccount:{operators}:"));
+    let deployed = deployment.and_then(cluster::pod_spec);
+    let deployed = deployed.and_then(|it| it.service_account_name.as_deref());
+    Account {
+        namespace: operators.to_owned(),
+        name: own.or(deployed).unwrap_or(MANAGER).to_owned(),
+        is_own: own.is_some(),
+    }
+}
+
+async fn rights(client: &Cluster, account: &Account, need: &Need<'_>) -> Verdict {
+    rights::judge(need, account, read::lacking(client, account, need).await)
 }
 
 /// Returns the verdicts on the operator's rights in namespaces with apps.
@@ -127,7 +126,6 @@ async fn served(
     arguments: &DoctorArguments,
     client: &Cluster,
     account: &Account,
-    shown: &str,
     apps: &Result<Vec<App>, String>,
 ) -> Vec<Verdict> {
     let subject = "rights to serve";
@@ -135,38 +133,26 @@ async fn served(
         (Some(namespace), _) => BTreeSet::from([namespace.clone()]),
         (None, Ok(apps)) => apps.iter().filter_map(ResourceExt::namespace).collect(),
         (None, Err(why)) => {
-            return vec![Verdict::not_checked(
-                subject,
-                why,
-                "specify a namespace with -n",
-            )];
+            let advice = "specify a namespace with -n";
+            return vec![Verdict::not_checked(subject, why, advice)];
         }
     };
     let mut verdicts = Vec::new();
     for namespace in namespaces.iter().take(NAMESPACES_MAX) {
-        let facts = RightsFacts {
-            lacking: read::lacking(client, account, namespace, &IN_NAMESPACE, namespace).await,
-            namespace: namespace.clone(),
-            account: shown.to_owned(),
+        let need = Need {
+            subject: &format!("{subject} {namespace}"),
+            namespace,
+            rights: &IN_NAMESPACE,
+            object: namespace,
+            manifest: "deploy/rbac-namespaced in that namespace, or deploy/install.yaml for all of them",
         };
-        let manifest =
-            "deploy/rbac-namespaced in that namespace, or deploy/install.yaml for all of them";
-        verdicts.push(rights::judge(
-            &facts,
-            &format!("{subject} {namespace}"),
-            manifest,
-        ));
+        verdicts.push(rights(client, account, &need).await);
     }
-    if namespaces.len() > NAMESPACES_MAX {
-        let why = format!(
-            "{} more namespaces have apps",
-            namespaces.len() - NAMESPACES_MAX
-        );
-        verdicts.push(Verdict::not_checked(
-            subject,
-            why,
-            "check each of them with -n",
-        ));
+    let more = namespaces.len().saturating_sub(NAMESPACES_MAX);
+    if more > 0 {
+        let why = format!("{more} more namespaces have apps");
+        let advice = "check each of them with -n";
+        verdicts.push(Verdict::not_checked(subject, why, advice));
     }
     verdicts
 }
@@ -178,37 +164,32 @@ async fn apps(
     client: &Cluster,
     default: String,
 ) -> Result<Vec<App>, String> {
+    let in_namespace = |name: &String| Scope::Namespace(name.clone());
     if let Some(namespace) = &arguments.cluster.namespace {
-        let listed = read::apps(client, &Scope::Namespace(namespace.clone())).await;
+        let listed = read::apps(client, &in_namespace(namespace)).await;
         return listed.map_err(|unread| unlisted(&unread));
     }
-    match read::apps(client, &Scope::All).await {
-        Ok(apps) => return some(apps, "no namespace has a DingTalkApp".to_owned()),
-        Err(Unread::Forbidden) => {}
-        Err(unread) => return Err(unlisted(&unread)),
+    let mut none = "no namespace has a DingTalkApp".to_owned();
+    let mut listed = read::apps(client, &Scope::All).await;
+    if let Err(Unread::Forbidden) = listed {
+        let all = "you are not allowed to list DingTalkApps in all namespaces";
+        none = format!("{all}, and {default} has none");
+        listed = read::apps(client, &in_namespace(&default)).await;
+        if let Err(Unread::Forbidden) = listed {
+            return Err(format!("{all}, nor in {default}"));
+        }
     }
-    let all = "you are not allowed to list DingTalkApps in all namespaces";
-    match read::apps(client, &Scope::Namespace(default.clone())).await {
-        Ok(apps) => some(apps, format!("{all}, and {default} has none")),
-        Err(Unread::Forbidden) => Err(format!("{all}, nor in {default}")),
-        Err(unread) => Err(unlisted(&unread)),
+    match listed {
+        Ok(apps) if apps.is_empty() => Err(none),
+        listed => listed.map_err(|unread| unlisted(&unread)),
     }
 }
 
-/// Says why DingTalkApps were not listed.
 fn unlisted(unread: &Unread) -> String {
     match unread {
         Unread::Missing => "the CRD of DingTalkApps is not installed".to_owned(),
         Unread::Forbidden => "you are not allowed to list DingTalkApps".to_owned(),
         Unread::Unavailable(why) => format!("DingTalkApps cannot be listed: {why}"),
-    }
-}
-
-/// Returns the apps, or `why` there are none.
-fn some(apps: Vec<App>, why: String) -> Result<Vec<App>, String> {
-    match apps.is_empty() {
-        true => Err(why),
-        false => Ok(apps),
     }
 }
 

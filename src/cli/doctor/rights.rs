@@ -1,9 +1,10 @@
 //! The rights that the operator needs, and verdicts on them.
 
+use std::fmt;
+
 use super::verdict::{Unread, Verdict};
 use crate::api::GROUP;
 
-/// A right to use a verb on a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Right {
     /// API group; empty for the core group.
@@ -46,39 +47,57 @@ pub(super) const FOR_THE_ELECTION: [Right; 3] = [
     right("coordination.k8s.io", "leases", "update"),
 ];
 
-/// Results of checking the rights of the operator's account in a namespace.
-#[derive(Debug)]
-pub(super) struct RightsFacts {
-    /// User name of the account, such as `system:serviceaccount:ns:name`.
-    pub account: String,
+/// The operator's ServiceAccount.
+pub(super) struct Account {
     pub namespace: String,
-    /// Rights that the account lacks.
-    pub lacking: Result<Vec<Right>, Unread>,
+    pub name: String,
+    /// Whether it is the account of the caller.
+    pub is_own: bool,
 }
 
-/// Returns the verdict on the operator's rights in a namespace.
-pub(super) fn judge(facts: &RightsFacts, subject: &str, manifest: &str) -> Verdict {
-    let place = format!("in namespace {}", facts.namespace);
-    let lacking = match &facts.lacking {
+/// Shows the name by which the API server knows the account.
+impl fmt::Display for Account {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            namespace, name, ..
+        } = self;
+        write!(formatter, "system:serviceaccount:{namespace}:{name}")
+    }
+}
+
+/// Rights that the operator needs in a namespace.
+pub(super) struct Need<'a> {
+    pub subject: &'a str,
+    pub namespace: &'a str,
+    pub rights: &'static [Right],
+    /// Name of the Namespace or Lease that rights on these resources are limited to.
+    pub object: &'a str,
+    pub manifest: &'a str,
+}
+
+/// Returns the verdict on the operator's rights, by those that its account lacks.
+pub(super) fn judge(
+    need: &Need<'_>,
+    account: &Account,
+    lacking: Result<Vec<Right>, Unread>,
+) -> Verdict {
+    let place = format!("in namespace {}", need.namespace);
+    let lacking = match lacking {
         Ok(lacking) => lacking,
         Err(unread) => {
-            return unread.verdict(
-                subject,
-                "create localsubjectaccessreviews for the operator's account",
-            );
+            let right = "create localsubjectaccessreviews for the operator's account";
+            return unread.verdict(need.subject, right);
         }
     };
     if lacking.is_empty() {
-        return Verdict::ok(
-            subject,
-            format!("{} has all of them {place}", facts.account),
-        );
+        let said = format!("{account} has all of them {place}");
+        return Verdict::ok(need.subject, said);
     }
     let lacking: Vec<String> = lacking.iter().map(shown).collect();
     Verdict::fails(
-        subject,
-        format!("{} may not {} {place}", facts.account, lacking.join(", ")),
-        &format!("apply {manifest}; see docs/permissions.md"),
+        need.subject,
+        format!("{account} may not {} {place}", lacking.join(", ")),
+        &format!("apply {}; see docs/permissions.md", need.manifest),
     )
 }
 
@@ -136,12 +155,19 @@ mod tests {
     #[test]
     fn what_is_lacking_is_named_and_what_may_not_be_asked_is_not_checked() {
         let judged = |lacking| {
-            let facts = RightsFacts {
-                account: "system:serviceaccount:ns:operator".to_owned(),
-                namespace: "hr".to_owned(),
-                lacking,
+            let account = Account {
+                namespace: "ns".to_owned(),
+                name: "operator".to_owned(),
+                is_own: false,
             };
-            judge(&facts, "rights", "deploy/rbac/role.yaml")
+            let need = Need {
+                subject: "rights",
+                namespace: "hr",
+                rights: &IN_NAMESPACE,
+                object: "hr",
+                manifest: "deploy/rbac/role.yaml",
+            };
+            judge(&need, &account, lacking)
         };
         assert_eq!(judged(Ok(Vec::new())).state, State::Ok);
         let lacking = judged(Ok(vec![IN_NAMESPACE[6], IN_NAMESPACE[13]]));

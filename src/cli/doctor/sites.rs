@@ -13,17 +13,14 @@ const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(30);
 /// Results of connecting to a site.
 #[derive(Debug)]
 pub(super) struct SiteFacts {
-    /// Name of the site.
     pub name: String,
     /// Host and port of the proxy or, if there is none, of the site.
     pub peer: String,
     /// URL of the proxy, without credentials.
     pub proxy: Option<String>,
-    /// Addresses of the peer.
     pub addresses: Result<Vec<IpAddr>, String>,
     /// Address that accepted a connection; `None` if none was tried.
     pub connected: Option<Result<IpAddr, String>>,
-    /// Whether the site's URL uses https.
     pub is_tls: bool,
     /// Response to a request without credentials; `None` if none was sent.
     pub answer: Option<Result<Probe, Unreached>>,
@@ -85,18 +82,15 @@ fn tls(facts: &SiteFacts, subject: &str) -> Verdict {
     match &facts.answer {
         None => Verdict::not_checked(subject, "there is no connection", ""),
         Some(Ok(_)) => Verdict::ok(subject, "the certificate is trusted"),
-        Some(Err(Unreached {
-            step: Step::Tls,
-            message,
-        })) => Verdict::fails(
+        Some(Err(unreached)) if unreached.step == Step::Tls => Verdict::fails(
             subject,
-            message,
+            &unreached.message,
             "if a proxy or gateway of your own terminates TLS, trust its CA with --ca-bundle; otherwise, \
              another server may be impersonating the site",
         ),
-        Some(Err(Unreached {
-            step: Step::Answer, ..
-        })) => Verdict::ok(subject, "the handshake succeeded"),
+        Some(Err(unreached)) if unreached.step == Step::Answer => {
+            Verdict::ok(subject, "the handshake succeeded")
+        }
         Some(Err(unreached)) => Verdict::not_checked(subject, &unreached.message, ""),
     }
 }
@@ -104,9 +98,9 @@ fn tls(facts: &SiteFacts, subject: &str) -> Verdict {
 fn answer(facts: &SiteFacts, subject: &str) -> Verdict {
     match &facts.answer {
         None => Verdict::not_checked(subject, "there is no connection", ""),
-        Some(Err(Unreached {
-            step: Step::Tls, ..
-        })) => Verdict::not_checked(subject, "there is no TLS connection", ""),
+        Some(Err(unreached)) if unreached.step == Step::Tls => {
+            Verdict::not_checked(subject, "there is no TLS connection", "")
+        }
         Some(Err(unreached)) => Verdict::fails(
             subject,
             &unreached.message,
@@ -145,22 +139,16 @@ fn clock(facts: &SiteFacts, subject: &str) -> Verdict {
         return Verdict::not_checked(subject, "the response has no Date header", "");
     };
     let seconds = difference.abs().as_secs();
-    match difference.abs() > CLOCK_TOLERANCE {
-        false => Verdict::ok(subject, format!("{seconds} s from the site's")),
-        true => {
-            let direction = if difference.is_negative() {
-                "ahead of"
-            } else {
-                "behind"
-            };
-            let said = format!("this machine's clock is {seconds} s {direction} the site's");
-            Verdict::warn(
-                subject,
-                said,
-                "synchronise the node's clock, for example with chrony",
-            )
-        }
+    if difference.abs() <= CLOCK_TOLERANCE {
+        return Verdict::ok(subject, format!("{seconds} s from the site's"));
     }
+    let direction = match difference.is_negative() {
+        true => "ahead of",
+        false => "behind",
+    };
+    let said = format!("this machine's clock is {seconds} s {direction} the site's");
+    let advice = "synchronise the node's clock, for example with chrony";
+    Verdict::warn(subject, said, advice)
 }
 
 #[cfg(test)]

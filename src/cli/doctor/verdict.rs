@@ -6,13 +6,9 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum State {
-    /// No problem.
     Ok,
-    /// A possible problem.
     Warn,
-    /// A problem.
     Fails,
-    /// The check could not be made.
     NotChecked,
 }
 
@@ -60,9 +56,7 @@ impl Verdict {
 /// An object could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// It does not exist.
     Missing,
-    /// The caller is not allowed to read it.
     Forbidden,
     /// There is no cluster, or the API server did not respond.
     Unavailable(String),

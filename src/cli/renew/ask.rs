@@ -15,31 +15,17 @@ use crate::cli::error::{CliError, failed};
 /// Maximum number of concurrent calls to the API server.
 const CALLS_IN_FLIGHT: usize = 8;
 
-/// The selected apps.
-pub(super) struct Chosen {
-    /// Apps to renew.
-    pub apps: Vec<App>,
-    /// Outcomes of apps that cannot be renewed.
-    pub renewed: Vec<Renewed>,
+/// An app, or why it is not renewed.
+pub(super) type Asked = Result<App, Renewed>;
+
+async fn all(calls: impl Iterator<Item = impl Future<Output = Asked>>) -> Vec<Asked> {
+    stream::iter(calls)
+        .buffer_unordered(CALLS_IN_FLIGHT)
+        .collect()
+        .await
 }
 
-impl Chosen {
-    /// Sorts out suspended apps.
-    pub(super) fn of(apps: Vec<App>) -> Self {
-        let (suspended, apps): (Vec<App>, _) = apps.into_iter().partition(|app| app.spec.suspend);
-        let renewed = suspended.iter().map(|app| Renewed {
-            app: AppName::of(app),
-            outcome: Outcome::Suspended,
-        });
-        Self {
-            apps,
-            renewed: renewed.collect(),
-        }
-    }
-}
-
-/// Reads apps by name.
-pub(super) async fn read_all(client: &Client, namespace: &str, names: &[String]) -> Chosen {
+pub(super) async fn read_all(client: &Client, namespace: &str, names: &[String]) -> Vec<Asked> {
     let names: BTreeSet<&String> = names.iter().collect();
     let reading = names.into_iter().map(|name| async move {
         let app = read(client.clone(), namespace, name).await;
@@ -51,47 +37,24 @@ pub(super) async fn read_all(client: &Client, namespace: &str, names: &[String])
             outcome: Outcome::Failed(error),
         })
     });
-    let read: Vec<Result<App, Renewed>> = stream::iter(reading)
-        .buffer_unordered(CALLS_IN_FLIGHT)
-        .collect()
-        .await;
-    let (mut apps, mut unread) = (Vec::new(), Vec::new());
-    for result in read {
-        match result {
-            Ok(app) => apps.push(app),
-            Err(error) => unread.push(error),
-        }
-    }
-    let mut chosen = Chosen::of(apps);
-    chosen.renewed.append(&mut unread);
-    chosen
+    all(reading).await
 }
 
-/// Requests new tokens for each app. Returns the apps for which this succeeded, and the other outcomes.
-pub(super) async fn ask(
-    client: &Client,
-    apps: Vec<App>,
-    request: &str,
-) -> (Vec<App>, Vec<Renewed>) {
+/// Requests new tokens for each app that is not suspended.
+pub(super) async fn ask(client: &Client, apps: Vec<Asked>, request: &str) -> Vec<Asked> {
     let asking = apps.into_iter().map(|app| async move {
-        let result = annotate(client, &AppName::of(&app), request).await;
-        (app, result)
+        let app = app?;
+        let name = AppName::of(&app);
+        let outcome = match app.spec.suspend {
+            true => Outcome::Suspended,
+            false => match annotate(client, &name, request).await {
+                Ok(()) => return Ok(app),
+                Err(error) => Outcome::Failed(error),
+            },
+        };
+        Err(Renewed { app: name, outcome })
     });
-    let answers: Vec<(App, Result<(), CliError>)> = stream::iter(asking)
-        .buffer_unordered(CALLS_IN_FLIGHT)
-        .collect()
-        .await;
-    let (mut asked, mut refused) = (Vec::new(), Vec::new());
-    for (app, result) in answers {
-        match result {
-            Ok(()) => asked.push(app),
-            Err(error) => refused.push(Renewed {
-                app: AppName::of(&app),
-                outcome: Outcome::Failed(error),
-            }),
-        }
-    }
-    (asked, refused)
+    all(asking).await
 }
 
 async fn annotate(client: &Client, app: &AppName, request: &str) -> Result<(), CliError> {

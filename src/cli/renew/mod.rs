@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use clap::{ArgGroup, Args};
 use jiff::Timestamp;
 use kube::Client;
+use kube::runtime::watcher::Config;
 use tokio::time::timeout;
 
 use super::apps::{App, Scope, list};
@@ -24,14 +25,14 @@ use super::cluster::{ClusterArguments, cluster};
 use super::error::CliError;
 use super::exit::{FOUND_A_PROBLEM, TIMED_OUT};
 use super::flags::duration;
-use super::output::{Output, has_colours, print_text};
+use super::output::{Output, has_colours};
 use super::program::Program;
-use ask::{Chosen, ask, read_all};
+use ask::{ask, read_all};
 use outcome::{Renewed, Selection, exit_code};
 use request::Request;
-use shown::{Lines, View, items, shown};
+use shown::{View, items, shown};
 use waiting::Waiting;
-use watch::{Watched, wait};
+use watch::{WATCH_SECONDS, wait};
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("apps").required(true).multiple(true))]
@@ -68,16 +69,17 @@ impl RenewArguments {
     }
 
     /// Returns what to watch: only the requested apps, if the API server can select them.
-    fn watched(&self, scope: &Scope) -> Watched {
-        Watched {
-            scope: scope.clone(),
-            name: self.name.first().filter(|_| self.name.len() == 1).cloned(),
-            selector: self.selector.clone(),
+    fn watched(&self) -> Config {
+        let name = self.name.first().filter(|_| self.name.len() == 1);
+        Config {
+            field_selector: name.map(|name| format!("metadata.name={name}")),
+            label_selector: self.selector.clone(),
+            timeout: Some(WATCH_SECONDS),
+            ..Config::default()
         }
     }
 }
 
-/// Sets the annotation on each app, and waits until the operator has handled all of them.
 pub(super) async fn renew(
     arguments: RenewArguments,
     program: Program,
@@ -109,7 +111,7 @@ async fn renew_with(
     let (asked, mut renewed, request) = requested?;
     if asked.is_empty() && renewed.is_empty() {
         eprintln!("no DingTalkApps found in {scope}");
-        arguments.output.print_items(&items(&[]))?;
+        arguments.output.print_items(&items(&[]), String::new)?;
         return Ok(ExitCode::from(FOUND_A_PROBLEM));
     }
     if arguments.selection() == Selection::One && asked.is_empty() {
@@ -119,8 +121,8 @@ async fn renew_with(
         }
     }
     if !asked.is_empty() {
-        let watched = arguments.watched(&scope);
-        renewed.extend(results(client, &watched, &asked, request, left()).await?);
+        let watched = arguments.watched();
+        renewed.extend(results(client, &scope, watched, &asked, request, left()).await?);
     }
     renewed.sort_by(|one, other| one.app.cmp(&other.app));
     show(arguments, program, &renewed)?;
@@ -134,23 +136,29 @@ async fn requested(
     scope: &Scope,
     arguments: &RenewArguments,
 ) -> Result<(Vec<App>, Vec<Renewed>, String), CliError> {
-    let Chosen { apps, mut renewed } = match arguments.selection() {
+    let apps = match arguments.selection() {
         Selection::Matching => {
-            let selector = arguments.selector.as_deref();
-            Chosen::of(list(client.clone(), scope, selector).await?)
+            let apps = list(client.clone(), scope, arguments.selector.as_deref()).await?;
+            apps.into_iter().map(Ok).collect()
         }
         Selection::One | Selection::Several => read_all(client, namespace, &arguments.name).await,
     };
     let request = Timestamp::now().to_string();
-    let (asked, refused) = ask(client, apps, &request).await;
-    renewed.extend(refused);
+    let (mut asked, mut renewed) = (Vec::new(), Vec::new());
+    for app in ask(client, apps, &request).await {
+        match app {
+            Ok(app) => asked.push(app),
+            Err(other) => renewed.push(other),
+        }
+    }
     Ok((asked, renewed, request))
 }
 
 /// Waits for the results of the requests, at most for the time that is `left`.
 async fn results(
     client: Client,
-    watched: &Watched,
+    scope: &Scope,
+    watched: Config,
     asked: &[App],
     text: String,
     left: Duration,
@@ -160,7 +168,7 @@ async fn results(
     let request = Request { text, ends_at };
     let mut waiting = Waiting::new(asked, request.clone());
     eprintln!("requested new tokens for {waiting} at {}", request.text);
-    if let Ok(ended) = timeout(left, wait(client, watched, &mut waiting)).await {
+    if let Ok(ended) = timeout(left, wait(client, scope, watched, &mut waiting)).await {
         ended?;
     }
     Ok(waiting.outcomes().collect())
@@ -170,19 +178,14 @@ fn show(arguments: &RenewArguments, program: Program, renewed: &[Renewed]) -> Re
     if let Some(message) = shown::late(renewed, arguments.timeout) {
         eprintln!("{message}");
     }
-    if !arguments.output.is_for_people() {
-        return arguments.output.print_items(&items(renewed));
-    }
-    let lines = match (arguments.output, arguments.selection()) {
-        (Output::Wide, _) => Lines::Corps,
-        (_, Selection::One) => Lines::Sentences,
-        (_, Selection::Several | Selection::Matching) => Lines::Apps,
-    };
     let view = View {
-        lines,
+        selection: arguments.selection(),
         namespace: arguments.all_namespaces,
+        wide: arguments.output == Output::Wide,
         colours: has_colours(),
         program,
     };
-    print_text(&shown(renewed, view))
+    arguments
+        .output
+        .print_items(&items(renewed), || shown(renewed, view))
 }

@@ -5,12 +5,11 @@ use std::process::ExitCode;
 
 use kube::ResourceExt as _;
 
-use crate::api::CorpStatus;
+use crate::api::{CorpError, CorpStatus};
 use crate::cli::apps::App;
 use crate::cli::error::CliError;
 use crate::cli::exit::{FOUND_A_PROBLEM, TIMED_OUT};
 
-/// Namespace and name of an app.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct AppName {
     pub namespace: String,
@@ -35,9 +34,7 @@ impl fmt::Display for AppName {
 /// How apps were selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Selection {
-    /// One app by name.
     One,
-    /// Several apps by name.
     Several,
     /// By label, namespace, or all.
     Matching,
@@ -49,13 +46,11 @@ pub(super) enum Outcome {
     /// The operator has handled the request, or reports problems for which it will not in time; contains the status
     /// of the corps.
     Done(Vec<CorpStatus>),
-    /// Nothing was requested, because the app is suspended.
     Suspended,
     /// The operator will not renew any token of the app, for this reason.
     Refused(String),
     /// The app could not be read or annotated.
     Failed(CliError),
-    /// The app was deleted during the wait.
     Deleted,
     /// The app's labels changed during the wait, and the selector no longer matches.
     Unselected,
@@ -63,7 +58,6 @@ pub(super) enum Outcome {
     Late,
 }
 
-/// An app and the outcome of its renewal.
 #[derive(Debug)]
 pub(super) struct Renewed {
     pub app: AppName,
@@ -79,12 +73,14 @@ impl Renewed {
         }
     }
 
+    /// Returns the problems of the corps.
+    pub(super) fn errors(&self) -> impl Iterator<Item = &CorpError> {
+        self.corps().iter().filter_map(|corp| corp.error.as_ref())
+    }
+
     /// Whether every corp has a new token.
     pub(super) fn is_ok(&self) -> bool {
-        match &self.outcome {
-            Outcome::Done(corps) => corps.iter().all(|corp| corp.error.is_none()),
-            _ => false,
-        }
+        matches!(self.outcome, Outcome::Done(_)) && self.errors().next().is_none()
     }
 
     /// Returns why no renewal was requested; `None` if one was.

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 
 use crate::api::CorpStatus;
 
-/// A request for new tokens.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     /// Value of the annotation: the time of the request.

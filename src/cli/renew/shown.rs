@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::outcome::{Outcome, Renewed};
+use super::outcome::{Outcome, Renewed, Selection};
 use crate::api::{CorpError, CorpStatus};
 use crate::cli::advice::advice;
 use crate::cli::output::{Tone, plain};
@@ -27,33 +27,21 @@ pub(super) struct Item<'a> {
     expires_at: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a CorpError>,
-    /// Why the app has no result.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
 
 impl<'a> Item<'a> {
-    fn without_corp(renewed: &'a Renewed) -> Self {
+    fn of(renewed: &'a Renewed, corp: Option<&'a CorpStatus>) -> Self {
         Self {
             namespace: &renewed.app.namespace,
             name: &renewed.app.name,
-            corp_id: None,
-            ok: false,
-            secret_name: None,
-            expires_at: None,
-            error: None,
+            corp_id: corp.map(|corp| corp.corp_id.as_str()),
+            ok: corp.is_some_and(|corp| corp.error.is_none()),
+            secret_name: corp.map(|corp| corp.secret_name.as_str()),
+            expires_at: corp.and_then(|corp| corp.expiration_time.as_deref()),
+            error: corp.and_then(|corp| corp.error.as_ref()),
             problem: renewed.problem(),
-        }
-    }
-
-    fn of(renewed: &'a Renewed, corp: &'a CorpStatus) -> Self {
-        Self {
-            corp_id: Some(&corp.corp_id),
-            ok: corp.error.is_none(),
-            secret_name: Some(&corp.secret_name),
-            expires_at: corp.expiration_time.as_deref(),
-            error: corp.error.as_ref(),
-            ..Self::without_corp(renewed)
         }
     }
 
@@ -67,47 +55,33 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Returns the results as a list, for JSON and YAML.
 pub(super) fn items(renewed: &[Renewed]) -> Vec<Item<'_>> {
     let items = renewed.iter().flat_map(|it| {
-        let corps = it.corps().iter().map(move |corp| Item::of(it, corp));
-        let missing = it.problem().map(|_| Item::without_corp(it));
+        let corps = it.corps().iter().map(move |corp| Item::of(it, Some(corp)));
+        let missing = it.problem().map(|_| Item::of(it, None));
         missing.into_iter().chain(corps)
     });
     items.collect()
 }
 
-/// Layout of text output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lines {
-    /// A sentence for each corp of a single app, or one that says why there is no result.
-    Sentences,
-    /// A table with a line for each app.
-    Apps,
-    /// A table with a line for each corp, with all details.
-    Corps,
-}
-
-/// Options for text output.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct View {
-    pub lines: Lines,
-    /// Whether to show the namespace.
+    pub selection: Selection,
     pub namespace: bool,
+    pub wide: bool,
     pub colours: bool,
     /// For the commands in the advice.
     pub program: Program,
 }
 
-/// Returns the results as text.
 pub(super) fn shown(renewed: &[Renewed], view: View) -> String {
     if renewed.iter().all(|it| matches!(it.outcome, Outcome::Late)) {
         return String::new();
     }
-    match view.lines {
-        Lines::Sentences => renewed.iter().map(|it| sentences(it, view)).collect(),
-        Lines::Apps => by_app(renewed, view),
-        Lines::Corps => by_corp(renewed, view),
+    match (view.wide, view.selection) {
+        (true, _) => by_corp(renewed, view),
+        (false, Selection::One) => renewed.iter().map(|it| sentences(it, view)).collect(),
+        (false, Selection::Several | Selection::Matching) => by_app(renewed, view),
     }
 }
 
@@ -176,19 +150,16 @@ fn by_app(renewed: &[Renewed], view: View) -> String {
         .column("NAME", renewed, |it| it.app.name.as_str())
         .column("RESULT", renewed, result)
         .column("RENEWED", renewed, |it| {
-            let well = it.corps().iter().filter(|corp| corp.error.is_none());
-            let (well, all) = (well.count(), it.corps().len());
-            (all > 0).then(|| format!("{well}/{all}"))
+            let all = it.corps().len();
+            (all > 0).then(|| format!("{}/{all}", all - it.errors().count()))
         })
         .column("VALID UNTIL", renewed, |it| {
             let corps = it.corps().iter();
-            corps
-                .filter_map(|corp| corp.expiration_time.as_deref())
-                .min()
+            let times = corps.filter_map(|corp| corp.expiration_time.as_deref());
+            times.min()
         })
         .column("REASON", renewed, reasons);
-    let errors = renewed.iter().flat_map(Renewed::corps);
-    let errors = errors.filter_map(|corp| corp.error.as_ref());
+    let errors = renewed.iter().flat_map(Renewed::errors);
     let reasons = errors.map(|error| error.reason.as_str());
     table.render(view.colours) + &advice(reasons, view.program)
 }
@@ -207,10 +178,7 @@ fn result(renewed: &Renewed) -> Cell {
 }
 
 fn reasons(renewed: &Renewed) -> Option<String> {
-    let errors = renewed
-        .corps()
-        .iter()
-        .filter_map(|corp| corp.error.as_ref());
+    let errors = renewed.errors();
     let reasons: BTreeSet<&str> = errors.map(|error| error.reason.as_str()).collect();
     match reasons.is_empty() {
         true => renewed.problem(),

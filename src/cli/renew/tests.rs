@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::outcome::{AppName, Outcome};
 use super::shown::late;
 use super::*;
+use crate::cli::cluster::READ_TIMEOUT;
 
 const REQUEST: &str = "2026-11-23T02:00:00.123456Z";
 
@@ -46,14 +47,21 @@ fn apps_are_named_or_chosen_and_never_both() {
 
 #[test]
 fn one_app_is_watched_alone() {
-    let scope = Scope::Namespace("hr".to_owned());
     let watched = |line: &str| {
-        let watched = parsed(line).expect(line).watched(&scope);
-        (watched.name, watched.selector)
+        let watched = parsed(line).expect(line).watched();
+        (watched.field_selector, watched.label_selector)
     };
-    assert_eq!(watched("payroll"), (Some("payroll".to_owned()), None));
+    let payroll = Some("metadata.name=payroll".to_owned());
+    assert_eq!(watched("payroll"), (payroll, None));
     assert_eq!(watched("payroll expenses"), (None, None));
     assert_eq!(watched("-l team=hr"), (None, Some("team=hr".to_owned())));
+}
+
+#[test]
+fn a_watch_ends_before_the_time_out_for_reading() {
+    let watched = parsed("payroll").expect("arguments").watched();
+    let seconds = watched.timeout.expect("a bound");
+    assert!(u64::from(seconds) + 5 < READ_TIMEOUT.as_secs());
 }
 
 fn app(name: &str, corps: &[(&str, &str)], handled: Option<&str>) -> App {
@@ -141,7 +149,7 @@ fn what_has_no_result_is_late_and_one_app_is_counted_by_its_corps() {
         said.contains("within 1s: is the operator running") && said.contains("dta one -n hr"),
         "{said}"
     );
-    assert_eq!(shown(&renewed, view(Lines::Sentences)), "");
+    assert_eq!(shown(&renewed, view(Selection::One, false)), "");
 }
 
 fn renewed(name: &str, outcome: Outcome) -> Renewed {
@@ -158,10 +166,11 @@ fn done(name: &str, corp_ids: &[&str]) -> Renewed {
     renewed(name, Outcome::Done(status.corps))
 }
 
-fn view(lines: Lines) -> View {
+fn view(selection: Selection, wide: bool) -> View {
     View {
-        lines,
+        selection,
         namespace: false,
+        wide,
         colours: false,
         program: Program::Plugin,
     }
@@ -186,10 +195,10 @@ fn several_apps_are_a_table_and_one_is_a_line_for_each_corp() {
         renewed("paused", Outcome::Suspended),
         renewed("slow", Outcome::Late),
     ];
-    assert_eq!(shown(&all, view(Lines::Apps)), BY_APP);
-    let wide = shown(&all, view(Lines::Corps));
+    assert_eq!(shown(&all, view(Selection::Several, false)), BY_APP);
+    let wide = shown(&all, view(Selection::Several, true));
     assert!(wide.contains("expenses   bad1     fails "), "{wide}");
-    let alone = shown(&all[1..2], view(Lines::Sentences));
+    let alone = shown(&all[1..2], view(Selection::One, false));
     let expected = "ok    ding2  Secret expenses-token holds a token that is valid until \
                     2026-11-23T04:00:00Z\nfails bad1  AppNotAuthorized unauthorized.client: no; see \
                     `kubectl dingtalk explain AppNotAuthorized`\n";
@@ -199,7 +208,7 @@ fn several_apps_are_a_table_and_one_is_a_line_for_each_corp() {
 /// Regression: nothing was printed.
 #[test]
 fn one_app_without_a_result_says_why() {
-    let said = |outcome| shown(&[renewed("payroll", outcome)], view(Lines::Sentences));
+    let said = |outcome| shown(&[renewed("payroll", outcome)], view(Selection::One, false));
     assert_eq!(
         said(Outcome::Deleted),
         "fails hr/payroll  deleted during the renewal\n"

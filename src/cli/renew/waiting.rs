@@ -11,10 +11,9 @@ use crate::cli::apps::App;
 /// The apps for which new tokens were requested.
 pub(super) struct Waiting {
     request: Request,
-    apps: BTreeMap<AppName, State>,
-    /// Number of apps without an outcome.
-    open: usize,
-    /// Number of corps of all apps.
+    /// Apps without an outcome.
+    open: BTreeMap<AppName, State>,
+    ended: BTreeMap<AppName, Outcome>,
     corps: usize,
     /// Number of corps with a new token.
     new: usize,
@@ -31,8 +30,6 @@ struct State {
     before: Option<Standstill>,
     /// A standstill that was reported before the request and has not ended yet.
     standing: Option<Standstill>,
-    /// `None` until the operator has handled the request, or will not handle it in time.
-    outcome: Option<Outcome>,
 }
 
 impl State {
@@ -42,45 +39,39 @@ impl State {
             new: 0,
             before: standstill(app, request),
             standing: None,
-            outcome: None,
         }
     }
 
-    fn see(&mut self, app: &App, request: &Request, is_settled: bool) {
+    /// Records an app's status. Returns the outcome if the operator has handled the request, or will not handle it in
+    /// time.
+    fn see(&mut self, app: &App, request: &Request, is_settled: bool) -> Option<Outcome> {
         if let Some(status) = &app.status {
             self.corps = status.corps.len().max(self.corps);
             let new = status.corps.iter().filter(|corp| request.is_before(corp));
             self.new = new.count();
             if status.last_handled_renew_request.as_ref() == Some(&request.text) {
-                self.outcome = Some(Outcome::Done(status.corps.clone()));
-                return;
+                return Some(Outcome::Done(status.corps.clone()));
             }
         }
         if app.spec.suspend {
             let why = "spec.suspend was set during the renewal".to_owned();
-            self.outcome = Some(Outcome::Refused(why));
-            return;
+            return Some(Outcome::Refused(why));
         }
-        let standstill = standstill(app, request);
+        self.standing = standstill(app, request);
         // A status from before the request says nothing about what was put right just before it.
-        let counts = is_settled || standstill != self.before;
-        match standstill {
-            Some(standstill) if counts => self.outcome = Some(standstill.into()),
-            standing => self.standing = standing,
-        }
+        let counts = is_settled || self.standing != self.before;
+        self.standing.take_if(|_| counts).map(Outcome::from)
     }
 }
 
 impl Waiting {
     pub(super) fn new(apps: &[App], request: Request) -> Self {
-        let states = apps
-            .iter()
-            .map(|app| (AppName::of(app), State::new(app, &request)));
-        let apps: BTreeMap<AppName, State> = states.collect();
+        let state_of = |app: &App| (AppName::of(app), State::new(app, &request));
+        let open: BTreeMap<AppName, State> = apps.iter().map(state_of).collect();
         Self {
-            open: apps.len(),
-            corps: apps.values().map(|state| state.corps).sum(),
-            apps,
+            corps: open.values().map(|state| state.corps).sum(),
+            open,
+            ended: BTreeMap::new(),
             request,
             new: 0,
             told: 0,
@@ -88,28 +79,26 @@ impl Waiting {
         }
     }
 
-    /// Whether every app has an outcome.
     pub(super) fn is_over(&self) -> bool {
-        self.open == 0
+        self.open.is_empty()
     }
 
-    /// Whether an app has no outcome yet.
     pub(super) fn awaits(&self, app: &AppName) -> bool {
-        let state = self.apps.get(app);
-        state.is_some_and(|state| state.outcome.is_none())
+        self.open.contains_key(app)
     }
 
-    /// Records an app's status.
     pub(super) fn see(&mut self, app: &App) {
-        let state = self.apps.get_mut(&AppName::of(app));
-        let Some(state) = state.filter(|state| state.outcome.is_none()) else {
+        let name = AppName::of(app);
+        let Some(state) = self.open.get_mut(&name) else {
             return;
         };
         let (corps, new) = (state.corps, state.new);
-        state.see(app, &self.request, self.is_settled);
+        let outcome = state.see(app, &self.request, self.is_settled);
         self.corps = self.corps + state.corps - corps;
         self.new = self.new + state.new - new;
-        self.open -= usize::from(state.outcome.is_some());
+        if let Some(outcome) = outcome {
+            self.end(&name, outcome);
+        }
     }
 
     /// Whether [`Self::settle`] was called.
@@ -120,21 +109,19 @@ impl Waiting {
     /// Accepts what was reported before the request, since the operator has had time to report anything else.
     pub(super) fn settle(&mut self) {
         self.is_settled = true;
-        for state in self.apps.values_mut() {
-            if state.outcome.is_none() {
-                state.outcome = state.standing.take().map(Outcome::from);
-                self.open -= usize::from(state.outcome.is_some());
+        self.open.retain(|app, state| match state.standing.take() {
+            Some(standing) => {
+                self.ended.insert(app.clone(), standing.into());
+                false
             }
-        }
+            None => true,
+        });
     }
 
     /// Records the outcome of an app, unless it has one.
     pub(super) fn end(&mut self, app: &AppName, outcome: Outcome) {
-        if let Some(state) = self.apps.get_mut(app)
-            && state.outcome.is_none()
-        {
-            state.outcome = Some(outcome);
-            self.open -= 1;
+        if let Some((app, _)) = self.open.remove_entry(app) {
+            self.ended.insert(app, outcome);
         }
     }
 
@@ -148,14 +135,14 @@ impl Waiting {
     }
 
     /// Ends the wait and returns the outcome for each app.
-    pub(super) fn outcomes(self) -> impl Iterator<Item = Renewed> {
-        self.apps.into_iter().map(|(app, state)| Renewed {
-            app,
-            outcome: state
-                .outcome
-                .or_else(|| state.standing.map(Outcome::from))
-                .unwrap_or(Outcome::Late),
-        })
+    pub(super) fn outcomes(mut self) -> impl Iterator<Item = Renewed> {
+        let late = self.open.into_iter().map(|(app, state)| {
+            let outcome = state.standing.map_or(Outcome::Late, Outcome::from);
+            (app, outcome)
+        });
+        self.ended.extend(late);
+        let ended = self.ended.into_iter();
+        ended.map(|(app, outcome)| Renewed { app, outcome })
     }
 }
 
@@ -165,7 +152,7 @@ impl fmt::Display for Waiting {
             1 => formatter.write_str("1 corpId")?,
             corps => write!(formatter, "{corps} corpIds")?,
         }
-        match self.apps.len() {
+        match self.open.len() + self.ended.len() {
             1 => Ok(()),
             apps => write!(formatter, " of {apps} DingTalkApps"),
         }

@@ -16,39 +16,18 @@ use crate::cli::error::{CliError, failed};
 /// How long the operator may take to report what has changed since the request.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 /// Duration of a call that watches, in seconds. It ends before the time-out for reading.
-const WATCH_SECONDS: u32 = 50;
-
-/// What is watched.
-pub(super) struct Watched {
-    pub scope: Scope,
-    /// Watches only the app of this name.
-    pub name: Option<String>,
-    /// Watches only the apps with these labels.
-    pub selector: Option<String>,
-}
-
-impl Watched {
-    fn config(&self) -> Config {
-        Config {
-            field_selector: self
-                .name
-                .as_ref()
-                .map(|name| format!("metadata.name={name}")),
-            label_selector: self.selector.clone(),
-            timeout: Some(WATCH_SECONDS),
-            ..Config::default()
-        }
-    }
-}
+pub(super) const WATCH_SECONDS: u32 = 50;
 
 /// Watches the apps until each renewal has an outcome, and prints the progress.
 pub(super) async fn wait(
     client: Client,
-    watched: &Watched,
+    scope: &Scope,
+    watched: Config,
     waiting: &mut Waiting,
 ) -> Result<(), CliError> {
-    let apps = watched.scope.api(client.clone());
-    let mut events = watcher(apps, watched.config()).default_backoff().boxed();
+    let has_labels = watched.label_selector.is_some();
+    let apps = scope.api(client.clone());
+    let mut events = watcher(apps, watched).default_backoff().boxed();
     let mut settled = pin!(tokio::time::sleep(SETTLED_AFTER));
     while !waiting.is_over() {
         let event = tokio::select! {
@@ -60,12 +39,12 @@ pub(super) async fn wait(
         };
         match event {
             Ok(Some(Event::Apply(app) | Event::InitApply(app))) => waiting.see(&app),
-            Ok(Some(Event::Delete(app))) => lose(&client, watched, waiting, &app).await,
+            Ok(Some(Event::Delete(app))) => lose(&client, has_labels, waiting, &app).await,
             Err(error) if is_final(&error) => {
-                return Err(CliError::Watch {
-                    scope: watched.scope.to_string(),
-                    source: Box::new(error),
-                });
+                let watching = failed(format!(
+                    "the renewal was requested, but DingTalkApps in {scope} cannot be watched for the result"
+                ));
+                return Err(watching(error));
             }
             // The watcher restarts a watch that has ended or failed.
             Ok(_) | Err(_) => {}
@@ -77,13 +56,13 @@ pub(super) async fn wait(
     Ok(())
 }
 
-/// Records that an app is no longer watched: it was deleted, or no longer has the labels.
-async fn lose(client: &Client, watched: &Watched, waiting: &mut Waiting, app: &App) {
+/// Records that an app is no longer watched: it was deleted, or no longer has the labels, if there are any.
+async fn lose(client: &Client, has_labels: bool, waiting: &mut Waiting, app: &App) {
     let name = AppName::of(app);
     if !waiting.awaits(&name) {
         return;
     }
-    if watched.selector.is_none() {
+    if !has_labels {
         waiting.end(&name, Outcome::Deleted);
         return;
     }
@@ -120,7 +99,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cli::cluster::READ_TIMEOUT;
     use crate::cli::renew::request;
 
     const REQUEST: &str = "2026-11-23T02:00:00.123456Z";
@@ -134,16 +112,8 @@ mod tests {
         })
     }
 
-    fn watched(selector: Option<&str>) -> Watched {
-        Watched {
-            scope: Scope::Namespace("hr".to_owned()),
-            name: None,
-            selector: selector.map(str::to_owned),
-        }
-    }
-
     /// Loses sight of an app while the API server gives this answer. Returns why there is no result.
-    async fn lost(selector: Option<&str>, code: u16, answer: Value) -> Option<String> {
+    async fn lost(has_labels: bool, code: u16, answer: Value) -> Option<String> {
         let server = tower::service_fn(move |_: Request<Body>| {
             let body = Body::from(answer.to_string().into_bytes());
             let response = Response::builder().status(code).body(body);
@@ -156,7 +126,7 @@ mod tests {
             ends_at: "2026-11-23T02:05:00Z".parse().expect("a time"),
         };
         let mut waiting = Waiting::new(std::slice::from_ref(&app), request);
-        lose(&client, &watched(selector), &mut waiting, &app).await;
+        lose(&client, has_labels, &mut waiting, &app).await;
         assert!(waiting.is_over());
         let renewed = waiting.outcomes().next();
         renewed.expect("an outcome").problem()
@@ -165,31 +135,22 @@ mod tests {
     /// Regression: an app whose labels were changed was said to be deleted.
     #[tokio::test]
     async fn an_app_that_is_no_longer_selected_is_not_said_to_be_deleted() {
-        let selector = Some("team=hr");
-        let said = lost(selector, 200, app("1", None))
-            .await
-            .expect("no result");
+        let said = lost(true, 200, app("1", None)).await.expect("no result");
         assert!(said.contains("labels no longer match"), "{said}");
-        let handled = lost(selector, 200, app("1", Some(REQUEST))).await;
+        let handled = lost(true, 200, app("1", Some(REQUEST))).await;
         assert_eq!(handled, None, "it has a result");
         let absent =
             json!({"status": "Failure", "message": "no", "reason": "NotFound", "code": 404});
         let forbidden =
             json!({"status": "Failure", "message": "no", "reason": "Forbidden", "code": 403});
         let deleted = Some("deleted during the renewal".to_owned());
-        assert_eq!(lost(selector, 404, absent).await, deleted);
-        assert_eq!(lost(selector, 200, app("2", None)).await, deleted, "anew");
-        assert_eq!(lost(None, 403, forbidden.clone()).await, deleted);
-        let said = lost(selector, 403, forbidden).await.expect("no result");
+        assert_eq!(lost(true, 404, absent).await, deleted);
+        assert_eq!(lost(true, 200, app("2", None)).await, deleted, "anew");
+        assert_eq!(lost(false, 403, forbidden.clone()).await, deleted);
+        let said = lost(true, 403, forbidden).await.expect("no result");
         assert!(
             said.contains("cannot read DingTalkApp hr/payroll"),
             "{said}"
         );
-    }
-
-    #[test]
-    fn a_watch_ends_before_the_time_out_for_reading() {
-        let seconds = watched(None).config().timeout.expect("a bound");
-        assert!(u64::from(seconds) + 5 < READ_TIMEOUT.as_secs());
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::report::{AppReport, CorpReport};
-use super::table::{ago, from_now, left};
+use super::table::{View, ago, from_now, left};
 use crate::cli::advice::advice;
 use crate::cli::output::{Tone, plain};
 use crate::cli::program::Program;
@@ -14,16 +14,6 @@ use crate::cli::table::{Cell, Table};
 
 /// Maximum number of corps that are shown, except in wide output.
 const CORPS_MAX: usize = 50;
-
-/// Options for showing an app.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct View {
-    /// Whether to show all corps with all details.
-    pub wide: bool,
-    pub colours: bool,
-    /// For the commands in the advice.
-    pub program: Program,
-}
 
 /// Returns a description of the app, a table of its corps with failing ones first, and advice.
 pub(super) fn detail(app: &AppReport, view: View, now: Timestamp) -> String {
@@ -37,10 +27,7 @@ pub(super) fn detail(app: &AppReport, view: View, now: Timestamp) -> String {
     let mut text = summary(app, view, now);
     if !shown.is_empty() {
         text.push('\n');
-        text.push_str(&match view.wide {
-            true => wide_table(shown, view, now),
-            false => narrow_table(shown, view, now),
-        });
+        text.push_str(&table(shown, view, now));
     }
     text.push_str(&more(hidden));
     text.push_str(&what_to_do(app, view.program));
@@ -77,14 +64,8 @@ fn summary(app: &AppReport, view: View, now: Timestamp) -> String {
             "of an earlier spec: the operator has not processed the current one",
         );
     }
-    match view.colours {
-        true => text.replacen(
-            &app.ready,
-            &Tone::of(app.is_ready()).paint(&app.ready, true),
-            1,
-        ),
-        false => text,
-    }
+    let ready = Tone::of(app.is_ready()).paint(&app.ready, view.colours);
+    text.replacen(&app.ready, &ready, 1)
 }
 
 fn tokens(app: &AppReport) -> String {
@@ -100,59 +81,44 @@ fn tokens(app: &AppReport) -> String {
     format!("{count} valid, in {place}{until}")
 }
 
-fn narrow_table(corps: &[&CorpReport], view: View, now: Timestamp) -> String {
-    Table::default()
-        .column("CORPID", corps, |corp| corp.status.corp_id.as_str())
-        .column("SECRET", corps, |corp| corp.status.secret_name.as_str())
-        .column("VALID UNTIL", corps, |corp| {
-            corp.status.expiration_time.clone()
+fn table(corps: &[&CorpReport], view: View, now: Timestamp) -> String {
+    let table = Table::default()
+        .column("CORPID", corps, |it| it.status.corp_id.as_str())
+        .column("SECRET", corps, |it| it.status.secret_name.as_str())
+        .column("VALID UNTIL", corps, |it| it.status.expiration_time.clone())
+        .column("LEFT", corps, |it| left(it.seconds_left));
+    let table = match view.wide {
+        true => table
+            .column("RENEWED", corps, |it| it.status.last_renewal_time.clone())
+            .column("CAUSE", corps, |it| it.status.last_renewal_cause.clone())
+            .column("NEXT", corps, |it| it.status.next_attempt_time.clone())
+            .column("FAILING FOR", corps, |it| {
+                ago(Some(it.error()?.since_time.as_str()), now)
+            }),
+        false => table
+            .column("RENEWED", corps, |it| {
+                let renewed = ago(it.status.last_renewal_time.as_deref(), now);
+                renewed.map(|span| format!("{span} ago"))
+            })
+            .column("NEXT", corps, |it| {
+                from_now(it.status.next_attempt_time.as_deref(), now)
+            }),
+    };
+    let mut table = table
+        .column("REASON", corps, |it| match it.error() {
+            Some(error) => Cell::new(&error.reason, Tone::Bad),
+            None => Cell::from("-"),
         })
-        .column("LEFT", corps, |corp| left(corp.seconds_left))
-        .column("RENEWED", corps, |corp| {
-            let renewed = ago(corp.status.last_renewal_time.as_deref(), now);
-            renewed.map(|span| format!("{span} ago"))
-        })
-        .column("NEXT", corps, |corp| {
-            from_now(corp.status.next_attempt_time.as_deref(), now)
-        })
-        .column("REASON", corps, |corp| reason(corp))
-        .column("CODE", corps, |corp| corp.error()?.code.clone())
-        .render(view.colours)
-}
-
-fn wide_table(corps: &[&CorpReport], view: View, now: Timestamp) -> String {
-    Table::default()
-        .column("CORPID", corps, |corp| corp.status.corp_id.as_str())
-        .column("SECRET", corps, |corp| corp.status.secret_name.as_str())
-        .column("VALID UNTIL", corps, |corp| {
-            corp.status.expiration_time.clone()
-        })
-        .column("LEFT", corps, |corp| left(corp.seconds_left))
-        .column("RENEWED", corps, |corp| {
-            corp.status.last_renewal_time.clone()
-        })
-        .column("CAUSE", corps, |corp| {
-            corp.status.last_renewal_cause.clone()
-        })
-        .column("NEXT", corps, |corp| corp.status.next_attempt_time.clone())
-        .column("FAILING FOR", corps, |corp| {
-            ago(Some(corp.error()?.since_time.as_str()), now)
-        })
-        .column("REASON", corps, |corp| reason(corp))
-        .column("CODE", corps, |corp| corp.error()?.code.clone())
-        .column("HTTP", corps, |corp| {
-            Some(corp.error()?.http_status?.to_string())
-        })
-        .column("REQUEST ID", corps, |corp| corp.error()?.request_id.clone())
-        .column("MESSAGE", corps, |corp| corp.error()?.message.clone())
-        .render(view.colours)
-}
-
-fn reason(corp: &CorpReport) -> Cell {
-    match corp.error() {
-        Some(error) => Cell::new(&error.reason, Tone::Bad),
-        None => Cell::from("-"),
+        .column("CODE", corps, |it| it.error()?.code.clone());
+    if view.wide {
+        table = table
+            .column("HTTP", corps, |it| {
+                Some(it.error()?.http_status?.to_string())
+            })
+            .column("REQUEST ID", corps, |it| it.error()?.request_id.clone())
+            .column("MESSAGE", corps, |it| it.error()?.message.clone());
     }
+    table.render(view.colours)
 }
 
 /// Says how many corps are not shown.

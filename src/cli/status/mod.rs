@@ -16,11 +16,11 @@ use super::apps::{Scope, list, read};
 use super::cluster::{ClusterArguments, cluster};
 use super::error::CliError;
 use super::exit::verdict;
-use super::output::{Output, has_colours, print_text};
+use super::output::{Output, has_colours};
 use super::program::Program;
-use detail::{View, detail};
+use detail::detail;
 use report::AppReport;
-use table::{Columns, table};
+use table::{View, table};
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArguments {
@@ -39,7 +39,6 @@ pub(super) struct StatusArguments {
     output: Output,
 }
 
-/// Shows one app in detail, or a table of apps.
 pub(super) async fn status(
     arguments: StatusArguments,
     program: Program,
@@ -52,11 +51,8 @@ pub(super) async fn status(
     };
     let now = Timestamp::now();
     let reports: Vec<AppReport> = apps.iter().map(|app| AppReport::of(app, now)).collect();
-    if arguments.output.is_for_people() {
-        print_text(&shown(&arguments, program, &reports, now))?;
-    } else {
-        arguments.output.print_items(&reports)?;
-    }
+    let text = || shown(&arguments, program, &reports, now);
+    arguments.output.print_items(&reports, text)?;
     if reports.is_empty() {
         eprintln!("no DingTalkApps found in {scope}");
     }
@@ -74,25 +70,15 @@ fn shown(
     reports: &[AppReport],
     now: Timestamp,
 ) -> String {
-    let wide = arguments.output == Output::Wide;
-    let colours = has_colours();
+    let view = View {
+        namespace: arguments.all_namespaces,
+        wide: arguments.output == Output::Wide,
+        colours: has_colours(),
+        program,
+    };
     match (&arguments.name, reports) {
         (_, []) => String::new(),
-        (Some(_), [app]) => {
-            let view = View {
-                wide,
-                colours,
-                program,
-            };
-            detail(app, view, now)
-        }
-        _ => {
-            let columns = Columns {
-                namespace: arguments.all_namespaces,
-                wide,
-                colours,
-            };
-            table(reports, columns, now)
-        }
+        (Some(_), [app]) => detail(app, view, now),
+        _ => table(reports, view, now),
     }
 }

@@ -9,7 +9,6 @@ use crate::api::{CONDITION_READY, CONDITION_RENEWED, CorpError, CorpStatus, Reas
 use crate::cli::apps::{App, condition};
 use crate::cli::span::seconds_until;
 
-/// Report on an app.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AppReport {
@@ -37,7 +36,6 @@ pub(super) struct AppReport {
     /// Seconds until `expiration_time`; negative if it has passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_left: Option<i64>,
-    /// Time of the next fetch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<String>,
     /// Start of the oldest failure.
@@ -50,11 +48,9 @@ pub(super) struct AppReport {
     pub created: Option<Timestamp>,
 }
 
-/// Report on a corp of an app.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CorpReport {
-    /// Status of the corp in the resource.
     #[serde(flatten)]
     pub status: CorpStatus,
     /// Seconds until the token expires; negative if it has expired.
@@ -71,7 +67,6 @@ impl CorpReport {
         }
     }
 
-    /// Returns the current problem, if there is one.
     pub(super) fn error(&self) -> Option<&CorpError> {
         self.status.error.as_ref()
     }
@@ -86,7 +81,6 @@ impl CorpReport {
 type Verdict = (String, Option<String>, Option<String>);
 
 impl AppReport {
-    /// Creates the report on an app.
     pub(super) fn of(app: &App, now: Timestamp) -> Self {
         let status = app.status.clone().unwrap_or_default();
         let until = status.expiration_time.as_deref();
@@ -116,7 +110,6 @@ impl AppReport {
         }
     }
 
-    /// Whether all tokens are valid.
     pub(super) fn is_ready(&self) -> bool {
         self.ready == "True"
     }
@@ -152,17 +145,14 @@ fn cause<'a>(app: &'a App, ready: &'a Condition) -> &'a Condition {
     }
 }
 
-/// Returns the start of the oldest failure.
 fn failing_since(app: &App) -> Option<String> {
     let corps = app.status.iter().flat_map(|status| &status.corps);
     let errors = corps.filter_map(|corp| corp.error.as_ref());
     let first = errors.map(|error| error.since_time.clone()).min();
     first.or_else(|| {
-        let conditions = [CONDITION_RENEWED, CONDITION_READY].map(|type_| condition(app, type_));
-        let failing = conditions
-            .into_iter()
-            .flatten()
-            .find(|it| it.status == "False")?;
+        let types = [CONDITION_RENEWED, CONDITION_READY].into_iter();
+        let mut conditions = types.filter_map(|type_| condition(app, type_));
+        let failing = conditions.find(|it| it.status == "False")?;
         Some(failing.last_transition_time.0.to_string())
     })
 }

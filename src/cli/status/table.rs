@@ -4,48 +4,48 @@ use jiff::Timestamp;
 
 use super::report::AppReport;
 use crate::cli::output::Tone;
+use crate::cli::program::Program;
 use crate::cli::span::{seconds_until, span};
 use crate::cli::table::{Cell, Table};
 
-/// Options for the table.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Columns {
-    /// Whether to show the namespace.
+#[derive(Clone, Copy, Default)]
+pub(super) struct View {
     pub namespace: bool,
-    /// Whether to show the site, the Secret and the age.
     pub wide: bool,
     pub colours: bool,
+    /// For the commands in the advice.
+    pub program: Program,
 }
 
 /// Returns a table with a line for each app.
-pub(super) fn table(apps: &[AppReport], columns: Columns, now: Timestamp) -> String {
+pub(super) fn table(apps: &[AppReport], view: View, now: Timestamp) -> String {
     let mut table = Table::default();
-    if columns.namespace {
-        table = table.column("NAMESPACE", apps, |app| app.namespace.as_str());
+    if view.namespace {
+        table = table.column("NAMESPACE", apps, |it| it.namespace.as_str());
     }
     table = table
-        .column("NAME", apps, |app| app.name.as_str())
-        .column("READY", apps, |app| {
-            Cell::new(&app.ready, Tone::of(app.is_ready()))
+        .column("NAME", apps, |it| it.name.as_str())
+        .column("READY", apps, |it| {
+            Cell::new(&it.ready, Tone::of(it.is_ready()))
         })
-        .column("TOKENS", apps, |app| app.tokens.clone())
-        .column("EXPIRES IN", apps, |app| left(app.seconds_left))
-        .column("NEXT RENEWAL", apps, |app| {
-            from_now(app.next_attempt_time.as_deref(), now)
+        .column("TOKENS", apps, |it| it.tokens.clone())
+        .column("EXPIRES IN", apps, |it| left(it.seconds_left))
+        .column("NEXT RENEWAL", apps, |it| {
+            from_now(it.next_attempt_time.as_deref(), now)
         })
-        .column("FAILING FOR", apps, |app| {
-            ago(app.failing_since_time.as_deref(), now)
+        .column("FAILING FOR", apps, |it| {
+            ago(it.failing_since_time.as_deref(), now)
         })
-        .column("REASON", apps, |app| app.reason.clone());
-    if columns.wide {
+        .column("REASON", apps, |it| it.reason.clone());
+    if view.wide {
         table = table
-            .column("SITE", apps, |app| app.site.as_str())
-            .column("SECRET", apps, |app| app.secret.clone())
-            .column("AGE", apps, |app| {
-                app.created.map(|at| span(now.duration_since(at).as_secs()))
+            .column("SITE", apps, |it| it.site.as_str())
+            .column("SECRET", apps, |it| it.secret.clone())
+            .column("AGE", apps, |it| {
+                it.created.map(|at| span(now.duration_since(at).as_secs()))
             });
     }
-    table.render(columns.colours)
+    table.render(view.colours)
 }
 
 /// Shows the remaining lifetime of a token.

@@ -114,19 +114,18 @@ new        Unknown   -        -            -              -             -
 fn a_table_says_what_is_left_what_comes_and_what_fails() {
     let corps = [well_corp("ding1"), failing_corp("ding2")];
     let apps = [ready(), failing(&corps), expired_unnoticed(), unseen()];
-    assert_eq!(table(&apps, Columns::default(), now()), TABLE);
+    assert_eq!(table(&apps, View::default(), now()), TABLE);
     let ready: Vec<bool> = apps.iter().map(AppReport::is_ready).collect();
     assert_eq!(ready, [true, false, false, false]);
 }
 
 #[test]
 fn all_namespaces_and_wide_add_columns() {
-    let columns = Columns {
+    let view = View {
         namespace: true,
-        wide: true,
-        colours: false,
+        ..view(true)
     };
-    let text = table(&[ready()], columns, now());
+    let text = table(&[ready()], view, now());
     assert!(text.starts_with("NAMESPACE   NAME "), "{text}");
     assert!(text.contains("hr          payroll "), "{text}");
     assert!(text.ends_with("china   payroll-token   3d\n"), "{text}");
@@ -135,8 +134,8 @@ fn all_namespaces_and_wide_add_columns() {
 fn view(wide: bool) -> View {
     View {
         wide,
-        colours: false,
         program: Program::Plugin,
+        ..View::default()
     }
 }
 

@@ -4,45 +4,34 @@ use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize as _;
+use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
-use thiserror::Error;
+
+use crate::cli::error::{CliError, failed};
 
 /// Maximum size of a file, in bytes.
 const SIZE_MAX: u64 = 16 << 20;
 /// Extensions of files to read from a folder, as in kubectl.
 const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 
-/// A file or folder could not be read.
-#[derive(Debug, Error)]
-#[error("cannot read {path}: {source}")]
-pub struct ReadError {
-    path: String,
-    source: io::Error,
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> CliError {
+    failed(format!("cannot read {}", path.display()))
 }
 
-fn failed(path: &Path) -> impl Fn(io::Error) -> ReadError {
-    let path = path.display().to_string();
-    move |source| ReadError {
-        path: path.clone(),
-        source,
-    }
-}
-
-pub(crate) struct File {
+pub(super) struct File {
     /// Path of the file; `-` means standard input.
     pub name: String,
     pub text: String,
 }
 
 /// Reads files, and the manifests directly in folders.
-pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<File>, ReadError> {
+pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<File>, CliError> {
     let mut files = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
             files.push(File {
                 name: "-".to_owned(),
-                text: text(io::stdin()).map_err(failed(path))?,
+                text: text(io::stdin()).map_err(unreadable(path))?,
             });
         } else if path.is_dir() {
             for path in manifests_of(path)? {
@@ -55,10 +44,12 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Vec<File>, ReadError> {
     Ok(files)
 }
 
-fn file(path: &Path) -> Result<File, ReadError> {
+fn file(path: &Path) -> Result<File, CliError> {
     Ok(File {
         name: path.display().to_string(),
-        text: fs::File::open(path).and_then(text).map_err(failed(path))?,
+        text: fs::File::open(path)
+            .and_then(text)
+            .map_err(unreadable(path))?,
     })
 }
 
@@ -75,10 +66,10 @@ fn text(reader: impl Read) -> Result<String, io::Error> {
     Err(io::Error::new(ErrorKind::FileTooLarge, message))
 }
 
-fn manifests_of(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
+fn manifests_of(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
     let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed(folder))? {
-        let path = entry.map_err(failed(folder))?.path();
+    for entry in fs::read_dir(folder).map_err(unreadable(folder))? {
+        let path = entry.map_err(unreadable(folder))?.path();
         let extension = path.extension().and_then(|it| it.to_str());
         if extension.is_some_and(|it| EXTENSIONS.contains(&it)) && path.is_file() {
             paths.push(path);
@@ -88,38 +79,56 @@ fn manifests_of(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
     Ok(paths)
 }
 
-/// An object in a file.
-#[derive(Clone, Debug)]
-pub(crate) struct Document {
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub(super) struct Place {
     pub file: String,
     /// Number of the document in the file, starting at 1. The objects of a list have the same number.
-    pub number: usize,
+    pub document: usize,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+}
+
+pub(super) struct Document {
+    pub place: Place,
     /// The object, or the error in the YAML.
     pub object: Result<Value, String>,
 }
 
+impl Document {
+    fn new(file: &File, number: usize, object: Result<Value, String>) -> Self {
+        let text = |pointer: &str| {
+            let text = object.as_ref().ok().and_then(|it| it.pointer(pointer));
+            text.and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let place = Place {
+            file: file.name.clone(),
+            document: number,
+            kind: text("/kind"),
+            name: text("/metadata/name"),
+        };
+        Self { place, object }
+    }
+}
+
 /// Returns the objects of a file. Skips empty documents.
-pub(crate) fn documents(file: &File) -> Vec<Document> {
+pub(super) fn documents(file: &File) -> Vec<Document> {
     let mut documents = Vec::new();
     let all = serde_yaml_ng::Deserializer::from_str(&file.text);
     for (index, document) in all.enumerate() {
-        let number = index + 1;
         // Parsing directly into a JSON value would not detect duplicate fields.
         let parsed = serde_yaml_ng::Value::deserialize(document);
         let is_last = parsed.is_err();
         let parsed = parsed.map_err(|error| error.to_string());
         let object = parsed.and_then(|it| serde_json::to_value(&it).map_err(|it| it.to_string()));
-        if !matches!(object, Ok(Value::Null)) {
-            let file = file.name.clone();
-            unfold(
-                Document {
-                    file,
-                    number,
-                    object,
-                },
-                &mut documents,
-            );
-        }
+        let objects = match object {
+            Ok(Value::Null) => Vec::new(),
+            Ok(object) => unfold(object).into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        };
+        let objects = objects.into_iter();
+        documents.extend(objects.map(|object| Document::new(file, index + 1, object)));
         if is_last {
             break;
         }
@@ -127,27 +136,11 @@ pub(crate) fn documents(file: &File) -> Vec<Document> {
     documents
 }
 
-/// Adds the object or, if it is a `List`, its items.
-fn unfold(document: Document, documents: &mut Vec<Document>) {
-    let object = document.object.as_ref().ok();
-    let is_list = object.is_some_and(|it| it["kind"] == "List" && it["apiVersion"] == "v1");
-    let items = object
-        .filter(|_| is_list)
-        .and_then(|it| it["items"].as_array());
-    match items {
-        Some(items) => {
-            for item in items {
-                let object = Ok(item.clone());
-                let file = document.file.clone();
-                documents.push(Document {
-                    file,
-                    object,
-                    ..document
-                });
-            }
-        }
-        None => documents.push(document),
-    }
+/// Returns the object or, if it is a `List`, its items.
+fn unfold(object: Value) -> Vec<Value> {
+    let is_list = object["kind"] == "List" && object["apiVersion"] == "v1";
+    let items = object["items"].as_array().filter(|_| is_list).cloned();
+    items.unwrap_or_else(|| vec![object])
 }
 
 #[cfg(test)]
@@ -158,7 +151,7 @@ mod tests {
         let name = "x.yaml".to_owned();
         let text = text.to_owned();
         let all = documents(&File { name, text }).into_iter();
-        all.map(|it| (it.number, it.object)).collect()
+        all.map(|it| (it.place.document, it.object)).collect()
     }
 
     /// Regression: standard input without an end took memory without end.
@@ -166,7 +159,7 @@ mod tests {
     fn a_text_past_the_bound_is_refused_and_not_read_to_its_end() {
         let endless = || io::repeat(b'#');
         let error = text(endless()).expect_err("too large");
-        let said = failed(Path::new("-"))(error).to_string();
+        let said = unreadable(Path::new("-"))(error).to_string();
         let expected = "cannot read -: it is larger than 16 MiB: divide it into several files";
         assert_eq!(said, expected);
         let largest = text(endless().take(SIZE_MAX)).expect("a text");

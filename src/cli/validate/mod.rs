@@ -1,8 +1,8 @@
 //! `validate`: checks manifests without a cluster.
 
 mod check;
-pub(super) mod manifests;
-pub(super) mod rules;
+mod manifests;
+mod rules;
 mod runtime;
 mod schema;
 #[cfg(test)]
@@ -17,10 +17,9 @@ use serde::Serialize;
 
 use super::error::CliError;
 use super::exit::verdict;
-use super::output::{Output, Tone, has_colours, plain, print_text};
+use super::output::{Output, Tone, has_colours, plain};
 use check::{Finding, Resources, Severity};
-use manifests::{Document, File, documents, read};
-use rules::RuleError;
+use manifests::{Document, File, Place, documents, read};
 use runtime::{Admitted, findings};
 
 #[derive(Debug, Args)]
@@ -35,7 +34,6 @@ pub(super) struct ValidateArguments {
     output: Output,
 }
 
-/// Results for all files.
 #[derive(Debug, Default, Serialize)]
 struct Report {
     items: Vec<Finding>,
@@ -47,55 +45,53 @@ struct Report {
     skipped: usize,
 }
 
-/// Checks manifests and shows the findings.
 pub(super) fn validate(arguments: &ValidateArguments) -> Result<ExitCode, CliError> {
     let report = report(&read(&arguments.files)?)?;
-    if arguments.output.is_for_people() {
-        print_text(&shown(&report, has_colours()))?;
-    } else {
-        arguments.output.print(&report)?;
-    }
+    let text = || shown(&report, has_colours());
+    arguments.output.print(&report, text)?;
     Ok(verdict(report.items.is_empty()))
 }
 
-fn report(files: &[File]) -> Result<Report, RuleError> {
+fn report(files: &[File]) -> Result<Report, CliError> {
     let resources = Resources::new()?;
     let documents: Vec<Document> = files.iter().flat_map(documents).collect();
     let mut report = Report::default();
     let mut admitted = Vec::new();
     let mut secrets = Vec::new();
     for document in &documents {
-        let refused =
-            |path: &str, message| Finding::new(document, Severity::Refused, path, message);
+        let refused = |path, message| Finding {
+            place: document.place.clone(),
+            path,
+            message,
+            severity: Severity::Refused,
+        };
         match &document.object {
             Err(error) => {
                 report.invalid += 1;
-                report.items.push(refused("", format!("not YAML: {error}")));
+                let message = format!("not YAML: {error}");
+                report.items.push(refused(String::new(), message));
             }
-            Ok(object) if resources.is_ours(object) => match resources.admit(object)? {
+            Ok(object) if resources.is_ours(object) => match resources.admit(object) {
                 Ok(object) => admitted.push(Admitted { document, object }),
                 Err(faults) => {
                     report.invalid += 1;
                     let faults = faults.into_iter();
-                    report
-                        .items
-                        .extend(faults.map(|it| refused(&it.path, it.message)));
+                    let refusals = faults.map(|it| refused(it.path, it.message));
+                    report.items.extend(refusals);
                 }
             },
             Ok(object) => {
                 report.skipped += 1;
                 if object["kind"] == "Secret" && object["apiVersion"] == "v1" {
-                    secrets.push(document);
+                    secrets.push((document.place.file.as_str(), object));
                 }
             }
         }
     }
     let reported = findings(&admitted, &secrets);
-    let invalid = {
-        let reported: HashSet<_> = reported.iter().map(Finding::place).collect();
-        let places = admitted.iter().map(Admitted::place);
-        places.filter(|place| reported.contains(place)).count()
-    };
+    let places: HashSet<&Place> = reported.iter().map(|it| &it.place).collect();
+    let invalid = admitted.iter().map(|it| &it.document.place);
+    let invalid = invalid.filter(|it| places.contains(it)).count();
     report.invalid += invalid;
     report.valid = admitted.len() - invalid;
     report.items.extend(reported);
@@ -115,9 +111,10 @@ fn line(finding: &Finding, has_colours: bool) -> String {
         Severity::Refused => "fails ",
         Severity::Reported => "warn  ",
     };
-    let mut place = format!("{}, document {}", finding.file, finding.document);
-    if !finding.kind.is_empty() {
-        place = format!("{place}, {} {}", finding.kind, finding.name);
+    let at = &finding.place;
+    let mut place = format!("{}, document {}", at.file, at.document);
+    if !at.kind.is_empty() {
+        place = format!("{place}, {} {}", at.kind, at.name);
     }
     let path = match finding.path.is_empty() {
         true => String::new(),

@@ -8,116 +8,66 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::core::Duration as GoDuration;
 use serde_json::Value;
-use thiserror::Error;
 
-use super::schema::{Fault, field, items, property};
+use super::schema::{Fault, children, items};
+use crate::cli::error::{CliError, failed};
 
-/// A validation rule cannot be used.
-#[derive(Debug, Error)]
-pub enum RuleError {
-    /// The rule cannot be parsed.
-    #[error("cannot parse the rule {rule:?}: {source}")]
-    Parse {
-        /// Text of the rule.
-        rule: String,
-        /// Reason.
-        source: Box<cel::ParseErrors>,
-    },
-    /// The function `duration` could not be added to CEL.
-    #[error("cannot add the function duration: {0}")]
-    Function(String),
-}
-
-/// The parsed rules of a schema.
-pub(crate) struct Rules(BTreeMap<String, Program>);
+/// The parsed rules of a schema, by their text, without those about changes, which do not apply to new objects.
+pub(super) struct Rules(BTreeMap<String, Program>);
 
 impl Rules {
-    /// Parses the rules of a schema.
-    pub(crate) fn of(schema: &JSONSchemaProps) -> Result<Self, RuleError> {
+    pub(super) fn of(schema: &JSONSchemaProps) -> Result<Self, CliError> {
         let mut rules = Self(BTreeMap::new());
         rules.add(schema)?;
         Ok(rules)
     }
 
-    fn add(&mut self, schema: &JSONSchemaProps) -> Result<(), RuleError> {
+    fn add(&mut self, schema: &JSONSchemaProps) -> Result<(), CliError> {
         for ValidationRule { rule, .. } in schema.x_kubernetes_validations.iter().flatten() {
-            let program = Program::compile(rule).map_err(|source| RuleError::Parse {
-                rule: rule.clone(),
-                source: Box::new(source),
-            })?;
-            self.0.insert(rule.clone(), program);
+            let parsing = failed(format!("cannot parse the rule {rule:?}"));
+            let program = Program::compile(rule).map_err(parsing)?;
+            if !program.references().has_variable("oldSelf") {
+                self.0.insert(rule.clone(), program);
+            }
         }
-        for property in schema.properties.iter().flatten().map(|(_, it)| it) {
-            self.add(property)?;
+        let properties = schema.properties.iter().flat_map(BTreeMap::values);
+        for inner in properties.chain(items(schema)) {
+            self.add(inner)?;
         }
-        match items(schema) {
-            Some(items) => self.add(items),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Returns the violations of the rules by a value. Skips the rules of fields that are or contain one of
     /// the `blocked` fields.
-    pub(crate) fn faults(
+    pub(super) fn faults(
         &self,
         value: &Value,
         schema: &JSONSchemaProps,
         path: &str,
         blocked: &[&str],
-    ) -> Result<Vec<Fault>, RuleError> {
+    ) -> Vec<Fault> {
         let mut faults = Vec::new();
         if !blocked.iter().any(|blocked| is_within(blocked, path)) {
-            for rule in schema.x_kubernetes_validations.iter().flatten() {
-                faults.extend(self.fault(value, rule, path)?);
-            }
+            let rules = schema.x_kubernetes_validations.iter().flatten();
+            faults.extend(rules.filter_map(|rule| self.fault(value, rule, path)));
         }
-        match value {
-            Value::Object(object) => {
-                for (name, value) in object {
-                    if let Some(property) = property(schema, name) {
-                        faults.extend(self.faults(value, property, &field(path, name), blocked)?);
-                    }
-                }
-            }
-            Value::Array(list) => {
-                for (index, item) in list.iter().enumerate() {
-                    if let Some(items) = items(schema) {
-                        faults.extend(self.faults(
-                            item,
-                            items,
-                            &format!("{path}[{index}]"),
-                            blocked,
-                        )?);
-                    }
-                }
-            }
-            _ => {}
+        for (path, value, schema) in children(value, schema, path) {
+            faults.extend(self.faults(value, schema, &path, blocked));
         }
-        Ok(faults)
+        faults
     }
 
-    fn fault(
-        &self,
-        value: &Value,
-        rule: &ValidationRule,
-        path: &str,
-    ) -> Result<Option<Fault>, RuleError> {
-        let Some(program) = self.0.get(&rule.rule) else {
-            return Ok(None);
-        };
-        // Rules about changes do not apply to new objects.
-        if program.references().has_variable("oldSelf") {
-            return Ok(None);
-        }
+    fn fault(&self, value: &Value, rule: &ValidationRule, path: &str) -> Option<Fault> {
+        let holds = holds(self.0.get(&rule.rule)?, value);
         let message = rule
             .message
             .clone()
             .unwrap_or_else(|| format!("failed rule: {}", rule.rule));
-        Ok(match holds(program, value)? {
+        match holds {
             Ok(true) => None,
             Ok(false) => Some(Fault::new(path, message)),
             Err(error) => Some(Fault::new(path, format!("{message} ({error})"))),
-        })
+        }
     }
 }
 
@@ -128,19 +78,19 @@ fn is_within(inner: &str, outer: &str) -> bool {
 }
 
 /// Returns whether a value satisfies a rule, or why the rule cannot be evaluated.
-fn holds(program: &Program, value: &Value) -> Result<Result<bool, String>, RuleError> {
+fn holds(program: &Program, value: &Value) -> Result<bool, String> {
     let mut context = Context::default();
     context
         .add_function("duration", nanoseconds)
-        .map_err(|error| RuleError::Function(error.to_string()))?;
-    if let Err(error) = context.add_variable("self", value) {
-        return Ok(Err(error.to_string()));
-    }
-    Ok(match program.execute(&context) {
+        .map_err(|error| error.to_string())?;
+    context
+        .add_variable("self", value)
+        .map_err(|error| error.to_string())?;
+    match program.execute(&context) {
         Ok(CelValue::Bool(holds)) => Ok(holds),
         Ok(other) => Err(format!("the rule returns {other:?}")),
         Err(error) => Err(error.to_string()),
-    })
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the library passes values")]

@@ -7,10 +7,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::check::{Finding, Place, Severity};
+use super::check::{Finding, Severity};
 use super::manifests::Document;
-use crate::api::{DingTalkApp, DingTalkTokenReference, Layout, Reason};
-use crate::core::{Templates, per_corp_name};
+use crate::api::{DingTalkApp, DingTalkTokenReference, Reason};
+use crate::core::{Templates, wanted};
 use crate::dingtalk::Credentials;
 
 /// An object that the API server would accept.
@@ -26,28 +26,20 @@ impl Admitted<'_> {
         serde_json::from_value(object.clone()).ok()
     }
 
-    /// Returns where the object is.
-    pub(super) fn place(&self) -> Place<'_> {
-        let text = |pointer: &str| self.object.pointer(pointer).and_then(Value::as_str);
-        (
-            self.document.file.as_str(),
-            self.document.number,
-            text("/kind").unwrap_or_default(),
-            text("/metadata/name").unwrap_or_default(),
-        )
-    }
-
     fn reported(&self, path: &str, reason: Reason, message: &str) -> Finding {
-        let message = format!("{message}: the operator would report {}", reason.as_str());
-        Finding::new(self.document, Severity::Reported, path, message)
+        Finding {
+            place: self.document.place.clone(),
+            path: path.to_owned(),
+            message: format!("{message}: the operator would report {}", reason.as_str()),
+            severity: Severity::Reported,
+        }
     }
 }
 
-/// Namespace and name of an object.
 type ObjectName<'a> = (Option<&'a str>, &'a str);
 
-/// Returns the findings for accepted objects. `secrets` are the Secrets in the same files.
-pub(super) fn findings(admitted: &[Admitted], secrets: &[&Document]) -> Vec<Finding> {
+/// Returns the findings for accepted objects. `secrets` are the Secrets in the same files, each with its file.
+pub(super) fn findings(admitted: &[Admitted], secrets: &[(&str, &Value)]) -> Vec<Finding> {
     let apps: Vec<(&Admitted, DingTalkApp)> = admitted
         .iter()
         .filter_map(|it| Some((it, it.decoded("DingTalkApp")?)))
@@ -78,16 +70,13 @@ pub(super) fn findings(admitted: &[Admitted], secrets: &[&Document]) -> Vec<Find
 }
 
 /// Returns the Secrets by namespace and name. Of several with one name, the first counts.
-fn by_name<'a>(secrets: &[&'a Document]) -> BTreeMap<ObjectName<'a>, (&'a Document, &'a Value)> {
+fn by_name<'a>(secrets: &[(&'a str, &'a Value)]) -> BTreeMap<ObjectName<'a>, (&'a str, &'a Value)> {
     let mut by_name = BTreeMap::new();
-    for document in secrets {
-        let Ok(object) = &document.object else {
-            continue;
-        };
+    for (file, object) in secrets {
         let metadata = &object["metadata"];
         if let Some(name) = metadata["name"].as_str() {
             let key = (metadata["namespace"].as_str(), name);
-            by_name.entry(key).or_insert((*document, object));
+            by_name.entry(key).or_insert((*file, *object));
         }
     }
     by_name
@@ -97,12 +86,12 @@ fn by_name<'a>(secrets: &[&'a Document]) -> BTreeMap<ObjectName<'a>, (&'a Docume
 fn credentials(
     at: &Admitted,
     app: &DingTalkApp,
-    secrets: &BTreeMap<ObjectName<'_>, (&Document, &Value)>,
+    secrets: &BTreeMap<ObjectName<'_>, (&str, &Value)>,
 ) -> Option<Finding> {
     let wanted = &app.spec.credentials_secret_ref;
     let key = (app.metadata.namespace.as_deref(), wanted.name.as_str());
-    let (document, object) = *secrets.get(&key)?;
-    let place = format!("Secret {} in {}", wanted.name, document.file);
+    let (file, object) = *secrets.get(&key)?;
+    let place = format!("Secret {} in {file}", wanted.name);
     let path = "spec.credentialsSecretRef";
     let secret: Secret = match serde_json::from_value(object.clone()) {
         Ok(secret) => secret,
@@ -134,23 +123,13 @@ fn shared_targets(apps: &[(&Admitted, DingTalkApp)]) -> Vec<Finding> {
     let mut found = Vec::new();
     for (at, app) in apps {
         let name = app.metadata.name.as_deref().unwrap_or_default();
-        let target = app.target_name();
-        let targets = match app.spec.target.layout {
-            Layout::Single | Layout::Combined => vec![target],
-            Layout::PerCorp => {
-                let corp_ids = app.spec.corp_ids.iter();
-                corp_ids
-                    .map(|corp_id| per_corp_name(&target, corp_id))
-                    .collect()
-            }
-        };
-        for target in targets {
-            let key = (app.metadata.namespace.as_deref(), target.clone());
+        for target in wanted(app) {
+            let key = (app.metadata.namespace.as_deref(), target.name.clone());
             let owner = *owners.entry(key).or_insert(name);
             if owner != name {
                 let message = format!(
-                    "DingTalkApp {owner} also writes the Secret {target}, and the older app owns it: set \
-                     another name"
+                    "DingTalkApp {owner} also writes the Secret {}, and the older app owns it: set another name",
+                    target.name
                 );
                 found.push(at.reported("spec.target.name", Reason::SecretConflict, &message));
                 break;

@@ -7,9 +7,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use serde_json::{Map, Value};
 
-/// An invalid field.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(super) struct Fault {
     /// Path of the field, such as `spec.corpIds[1]`.
     pub path: String,
     /// What is wrong, and what to write instead.
@@ -20,7 +19,7 @@ pub(crate) struct Fault {
 
 impl Fault {
     /// Creates a fault that does not block rules.
-    pub(crate) fn new(path: &str, message: impl Into<String>) -> Self {
+    pub(super) fn new(path: &str, message: impl Into<String>) -> Self {
         Self {
             path: path.to_owned(),
             message: message.into(),
@@ -64,6 +63,26 @@ fn values(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
 pub(super) fn property<'a>(schema: &'a JSONSchemaProps, name: &str) -> Option<&'a JSONSchemaProps> {
     let named = schema.properties.as_ref().and_then(|all| all.get(name));
     named.or_else(|| values(schema))
+}
+
+/// Returns the fields or items of a value that have a schema, with their paths.
+pub(super) fn children<'a>(
+    value: &'a Value,
+    schema: &'a JSONSchemaProps,
+    path: &str,
+) -> Vec<(String, &'a Value, &'a JSONSchemaProps)> {
+    match (value, items(schema)) {
+        (Value::Object(object), _) => object
+            .iter()
+            .filter_map(|(name, value)| Some((field(path, name), value, property(schema, name)?)))
+            .collect(),
+        (Value::Array(list), Some(items)) => list
+            .iter()
+            .enumerate()
+            .map(|(index, item)| (format!("{path}[{index}]"), item, items))
+            .collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Sets defaults, after removing nulls, since no field is nullable.
@@ -112,14 +131,11 @@ pub(super) fn unknown_fields(value: &Value, schema: &JSONSchemaProps, path: &str
                 }
             }
         }
-        Value::Array(list) => {
-            for (index, item) in list.iter().enumerate() {
-                if let Some(items) = items(schema) {
-                    faults.extend(unknown_fields(item, items, &format!("{path}[{index}]")));
-                }
+        _ => {
+            for (path, item, schema) in children(value, schema, path) {
+                faults.extend(unknown_fields(item, schema, &path));
             }
         }
-        _ => {}
     }
     faults
 }
@@ -153,31 +169,19 @@ pub(super) fn faults(value: &Value, schema: &JSONSchemaProps, path: &str) -> Vec
     match value {
         Value::String(text) => faults.extend(wrong_length(text, schema, path)),
         Value::Array(list) => {
-            faults.extend(wrong_count(
-                "items",
-                list.len(),
-                schema.min_items,
-                schema.max_items,
-                path,
-            ));
+            let (min, max) = (schema.min_items, schema.max_items);
+            faults.extend(wrong_count(list.len(), min, max, path));
             faults.extend(duplicates(list, schema, path));
-            for (index, item) in list.iter().enumerate() {
-                if let Some(items) = items(schema) {
-                    faults.extend(self::faults(item, items, &format!("{path}[{index}]")));
-                }
-            }
         }
         Value::Object(object) => {
             let (min, max) = (schema.min_properties, schema.max_properties);
-            faults.extend(wrong_count("items", object.len(), min, max, path));
+            faults.extend(wrong_count(object.len(), min, max, path));
             faults.extend(missing(object, schema, path));
-            for (name, value) in object {
-                if let Some(property) = property(schema, name) {
-                    faults.extend(self::faults(value, property, &field(path, name)));
-                }
-            }
         }
         _ => {}
+    }
+    for (path, value, schema) in children(value, schema, path) {
+        faults.extend(self::faults(value, schema, &path));
     }
     faults
 }
@@ -218,31 +222,23 @@ fn wrong_length(text: &str, schema: &JSONSchemaProps, path: &str) -> Option<Faul
     ))
 }
 
-fn wrong_count(
-    what: &str,
-    count: usize,
-    min: Option<i64>,
-    max: Option<i64>,
-    path: &str,
-) -> Option<Fault> {
+fn wrong_count(count: usize, min: Option<i64>, max: Option<i64>, path: &str) -> Option<Fault> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     if let Some(max) = max.filter(|max| count > *max) {
-        let message = format!("Too many: {count}: must have at most {max} {what}");
+        let message = format!("Too many: {count}: must have at most {max} items");
         return Some(Fault::blocking(path, message));
     }
     let min = min.filter(|min| count < *min)?;
-    Some(Fault::new(path, format!("must have at least {min} {what}")))
+    Some(Fault::new(path, format!("must have at least {min} items")))
 }
 
 fn missing(object: &Map<String, Value>, schema: &JSONSchemaProps, path: &str) -> Vec<Fault> {
     let required = schema.required.iter().flatten();
     let missing = required.filter(|name| !object.contains_key(*name));
     let fault = |name: &String| {
-        let description = property(schema, name).and_then(|it| it.description.as_deref());
-        let purpose = description
-            .and_then(|it| it.lines().next())
-            .unwrap_or_default();
-        let message = format!("Required value: {purpose}");
+        let purpose =
+            property(schema, name).and_then(|it| it.description.as_deref()?.lines().next());
+        let message = format!("Required value: {}", purpose.unwrap_or_default());
         Fault::blocking(&field(path, name), message.trim_end_matches([':', ' ']))
     };
     missing.map(fault).collect()
