@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::call::{Precedence, RankKind};
+use super::call::RankKind;
 use super::health::{Busyness, Health};
 use super::lines::Lines;
 use super::outcome::Started;
@@ -181,7 +181,7 @@ impl<J> Site<J> {
     fn next_of(
         &mut self,
         is_probe: bool,
-        kinds: Precedence,
+        kinds: [RankKind; 3],
         rates: &Rates,
         now: Instant,
     ) -> Option<(RankKind, u64)> {
