@@ -11,7 +11,7 @@ use super::Call;
 const CORPS_MAX: usize = 8;
 
 /// The requests that a problem affects: the smallest set that contains all that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reach {
     /// Requests for one corp with one `client_id`.
     Corp {

@@ -7,7 +7,7 @@ use super::{FAILURE_OF_NAMESPACE, Site};
 use crate::api::Reason;
 use crate::dingtalk::pace::outcome::{Consequences, Recovery};
 use crate::dingtalk::pace::waiting::LineKey;
-use crate::dingtalk::pace::{Call, Rates, Reach};
+use crate::dingtalk::pace::{Call, Reach};
 use crate::dingtalk::{Class, Failure, Scope};
 
 /// Minimum length of a ban. DingTalk documents five minutes for the ban of an address.
@@ -20,14 +20,9 @@ const THROTTLE_MAX: Duration = Duration::from_secs(60);
 const FAILURE_OF_SITE: Duration = Duration::from_millis(50);
 
 impl<J> Site<J> {
-    pub(in super::super) fn succeeded(
-        &mut self,
-        call: &Call,
-        rates: &Rates,
-        now: Instant,
-    ) -> Vec<Recovery> {
+    pub(in super::super) fn succeeded(&mut self, call: &Call, now: Instant) -> Vec<Recovery> {
         self.end(call);
-        self.rate.succeeded(rates, now);
+        self.rate.succeeded(now);
         if !self.is_proven(call) {
             self.proofs.add(&call.client_id, &call.credentials);
             let proofs = &self.proofs;
@@ -83,7 +78,7 @@ impl<J> Site<J> {
                 };
                 let wait = failure.wait.unwrap_or_default().max(BAN);
                 self.pauses
-                    .add(&reach, &call.namespace, is_proven, now + wait);
+                    .add(reach, &call.namespace, is_proven, now + wait);
             }
             Class::Throttled { per_minute } => {
                 self.throttled(call, &failure, per_minute, is_proven, now);
@@ -127,7 +122,7 @@ impl<J> Site<J> {
             Scope::Corp => {
                 let until = now + asked.max(THROTTLE);
                 self.pauses
-                    .add(&Reach::of_corp(call), &call.namespace, is_proven, until);
+                    .add(Reach::of_corp(call), &call.namespace, is_proven, until);
             }
             Scope::ClientId => {
                 let client_id = Arc::clone(&call.client_id);
@@ -148,7 +143,7 @@ impl<J> Site<J> {
                 };
                 let until = now + least.max(asked);
                 self.pauses
-                    .add(&Reach::Client(client_id), &call.namespace, is_proven, until);
+                    .add(Reach::Client(client_id), &call.namespace, is_proven, until);
             }
             Scope::Site => {
                 if is_proven && self.busyness.is_busy(call, now) {
