@@ -347,10 +347,8 @@ impl<J> Lines<J> {
         }
     }
 
-    fn remove(&mut self, id: LineId) {
-        let Some(line) = self.by_id.remove(&id) else {
-            return;
-        };
+    fn remove(&mut self, id: LineId) -> Option<Line<J>> {
+        let line = self.by_id.remove(&id)?;
         self.ids.remove(&line.key);
         if let Some(ids) = self.of_client.get_mut(&line.key.client_id) {
             ids.remove(&id);
@@ -358,5 +356,6 @@ impl<J> Lines<J> {
                 self.of_client.remove(&line.key.client_id);
             }
         }
+        Some(line)
     }
 }
