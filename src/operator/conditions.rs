@@ -5,9 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
+
+use super::series::encode_gauge;
 
 /// Gauges for the conditions of all objects of a kind.
 #[derive(Debug)]
@@ -62,20 +62,19 @@ impl ConditionGauges {
 
 impl Collector for ConditionGauges {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let gauge = MetricType::Gauge;
-        let mut family = encoder.encode_descriptor(self.metric, self.help, None, gauge)?;
-        for ((namespace, name), conditions) in &*self.lock() {
-            for condition in conditions {
+        let objects = self.lock();
+        let series = objects.iter().flat_map(|((namespace, name), conditions)| {
+            conditions.iter().map(move |condition| {
                 let labels = [
-                    ("namespace", namespace.as_str()),
-                    ("name", name.as_str()),
-                    ("condition", condition.type_.as_str()),
-                    ("status", condition.status.as_str()),
-                    ("reason", condition.reason.as_str()),
+                    ("namespace", namespace),
+                    ("name", name),
+                    ("condition", &condition.type_),
+                    ("status", &condition.status),
+                    ("reason", &condition.reason),
                 ];
-                ConstGauge::new(1).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
+                (labels, 1)
+            })
+        });
+        encode_gauge(&mut encoder, self.metric, self.help, series)
     }
 }

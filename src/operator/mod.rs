@@ -15,6 +15,7 @@ mod metrics;
 mod objects;
 mod outages;
 mod pages;
+mod series;
 mod server;
 mod shutdown;
 mod watches;

@@ -5,10 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
 
+use super::series::{count, encode_gauge};
 use crate::api::Reason;
 
 /// Namespace and name.
@@ -75,33 +74,36 @@ fn key(namespace: &str, name: &str) -> Key {
 impl Collector for ObjectGauges {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let measured = self.lock();
-        let gauge = MetricType::Gauge;
-        let help =
-            "Number of DingTalkApps that are not served because of the limits of their namespace";
-        let mut family = encoder.encode_descriptor("apps_not_served", help, None, gauge)?;
-        for (namespace, count) in &measured.not_served {
-            let labels = [("namespace", namespace.as_str())];
-            let count = i64::try_from(*count).unwrap_or(i64::MAX);
-            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
-        }
-        let metric = "reference_token_expiry_timestamp_seconds";
-        let help = "Earliest expiry of the tokens in the Secrets of a DingTalkTokenReference";
-        let mut family = encoder.encode_descriptor(metric, help, None, gauge)?;
-        for ((namespace, name), at) in &measured.copies {
-            let labels = [("namespace", namespace.as_str()), ("name", name.as_str())];
-            ConstGauge::new(at.as_second()).encode(family.encode_family(&labels)?)?;
-        }
-        let metric = "delivery_failing_since_timestamp_seconds";
-        let help = "Time since which a new token could not be delivered to pods or workloads of an app, by reason";
-        let mut family = encoder.encode_descriptor(metric, help, None, gauge)?;
-        for (((namespace, name), reason), since) in &measured.undelivered {
-            let labels = [
-                ("namespace", namespace.as_str()),
-                ("name", name.as_str()),
-                ("reason", reason.as_str()),
-            ];
-            ConstGauge::new(since.as_second()).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
+        let not_served = measured.not_served.iter();
+        encode_gauge(
+            &mut encoder,
+            "apps_not_served",
+            "Number of DingTalkApps that are not served because of the limits of their namespace",
+            not_served.map(|(namespace, number)| ([("namespace", namespace)], count(*number))),
+        )?;
+        let copies = measured.copies.iter();
+        encode_gauge(
+            &mut encoder,
+            "reference_token_expiry_timestamp_seconds",
+            "Earliest expiry of the tokens in the Secrets of a DingTalkTokenReference",
+            copies.map(|((namespace, name), at)| {
+                let labels = [("namespace", namespace), ("name", name)];
+                (labels, at.as_second())
+            }),
+        )?;
+        let undelivered = measured.undelivered.iter();
+        encode_gauge(
+            &mut encoder,
+            "delivery_failing_since_timestamp_seconds",
+            "Time since which a new token could not be delivered to pods or workloads of an app, by reason",
+            undelivered.map(|(((namespace, name), reason), since)| {
+                let labels = [
+                    ("namespace", namespace.as_str()),
+                    ("name", name.as_str()),
+                    ("reason", reason.as_str()),
+                ];
+                (labels, since.as_second())
+            }),
+        )
     }
 }
