@@ -216,8 +216,7 @@ impl Corp {
     ) -> Option<Timestamp> {
         let attempts = self.attempts(tokens);
         let failing = attempts.failing();
-        let failing =
-            failing.filter(|failing| failing.failure.class.traits().is_retried_on_change)?;
+        let failing = failing.filter(|failing| failing.failure.class.is_retried_on_change())?;
         let (ended, floor) = (attempts.ended(), attempts.floor());
         let of_this = (failing.uid == uid).then_some(failing.generation);
         let tried_with = match (of_this, self.failure_seen) {

@@ -166,7 +166,7 @@ fn failure_problem(
             scope: failure.held_back().map(|scope| scope.as_str().to_owned()),
             since_time: since,
         },
-        needs_a_person: failure.class.traits().needs_a_person,
+        needs_a_person: failure.class.needs_a_person(),
     }
 }
 

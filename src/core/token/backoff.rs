@@ -66,7 +66,7 @@ pub(crate) fn delay(
             .ceiling
             .saturating_sub(pace.floor)
             .mul_f64(random.clamp(0.0, 1.0));
-    let hurried = match life_left.filter(|_| class.traits().is_hurried) {
+    let hurried = match life_left.filter(|_| class.is_hurried()) {
         Some(left) => jittered.min((left / LIFE_DIVISOR).max(SECOND)),
         None => jittered,
     };

@@ -54,7 +54,7 @@ fn resume(corp: &mut Corp, app: &DingTalkApp, seen: &CorpStatus, unextended: boo
     // Other failures without a token are retried at once: the cause may have been fixed meanwhile.
     let paced = failure
         .as_ref()
-        .is_some_and(|failure| failure.class.traits().outlives_restart);
+        .is_some_and(|failure| failure.class.outlives_restart());
     let since = time(seen.error.as_ref().map(|error| &error.since_time));
     if let Some((failure, since)) = failure.zip(since) {
         attempts.resume_failure(&failure, since);
