@@ -5,16 +5,16 @@ use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
 use reqwest::{Certificate, Url, redirect};
 use secrecy::ExposeSecret;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::failure::{Failure, UNREACHABLE};
-use super::unreached::{CONNECT_TIMEOUT, REQUEST_TIMEOUT, Step, Unreached, described};
-use super::wire::{BODY_MAX, RawAnswer, TokenRequest, interpret};
-use super::{Credentials, TokenResponse};
+use super::unreached::{CONNECT_TIMEOUT, REQUEST_TIMEOUT, Unreached};
+use super::wire::{BODY_MAX, RawAnswer, TokenRequest, header, interpret};
+use super::{Credentials, Redactor, TokenResponse};
 
 /// Everything but the unreserved characters of RFC 3986 is percent-encoded.
 const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -231,80 +231,57 @@ impl Client {
         let public: Vec<&str> = std::iter::once(corp_id)
             .chain(client_id.filter(|_| is_proven))
             .collect();
-        let received = match self.sites.get(site) {
-            Some(url) => self.send(url, corp_id, credentials).await,
-            None => Err(format!("no site {site:?} is configured")),
-        };
-        let received = match received {
-            Ok(received) => received,
-            Err(message) => {
-                let redactor = super::Redactor::new(secrets, public);
-                return Answer {
-                    result: Err(Failure {
-                        message: redactor.clean(&message),
-                        ..Failure::of(&UNREACHABLE)
-                    }),
-                    clock_difference: None,
-                };
-            }
-        };
+        let received = self.send(site, corp_id, credentials).await;
         let now = Timestamp::now();
-        let raw = RawAnswer {
-            status: received.status,
-            content_type: header(&received.headers, &CONTENT_TYPE),
-            retry_after: header(&received.headers, &RETRY_AFTER),
-            body: &received.body,
-            cut: received.cut,
-        };
-        Answer {
-            result: interpret(&raw, &secrets, &public, now),
-            clock_difference: clock_difference(&received.headers, now),
+        match received {
+            Ok(received) => Answer {
+                result: interpret(&received, &secrets, &public, now),
+                clock_difference: clock_difference(&received.headers, now),
+            },
+            Err(unreached) => Answer {
+                result: Err(Failure {
+                    message: Redactor::new(secrets, public).clean(&unreached.message),
+                    ..Failure::of(&UNREACHABLE)
+                }),
+                clock_difference: None,
+            },
         }
     }
 
     /// Requests the root of `site` without credentials, to find out whether it responds.
     pub async fn probe(&self, site: &str) -> Result<Probe, Unreached> {
-        let Some(url) = self.sites.get(site) else {
-            let message = format!("no site {site:?} is configured");
-            let step = Step::Answer;
-            return Err(Unreached { step, message });
-        };
-        let response = self.http.get(url.clone()).send().await;
-        let response = response.map_err(|error| described(&error))?;
+        let response = self.http.get(self.url(site)?.clone()).send().await?;
         Ok(Probe {
             status: response.status().as_u16(),
             clock_difference: clock_difference(response.headers(), Timestamp::now()),
         })
     }
 
+    fn url(&self, site: &str) -> Result<&Url, Unreached> {
+        let unknown = || Unreached::without_answer(format!("no site {site:?} is configured"));
+        self.sites.get(site).ok_or_else(unknown)
+    }
+
     async fn send(
         &self,
-        base: &Url,
+        site: &str,
         corp_id: &str,
         credentials: &Credentials,
-    ) -> Result<Received, String> {
-        let url = token_url(base, corp_id);
-        let body = super::body::json(&TokenRequest::new(credentials))
-            .map_err(|_| "cannot write the request as JSON".to_owned())?;
-        let mut response = self
-            .http
-            .post(url)
-            .header(CONTENT_TYPE, "application/json")
-            .body(body)
-            .send()
-            .await
-            .map_err(|error| described(&error).message)?;
-        let mut received = Received {
+    ) -> Result<RawAnswer, Unreached> {
+        let url = token_url(self.url(site)?, corp_id);
+        let body = super::body::json(&TokenRequest::new(credentials)).map_err(|_| {
+            Unreached::without_answer("cannot write the request as JSON".to_owned())
+        })?;
+        let request = self.http.post(url).body(body);
+        let request = request.header(CONTENT_TYPE, "application/json");
+        let mut response = request.send().await?;
+        let mut received = RawAnswer {
             status: response.status().as_u16(),
             headers: std::mem::take(response.headers_mut()),
-            body: Zeroizing::new(Vec::new()),
+            body: Zeroizing::default(),
             cut: false,
         };
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| described(&error).message)?
-        {
+        while let Some(chunk) = response.chunk().await? {
             if received.body.len() + chunk.len() > BODY_MAX {
                 received.cut = true;
                 break;
@@ -313,17 +290,6 @@ impl Client {
         }
         Ok(received)
     }
-}
-
-struct Received {
-    status: u16,
-    headers: HeaderMap,
-    body: Zeroizing<Vec<u8>>,
-    cut: bool,
-}
-
-fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
 }
 
 fn clock_difference(headers: &HeaderMap, now: Timestamp) -> Option<SignedDuration> {
