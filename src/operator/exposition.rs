@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// An exposition format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Exposition {
     /// Prometheus' text format, the default.
     Text,
