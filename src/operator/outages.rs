@@ -17,7 +17,7 @@ pub struct Outages(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     seen: Mutex<Seen>,
-    ended: watch::Sender<u64>,
+    ended: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ struct Seen {
 
 /// Receives the ends of outages.
 #[derive(Debug)]
-pub struct OutageEnds(watch::Receiver<u64>);
+pub struct OutageEnds(watch::Receiver<()>);
 
 impl Outages {
     /// Records a call without a response.
@@ -49,7 +49,7 @@ impl Outages {
         if is_over {
             let silent_seconds = silence.map(|silence| silence.as_secs());
             info!(silent_seconds, "API server responding again");
-            self.0.ended.send_modify(|ended| *ended += 1);
+            self.0.ended.send_replace(());
         }
     }
 
