@@ -1,13 +1,14 @@
 //! Gauges for the times of the tokens of each app.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use jiff::{SignedDuration, Timestamp};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
-use super::series::{count, encode_gauge};
+use super::lock::lock;
+use super::series::{Key, count, encode_gauge, key};
 
 /// Times of a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,12 +30,9 @@ const GRACE: SignedDuration = SignedDuration::from_secs(60);
 /// Gauges for the tokens of all apps.
 #[derive(Debug)]
 pub struct TokenGauges {
-    apps: Mutex<Apps>,
+    apps: Mutex<BTreeMap<Key, AppTimes>>,
     by_corp: bool,
 }
-
-/// Times by namespace and name of the app.
-type Apps = BTreeMap<(String, String), AppTimes>;
 
 #[derive(Debug)]
 struct AppTimes {
@@ -78,18 +76,12 @@ impl TokenGauges {
     /// Sets the times of an app's tokens.
     pub fn set(&self, namespace: &str, app: &str, tokens: impl Iterator<Item = TokenTimes>) {
         let times = AppTimes::of(tokens, self.by_corp);
-        let key = (namespace.to_owned(), app.to_owned());
-        self.lock().insert(key, times);
+        lock(&self.apps).insert(key(namespace, app), times);
     }
 
     /// Removes the series of an app.
     pub fn remove(&self, namespace: &str, app: &str) {
-        let key = (namespace.to_owned(), app.to_owned());
-        self.lock().remove(&key);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Apps> {
-        self.apps.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.apps).remove(&key(namespace, app));
     }
 
     fn encode_times(
@@ -99,7 +91,7 @@ impl TokenGauges {
         help: &str,
         time: impl Fn(&TokenTimes) -> Option<(Timestamp, Option<&str>)>,
     ) -> Result<(), std::fmt::Error> {
-        let apps = self.lock();
+        let apps = lock(&self.apps);
         let (time, by_corp) = (&time, self.by_corp);
         let series = apps.iter().flat_map(|((namespace, app), times)| {
             times.series.iter().filter_map(move |token| {
@@ -158,7 +150,7 @@ impl Collector for TokenGauges {
             },
         )?;
         let now = Timestamp::now();
-        let apps = self.lock();
+        let apps = lock(&self.apps);
         let series = apps.iter().map(|((namespace, app), times)| {
             let labels = [("namespace", namespace), ("name", app)];
             (labels, count(times.expiring_before_next_attempt(now)))

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::exposition::Exposition;
+use super::lock::lock;
 use super::server::{Bounds, Server, ServerError};
 use super::{Metrics, Pulse};
 
@@ -92,7 +93,7 @@ impl Scraped {
     /// Returns the metrics in this format. Requests within [`METRICS_FRESH`] share a copy, so that many or
     /// slow clients need no additional time or memory.
     fn text(&self, format: Exposition, now: Instant) -> Result<Bytes, std::fmt::Error> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last);
         if let Some((at, text)) = last.get(&format)
             && now.saturating_duration_since(*at) < METRICS_FRESH
         {

@@ -1,9 +1,8 @@
 //! Metrics, named by Prometheus' conventions.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -17,6 +16,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
+use super::lock::lock;
 use super::series::{count, encode_gauge};
 use super::{ConditionGauges, Leadership, Moment, ObjectGauges, TokenGauges, WatchTimes};
 use crate::api::{Cause, Reason};
@@ -277,9 +277,8 @@ impl Metrics {
     pub fn clock_difference(&self, site: &str, seconds: f64, far: bool) -> bool {
         let difference = self.clock_differences.get_or_create(&Site::of(site));
         difference.set(seconds);
-        let far_clocks = self.far_clocks.lock();
-        let mut far_clocks = far_clocks.unwrap_or_else(PoisonError::into_inner);
-        far_clocks.insert(site.to_owned(), far).unwrap_or_default()
+        let former = lock(&self.far_clocks).insert(site.to_owned(), far);
+        former.unwrap_or_default()
     }
 
     /// Returns all metrics as OpenMetrics.

@@ -9,6 +9,7 @@ mod gauges;
 mod health;
 mod heartbeat;
 mod leader;
+mod lock;
 mod logs;
 mod memory_dump;
 mod metrics;

@@ -1,17 +1,15 @@
 //! Other gauges about apps and references.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use jiff::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
-use super::series::{count, encode_gauge};
+use super::lock::lock;
+use super::series::{Key, count, encode_gauge, key};
 use crate::api::Reason;
-
-/// Namespace and name.
-type Key = (String, String);
 
 #[derive(Debug, Default)]
 struct Measured {
@@ -27,7 +25,7 @@ pub struct ObjectGauges(Mutex<Measured>);
 impl ObjectGauges {
     /// Sets the number of apps in a namespace that are not served because of its limits.
     pub fn not_served(&self, namespace: &str, count: usize) {
-        let mut measured = self.lock();
+        let mut measured = lock(&self.0);
         match count {
             0 => measured.not_served.remove(namespace),
             _ => measured.not_served.insert(namespace.to_owned(), count),
@@ -36,7 +34,7 @@ impl ObjectGauges {
 
     /// Sets the earliest expiry of the tokens in a reference's Secrets.
     pub fn copy_expires(&self, namespace: &str, name: &str, at: Option<Timestamp>) {
-        let mut measured = self.lock();
+        let mut measured = lock(&self.0);
         match at {
             Some(at) => measured.copies.insert(key(namespace, name), at),
             None => measured.copies.remove(&key(namespace, name)),
@@ -46,12 +44,12 @@ impl ObjectGauges {
     /// Records that a new token could not be delivered to the pods or workloads of an app.
     pub fn undelivered(&self, namespace: &str, name: &str, reason: Reason, now: Timestamp) {
         let key = (key(namespace, name), reason);
-        self.lock().undelivered.entry(key).or_insert(now);
+        lock(&self.0).undelivered.entry(key).or_insert(now);
     }
 
     /// Records that the problem passed to [`Self::undelivered`] is resolved.
     pub fn delivered(&self, namespace: &str, name: &str, reason: Reason) {
-        self.lock()
+        lock(&self.0)
             .undelivered
             .remove(&(key(namespace, name), reason));
     }
@@ -59,21 +57,13 @@ impl ObjectGauges {
     /// Removes the series of an app.
     pub fn remove_app(&self, namespace: &str, name: &str) {
         let key = key(namespace, name);
-        self.lock().undelivered.retain(|(of, _), _| *of != key);
+        lock(&self.0).undelivered.retain(|(of, _), _| *of != key);
     }
-
-    fn lock(&self) -> MutexGuard<'_, Measured> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn key(namespace: &str, name: &str) -> Key {
-    (namespace.to_owned(), name.to_owned())
 }
 
 impl Collector for ObjectGauges {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let measured = self.lock();
+        let measured = lock(&self.0);
         let not_served = measured.not_served.iter();
         encode_gauge(
             &mut encoder,

@@ -20,6 +20,14 @@ pub(super) fn encode_gauge<L: EncodeLabelSet>(
     Ok(())
 }
 
+/// Namespace and name of an object.
+pub(super) type Key = (String, String);
+
+/// Returns the key of an object.
+pub(super) fn key(namespace: &str, name: &str) -> Key {
+    (namespace.to_owned(), name.to_owned())
+}
+
 /// Returns a count as the value of a gauge.
 pub(super) fn count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)

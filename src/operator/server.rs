@@ -1,7 +1,7 @@
 //! An HTTP server that clients cannot exhaust: it limits connections, requests and time.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -16,6 +16,7 @@ use tower::Service as _;
 use tracing::{debug, info};
 
 use super::connections::Connections;
+use super::lock::lock;
 
 /// Pause after a connection could not be accepted, for example due to a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -184,10 +185,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         lock(&self.connections).closed(self.number);
     }
-}
-
-fn lock(connections: &Mutex<Connections>) -> std::sync::MutexGuard<'_, Connections> {
-    connections.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
