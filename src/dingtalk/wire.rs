@@ -51,9 +51,7 @@ pub struct TokenResponse {
 
 /// An HTTP response.
 pub(super) struct RawAnswer {
-    /// HTTP status.
     pub status: u16,
-    /// Headers.
     pub headers: HeaderMap,
     /// First bytes of the body, at most [`BODY_MAX`].
     pub body: Zeroizing<Vec<u8>>,

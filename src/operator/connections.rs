@@ -49,7 +49,6 @@ impl Connections {
         }
     }
 
-    /// Removes a connection.
     pub(super) fn closed(&mut self, number: u64) {
         self.open.remove(&number);
     }

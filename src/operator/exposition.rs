@@ -2,12 +2,10 @@
 
 use std::fmt::Write as _;
 
-/// An exposition format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Exposition {
     /// Prometheus' text format, the default.
     Text,
-    /// OpenMetrics.
     OpenMetrics,
 }
 
@@ -33,7 +31,6 @@ impl Exposition {
         best.0
     }
 
-    /// Returns the `Content-Type` of the format.
     pub(super) fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",

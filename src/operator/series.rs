@@ -23,7 +23,6 @@ pub(super) fn encode_gauge<L: EncodeLabelSet>(
 /// Namespace and name of an object.
 pub(super) type Key = (String, String);
 
-/// Returns the key of an object.
 pub(super) fn key(namespace: &str, name: &str) -> Key {
     (namespace.to_owned(), name.to_owned())
 }

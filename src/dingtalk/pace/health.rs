@@ -126,7 +126,6 @@ pub(super) struct Busyness {
 }
 
 impl Busyness {
-    /// Records a success.
     pub(super) fn served(&mut self, call: &Call, now: Instant) {
         self.begin(now);
         if !self.busy.contains(&call.client_id) {

@@ -45,7 +45,6 @@ struct NamespaceUse {
     failures: Budget,
 }
 
-/// The limits of one site.
 #[derive(Default)]
 pub(super) struct Limits {
     rate: SiteRate,
@@ -119,7 +118,6 @@ impl Limits {
             || !is_proven && self.of_unproven.is_down_for(namespace, client_id)
     }
 
-    /// Returns the end of the pause for the corp of `call`.
     pub(super) fn pause_of_corp(&self, call: &Call, is_proven: bool) -> Option<Instant> {
         self.pauses.of_corp(call, is_proven)
     }
@@ -129,7 +127,6 @@ impl Limits {
         self.probe_at
     }
 
-    /// Counts a request that starts.
     pub(super) fn begin(&mut self, call: &Call, is_proven: bool, rates: &Rates, now: Instant) {
         self.rate.begin(rates, now);
         let client = self.clients.entry(Arc::clone(&call.client_id)).or_default();
@@ -146,7 +143,6 @@ impl Limits {
         }
     }
 
-    /// Counts a request that ends.
     pub(super) fn end(&mut self, call: &Call, is_proven: bool) {
         self.rate.end();
         if let Some(client) = self.clients.get_mut(&call.client_id) {

@@ -76,12 +76,10 @@ impl<J> Default for Lines<J> {
 }
 
 impl<J> Lines<J> {
-    /// Returns the number of queued requests.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Queues a request.
     pub(super) fn push(&mut self, call: Call, rank: Rank, job: J, is_proven: bool) {
         self.next_id += 1;
         let waiting = Waiting {
@@ -311,7 +309,6 @@ impl<J> Lines<J> {
         }
     }
 
-    /// Moves a line to a board.
     fn put(&mut self, id: LineId, is_held: bool) {
         self.take_down(id);
         let Some(line) = self.by_id.get_mut(&id) else {

@@ -164,7 +164,6 @@ impl SiteRate {
         self.successes = self.successes.saturating_add(1);
     }
 
-    /// Returns the time of the last success.
     pub(super) fn succeeded_at(&self) -> Option<Instant> {
         self.succeeded_at
     }
@@ -192,7 +191,6 @@ impl SiteRate {
     }
 }
 
-/// Returns the time between two requests.
 pub(super) fn interval(per_second: u32) -> Duration {
     Duration::from_secs(1) / per_second.max(1)
 }

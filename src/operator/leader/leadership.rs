@@ -118,7 +118,6 @@ impl Leadership {
         leads
     }
 
-    /// Records that another replica leads.
     pub(crate) fn lost(&self) {
         self.set(Hold::Lost);
     }
