@@ -200,11 +200,6 @@ impl Client {
         self.sites.keys().map(String::as_str)
     }
 
-    /// Whether a site of this name is configured.
-    pub fn knows(&self, site: &str) -> bool {
-        self.sites.contains_key(site)
-    }
-
     /// Returns the host of a site; `None` if no site of this name is configured.
     pub fn host(&self, site: &str) -> Option<&str> {
         self.sites.get(site)?.host_str()
@@ -223,14 +218,15 @@ impl Client {
         known: Option<&str>,
         is_proven: bool,
     ) -> Answer {
-        let client_id = Some(credentials.client_id.as_str());
-        let secrets: Vec<&str> = std::iter::once(credentials.client_secret.expose_secret())
-            .chain(known)
-            .chain(client_id.filter(|_| !is_proven))
-            .collect();
-        let public: Vec<&str> = std::iter::once(corp_id)
-            .chain(client_id.filter(|_| is_proven))
-            .collect();
+        let (mut secrets, mut public) = (
+            vec![credentials.client_secret.expose_secret()],
+            vec![corp_id],
+        );
+        secrets.extend(known);
+        match is_proven {
+            true => public.push(&credentials.client_id),
+            false => secrets.push(&credentials.client_id),
+        }
         let received = self.send(site, corp_id, credentials).await;
         let now = Timestamp::now();
         match received {

@@ -61,10 +61,7 @@ pub enum CredentialsError {
 impl CredentialsError {
     /// Whether there is a value, but it cannot be a credential.
     pub fn is_invalid_value(&self) -> bool {
-        match self {
-            Self::KeyMissing(_) | Self::KeyEmpty(_) => false,
-            Self::TooLong { .. } | Self::NotVisibleAscii(_) => true,
-        }
+        matches!(self, Self::TooLong { .. } | Self::NotVisibleAscii(_))
     }
 }
 
@@ -74,6 +71,10 @@ fn trimmed(bytes: &[u8]) -> &[u8] {
         .iter()
         .rposition(|byte| !matches!(byte, b'\r' | b'\n' | b' ' | b'\t'));
     end.and_then(|end| bytes.get(..=end)).unwrap_or_default()
+}
+
+fn is_visible(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 impl Credentials {
@@ -101,7 +102,7 @@ impl Credentials {
             }
             let visible = std::str::from_utf8(value)
                 .ok()
-                .filter(|value| value.bytes().all(|byte| byte.is_ascii_graphic()));
+                .filter(|text| is_visible(text));
             let visible =
                 visible.ok_or_else(|| CredentialsError::NotVisibleAscii(key.to_owned()))?;
             if value.len() != bytes.len() {
@@ -141,8 +142,7 @@ pub struct AccessToken(Arc<SecretString>);
 impl AccessToken {
     /// Creates a token; `None` if `text` has a wrong length or other characters.
     pub fn new(text: String) -> Option<Self> {
-        let usable = (1..=TOKEN_MAX).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let usable = (1..=TOKEN_MAX).contains(&text.len()) && is_visible(&text);
         let secret = SecretString::from(text);
         usable.then(|| Self(Arc::new(secret)))
     }

@@ -174,8 +174,7 @@ impl<J> Lines<J> {
     /// Marks the lines with this `client_id` whose credentials are now proven.
     pub(super) fn prove(&mut self, client_id: &str, is_proven: impl Fn(&LineKey) -> bool) {
         for id in self.of_client(client_id, |line| !line.is_proven && is_proven(&line.key)) {
-            self.take_down(id);
-            if let Some(line) = self.by_id.get_mut(&id) {
+            if let Some(line) = self.take_down(id) {
                 line.is_proven = true;
             }
             self.put(id, false);
@@ -260,16 +259,14 @@ impl<J> Lines<J> {
 
     /// Removes and returns the first request of a line.
     pub(super) fn take(&mut self, id: LineId) -> Option<Waiting<J>> {
-        self.take_down(id);
-        let line = self.by_id.get_mut(&id)?;
+        let line = self.take_down(id)?;
         let (_, mut waiting) = line.waiting.pop_first()?;
         waiting.is_proven = line.is_proven;
-        self.len -= 1;
-        if line.waiting.is_empty() {
-            self.remove(id);
-        } else {
-            self.put(id, false);
+        match line.waiting.is_empty() {
+            true => drop(self.remove(id)),
+            false => self.put(id, false),
         }
+        self.len -= 1;
         Some(waiting)
     }
 
@@ -300,8 +297,7 @@ impl<J> Lines<J> {
     }
 
     fn put_aside(&mut self, id: LineId, place: Place) {
-        self.take_down(id);
-        if let Some(line) = self.by_id.get_mut(&id) {
+        if let Some(line) = self.take_down(id) {
             line.place = place;
         }
         if let Place::Asleep(at) = place {
@@ -310,23 +306,21 @@ impl<J> Lines<J> {
     }
 
     fn put(&mut self, id: LineId, is_held: bool) {
-        self.take_down(id);
-        let Some(line) = self.by_id.get_mut(&id) else {
+        let Some(line) = self.take_down(id) else {
             return;
         };
         let Some((&order, _)) = line.waiting.first_key_value() else {
             return;
         };
         line.place = Place::OnBoard { is_held, order };
-        let shelf = self.board.entry(line.shelf(is_held, order)).or_default();
-        shelf.of(line.is_proven).insert((order, id));
+        let (key, is_proven) = (line.shelf(is_held, order), line.is_proven);
+        let shelf = self.board.entry(key).or_default();
+        shelf.of(is_proven).insert((order, id));
     }
 
     /// Removes a line from the set that its `place` refers to.
-    fn take_down(&mut self, id: LineId) {
-        let Some(line) = self.by_id.get(&id) else {
-            return;
-        };
+    fn take_down(&mut self, id: LineId) -> Option<&mut Line<J>> {
+        let line = self.by_id.get_mut(&id)?;
         match line.place {
             Place::OnBoard { is_held, order } => {
                 let key = line.shelf(is_held, order);
@@ -342,6 +336,7 @@ impl<J> Lines<J> {
             }
             Place::Blocked => {}
         }
+        Some(line)
     }
 
     fn remove(&mut self, id: LineId) -> Option<Line<J>> {
