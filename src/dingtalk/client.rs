@@ -218,10 +218,8 @@ impl Client {
         known: Option<&str>,
         is_proven: bool,
     ) -> Answer {
-        let (mut secrets, mut public) = (
-            vec![credentials.client_secret.expose_secret()],
-            vec![corp_id],
-        );
+        let mut secrets = vec![credentials.client_secret.expose_secret()];
+        let mut public = vec![corp_id];
         secrets.extend(known);
         match is_proven {
             true => public.push(&credentials.client_id),

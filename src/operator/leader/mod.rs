@@ -52,15 +52,6 @@ enum LeaseError {
     Call(kube::Error),
 }
 
-impl LeaseError {
-    fn code(&self) -> Option<u16> {
-        match self {
-            Self::Call(kube::Error::Api(status)) => Some(status.code),
-            _ => None,
-        }
-    }
-}
-
 /// Acquires and renews the Lease, and keeps `leadership` up to date, until `stop` is cancelled or another
 /// replica takes over.
 ///
@@ -150,7 +141,11 @@ impl Elector {
                 Some(Turn::Write(spec)) => match self.write(spec).await {
                     Ok(lease) => Some(lease),
                     // Another replica was faster, or the Lease was deleted.
-                    Err(error) if matches!(error.code(), Some(404 | 409)) => None,
+                    Err(LeaseError::Call(kube::Error::Api(status)))
+                        if matches!(status.code, 404 | 409) =>
+                    {
+                        None
+                    }
                     Err(error) => return Err(error),
                 },
             };
