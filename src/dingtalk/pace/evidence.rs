@@ -90,17 +90,14 @@ impl Evidence {
     pub(super) fn reach(&self) -> Option<Reach> {
         let heard = self.0.as_ref()?;
         let first = &heard.first;
-        Some(match heard {
-            _ if heard.corps.len() == 1 => Reach::of_corp(first),
-            Heard {
-                one_client: true, ..
-            } => Reach::Client(Arc::clone(&first.client_id)),
-            Heard {
-                one_namespace: true,
-                ..
-            } => Reach::Namespace(Arc::clone(&first.namespace)),
-            Heard { .. } => Reach::Site,
-        })
+        Some(
+            match (heard.corps.len(), heard.one_client, heard.one_namespace) {
+                (1, ..) => Reach::of_corp(first),
+                (_, true, _) => Reach::Client(Arc::clone(&first.client_id)),
+                (_, false, true) => Reach::Namespace(Arc::clone(&first.namespace)),
+                (_, false, false) => Reach::Site,
+            },
+        )
     }
 }
 
