@@ -242,7 +242,12 @@ impl Client {
         credentials: &Credentials,
     ) -> Result<RawAnswer, Unreached> {
         let url = token_url(self.url(site)?, corp_id);
-        let body = super::body::json(&TokenRequest::new(credentials)).map_err(|_| {
+        let body = super::body::json(&TokenRequest {
+            client_id: &credentials.client_id,
+            client_secret: credentials.client_secret.expose_secret(),
+            grant_type: "client_credentials",
+        });
+        let body = body.map_err(|_| {
             Unreached::without_answer("cannot write the request as JSON".to_owned())
         })?;
         let request = self.http.post(url).body(body);

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER};
-use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::failure::{Failure, look_up};
-use super::{AccessToken, Class, Credentials, Redactor};
+use super::{AccessToken, Class, Redactor};
 
 /// Maximum number of bytes read from a response. A token takes a few hundred.
 pub(super) const BODY_MAX: usize = 64 * 1024;
@@ -24,20 +23,9 @@ const BAN_MAX: Duration = Duration::from_secs(3600);
 /// Body of a token request, with the field names of OAuth 2.0.
 #[derive(Serialize)]
 pub(super) struct TokenRequest<'a> {
-    client_id: &'a str,
-    client_secret: &'a str,
-    grant_type: &'static str,
-}
-
-impl<'a> TokenRequest<'a> {
-    /// Creates a request for the client credentials grant.
-    pub(super) fn new(credentials: &'a Credentials) -> Self {
-        Self {
-            client_id: &credentials.client_id,
-            client_secret: credentials.client_secret.expose_secret(),
-            grant_type: "client_credentials",
-        }
-    }
+    pub client_id: &'a str,
+    pub client_secret: &'a str,
+    pub grant_type: &'static str,
 }
 
 /// A fetched token and its lifetime.
