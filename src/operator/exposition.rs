@@ -20,10 +20,8 @@ impl Exposition {
                 Some("text/plain" | "text/*" | "*/*") => Self::Text,
                 _ => continue,
             };
-            let weight = parts
-                .find_map(|part| part.strip_prefix("q="))
-                .map(thousandths);
-            let weight = weight.unwrap_or(1000);
+            let weight = parts.find_map(|part| part.strip_prefix("q="));
+            let weight = weight.map_or(1000, thousandths);
             if weight > best.1 {
                 best = (format, weight);
             }
