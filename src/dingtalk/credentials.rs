@@ -85,7 +85,7 @@ impl Credentials {
         mut lookup: impl FnMut(&str) -> Option<Zeroizing<Vec<u8>>>,
     ) -> Result<Self, CredentialsError> {
         let mut trimmed_keys = Vec::new();
-        let mut text = |key: &str, what, max| -> Result<Zeroizing<String>, CredentialsError> {
+        let mut text = |key: &str, what, max| -> Result<SecretString, CredentialsError> {
             let bytes = lookup(key).ok_or_else(|| CredentialsError::KeyMissing(key.to_owned()))?;
             let value = trimmed(&bytes);
             if value.is_empty() {
@@ -108,14 +108,12 @@ impl Credentials {
             if value.len() != bytes.len() {
                 trimmed_keys.push(key.to_owned());
             }
-            Ok(Zeroizing::new(visible.to_owned()))
+            Ok(SecretString::from(visible))
         };
-        let client_id = text(client_id_key, "client_id", CLIENT_ID_MAX)?.to_string();
-        let client_secret = text(client_secret_key, "client_secret", CLIENT_SECRET_MAX)?;
-        let client_secret = SecretString::from(client_secret.as_str());
+        let client_id = text(client_id_key, "client_id", CLIENT_ID_MAX)?;
         Ok(Self {
-            client_id,
-            client_secret,
+            client_id: client_id.expose_secret().to_owned(),
+            client_secret: text(client_secret_key, "client_secret", CLIENT_SECRET_MAX)?,
             trimmed_keys,
         })
     }
