@@ -73,7 +73,7 @@ fn trimmed(bytes: &[u8]) -> &[u8] {
     end.and_then(|end| bytes.get(..=end)).unwrap_or_default()
 }
 
-fn is_visible(text: &str) -> bool {
+fn is_visible_ascii(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
@@ -102,7 +102,7 @@ impl Credentials {
             }
             let visible = std::str::from_utf8(value)
                 .ok()
-                .filter(|text| is_visible(text));
+                .filter(|text| is_visible_ascii(text));
             let visible =
                 visible.ok_or_else(|| CredentialsError::NotVisibleAscii(key.to_owned()))?;
             if value.len() != bytes.len() {
@@ -140,7 +140,7 @@ pub struct AccessToken(Arc<SecretString>);
 impl AccessToken {
     /// Creates a token; `None` if `text` has a wrong length or other characters.
     pub fn new(text: String) -> Option<Self> {
-        let usable = (1..=TOKEN_MAX).contains(&text.len()) && is_visible(&text);
+        let usable = (1..=TOKEN_MAX).contains(&text.len()) && is_visible_ascii(&text);
         let secret = SecretString::from(text);
         usable.then(|| Self(Arc::new(secret)))
     }
