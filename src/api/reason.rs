@@ -18,23 +18,13 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            const fn details(self) -> Details {
+            /// Returns where it occurs, what it means and what to do.
+            const fn details(self) -> (Origin, &'static str, Option<&'static str>) {
+                use Origin::{Condition, DingTalk, Event};
                 match self {
-                    $(Self::$dingtalk => Details {
-                        origin: Origin::DingTalk,
-                        meaning: $dingtalk_meaning,
-                        advice: None,
-                    },)+
-                    $(Self::$condition => Details {
-                        origin: Origin::Condition,
-                        meaning: $condition_meaning,
-                        advice: Some($condition_advice),
-                    },)+
-                    $(Self::$event => Details {
-                        origin: Origin::Event,
-                        meaning: $event_meaning,
-                        advice: Some($event_advice),
-                    },)+
+                    $(Self::$dingtalk => (DingTalk, $dingtalk_meaning, None),)+
+                    $(Self::$condition => (Condition, $condition_meaning, Some($condition_advice)),)+
+                    $(Self::$event => (Event, $event_meaning, Some($event_advice)),)+
                 }
             }
         }
@@ -216,12 +206,6 @@ pub enum Origin {
     Event,
 }
 
-struct Details {
-    origin: Origin,
-    meaning: &'static str,
-    advice: Option<&'static str>,
-}
-
 /// Documentation page with a section for each reason.
 const PAGE: &str =
     "https://github.com/dingtalk-token-operator/dingtalk-token-operator/blob/main/docs/reasons.md";
@@ -247,17 +231,20 @@ impl Reason {
 
     /// Returns where the reason occurs.
     pub fn origin(self) -> Origin {
-        self.details().origin
+        let (origin, ..) = self.details();
+        origin
     }
 
     /// Returns a description for users.
     pub fn meaning(self) -> &'static str {
-        self.details().meaning
+        let (_, meaning, _) = self.details();
+        meaning
     }
 
     /// Returns what the user should do; `None` if it depends on DingTalk's response, see [`crate::dingtalk::TABLE`].
     pub fn advice(self) -> Option<&'static str> {
-        self.details().advice
+        let (.., advice) = self.details();
+        advice
     }
 }
 

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::spec::{annotation_map, label_map};
+use super::spec::{annotation_map, label_map, target_name};
 
 /// Keeps a copy of the tokens of a `DingTalkApp` in another namespace.
 ///
@@ -110,12 +110,6 @@ pub struct DingTalkTokenReferenceStatus {
 impl DingTalkTokenReference {
     /// Returns `spec.target.name` or its default.
     pub fn target_name(&self) -> String {
-        match &self.spec.target.name {
-            Some(name) => name.clone(),
-            None => format!(
-                "{}-token",
-                self.metadata.name.as_deref().unwrap_or_default()
-            ),
-        }
+        target_name(self.spec.target.name.as_ref(), &self.metadata)
     }
 }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::Duration as GoDuration;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -80,7 +81,7 @@ pub struct DingTalkAppSpec {
     /// Default: a third of the token's lifetime. Values above nine tenths of the lifetime are treated as
     /// nine tenths.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<RenewBeforeSchema>")]
+    #[schemars(schema_with = "gep_2257_duration")]
     pub renew_before: Option<String>,
     /// Other namespaces that may hold a copy of the tokens. Default: none.
     ///
@@ -279,8 +280,8 @@ fn default_client_secret_key() -> String {
 /// Returns the schema for labels of a target Secret.
 pub(super) fn label_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     metadata_map(
+        "labels",
         63,
-        "app.kubernetes.io/managed-by and labels of other kubernetes.io, k8s.io and dingtalk-token-operator.github.io prefixes are reserved: use a prefix of your own",
         "self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))",
         "not a label: a key is [prefix/]name, and name and value have at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
     )
@@ -289,8 +290,8 @@ pub(super) fn label_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 /// Returns the schema for annotations of a target Secret.
 pub(super) fn annotation_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     metadata_map(
+        "annotations",
         4096,
-        "app.kubernetes.io/managed-by and annotations of other kubernetes.io, k8s.io and dingtalk-token-operator.github.io prefixes are reserved: use a prefix of your own",
         "self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
         "not an annotation: a key is [prefix/]name, and name has at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
     )
@@ -304,8 +305,11 @@ fn template_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     })
 }
 
-fn metadata_map(max_length: u32, reserved: &str, rule: &str, message: &str) -> schemars::Schema {
+fn metadata_map(what: &str, max_length: u32, rule: &str, message: &str) -> schemars::Schema {
     const UNRESERVED: &str = "self.all(key, key != 'app.kubernetes.io/managed-by' && (key.startsWith('app.kubernetes.io/') || !key.matches('(^|[.])(kubernetes[.]io|k8s[.]io)/|^dingtalk-token-operator[.]github[.]io/')))";
+    let reserved = format!(
+        "app.kubernetes.io/managed-by and {what} of other kubernetes.io, k8s.io and dingtalk-token-operator.github.io prefixes are reserved: use a prefix of your own"
+    );
     schemars::json_schema!({
         "type": "object",
         "maxProperties": 32,
@@ -317,42 +321,30 @@ fn metadata_map(max_length: u32, reserved: &str, rule: &str, message: &str) -> s
     })
 }
 
-/// Schema of `renewBefore`: a duration in the format of GEP-2257.
-struct RenewBeforeSchema;
-
-impl schemars::JsonSchema for RenewBeforeSchema {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "RenewBefore".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "type": "string",
-            "maxLength": 32,
-            "x-kubernetes-validations": [{
-                "rule": "self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') && duration(self) >= duration('1s')",
-                "message": "renewBefore must be a duration of at least one second, such as 40m or 1h30m",
-            }],
-        })
-    }
+/// Returns the schema of `renewBefore`: a duration in the format of GEP-2257.
+fn gep_2257_duration(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "string",
+        "maxLength": 32,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') && duration(self) >= duration('1s')",
+            "message": "renewBefore must be a duration of at least one second, such as 40m or 1h30m",
+        }],
+    })
 }
 
 impl DingTalkApp {
     /// Returns `spec.target.name` or its default: the name of the target Secret, or with layout `PerCorp`
     /// the prefix of the names.
     pub fn target_name(&self) -> String {
-        match &self.spec.target.name {
-            Some(name) => name.clone(),
-            None => format!(
-                "{}-token",
-                self.metadata.name.as_deref().unwrap_or_default()
-            ),
-        }
+        target_name(self.spec.target.name.as_ref(), &self.metadata)
     }
+}
+
+/// Returns the name of a target, which by default is made from the name of its owner.
+pub(super) fn target_name(name: Option<&String>, owner: &ObjectMeta) -> String {
+    let owner = owner.name.as_deref().unwrap_or_default();
+    name.cloned().unwrap_or_else(|| format!("{owner}-token"))
 }
 
 impl DingTalkAppSpec {

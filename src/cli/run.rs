@@ -120,7 +120,7 @@ fn site_limits(
 ) -> Result<HashMap<String, Vec<String>>, CliError> {
     let mut limits: HashMap<String, Vec<String>> = HashMap::new();
     for (site, namespaces) in flags {
-        if !dingtalk.knows(&site) {
+        if dingtalk.host(&site).is_none() {
             let known = dingtalk.sites().collect::<Vec<_>>().join(", ");
             return Err(CliError::SiteNamespaces { site, known });
         }

@@ -227,7 +227,7 @@ impl Context {
         response: TokenResponse,
         requested_at: Timestamp,
     ) {
-        let (now, call) = (self.wall(), &job.call);
+        let now = self.wall();
         let mut core = self.core();
         let subscribers = core
             .tokens

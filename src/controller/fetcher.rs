@@ -164,7 +164,7 @@ pub(super) fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished
             let reason = Some(failure.reason);
             context.metrics.request(&call.site, cause, reason);
             log_failure(&job, context.dingtalk.host(&call.site), &failure);
-            for (_, job) in rejected_too {
+            for job in rejected_too {
                 context.record_failure(&job, failure.clone(), false);
             }
             context.record_failure(&job, failure, is_site_down);

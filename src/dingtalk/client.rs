@@ -5,16 +5,16 @@ use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
 use reqwest::{Certificate, Url, redirect};
 use secrecy::ExposeSecret;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::failure::{Failure, UNREACHABLE};
-use super::unreached::{CONNECT_TIMEOUT, REQUEST_TIMEOUT, Step, Unreached, described};
-use super::wire::{BODY_MAX, RawAnswer, TokenRequest, interpret};
-use super::{Credentials, TokenResponse};
+use super::unreached::{CONNECT_TIMEOUT, REQUEST_TIMEOUT, Unreached};
+use super::wire::{BODY_MAX, RawAnswer, TokenRequest, header, interpret};
+use super::{Credentials, Redactor, TokenResponse};
 
 /// Everything but the unreserved characters of RFC 3986 is percent-encoded.
 const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -32,32 +32,10 @@ pub struct Site {
     pub url: Url,
 }
 
-/// A `--site` flag is invalid.
+/// A `--site` flag is invalid: says what to write instead.
 #[derive(Debug, Error)]
-pub enum SiteError {
-    /// The `=` is missing.
-    #[error("write it as NAME=URL, such as global=https://api.dingtalk.io")]
-    Format,
-    /// The name is not a DNS label.
-    #[error(
-        "{0:?} is not a valid site name: use a DNS label of at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit"
-    )]
-    Name(String),
-    /// The part after the `=` is not a URL.
-    #[error("{url:?} is not a URL: {source}")]
-    Url {
-        /// The part after the `=`.
-        url: String,
-        /// Parser error.
-        source: url::ParseError,
-    },
-    /// The URL is not `http` or `https`, or has parts that cannot be used.
-    #[error("{0:?}: write an https URL without user, query or fragment")]
-    Parts(String),
-    /// The scheme is not `https`.
-    #[error("{0:?}: use https to protect the Client Secret (for tests, see --allow-plain-http)")]
-    PlainHttp(String),
-}
+#[error("{0}")]
+pub struct SiteError(String);
 
 impl Site {
     /// Returns DingTalk's own sites, `china` and `global`.
@@ -83,21 +61,26 @@ impl FromStr for Site {
     type Err = SiteError;
 
     fn from_str(text: &str) -> Result<Self, SiteError> {
-        let (name, url) = text.split_once('=').ok_or(SiteError::Format)?;
-        if !is_dns_label(name) {
-            return Err(SiteError::Name(name.to_owned()));
-        }
-        let parsed = Url::parse(url).map_err(|source| SiteError::Url {
-            url: url.to_owned(),
-            source,
+        let (name, url) = text.split_once('=').ok_or_else(|| {
+            SiteError("write it as NAME=URL, such as global=https://api.dingtalk.io".to_owned())
         })?;
-        let plain = parsed.has_host()
+        if !is_dns_label(name) {
+            return Err(SiteError(format!(
+                "{name:?} is not a valid site name: use a DNS label of at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit"
+            )));
+        }
+        let parsed = Url::parse(url)
+            .map_err(|source| SiteError(format!("{url:?} is not a URL: {source}")))?;
+        let is_plain = matches!(parsed.scheme(), "http" | "https")
+            && parsed.has_host()
             && parsed.username().is_empty()
             && parsed.password().is_none()
             && parsed.query().is_none()
             && parsed.fragment().is_none();
-        if !plain || !matches!(parsed.scheme(), "http" | "https") {
-            return Err(SiteError::Parts(url.to_owned()));
+        if !is_plain {
+            return Err(SiteError(format!(
+                "{url:?}: write an https URL without user, query or fragment"
+            )));
         }
         Ok(Self {
             name: name.to_owned(),
@@ -122,14 +105,11 @@ pub struct ClientOptions {
 /// A [`Client`] could not be created.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// A site's URL is not allowed.
-    #[error("--site {name}: {source}")]
-    Site {
-        /// Name of the site.
-        name: String,
-        /// Reason.
-        source: SiteError,
-    },
+    /// A site's URL is not `https`.
+    #[error(
+        "--site {0}: {1:?}: use https to protect the Client Secret (for tests, see --allow-plain-http)"
+    )]
+    PlainHttp(String, String),
     /// The CA bundle could not be parsed.
     #[error("the CA bundle contains no usable PEM certificates: {0}")]
     CaBundle(#[source] reqwest::Error),
@@ -184,8 +164,7 @@ impl Client {
         let mut sites = BTreeMap::new();
         for Site { name, url } in options.sites {
             if url.scheme() != "https" && !options.allow_plain_http {
-                let source = SiteError::PlainHttp(url.to_string());
-                return Err(ClientError::Site { name, source });
+                return Err(ClientError::PlainHttp(name, url.to_string()));
             }
             sites.insert(name, url);
         }
@@ -198,11 +177,6 @@ impl Client {
     /// Returns the names of the configured sites, sorted.
     pub fn sites(&self) -> impl Iterator<Item = &str> {
         self.sites.keys().map(String::as_str)
-    }
-
-    /// Whether a site of this name is configured.
-    pub fn knows(&self, site: &str) -> bool {
-        self.sites.contains_key(site)
     }
 
     /// Returns the host of a site; `None` if no site of this name is configured.
@@ -223,88 +197,69 @@ impl Client {
         known: Option<&str>,
         is_proven: bool,
     ) -> Answer {
-        let client_id = Some(credentials.client_id.as_str());
-        let secrets: Vec<&str> = std::iter::once(credentials.client_secret.expose_secret())
-            .chain(known)
-            .chain(client_id.filter(|_| !is_proven))
-            .collect();
-        let public: Vec<&str> = std::iter::once(corp_id)
-            .chain(client_id.filter(|_| is_proven))
-            .collect();
-        let received = match self.sites.get(site) {
-            Some(url) => self.send(url, corp_id, credentials).await,
-            None => Err(format!("no site {site:?} is configured")),
-        };
-        let received = match received {
-            Ok(received) => received,
-            Err(message) => {
-                let redactor = super::Redactor::new(secrets, public);
-                return Answer {
-                    result: Err(Failure {
-                        message: redactor.clean(&message),
-                        ..Failure::of(&UNREACHABLE)
-                    }),
-                    clock_difference: None,
-                };
-            }
-        };
+        let mut secrets = vec![credentials.client_secret.expose_secret()];
+        let mut public = vec![corp_id];
+        secrets.extend(known);
+        match is_proven {
+            true => public.push(&credentials.client_id),
+            false => secrets.push(&credentials.client_id),
+        }
+        let received = self.send(site, corp_id, credentials).await;
         let now = Timestamp::now();
-        let raw = RawAnswer {
-            status: received.status,
-            content_type: header(&received.headers, &CONTENT_TYPE),
-            retry_after: header(&received.headers, &RETRY_AFTER),
-            body: &received.body,
-            cut: received.cut,
-        };
-        Answer {
-            result: interpret(&raw, &secrets, &public, now),
-            clock_difference: clock_difference(&received.headers, now),
+        match received {
+            Ok(received) => Answer {
+                result: interpret(&received, &secrets, &public, now),
+                clock_difference: clock_difference(&received.headers, now),
+            },
+            Err(unreached) => Answer {
+                result: Err(Failure {
+                    message: Redactor::new(secrets, public).clean(&unreached.message),
+                    ..Failure::of(&UNREACHABLE)
+                }),
+                clock_difference: None,
+            },
         }
     }
 
     /// Requests the root of `site` without credentials, to find out whether it responds.
     pub async fn probe(&self, site: &str) -> Result<Probe, Unreached> {
-        let Some(url) = self.sites.get(site) else {
-            let message = format!("no site {site:?} is configured");
-            let step = Step::Answer;
-            return Err(Unreached { step, message });
-        };
-        let response = self.http.get(url.clone()).send().await;
-        let response = response.map_err(|error| described(&error))?;
+        let response = self.http.get(self.url(site)?.clone()).send().await?;
         Ok(Probe {
             status: response.status().as_u16(),
             clock_difference: clock_difference(response.headers(), Timestamp::now()),
         })
     }
 
+    fn url(&self, site: &str) -> Result<&Url, Unreached> {
+        let unknown = || Unreached::without_answer(format!("no site {site:?} is configured"));
+        self.sites.get(site).ok_or_else(unknown)
+    }
+
     async fn send(
         &self,
-        base: &Url,
+        site: &str,
         corp_id: &str,
         credentials: &Credentials,
-    ) -> Result<Received, String> {
-        let url = token_url(base, corp_id);
-        let body = super::body::json(&TokenRequest::new(credentials))
-            .map_err(|_| "cannot write the request as JSON".to_owned())?;
-        let mut response = self
-            .http
-            .post(url)
-            .header(CONTENT_TYPE, "application/json")
-            .body(body)
-            .send()
-            .await
-            .map_err(|error| described(&error).message)?;
-        let mut received = Received {
+    ) -> Result<RawAnswer, Unreached> {
+        let url = token_url(self.url(site)?, corp_id);
+        let body = super::body::json(&TokenRequest {
+            client_id: &credentials.client_id,
+            client_secret: credentials.client_secret.expose_secret(),
+            grant_type: "client_credentials",
+        });
+        let body = body.map_err(|_| {
+            Unreached::without_answer("cannot write the request as JSON".to_owned())
+        })?;
+        let request = self.http.post(url).body(body);
+        let request = request.header(CONTENT_TYPE, "application/json");
+        let mut response = request.send().await?;
+        let mut received = RawAnswer {
             status: response.status().as_u16(),
             headers: std::mem::take(response.headers_mut()),
-            body: Zeroizing::new(Vec::new()),
+            body: Zeroizing::default(),
             cut: false,
         };
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| described(&error).message)?
-        {
+        while let Some(chunk) = response.chunk().await? {
             if received.body.len() + chunk.len() > BODY_MAX {
                 received.cut = true;
                 break;
@@ -313,17 +268,6 @@ impl Client {
         }
         Ok(received)
     }
-}
-
-struct Received {
-    status: u16,
-    headers: HeaderMap,
-    body: Zeroizing<Vec<u8>>,
-    cut: bool,
-}
-
-fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
 }
 
 fn clock_difference(headers: &HeaderMap, now: Timestamp) -> Option<SignedDuration> {
@@ -374,7 +318,8 @@ mod tests {
         let long = "a".repeat(64);
         for name in ["", "Global", "my_site", "-a", "a-", "a.b", "ä", &long] {
             let error = format!("{name}=https://a.example").parse::<Site>();
-            assert!(matches!(error, Err(SiteError::Name(_))), "{name}");
+            let error = error.expect_err("no name").to_string();
+            assert!(error.contains("not a valid site name"), "{name}: {error}");
         }
         for name in ["a", "1", "my-site", &long[1..]] {
             assert!(format!("{name}=https://a.example").parse::<Site>().is_ok());
@@ -392,7 +337,7 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         assert!(matches!(
             Client::new(options(false)),
-            Err(ClientError::Site { .. })
+            Err(ClientError::PlainHttp(..))
         ));
         assert!(Client::new(options(true)).is_ok());
     }

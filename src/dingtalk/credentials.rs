@@ -61,10 +61,7 @@ pub enum CredentialsError {
 impl CredentialsError {
     /// Whether there is a value, but it cannot be a credential.
     pub fn is_invalid_value(&self) -> bool {
-        match self {
-            Self::KeyMissing(_) | Self::KeyEmpty(_) => false,
-            Self::TooLong { .. } | Self::NotVisibleAscii(_) => true,
-        }
+        matches!(self, Self::TooLong { .. } | Self::NotVisibleAscii(_))
     }
 }
 
@@ -76,6 +73,10 @@ fn trimmed(bytes: &[u8]) -> &[u8] {
     end.and_then(|end| bytes.get(..=end)).unwrap_or_default()
 }
 
+fn is_visible_ascii(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 impl Credentials {
     /// Reads and checks both keys. `lookup` returns the decoded value of a key.
     pub fn read(
@@ -84,7 +85,7 @@ impl Credentials {
         mut lookup: impl FnMut(&str) -> Option<Zeroizing<Vec<u8>>>,
     ) -> Result<Self, CredentialsError> {
         let mut trimmed_keys = Vec::new();
-        let mut text = |key: &str, what, max| -> Result<Zeroizing<String>, CredentialsError> {
+        let mut text = |key: &str, what, max| -> Result<SecretString, CredentialsError> {
             let bytes = lookup(key).ok_or_else(|| CredentialsError::KeyMissing(key.to_owned()))?;
             let value = trimmed(&bytes);
             if value.is_empty() {
@@ -101,20 +102,18 @@ impl Credentials {
             }
             let visible = std::str::from_utf8(value)
                 .ok()
-                .filter(|value| value.bytes().all(|byte| byte.is_ascii_graphic()));
+                .filter(|text| is_visible_ascii(text));
             let visible =
                 visible.ok_or_else(|| CredentialsError::NotVisibleAscii(key.to_owned()))?;
             if value.len() != bytes.len() {
                 trimmed_keys.push(key.to_owned());
             }
-            Ok(Zeroizing::new(visible.to_owned()))
+            Ok(SecretString::from(visible))
         };
-        let client_id = text(client_id_key, "client_id", CLIENT_ID_MAX)?.to_string();
-        let client_secret = text(client_secret_key, "client_secret", CLIENT_SECRET_MAX)?;
-        let client_secret = SecretString::from(client_secret.as_str());
+        let client_id = text(client_id_key, "client_id", CLIENT_ID_MAX)?;
         Ok(Self {
-            client_id,
-            client_secret,
+            client_id: client_id.expose_secret().to_owned(),
+            client_secret: text(client_secret_key, "client_secret", CLIENT_SECRET_MAX)?,
             trimmed_keys,
         })
     }
@@ -141,8 +140,7 @@ pub struct AccessToken(Arc<SecretString>);
 impl AccessToken {
     /// Creates a token; `None` if `text` has a wrong length or other characters.
     pub fn new(text: String) -> Option<Self> {
-        let usable = (1..=TOKEN_MAX).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let usable = (1..=TOKEN_MAX).contains(&text.len()) && is_visible_ascii(&text);
         let secret = SecretString::from(text);
         usable.then(|| Self(Arc::new(secret)))
     }

@@ -16,21 +16,18 @@ pub use table::{TABLE, UNREACHABLE};
 ///
 /// Also returns the matched code, or the first of `codes` if none is known.
 pub fn look_up<'a>(codes: &[&'a str], status: u16) -> (&'static Row, Option<&'a str>) {
-    for code in codes {
-        let known = |row: &&Row| row.signals.iter().any(|signal| signal.matches_code(code));
-        if let Some(row) = TABLE.iter().find(known) {
-            return (row, Some(code));
-        }
-    }
-    let row = TABLE
-        .iter()
-        .find(|row| {
-            row.signals
-                .iter()
-                .any(|signal| signal.matches_status(status))
-        })
-        .unwrap_or(&UNREACHABLE);
-    (row, codes.first().copied())
+    let by_code = |code: &&'a str| {
+        let row = first_row(|signal| signal.matches_code(code))?;
+        Some((row, Some(*code)))
+    };
+    codes.iter().find_map(by_code).unwrap_or_else(|| {
+        let by_status = first_row(|signal| signal.matches_status(status));
+        (by_status.unwrap_or(&UNREACHABLE), codes.first().copied())
+    })
+}
+
+fn first_row(matches: impl Fn(&Signal) -> bool) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.signals.iter().any(&matches))
 }
 
 /// A failed fetch. Contains no secrets.
@@ -96,7 +93,7 @@ impl Failure {
 
     /// Returns the scope of a throttle or ban; `None` for other failures.
     pub fn held_back(&self) -> Option<Scope> {
-        self.class.traits().is_limit.then_some(self.scope)
+        self.class.is_limit().then_some(self.scope)
     }
 
     /// Reclassifies the failure as a ban of the whole site.

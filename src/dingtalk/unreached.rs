@@ -30,40 +30,38 @@ pub struct Unreached {
     pub message: String,
 }
 
-/// Converts an error of the HTTP client.
-pub(super) fn described(error: &reqwest::Error) -> Unreached {
-    let mut causes = Vec::new();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        causes.push(cause.to_string());
-        source = cause.source();
+impl Unreached {
+    /// Creates an error for a request without a complete response.
+    pub(super) fn without_answer(message: String) -> Self {
+        let step = Step::Answer;
+        Self { step, message }
     }
-    let all = causes.join(": ");
-    let innermost = causes.last().map_or("unknown cause", String::as_str);
-    let failed = |step, what: &str| Unreached {
-        step,
-        message: format!("{what}: {innermost}"),
-    };
-    if all.contains("dns error") {
-        failed(Step::Dns, "DNS look-up failed")
-    } else if error.is_timeout() && error.is_connect() {
-        Unreached {
-            step: Step::Connect,
-            message: format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()),
-        }
-    } else if error.is_timeout() {
-        Unreached {
-            step: Step::Answer,
-            message: format!(
-                "no complete response within {} s",
-                REQUEST_TIMEOUT.as_secs()
-            ),
-        }
-    } else if all.contains("certificate") || all.contains("Tls") || all.contains("TLS") {
-        failed(Step::Tls, "TLS failed")
-    } else if error.is_connect() {
-        failed(Step::Connect, "could not connect")
-    } else {
-        failed(Step::Answer, "the connection broke")
+}
+
+impl From<reqwest::Error> for Unreached {
+    fn from(error: reqwest::Error) -> Self {
+        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        let causes: Vec<String> = causes.map(ToString::to_string).collect();
+        let all = causes.join(": ");
+        let innermost = causes.last().map_or("unknown cause", String::as_str);
+        let (step, message) = if all.contains("dns error") {
+            (Step::Dns, format!("DNS look-up failed: {innermost}"))
+        } else if error.is_timeout() && error.is_connect() {
+            let most = CONNECT_TIMEOUT.as_secs();
+            (Step::Connect, format!("no connection within {most} s"))
+        } else if error.is_timeout() {
+            let most = REQUEST_TIMEOUT.as_secs();
+            (
+                Step::Answer,
+                format!("no complete response within {most} s"),
+            )
+        } else if all.contains("certificate") || all.contains("Tls") || all.contains("TLS") {
+            (Step::Tls, format!("TLS failed: {innermost}"))
+        } else if error.is_connect() {
+            (Step::Connect, format!("could not connect: {innermost}"))
+        } else {
+            (Step::Answer, format!("the connection broke: {innermost}"))
+        };
+        Self { step, message }
     }
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::failure::{Failure, look_up};
-use super::{AccessToken, Class, Credentials, Redactor};
-use crate::api::Reason;
+use super::{AccessToken, Class, Redactor};
 
 /// Maximum number of bytes read from a response. A token takes a few hundred.
 pub(super) const BODY_MAX: usize = 64 * 1024;
@@ -22,21 +23,9 @@ const BAN_MAX: Duration = Duration::from_secs(3600);
 /// Body of a token request, with the field names of OAuth 2.0.
 #[derive(Serialize)]
 pub(super) struct TokenRequest<'a> {
-    client_id: &'a str,
-    client_secret: &'a str,
-    grant_type: &'static str,
-}
-
-impl<'a> TokenRequest<'a> {
-    /// Creates a request for the client credentials grant.
-    pub(super) fn new(credentials: &'a Credentials) -> Self {
-        use secrecy::ExposeSecret;
-        Self {
-            client_id: &credentials.client_id,
-            client_secret: credentials.client_secret.expose_secret(),
-            grant_type: "client_credentials",
-        }
-    }
+    pub client_id: &'a str,
+    pub client_secret: &'a str,
+    pub grant_type: &'static str,
 }
 
 /// A fetched token and its lifetime.
@@ -48,95 +37,87 @@ pub struct TokenResponse {
     pub expires_in: Duration,
 }
 
-/// The parts of an HTTP response that are needed to interpret it.
-pub(super) struct RawAnswer<'a> {
-    /// HTTP status.
+/// An HTTP response.
+pub(super) struct RawAnswer {
     pub status: u16,
-    /// `Content-Type` header.
-    pub content_type: Option<&'a str>,
-    /// `Retry-After` header.
-    pub retry_after: Option<&'a str>,
+    pub headers: HeaderMap,
     /// First bytes of the body, at most [`BODY_MAX`].
-    pub body: &'a [u8],
+    pub body: Zeroizing<Vec<u8>>,
     /// Whether the body was longer than [`BODY_MAX`].
     pub cut: bool,
+}
+
+/// Returns the value of a header, if it is text.
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
 }
 
 /// Returns the token or the failure in a response.
 ///
 /// The failure's texts contain none of `secrets`; see [`Redactor::new`] for `public`.
 pub(super) fn interpret(
-    answer: &RawAnswer<'_>,
+    answer: &RawAnswer,
     secrets: &[&str],
     public: &[&str],
     now: Timestamp,
 ) -> Result<TokenResponse, Failure> {
-    let html = is_html(answer);
-    let Ok(Value::Object(mut body)) = serde_json::from_slice::<Value>(answer.body) else {
+    let wait = retry_after(header(&answer.headers, &RETRY_AFTER), now);
+    let Ok(Value::Object(mut body)) = serde_json::from_slice::<Value>(&answer.body) else {
         let (row, _) = look_up(&[], answer.status);
+        let html = is_html(answer);
         return Err(Failure {
             http_status: Some(answer.status),
             message: Some(describe_body(answer, html)),
-            wait: retry_after(answer.retry_after, now),
+            wait,
             html,
             ..Failure::of(row)
         });
     };
     let token = body.get_mut("access_token").map(Value::take);
     let codes = codes(&body);
-    let success = (200..300).contains(&answer.status) && codes.is_empty();
-    if success {
-        return response(token, body.get("expires_in"), answer.status);
+    if (200..300).contains(&answer.status) && codes.is_empty() {
+        return response(token, body.get("expires_in")).map_err(|message| Failure {
+            http_status: Some(answer.status),
+            message: Some(message.to_owned()),
+            ..Failure::of(look_up(&[], answer.status).0)
+        });
     }
     let returned = token.as_ref().and_then(Value::as_str);
     let redactor = Redactor::new(
         secrets.iter().copied().chain(returned),
         public.iter().copied(),
     );
-    let borrowed: Vec<&str> = codes.iter().map(String::as_str).collect();
-    let (row, decisive) = look_up(&borrowed, answer.status);
-    let wait = match row.class {
-        Class::Banned => ban(&body).or_else(|| retry_after(answer.retry_after, now)),
-        _ => retry_after(answer.retry_after, now),
-    };
+    let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
+    let (row, decisive) = look_up(&codes, answer.status);
+    let clean = |names| text(&body, names).and_then(|text| redactor.clean(text));
     Err(Failure {
         code: decisive.and_then(|code| redactor.clean(code)),
         http_status: Some(answer.status),
-        request_id: text(&body, &["requestid", "requestId", "request_id"])
-            .and_then(|id| redactor.clean(id)),
-        message: text(&body, &["message", "errmsg", "sub_msg"])
-            .and_then(|message| redactor.clean(message)),
-        wait,
+        request_id: clean(&["requestid", "requestId", "request_id"]),
+        message: clean(&["message", "errmsg", "sub_msg"]),
+        wait: match row.class {
+            Class::Banned => ban(&body).or(wait),
+            _ => wait,
+        },
         ..Failure::of(row)
     })
 }
 
+/// Reads a successful response. Fails with a message if it has no usable token.
 fn response(
     token: Option<Value>,
     expires_in: Option<&Value>,
-    status: u16,
-) -> Result<TokenResponse, Failure> {
-    let invalid = |message: String| {
-        let (row, _) = look_up(&[], 200);
-        debug_assert_eq!(row.reason, Reason::InvalidResponse);
-        Failure {
-            http_status: Some(status),
-            message: Some(message),
-            ..Failure::of(row)
-        }
-    };
+) -> Result<TokenResponse, &'static str> {
     let token = match token {
-        Some(Value::String(text)) => AccessToken::new(text).ok_or_else(|| {
-            invalid("access_token is not 1 to 4096 visible ASCII characters".to_owned())
-        })?,
-        Some(_) => return Err(invalid("access_token is not a string".to_owned())),
-        None => return Err(invalid("the response has no access_token".to_owned())),
+        Some(Value::String(text)) => AccessToken::new(text)
+            .ok_or("access_token is not 1 to 4096 visible ASCII characters")?,
+        Some(_) => return Err("access_token is not a string"),
+        None => return Err("the response has no access_token"),
     };
-    let expires_in = expires_in
-        .and_then(seconds)
-        .ok_or_else(|| invalid("expires_in is missing or not a number of seconds".to_owned()))?;
+    let expires_in = expires_in.and_then(seconds);
+    let expires_in = expires_in.ok_or("expires_in is missing or not a number of seconds")?;
     if expires_in < 1.0 {
-        return Err(invalid("expires_in is less than a second".to_owned()));
+        return Err("expires_in is less than a second");
     }
     Ok(TokenResponse {
         token,
@@ -201,24 +182,25 @@ fn retry_after(header: Option<&str>, now: Timestamp) -> Option<Duration> {
     Some(wait.min(RETRY_AFTER_MAX))
 }
 
-fn is_html(answer: &RawAnswer<'_>) -> bool {
-    let says_so = answer
-        .content_type
-        .is_some_and(|kind| kind.to_ascii_lowercase().contains("text/html"));
-    says_so || answer.body.trim_ascii_start().starts_with(b"<")
+fn is_html(answer: &RawAnswer) -> bool {
+    let content_type = header(&answer.headers, &CONTENT_TYPE);
+    content_type.is_some_and(|kind| kind.to_ascii_lowercase().contains("text/html"))
+        || answer.body.trim_ascii_start().starts_with(b"<")
 }
 
 /// Describes a body that is not a JSON object, without quoting it.
-fn describe_body(answer: &RawAnswer<'_>, html: bool) -> String {
-    match (answer.cut, html, answer.body.trim_ascii().is_empty()) {
-        (true, ..) => format!("the response is longer than {} KiB", BODY_MAX / 1024),
-        (_, true, _) => {
-            "the response is HTML instead of JSON; it may come from a gateway or firewall"
-                .to_owned()
-        }
-        (.., true) => "the response is empty".to_owned(),
-        _ => "the response is not a JSON object".to_owned(),
+fn describe_body(answer: &RawAnswer, html: bool) -> String {
+    if answer.cut {
+        return format!("the response is longer than {} KiB", BODY_MAX / 1024);
     }
+    let described = if html {
+        "the response is HTML instead of JSON; it may come from a gateway or firewall"
+    } else if answer.body.trim_ascii().is_empty() {
+        "the response is empty"
+    } else {
+        "the response is not a JSON object"
+    };
+    described.to_owned()
 }
 
 #[cfg(test)]

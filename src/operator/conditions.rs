@@ -1,24 +1,22 @@
 //! Gauges for the conditions of apps and references.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
+
+use super::lock::lock;
+use super::series::{Key, encode_gauge, key};
 
 /// Gauges for the conditions of all objects of a kind.
 #[derive(Debug)]
 pub struct ConditionGauges {
     metric: &'static str,
     help: &'static str,
-    objects: Mutex<Objects>,
+    objects: Mutex<BTreeMap<Key, Vec<Shown>>>,
 }
-
-/// Conditions by namespace and name of the object.
-type Objects = BTreeMap<(String, String), Vec<Shown>>;
 
 /// A condition without its message.
 #[derive(Debug)]
@@ -45,37 +43,30 @@ impl ConditionGauges {
             status: condition.status.clone(),
             reason: condition.reason.clone(),
         });
-        let key = (namespace.to_owned(), name.to_owned());
-        self.lock().insert(key, shown.collect());
+        lock(&self.objects).insert(key(namespace, name), shown.collect());
     }
 
     /// Removes the series of an object.
     pub fn remove(&self, namespace: &str, name: &str) {
-        let key = (namespace.to_owned(), name.to_owned());
-        self.lock().remove(&key);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Objects> {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.objects).remove(&key(namespace, name));
     }
 }
 
 impl Collector for ConditionGauges {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let gauge = MetricType::Gauge;
-        let mut family = encoder.encode_descriptor(self.metric, self.help, None, gauge)?;
-        for ((namespace, name), conditions) in &*self.lock() {
-            for condition in conditions {
+        let objects = lock(&self.objects);
+        let series = objects.iter().flat_map(|((namespace, name), conditions)| {
+            conditions.iter().map(move |condition| {
                 let labels = [
-                    ("namespace", namespace.as_str()),
-                    ("name", name.as_str()),
-                    ("condition", condition.type_.as_str()),
-                    ("status", condition.status.as_str()),
-                    ("reason", condition.reason.as_str()),
+                    ("namespace", namespace),
+                    ("name", name),
+                    ("condition", &condition.type_),
+                    ("status", &condition.status),
+                    ("reason", &condition.reason),
                 ];
-                ConstGauge::new(1).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
+                (labels, 1)
+            })
+        });
+        encode_gauge(&mut encoder, self.metric, self.help, series)
     }
 }

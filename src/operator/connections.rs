@@ -20,16 +20,11 @@ pub(super) struct Connections {
 
 #[derive(Debug)]
 struct Connection {
-    phase: Phase,
+    /// Whether a request has arrived, which is being answered.
+    is_answering: bool,
+    /// When the connection was opened or, if a request has arrived, when it did.
+    since: Instant,
     close: CancellationToken,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Phase {
-    /// The connection was opened at this time, and no request has arrived.
-    Silent(Instant),
-    /// A request arrived at this time and is being answered.
-    Answering(Instant),
 }
 
 impl Connections {
@@ -37,19 +32,23 @@ impl Connections {
     pub(super) fn opened(&mut self, now: Instant, close: CancellationToken) -> u64 {
         let number = self.next;
         self.next += 1;
-        let phase = Phase::Silent(now);
-        self.open.insert(number, Connection { phase, close });
+        let connection = Connection {
+            is_answering: false,
+            since: now,
+            close,
+        };
+        self.open.insert(number, connection);
         number
     }
 
     /// Records that the request of a connection has arrived.
     pub(super) fn requested(&mut self, number: u64, now: Instant) {
         if let Some(connection) = self.open.get_mut(&number) {
-            connection.phase = Phase::Answering(now);
+            connection.is_answering = true;
+            connection.since = now;
         }
     }
 
-    /// Removes a connection.
     pub(super) fn closed(&mut self, number: u64) {
         self.open.remove(&number);
     }
@@ -57,18 +56,11 @@ impl Connections {
     /// Closes the oldest connection without a request or, if there is none, the one that has been reading its
     /// response for longest. If it is too early for that, returns when one may be closed.
     pub(super) fn make_room(&mut self, now: Instant) -> Option<Instant> {
-        let silent = self.open.iter().find_map(|(number, one)| match one.phase {
-            Phase::Silent(since) => Some((*number, since + REQUEST_GRACE)),
-            Phase::Answering(_) => None,
-        });
-        let slowest = self
-            .open
-            .iter()
-            .filter_map(|(number, one)| match one.phase {
-                Phase::Silent(_) => None,
-                Phase::Answering(since) => Some((*number, since + ANSWER_GRACE)),
-            });
-        let (number, at) = silent.or_else(|| slowest.min_by_key(|(_, at)| *at))?;
+        let silent = self.open.iter().find(|(_, one)| !one.is_answering);
+        let silent = silent.map(|(number, one)| (one.since + REQUEST_GRACE, *number));
+        let answering = self.open.iter();
+        let answering = answering.map(|(number, one)| (one.since + ANSWER_GRACE, *number));
+        let (at, number) = silent.or_else(|| answering.min())?;
         if now < at {
             return Some(at);
         }

@@ -2,12 +2,10 @@
 
 use std::fmt::Write as _;
 
-/// An exposition format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Exposition {
     /// Prometheus' text format, the default.
     Text,
-    /// OpenMetrics.
     OpenMetrics,
 }
 
@@ -22,10 +20,8 @@ impl Exposition {
                 Some("text/plain" | "text/*" | "*/*") => Self::Text,
                 _ => continue,
             };
-            let weight = parts
-                .find_map(|part| part.strip_prefix("q="))
-                .map(thousandths);
-            let weight = weight.unwrap_or(1000);
+            let weight = parts.find_map(|part| part.strip_prefix("q="));
+            let weight = weight.map_or(1000, thousandths);
             if weight > best.1 {
                 best = (format, weight);
             }
@@ -33,7 +29,6 @@ impl Exposition {
         best.0
     }
 
-    /// Returns the `Content-Type` of the format.
     pub(super) fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",

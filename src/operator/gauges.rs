@@ -1,16 +1,17 @@
 //! Gauges for the times of the tokens of each app.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use jiff::{SignedDuration, Timestamp};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
+
+use super::lock::lock;
+use super::series::{Key, count, encode_gauge, key};
 
 /// Times of a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenTimes {
     /// The corp of the token.
     pub corp_id: String,
@@ -29,12 +30,9 @@ const GRACE: SignedDuration = SignedDuration::from_secs(60);
 /// Gauges for the tokens of all apps.
 #[derive(Debug)]
 pub struct TokenGauges {
-    apps: Mutex<Apps>,
+    apps: Mutex<BTreeMap<Key, AppTimes>>,
     by_corp: bool,
 }
-
-/// Times by namespace and name of the app.
-type Apps = BTreeMap<(String, String), AppTimes>;
 
 #[derive(Debug)]
 struct AppTimes {
@@ -49,10 +47,13 @@ impl AppTimes {
         let tokens: Vec<TokenTimes> = tokens.collect();
         // Compare the times of each token: the earliest times of an app may belong to different tokens.
         let too_late = tokens.iter().filter_map(TokenTimes::too_late).collect();
-        let earliest = |all: TokenTimes, one: &TokenTimes| all.earliest(one);
         let series = match by_corp {
             true => tokens,
-            false => vec![tokens.iter().fold(TokenTimes::none(), earliest)],
+            false => vec![
+                tokens
+                    .iter()
+                    .fold(TokenTimes::default(), TokenTimes::earliest),
+            ],
         };
         Self { series, too_late }
     }
@@ -75,18 +76,12 @@ impl TokenGauges {
     /// Sets the times of an app's tokens.
     pub fn set(&self, namespace: &str, app: &str, tokens: impl Iterator<Item = TokenTimes>) {
         let times = AppTimes::of(tokens, self.by_corp);
-        let key = (namespace.to_owned(), app.to_owned());
-        self.lock().insert(key, times);
+        lock(&self.apps).insert(key(namespace, app), times);
     }
 
     /// Removes the series of an app.
     pub fn remove(&self, namespace: &str, app: &str) {
-        let key = (namespace.to_owned(), app.to_owned());
-        self.lock().remove(&key);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Apps> {
-        self.apps.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.apps).remove(&key(namespace, app));
     }
 
     fn encode_times(
@@ -96,35 +91,24 @@ impl TokenGauges {
         help: &str,
         time: impl Fn(&TokenTimes) -> Option<(Timestamp, Option<&str>)>,
     ) -> Result<(), std::fmt::Error> {
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for ((namespace, app), times) in &*self.lock() {
-            for token in &times.series {
-                let Some((time, reason)) = time(token) else {
-                    continue;
-                };
-                let gauge = ConstGauge::new(time.as_second());
+        let apps = lock(&self.apps);
+        let (time, by_corp) = (&time, self.by_corp);
+        let series = apps.iter().flat_map(|((namespace, app), times)| {
+            times.series.iter().filter_map(move |token| {
+                let (time, reason) = time(token)?;
                 let mut labels = vec![("namespace", namespace.as_str()), ("name", app.as_str())];
-                if self.by_corp {
+                if by_corp {
                     labels.push(("corp_id", token.corp_id.as_str()));
                 }
                 labels.extend(reason.map(|reason| ("reason", reason)));
-                gauge.encode(family.encode_family(&labels.as_slice())?)?;
-            }
-        }
-        Ok(())
+                Some((labels, time.as_second()))
+            })
+        });
+        encode_gauge(encoder, name, help, series)
     }
 }
 
 impl TokenTimes {
-    fn none() -> Self {
-        Self {
-            corp_id: String::new(),
-            expires_at: None,
-            next_attempt_at: None,
-            failing: None,
-        }
-    }
-
     /// Returns the expiry, if it is more than [`GRACE`] before the next attempt.
     fn too_late(&self) -> Option<Timestamp> {
         let expiry = self.expires_at?;
@@ -139,28 +123,6 @@ impl TokenTimes {
         let failing = [self.failing.take(), other.failing.clone()];
         self.failing = failing.into_iter().flatten().min();
         self
-    }
-}
-
-impl TokenGauges {
-    fn encode_expiring(
-        &self,
-        encoder: &mut DescriptorEncoder,
-        now: Timestamp,
-    ) -> Result<(), std::fmt::Error> {
-        let mut family = encoder.encode_descriptor(
-            "tokens_expiring_before_next_attempt",
-            "Number of valid tokens that expire more than a minute before their next attempt",
-            None,
-            MetricType::Gauge,
-        )?;
-        for ((namespace, app), times) in &*self.lock() {
-            let count = times.expiring_before_next_attempt(now);
-            let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
-            let labels = [("namespace", namespace.as_str()), ("name", app.as_str())];
-            gauge.encode(family.encode_family(&labels.as_slice())?)?;
-        }
-        Ok(())
     }
 }
 
@@ -187,7 +149,18 @@ impl Collector for TokenGauges {
                 Some((*since, Some(reason.as_str())))
             },
         )?;
-        self.encode_expiring(&mut encoder, Timestamp::now())
+        let now = Timestamp::now();
+        let apps = lock(&self.apps);
+        let series = apps.iter().map(|((namespace, app), times)| {
+            let labels = [("namespace", namespace), ("name", app)];
+            (labels, count(times.expiring_before_next_attempt(now)))
+        });
+        encode_gauge(
+            &mut encoder,
+            "tokens_expiring_before_next_attempt",
+            "Number of valid tokens that expire more than a minute before their next attempt",
+            series,
+        )
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! They are separate so that a NetworkPolicy can distinguish them, and so that neither can block the other.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::exposition::Exposition;
+use super::lock::lock;
 use super::server::{Bounds, Server, ServerError};
 use super::{Metrics, Pulse};
 
@@ -51,14 +53,10 @@ pub async fn serve_metrics(
     stop: CancellationToken,
 ) -> Result<(), ServerError> {
     let server = Server::bind(address, "--metrics-bind-address").await?;
-    let scraped = Arc::new(Scraped {
-        metrics,
-        text: Mutex::default(),
-        open_metrics: Mutex::default(),
-    });
+    let last = Mutex::default();
     let routes = Router::new()
         .route("/metrics", get(metrics_text))
-        .with_state(scraped);
+        .with_state(Arc::new(Scraped { metrics, last }));
     server.serve("/metrics", routes, Bounds::default(), stop);
     Ok(())
 }
@@ -76,41 +74,33 @@ async fn healthz(State(probed): State<Probed>) -> impl IntoResponse {
 }
 
 async fn readyz(State(probed): State<Probed>) -> impl IntoResponse {
-    if *probed.ready.borrow() {
-        (StatusCode::OK, "ok")
-    } else {
-        (
+    match *probed.ready.borrow() {
+        true => (StatusCode::OK, "ok"),
+        false => (
             StatusCode::SERVICE_UNAVAILABLE,
             "the initial lists of the watches are not complete",
-        )
+        ),
     }
 }
 
 struct Scraped {
     metrics: Arc<Metrics>,
-    text: Mutex<Option<Written>>,
-    open_metrics: Mutex<Option<Written>>,
+    /// Time and text of the last encoding in each format.
+    last: Mutex<HashMap<Exposition, (Instant, Bytes)>>,
 }
-
-/// Time and text of the last encoding.
-type Written = (Instant, Bytes);
 
 impl Scraped {
     /// Returns the metrics in this format. Requests within [`METRICS_FRESH`] share a copy, so that many or
     /// slow clients need no additional time or memory.
     fn text(&self, format: Exposition, now: Instant) -> Result<Bytes, std::fmt::Error> {
-        let last = match format {
-            Exposition::Text => &self.text,
-            Exposition::OpenMetrics => &self.open_metrics,
-        };
-        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, text)) = &*last
+        let mut last = lock(&self.last);
+        if let Some((at, text)) = last.get(&format)
             && now.saturating_duration_since(*at) < METRICS_FRESH
         {
             return Ok(text.clone());
         }
         let text = Bytes::from(format.of(self.metrics.open_metrics()?));
-        *last = Some((now, text.clone()));
+        last.insert(format, (now, text.clone()));
         Ok(text)
     }
 }
@@ -171,8 +161,7 @@ mod tests {
     fn metrics_are_written_out_once_a_second() {
         let scraped = Scraped {
             metrics: Arc::new(metrics()),
-            text: Mutex::default(),
-            open_metrics: Mutex::default(),
+            last: Mutex::default(),
         };
         let now = Instant::now();
         let text = |milliseconds| {

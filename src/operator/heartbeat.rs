@@ -1,7 +1,9 @@
 //! Detects stuck loops.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use super::lock::lock;
 
 /// A loop is stuck after this long. Each loop iterates at least every 30 s.
 const STILL_AFTER: Duration = Duration::from_secs(90);
@@ -38,12 +40,12 @@ impl Default for Heartbeat {
 impl Heartbeat {
     /// Records an iteration.
     pub fn beat(&self, now: Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        *lock(&self.0) = now;
     }
 
     /// Returns the time since the last iteration, if the loop is stuck.
     fn stands_still(&self, now: Instant) -> Option<Duration> {
-        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = *lock(&self.0);
         let silence = now.saturating_duration_since(last);
         (silence > STILL_AFTER).then_some(silence)
     }

@@ -1,15 +1,13 @@
 //! Sets up structured logs on standard error.
 
-use std::str::FromStr;
-
 use clap::ValueEnum;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::Directive;
+use tracing_subscriber::filter::ParseError;
 
 /// Never logged, at any level: the client library logs failed calls, which the operator logs itself, and
 /// responses that it cannot parse, which may contain a Secret.
-const SILENCED: [&str; 1] = ["kube_client::client=off"];
+const SILENCED: &str = "kube_client::client=off";
 
 /// Format of the logs.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -21,29 +19,22 @@ pub enum LogFormat {
     Json,
 }
 
-/// Logging could not be set up.
+/// The filter of the logs is invalid.
 #[derive(Debug, Error)]
-pub enum LogsError {
-    /// The filter is invalid.
-    #[error("--log-level {filter:?}: {source}; write a level such as debug, or target=level pairs")]
-    Filter {
-        /// Value of the flag.
-        filter: String,
-        /// Reason.
-        source: tracing_subscriber::filter::ParseError,
-    },
+#[error("--log-level {filter:?}: {source}; write a level such as debug, or target=level pairs")]
+pub struct LogsError {
+    filter: String,
+    source: ParseError,
 }
 
 /// Sets up logging with a filter such as `info` or `dingtalk_token_operator=debug`.
 pub fn init_logs(filter: &str, format: LogFormat) -> Result<(), LogsError> {
-    let malformed = |source| LogsError::Filter {
-        filter: filter.to_owned(),
-        source,
-    };
-    let mut env_filter = EnvFilter::try_new(filter).map_err(malformed)?;
-    for directive in SILENCED {
-        env_filter = env_filter.add_directive(Directive::from_str(directive).map_err(malformed)?);
-    }
+    let env_filter = EnvFilter::try_new(filter)
+        .and_then(|parsed| Ok(parsed.add_directive(SILENCED.parse()?)))
+        .map_err(|source| LogsError {
+            filter: filter.to_owned(),
+            source,
+        })?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(env_filter)
         .with_writer(std::io::stderr);

@@ -1,9 +1,8 @@
 //! Metrics, named by Prometheus' conventions.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -17,6 +16,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
+use super::lock::lock;
+use super::series::{count, encode_gauge};
 use super::{ConditionGauges, Leadership, Moment, ObjectGauges, TokenGauges, WatchTimes};
 use crate::api::{Cause, Reason};
 
@@ -76,19 +77,17 @@ pub struct Replica {
 
 impl Collector for Replica {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let help = "1 if this replica leads, otherwise 0";
-        let gauge = MetricType::Gauge;
         let leads = self.leadership.holds(Moment::now());
-        let leader = encoder.encode_descriptor("leader", help, None, gauge)?;
+        let help = "1 if this replica leads, otherwise 0";
+        let leader = encoder.encode_descriptor("leader", help, None, MetricType::Gauge)?;
         ConstGauge::new(i64::from(leads)).encode(leader)?;
-        let metric = "watch_last_answer_timestamp_seconds";
-        let help = "Time of the last response to a watch of a resource; the earliest one if there are several watches. Normally at most 300 s ago";
-        let mut family = encoder.encode_descriptor(metric, help, None, gauge)?;
-        for (resource, at) in self.watches.last_answers() {
-            let labels = [("resource", resource.as_str())];
-            ConstGauge::new(at.as_second()).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
+        let answers = self.watches.last_answers().into_iter();
+        encode_gauge(
+            &mut encoder,
+            "watch_last_answer_timestamp_seconds",
+            "Time of the last response to a watch of a resource; the earliest one if there are several watches. Normally at most 300 s ago",
+            answers.map(|(resource, at)| ([("resource", resource)], at.as_second())),
+        )
     }
 }
 
@@ -202,16 +201,15 @@ impl Metrics {
 
     /// Counts a token request; `reason` is `None` if it succeeded.
     pub fn request(&self, site: &str, cause: Cause, reason: Option<Reason>) {
-        let outcome = if reason.is_none() {
-            "success"
-        } else {
-            "failure"
+        let (outcome, reason) = match reason {
+            None => ("success", ""),
+            Some(reason) => ("failure", reason.as_str()),
         };
         let request = Request {
             site: site.to_owned(),
             cause: cause.as_str(),
             outcome,
-            reason: reason.map_or("", Reason::as_str),
+            reason,
         };
         self.requests.get_or_create(&request).inc();
     }
@@ -223,12 +221,8 @@ impl Metrics {
 
     /// Records the duration of a token request.
     pub fn requested(&self, site: &str, took: Duration) {
-        let site = Site {
-            site: site.to_owned(),
-        };
-        self.request_durations
-            .get_or_create(&site)
-            .observe(took.as_secs_f64());
+        let durations = self.request_durations.get_or_create(&Site::of(site));
+        durations.observe(took.as_secs_f64());
     }
 
     /// Records the time that a token request waited in the queue.
@@ -237,9 +231,8 @@ impl Metrics {
     }
 
     /// Sets the number of waiting token requests.
-    pub fn queued(&self, count: usize) {
-        self.queue_depth
-            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    pub fn queued(&self, waiting: usize) {
+        self.queue_depth.set(count(waiting));
     }
 
     /// Removes the series of an app.
@@ -270,10 +263,9 @@ impl Metrics {
             SecretWrite::Conflict => ("conflict", ""),
             SecretWrite::Refused(reason) => ("failure", reason.as_str()),
         };
-        let cause = cause.as_str();
         let write = Write {
             kind,
-            cause,
+            cause: cause.as_str(),
             outcome,
             reason,
         };
@@ -283,16 +275,10 @@ impl Metrics {
     /// Records the difference between the clocks of a site and of the operator, and whether it is `far` off.
     /// Returns the previous value of `far`.
     pub fn clock_difference(&self, site: &str, seconds: f64, far: bool) -> bool {
-        self.clock_differences
-            .get_or_create(&Site {
-                site: site.to_owned(),
-            })
-            .set(seconds);
-        let mut far_clocks = self
-            .far_clocks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        far_clocks.insert(site.to_owned(), far).unwrap_or_default()
+        let difference = self.clock_differences.get_or_create(&Site::of(site));
+        difference.set(seconds);
+        let former = lock(&self.far_clocks).insert(site.to_owned(), far);
+        former.unwrap_or_default()
     }
 
     /// Returns all metrics as OpenMetrics.
@@ -303,6 +289,14 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+impl Site {
+    fn of(site: &str) -> Self {
+        Self {
+            site: site.to_owned(),
+        }
     }
 }
 

@@ -1,18 +1,15 @@
 //! Other gauges about apps and references.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use jiff::Timestamp;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
 
+use super::lock::lock;
+use super::series::{Key, count, encode_gauge, key};
 use crate::api::Reason;
-
-/// Namespace and name.
-type Key = (String, String);
 
 #[derive(Debug, Default)]
 struct Measured {
@@ -28,7 +25,7 @@ pub struct ObjectGauges(Mutex<Measured>);
 impl ObjectGauges {
     /// Sets the number of apps in a namespace that are not served because of its limits.
     pub fn not_served(&self, namespace: &str, count: usize) {
-        let mut measured = self.lock();
+        let mut measured = lock(&self.0);
         match count {
             0 => measured.not_served.remove(namespace),
             _ => measured.not_served.insert(namespace.to_owned(), count),
@@ -37,7 +34,7 @@ impl ObjectGauges {
 
     /// Sets the earliest expiry of the tokens in a reference's Secrets.
     pub fn copy_expires(&self, namespace: &str, name: &str, at: Option<Timestamp>) {
-        let mut measured = self.lock();
+        let mut measured = lock(&self.0);
         match at {
             Some(at) => measured.copies.insert(key(namespace, name), at),
             None => measured.copies.remove(&key(namespace, name)),
@@ -47,12 +44,12 @@ impl ObjectGauges {
     /// Records that a new token could not be delivered to the pods or workloads of an app.
     pub fn undelivered(&self, namespace: &str, name: &str, reason: Reason, now: Timestamp) {
         let key = (key(namespace, name), reason);
-        self.lock().undelivered.entry(key).or_insert(now);
+        lock(&self.0).undelivered.entry(key).or_insert(now);
     }
 
     /// Records that the problem passed to [`Self::undelivered`] is resolved.
     pub fn delivered(&self, namespace: &str, name: &str, reason: Reason) {
-        self.lock()
+        lock(&self.0)
             .undelivered
             .remove(&(key(namespace, name), reason));
     }
@@ -60,48 +57,43 @@ impl ObjectGauges {
     /// Removes the series of an app.
     pub fn remove_app(&self, namespace: &str, name: &str) {
         let key = key(namespace, name);
-        self.lock().undelivered.retain(|(of, _), _| *of != key);
+        lock(&self.0).undelivered.retain(|(of, _), _| *of != key);
     }
-
-    fn lock(&self) -> MutexGuard<'_, Measured> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn key(namespace: &str, name: &str) -> Key {
-    (namespace.to_owned(), name.to_owned())
 }
 
 impl Collector for ObjectGauges {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let measured = self.lock();
-        let gauge = MetricType::Gauge;
-        let help =
-            "Number of DingTalkApps that are not served because of the limits of their namespace";
-        let mut family = encoder.encode_descriptor("apps_not_served", help, None, gauge)?;
-        for (namespace, count) in &measured.not_served {
-            let labels = [("namespace", namespace.as_str())];
-            let count = i64::try_from(*count).unwrap_or(i64::MAX);
-            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
-        }
-        let metric = "reference_token_expiry_timestamp_seconds";
-        let help = "Earliest expiry of the tokens in the Secrets of a DingTalkTokenReference";
-        let mut family = encoder.encode_descriptor(metric, help, None, gauge)?;
-        for ((namespace, name), at) in &measured.copies {
-            let labels = [("namespace", namespace.as_str()), ("name", name.as_str())];
-            ConstGauge::new(at.as_second()).encode(family.encode_family(&labels)?)?;
-        }
-        let metric = "delivery_failing_since_timestamp_seconds";
-        let help = "Time since which a new token could not be delivered to pods or workloads of an app, by reason";
-        let mut family = encoder.encode_descriptor(metric, help, None, gauge)?;
-        for (((namespace, name), reason), since) in &measured.undelivered {
-            let labels = [
-                ("namespace", namespace.as_str()),
-                ("name", name.as_str()),
-                ("reason", reason.as_str()),
-            ];
-            ConstGauge::new(since.as_second()).encode(family.encode_family(&labels)?)?;
-        }
-        Ok(())
+        let measured = lock(&self.0);
+        let not_served = measured.not_served.iter();
+        encode_gauge(
+            &mut encoder,
+            "apps_not_served",
+            "Number of DingTalkApps that are not served because of the limits of their namespace",
+            not_served.map(|(namespace, number)| ([("namespace", namespace)], count(*number))),
+        )?;
+        let copies = measured.copies.iter();
+        encode_gauge(
+            &mut encoder,
+            "reference_token_expiry_timestamp_seconds",
+            "Earliest expiry of the tokens in the Secrets of a DingTalkTokenReference",
+            copies.map(|((namespace, name), at)| {
+                let labels = [("namespace", namespace), ("name", name)];
+                (labels, at.as_second())
+            }),
+        )?;
+        let undelivered = measured.undelivered.iter();
+        encode_gauge(
+            &mut encoder,
+            "delivery_failing_since_timestamp_seconds",
+            "Time since which a new token could not be delivered to pods or workloads of an app, by reason",
+            undelivered.map(|(((namespace, name), reason), since)| {
+                let labels = [
+                    ("namespace", namespace.as_str()),
+                    ("name", name.as_str()),
+                    ("reason", reason.as_str()),
+                ];
+                (labels, since.as_second())
+            }),
+        )
     }
 }

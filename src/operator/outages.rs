@@ -1,10 +1,12 @@
 //! Detects outages of the API server. Their end is announced, so that retries need not wait any longer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tracing::info;
+
+use super::lock::lock;
 
 /// Minimum time without a response to count as an outage. Since the Lease is renewed every two seconds, a single
 /// call that keeps failing is not taken for one.
@@ -17,7 +19,7 @@ pub struct Outages(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     seen: Mutex<Seen>,
-    ended: watch::Sender<u64>,
+    ended: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -28,17 +30,17 @@ struct Seen {
 
 /// Receives the ends of outages.
 #[derive(Debug)]
-pub struct OutageEnds(watch::Receiver<u64>);
+pub struct OutageEnds(watch::Receiver<()>);
 
 impl Outages {
     /// Records a call without a response.
     pub fn failed(&self) {
-        self.seen().has_failed_since = true;
+        lock(&self.0.seen).has_failed_since = true;
     }
 
     /// Records a response.
     pub fn answered(&self, now: Instant) {
-        let mut seen = self.seen();
+        let mut seen = lock(&self.0.seen);
         let silence = seen.answered_at.map(|at| now.saturating_duration_since(at));
         let is_over = seen.has_failed_since && silence.is_none_or(|silence| silence >= SILENCE);
         *seen = Seen {
@@ -49,17 +51,13 @@ impl Outages {
         if is_over {
             let silent_seconds = silence.map(|silence| silence.as_secs());
             info!(silent_seconds, "API server responding again");
-            self.0.ended.send_modify(|ended| *ended += 1);
+            self.0.ended.send_replace(());
         }
     }
 
     /// Returns a receiver for the ends of outages from now on.
     pub fn ends(&self) -> OutageEnds {
         OutageEnds(self.0.ended.subscribe())
-    }
-
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

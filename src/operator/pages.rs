@@ -5,7 +5,7 @@
 //! smaller limit. The response then has fewer objects and a `continue` token, which the client library follows.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -18,6 +18,8 @@ use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 use tower::{BoxError, Layer, Service, ServiceExt};
 use tracing::debug;
+
+use super::lock::lock;
 
 /// Maximum size of a page with more than one object, in bytes. Parsing it takes several times as much memory.
 const BUDGET: usize = 2 << 20;
@@ -49,12 +51,12 @@ impl Default for PagesByWeight {
 
 impl Shared {
     fn limit(&self, path: &str) -> u32 {
-        let limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        limits.get(path).copied().unwrap_or(FIRST_LIMIT)
+        let limit = lock(&self.limits).get(path).copied();
+        limit.unwrap_or(FIRST_LIMIT)
     }
 
     fn remember(&self, path: &str, limit: u32) {
-        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut limits = lock(&self.limits);
         if limits.len() >= PATHS_MAX && !limits.contains_key(path) {
             limits.clear();
         }

@@ -1,13 +1,10 @@
 //! An HTTP server that clients cannot exhaust: it limits connections, requests and time.
 
-use std::convert::Infallible;
-use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::Request;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,6 +16,7 @@ use tower::Service as _;
 use tracing::{debug, info};
 
 use super::connections::Connections;
+use super::lock::lock;
 
 /// Pause after a connection could not be accepted, for example due to a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -116,7 +114,7 @@ async fn accept(listener: TcpListener, places: Places, routes: &Router, bounds: 
 async fn converse(stream: TcpStream, place: Place, routes: Router, bounds: Bounds) {
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         place.requested();
-        answer(routes.clone(), request.map(axum::body::Body::new))
+        routes.clone().call(request)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -130,13 +128,6 @@ async fn converse(stream: TcpStream, place: Place, routes: Router, bounds: Bound
         () = place.close.cancelled() => {}
         () = tokio::time::sleep(bounds.total) => {}
     }
-}
-
-fn answer(
-    mut routes: Router,
-    request: Request,
-) -> impl Future<Output = Result<axum::response::Response, Infallible>> {
-    routes.call(request)
 }
 
 /// Places for a limited number of connections.
@@ -194,10 +185,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         lock(&self.connections).closed(self.number);
     }
-}
-
-fn lock(connections: &Mutex<Connections>) -> std::sync::MutexGuard<'_, Connections> {
-    connections.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

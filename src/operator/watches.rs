@@ -2,10 +2,12 @@
 //! older one is stuck.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use http::Uri;
 use jiff::Timestamp;
+
+use super::lock::lock;
 
 /// Time of the last successful response to a watch request, by path.
 #[derive(Clone, Debug, Default)]
@@ -13,14 +15,13 @@ pub struct WatchTimes(Arc<Mutex<BTreeMap<String, Timestamp>>>);
 
 impl WatchTimes {
     pub(super) fn answered(&self, path: String, now: Timestamp) {
-        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        times.insert(path, now);
+        lock(&self.0).insert(path, now);
     }
 
     /// Returns the time of the last response for each resource. If a resource has several watches, this is the
     /// earliest one.
     pub fn last_answers(&self) -> BTreeMap<String, Timestamp> {
-        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = lock(&self.0);
         let mut earliest = BTreeMap::new();
         for (path, at) in &*times {
             let resource = path.rsplit('/').next().unwrap_or_default();

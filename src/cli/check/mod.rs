@@ -94,7 +94,7 @@ fn unknown<'a>(given: &'a [String], app: &DingTalkApp) -> Vec<&'a str> {
 
 fn known_site(dingtalk: &Client, app: &DingTalkApp) -> Result<(), CliError> {
     let site = app.spec.site.clone();
-    if dingtalk.knows(&site) {
+    if dingtalk.host(&site).is_some() {
         return Ok(());
     }
     let known = dingtalk.sites().collect::<Vec<_>>().join(", ");

@@ -33,7 +33,11 @@ pub struct Call {
 
 /// Priority of a request, highest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumDiscriminants)]
-#[strum_discriminants(name(RankKind), doc = "A [`Rank`] without its time.")]
+#[strum_discriminants(
+    name(RankKind),
+    derive(PartialOrd, Ord),
+    doc = "A [`Rank`] without its time."
+)]
 pub enum Rank {
     /// First attempt to fetch a token.
     First,
@@ -41,37 +45,4 @@ pub enum Rank {
     Renewal(Timestamp),
     /// Further attempt for a token that is missing or has expired.
     Retry,
-}
-
-/// One value for each kind of rank. Namespaces take turns within a kind.
-#[derive(Default)]
-pub(super) struct ByKind<T> {
-    first: T,
-    renewal: T,
-    retry: T,
-}
-
-/// All kinds, highest priority first.
-pub(super) type Precedence = [RankKind; 3];
-
-impl<T> ByKind<T> {
-    pub(super) fn of(&self, kind: RankKind) -> &T {
-        match kind {
-            RankKind::First => &self.first,
-            RankKind::Renewal => &self.renewal,
-            RankKind::Retry => &self.retry,
-        }
-    }
-
-    pub(super) fn of_mut(&mut self, kind: RankKind) -> &mut T {
-        match kind {
-            RankKind::First => &mut self.first,
-            RankKind::Renewal => &mut self.renewal,
-            RankKind::Retry => &mut self.retry,
-        }
-    }
-
-    pub(super) fn all(&self) -> [&T; 3] {
-        [&self.first, &self.renewal, &self.retry]
-    }
 }

@@ -11,7 +11,7 @@ use super::Call;
 const CORPS_MAX: usize = 8;
 
 /// The requests that a problem affects: the smallest set that contains all that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reach {
     /// Requests for one corp with one `client_id`.
     Corp {
@@ -61,7 +61,6 @@ struct Heard {
 }
 
 impl Evidence {
-    /// Adds a failed request.
     pub(super) fn add(&mut self, call: &Call, now: Instant) {
         let heard = self.0.get_or_insert_with(|| Heard {
             first: call.clone(),
@@ -83,7 +82,6 @@ impl Evidence {
         self.0.as_ref().map_or(0, |heard| heard.corps.len())
     }
 
-    /// Returns the time of the first failure.
     pub(super) fn since(&self) -> Option<Instant> {
         Some(self.0.as_ref()?.since)
     }

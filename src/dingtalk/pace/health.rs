@@ -105,14 +105,13 @@ impl Health {
 
     /// Whether the failure is due to an outage of the site and not of the failing corps. If so, the
     /// corp can be retried whenever the outage is probed.
-    pub(super) fn is_site_outage(&self, failure: &Failure) -> bool {
-        let is_unreachable = failure.http_status.is_none();
-        failure.class.traits().is_outage
-            && match self.outage() {
-                Some((Reach::Site, _)) => true,
-                Some((Reach::Namespace(_), _)) => is_unreachable,
-                Some((Reach::Corp { .. } | Reach::Client(_), _)) | None => false,
-            }
+    pub(super) fn is_site_outage(&self, call: &Call, failure: &Failure) -> bool {
+        let is_of_site = |reach: Reach| match reach {
+            Reach::Site => true,
+            Reach::Namespace(of) => of == call.namespace && failure.http_status.is_none(),
+            Reach::Corp { .. } | Reach::Client(_) => false,
+        };
+        failure.class.is_outage() && self.outage().is_some_and(|(reach, _)| is_of_site(reach))
     }
 }
 
@@ -127,7 +126,6 @@ pub(super) struct Busyness {
 }
 
 impl Busyness {
-    /// Records a success.
     pub(super) fn served(&mut self, call: &Call, now: Instant) {
         self.begin(now);
         if !self.busy.contains(&call.client_id) {

@@ -10,18 +10,16 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::call::{ByKind, Precedence, RankKind};
+use super::call::RankKind;
 use super::rates::Gate;
 use super::waiting::{LineKey, Twin, Waiting};
 use super::{Call, Rank};
-use shelf::{LineId, Order, Shelf};
+use shelf::{LineId, Order, Shelf, ShelfKey};
 
 #[derive(Clone, Copy)]
 enum Place {
-    /// Waits for its turn.
-    Ready(Order),
-    /// Waits for its turn to probe an outage.
-    Held(Order),
+    /// Waits for its turn or, if an outage holds it back, for its turn to probe that.
+    OnBoard { is_held: bool, order: Order },
     /// Waits for this time.
     Asleep(Instant),
     /// Waits for a request with the same `client_id` to end.
@@ -35,17 +33,24 @@ struct Line<J> {
     place: Place,
 }
 
-/// Lines that wait for their turn, by kind and namespace.
-type Board = ByKind<BTreeMap<Arc<str>, Shelf>>;
+impl<J> Line<J> {
+    fn shelf(&self, is_held: bool, order: Order) -> ShelfKey {
+        ShelfKey {
+            is_held,
+            kind: order.0.into(),
+            namespace: Arc::clone(&self.key.namespace),
+        }
+    }
+}
 
 /// All queued requests of a site.
 pub(super) struct Lines<J> {
     by_id: HashMap<LineId, Line<J>>,
     ids: HashMap<LineKey, LineId>,
     of_client: HashMap<Arc<str>, HashSet<LineId>>,
-    ready: Board,
-    held: Board,
-    served_last: ByKind<Option<Arc<str>>>,
+    board: BTreeMap<ShelfKey, Shelf>,
+    /// The namespace that had the last turn, by kind.
+    served_last: BTreeMap<RankKind, Arc<str>>,
     asleep: BTreeSet<(Instant, LineId)>,
     parked: BTreeMap<(Instant, u64), Waiting<J>>,
     behind: HashMap<Twin, Vec<Waiting<J>>>,
@@ -59,9 +64,8 @@ impl<J> Default for Lines<J> {
             by_id: HashMap::new(),
             ids: HashMap::new(),
             of_client: HashMap::new(),
-            ready: Default::default(),
-            held: Default::default(),
-            served_last: Default::default(),
+            board: BTreeMap::new(),
+            served_last: BTreeMap::new(),
             asleep: BTreeSet::new(),
             parked: BTreeMap::new(),
             behind: HashMap::new(),
@@ -72,12 +76,10 @@ impl<J> Default for Lines<J> {
 }
 
 impl<J> Lines<J> {
-    /// Returns the number of queued requests.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Queues a request.
     pub(super) fn push(&mut self, call: Call, rank: Rank, job: J, is_proven: bool) {
         self.next_id += 1;
         let waiting = Waiting {
@@ -102,10 +104,8 @@ impl<J> Lines<J> {
         };
         line.waiting
             .insert((waiting.rank, waiting.arrival), waiting);
-        match line.place {
-            Place::Ready(_) => self.put(id, false),
-            Place::Held(_) => self.put(id, true),
-            Place::Asleep(_) | Place::Blocked => {}
+        if let Place::OnBoard { is_held, .. } = line.place {
+            self.put(id, is_held);
         }
     }
 
@@ -120,7 +120,10 @@ impl<J> Lines<J> {
             is_proven: first.is_proven,
             waiting: BTreeMap::new(),
             // It is not on the board yet; removing it from there has no effect.
-            place: Place::Ready((first.rank, first.arrival)),
+            place: Place::OnBoard {
+                is_held: false,
+                order: (first.rank, first.arrival),
+            },
         };
         self.by_id.insert(id, line);
         id
@@ -128,18 +131,14 @@ impl<J> Lines<J> {
 
     /// Whether a line waits for its turn. Its gate may still turn out to be closed.
     pub(super) fn has_ready(&self) -> bool {
-        self.ready
-            .all()
-            .iter()
-            .any(|namespaces| !namespaces.is_empty())
+        let first = self.board.first_key_value();
+        first.is_some_and(|(shelf, _)| !shelf.is_held)
     }
 
     /// Whether a line waits for its turn to probe an outage.
     pub(super) fn has_held(&self) -> bool {
-        self.held
-            .all()
-            .iter()
-            .any(|namespaces| !namespaces.is_empty())
+        let last = self.board.last_key_value();
+        last.is_some_and(|(shelf, _)| shelf.is_held)
     }
 
     /// Returns the time at which [`Self::wake`] has something to do.
@@ -167,36 +166,33 @@ impl<J> Lines<J> {
 
     /// Puts back the lines that wait for a request with this `client_id` to end.
     pub(super) fn unblock(&mut self, client_id: &str) {
-        let ids = self.of_client.get(client_id).into_iter().flatten();
-        let is_blocked = |id: &&LineId| {
-            let line = self.by_id.get(id);
-            line.is_some_and(|line| matches!(line.place, Place::Blocked))
-        };
-        for id in ids.filter(is_blocked).copied().collect::<Vec<_>>() {
+        for id in self.of_client(client_id, |line| matches!(line.place, Place::Blocked)) {
             self.put(id, false);
         }
     }
 
     /// Marks the lines with this `client_id` whose credentials are now proven.
     pub(super) fn prove(&mut self, client_id: &str, is_proven: impl Fn(&LineKey) -> bool) {
-        let ids = self.of_client.get(client_id).into_iter().flatten();
-        let is_new = |id: &&LineId| {
-            let line = self.by_id.get(id);
-            line.is_some_and(|line| !line.is_proven && is_proven(&line.key))
-        };
-        for id in ids.filter(is_new).copied().collect::<Vec<_>>() {
-            self.take_down(id);
-            if let Some(line) = self.by_id.get_mut(&id) {
+        for id in self.of_client(client_id, |line| !line.is_proven && is_proven(&line.key)) {
+            if let Some(line) = self.take_down(id) {
                 line.is_proven = true;
             }
             self.put(id, false);
         }
     }
 
+    fn of_client(&self, client_id: &str, which: impl Fn(&Line<J>) -> bool) -> Vec<LineId> {
+        let ids = self.of_client.get(client_id).into_iter().flatten();
+        ids.filter(|id| self.by_id.get(id).is_some_and(&which))
+            .copied()
+            .collect()
+    }
+
     /// Puts back all lines that an outage holds back.
     pub(super) fn release(&mut self) {
-        let shelves = self.held.all().into_iter().flat_map(BTreeMap::values);
-        let lines = shelves.flat_map(|shelf| shelf.proven.iter().chain(&shelf.unproven));
+        let shelves = self.board.iter().rev();
+        let shelves = shelves.take_while(|(shelf, _)| shelf.is_held);
+        let lines = shelves.flat_map(|(_, shelf)| shelf.proven.iter().chain(&shelf.unproven));
         for id in lines.map(|(_, id)| *id).collect::<Vec<_>>() {
             self.put(id, false);
         }
@@ -210,37 +206,33 @@ impl<J> Lines<J> {
     pub(super) fn next(
         &mut self,
         is_probe: bool,
-        kinds: Precedence,
+        kinds: [RankKind; 3],
         has_room: impl Fn(&str, bool) -> bool,
         gate: impl Fn(&LineKey, bool) -> Gate,
     ) -> Option<(RankKind, LineId)> {
         for kind in kinds {
-            let last = self.served_last.of(kind).clone();
-            let mut after = last.clone();
-            let mut wrapped = last.is_none();
-            loop {
-                let lower = match &after {
-                    Some(after) => Bound::Excluded(Arc::clone(after)),
-                    None => Bound::Unbounded,
-                };
-                let namespaces = self.board(is_probe).of(kind);
-                let next = namespaces.range((lower, Bound::Unbounded)).next();
-                let Some((namespace, _)) = next else {
-                    if wrapped {
-                        break;
+            let of = |namespace| ShelfKey {
+                is_held: is_probe,
+                kind,
+                namespace,
+            };
+            // No namespace has an empty name.
+            let first = of(Arc::default());
+            let last = of(self.served_last.get(&kind).cloned().unwrap_or_default());
+            // The namespace that had the last turn comes last.
+            for (mut from, to) in [
+                (Bound::Excluded(last.clone()), Bound::Unbounded),
+                (Bound::Included(first), Bound::Included(last)),
+            ] {
+                while let Some((shelf, _)) = self.board.range((from.as_ref(), to.as_ref())).next()
+                    && (shelf.is_held, shelf.kind) == (is_probe, kind)
+                {
+                    let shelf = shelf.clone();
+                    if let Some(id) = self.first_open(&shelf, &has_room, &gate) {
+                        return Some((kind, id));
                     }
-                    (wrapped, after) = (true, None);
-                    continue;
-                };
-                let namespace = Arc::clone(namespace);
-                let has_room = |is_proven| has_room(&namespace, is_proven);
-                if let Some(id) = self.first_open(is_probe, kind, &namespace, has_room, &gate) {
-                    return Some((kind, id));
+                    from = Bound::Excluded(shelf);
                 }
-                if wrapped && last.as_ref().is_some_and(|last| namespace >= *last) {
-                    break;
-                }
-                after = Some(namespace);
             }
         }
         None
@@ -248,15 +240,13 @@ impl<J> Lines<J> {
 
     fn first_open(
         &mut self,
-        is_probe: bool,
-        kind: RankKind,
-        namespace: &Arc<str>,
-        has_room: impl Fn(bool) -> bool,
+        shelf: &ShelfKey,
+        has_room: impl Fn(&str, bool) -> bool,
         gate: impl Fn(&LineKey, bool) -> Gate,
     ) -> Option<LineId> {
         loop {
-            let waiting = self.board(is_probe).of(kind).get(namespace)?;
-            let id = waiting.first(&has_room)?;
+            let lines = self.board.get(shelf)?;
+            let id = lines.first(|is_proven| has_room(&shelf.namespace, is_proven))?;
             let line = self.by_id.get(&id)?;
             match gate(&line.key, line.is_proven) {
                 Gate::Open => return Some(id),
@@ -269,22 +259,20 @@ impl<J> Lines<J> {
 
     /// Removes and returns the first request of a line.
     pub(super) fn take(&mut self, id: LineId) -> Option<Waiting<J>> {
-        self.take_down(id);
-        let line = self.by_id.get_mut(&id)?;
+        let line = self.take_down(id)?;
         let (_, mut waiting) = line.waiting.pop_first()?;
         waiting.is_proven = line.is_proven;
-        self.len -= 1;
-        if line.waiting.is_empty() {
-            self.remove(id);
-        } else {
-            self.put(id, false);
+        match line.waiting.is_empty() {
+            true => drop(self.remove(id)),
+            false => self.put(id, false),
         }
+        self.len -= 1;
         Some(waiting)
     }
 
     /// Records that the namespace of `call` has had its turn in this kind.
     pub(super) fn served(&mut self, kind: RankKind, call: &Call) {
-        *self.served_last.of_mut(kind) = Some(Arc::clone(&call.namespace));
+        self.served_last.insert(kind, Arc::clone(&call.namespace));
     }
 
     /// Puts a request aside until this time.
@@ -308,16 +296,8 @@ impl<J> Lines<J> {
         }
     }
 
-    fn board(&self, is_held: bool) -> &Board {
-        match is_held {
-            true => &self.held,
-            false => &self.ready,
-        }
-    }
-
     fn put_aside(&mut self, id: LineId, place: Place) {
-        self.take_down(id);
-        if let Some(line) = self.by_id.get_mut(&id) {
+        if let Some(line) = self.take_down(id) {
             line.place = place;
         }
         if let Place::Asleep(at) = place {
@@ -325,59 +305,42 @@ impl<J> Lines<J> {
         }
     }
 
-    /// Moves a line to a board.
     fn put(&mut self, id: LineId, is_held: bool) {
-        self.take_down(id);
-        let Some(line) = self.by_id.get_mut(&id) else {
+        let Some(line) = self.take_down(id) else {
             return;
         };
-        let Some((order, _)) = line.waiting.first_key_value() else {
+        let Some((&order, _)) = line.waiting.first_key_value() else {
             return;
         };
-        let order = *order;
-        let board = match is_held {
-            true => &mut self.held,
-            false => &mut self.ready,
-        };
-        line.place = match is_held {
-            true => Place::Held(order),
-            false => Place::Ready(order),
-        };
-        board
-            .of_mut(order.0.into())
-            .entry(Arc::clone(&line.key.namespace))
-            .or_default()
-            .of(line.is_proven)
-            .insert((order, id));
+        line.place = Place::OnBoard { is_held, order };
+        let (key, is_proven) = (line.shelf(is_held, order), line.is_proven);
+        let shelf = self.board.entry(key).or_default();
+        shelf.of(is_proven).insert((order, id));
     }
 
     /// Removes a line from the set that its `place` refers to.
-    fn take_down(&mut self, id: LineId) {
-        let Some(line) = self.by_id.get(&id) else {
-            return;
-        };
-        let (board, order) = match line.place {
-            Place::Ready(order) => (&mut self.ready, order),
-            Place::Held(order) => (&mut self.held, order),
+    fn take_down(&mut self, id: LineId) -> Option<&mut Line<J>> {
+        let line = self.by_id.get_mut(&id)?;
+        match line.place {
+            Place::OnBoard { is_held, order } => {
+                let key = line.shelf(is_held, order);
+                if let Some(shelf) = self.board.get_mut(&key) {
+                    shelf.of(line.is_proven).remove(&(order, id));
+                    if shelf.is_empty() {
+                        self.board.remove(&key);
+                    }
+                }
+            }
             Place::Asleep(at) => {
                 self.asleep.remove(&(at, id));
-                return;
             }
-            Place::Blocked => return,
-        };
-        let namespaces = board.of_mut(order.0.into());
-        if let Some(shelf) = namespaces.get_mut(&line.key.namespace) {
-            shelf.of(line.is_proven).remove(&(order, id));
-            if shelf.is_empty() {
-                namespaces.remove(&line.key.namespace);
-            }
+            Place::Blocked => {}
         }
+        Some(line)
     }
 
-    fn remove(&mut self, id: LineId) {
-        let Some(line) = self.by_id.remove(&id) else {
-            return;
-        };
+    fn remove(&mut self, id: LineId) -> Option<Line<J>> {
+        let line = self.by_id.remove(&id)?;
         self.ids.remove(&line.key);
         if let Some(ids) = self.of_client.get_mut(&line.key.client_id) {
             ids.remove(&id);
@@ -385,5 +348,6 @@ impl<J> Lines<J> {
                 self.of_client.remove(&line.key.client_id);
             }
         }
+        Some(line)
     }
 }

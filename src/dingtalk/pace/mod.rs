@@ -6,6 +6,7 @@
 mod call;
 mod evidence;
 mod health;
+mod limits;
 mod lines;
 mod outcome;
 mod pauses;

@@ -26,7 +26,7 @@ pub struct Consequences<J> {
     /// The failure, reclassified as a ban after several HTML responses.
     pub failure: Failure,
     /// Queued requests with the same rejected credentials; removed from the queue.
-    pub rejected_too: Vec<(Call, J)>,
+    pub rejected_too: Vec<J>,
     /// Whether the site is down. Its outage is probed, so that waiting requests need no backoff of
     /// their own.
     pub is_site_down: bool,

@@ -6,52 +6,30 @@ use std::time::Instant;
 
 use super::{Call, Reach};
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Scope {
-    Site,
-    Namespace(Arc<str>),
-    Client(Arc<str>),
-    Corp(Arc<str>, Arc<str>),
-}
-
-impl From<&Reach> for Scope {
-    fn from(reach: &Reach) -> Self {
-        match reach {
-            Reach::Corp { client_id, corp_id } => {
-                Self::Corp(Arc::clone(client_id), Arc::clone(corp_id))
-            }
-            Reach::Client(client_id) => Self::Client(Arc::clone(client_id)),
-            Reach::Namespace(namespace) => Self::Namespace(Arc::clone(namespace)),
-            Reach::Site => Self::Site,
-        }
-    }
-}
-
 /// All pauses of a site.
 ///
 /// A response to unproven credentials pauses only unproven ones of the same namespace: anybody can use
 /// any `client_id`, and after a start no credentials are proven.
 #[derive(Debug, Default)]
 pub(super) struct Pauses {
-    for_all: HashMap<Scope, Instant>,
-    for_unproven: HashMap<(Arc<str>, Scope), Instant>,
+    for_all: HashMap<Reach, Instant>,
+    for_unproven: HashMap<(Arc<str>, Reach), Instant>,
 }
 
 impl Pauses {
     /// Pauses the requests in `reach`, following a response to a request of `namespace`.
     pub(super) fn add(
         &mut self,
-        reach: &Reach,
+        reach: Reach,
         namespace: &Arc<str>,
         is_proven: bool,
         until: Instant,
     ) {
-        let scope = Scope::from(reach);
         let end = match is_proven {
-            true => self.for_all.entry(scope).or_insert(until),
+            true => self.for_all.entry(reach).or_insert(until),
             false => {
-                let scope = (Arc::clone(namespace), scope);
-                self.for_unproven.entry(scope).or_insert(until)
+                let key = (Arc::clone(namespace), reach);
+                self.for_unproven.entry(key).or_insert(until)
             }
         };
         *end = (*end).max(until);
@@ -64,28 +42,26 @@ impl Pauses {
         client_id: &Arc<str>,
         is_proven: bool,
     ) -> Option<Instant> {
-        let scopes = [
-            Scope::Site,
-            Scope::Namespace(Arc::clone(namespace)),
-            Scope::Client(Arc::clone(client_id)),
+        let reaches = [
+            Reach::Site,
+            Reach::Namespace(Arc::clone(namespace)),
+            Reach::Client(Arc::clone(client_id)),
         ];
-        let ends = scopes.into_iter();
-        let ends = ends.map(|scope| self.of(scope, namespace, is_proven));
-        ends.max().flatten()
+        let ends = reaches.map(|reach| self.of(reach, namespace, is_proven));
+        ends.into_iter().max().flatten()
     }
 
     /// Returns the end of the pause for the corp of `call`.
     pub(super) fn of_corp(&self, call: &Call, is_proven: bool) -> Option<Instant> {
-        let corp = Scope::Corp(Arc::clone(&call.client_id), Arc::clone(&call.corp_id));
-        self.of(corp, &call.namespace, is_proven)
+        self.of(Reach::of_corp(call), &call.namespace, is_proven)
     }
 
-    fn of(&self, scope: Scope, namespace: &Arc<str>, is_proven: bool) -> Option<Instant> {
-        let for_all = self.for_all.get(&scope).copied();
+    fn of(&self, reach: Reach, namespace: &Arc<str>, is_proven: bool) -> Option<Instant> {
+        let for_all = self.for_all.get(&reach).copied();
         if is_proven {
             return for_all;
         }
-        let for_unproven = self.for_unproven.get(&(Arc::clone(namespace), scope));
+        let for_unproven = self.for_unproven.get(&(Arc::clone(namespace), reach));
         for_all.max(for_unproven.copied())
     }
 

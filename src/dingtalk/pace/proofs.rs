@@ -39,19 +39,10 @@ impl Proofs {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Recent<K> {
     known: HashSet<K>,
     order: VecDeque<K>,
-}
-
-impl<K> Default for Recent<K> {
-    fn default() -> Self {
-        Self {
-            known: HashSet::new(),
-            order: VecDeque::new(),
-        }
-    }
 }
 
 impl<K: Clone + Eq + Hash> Recent<K> {

@@ -115,25 +115,14 @@ impl Budget {
 }
 
 /// Rate limit of a site, which adapts to its responses.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct SiteRate {
     spacing: Spacing,
     slowdown: u32,
     slowed_at: Option<Instant>,
-    window: u32,
+    /// Successes without an idle time of [`WINDOW_IDLE`] in between.
+    successes: u32,
     succeeded_at: Option<Instant>,
-}
-
-impl Default for SiteRate {
-    fn default() -> Self {
-        Self {
-            spacing: Spacing::default(),
-            slowdown: 0,
-            slowed_at: None,
-            window: WINDOW_START,
-            succeeded_at: None,
-        }
-    }
 }
 
 impl SiteRate {
@@ -144,7 +133,8 @@ impl SiteRate {
     /// Returns the current limit for requests in flight: it grows with each success, up to the configured
     /// limit.
     fn window(&self, rates: &Rates) -> u32 {
-        self.window.min(rates.in_flight_per_site).max(1)
+        let window = WINDOW_START.saturating_add(self.successes);
+        window.min(rates.in_flight_per_site).max(1)
     }
 
     /// Whether a namespace with this many requests in flight may start another. It may use half of what
@@ -158,7 +148,7 @@ impl SiteRate {
     pub(super) fn begin(&mut self, rates: &Rates, now: Instant) {
         let is_idle = |at: Instant| now.duration_since(at) >= WINDOW_IDLE;
         if self.succeeded_at.is_none_or(is_idle) {
-            self.window = WINDOW_START;
+            self.successes = 0;
         }
         self.recover(now);
         let interval = interval(rates.per_site) * (1 << self.slowdown);
@@ -169,12 +159,11 @@ impl SiteRate {
         self.spacing.end();
     }
 
-    pub(super) fn succeeded(&mut self, rates: &Rates, now: Instant) {
+    pub(super) fn succeeded(&mut self, now: Instant) {
         self.succeeded_at = Some(now);
-        self.window = self.window(rates).saturating_add(1);
+        self.successes = self.successes.saturating_add(1);
     }
 
-    /// Returns the time of the last success.
     pub(super) fn succeeded_at(&self) -> Option<Instant> {
         self.succeeded_at
     }
@@ -202,7 +191,6 @@ impl SiteRate {
     }
 }
 
-/// Returns the time between two requests.
 pub(super) fn interval(per_second: u32) -> Duration {
     Duration::from_secs(1) / per_second.max(1)
 }

@@ -66,8 +66,7 @@ impl<J> Scheduler<J> {
 
     /// Ends a request that returned a token. Returns the outages that have thereby ended.
     pub fn succeeded(&mut self, call: &Call, now: Instant) -> Vec<Recovery> {
-        let rates = self.rates;
-        self.site(call).succeeded(call, &rates, now)
+        self.site(call).succeeded(call, now)
     }
 
     /// Ends a request that failed. `failing_since` is the time of the corp's first failure since its last

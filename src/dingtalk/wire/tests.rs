@@ -1,4 +1,7 @@
+use reqwest::header::HeaderValue;
+
 use super::*;
+use crate::api::Reason;
 
 const SECRET: &str = "very-secret-value-0001";
 
@@ -11,11 +14,14 @@ fn with_headers(
     body: &str,
     retry_after: Option<&str>,
 ) -> Result<TokenResponse, Failure> {
+    let retry_after = retry_after.map(|value| {
+        let value = HeaderValue::from_bytes(value.as_bytes()).expect("a header");
+        (RETRY_AFTER, value)
+    });
     let raw = RawAnswer {
         status,
-        content_type: None,
-        retry_after,
-        body: body.as_bytes(),
+        headers: retry_after.into_iter().collect(),
+        body: Zeroizing::new(body.as_bytes().to_vec()),
         cut: false,
     };
     interpret(&raw, &[SECRET], &[], Timestamp::UNIX_EPOCH)

@@ -26,10 +26,8 @@ struct Seen {
     since: Instant,
 }
 
-/// What to do next.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Turn {
-    /// Read the Lease.
     Read,
     /// Replace the Lease as last read by this one.
     Write(LeaseSpec),
@@ -94,7 +92,6 @@ impl Election {
         });
     }
 
-    /// Returns the holder of the Lease.
     pub(crate) fn standing(&self) -> Standing {
         match &self.seen {
             Some(seen) if seen.holder == self.identity => Standing::Ours,

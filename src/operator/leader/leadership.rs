@@ -1,11 +1,13 @@
 //! Whether this replica leads, determined by the clocks alone, so that a process that was suspended notices at
 //! once that its Lease has expired.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
+
+use crate::operator::lock::lock;
 
 /// The time on both clocks. The monotonic clock stops while the machine sleeps, and the wall clock can be set;
 /// the Lease is only valid if it is by both clocks.
@@ -71,8 +73,7 @@ impl Leadership {
 
     /// Whether this replica will still lead after `duration`, even if it cannot renew the Lease.
     pub fn outlasts(&self, duration: Duration, now: Moment) -> bool {
-        let hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*hold {
+        match &*lock(&self.hold) {
             Hold::Always => true,
             Hold::Never | Hold::Lost => false,
             Hold::Until(until) => now
@@ -90,7 +91,7 @@ impl Leadership {
     ///
     /// After it has lost the lead, it must not: its pending writes must fail because of those changes.
     pub fn may_learn(&self, now: Moment) -> bool {
-        self.holds(now) || self.is(|hold| matches!(hold, Hold::Never))
+        self.holds(now) || matches!(*lock(&self.hold), Hold::Never)
     }
 
     /// Waits until [`Self::may_learn`] is true.
@@ -117,17 +118,12 @@ impl Leadership {
         leads
     }
 
-    /// Records that another replica leads.
     pub(crate) fn lost(&self) {
         self.set(Hold::Lost);
     }
 
-    fn is(&self, what: impl Fn(&Hold) -> bool) -> bool {
-        what(&self.hold.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     fn set(&self, hold: Hold) {
-        *self.hold.lock().unwrap_or_else(PoisonError::into_inner) = hold;
+        *lock(&self.hold) = hold;
     }
 }
 

@@ -6,7 +6,7 @@ mod leadership;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
 use thiserror::Error;
@@ -50,15 +50,6 @@ enum LeaseError {
     Forbidden(#[source] kube::Error),
     #[error(transparent)]
     Call(kube::Error),
-}
-
-impl LeaseError {
-    fn code(&self) -> Option<u16> {
-        match self {
-            Self::Call(kube::Error::Api(status)) => Some(status.code),
-            _ => None,
-        }
-    }
 }
 
 /// Acquires and renews the Lease, and keeps `leadership` up to date, until `stop` is cancelled or another
@@ -140,53 +131,51 @@ impl Elector {
     }
 
     async fn try_once(&mut self) -> Result<(), LeaseError> {
-        let mut read = false;
+        let mut has_read = false;
         loop {
             let sent = Moment::now();
-            match self.election.turn(read, sent.wall, sent.monotonic) {
+            let turn = self.election.turn(has_read, sent.wall, sent.monotonic);
+            let written = match turn {
                 None => return Ok(()),
-                Some(Turn::Read) => {
-                    let lease = call(self.api.get_opt(&self.candidate.name)).await?;
-                    self.election.saw(lease, Moment::now().monotonic);
-                    read = true;
-                }
+                Some(Turn::Read) => None,
                 Some(Turn::Write(spec)) => match self.write(spec).await {
-                    Ok(lease) => {
-                        let now = Moment::now();
-                        self.election.saw(Some(lease), now.monotonic);
-                        if self.leadership.renewed(sent, LEASE_DURATION, now) {
-                            info!(lease = self.candidate.name, "leading");
-                        }
-                        return Ok(());
+                    Ok(lease) => Some(lease),
+                    // Another replica was faster, or the Lease was deleted.
+                    Err(LeaseError::Call(kube::Error::Api(status)))
+                        if matches!(status.code, 404 | 409) =>
+                    {
+                        None
                     }
-                    // Another replica was faster, or the Lease was deleted: read it.
-                    Err(error) if !read && matches!(error.code(), Some(404 | 409)) => {
-                        let lease = call(self.api.get_opt(&self.candidate.name)).await?;
-                        self.election.saw(lease, Moment::now().monotonic);
-                        read = true;
-                    }
-                    Err(error) if matches!(error.code(), Some(404 | 409)) => return Ok(()),
                     Err(error) => return Err(error),
                 },
+            };
+            if let Some(lease) = written {
+                let now = Moment::now();
+                self.election.saw(Some(lease), now.monotonic);
+                if self.leadership.renewed(sent, LEASE_DURATION, now) {
+                    info!(lease = self.candidate.name, "leading");
+                }
+                return Ok(());
             }
+            if has_read {
+                return Ok(());
+            }
+            let lease = call(self.api.get_opt(&self.candidate.name)).await?;
+            self.election.saw(lease, Moment::now().monotonic);
+            has_read = true;
         }
     }
 
-    async fn write(
-        &self,
-        spec: k8s_openapi::api::coordination::v1::LeaseSpec,
-    ) -> Result<Lease, LeaseError> {
+    async fn write(&self, spec: LeaseSpec) -> Result<Lease, LeaseError> {
         let lease = self.election.lease(&self.candidate.name, spec);
         let parameters = PostParams {
             field_manager: Some(crate::api::MANAGER.to_owned()),
             ..PostParams::default()
         };
+        let name = &self.candidate.name;
         match lease.metadata.resource_version {
             None => call(self.api.create(&parameters, &lease)).await,
-            Some(_) => {
-                let name = &self.candidate.name;
-                call(self.api.replace(name, &parameters, &lease)).await
-            }
+            Some(_) => call(self.api.replace(name, &parameters, &lease)).await,
         }
     }
 
@@ -208,16 +197,12 @@ impl Elector {
 async fn call<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, LeaseError> {
     match tokio::time::timeout(CALL_TIMEOUT, call).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error @ kube::Error::Api(_))) if is_forbidden(&error) => {
-            Err(LeaseError::Forbidden(error))
+        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
+            Err(LeaseError::Forbidden(kube::Error::Api(status)))
         }
         Ok(Err(error)) => Err(LeaseError::Call(error)),
         Err(_) => Err(LeaseError::TimedOut),
     }
-}
-
-fn is_forbidden(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.is_forbidden())
 }
 
 #[cfg(test)]

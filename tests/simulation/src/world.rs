@@ -339,7 +339,7 @@ impl World {
                 let since = since.map(|failing| failing.streak_since);
                 let since = since.map(|since| self.instant(self.millis(since)));
                 let heard = self.scheduler.failed(&call, *failure, since, instant);
-                for (_, other) in heard.rejected_too {
+                for other in heard.rejected_too {
                     let Some(pending) = self.apps[other].pending.take() else {
                         continue;
                     };

@@ -6,18 +6,15 @@ use crate::dingtalk::pace::waiting::{LineKey, Waiting};
 
 impl<J> Lines<J> {
     /// Removes and returns all requests of the same namespace with the same credentials.
-    pub(in crate::dingtalk::pace) fn take_line(&mut self, call: &Call) -> Vec<(Call, J)> {
+    pub(in crate::dingtalk::pace) fn take_line(&mut self, call: &Call) -> Vec<J> {
         let Some(id) = self.ids.get(&LineKey::of(call)).copied() else {
             return Vec::new();
         };
         self.take_down(id);
-        let line = self.by_id.get_mut(&id);
-        let waiting = line.map(|line| std::mem::take(&mut line.waiting));
-        self.remove(id);
-        let taken = waiting.into_iter().flatten();
-        let taken: Vec<_> = taken.map(|(_, one)| (one.call, one.job)).collect();
-        self.len -= taken.len();
-        taken
+        let waiting = self.remove(id).into_iter().flat_map(|line| line.waiting);
+        let jobs: Vec<J> = waiting.map(|(_, waiting)| waiting.job).collect();
+        self.len -= jobs.len();
+        jobs
     }
 
     /// Removes and returns all requests that are not `wanted`.

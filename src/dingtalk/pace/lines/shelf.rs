@@ -1,13 +1,25 @@
 //! Lines of one namespace.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::dingtalk::pace::Rank;
+use crate::dingtalk::pace::call::RankKind;
 
 /// Sort key of a request: its rank and its arrival number.
 pub(super) type Order = (Rank, u64);
 /// Identifies a line.
 pub(super) type LineId = u64;
+
+/// The lines that a shelf holds.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ShelfKey {
+    /// Whether an outage holds them back. If not, they come first.
+    pub(super) is_held: bool,
+    /// Kind of their first requests.
+    pub(super) kind: RankKind,
+    pub(super) namespace: Arc<str>,
+}
 
 /// Lines of one namespace, sorted by their first requests.
 #[derive(Default)]

@@ -1,13 +1,11 @@
-//! Handles the results of requests.
+//! What the results of requests change.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{FAILURE_OF_NAMESPACE, Site};
-use crate::api::Reason;
-use crate::dingtalk::pace::outcome::{Consequences, Recovery};
-use crate::dingtalk::pace::waiting::LineKey;
-use crate::dingtalk::pace::{Call, Rates, Reach};
+use super::{FAILURE_OF_NAMESPACE, Limits};
+use crate::dingtalk::pace::outcome::Recovery;
+use crate::dingtalk::pace::{Call, Reach};
 use crate::dingtalk::{Class, Failure, Scope};
 
 /// Minimum length of a ban. DingTalk documents five minutes for the ban of an address.
@@ -19,101 +17,81 @@ const THROTTLE_MAX: Duration = Duration::from_secs(60);
 /// Cost of a failure with unproven credentials in the site's budget: 400 at once, then 20 per second.
 const FAILURE_OF_SITE: Duration = Duration::from_millis(50);
 
-impl<J> Site<J> {
-    pub(in super::super) fn succeeded(
+impl Limits {
+    /// Records a success. Returns the outages that it ends.
+    pub(in crate::dingtalk::pace) fn succeeded(
         &mut self,
         call: &Call,
-        rates: &Rates,
         now: Instant,
     ) -> Vec<Recovery> {
-        self.end(call);
-        self.rate.succeeded(rates, now);
-        if !self.is_proven(call) {
-            self.proofs.add(&call.client_id, &call.credentials);
-            let proofs = &self.proofs;
-            let is_proven = |line: &LineKey| proofs.has(&line.client_id, &line.credentials);
-            self.lines.prove(&call.client_id, is_proven);
-        }
+        self.rate.succeeded(now);
         self.busyness.served(call, now);
         if let Some(client) = self.clients.get_mut(&call.client_id) {
             client.throttled = 0;
         }
-        self.lines.release();
         let healths = [&mut self.of_proven, &mut self.of_unproven];
         let healths = healths.into_iter().map(std::mem::take);
         let outages = healths.filter_map(|health| health.outage());
         // The end of an outage is reported only if it affected this request.
-        let is_over = |reach: &Reach| match reach {
-            Reach::Site => true,
-            Reach::Namespace(namespace) => *namespace == call.namespace,
-            Reach::Client(client_id) => *client_id == call.client_id,
-            Reach::Corp { .. } => false,
-        };
         outages
-            .filter(|(reach, _)| is_over(reach))
+            .filter(|(reach, _)| reach.concerns(&call.namespace, &call.client_id))
             .map(|(reach, since)| Recovery { reach, since })
             .collect()
     }
 
-    pub(in super::super) fn failed(
+    /// Records a failure. Returns it, reclassified as a ban after several HTML responses, and whether the
+    /// site is down.
+    pub(in crate::dingtalk::pace) fn failed(
         &mut self,
         call: &Call,
         failure: Failure,
         failing_since: Option<Instant>,
+        is_proven: bool,
         now: Instant,
-    ) -> Consequences<J> {
-        let is_proven = self.end(call);
+    ) -> (Failure, bool) {
         let succeeded_at = self.rate.succeeded_at();
         let health = match is_proven {
             true => &mut self.of_proven,
             false => &mut self.of_unproven,
         };
         let failure = health.html(call, failure, now);
-        if failure.class.traits().is_outage {
+        if failure.class.is_outage() {
             health.transient(call, &failure, failing_since, succeeded_at, now);
         }
-        let is_site_down =
-            health.is_site_outage(&failure) && health.is_down_for(&call.namespace, &call.client_id);
-        match failure.class {
+        let is_site_down = health.is_site_outage(call, &failure);
+        let pause = match failure.class {
             Class::Banned => {
                 let reach = match failure.scope {
                     Scope::Corp => Reach::of_corp(call),
                     Scope::ClientId => Reach::Client(Arc::clone(&call.client_id)),
                     Scope::Site => health.ban(call, failure.html, succeeded_at, now),
                 };
-                let wait = failure.wait.unwrap_or_default().max(BAN);
-                self.pauses
-                    .add(&reach, &call.namespace, is_proven, now + wait);
+                Some((reach, failure.wait.unwrap_or_default().max(BAN)))
             }
             Class::Throttled { per_minute } => {
-                self.throttled(call, &failure, per_minute, is_proven, now);
+                self.throttled(call, &failure, per_minute, is_proven, now)
             }
             Class::User
             | Class::Configuration
             | Class::Quota
             | Class::Transient
             | Class::Unknown
-            | Class::Garbled => {}
+            | Class::Garbled => None,
+        };
+        if let Some((reach, wait)) = pause {
+            self.pauses
+                .add(reach, &call.namespace, is_proven, now + wait);
         }
-        if !is_proven && !self.is_down_for(call, is_proven) {
+        if !is_proven && !self.is_down_for(&call.namespace, &call.client_id, is_proven) {
             self.failures.spend(FAILURE_OF_SITE, now);
             if let Some(namespace) = self.namespaces.get_mut(&call.namespace) {
                 namespace.failures.spend(FAILURE_OF_NAMESPACE, now);
             }
         }
-        // The site would reject these credentials in every other request, too.
-        let is_rejected = !is_proven && failure.reason == Reason::InvalidCredentials;
-        let rejected_too = match is_rejected {
-            true => self.lines.take_line(call),
-            false => Vec::new(),
-        };
-        Consequences {
-            failure,
-            rejected_too,
-            is_site_down,
-        }
+        (failure, is_site_down)
     }
 
+    /// Returns which requests to pause, and for how long.
     fn throttled(
         &mut self,
         call: &Call,
@@ -121,21 +99,17 @@ impl<J> Site<J> {
         per_minute: bool,
         is_proven: bool,
         now: Instant,
-    ) {
+    ) -> Option<(Reach, Duration)> {
         let asked = failure.wait.unwrap_or_default();
         match failure.scope {
-            Scope::Corp => {
-                let until = now + asked.max(THROTTLE);
-                self.pauses
-                    .add(&Reach::of_corp(call), &call.namespace, is_proven, until);
-            }
+            Scope::Corp => Some((Reach::of_corp(call), asked.max(THROTTLE))),
             Scope::ClientId => {
-                let client_id = Arc::clone(&call.client_id);
+                let client_id = &call.client_id;
                 let is_paused = self
                     .pauses
-                    .of_line(&call.namespace, &client_id, is_proven)
+                    .of_line(&call.namespace, client_id, is_proven)
                     .is_some_and(|until| until > now);
-                let client = self.clients.entry(Arc::clone(&client_id)).or_default();
+                let client = self.clients.entry(Arc::clone(client_id)).or_default();
                 // Responses to requests that were in flight together count once.
                 if !is_paused {
                     client.throttled = client.throttled.saturating_add(1);
@@ -146,14 +120,13 @@ impl<J> Site<J> {
                     true => THROTTLE_MAX,
                     false => doubled.min(THROTTLE_MAX),
                 };
-                let until = now + least.max(asked);
-                self.pauses
-                    .add(&Reach::Client(client_id), &call.namespace, is_proven, until);
+                Some((Reach::Client(Arc::clone(client_id)), least.max(asked)))
             }
             Scope::Site => {
                 if is_proven && self.busyness.is_busy(call, now) {
                     self.rate.slow_down(now);
                 }
+                None
             }
         }
     }
