@@ -169,7 +169,7 @@ proptest! {
                 let floor = match world.failing() {
                     Some(failing) => {
                         let pace = Pace::of(failing.failure.class, failing.streak);
-                        let hurried = failing.failure.class.is_hurried();
+                        let hurried = failing.failure.class.traits().is_hurried;
                         if hurried { SignedDuration::from_secs(1) } else { SignedDuration::try_from(pace.floor).expect("short") }
                     }
                     None => FETCH_FLOOR,
@@ -193,7 +193,7 @@ proptest! {
         prop_assert!(delayed >= wait.unwrap_or_default(), "what the endpoint asks for is kept");
         prop_assert!(delayed <= pace.ceiling.max(wait.unwrap_or_default()));
         prop_assert!(delayed >= Duration::from_secs(1));
-        let hurried = class.is_hurried();
+        let hurried = class.traits().is_hurried;
         match left.filter(|_| hurried && wait.is_none()) {
             Some(left) => prop_assert!(delayed <= (Duration::from_secs(left) / 8).max(Duration::from_secs(1))),
             None => {

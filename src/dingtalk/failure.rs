@@ -93,7 +93,7 @@ impl Failure {
 
     /// Returns the scope of a throttle or ban; `None` for other failures.
     pub fn held_back(&self) -> Option<Scope> {
-        self.class.is_limit().then_some(self.scope)
+        self.class.traits().is_limit.then_some(self.scope)
     }
 
     /// Reclassifies the failure as a ban of the whole site.

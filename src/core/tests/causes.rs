@@ -211,7 +211,7 @@ fn a_failure_in_a_status_is_over_if_the_secret_has_a_later_token() {
         fresh: true,
     };
     for outlives_restart in [false, true] {
-        let is_it = |row: &Row| row.class.outlives_restart() == outlives_restart;
+        let is_it = |row: &Row| row.class.traits().outlives_restart == outlives_restart;
         let failed = Outcome::Failure {
             row: TABLE.iter().position(is_it).expect("a row"),
             wait: None,

@@ -24,34 +24,60 @@ pub enum Class {
     Garbled,
 }
 
+/// What follows from a class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is asked for alone")]
+pub struct Traits {
+    /// Nothing but a change that a person makes will help.
+    pub needs_a_person: bool,
+    /// Retried as soon as the spec changes.
+    pub is_retried_on_change: bool,
+    /// Applies to all requests of its scope, and no request for renewal ends it.
+    pub is_limit: bool,
+    /// The planned retry holds after a restart of the operator, even without a token.
+    pub outlives_restart: bool,
+    /// Retried sooner if a valid token is about to expire.
+    pub is_hurried: bool,
+    /// Several of them at the same time are an outage.
+    pub is_outage: bool,
+}
+
 impl Class {
-    /// Whether nothing but a change that a person makes will help.
-    pub const fn needs_a_person(self) -> bool {
-        matches!(self, Self::User | Self::Configuration)
-    }
-
-    /// Whether it is retried as soon as the spec changes.
-    pub const fn is_retried_on_change(self) -> bool {
-        self.needs_a_person() || matches!(self, Self::Quota)
-    }
-
-    /// Whether it applies to all requests of its scope, and no request for renewal ends it.
-    pub const fn is_limit(self) -> bool {
-        matches!(self, Self::Throttled { .. } | Self::Banned)
-    }
-
-    /// Whether the planned retry holds after a restart of the operator, even without a token.
-    pub const fn outlives_restart(self) -> bool {
-        self.is_limit() || matches!(self, Self::Quota)
-    }
-
-    /// Whether it is retried sooner if a valid token is about to expire.
-    pub const fn is_hurried(self) -> bool {
-        matches!(self, Self::Transient | Self::Unknown | Self::Garbled)
-    }
-
-    /// Whether several of them at the same time are an outage.
-    pub const fn is_outage(self) -> bool {
-        matches!(self, Self::Transient)
+    /// Returns what follows from the class.
+    pub const fn traits(self) -> Traits {
+        let none = Traits {
+            needs_a_person: false,
+            is_retried_on_change: false,
+            is_limit: false,
+            outlives_restart: false,
+            is_hurried: false,
+            is_outage: false,
+        };
+        match self {
+            Self::User | Self::Configuration => Traits {
+                needs_a_person: true,
+                is_retried_on_change: true,
+                ..none
+            },
+            Self::Quota => Traits {
+                is_retried_on_change: true,
+                outlives_restart: true,
+                ..none
+            },
+            Self::Throttled { .. } | Self::Banned => Traits {
+                is_limit: true,
+                outlives_restart: true,
+                ..none
+            },
+            Self::Transient => Traits {
+                is_hurried: true,
+                is_outage: true,
+                ..none
+            },
+            Self::Unknown | Self::Garbled => Traits {
+                is_hurried: true,
+                ..none
+            },
+        }
     }
 }

@@ -111,7 +111,8 @@ impl Health {
             Reach::Namespace(of) => of == call.namespace && failure.http_status.is_none(),
             Reach::Corp { .. } | Reach::Client(_) => false,
         };
-        failure.class.is_outage() && self.outage().is_some_and(|(reach, _)| is_of_site(reach))
+        failure.class.traits().is_outage
+            && self.outage().is_some_and(|(reach, _)| is_of_site(reach))
     }
 }
 

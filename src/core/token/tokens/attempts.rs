@@ -127,7 +127,7 @@ impl Attempts {
         let paced = self.attempted_at.map_or(now, |at| at + FORCED_PACE);
         let last = self.failing.as_ref().map(|failing| failing.failure.class);
         let former = self.former_failure.map(|former| former.class);
-        let is_limited = last.or(former).is_some_and(Class::is_limit);
+        let is_limited = last.or(former).is_some_and(|class| class.traits().is_limit);
         match self.retry.filter(|_| is_limited) {
             Some(retry) => paced.max(retry.at),
             None => paced,
@@ -305,7 +305,7 @@ impl Attempts {
     /// over now. Returns whether it did.
     pub(super) fn hurry(&mut self, since: Timestamp, now: Timestamp) -> bool {
         let is_by_outage = self.failing.as_ref().is_some_and(|failing| {
-            failing.failure.class.is_outage() && failing.streak_since >= since
+            failing.failure.class.traits().is_outage && failing.streak_since >= since
         });
         let is_waiting = self.under_way.is_none() && self.retry.is_some_and(|retry| retry.at > now);
         let hurries = is_by_outage && is_waiting;

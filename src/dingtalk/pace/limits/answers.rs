@@ -55,7 +55,7 @@ impl Limits {
             false => &mut self.of_unproven,
         };
         let failure = health.html(call, failure, now);
-        if failure.class.is_outage() {
+        if failure.class.traits().is_outage {
             health.transient(call, &failure, failing_since, succeeded_at, now);
         }
         let is_site_down = health.is_site_outage(call, &failure);
