@@ -23,8 +23,7 @@ use super::exit::verdict;
 use super::output::{Output, Tone, has_colours, plain, print_text};
 use super::sites::SiteArguments;
 use crate::api::MANAGER;
-use read::Account;
-use rights::{FOR_THE_ELECTION, IN_NAMESPACE, RightsFacts};
+use rights::{Account, FOR_THE_ELECTION, IN_NAMESPACE, RightsFacts};
 use verdict::{State, Unread, Verdict};
 
 /// Maximum number of namespaces in which rights are checked.
@@ -99,25 +98,24 @@ async fn installed(arguments: &DoctorArguments, client: &Cluster, default: Strin
     verdicts.push(cluster::lease(&led, Timestamp::now()));
     let own = read::own_name(client).await.unwrap_or_default();
     let of_operators = format!("system:serviceaccount:{operators}:");
-    let name = account.unwrap_or_else(|| MANAGER.to_owned());
-    let (account, shown) = match own.starts_with(&of_operators) {
-        true => (Account::Own, own),
-        false => {
-            let shown = format!("{of_operators}{name}");
-            let namespace = operators.to_owned();
-            (Account::Other { namespace, name }, shown)
-        }
+    let account = match own.starts_with(&of_operators) {
+        true => Account::Own(own),
+        false => Account::Other {
+            namespace: operators.to_owned(),
+            is_assumed: account.is_none(),
+            name: account.unwrap_or_else(|| MANAGER.to_owned()),
+        },
     };
     let lease = arguments.leader_elect_resource_name.as_str();
     let election = RightsFacts {
         lacking: read::lacking(client, &account, operators, &FOR_THE_ELECTION, lease).await,
         namespace: operators.to_owned(),
-        account: shown.clone(),
+        account: &account,
     };
     let manifest = "the Role and RoleBinding in deploy/base/leader-election.yaml";
     verdicts.push(rights::judge(&election, "rights to lead", manifest));
     let apps = apps(arguments, client, default).await;
-    verdicts.extend(served(arguments, client, &account, &shown, &apps).await);
+    verdicts.extend(served(arguments, client, &account, &apps).await);
     verdicts.extend(allow_list::judge(&apps));
     verdicts
 }
@@ -127,7 +125,6 @@ async fn served(
     arguments: &DoctorArguments,
     client: &Cluster,
     account: &Account,
-    shown: &str,
     apps: &Result<Vec<App>, String>,
 ) -> Vec<Verdict> {
     let subject = "rights to serve";
@@ -147,7 +144,7 @@ async fn served(
         let facts = RightsFacts {
             lacking: read::lacking(client, account, namespace, &IN_NAMESPACE, namespace).await,
             namespace: namespace.clone(),
-            account: shown.to_owned(),
+            account,
         };
         let manifest =
             "deploy/rbac-namespaced in that namespace, or deploy/install.yaml for all of them";

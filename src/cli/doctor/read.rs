@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::cluster::{Deployed, Led, ResourceFacts};
-use super::rights::Right;
+use super::rights::{Account, Right};
 use super::verdict::Unread;
 use crate::api::{GROUP, MANAGER, definitions};
 use crate::cli::apps::{App, Scope};
@@ -163,14 +163,6 @@ pub(super) async fn apps(client: &Client, scope: &Scope) -> Result<Vec<App>, Unr
     .await
 }
 
-/// Account whose rights are checked.
-pub(super) enum Account {
-    /// The caller.
-    Own,
-    /// Another ServiceAccount.
-    Other { namespace: String, name: String },
-}
-
 /// Returns those of the `wanted` rights that the account lacks in a namespace. `object` is the name of the
 /// Namespace or Lease that rights on these resources are limited to.
 pub(super) async fn lacking(
@@ -212,7 +204,7 @@ async fn may(
 ) -> Result<bool, Unread> {
     let parameters = PostParams::default();
     let status = match account {
-        Account::Own => {
+        Account::Own(_) => {
             let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
             let spec = SelfSubjectAccessReviewSpec {
                 resource_attributes: Some(attributes),
@@ -224,16 +216,13 @@ async fn may(
             };
             call(api.create(&parameters, &review)).await?.status
         }
-        Account::Other {
-            namespace: of,
-            name,
-        } => {
+        Account::Other { namespace: of, .. } => {
             let api: Api<LocalSubjectAccessReview> = Api::namespaced(client.clone(), namespace);
             let groups = ["system:authenticated", "system:serviceaccounts"].map(str::to_owned);
             let own = format!("system:serviceaccounts:{of}");
             let spec = SubjectAccessReviewSpec {
                 resource_attributes: Some(attributes),
-                user: Some(format!("system:serviceaccount:{of}:{name}")),
+                user: Some(account.user_name()),
                 groups: Some(groups.into_iter().chain([own]).collect()),
                 ..SubjectAccessReviewSpec::default()
             };
