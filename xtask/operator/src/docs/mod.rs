@@ -6,6 +6,7 @@ mod commands;
 mod examples;
 mod marks;
 mod relink;
+mod search;
 mod translation;
 
 use std::path::Path;
@@ -15,6 +16,7 @@ use book::build;
 use built::{dead_links, unknown_reasons};
 use examples::wrong_examples;
 use marks::wrong_marks;
+use search::failed_searches;
 use xtask::layout::broken_links;
 use xtask::{Failure, root};
 
@@ -36,8 +38,10 @@ pub(crate) fn run(translated: Option<&Path>) -> Result<ExitCode, Failure> {
         let site = root.join(SITE);
         build(&root, &site)?;
         problems.extend(dead_links(&site)?);
+        let chinese = site.join("zh-CN");
         problems.extend(unknown_reasons(&site)?);
-        problems.extend(unknown_reasons(&site.join("zh-CN"))?);
+        problems.extend(unknown_reasons(&chinese)?);
+        problems.extend(failed_searches(&root, &chinese)?);
     }
     for problem in &problems {
         eprintln!("{problem}");
