@@ -4,6 +4,7 @@ mod book;
 mod built;
 mod commands;
 mod examples;
+mod external;
 mod marks;
 mod relink;
 mod search;
@@ -23,15 +24,20 @@ use xtask::{Failure, root};
 /// Folder of the site.
 const SITE: &str = "target/book";
 
-/// Checks the documentation and builds its site, or records that a translation is up to date.
-pub(crate) fn run(translated: Option<&Path>) -> Result<ExitCode, Failure> {
+/// Checks the documentation and builds its site, records that a translation is up to date, or prints external links.
+pub(crate) fn run(translated: Option<&Path>, external: bool) -> Result<ExitCode, Failure> {
     let root = root();
+    if external {
+        external::print(&root)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(file) = translated {
         translation::record(&root, file)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut problems = translation::problems(&root)?;
     problems.extend(broken_links(&root)?);
+    problems.extend(external::wrong_links(&root)?);
     problems.extend(wrong_examples(&root)?);
     problems.extend(wrong_marks(&root)?);
     if problems.is_empty() {
