@@ -232,8 +232,7 @@ impl Context {
         let subscribers = core
             .tokens
             .succeeded(&job.pending, response, requested_at, now);
-        let unresolved =
-            core.unresolved_sharers(&job.app, &job.call);
+        let unresolved = core.unresolved_sharers(&job.app, &job.call);
         drop(core);
         self.wake_all(subscribers.into_iter().chain(unresolved));
     }

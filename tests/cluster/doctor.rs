@@ -52,7 +52,7 @@ async fn kubeconfig(sandbox: &Sandbox, account: &str) -> PathBuf {
 }
 
 /// The state of what has this subject, and what was said.
-fn state<'a>(verdicts: &'a Value, subject: &str) -> (&'a str, &'a str) {
+pub fn state<'a>(verdicts: &'a Value, subject: &str) -> (&'a str, &'a str) {
     let mut items = verdicts["items"].as_array().expect("items").iter();
     let found = items.find(|item| item["subject"] == subject);
     let found = found.unwrap_or_else(|| panic!("{subject} in {verdicts}"));

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
-use dingtalk_stub::Repeat;
+use dingtalk_stub::{Behaviour, Repeat};
 use dingtalk_token_operator::api::DingTalkApp;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, RoleBinding};
@@ -12,7 +12,8 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, documents, kubectl};
+use crate::doctor::state;
+use crate::support::{CLIENT_ID, CLIENT_SECRET, Sandbox, documents, kubectl, shared_plane};
 
 /// An editor's terminal: the plugin is on its PATH.
 struct Editor<'a> {
@@ -71,6 +72,8 @@ impl<'a> Editor<'a> {
         let output = kubectl(&self.kubeconfig)
             .args(arguments)
             .env("PATH", &self.path)
+            // A proxy of the environment would be the way to the stub.
+            .env("NO_PROXY", "127.0.0.1")
             .output()
             .expect("kubectl");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
@@ -85,6 +88,13 @@ impl<'a> Editor<'a> {
     fn dingtalk(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let namespace = ["-n", &self.sandbox.namespace];
         self.kubectl(&[&["dingtalk"], arguments, &namespace].concat())
+    }
+
+    /// Runs a command of the plugin that calls the site, which is the stub.
+    fn calling(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let site = format!("global={}", self.sandbox.stub.url());
+        let flags = ["--builtin-sites=false", "--allow-plain-http", "--site"];
+        self.kubectl(&[&["dingtalk"], arguments, &flags, &[site.as_str()]].concat())
     }
 }
 
@@ -234,6 +244,100 @@ async fn an_editor_renews_several_apps_at_once() {
             "{error}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_editor_checks_the_credentials_of_an_app() {
+    let sandbox = two_apps("plugin-check").await;
+    let editor = Editor::new(&sandbox).await;
+    let namespace = sandbox.namespace.as_str();
+    let check = |name, arguments: &[&str]| {
+        let named = ["check", name, "-n", namespace];
+        editor.calling(&[&named, arguments].concat())
+    };
+    let (code, said, error) = check("expenses", &[]);
+    assert_eq!(code, Some(3), "{said}{error}");
+    assert!(
+        said.starts_with("fails ding1  InvalidCredentials: "),
+        "{said}"
+    );
+    // The live token is seen in the Secret, and not risked.
+    let calls = sandbox.stub.journal().len();
+    let (code, said, error) = check("payroll", &[]);
+    assert_eq!((code, said.as_str()), (Some(1), ""), "{error}");
+    assert!(
+        error.contains("/payroll has valid tokens (1)") && error.contains("Add --yes"),
+        "{error}"
+    );
+    assert_eq!(sandbox.stub.journal().len(), calls, "nothing was fetched");
+    let (code, said, error) = check("payroll", &["--yes", "-o", "json"]);
+    assert_eq!(code, Some(0), "{said}{error}");
+    let result: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(result["items"][0]["ok"], true);
+    assert_eq!(result["items"][0]["sameTokenAsInSecret"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_editor_is_told_what_stands_in_the_way_and_what_cannot_be_seen() {
+    let sandbox = Sandbox::new("plugin-doctor").await;
+    // Nothing is deployed here, and nobody leads, which the editor has no right to see.
+    let operators = Sandbox::without_operator("plugin-doctor-operator", shared_plane().await).await;
+    let refusal = Behaviour::Fail {
+        status: 403,
+        code: "Forbidden.AccessDenied.IpNotInWhiteList".into(),
+    };
+    sandbox.stub.next_calls("ding1", None, refusal);
+    sandbox
+        .credentials("payroll-credentials", CLIENT_ID, CLIENT_SECRET)
+        .await;
+    sandbox.app("payroll", "ding1").await;
+    sandbox.until_failing("payroll", "IpNotAllowed").await;
+    let editor = Editor::new(&sandbox).await;
+    let doctor = || {
+        let of_operator = ["--operator-namespace", &operators.namespace];
+        let (code, said, error) =
+            editor.calling(&[&["doctor", "-o", "json"], &of_operator[..]].concat());
+        let verdicts: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{error}"));
+        (code, verdicts)
+    };
+    // The context has no namespace yet, and the editor has no rights in `default`.
+    let (code, verdicts) = doctor();
+    assert_eq!(code, Some(0), "{verdicts}");
+    for subject in ["rights to serve", "allow-list"] {
+        let (state, said) = state(&verdicts, subject);
+        assert_eq!(state, "notChecked", "{verdicts}");
+        assert!(said.ends_with("nor in default"), "{said}");
+    }
+    let namespace = sandbox.namespace.as_str();
+    let context = ["config", "set-context", "--current", "--namespace"];
+    let (code, _, error) = editor.kubectl(&[&context[..], &[namespace]].concat());
+    assert_eq!(code, Some(0), "{error}");
+    // The API server publishes a schema a moment after its definition was created.
+    let (code, verdicts) = sandbox
+        .eventually("a published schema", async || {
+            let (code, verdicts) = doctor();
+            (state(&verdicts, "CRD DingTalkApp").0 == "ok").then_some((code, verdicts))
+        })
+        .await;
+    for subject in ["proxy", "DNS", "TCP", "HTTP"] {
+        let subject = format!("site global, {subject}");
+        assert_eq!(state(&verdicts, &subject).0, "ok", "{verdicts}");
+    }
+    let rights = format!("rights to serve {namespace}");
+    for subject in ["operator", "leader", "rights to lead", &rights] {
+        let (state, said) = state(&verdicts, subject);
+        assert_eq!(state, "notChecked", "{verdicts}");
+        assert!(said.starts_with("you are not allowed to "), "{said}");
+    }
+    // What the namespace shows is the only failure.
+    let (state, said) = state(&verdicts, "allow-list");
+    assert_eq!((code, state), (Some(3), "fails"), "{verdicts}");
+    assert!(
+        said.contains(&format!("app {namespace}/payroll: ")),
+        "{said}"
+    );
+    let items = verdicts["items"].as_array().expect("items").iter();
+    assert_eq!(items.filter(|item| item["state"] == "fails").count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

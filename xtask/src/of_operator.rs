@@ -19,6 +19,9 @@ pub enum OfOperator {
         /// Record that this translation is up to date, such as docs/zh-CN/configuring.md, and do nothing else.
         #[arg(long, value_name = "FILE")]
         translated: Option<PathBuf>,
+        /// Print the documentation's links to other sites, each once, and do nothing else.
+        #[arg(long, conflicts_with = "translated")]
+        external: bool,
     },
     /// Simulate days of many apps with the operator's scheduler and limits.
     Simulate(Simulation),

@@ -24,7 +24,7 @@ use super::exit::verdict;
 use super::output::{Output, Tone, has_colours, plain};
 use super::sites::SiteArguments;
 use crate::api::MANAGER;
-use rights::{Account, FOR_THE_ELECTION, IN_NAMESPACE, Need};
+use rights::{Account, FOR_THE_ELECTION, IN_NAMESPACE, Need, Source};
 use verdict::{State, Unread, Verdict};
 
 /// Maximum number of namespaces in which rights are checked.
@@ -110,10 +110,15 @@ async fn account(client: &Cluster, operators: &str, deployment: Option<&Deployme
     let own = caller.strip_prefix(&format!("system:serviceaccount:{operators}:"));
     let deployed = deployment.and_then(cluster::pod_spec);
     let deployed = deployed.and_then(|it| it.service_account_name.as_deref());
+    let (name, source) = match (own, deployed) {
+        (Some(own), _) => (own, Source::Caller),
+        (None, Some(deployed)) => (deployed, Source::Deployment),
+        (None, None) => (MANAGER, Source::Assumed),
+    };
     Account {
         namespace: operators.to_owned(),
-        name: own.or(deployed).unwrap_or(MANAGER).to_owned(),
-        is_own: own.is_some(),
+        name: name.to_owned(),
+        source,
     }
 }
 

@@ -14,7 +14,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::rights::{Account, Need, Right};
+use super::rights::{Account, Need, Right, Source};
 use super::verdict::Unread;
 use crate::api::{GROUP, MANAGER, definitions};
 use crate::cli::apps::{App, Scope};
@@ -162,14 +162,14 @@ async fn may(
     attributes: ResourceAttributes,
 ) -> Result<bool, Unread> {
     let parameters = PostParams::default();
-    let status = match account.is_own {
-        true => {
+    let status = match account.source {
+        Source::Caller => {
             let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
             let mut review = SelfSubjectAccessReview::default();
             review.spec.resource_attributes = Some(attributes);
             call(api.create(&parameters, &review)).await?.status
         }
-        false => {
+        Source::Deployment | Source::Assumed => {
             let api: Api<LocalSubjectAccessReview> = Api::namespaced(client.clone(), namespace);
             let groups = ["system:authenticated", "system:serviceaccounts"].map(str::to_owned);
             let own = format!("system:serviceaccounts:{}", account.namespace);

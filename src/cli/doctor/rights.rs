@@ -51,8 +51,16 @@ pub(super) const FOR_THE_ELECTION: [Right; 3] = [
 pub(super) struct Account {
     pub namespace: String,
     pub name: String,
-    /// Whether it is the account of the caller.
-    pub is_own: bool,
+    pub source: Source,
+}
+
+/// Where the name of the operator's account is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Caller,
+    Deployment,
+    /// The Deployment was not seen, so it may be another one.
+    Assumed,
 }
 
 /// Shows the name by which the API server knows the account.
@@ -94,11 +102,16 @@ pub(super) fn judge(
         return Verdict::ok(need.subject, said);
     }
     let lacking: Vec<String> = lacking.iter().map(shown).collect();
-    Verdict::fails(
-        need.subject,
-        format!("{account} may not {} {place}", lacking.join(", ")),
-        &format!("apply {}; see docs/permissions.md", need.manifest),
-    )
+    let said = format!("{account} may not {} {place}", lacking.join(", "));
+    let advice = format!("apply {}; see docs/permissions.md", need.manifest);
+    match account.source {
+        Source::Caller | Source::Deployment => Verdict::fails(need.subject, said, &advice),
+        Source::Assumed => Verdict::warn(
+            need.subject,
+            format!("{said}; the operator's Deployment, which names its account, was not seen"),
+            &format!("if this is the operator's account, {advice}"),
+        ),
+    }
 }
 
 fn shown(right: &Right) -> String {
@@ -152,23 +165,25 @@ mod tests {
         assert_eq!(as_set(&FOR_THE_ELECTION), granted(election, "Role"));
     }
 
+    fn judged(lacking: Result<Vec<Right>, Unread>, source: Source) -> Verdict {
+        let account = Account {
+            namespace: "ns".to_owned(),
+            name: "operator".to_owned(),
+            source,
+        };
+        let need = Need {
+            subject: "rights",
+            namespace: "hr",
+            rights: &IN_NAMESPACE,
+            object: "hr",
+            manifest: "deploy/rbac/role.yaml",
+        };
+        judge(&need, &account, lacking)
+    }
+
     #[test]
     fn what_is_lacking_is_named_and_what_may_not_be_asked_is_not_checked() {
-        let judged = |lacking| {
-            let account = Account {
-                namespace: "ns".to_owned(),
-                name: "operator".to_owned(),
-                is_own: false,
-            };
-            let need = Need {
-                subject: "rights",
-                namespace: "hr",
-                rights: &IN_NAMESPACE,
-                object: "hr",
-                manifest: "deploy/rbac/role.yaml",
-            };
-            judge(&need, &account, lacking)
-        };
+        let judged = |lacking| judged(lacking, Source::Deployment);
         assert_eq!(judged(Ok(Vec::new())).state, State::Ok);
         let lacking = judged(Ok(vec![IN_NAMESPACE[6], IN_NAMESPACE[13]]));
         assert_eq!(lacking.state, State::Fails);
@@ -176,5 +191,22 @@ mod tests {
         assert!(lacking.message.contains(said), "{lacking:?}");
         assert!(lacking.advice.contains("role.yaml"));
         assert_eq!(judged(Err(Unread::Forbidden)).state, State::NotChecked);
+    }
+
+    /// Regression: without a look at the Deployment, the rights of an account that may not exist were said to be the
+    /// operator's.
+    #[test]
+    fn what_an_account_lacks_that_may_not_be_the_operators_is_a_warning() {
+        let lacking = judged(Ok(vec![IN_NAMESPACE[6]]), Source::Assumed);
+        assert_eq!(lacking.state, State::Warn);
+        let said = "system:serviceaccount:ns:operator may not get secrets in namespace hr; ";
+        assert!(lacking.message.starts_with(said), "{lacking:?}");
+        assert!(
+            lacking
+                .advice
+                .starts_with("if this is the operator's account, apply "),
+            "{lacking:?}"
+        );
+        assert_eq!(judged(Ok(Vec::new()), Source::Assumed).state, State::Ok);
     }
 }

@@ -107,7 +107,9 @@ pub(crate) fn admit_references(
         Event::Delete(reference) => gone.push(reference_ref(reference)),
         Event::Init => listed.clear(),
         Event::InitDone => {
-            gone = index.reference_admission.gone(scope, &std::mem::take(listed));
+            gone = index
+                .reference_admission
+                .gone(scope, &std::mem::take(listed));
         }
     }
     others.extend(gone.iter().flat_map(|key| index.reference_deleted(key)));

@@ -70,8 +70,7 @@ impl<'a> Decision<'_, 'a> {
         self.memory.is_blocked = targets.iter().any(|target| target.blocked.is_some());
         let mut next_attempts = BTreeMap::new();
         if blocked.is_none() {
-            let retried_at =
-                deletion_retried_at(&self.memory.targets, self.generation(), self.now);
+            let retried_at = deletion_retried_at(&self.memory.targets, self.generation(), self.now);
             self.wake.later(retried_at, self.now);
             // During shutdown, nothing may keep a fetched token from being written.
             if !self.view.is_ending {

@@ -25,9 +25,7 @@ impl Index {
         let (grant, copies, former) = match app {
             // The grants of an app are not kept while it is not served, nor known again until it
             // has been read again; until then its copies stay.
-            Some(app) if app.corp_ids.is_empty() => {
-                (Grant::Given, Vec::new(), BTreeMap::new())
-            }
+            Some(app) if app.corp_ids.is_empty() => (Grant::Given, Vec::new(), BTreeMap::new()),
             _ => {
                 let grant = grant(app, key.namespace(), entry.namespace_uid.as_deref());
                 let granted = app.filter(|_| grant == Grant::Given);

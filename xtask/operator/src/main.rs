@@ -21,7 +21,10 @@ struct Cli {
 fn main() -> ExitCode {
     exit_code(match Cli::parse().command {
         OfOperator::Manifests { check } => manifests::run(check),
-        OfOperator::Docs { translated } => docs::run(translated.as_deref()),
+        OfOperator::Docs {
+            translated,
+            external,
+        } => docs::run(translated.as_deref(), external),
         OfOperator::Simulate(simulation) => simulate::run(&simulation),
     })
 }

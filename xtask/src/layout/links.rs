@@ -19,14 +19,17 @@ pub struct Page {
     pub anchors: BTreeSet<String>,
 }
 
-/// URL of the files of the main branch.
-const ONLINE: &str =
-    "https://github.com/dingtalk-token-operator/dingtalk-token-operator/blob/main/";
+/// URLs of the files and folders of the main branch.
+const ONLINE: [&str; 2] = [
+    "https://github.com/dingtalk-token-operator/dingtalk-token-operator/blob/main/",
+    "https://github.com/dingtalk-token-operator/dingtalk-token-operator/tree/main/",
+];
 
 /// Returns the broken links of README.md and its siblings, docs/ and deploy/.
 pub fn broken_links(root: &Path) -> Result<Vec<String>, Failure> {
-    let pages = page_texts(root)?.into_iter();
-    let pages: BTreeMap<PathBuf, Page> = pages.map(|(path, text)| (path, page(&text))).collect();
+    let texts = page_texts(root)?;
+    let pages = texts.iter().map(|(path, text)| (path.clone(), page(text)));
+    let pages: BTreeMap<PathBuf, Page> = pages.collect();
     let mut broken = Vec::new();
     for (path, page) in &pages {
         let name = shown(path.strip_prefix(root)?);
@@ -37,12 +40,17 @@ pub fn broken_links(root: &Path) -> Result<Vec<String>, Failure> {
             }
         }
     }
-    for (path, url) in online(&root.join("deploy"))? {
+    let in_pages = texts.iter();
+    let in_pages =
+        in_pages.flat_map(|(path, text)| online(text).map(move |url| (path.clone(), url)));
+    let mut all: Vec<(PathBuf, String)> = in_pages.collect();
+    all.extend(online_in(&root.join("deploy"))?);
+    for (path, url) in all {
         // The path is relative to the root, as on a page there.
         let (link, _) = url.split_once("#{{").unwrap_or((&url, ""));
         if !Page::leads_somewhere(link, &root.join("deploy"), &pages) {
             let name = shown(path.strip_prefix(root)?);
-            broken.push(format!("{name}: the link {ONLINE}{url} is broken"));
+            broken.push(format!("{name}: the link to {url} on GitHub is broken"));
         }
     }
     Ok(broken)
@@ -59,24 +67,29 @@ pub fn page_texts(root: &Path) -> Result<BTreeMap<PathBuf, String>, Failure> {
     }
 }
 
-/// Returns the links to files of the main branch, each after the file that has it.
-fn online(folder: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
+/// Returns the links to the main branch in a folder's files, each after the file that has it.
+fn online_in(folder: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
     let mut links = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            links.extend(online(&path)?);
+            links.extend(online_in(&path)?);
             continue;
         }
         // A packaged chart is not text.
         let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
-        for rest in text.split(ONLINE).skip(1) {
-            let ends = |letter: char| letter.is_whitespace() || ")>\"'`".contains(letter);
-            let link = rest.split(ends).next().unwrap_or_default();
-            links.push((path.clone(), link.to_owned()));
-        }
+        links.extend(online(&text).map(|link| (path.clone(), link)));
     }
     Ok(links)
+}
+
+/// Returns the links to the main branch, relative to the repository's root. They may be in code as well.
+fn online(text: &str) -> impl Iterator<Item = String> {
+    let ends = |letter: char| letter.is_whitespace() || ")>\"'`".contains(letter);
+    let after = ONLINE
+        .into_iter()
+        .flat_map(move |url| text.split(url).skip(1));
+    after.map(move |rest| rest.split(ends).next().unwrap_or_default().to_owned())
 }
 
 impl Page {
@@ -178,5 +191,28 @@ mod tests {
         let anchors = ["what-the-state-tells-and-why", "f"].map(str::to_owned);
         assert_eq!(page.anchors, anchors.into());
         assert_eq!(page.links, ["b.md#c", "#e"]);
+    }
+
+    #[test]
+    fn links_to_the_main_branch_on_github_need_their_file_and_anchor() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        for name in ["docs", "deploy"] {
+            fs::create_dir(root.join(name)).expect("a folder");
+        }
+        let [file, tree] = ONLINE;
+        let text = format!(
+            "# A\n\n[a]({file}docs/a.md#a) <{tree}docs>\n\n```\nsee {file}docs/a.md#b\n{tree}c\n```\n"
+        );
+        fs::write(root.join("docs/a.md"), text).expect("written");
+        let template = format!("runbook: {file}docs/a.md#{{{{ reason }}}}\nsee: \"{file}d.md\"\n");
+        fs::write(root.join("deploy/b.yaml"), template).expect("written");
+        let broken = broken_links(root).expect("pages");
+        let expected = [
+            "docs/a.md: the link to docs/a.md#b on GitHub is broken",
+            "docs/a.md: the link to c on GitHub is broken",
+            "deploy/b.yaml: the link to d.md on GitHub is broken",
+        ];
+        assert_eq!(broken, expected);
     }
 }

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::relink::{destinations, relinked};
+use super::translation::README;
 use xtask::Failure;
-use xtask::layout::plain;
+use xtask::layout::{page_texts, plain};
 
 /// Version of mdBook, which `.ci/run` installs.
 const VERSION: &str = "0.5.4";
@@ -96,10 +97,15 @@ fn page(book: &Book, source: &str) -> Page {
     let own = source
         .strip_prefix(book.folder)
         .and_then(|own| own.strip_prefix('/'));
-    let chapter = match own {
-        Some(own) => own.to_owned(),
-        None if source.starts_with("README") => "README.md".to_owned(),
-        None => source.to_lowercase(),
+    let chapter = match (own, source.strip_suffix(README)) {
+        // The translation of a README.md is beside it.
+        (_, Some(folder)) => format!(
+            "{}README.md",
+            folder.strip_prefix("docs/").unwrap_or(folder)
+        ),
+        (Some(own), None) => own.to_owned(),
+        (None, None) if source == "README.md" => source.to_owned(),
+        (None, None) => source.to_lowercase(),
     };
     let html = chapter.replace("README.md", "index.md");
     let html = html.strip_suffix(".md").unwrap_or(&html);
@@ -110,20 +116,18 @@ fn page(book: &Book, source: &str) -> Page {
     }
 }
 
-/// Checks that every page of docs/ is in a book, except the consumers' own pages.
+/// Checks that every page of docs/ is in a book.
 fn check_all_are_in(root: &Path, books: &[Vec<Page>]) -> Result<(), Failure> {
     let named: BTreeSet<&str> = books
         .iter()
         .flatten()
         .map(|it| it.source.as_str())
         .collect();
-    for folder in ["docs", "docs/reference", "docs/zh-CN"] {
-        for entry in fs::read_dir(root.join(folder))? {
-            let path = format!("{folder}/{}", entry?.file_name().to_string_lossy());
-            let is_page = Path::new(&path).extension().is_some_and(|it| it == "md");
-            if is_page && !path.ends_with("/SUMMARY.md") && !named.contains(path.as_str()) {
-                return Err(format!("{path} is not in a SUMMARY.md").into());
-            }
+    for path in page_texts(root)?.into_keys() {
+        let path = path.strip_prefix(root)?.to_string_lossy();
+        let is_page = path.starts_with("docs/") && !path.ends_with("/SUMMARY.md");
+        if is_page && !named.contains(&*path) {
+            return Err(format!("{path} is not in a SUMMARY.md").into());
         }
     }
     Ok(())
@@ -163,7 +167,10 @@ fn moved(root: &Path, page: &Page, all: &[Page], link: &str) -> Option<String> {
         .split_once('#')
         .map_or((link, None), |(file, anchor)| (file, Some(anchor)));
     let source = resolved(&page.source, file);
-    let target = all.iter().find(|page| page.source == source);
+    // A folder shows its README.md, as on GitHub.
+    let readme = format!("{source}/README.md");
+    let is_target = |page: &&Page| page.source == source || page.source == readme;
+    let target = all.iter().find(is_target);
     let mut moved = match (target, source.strip_prefix(IMAGES)) {
         (Some(target), _) => relative(&page.url, &target.url),
         // Each book has a copy of the images.
@@ -250,7 +257,22 @@ mod tests {
             (english, "SECURITY.md", "security.html"),
             (english, "docs/configuring.md", "configuring.html"),
             (english, "docs/consumers/README.md", "consumers/index.html"),
+            (
+                english,
+                "docs/consumers/go/README.md",
+                "consumers/go/index.html",
+            ),
             (chinese, "README.zh-CN.md", "zh-CN/index.html"),
+            (
+                chinese,
+                "docs/consumers/README.zh-CN.md",
+                "zh-CN/consumers/index.html",
+            ),
+            (
+                chinese,
+                "docs/consumers/go/README.zh-CN.md",
+                "zh-CN/consumers/go/index.html",
+            ),
             (chinese, "docs/zh-CN/reasons.md", "zh-CN/reasons.html"),
             // Not translated, so it is in both books.
             (
@@ -267,11 +289,14 @@ mod tests {
     fn links_lead_to_pages_images_and_files_of_the_repository() {
         let [english, chinese] = &BOOKS;
         let consumers = page(english, "docs/consumers/README.md");
+        let translation = page(chinese, "docs/consumers/README.zh-CN.md");
         let chinese = page(chinese, "docs/zh-CN/reasons.md");
         let all = [
             consumers.clone(),
+            translation.clone(),
             chinese.clone(),
             page(english, "README.md"),
+            page(english, "docs/consumers/java/README.md"),
         ];
         let root = xtask::root();
         let found = |from: &Page, link: &str| moved(&root, from, &all, link);
@@ -287,6 +312,14 @@ mod tests {
                 "../images/overview.svg",
                 "../images/overview.svg",
             ),
+            (&consumers, "java", "java/index.html"),
+            (
+                &consumers,
+                "README.zh-CN.md",
+                "../zh-CN/consumers/index.html",
+            ),
+            (&translation, "README.md", "../../consumers/index.html"),
+            (&translation, "../zh-CN/reasons.md", "../reasons.html"),
             (&chinese, "../../README.md", "../index.html"),
             (&chinese, "../images/overview.svg", "images/overview.svg"),
         ] {

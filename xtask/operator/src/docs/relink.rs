@@ -4,12 +4,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag};
 
 /// Returns the destinations of the links of a page.
 pub(super) fn destinations(text: &str) -> Vec<String> {
-    let mut all = Vec::new();
-    relinked(text, |link| {
-        all.push(link.to_owned());
-        None
-    });
-    all
+    links(text).map(|(link, _)| link).collect()
 }
 
 /// Replaces the links for which `change` returns another one.

@@ -9,10 +9,12 @@ use sha2::{Digest as _, Sha256};
 use super::marks::marks;
 use crate::manifests::{BEGIN, END};
 use xtask::Failure;
+use xtask::layout::page_texts;
 
-/// Folder of the translations. That of README.md is next to it.
-const FOLDER: &str = "docs/zh-CN";
-const README: &str = "README.zh-CN.md";
+/// Folder of the translations of docs/.
+const FOLDER: &str = "docs/zh-CN/";
+/// Name of the translation of a README.md, which is beside it.
+pub(super) const README: &str = "README.zh-CN.md";
 const RECORD: &str = "<!-- Translation of ";
 
 /// A page and its translation, as paths in the repository.
@@ -26,26 +28,28 @@ struct Pair {
 
 /// Returns every translation with its page.
 fn pairs(root: &Path) -> Result<Vec<Pair>, Failure> {
-    let mut pairs = vec![Pair {
-        page: "README.md".to_owned(),
-        translation: README.to_owned(),
-        links: [README, "README.md"].map(str::to_owned),
-    }];
-    let files = fs::read_dir(root.join(FOLDER))?;
-    let mut files = files.collect::<Result<Vec<_>, _>>()?;
-    files.sort_by_key(fs::DirEntry::file_name);
-    for file in files {
-        let name = file.file_name().to_string_lossy().into_owned();
-        let is_page = Path::new(&name).extension().is_some_and(|it| it == "md");
-        if is_page && name != "SUMMARY.md" {
-            pairs.push(Pair {
-                page: format!("docs/{name}"),
-                translation: format!("{FOLDER}/{name}"),
-                links: [format!("zh-CN/{name}"), format!("../{name}")],
-            });
-        }
+    let mut pairs = Vec::new();
+    for path in page_texts(root)?.into_keys() {
+        pairs.extend(pair(&path.strip_prefix(root)?.to_string_lossy()));
     }
     Ok(pairs)
+}
+
+/// Returns a translation with its page; `None` if it is not a translation.
+fn pair(translation: &str) -> Option<Pair> {
+    let (page, links) = if let Some(folder) = translation.strip_suffix(README) {
+        let links = [README, "README.md"].map(str::to_owned);
+        (format!("{folder}README.md"), links)
+    } else {
+        let name = translation.strip_prefix(FOLDER)?;
+        let links = [format!("zh-CN/{name}"), format!("../{name}")];
+        (format!("docs/{name}"), links)
+    };
+    (!page.ends_with("/SUMMARY.md")).then(|| Pair {
+        page,
+        translation: translation.to_owned(),
+        links,
+    })
 }
 
 /// Returns what is wrong with the translations.
@@ -189,10 +193,14 @@ fn blocks(text: &str) -> Vec<Vec<String>> {
     blocks
 }
 
+/// Returns a line without its comment, which begins with `#` or `//`, at the line's start or after white space.
 fn without_comment(line: &str) -> &str {
-    let starts = line.match_indices('#').map(|(start, _)| &line[..start]);
-    let mut before = starts.filter(|before| before.is_empty() || before.ends_with(' '));
-    before.next().unwrap_or(line).trim_end()
+    let starts = ["#", "//"].into_iter().filter_map(|sign| {
+        let mut before = line.match_indices(sign).map(|(start, _)| &line[..start]);
+        before.find(|before| before.is_empty() || before.ends_with(char::is_whitespace))
+    });
+    let shortest = starts.min_by_key(|before| before.len());
+    shortest.unwrap_or(line).trim_end()
 }
 
 #[cfg(test)]
@@ -202,10 +210,40 @@ mod tests {
     const PAGE: &str = "# A page\n\n```yaml\nsite: china   # the site\n\nname: a#b\n```\n";
 
     fn pair() -> Pair {
-        Pair {
-            page: "docs/a.md".to_owned(),
-            translation: "docs/zh-CN/a.md".to_owned(),
-            links: ["zh-CN/a.md", "../a.md"].map(str::to_owned),
+        super::pair("docs/zh-CN/a.md").expect("a translation")
+    }
+
+    #[test]
+    fn a_translation_is_in_its_folder_and_that_of_a_readme_beside_it() {
+        for (translation, page, there, back) in [
+            ("docs/zh-CN/a.md", "docs/a.md", "zh-CN/a.md", "../a.md"),
+            ("README.zh-CN.md", "README.md", README, "README.md"),
+            (
+                "docs/consumers/go/README.zh-CN.md",
+                "docs/consumers/go/README.md",
+                README,
+                "README.md",
+            ),
+        ] {
+            let pair = super::pair(translation).expect(translation);
+            assert_eq!(pair.page, page);
+            assert_eq!(pair.links, [there, back], "{translation}");
+        }
+        for page in ["README.md", "docs/a.md", "docs/zh-CN/SUMMARY.md"] {
+            assert!(super::pair(page).is_none(), "{page}");
+        }
+    }
+
+    #[test]
+    fn the_translations_of_all_folders_are_known() {
+        let pairs = pairs(&xtask::root()).expect("pages");
+        for page in [
+            "README.md",
+            "docs/faq.md",
+            "docs/consumers/README.md",
+            "docs/consumers/spring-boot/README.md",
+        ] {
+            assert!(pairs.iter().any(|pair| pair.page == page), "{page}");
         }
     }
 
@@ -265,6 +303,19 @@ mod tests {
         ] {
             let found = difference(PAGE, &other).expect(said);
             assert!(found.contains(said), "{found}");
+        }
+    }
+
+    #[test]
+    fn comments_begin_after_white_space() {
+        for (line, code) in [
+            ("# all", ""),
+            ("\t// all", ""),
+            ("a: b#c # d", "a: b#c"),
+            (".c(d) // e # f", ".c(d)"),
+            ("get https://a.example/b", "get https://a.example/b"),
+        ] {
+            assert_eq!(without_comment(line), code);
         }
     }
 
