@@ -123,9 +123,9 @@ async fn read(context: &Context, key: &AppRef) -> Result<Option<DingTalkApp>> {
     // From here on, the index keeps its Secrets.
     let others = context.core().index.app_read(&app);
     context.wake_all(others);
-    let targets = wanted(&app).into_iter().map(|target| target.name);
-    let names = [app.spec.credentials_secret_ref.name.clone()];
-    look(context, key, names.into_iter().chain(targets)).await?;
+    let mut names = vec![app.spec.credentials_secret_ref.name.clone()];
+    names.extend(wanted(&app).into_iter().map(|target| target.name));
+    look(context, key, names).await?;
     Ok(Some(app))
 }
 
@@ -151,11 +151,7 @@ async fn read_reference(
 }
 
 /// Reads the metadata of an object's Secrets.
-async fn look<K: Kind>(
-    context: &Context,
-    owner: &ObjectRef<K>,
-    names: impl IntoIterator<Item = String>,
-) -> Result<()> {
+async fn look<K: Kind>(context: &Context, owner: &ObjectRef<K>, names: Vec<String>) -> Result<()> {
     let secrets = Secrets { context, owner };
     for name in names {
         secrets.look(&name).await?;

@@ -54,11 +54,13 @@ where
     let store = writer.as_reader();
     let restored = taken(restored, store.clone(), Arc::clone(&context));
     let allowed = context.metadata_prefixes.clone();
-    let watched = watched(client, scope.as_ref(), &context.outages).modify(move |decoded| {
-        if let Decoded::Object(object) = decoded {
-            object.lighten(&allowed);
-        }
-    });
+    let watched = watched(client, scope.as_ref(), &context.outages).modify(
+        move |decoded: &mut Decoded<K>| {
+            if let Decoded::Object(object) = decoded {
+                object.lighten(&allowed);
+            }
+        },
+    );
     let events = select(watched, restored).map_ok(move |event| {
         let events = admit(&context, scope.as_deref(), event);
         stream::iter(events).map(Ok::<_, watcher::Error>)

@@ -114,10 +114,8 @@ pub(crate) fn need(inputs: &Inputs<'_>, assembled: Option<&mut Assembled>) -> Ne
     // Not the later of both: a clock that was ahead would hide every change until then.
     recorded.value_changed_at = inputs.value_changed_at.or(was_changed_at);
     let target = &app.spec.target;
-    let owner = Owner {
-        is_retained: target.deletion_policy == DeletionPolicy::Retain,
-        ..Owner::of(app, &target.labels, &target.annotations)
-    };
+    let mut owner = Owner::of(app, &target.labels, &target.annotations);
+    owner.is_retained = target.deletion_policy == DeletionPolicy::Retain;
     let write = owner.write(inputs.name, recorded, data, present);
     match present {
         Some(present) if kept.is_some() && is_in_order(present, &write) => Need::Nothing,

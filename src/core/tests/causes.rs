@@ -172,7 +172,7 @@ fn a_plan_that_somebody_wrote_into_a_status_ends_with_the_token() {
     let now = 1_800_000_000;
     let mut app = app(1);
     app.status = Some(unextended(now, "9999-01-01T00:00:00Z"));
-    let mut memory = Memory::new(&app, at(now));
+    let memory = Memory::new(&app, at(now));
     let retry_at = memory.corp("ding1").attempts(&Tokens::default()).retry_at();
     assert_eq!(retry_at, Some(at(now + 7201)));
 }
