@@ -9,4 +9,4 @@ mod kube;
 pub(crate) use calls::Named;
 pub(super) use calls::{Cluster, SecretContents};
 pub(super) use connection::KubeCluster;
-pub(super) use error::ClusterError;
+pub(super) use error::{ClusterError, Result};

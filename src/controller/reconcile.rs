@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use tracing::info;
 
-use super::cluster::ClusterError;
+use super::cluster::Result;
 use super::context::Context;
 use super::kind::Kind;
 use super::refusal::{refuse, restore};
@@ -112,7 +112,7 @@ impl Reconciler<'_> {
     /// (client) Acts on some Secrets. After a change of the app or of the leader, the remaining
     /// steps are decided again. They do not depend on each other, so one that fails holds up none;
     /// the first error is returned.
-    async fn act(&self, steps: Vec<TargetStep>) -> Result<(), ClusterError> {
+    async fn act(&self, steps: Vec<TargetStep>) -> Result<()> {
         let mut result = Ok(());
         for (done, step) in steps.into_iter().enumerate() {
             let is_current = || self.context.core().index.current(self.app).is_some();
@@ -188,7 +188,7 @@ impl Reconciler<'_> {
     }
 
     /// (client) Reads what a target holds.
-    async fn read_target(&self, name: &str, corp_ids: &[String]) -> Result<(), ClusterError> {
+    async fn read_target(&self, name: &str, corp_ids: &[String]) -> Result<()> {
         let operation = "read the target Secret";
         let secrets = self.secrets();
         if let Some((target, data)) = secrets.read(operation, &self.namespace, name).await? {
@@ -220,7 +220,7 @@ impl Reconciler<'_> {
     }
 
     /// (client) Writes a target.
-    async fn write(&self, write: &Write, cause: Cause) -> Result<(), ClusterError> {
+    async fn write(&self, write: &Write, cause: Cause) -> Result<()> {
         let public = &self.app.spec.corp_ids;
         let outcome = self.secrets().write(write, cause, public).await?;
         self.write_ended(write, outcome);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
-use super::cluster::ClusterError;
+use super::cluster::Result;
 use super::context::Context;
 use super::refusal::{refuse_reference, restore_reference};
 use super::retry::{LOOK_AGAIN, retry_status, retry_unless_gone, too_many_steps};
@@ -123,11 +123,7 @@ impl Copier<'_> {
     /// (client) Acts on some copies. After a change of the reference, its app or the leader, the
     /// remaining steps are decided again. They do not depend on each other, so one that fails holds
     /// up none; the first error is returned.
-    async fn act(
-        &self,
-        steps: Vec<CopyStep>,
-        decided_in: &ReferenceState,
-    ) -> Result<(), ClusterError> {
+    async fn act(&self, steps: Vec<CopyStep>, decided_in: &ReferenceState) -> Result<()> {
         let mut result = Ok(());
         for step in steps {
             if !self.context.leads() || self.state().as_ref() != Some(decided_in) {
@@ -156,7 +152,7 @@ impl Copier<'_> {
 
     /// (client) Reads the UID of the reference's namespace, which cannot change during the life of
     /// the reference.
-    async fn read_namespace(&self) -> Result<(), ClusterError> {
+    async fn read_namespace(&self) -> Result<()> {
         let uid = self.context.cluster.read_namespace_uid(&self.namespace);
         let uid = uid.await?;
         let index = &mut self.context.core().index;
@@ -166,7 +162,7 @@ impl Copier<'_> {
     }
 
     /// (client) Reads the app's Secret; `None` if it does not hold what its metadata records.
-    async fn read_source(&self, name: &str) -> Result<Option<(TargetMeta, Data)>, ClusterError> {
+    async fn read_source(&self, name: &str) -> Result<Option<(TargetMeta, Data)>> {
         let app_namespace = self.reference.spec.app_ref.namespace.as_str();
         let (secrets, operation) = (self.secrets(), "read the app's Secret");
         let read = secrets.read(operation, app_namespace, name);
@@ -181,7 +177,7 @@ impl Copier<'_> {
     }
 
     /// (client) Reads the app's Secret and writes the copy.
-    async fn copy(&self, name: &str, source_name: &str) -> Result<(), ClusterError> {
+    async fn copy(&self, name: &str, source_name: &str) -> Result<()> {
         let Some((source, data)) = self.read_source(source_name).await? else {
             return Ok(());
         };
@@ -224,7 +220,7 @@ impl Copier<'_> {
         told: &Told,
         expires_at: Option<Timestamp>,
         now: Timestamp,
-    ) -> Result<bool, ClusterError> {
+    ) -> Result<bool> {
         let reference = self.reference;
         let report = self.context.decide_copies(reference, |view, memory| {
             let (metadata, shown) = (&reference.metadata, reference.status.as_ref());

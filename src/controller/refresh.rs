@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use tracing::{debug, warn};
 
-use super::cluster::ClusterError;
+use super::cluster::Result;
 use super::kind::Kind;
 use super::reconcile::Reconciler;
 use super::retry::retry_later;
@@ -67,7 +67,7 @@ impl Reconciler<'_> {
         &self,
         secrets: &BTreeSet<String>,
         now: Timestamp,
-    ) -> Result<BTreeSet<String>, ClusterError> {
+    ) -> Result<BTreeSet<String>> {
         let cluster = &self.context.cluster;
         let readers = cluster.readers(&self.namespace, secrets).await?;
         for (pod, uid) in &readers.mounting {

@@ -5,7 +5,7 @@ use kube::runtime::reflector::ObjectRef;
 use serde::Serialize;
 use tracing::info;
 
-use super::cluster::ClusterError;
+use super::cluster::Result;
 use super::context::Context;
 use super::kind::Kind;
 use super::retry::{retry_later, retry_status};
@@ -101,7 +101,7 @@ fn hand_over<K: Kind>(
     context: &Context,
     key: &ObjectRef<K>,
     what: &str,
-    read: Result<Option<K>, ClusterError>,
+    read: Result<Option<K>>,
 ) -> Option<Timestamp> {
     match read {
         Ok(object) => {
@@ -114,7 +114,7 @@ fn hand_over<K: Kind>(
 
 /// Reads an app and its Secrets. They were not followed while it was not served, and tokens in
 /// unknown Secrets would be fetched again.
-async fn read(context: &Context, key: &AppRef) -> Result<Option<DingTalkApp>, ClusterError> {
+async fn read(context: &Context, key: &AppRef) -> Result<Option<DingTalkApp>> {
     let namespace = key.namespace.as_deref().unwrap_or_default();
     let Some(mut app) = context.cluster.read_app(namespace, &key.name).await? else {
         return Ok(None);
@@ -123,9 +123,9 @@ async fn read(context: &Context, key: &AppRef) -> Result<Option<DingTalkApp>, Cl
     // From here on, the index keeps its Secrets.
     let others = context.core().index.app_read(&app);
     context.wake_all(others);
-    let targets = wanted(&app).into_iter().map(|target| target.name);
-    let names = [app.spec.credentials_secret_ref.name.clone()];
-    look(context, key, names.into_iter().chain(targets)).await?;
+    let mut names = vec![app.spec.credentials_secret_ref.name.clone()];
+    names.extend(wanted(&app).into_iter().map(|target| target.name));
+    look(context, key, names).await?;
     Ok(Some(app))
 }
 
@@ -133,7 +133,7 @@ async fn read(context: &Context, key: &AppRef) -> Result<Option<DingTalkApp>, Cl
 async fn read_reference(
     context: &Context,
     key: &ReferenceRef,
-) -> Result<Option<DingTalkTokenReference>, ClusterError> {
+) -> Result<Option<DingTalkTokenReference>> {
     let namespace = key.namespace.as_deref().unwrap_or_default();
     let read = context.cluster.read_reference(namespace, &key.name);
     let Some(mut reference) = read.await? else {
@@ -151,11 +151,7 @@ async fn read_reference(
 }
 
 /// Reads the metadata of an object's Secrets.
-async fn look<K: Kind>(
-    context: &Context,
-    owner: &ObjectRef<K>,
-    names: impl IntoIterator<Item = String>,
-) -> Result<(), ClusterError> {
+async fn look<K: Kind>(context: &Context, owner: &ObjectRef<K>, names: Vec<String>) -> Result<()> {
     let secrets = Secrets { context, owner };
     for name in names {
         secrets.look(&name).await?;

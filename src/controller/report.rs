@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::cluster::ClusterError;
+use super::cluster::Result;
 use super::reconcile::Reconciler;
 use super::retry::{LOOK_AGAIN, retry_status};
 use crate::api::{DingTalkAppStatus, Reason};
@@ -52,7 +52,7 @@ impl Reconciler<'_> {
         previous: (&DingTalkAppStatus, Option<&str>),
         current: DingTalkAppStatus,
         now: Timestamp,
-    ) -> Result<(), ClusterError> {
+    ) -> Result<()> {
         let version = self
             .context
             .cluster

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use tracing::{info, warn};
 
-use super::cluster::{ClusterError, SecretContents};
+use super::cluster::{ClusterError, Result, SecretContents};
 use super::context::Context;
 use super::kind::Kind;
 use crate::api::Cause;
@@ -32,7 +32,7 @@ impl<K: Kind> Secrets<'_, K> {
         write: &Write,
         cause: Cause,
         public: &[String],
-    ) -> Result<WriteOutcome, ClusterError> {
+    ) -> Result<WriteOutcome> {
         let (context, name) = (self.context, write.name.as_str());
         let asked = context.asks(self.namespace(), name);
         let started = context.clock.now().monotonic;
@@ -90,7 +90,7 @@ impl<K: Kind> Secrets<'_, K> {
         operation: &'static str,
         namespace: &str,
         name: &str,
-    ) -> Result<Option<(TargetMeta, Option<Data>)>, ClusterError> {
+    ) -> Result<Option<(TargetMeta, Option<Data>)>> {
         let context = self.context;
         let asked = context.asks(namespace, name);
         let read = context.cluster.read_secret(operation, namespace, name);
@@ -170,7 +170,7 @@ impl<K: Kind> Secrets<'_, K> {
     }
 
     /// (client) Reads the metadata of a Secret that may have changed.
-    pub(super) async fn look(&self, name: &str) -> Result<(), ClusterError> {
+    pub(super) async fn look(&self, name: &str) -> Result<()> {
         let (context, namespace) = (self.context, self.namespace());
         let asked = context.asks(namespace, name);
         match context.cluster.read_secret_metadata(namespace, name).await {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::error::ClusterError;
+use super::error::{ClusterError, Result};
 use crate::api::{DingTalkApp, DingTalkTokenReference, RolloutRestartTarget};
 use crate::core::{ObjectVersion, Readers, Write};
 
@@ -24,39 +24,27 @@ pub(crate) trait Cluster: Send + Sync {
         operation: &'static str,
         namespace: &str,
         name: &str,
-    ) -> Result<SecretContents, ClusterError>;
+    ) -> Result<SecretContents>;
 
     /// Reads an app by listing, because the operator has no permission to get one. `None` if it is
     /// gone or cannot be decoded, which the watch reports as well.
-    async fn read_app(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<DingTalkApp>, ClusterError>;
+    async fn read_app(&self, namespace: &str, name: &str) -> Result<Option<DingTalkApp>>;
 
     /// Reads a reference, as [`Self::read_app`] does an app.
     async fn read_reference(
         &self,
         namespace: &str,
         name: &str,
-    ) -> Result<Option<DingTalkTokenReference>, ClusterError>;
+    ) -> Result<Option<DingTalkTokenReference>>;
 
     /// Reads a namespace's UID. A Role in the namespace suffices for that.
-    async fn read_namespace_uid(&self, namespace: &str) -> Result<String, ClusterError>;
+    async fn read_namespace_uid(&self, namespace: &str) -> Result<String>;
 
     /// Reads a Secret's metadata.
-    async fn read_secret_metadata(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<ObjectMeta, ClusterError>;
+    async fn read_secret_metadata(&self, namespace: &str, name: &str) -> Result<ObjectMeta>;
 
     /// Creates the Secret, or patches the version that the write replaces.
-    async fn write_secret(
-        &self,
-        namespace: &str,
-        write: &Write,
-    ) -> Result<ObjectMeta, ClusterError>;
+    async fn write_secret(&self, namespace: &str, write: &Write) -> Result<ObjectMeta>;
 
     /// Deletes a Secret in exactly this version.
     async fn delete_secret(
@@ -65,13 +53,13 @@ pub(crate) trait Cluster: Send + Sync {
         namespace: &str,
         name: &str,
         version: &ObjectVersion,
-    ) -> Result<(), ClusterError>;
+    ) -> Result<()>;
 
     /// Applies a merge patch to an object's status and returns the object's metadata.
-    async fn patch_status(&self, object: &Named, patch: Value) -> Result<ObjectMeta, ClusterError>;
+    async fn patch_status(&self, object: &Named, patch: Value) -> Result<ObjectMeta>;
 
     /// Publishes an event.
-    async fn publish(&self, namespace: &str, event: &Event) -> Result<(), ClusterError>;
+    async fn publish(&self, namespace: &str, event: &Event) -> Result<()>;
 
     /// Triggers a rollout of a workload, as `kubectl rollout restart` does.
     async fn restart(
@@ -79,23 +67,13 @@ pub(crate) trait Cluster: Send + Sync {
         namespace: &str,
         workload: &RolloutRestartTarget,
         at: Timestamp,
-    ) -> Result<(), ClusterError>;
+    ) -> Result<()>;
 
     /// Finds the readers of these Secrets among the pods of a namespace.
-    async fn readers(
-        &self,
-        namespace: &str,
-        secrets: &BTreeSet<String>,
-    ) -> Result<Readers, ClusterError>;
+    async fn readers(&self, namespace: &str, secrets: &BTreeSet<String>) -> Result<Readers>;
 
     /// Annotates a pod through its status, which cannot change what it runs.
-    async fn touch_pod(
-        &self,
-        namespace: &str,
-        name: &str,
-        uid: &str,
-        at: Timestamp,
-    ) -> Result<(), ClusterError>;
+    async fn touch_pod(&self, namespace: &str, name: &str, uid: &str, at: Timestamp) -> Result<()>;
 }
 
 /// A Secret with its contents.
@@ -120,7 +98,7 @@ impl dyn Cluster {
         object: &K,
         (previous, version): (&S, Option<&str>),
         status: &S,
-    ) -> Result<Option<String>, ClusterError>
+    ) -> Result<Option<String>>
     where
         K: Resource<DynamicType = ()>,
         S: Serialize,

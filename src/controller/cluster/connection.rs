@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
-use super::error::{CALL_TIMEOUT, ClusterError};
+use super::error::{CALL_TIMEOUT, ClusterError, Result};
 use crate::api::MANAGER;
 use crate::controller::decoded::Decoded;
 use crate::controller::metadata::Metadata;
@@ -55,7 +55,7 @@ impl KubeCluster {
         operation: &'static str,
         namespace: &str,
         name: &str,
-    ) -> Result<Option<K>, ClusterError>
+    ) -> Result<Option<K>>
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
     {
@@ -88,7 +88,7 @@ impl KubeCluster {
         &self,
         operation: &'static str,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-    ) -> Result<ObjectMeta, ClusterError> {
+    ) -> Result<ObjectMeta> {
         let text = self.call(operation, request, true).await?;
         serde_json::from_str::<WireMetadata>(&text)
             .map(|object| object.metadata.0)
@@ -100,7 +100,7 @@ impl KubeCluster {
         operation: &'static str,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
         metadata_only: bool,
-    ) -> Result<Zeroizing<String>, ClusterError> {
+    ) -> Result<Zeroizing<String>> {
         let mut request = request.map_err(|_| ClusterError::Malformed { operation })?;
         if metadata_only {
             let accept = http::HeaderValue::from_static(METADATA_ONLY);

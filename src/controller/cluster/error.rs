@@ -14,6 +14,9 @@ pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// without one.
 const UNAVAILABLE: std::ops::RangeInclusive<u16> = 502..=504;
 
+/// The result of a call to the API server.
+pub(crate) type Result<T, E = ClusterError> = std::result::Result<T, E>;
+
 /// An error of a call to the API server.
 #[derive(Debug, Error)]
 pub(crate) enum ClusterError {

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use super::calls::{Cluster, Named, SecretContents};
 use super::connection::{KubeCluster, patching};
-use super::error::ClusterError;
+use super::error::{ClusterError, Result};
 use crate::api::{
     ANNOTATION_RESTARTED_AT, ANNOTATION_TOKEN_WRITTEN_AT, DingTalkApp, DingTalkTokenReference,
     MANAGER, RolloutRestartTarget, WorkloadKind,
@@ -47,7 +47,7 @@ impl Cluster for KubeCluster {
         operation: &'static str,
         namespace: &str,
         name: &str,
-    ) -> Result<SecretContents, ClusterError> {
+    ) -> Result<SecretContents> {
         let request = secrets(namespace).get(name, &GetParams::default());
         // Held until the response is parsed; no other permit is awaited meanwhile. The semaphore is
         // never closed, so this cannot fail.
@@ -63,11 +63,7 @@ impl Cluster for KubeCluster {
         })
     }
 
-    async fn read_app(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<DingTalkApp>, ClusterError> {
+    async fn read_app(&self, namespace: &str, name: &str) -> Result<Option<DingTalkApp>> {
         self.object("read the app", namespace, name).await
     }
 
@@ -75,11 +71,11 @@ impl Cluster for KubeCluster {
         &self,
         namespace: &str,
         name: &str,
-    ) -> Result<Option<DingTalkTokenReference>, ClusterError> {
+    ) -> Result<Option<DingTalkTokenReference>> {
         self.object("read the reference", namespace, name).await
     }
 
-    async fn read_namespace_uid(&self, namespace: &str) -> Result<String, ClusterError> {
+    async fn read_namespace_uid(&self, namespace: &str) -> Result<String> {
         let operation = "read the namespace's UID";
         let request = Request::new(Namespace::url_path(&(), None));
         let request = request.get_metadata(namespace, &GetParams::default());
@@ -87,21 +83,13 @@ impl Cluster for KubeCluster {
         metadata.uid.ok_or(ClusterError::Malformed { operation })
     }
 
-    async fn read_secret_metadata(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<ObjectMeta, ClusterError> {
+    async fn read_secret_metadata(&self, namespace: &str, name: &str) -> Result<ObjectMeta> {
         let request = secrets(namespace).get_metadata(name, &GetParams::default());
         self.metadata("read the target Secret's metadata", request)
             .await
     }
 
-    async fn write_secret(
-        &self,
-        namespace: &str,
-        write: &Write,
-    ) -> Result<ObjectMeta, ClusterError> {
+    async fn write_secret(&self, namespace: &str, write: &Write) -> Result<ObjectMeta> {
         let size: usize = write.data.values().flatten().map(|value| value.len()).sum();
         let _permit = self.write_permit(size).await;
         let body = SecretBody::of(write);
@@ -127,7 +115,7 @@ impl Cluster for KubeCluster {
         namespace: &str,
         name: &str,
         version: &ObjectVersion,
-    ) -> Result<(), ClusterError> {
+    ) -> Result<()> {
         let parameters = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: Some(version.uid.clone()),
@@ -139,7 +127,7 @@ impl Cluster for KubeCluster {
         self.call(operation, request, false).await.map(drop)
     }
 
-    async fn patch_status(&self, object: &Named, patch: Value) -> Result<ObjectMeta, ClusterError> {
+    async fn patch_status(&self, object: &Named, patch: Value) -> Result<ObjectMeta> {
         let operation = "write the status";
         let request = Request::new(&object.path).patch_subresource(
             "status",
@@ -150,7 +138,7 @@ impl Cluster for KubeCluster {
         self.metadata(operation, request).await
     }
 
-    async fn publish(&self, namespace: &str, event: &Event) -> Result<(), ClusterError> {
+    async fn publish(&self, namespace: &str, event: &Event) -> Result<()> {
         let operation = "publish an event";
         let bytes = serde_json::to_vec(event).map_err(|_| ClusterError::Malformed { operation })?;
         let request = Request::new(Event::url_path(&(), Some(namespace)))
@@ -163,7 +151,7 @@ impl Cluster for KubeCluster {
         namespace: &str,
         workload: &RolloutRestartTarget,
         at: Timestamp,
-    ) -> Result<(), ClusterError> {
+    ) -> Result<()> {
         let path = match workload.kind {
             WorkloadKind::Deployment => Deployment::url_path(&(), Some(namespace)),
             WorkloadKind::StatefulSet => StatefulSet::url_path(&(), Some(namespace)),
@@ -179,11 +167,7 @@ impl Cluster for KubeCluster {
 
     // Only one page of pods is in memory at a time. (A list served from the API server's cache,
     // `match_any`, has no pages.)
-    async fn readers(
-        &self,
-        namespace: &str,
-        secrets: &BTreeSet<String>,
-    ) -> Result<Readers, ClusterError> {
+    async fn readers(&self, namespace: &str, secrets: &BTreeSet<String>) -> Result<Readers> {
         let operation = "list the pods";
         let mut parameters = ListParams::default().limit(PODS_PAGE);
         let mut readers = Readers::default();
@@ -201,13 +185,7 @@ impl Cluster for KubeCluster {
         }
     }
 
-    async fn touch_pod(
-        &self,
-        namespace: &str,
-        name: &str,
-        uid: &str,
-        at: Timestamp,
-    ) -> Result<(), ClusterError> {
+    async fn touch_pod(&self, namespace: &str, name: &str, uid: &str, at: Timestamp) -> Result<()> {
         let annotations = json!({ ANNOTATION_TOKEN_WRITTEN_AT: at.to_string() });
         let body = json!({"metadata": {"uid": uid, "annotations": annotations}});
         let request = Request::new(Pod::url_path(&(), Some(namespace))).patch_subresource(
