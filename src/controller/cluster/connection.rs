@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, PatchParams};
-use kube::core::{ObjectList, Request};
+use kube::core::{ObjectList, Request, request};
 use kube::{Client, Resource};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::error::{CALL_TIMEOUT, ClusterError, Result};
@@ -21,7 +21,6 @@ use crate::controller::metadata::Metadata;
 const READS_MAX: usize = 4;
 /// KiB of values that may be written to Secrets at once. Small writes do not wait.
 const WRITES_KIB: u32 = 4096;
-/// Requests only the object's metadata: what was just written need not be sent back.
 const METADATA_ONLY: &str =
     "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
@@ -34,8 +33,9 @@ struct WireMetadata {
 #[derive(Clone)]
 pub(crate) struct KubeCluster {
     client: Client,
-    reads: Arc<Semaphore>,
-    writes: Arc<Semaphore>,
+    // (Neither is ever closed, so that none of these permits is refused.)
+    pub(super) reads: Arc<Semaphore>,
+    pub(super) writes: Arc<Semaphore>,
 }
 
 impl KubeCluster {
@@ -60,52 +60,42 @@ impl KubeCluster {
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
     {
         let parameters = ListParams::default().fields(&format!("metadata.name={name}"));
-        let request = Request::new(K::url_path(&(), Some(namespace))).list(&parameters);
-        let text = self.call(operation, request, false).await?;
-        let list = serde_json::from_str::<ObjectList<Decoded<K>>>(&text)
-            .map_err(|_| ClusterError::Malformed { operation })?;
-        Ok(match list.items.into_iter().next() {
-            Some(Decoded::Object(object)) => Some(object),
-            Some(Decoded::Unsupported(_)) | None => None,
-        })
+        let request = requests::<K>(namespace).list(&parameters);
+        let list: ObjectList<Decoded<K>> = self.call(operation, request).await?;
+        Ok(list.items.first().and_then(Decoded::object).cloned())
     }
 
-    /// Waits for permission to read a Secret's contents, to be held until the response is parsed.
-    /// The semaphore is never closed, so this cannot fail.
-    pub(super) async fn read_permit(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
-        self.reads.acquire().await
-    }
-
-    /// Waits for permission to write `size` bytes.
-    pub(super) async fn write_permit(
-        &self,
-        size: usize,
-    ) -> Result<SemaphorePermit<'_>, AcquireError> {
-        self.writes.acquire_many(share_of_writes(size)).await
-    }
-
+    /// Makes a call that returns only the object's metadata: what was just written need not be sent
+    /// back.
     pub(super) async fn metadata(
         &self,
         operation: &'static str,
-        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+        mut request: Result<http::Request<Vec<u8>>, request::Error>,
     ) -> Result<ObjectMeta> {
-        let text = self.call(operation, request, true).await?;
-        serde_json::from_str::<WireMetadata>(&text)
-            .map(|object| object.metadata.0)
-            .map_err(|_| ClusterError::Malformed { operation })
-    }
-
-    pub(super) async fn call(
-        &self,
-        operation: &'static str,
-        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-        metadata_only: bool,
-    ) -> Result<Zeroizing<String>> {
-        let mut request = request.map_err(|_| ClusterError::Malformed { operation })?;
-        if metadata_only {
+        if let Ok(request) = &mut request {
             let accept = http::HeaderValue::from_static(METADATA_ONLY);
             request.headers_mut().insert(http::header::ACCEPT, accept);
         }
+        let object: WireMetadata = self.call(operation, request).await?;
+        Ok(object.metadata.0)
+    }
+
+    /// Makes a call and parses the response.
+    pub(super) async fn call<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        request: Result<http::Request<Vec<u8>>, request::Error>,
+    ) -> Result<T> {
+        let text = self.text(operation, request).await?;
+        serde_json::from_str(&text).map_err(|_| ClusterError::Malformed { operation })
+    }
+
+    pub(super) async fn text(
+        &self,
+        operation: &'static str,
+        request: Result<http::Request<Vec<u8>>, request::Error>,
+    ) -> Result<Zeroizing<String>> {
+        let request = request.map_err(|_| ClusterError::Malformed { operation })?;
         match tokio::time::timeout(CALL_TIMEOUT, self.client.request_text(request)).await {
             Ok(Ok(text)) => Ok(Zeroizing::new(text)),
             Ok(Err(source)) => Err(ClusterError::Call { operation, source }),
@@ -115,9 +105,14 @@ impl KubeCluster {
 }
 
 /// Returns the share of [`WRITES_KIB`] that a write of `size` bytes takes.
-fn share_of_writes(size: usize) -> u32 {
+pub(super) fn share_of_writes(size: usize) -> u32 {
     let size = u32::try_from(size / 1024).unwrap_or(u32::MAX);
     size.saturating_add(1).min(WRITES_KIB)
+}
+
+/// Returns the requests about objects of a kind in a namespace.
+pub(super) fn requests<K: Resource<DynamicType = ()>>(namespace: &str) -> Request {
+    Request::new(K::url_path(&(), Some(namespace)))
 }
 
 /// Returns the parameters of a patch with the operator as field manager.

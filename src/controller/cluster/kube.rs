@@ -14,13 +14,13 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
 use kube::api::{DeleteParams, GetParams, ListParams, Patch, PostParams, Preconditions};
-use kube::core::{ObjectList, Request};
+use kube::core::{ObjectList, Request, request};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::calls::{Cluster, Named, SecretContents};
-use super::connection::{KubeCluster, patching};
+use super::connection::{KubeCluster, patching, requests, share_of_writes};
 use super::error::{ClusterError, Result};
 use crate::api::{
     ANNOTATION_RESTARTED_AT, ANNOTATION_TOKEN_WRITTEN_AT, DingTalkApp, DingTalkTokenReference,
@@ -48,13 +48,10 @@ impl Cluster for KubeCluster {
         namespace: &str,
         name: &str,
     ) -> Result<SecretContents> {
-        let request = secrets(namespace).get(name, &GetParams::default());
-        // Held until the response is parsed; no other permit is awaited meanwhile. The semaphore is
-        // never closed, so this cannot fail.
-        let _permit = self.read_permit().await;
-        let text = self.call(operation, request, false).await?;
-        let secret: WireSecret =
-            serde_json::from_str(&text).map_err(|_| ClusterError::Malformed { operation })?;
+        let request = requests::<Secret>(namespace).get(name, &GetParams::default());
+        // Held until the response is parsed; no other permit is awaited meanwhile.
+        let _permit = self.reads.acquire().await;
+        let secret: WireSecret = self.call(operation, request).await?;
         let data = secret.data.unwrap_or_default().into_iter();
         let data = data.map(|(key, value)| (key, Zeroizing::new(value.0)));
         Ok(SecretContents {
@@ -84,29 +81,25 @@ impl Cluster for KubeCluster {
     }
 
     async fn read_secret_metadata(&self, namespace: &str, name: &str) -> Result<ObjectMeta> {
-        let request = secrets(namespace).get_metadata(name, &GetParams::default());
-        self.metadata("read the target Secret's metadata", request)
-            .await
+        let request = requests::<Secret>(namespace).get_metadata(name, &GetParams::default());
+        let operation = "read the target Secret's metadata";
+        self.metadata(operation, request).await
     }
 
     async fn write_secret(&self, namespace: &str, write: &Write) -> Result<ObjectMeta> {
         let size: usize = write.data.values().flatten().map(|value| value.len()).sum();
-        let _permit = self.write_permit(size).await;
-        let body = SecretBody::of(write);
-        if write.replaces.is_none() {
-            let operation = "create the target Secret";
-            let parameters = PostParams {
-                field_manager: Some(MANAGER.to_owned()),
-                dry_run: false,
-            };
-            let bytes =
-                serde_json::to_vec(&body).map_err(|_| ClusterError::Malformed { operation })?;
-            return self
-                .metadata(operation, secrets(namespace).create(&parameters, bytes))
-                .await;
+        let _permit = self.writes.acquire_many(share_of_writes(size)).await;
+        let (secrets, body) = (requests::<Secret>(namespace), SecretBody::of(write));
+        if write.replaces.is_some() {
+            let request = secrets.patch(&write.name, &patching(), &Patch::Merge(body));
+            return self.metadata("change the target Secret", request).await;
         }
-        let request = secrets(namespace).patch(&write.name, &patching(), &Patch::Merge(body));
-        self.metadata("change the target Secret", request).await
+        let parameters = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            dry_run: false,
+        };
+        let request = create(&secrets, &parameters, &body);
+        self.metadata("create the target Secret", request).await
     }
 
     async fn delete_secret(
@@ -123,27 +116,19 @@ impl Cluster for KubeCluster {
             }),
             ..DeleteParams::default()
         };
-        let request = secrets(namespace).delete(name, &parameters);
-        self.call(operation, request, false).await.map(drop)
+        let request = requests::<Secret>(namespace).delete(name, &parameters);
+        self.text(operation, request).await.map(drop)
     }
 
     async fn patch_status(&self, object: &Named, patch: Value) -> Result<ObjectMeta> {
-        let operation = "write the status";
-        let request = Request::new(&object.path).patch_subresource(
-            "status",
-            &object.name,
-            &patching(),
-            &Patch::Merge(patch),
-        );
-        self.metadata(operation, request).await
+        let (objects, patch) = (Request::new(&object.path), Patch::Merge(patch));
+        let request = objects.patch_subresource("status", &object.name, &patching(), &patch);
+        self.metadata("write the status", request).await
     }
 
     async fn publish(&self, namespace: &str, event: &Event) -> Result<()> {
-        let operation = "publish an event";
-        let bytes = serde_json::to_vec(event).map_err(|_| ClusterError::Malformed { operation })?;
-        let request = Request::new(Event::url_path(&(), Some(namespace)))
-            .create(&PostParams::default(), bytes);
-        self.metadata(operation, request).await.map(drop)
+        let request = create(&requests::<Event>(namespace), &PostParams::default(), event);
+        self.metadata("publish an event", request).await.map(drop)
     }
 
     async fn restart(
@@ -152,32 +137,27 @@ impl Cluster for KubeCluster {
         workload: &RolloutRestartTarget,
         at: Timestamp,
     ) -> Result<()> {
-        let path = match workload.kind {
-            WorkloadKind::Deployment => Deployment::url_path(&(), Some(namespace)),
-            WorkloadKind::StatefulSet => StatefulSet::url_path(&(), Some(namespace)),
-            WorkloadKind::DaemonSet => DaemonSet::url_path(&(), Some(namespace)),
+        let workloads = match workload.kind {
+            WorkloadKind::Deployment => requests::<Deployment>(namespace),
+            WorkloadKind::StatefulSet => requests::<StatefulSet>(namespace),
+            WorkloadKind::DaemonSet => requests::<DaemonSet>(namespace),
         };
         let annotations = json!({ ANNOTATION_RESTARTED_AT: at.to_string() });
         let body = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
-        let request = Request::new(path).patch(&workload.name, &patching(), &Patch::Merge(body));
-        self.metadata("restart the workload", request)
-            .await
-            .map(drop)
+        let request = workloads.patch(&workload.name, &patching(), &Patch::Merge(body));
+        let operation = "restart the workload";
+        self.metadata(operation, request).await.map(drop)
     }
 
     // Only one page of pods is in memory at a time. (A list served from the API server's cache,
     // `match_any`, has no pages.)
     async fn readers(&self, namespace: &str, secrets: &BTreeSet<String>) -> Result<Readers> {
-        let operation = "list the pods";
         let mut parameters = ListParams::default().limit(PODS_PAGE);
         let mut readers = Readers::default();
         loop {
-            let request = Request::new(Pod::url_path(&(), Some(namespace))).list(&parameters);
-            let text = self.call(operation, request, false).await?;
-            let page = serde_json::from_str::<ObjectList<Decoded<Pod>>>(&text)
-                .map_err(|_| ClusterError::Malformed { operation })?;
-            let pods = page.items.iter().filter_map(Decoded::object);
-            readers.look_at(pods, secrets);
+            let request = requests::<Pod>(namespace).list(&parameters);
+            let page: ObjectList<Decoded<Pod>> = self.call("list the pods", request).await?;
+            readers.look_at(page.items.iter().filter_map(Decoded::object), secrets);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => parameters = parameters.continue_token(&token),
                 None => return Ok(readers),
@@ -187,21 +167,21 @@ impl Cluster for KubeCluster {
 
     async fn touch_pod(&self, namespace: &str, name: &str, uid: &str, at: Timestamp) -> Result<()> {
         let annotations = json!({ ANNOTATION_TOKEN_WRITTEN_AT: at.to_string() });
-        let body = json!({"metadata": {"uid": uid, "annotations": annotations}});
-        let request = Request::new(Pod::url_path(&(), Some(namespace))).patch_subresource(
-            "status",
-            name,
-            &patching(),
-            &Patch::Merge(body),
-        );
-        self.metadata("tell a pod of a new token", request)
-            .await
-            .map(drop)
+        let patch = Patch::Merge(json!({"metadata": {"uid": uid, "annotations": annotations}}));
+        let pods = requests::<Pod>(namespace);
+        let request = pods.patch_subresource("status", name, &patching(), &patch);
+        let operation = "tell a pod of a new token";
+        self.metadata(operation, request).await.map(drop)
     }
 }
 
-fn secrets(namespace: &str) -> Request {
-    Request::new(Secret::url_path(&(), Some(namespace)))
+fn create(
+    objects: &Request,
+    parameters: &PostParams,
+    object: &impl Serialize,
+) -> Result<http::Request<Vec<u8>>, request::Error> {
+    let bytes = serde_json::to_vec(object).map_err(request::Error::SerializeBody)?;
+    objects.create(parameters, bytes)
 }
 
 /// A Secret as it is sent: complete, or as a merge patch with the version that it replaces.
@@ -224,20 +204,20 @@ struct SecretBodyMetadata<'a> {
     labels: BTreeMap<&'a str, &'a Option<String>>,
     annotations: BTreeMap<&'a str, &'a Option<String>>,
     owner_references: &'a [OwnerReference],
-    #[serde(flatten)]
-    replaces: Option<Precondition<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Precondition<'a> {
-    uid: &'a str,
-    resource_version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_version: Option<&'a str>,
 }
 
 impl<'a> SecretBody<'a> {
     fn of(write: &'a Write) -> Self {
         let replaces = write.replaces.as_ref();
+        let data = sent(&write.data, replaces.is_none()).into_iter();
+        let data = data.map(|(key, value)| {
+            let value = value.as_ref();
+            (key, value.map(|it| ByteString(it.as_bytes().to_vec())))
+        });
         Self {
             api_version: "v1",
             kind: "Secret",
@@ -247,22 +227,10 @@ impl<'a> SecretBody<'a> {
                 labels: sent(&write.labels, replaces.is_none()),
                 annotations: sent(&write.annotations, replaces.is_none()),
                 owner_references: &write.owner_references,
-                replaces: replaces.map(|version| Precondition {
-                    uid: &version.uid,
-                    resource_version: &version.resource_version,
-                }),
+                uid: replaces.map(|version| version.uid.as_str()),
+                resource_version: replaces.map(|version| version.resource_version.as_str()),
             },
-            data: sent(&write.data, replaces.is_none())
-                .into_iter()
-                .map(|(key, value)| {
-                    (
-                        key,
-                        value
-                            .as_ref()
-                            .map(|value| ByteString(value.as_bytes().to_vec())),
-                    )
-                })
-                .collect(),
+            data: data.collect(),
         }
     }
 }
