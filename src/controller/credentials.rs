@@ -9,22 +9,14 @@ use super::job::Job;
 use super::reads::{Outcome, Read, SharedCredentials};
 use super::reconcile::Reconciler;
 use crate::api::{CredentialsSecretRef, Reason};
-use crate::core::TokenQuery;
 use crate::core::{
-    CredentialsProblem, Due, KnownCredentials, ObjectVersion, PendingFetch, Schedule, due,
+    CredentialsProblem, Due, KnownCredentials, ObjectVersion, PendingFetch, Schedule, TokenQuery,
+    due,
 };
-use crate::dingtalk::{Call, Credentials, CredentialsError, CredentialsId};
+use crate::dingtalk::{Call, Credentials, CredentialsId};
 
 /// Retry interval for credentials that may not be read: nothing reports a change of RBAC.
 const UNREADABLE_RETRY: Duration = Duration::from_secs(60);
-
-/// Why credentials cannot be used.
-enum Unusable<'a> {
-    Absent,
-    Unreadable(&'a ClusterError),
-    /// The Secret in this version does not hold them.
-    Invalid(&'a CredentialsError, ObjectVersion),
-}
 
 impl Context {
     /// (client) Returns credentials. One read serves all that wait for it, and all that come while
@@ -71,51 +63,24 @@ impl Context {
 }
 
 impl Reconciler<'_> {
-    /// (client) Reads the credentials and queues the fetches that are due.
+    /// (client) Reads the credentials, and queues the fetches that are due or records why the
+    /// credentials cannot be used.
     pub(super) async fn read_credentials(&self) -> Result<(), Arc<ClusterError>> {
         let reference = &self.app.spec.credentials_secret_ref;
+        let name = &reference.name;
         let read = self.context.credentials(&self.namespace, reference).await;
-        let Read {
-            version,
-            credentials,
-        } = match read {
-            Ok(read) => read,
-            Err(error) if error.is_not_found() => {
-                self.unusable(Unusable::Absent);
+        let (reason, message, version) = match read {
+            Ok(Read {
+                version,
+                credentials: Ok(credentials),
+            }) => {
+                self.queue_fetches(&credentials, version).await;
                 return Ok(());
             }
-            Err(error) if error.is_forbidden() => {
-                self.unusable(Unusable::Unreadable(&error));
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
-        match credentials {
-            Ok(credentials) => self.queue_fetches(&credentials, version).await,
-            Err(error) => self.unusable(Unusable::Invalid(&error, version)),
-        }
-        Ok(())
-    }
-
-    /// Records that the credentials cannot be used.
-    fn unusable(&self, unusable: Unusable<'_>) {
-        let reference = &self.app.spec.credentials_secret_ref;
-        let (name, now) = (&reference.name, self.context.wall());
-        let (reason, message, version) = match unusable {
-            Unusable::Absent => {
-                let message = format!(
-                    "Secret {name} does not exist: create it with the keys {} and {}",
-                    reference.client_id_key, reference.client_secret_key
-                );
-                (Reason::CredentialsNotFound, message, None)
-            }
-            Unusable::Unreadable(error) => {
-                let core = self.context.core();
-                let version = core.index.credentials_version(&self.key).cloned();
-                let message = format!("Secret {name} cannot be read: {error}");
-                (Reason::CredentialsUnreadable, message, version)
-            }
-            Unusable::Invalid(error, version) => {
+            Ok(Read {
+                version,
+                credentials: Err(error),
+            }) => {
                 let reason = match error.is_invalid_value() {
                     true => Reason::CredentialsInvalid,
                     false => Reason::CredentialsKeyMissing,
@@ -127,18 +92,33 @@ impl Reconciler<'_> {
                 );
                 (reason, message, Some(version))
             }
+            Err(error) if error.is_not_found() => {
+                let message = format!(
+                    "Secret {name} does not exist: create it with the keys {} and {}",
+                    reference.client_id_key, reference.client_secret_key
+                );
+                (Reason::CredentialsNotFound, message, None)
+            }
+            Err(error) if error.is_forbidden() => {
+                let core = self.context.core();
+                let version = core.index.credentials_version(&self.key).cloned();
+                let message = format!("Secret {name} cannot be read: {error}");
+                (Reason::CredentialsUnreadable, message, version)
+            }
+            Err(error) => return Err(error),
         };
-        let retry = (reason == Reason::CredentialsUnreadable)
-            .then(|| Schedule::after(now, UNREADABLE_RETRY));
+        let now = self.context.wall();
         let problem = CredentialsProblem {
             reason,
             message,
             since: now,
             version,
             generation: self.app.metadata.generation,
-            retry,
+            retry: (reason == Reason::CredentialsUnreadable)
+                .then(|| Schedule::after(now, UNREADABLE_RETRY)),
         };
         self.memory(|memory| memory.credentials_failed(problem));
+        Ok(())
     }
 
     /// Queues the fetches that are due, unless another app already has the token.
@@ -154,7 +134,8 @@ impl Reconciler<'_> {
         self.context
             .core()
             .credentials_read(&self.key, uid, &known, &credentials.trimmed_keys);
-        for due in self.due() {
+        let due = self.context.decide(self.app, self.context.wall(), due);
+        for due in due.unwrap_or_default() {
             let query = TokenQuery {
                 app: &self.key,
                 site: &self.app.spec.site,
@@ -171,12 +152,6 @@ impl Reconciler<'_> {
             }
             self.queue_fetch(&due, credentials, &known);
         }
-    }
-
-    /// (pure) Returns the tokens that are due.
-    fn due(&self) -> Vec<Due> {
-        let now = self.context.wall();
-        self.context.decide(self.app, now, due).unwrap_or_default()
     }
 
     /// Queues a fetch that was found due, unless one is queued or has ended since.
