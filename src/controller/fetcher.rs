@@ -16,7 +16,7 @@ use super::kind::Kind;
 use crate::api::DingTalkApp;
 use crate::core::{lifetime, whole_seconds};
 use crate::dingtalk::{
-    self, AccessToken, Answer, Call, Consequences, Failure, Rates, Scheduler, Started,
+    self, AccessToken, Answer, Consequences, Failure, Rates, Scheduler, Started,
 };
 use crate::operator::Metrics;
 
@@ -28,7 +28,6 @@ pub(super) type Fetching = BoxFuture<'static, Finished>;
 
 /// A fetch that has ended.
 pub(super) struct Finished {
-    call: Call,
     job: Job,
     answer: Answer,
     requested_at: Timestamp,
@@ -104,23 +103,23 @@ pub(super) fn start_what_may(
     for job in unwanted {
         context.drop_fetch(&job);
     }
-    for (call, job) in starting {
+    for (_, job) in starting {
         context.metrics.waited(now.duration_since(job.queued_at));
         context.core().tokens.started(&job.pending);
-        let is_proven = scheduler.is_proven(&call);
-        begun.push(fetch(Arc::clone(context), call, job, is_proven));
+        let is_proven = scheduler.is_proven(&job.call);
+        begun.push(fetch(Arc::clone(context), job, is_proven));
     }
     next.map_or(IDLE, |next| next.duration_since(now).min(IDLE))
 }
 
 /// (client) Makes a call.
-fn fetch(context: Arc<Context>, call: Call, job: Job, is_proven: bool) -> Fetching {
+fn fetch(context: Arc<Context>, job: Job, is_proven: bool) -> Fetching {
     Box::pin(async move {
         let started = context.clock.now();
         let known = job.known.as_ref().map(AccessToken::expose);
         let fetch = context.dingtalk.fetch(
-            &call.site,
-            &call.corp_id,
+            &job.call.site,
+            &job.call.corp_id,
             &job.credentials,
             known,
             is_proven,
@@ -128,7 +127,6 @@ fn fetch(context: Arc<Context>, call: Call, job: Job, is_proven: bool) -> Fetchi
         let answer = fetch.await;
         let ended = context.clock.now().monotonic;
         Finished {
-            call,
             job,
             answer,
             requested_at: started.wall,
@@ -150,21 +148,21 @@ fn ended(
 /// Records a fetch's outcome.
 pub(super) fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished: Finished) {
     let Finished {
-        call,
         job,
         answer,
         requested_at,
         took,
     } = finished;
+    let (call, cause) = (&job.call, job.pending.cause);
     report_clock(context, &call.site, &answer);
     context.metrics.requested(&call.site, took);
     match answer.result {
         Ok(response) => {
-            for recovery in scheduler.succeeded(&call, context.clock.now().monotonic) {
+            for recovery in scheduler.succeeded(call, context.clock.now().monotonic) {
                 context.hurry(&call.site, &recovery);
             }
             context.measure(&job.app, Metrics::fetched);
-            context.metrics.request(&call.site, job.pending.cause, None);
+            context.metrics.request(&call.site, cause, None);
             let expires_at = lifetime(requested_at, response.expires_in).expires_at;
             let is_new = job.known.as_ref() != Some(&response.token);
             log_success(&job, expires_at, is_new);
@@ -176,11 +174,9 @@ pub(super) fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished
                 failure,
                 rejected_too,
                 is_site_down,
-            } = scheduler.failed(&call, failure, job.failing_since, now);
+            } = scheduler.failed(call, failure, job.failing_since, now);
             let reason = Some(failure.reason);
-            context
-                .metrics
-                .request(&call.site, job.pending.cause, reason);
+            context.metrics.request(&call.site, cause, reason);
             log_failure(&job, context.dingtalk.host(&call.site), &failure);
             for (_, job) in rejected_too {
                 context.record_failure(&job, failure.clone(), false);
