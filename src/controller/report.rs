@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 
-use super::cluster::Result;
 use super::reconcile::Reconciler;
 use super::retry::{LOOK_AGAIN, retry_status};
 use crate::api::{DingTalkAppStatus, Reason};
@@ -27,39 +26,25 @@ impl Reconciler<'_> {
         if let Some(due) = report.not_before {
             return Some(wake_at.map_or(due, |at| at.min(due)));
         }
-        let (previous, version) = (&report.previous, report.version.as_deref());
-        if report.current != *previous
-            && let Err(error) = self
-                .write_status((previous, version), report.current, now)
-                .await
-        {
-            return retry_status(&self.key, &error, wake_at, now);
+        if report.current != report.previous {
+            let over = (&report.previous, report.version.as_deref());
+            let cluster = &self.context.cluster;
+            match cluster.write_status(self.app, over, &report.current).await {
+                Ok(version) => self.memory(|memory| {
+                    let written = &mut memory.written_status;
+                    written.wrote(report.current, version, now);
+                }),
+                Err(error) => return retry_status(&self.key, &error, wake_at, now),
+            };
         }
-        {
-            self.memory(|memory| {
-                memory.happened = Happened::default();
-                memory.trimmed_keys.clear();
-            });
-        }
+        self.memory(|memory| {
+            memory.happened = Happened::default();
+            memory.trimmed_keys.clear();
+        });
         for notice in report.notices {
             self.publish(&notice).await;
         }
         wake_at
-    }
-
-    async fn write_status(
-        &self,
-        previous: (&DingTalkAppStatus, Option<&str>),
-        current: DingTalkAppStatus,
-        now: Timestamp,
-    ) -> Result<()> {
-        let version = self
-            .context
-            .cluster
-            .write_status(self.app, previous, &current)
-            .await?;
-        self.memory(|memory| memory.written_status.wrote(current, version, now));
-        Ok(())
     }
 
     /// Updates the token metrics.
