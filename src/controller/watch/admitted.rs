@@ -7,10 +7,12 @@ use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Event};
 
-use crate::api::{DingTalkApp, DingTalkTokenReference, ReferenceRef, app_ref, reference_ref};
+use crate::api::{
+    AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef, app_ref, reference_ref,
+};
 use crate::controller::context::Context;
 use crate::controller::decoded::{Decoded, map_object};
-use crate::core::Stub;
+use crate::core::{Concerned, Core, Stub};
 
 /// Converts an event's objects for the controller: an object becomes a stub if it cannot be
 /// decoded, or if it has just become decodable and must be read together with its Secrets.
@@ -150,60 +152,52 @@ fn key_of<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectRef<K> 
         .within(metadata.namespace.as_deref().unwrap_or_default())
 }
 
+/// Records an event of an app and wakes the objects that it concerns.
 pub(crate) fn app_event(context: &Context, scope: Option<&str>, event: &Event<DingTalkApp>) {
     let mut core = context.core();
-    if let Event::Apply(app) | Event::InitApply(app) = event
-        && let Some(memory) = core.app(&app_ref(app))
-    {
-        match event {
-            Event::InitApply(_) => memory.written_status.listed(&app.metadata),
-            _ => memory.written_status.arrived(&app.metadata),
-        }
-    }
-    let others = match event {
+    let concerned = match event {
         Event::Apply(app) | Event::InitApply(app) => {
-            let others = core.index.app_applied(app);
-            context.measure_refused(&core, app.metadata.namespace.as_deref());
-            others
+            let key = app_ref(app);
+            if let Some(memory) = core.app(&key) {
+                match event {
+                    Event::InitApply(_) => memory.written_status.listed(&app.metadata),
+                    _ => memory.written_status.arrived(&app.metadata),
+                }
+            }
+            let apps = core.index.app_applied(app);
+            context.measure_refused(&core, key.namespace.as_deref());
+            Concerned {
+                apps,
+                references: core.index.referrers(&key),
+            }
         }
-        Event::Delete(app) => {
-            let app = app_ref(app);
-            let others = core.index.app_deleted(&app);
-            context.forget(&mut core, &app);
-            context.measure_refused(&core, app.namespace.as_deref());
-            others
-        }
+        Event::Delete(app) => apps_gone(context, &mut core, &[app_ref(app)]),
         Event::Init => {
             core.index.apps_listing(scope);
-            Vec::new()
+            Concerned::default()
         }
         Event::InitDone => {
             context.scopes.apps_listed(&scope.map(str::to_owned));
             let gone = core.index.apps_listed(scope);
-            for app in &gone {
-                context.forget(&mut core, app);
-            }
-            let index = &mut core.index;
-            let referrers = gone.iter().flat_map(|app| index.referrers(app));
-            context.wake_all(referrers.collect::<Vec<_>>());
-            let others = gone.iter().flat_map(|app| index.app_deleted(app)).collect();
-            for app in &gone {
-                context.measure_refused(&core, app.namespace.as_deref());
-            }
-            others
+            apps_gone(context, &mut core, &gone)
         }
     };
-    let key = match event {
-        Event::Apply(app) | Event::InitApply(app) | Event::Delete(app) => Some(app_ref(app)),
-        Event::Init | Event::InitDone => None,
-    };
-    let referrers = match key {
-        Some(key) => core.index.referrers(&key),
-        None => Vec::new(),
-    };
     drop(core);
-    context.wake_all(others);
-    context.wake_all(referrers);
+    context.look_at(concerned);
+}
+
+/// Forgets apps that are gone and returns the objects that this concerns.
+fn apps_gone(context: &Context, core: &mut Core, gone: &[AppRef]) -> Concerned {
+    let mut concerned = Concerned::default();
+    for app in gone {
+        context.forget(core, app);
+        concerned.apps.extend(core.index.app_deleted(app));
+        concerned.references.extend(core.index.referrers(app));
+    }
+    for app in gone {
+        context.measure_refused(core, app.namespace.as_deref());
+    }
+    concerned
 }
 
 #[cfg(test)]
