@@ -34,21 +34,19 @@ impl Reconciler<'_> {
         if let Ok(stuck) = &told {
             self.measure_delivery(Reason::PodsNeverUpdated, !stuck.is_empty(), now);
         }
-        let (retry, notice) = {
-            match told {
-                Ok(stuck) => {
-                    let notice = self.unrefreshed(|it| it.told(&secrets, stuck, now));
-                    (None, notice.flatten())
-                }
-                Err(error) if !error.is_forbidden() => {
-                    return Some(retry_later(&self.key, "pod annotation", &error, now));
-                }
-                Err(error) => {
-                    warn!(kind = DingTalkApp::NAME, namespace = self.namespace, name = self.key.name, %error, see = Reason::PropagationFailed.page(), "pod annotation not allowed");
-                    let failed = self.unrefreshed(|it| it.failed(&error.to_string(), now));
-                    let (at, notice) = failed?;
-                    (Some(at), notice)
-                }
+        let (retry, notice) = match told {
+            Ok(stuck) => {
+                let notice = self.unrefreshed(|it| it.told(&secrets, stuck, now));
+                (None, notice.flatten())
+            }
+            Err(error) if !error.is_forbidden() => {
+                return Some(retry_later(&self.key, "pod annotation", &error, now));
+            }
+            Err(error) => {
+                warn!(kind = DingTalkApp::NAME, namespace = self.namespace, name = self.key.name, %error, see = Reason::PropagationFailed.page(), "pod annotation not allowed");
+                let failed = self.unrefreshed(|it| it.failed(&error.to_string(), now));
+                let (at, notice) = failed?;
+                (Some(at), notice)
             }
         };
         if let Some(notice) = notice {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use futures::StreamExt;
-use futures::stream::{self, select_all};
+use futures::stream::select_all;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -25,25 +25,21 @@ pub(crate) async fn secrets(client: Client, scopes: Vec<Scope>, context: Arc<Con
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
-        let listed = {
-            let (context, scope) = (Arc::clone(&context), scope.clone());
-            // (A store reports its readiness to one waiter only, which is the controller.)
-            async move { context.scopes.until_apps_listed(&scope).await }
-        };
         let watch = watcher(api, watcher::Config::default());
         let watch = with_backoff(watch, &context.outages);
-        stream::once(listed)
-            .map(|()| None)
-            .chain(watch.map(Some))
-            .filter_map(std::future::ready)
-            .map(move |event| (scope.clone(), event))
-            .boxed()
+        let (context, listed) = (Arc::clone(&context), scope.clone());
+        let watch = async move {
+            // (A store reports its readiness to one waiter only, which is the controller.)
+            context.scopes.until_apps_listed(&listed).await;
+            watch
+        };
+        let events = watch.flatten_stream();
+        events.map(move |event| (scope.clone(), event)).boxed()
     });
     let mut streams = select_all(streams);
     while let Some((scope, event)) = streams.next().await {
-        let clock = &context.clock;
-        let leadership = &context.leadership;
-        leadership.until_it_may_learn(|| clock.now()).await;
+        let now = || context.clock.now();
+        context.leadership.until_it_may_learn(now).await;
         secret_event(&context, &scope, event);
     }
 }
