@@ -42,8 +42,6 @@ use futures::StreamExt;
 use futures::future::{join, join_all};
 use kube::Client;
 use kube::runtime::controller::{self, Action, Controller};
-use kube::runtime::reflector::store::Writer;
-use kube::runtime::watcher::{self, Event};
 use tokio::sync::{mpsc, watch as channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -56,12 +54,12 @@ use crate::operator::{Leadership, Metrics, Outages, Pulse};
 use clock::SystemClock;
 use cluster::KubeCluster;
 use context::{Context, HANDOVER, LAST_WRITES};
-use decoded::Decoded;
 use event_budget::EventBudget;
 use job::Job;
 use kind::{Kind, WorkQueues};
 use reads::Reads;
 use scopes::{Scope, Scopes};
+use watch::{Admitted, Watched};
 use work_queue::{Wakes, WorkQueue};
 use workers::CONCURRENCY;
 
@@ -87,54 +85,46 @@ pub(crate) struct Options {
     pub metadata_prefixes: Vec<String>,
 }
 
-/// A scope whose objects are reconciled until `drained`.
-struct Served {
-    scope: Scope,
+/// The controllers of all kinds and scopes, which run until `drained`.
+struct Controllers {
+    client: Client,
     context: Arc<Context>,
     drained: CancellationToken,
 }
 
-impl Served {
-    /// Runs the controller of a kind.
+impl Controllers {
+    /// Runs the controller of a kind in a scope.
     async fn run<K, F>(
-        self,
-        client: &Client,
+        &self,
         what: &'static str,
-        (triggered, restored): Wakes<K>,
-        admit: impl FnMut(
-            &Context,
-            Option<&str>,
-            watcher::Result<Event<Decoded<K>>>,
-        ) -> Vec<watcher::Result<Event<K>>>
-        + Send
-        + 'static,
+        wakes: Wakes<K>,
+        admit: impl FnMut(&Context, Option<&str>, Watched<K>) -> Admitted<K> + Send + 'static,
         reconcile: impl FnMut(Arc<K>, Arc<Context>) -> F,
     ) where
         K: Kind,
         F: Future<Output = Result<Action, Infallible>> + Send + 'static,
     {
-        let Self {
+        let Wakes {
             scope,
-            context,
-            drained,
-        } = self;
-        let writer = Writer::new(());
-        let store = writer.as_reader();
-        let watched = Arc::clone(&context);
-        let objects = watch::objects(client, scope.clone(), writer, restored, watched, admit);
+            triggered,
+            restored,
+        } = wakes;
+        let context = Arc::clone(&self.context);
+        let (objects, store) =
+            watch::objects(&self.client, scope.clone(), restored, context, admit);
         Controller::for_stream(objects, store)
             .with_config(controller::Config::default().concurrency(CONCURRENCY))
             .reconcile_on(triggered)
-            .graceful_shutdown_on(drained.cancelled_owned())
+            .graceful_shutdown_on(self.drained.clone().cancelled_owned())
             .run(
                 reconcile,
                 |_, error, _| match *error {},
-                Arc::clone(&context),
+                Arc::clone(&self.context),
             )
             .for_each(|result| {
                 // An object that was deleted after it was woken is no error.
                 if let Err(controller::Error::QueueError(error)) = result {
-                    watch::report(&context, what, &scope, &error);
+                    watch::report(&self.context, what, &scope, &error);
                 }
                 std::future::ready(())
             })
@@ -142,7 +132,7 @@ impl Served {
     }
 }
 
-/// Receivers of a context's channels; all but `jobs` have one for each scope.
+/// What arrives through a context's channels.
 struct Receivers {
     jobs: mpsc::UnboundedReceiver<Job>,
     apps: Vec<Wakes<DingTalkApp>>,
@@ -209,29 +199,23 @@ pub(crate) async fn run(
     let rates = options.rates;
     let (context, receivers) = context(&client, dingtalk, metrics, options, &scopes, stop.clone());
     let drained = CancellationToken::new();
-    let served = |scope: &Scope| Served {
-        scope: scope.clone(),
+    let mut tasks = background_tasks(&context, ready);
+    tasks.spawn(watch::secrets(client.clone(), scopes, Arc::clone(&context)));
+    let controllers = Controllers {
+        client,
         context: Arc::clone(&context),
         drained: drained.clone(),
     };
-    let apps = scopes.iter().zip(receivers.apps).map(|(scope, wakes)| {
-        served(scope).run(&client, "apps", wakes, watch::admit, reconcile::reconcile)
-    });
-    let references = scopes.iter().zip(receivers.references);
-    let references = references.map(|(scope, wakes)| {
+    let apps = receivers.apps.into_iter();
+    let apps = apps.map(|wakes| controllers.run("apps", wakes, watch::admit, reconcile::reconcile));
+    let references = receivers.references.into_iter().map(|wakes| {
         let mut listed = HashSet::new();
         let admit = move |context: &Context, scope: Option<&str>, event| {
             watch::admit_references(context, scope, &mut listed, event)
         };
-        served(scope).run(&client, "references", wakes, admit, references::reconcile)
+        controllers.run("references", wakes, admit, references::reconcile)
     });
-    let controllers = join(join_all(apps), join_all(references));
-    let mut tasks = background_tasks(&context, ready);
-    tasks.spawn(watch::secrets(
-        client.clone(),
-        scopes.clone(),
-        Arc::clone(&context),
-    ));
+    let served = join(join_all(apps), join_all(references));
     let ended = drained.clone();
     tasks.spawn(async move {
         fetcher::run(Arc::clone(&context), rates, receivers.jobs, stop).await;
@@ -246,7 +230,7 @@ pub(crate) async fn run(
         tokio::time::sleep(LAST_WRITES).await;
     };
     tokio::select! {
-        _ = controllers => {}
+        _ = served => {}
         () = overdue => {}
     }
 }

@@ -26,7 +26,7 @@ use super::stored::stored;
 use crate::operator::Outages;
 #[cfg(test)]
 pub(crate) use admitted::app_event;
-pub(super) use admitted::{admit, admit_references};
+pub(super) use admitted::{Admitted, Watched, admit, admit_references};
 use backoff::with_backoff;
 pub(super) use report::report;
 #[cfg(test)]
@@ -35,35 +35,33 @@ pub(super) use secrets::secrets;
 
 /// Returns the objects of `scope`, whenever their spec or annotations change. Changes of the status
 /// do not count, or the operator would wake itself. `restored` are objects that were not served and
-/// have been read again. `admit` records an event, and returns those for the store.
+/// have been read again. `admit` records an event, and returns those for the store that is returned.
 pub(super) fn objects<K, A>(
     client: &Client,
     scope: Scope,
-    writer: Writer<K>,
     restored: UnboundedReceiver<K>,
     context: Arc<Context>,
     mut admit: A,
-) -> impl Stream<Item = watcher::Result<K>> + Send + use<K, A>
+) -> (
+    impl Stream<Item = watcher::Result<K>> + Send + use<K, A>,
+    Store<K>,
+)
 where
     K: Kind,
-    A: FnMut(
-            &Context,
-            Option<&str>,
-            watcher::Result<Event<Decoded<K>>>,
-        ) -> Vec<watcher::Result<Event<K>>>
-        + Send
-        + 'static,
+    A: FnMut(&Context, Option<&str>, Watched<K>) -> Admitted<K> + Send + 'static,
 {
-    let restored = taken(restored, writer.as_reader(), Arc::clone(&context));
+    let writer = Writer::new(());
+    let store = writer.as_reader();
+    let restored = taken(restored, store.clone(), Arc::clone(&context));
     let allowed = context.metadata_prefixes.clone();
     let watched = watched(client, scope.as_ref(), &context.outages)
         .modify(move |decoded| decoded.modify(|object: &mut K| object.lighten(&allowed)));
     let events = select(watched, restored)
         .flat_map(move |event| stream::iter(admit(&context, scope.as_deref(), event)));
-    stored(events.reflect(writer)).predicate_filter(
-        predicates::generation.combine(predicates::annotations),
-        PredicateConfig::default(),
-    )
+    let changed = predicates::generation.combine(predicates::annotations);
+    let objects = stored(events.reflect(writer));
+    let objects = objects.predicate_filter(changed, PredicateConfig::default());
+    (objects, store)
 }
 
 /// Returns events for those objects of `read` that replace their stubs in the store.
@@ -71,7 +69,7 @@ fn taken<K: Kind>(
     read: UnboundedReceiver<K>,
     store: Store<K>,
     context: Arc<Context>,
-) -> impl Stream<Item = watcher::Result<Event<Decoded<K>>>> {
+) -> impl Stream<Item = Watched<K>> {
     read.filter_map(move |object| {
         let (key, queue) = (ObjectRef::from_obj(&object), K::queue(&context.queues));
         let restored = restored(store.get(&key).as_deref(), &object);
@@ -89,7 +87,7 @@ fn watched<K: Kind>(
     client: &Client,
     scope: Option<&String>,
     outages: &Outages,
-) -> impl Stream<Item = watcher::Result<Event<Decoded<K>>>> + Send + use<K> {
+) -> impl Stream<Item = Watched<K>> + Send + use<K> {
     let api: Api<Decoded<K>> = match scope {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),

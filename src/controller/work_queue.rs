@@ -11,8 +11,14 @@ use super::scopes::Scope;
 use super::triggers::{Senders, Triggered, Triggers, channels, send, triggers};
 use super::workers::Workers;
 
-/// Objects to wake in one scope, and objects to put back into its store.
-pub(super) type Wakes<K> = (Triggered<ObjectRef<K>>, UnboundedReceiver<K>);
+/// What the controller of a scope receives.
+pub(super) struct Wakes<K: Resource<DynamicType = ()>> {
+    pub scope: Scope,
+    /// Objects to wake.
+    pub triggered: Triggered<ObjectRef<K>>,
+    /// Objects to put back into the store.
+    pub restored: UnboundedReceiver<K>,
+}
 
 /// The objects of a kind that are to be reconciled.
 pub(super) struct WorkQueue<K: Resource<DynamicType = ()>> {
@@ -33,7 +39,13 @@ impl<K: Resource<DynamicType = ()>> WorkQueue<K> {
             triggers,
             restored: senders,
         };
-        (queue, triggered.into_iter().zip(restored).collect())
+        let wakes = scopes.iter().zip(triggered).zip(restored);
+        let wakes = wakes.map(|((scope, triggered), restored)| Wakes {
+            scope: scope.clone(),
+            triggered,
+            restored,
+        });
+        (queue, wakes.collect())
     }
 
     /// Wakes an object.

@@ -14,6 +14,11 @@ use crate::controller::context::Context;
 use crate::controller::decoded::{Decoded, map_object};
 use crate::core::{Concerned, Core, Stub};
 
+/// An event as it arrives.
+pub(crate) type Watched<K> = watcher::Result<Event<Decoded<K>>>;
+/// Events for the store.
+pub(crate) type Admitted<K> = Vec<watcher::Result<Event<K>>>;
+
 /// Converts an event's objects for the controller: an object becomes a stub if it cannot be
 /// decoded, or if it has just become decodable and must be read together with its Secrets.
 fn supported<K>(
@@ -42,8 +47,8 @@ where
 pub(crate) fn admit(
     context: &Context,
     scope: Option<&str>,
-    event: watcher::Result<Event<Decoded<DingTalkApp>>>,
-) -> Vec<watcher::Result<Event<DingTalkApp>>> {
+    event: Watched<DingTalkApp>,
+) -> Admitted<DingTalkApp> {
     let event = match event {
         Ok(event) => event,
         Err(error) => return vec![Err(error)],
@@ -77,8 +82,8 @@ pub(crate) fn admit_references(
     context: &Context,
     scope: Option<&str>,
     listed: &mut HashSet<ReferenceRef>,
-    event: watcher::Result<Event<Decoded<DingTalkTokenReference>>>,
-) -> Vec<watcher::Result<Event<DingTalkTokenReference>>> {
+    event: Watched<DingTalkTokenReference>,
+) -> Admitted<DingTalkTokenReference> {
     let event = match event {
         Ok(event) => event,
         Err(error) => return vec![Err(error)],
@@ -135,10 +140,7 @@ pub(crate) fn admit_references(
 }
 
 /// Returns an event, followed by the same event for other objects.
-fn with_others<K>(
-    event: Event<K>,
-    others: impl Iterator<Item = K>,
-) -> Vec<watcher::Result<Event<K>>> {
+fn with_others<K>(event: Event<K>, others: impl Iterator<Item = K>) -> Admitted<K> {
     let is_init = matches!(event, Event::InitApply(_));
     let others = others.map(|object| match is_init {
         true => Event::InitApply(object),
