@@ -48,8 +48,7 @@ pub(super) async fn run(
     };
     loop {
         context.pulse.fetches.beat(context.clock.now().monotonic);
-        let mut begun = Vec::new();
-        let wait = start_what_may(&context, &mut scheduler, &mut begun);
+        let (begun, wait) = start_what_may(&context, &mut scheduler);
         for fetching in begun {
             in_flight.spawn(fetching);
         }
@@ -76,8 +75,7 @@ pub(super) async fn run(
 pub(super) fn start_what_may(
     context: &Arc<Context>,
     scheduler: &mut Scheduler<Job>,
-    begun: &mut Vec<Fetching>,
-) -> Duration {
+) -> (Vec<Fetching>, Duration) {
     /// Longest wait. Every event wakes the loop; this is a backstop.
     const IDLE: Duration = Duration::from_secs(30);
     /// Wait while the lease is too short for a request: it is renewed within seconds, or lost.
@@ -87,7 +85,8 @@ pub(super) fn start_what_may(
         .leadership
         .outlasts(dingtalk::REQUEST_TIMEOUT, context.clock.now())
     {
-        return if scheduler.is_empty() { IDLE } else { LEASE };
+        let wait = if scheduler.is_empty() { IDLE } else { LEASE };
+        return (Vec::new(), wait);
     }
     let now = context.clock.now().monotonic;
     let is_wanted = |job: &Job| {
@@ -103,13 +102,14 @@ pub(super) fn start_what_may(
     for job in unwanted {
         context.drop_fetch(&job);
     }
-    for (_, job) in starting {
+    let begun = starting.into_iter().map(|(_, job)| {
         context.metrics.waited(now.duration_since(job.queued_at));
         context.core().tokens.started(&job.pending);
         let is_proven = scheduler.is_proven(&job.call);
-        begun.push(fetch(Arc::clone(context), job, is_proven));
-    }
-    next.map_or(IDLE, |next| next.duration_since(now).min(IDLE))
+        fetch(Arc::clone(context), job, is_proven)
+    });
+    let wait = next.map_or(IDLE, |next| next.duration_since(now).min(IDLE));
+    (begun.collect(), wait)
 }
 
 /// (client) Makes a call.

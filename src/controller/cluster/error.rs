@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kube::core::Status;
 use thiserror::Error;
 
 use crate::core::WriteProblem;
@@ -22,24 +23,16 @@ pub(crate) type Result<T, E = ClusterError> = std::result::Result<T, E>;
 pub(crate) enum ClusterError {
     /// No response within the time-out.
     #[error("{operation}: no answer from the API server within {} s", CALL_TIMEOUT.as_secs())]
-    TimedOut {
-        /// The operation that failed.
-        operation: &'static str,
-    },
+    TimedOut { operation: &'static str },
     /// The API server refused, or was unreachable.
     #[error("{operation}: {}", said(source))]
     Call {
-        /// The operation that failed.
         operation: &'static str,
-        /// The client's error.
         source: kube::Error,
     },
     /// The request could not be built, or the response is not the expected object.
     #[error("{operation}: the request or its answer is malformed")]
-    Malformed {
-        /// The operation that failed.
-        operation: &'static str,
-    },
+    Malformed { operation: &'static str },
 }
 
 /// Returns the API server's own message, without what the client library repeats.
@@ -52,7 +45,7 @@ fn said(error: &kube::Error) -> String {
 }
 
 impl ClusterError {
-    fn status(&self) -> Option<&kube::core::Status> {
+    fn status(&self) -> Option<&Status> {
         match self {
             Self::Call {
                 source: kube::Error::Api(status),
@@ -70,29 +63,25 @@ impl ClusterError {
 
     /// Whether the object does not exist.
     pub(crate) fn is_not_found(&self) -> bool {
-        self.status().is_some_and(kube::core::Status::is_not_found)
+        self.status().is_some_and(Status::is_not_found)
     }
 
     /// Whether the object is not in the expected state, or already exists.
     pub(crate) fn is_conflict(&self) -> bool {
-        self.status().is_some_and(|status| {
-            kube::core::Status::is_conflict(status) || kube::core::Status::is_already_exists(status)
-        })
+        self.status()
+            .is_some_and(|status| status.is_conflict() || status.is_already_exists())
     }
 
     /// Whether the operator lacks the permission.
     pub(crate) fn is_forbidden(&self) -> bool {
-        self.status().is_some_and(kube::core::Status::is_forbidden)
+        self.status().is_some_and(Status::is_forbidden)
     }
 
     /// Whether the object's data is immutable.
     pub(crate) fn is_immutable(&self) -> bool {
-        self.status().is_some_and(|status| {
-            status.is_invalid()
-                && status
-                    .message
-                    .contains("field is immutable when `immutable`")
-        })
+        let message = "field is immutable when `immutable`";
+        self.status()
+            .is_some_and(|status| status.is_invalid() && status.message.contains(message))
     }
 
     /// Whether the object exceeds what the API server or etcd accepts.
@@ -126,16 +115,10 @@ impl ClusterError {
         }
     }
 
-    /// Whether the namespace is terminating.
     fn is_namespace_terminating(&self) -> bool {
-        self.status()
-            .and_then(|status| status.details.as_ref())
-            .is_some_and(|details| {
-                details
-                    .causes
-                    .iter()
-                    .any(|cause| cause.reason == "NamespaceTerminating")
-            })
+        let details = self.status().and_then(|status| status.details.as_ref());
+        let mut causes = details.into_iter().flat_map(|details| &details.causes);
+        causes.any(|cause| cause.reason == "NamespaceTerminating")
     }
 }
 
@@ -152,7 +135,7 @@ mod tests {
             (504, WriteProblem::Unanswered),
             (403, WriteProblem::Refused),
         ] {
-            let status = kube::core::Status::failure("no", "Reason").with_code(code);
+            let status = Status::failure("no", "Reason").with_code(code);
             let error = ClusterError::Call {
                 operation: "write the Secret",
                 source: kube::Error::Api(Box::new(status)),

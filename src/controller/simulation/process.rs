@@ -169,8 +169,7 @@ impl Process {
             while let Ok(job) = self.jobs.try_recv() {
                 self.scheduler.push(job.call.clone(), job.rank, job);
             }
-            let mut begun = Vec::new();
-            let wait = start_what_may(&self.context, &mut self.scheduler, &mut begun);
+            let (begun, wait) = start_what_may(&self.context, &mut self.scheduler);
             self.fetching.extend(begun);
             return wait;
         }
