@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::dingtalk::{Answer, Client, Credentials};
+use crate::dingtalk::{Answer, Call, Client, Credentials};
 
 /// DingTalk's token endpoint.
 #[async_trait]
@@ -16,8 +16,7 @@ pub(super) trait Endpoint: Send + Sync {
     /// Fetches a token; see [`Client::fetch`].
     async fn fetch(
         &self,
-        site: &str,
-        corp_id: &str,
+        call: &Call,
         credentials: &Credentials,
         known: Option<&str>,
         is_proven: bool,
@@ -36,12 +35,12 @@ impl Endpoint for Client {
 
     async fn fetch(
         &self,
-        site: &str,
-        corp_id: &str,
+        call: &Call,
         credentials: &Credentials,
         known: Option<&str>,
         is_proven: bool,
     ) -> Answer {
+        let (site, corp_id) = (&call.site, &call.corp_id);
         Client::fetch(self, site, corp_id, credentials, known, is_proven).await
     }
 }

@@ -117,13 +117,8 @@ fn fetch(context: Arc<Context>, job: Job, is_proven: bool) -> Fetching {
     Box::pin(async move {
         let started = context.clock.now();
         let known = job.known.as_ref().map(AccessToken::expose);
-        let fetch = context.dingtalk.fetch(
-            &job.call.site,
-            &job.call.corp_id,
-            &job.credentials,
-            known,
-            is_proven,
-        );
+        let endpoint = &context.dingtalk;
+        let fetch = endpoint.fetch(&job.call, &job.credentials, known, is_proven);
         let answer = fetch.await;
         let ended = context.clock.now().monotonic;
         Finished {

@@ -21,7 +21,7 @@ use crate::controller::clock::Clock;
 use crate::controller::cluster::{Cluster, ClusterError, Named, SecretContents};
 use crate::controller::endpoint::Endpoint;
 use crate::core::{ObjectVersion, Readers, Write};
-use crate::dingtalk::{Answer, Credentials, Failure, UNREACHABLE};
+use crate::dingtalk::{Answer, Call, Credentials, Failure, UNREACHABLE};
 use crate::operator::{Moment, Outages, Turn};
 
 /// How a call ends.
@@ -134,8 +134,7 @@ impl Endpoint for Wire {
 
     async fn fetch(
         &self,
-        _: &str,
-        corp_id: &str,
+        call: &Call,
         credentials: &Credentials,
         _: Option<&str>,
         _: bool,
@@ -143,7 +142,7 @@ impl Endpoint for Wire {
         let (answer, answered) = oneshot::channel();
         let client_id = credentials.client_id.clone();
         let secret = credentials.client_secret.expose_secret().to_owned();
-        let corp_id = corp_id.to_owned();
+        let corp_id = Arc::clone(&call.corp_id);
         let unreachable = || Answer {
             result: Err(Failure::of(&UNREACHABLE)),
             clock_difference: None,
