@@ -7,19 +7,23 @@ use tokio::sync::watch;
 /// A namespace, or all of them.
 pub(super) type Scope = Option<String>;
 
+/// What is known of a scope.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Known {
+    #[default]
+    Nothing,
+    /// Its apps, and with them which Secrets are needed.
+    Apps,
+    /// Its Secrets as well.
+    All,
+}
+
 /// Progress of the lists of a scope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    Listing,
-    /// Its role, or a part of it, is missing.
-    Refused {
-        /// Whether its apps are known nevertheless.
-        apps_listed: bool,
-    },
-    /// Its apps are known, and with them which Secrets are needed.
-    AppsListed,
-    /// Its Secrets are known as well.
-    Known,
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Progress {
+    known: Known,
+    /// Whether its role, or a part of it, is missing.
+    is_refused: bool,
 }
 
 /// Progress of all scopes. No scope waits for another one.
@@ -28,30 +32,32 @@ pub(super) struct Scopes(watch::Sender<BTreeMap<Scope, Progress>>);
 impl Scopes {
     /// Creates the scopes, with nothing listed yet.
     pub(super) fn new(scopes: impl IntoIterator<Item = Scope>) -> Self {
-        let scopes = scopes.into_iter().map(|scope| (scope, Progress::Listing));
+        let scopes = scopes.into_iter().map(|scope| (scope, Progress::default()));
         Self(watch::Sender::new(scopes.collect()))
     }
 
     /// Records that the apps of a scope were listed.
     pub(super) fn apps_listed(&self, scope: &Scope) {
-        self.advance(scope, |progress| match progress {
-            Progress::Listing | Progress::Refused { .. } => Progress::AppsListed,
-            Progress::AppsListed | Progress::Known => progress,
+        self.advance(scope, |progress| Progress {
+            known: progress.known.max(Known::Apps),
+            is_refused: false,
         });
     }
 
     /// Records that the Secrets of a scope were listed, and returns whether they were unknown
     /// before.
     pub(super) fn secrets_listed(&self, scope: &Scope) -> bool {
-        self.advance(scope, |_| Progress::Known)
+        self.advance(scope, |_| Progress {
+            known: Known::All,
+            is_refused: false,
+        })
     }
 
     /// Records that a list was refused. What is already known remains so.
     pub(super) fn refused(&self, scope: &Scope) {
-        self.advance(scope, |progress| match progress {
-            Progress::Listing => Progress::Refused { apps_listed: false },
-            Progress::AppsListed => Progress::Refused { apps_listed: true },
-            Progress::Refused { .. } | Progress::Known => progress,
+        self.advance(scope, |progress| Progress {
+            is_refused: progress.known != Known::All,
+            ..progress
         });
     }
 
@@ -72,21 +78,14 @@ impl Scopes {
         let progress = scopes
             .get(&Some(namespace.to_owned()))
             .or_else(|| scopes.get(&None));
-        progress.is_none_or(|progress| *progress == Progress::Known)
+        progress.is_none_or(|progress| progress.known == Known::All)
     }
 
     /// Waits until the apps of a scope are known.
     pub(super) async fn until_apps_listed(&self, scope: &Scope) {
         let is_listed = |scopes: &BTreeMap<Scope, Progress>| {
-            let progress = scopes.get(scope).copied();
-            matches!(
-                progress,
-                Some(
-                    Progress::AppsListed
-                        | Progress::Known
-                        | Progress::Refused { apps_listed: true }
-                )
-            )
+            let progress = scopes.get(scope);
+            progress.is_some_and(|progress| progress.known >= Known::Apps)
         };
         // The sender lives as long as `self`.
         let _ = self.0.subscribe().wait_for(is_listed).await;
@@ -95,10 +94,9 @@ impl Scopes {
     /// Waits until at least one scope is known, and all others are known or refused.
     pub(super) async fn until_ready(&self) {
         let is_ready = |scopes: &BTreeMap<Scope, Progress>| {
-            let is_known = |progress: &Progress| *progress == Progress::Known;
-            let is_refused = |progress: &Progress| matches!(progress, Progress::Refused { .. });
+            let is_known = |progress: &Progress| progress.known == Known::All;
             let mut all = scopes.values();
-            scopes.values().any(is_known) && all.all(|it| is_known(it) || is_refused(it))
+            scopes.values().any(is_known) && all.all(|it| is_known(it) || it.is_refused)
         };
         let _ = self.0.subscribe().wait_for(is_ready).await;
     }
