@@ -1,13 +1,12 @@
 //! Backoff of a failing watch.
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{DefaultBackoff, Event, Result};
 
-use crate::operator::{OutageEnds, Outages};
+use crate::operator::Outages;
 
 /// Longest wait: nothing announces that a missing role has been granted.
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -34,12 +33,6 @@ impl Pace {
     }
 }
 
-struct Paced<S> {
-    stream: Pin<Box<S>>,
-    pace: Pace,
-    outage_ends: OutageEnds,
-}
-
 /// Waits after each error, or until an outage of the API server ends.
 pub(super) fn with_backoff<S, K>(
     watch: S,
@@ -49,21 +42,17 @@ where
     S: Stream<Item = Result<Event<K>>> + Send + 'static,
     K: Send,
 {
-    let paced = Paced {
-        stream: Box::pin(watch),
-        pace: Pace::default(),
-        outage_ends: outages.ends(),
-    };
-    stream::unfold(paced, |mut paced| async {
-        if let Some(wait) = paced.pace.wait() {
+    let paced = (Box::pin(watch), Pace::default(), outages.ends());
+    stream::unfold(paced, |(mut watch, mut pace, mut outage_ends)| async move {
+        if let Some(wait) = pace.wait() {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = paced.outage_ends.next() => {}
+                () = outage_ends.next() => {}
             }
         }
-        let item = paced.stream.next().await?;
-        paced.pace.follow(&item);
-        Some((item, paced))
+        let item = watch.next().await?;
+        pace.follow(&item);
+        Some((item, (watch, pace, outage_ends)))
     })
 }
 
