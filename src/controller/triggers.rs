@@ -2,17 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::StreamExt;
 use futures::channel::mpsc as channel;
-use futures::{Stream, StreamExt};
+use futures::stream::BoxStream;
 
 use super::scopes::Scope;
 
 pub(super) type Senders<T> = HashMap<Scope, channel::UnboundedSender<T>>;
-pub(super) type Channels<T> = (Senders<T>, Vec<channel::UnboundedReceiver<T>>);
+/// The objects to wake in one scope.
+pub(super) type Triggered<K> = BoxStream<'static, K>;
 
 /// Sends a message to the controller that serves a namespace.
 pub(super) fn send<T>(senders: &Senders<T>, namespace: &Scope, message: T) {
@@ -23,7 +23,7 @@ pub(super) fn send<T>(senders: &Senders<T>, namespace: &Scope, message: T) {
 }
 
 /// Returns a channel for each scope.
-pub(super) fn channels<T>(scopes: &[Scope]) -> Channels<T> {
+pub(super) fn channels<T>(scopes: &[Scope]) -> (Senders<T>, Vec<channel::UnboundedReceiver<T>>) {
     scopes
         .iter()
         .map(|scope| {
@@ -40,45 +40,33 @@ pub(super) struct Triggers<K> {
     waiting: Arc<Mutex<HashSet<K>>>,
 }
 
-/// The objects to wake in one scope.
-pub(super) struct Triggered<K> {
-    receiver: channel::UnboundedReceiver<K>,
-    waiting: Arc<Mutex<HashSet<K>>>,
-}
+impl<K: Clone + Eq + Hash + Send + 'static> Triggers<K> {
+    /// Returns the triggers of these scopes, and what receives them.
+    pub(super) fn new(scopes: &[Scope]) -> (Self, Vec<Triggered<K>>) {
+        let (senders, receivers) = channels(scopes);
+        let waiting = Arc::new(Mutex::new(HashSet::new()));
+        let triggered = receivers.into_iter().map(|receiver| {
+            let waiting = Arc::clone(&waiting);
+            let wakes = receiver.inspect(move |object| {
+                lock(&waiting).remove(object);
+            });
+            wakes.boxed()
+        });
+        let triggered = triggered.collect();
+        (Self { senders, waiting }, triggered)
+    }
 
-/// Returns the triggers of these scopes, and what receives them.
-pub(super) fn triggers<K>(scopes: &[Scope]) -> (Triggers<K>, Vec<Triggered<K>>) {
-    let waiting = Arc::default();
-    let (senders, receivers) = channels(scopes);
-    let receivers = receivers.into_iter().map(|receiver| Triggered {
-        receiver,
-        waiting: Arc::clone(&waiting),
-    });
-    let receivers = receivers.collect();
-    (Triggers { senders, waiting }, receivers)
-}
-
-impl<K: Clone + Eq + Hash> Triggers<K> {
     /// Wakes an object.
     pub(super) fn wake(&self, namespace: &Scope, object: &K) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         if waiting.insert(object.clone()) {
             send(&self.senders, namespace, object.clone());
         }
     }
 }
 
-impl<K: Eq + Hash + Unpin> Stream for Triggered<K> {
-    type Item = K;
-
-    fn poll_next(mut self: Pin<&mut Self>, polling: &mut Context<'_>) -> Poll<Option<K>> {
-        let object = ready!(self.receiver.poll_next_unpin(polling));
-        if let Some(object) = &object {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.remove(object);
-        }
-        Poll::Ready(object)
-    }
+fn lock<K>(waiting: &Mutex<HashSet<K>>) -> MutexGuard<'_, HashSet<K>> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -90,7 +78,7 @@ mod tests {
     /// Regression: thousands of apps with one target queued millions of wake-ups.
     #[test]
     fn an_object_that_waits_to_be_woken_is_not_added_again() {
-        let (triggers, mut triggered) = triggers::<&str>(&[None]);
+        let (triggers, mut triggered) = Triggers::<&str>::new(&[None]);
         let namespace = Some("hr".to_owned());
         for _ in 0..2 {
             for _ in 0..1000 {

@@ -8,7 +8,7 @@ use kube::runtime::reflector::ObjectRef;
 use super::alarm::Alarm;
 use super::retry::RETRY;
 use super::scopes::Scope;
-use super::triggers::{Senders, Triggered, Triggers, channels, send, triggers};
+use super::triggers::{Senders, Triggered, Triggers, channels, send};
 use super::workers::Workers;
 
 /// What the controller of a scope receives.
@@ -28,10 +28,10 @@ pub(super) struct WorkQueue<K: Resource<DynamicType = ()>> {
     restored: Senders<K>,
 }
 
-impl<K: Resource<DynamicType = ()>> WorkQueue<K> {
+impl<K: Resource<DynamicType = ()> + 'static> WorkQueue<K> {
     /// Creates a queue, and returns what the controller of each scope receives from it.
     pub(super) fn new(scopes: &[Scope]) -> (Self, Vec<Wakes<K>>) {
-        let (triggers, triggered) = triggers(scopes);
+        let (triggers, triggered) = Triggers::new(scopes);
         let (senders, restored) = channels(scopes);
         let queue = Self {
             alarm: Alarm::default(),
