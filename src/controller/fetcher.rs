@@ -55,7 +55,7 @@ pub(super) async fn run(
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            Some(done) = in_flight.join_next() => ended(&context, &mut scheduler, done),
+            Some(Ok(done)) = in_flight.join_next() => finish(&context, &mut scheduler, done),
             Some(job) = jobs.recv() => {
                 push(&mut scheduler, job);
                 // Jobs that arrive together are ranked together.
@@ -67,7 +67,9 @@ pub(super) async fn run(
         }
     }
     while let Some(done) = in_flight.join_next().await {
-        ended(&context, &mut scheduler, done);
+        if let Ok(finished) = done {
+            finish(&context, &mut scheduler, finished);
+        }
     }
 }
 
@@ -128,16 +130,6 @@ fn fetch(context: Arc<Context>, job: Job, is_proven: bool) -> Fetching {
             took: ended.saturating_duration_since(started.monotonic),
         }
     })
-}
-
-fn ended(
-    context: &Context,
-    scheduler: &mut Scheduler<Job>,
-    done: Result<Finished, tokio::task::JoinError>,
-) {
-    if let Ok(finished) = done {
-        finish(context, scheduler, finished);
-    }
 }
 
 /// Records a fetch's outcome.
