@@ -57,12 +57,9 @@ impl<K: Clone + Eq + std::hash::Hash> Alarm<K> {
         let turn = (at, times.set);
         times.by_key.insert(app.clone(), turn);
         times.by_time.insert(turn, app.clone());
-        let first = times
-            .by_time
-            .first_key_value()
-            .is_some_and(|(first, _)| *first == turn);
+        let is_first = times.by_time.keys().next() == Some(&turn);
         drop(times);
-        if first {
+        if is_first {
             self.earlier.notify_one();
         }
     }
@@ -91,26 +88,18 @@ impl<K: Clone + Eq + std::hash::Hash> Alarm<K> {
     pub(super) fn due(&self, now: Timestamp) -> (Vec<K>, Duration) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let mut due = Vec::new();
-        while let Some(entry) = times
-            .by_time
-            .first_entry()
-            .filter(|entry| entry.key().0 <= now)
-        {
-            due.push(entry.remove());
-        }
-        for app in &due {
-            times.by_key.remove(app);
-        }
-        let wait = times
-            .by_time
-            .first_key_value()
-            .map_or(LOOK_AGAIN, |((at, _), _)| {
+        while let Some(first) = times.by_time.first_entry() {
+            let (at, _) = *first.key();
+            if at > now {
                 let wait = at.duration_since(now).max(SignedDuration::from_millis(1));
-                Duration::try_from(wait)
-                    .unwrap_or(LOOK_AGAIN)
-                    .min(LOOK_AGAIN)
-            });
-        (due, wait)
+                let wait = Duration::try_from(wait).unwrap_or(LOOK_AGAIN);
+                return (due, wait.min(LOOK_AGAIN));
+            }
+            let key = first.remove();
+            times.by_key.remove(&key);
+            due.push(key);
+        }
+        (due, LOOK_AGAIN)
     }
 }
 
