@@ -97,13 +97,6 @@ impl<K> Decoded<K> {
             Self::Unsupported(_) => None,
         }
     }
-
-    /// Changes the object, if it could be decoded.
-    pub(super) fn modify(&mut self, change: impl FnOnce(&mut K)) {
-        if let Self::Object(object) = self {
-            change(object);
-        }
-    }
 }
 
 impl<K: Resource> Decoded<K> {

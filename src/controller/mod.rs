@@ -42,6 +42,7 @@ use futures::StreamExt;
 use futures::future::{join, join_all};
 use kube::Client;
 use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::watcher::Event;
 use tokio::sync::{mpsc, watch as channel};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -54,12 +55,12 @@ use crate::operator::{Leadership, Metrics, Outages, Pulse};
 use clock::SystemClock;
 use cluster::KubeCluster;
 use context::{Context, HANDOVER, LAST_WRITES};
+use decoded::Decoded;
 use event_budget::EventBudget;
 use job::Job;
 use kind::{Kind, WorkQueues};
 use reads::Reads;
 use scopes::{Scope, Scopes};
-use watch::{Admitted, Watched};
 use work_queue::{Wakes, WorkQueue};
 use workers::CONCURRENCY;
 
@@ -98,7 +99,7 @@ impl Controllers {
         &self,
         what: &'static str,
         wakes: Wakes<K>,
-        admit: impl FnMut(&Context, Option<&str>, Watched<K>) -> Admitted<K> + Send + 'static,
+        admit: impl FnMut(&Context, Option<&str>, Event<Decoded<K>>) -> Vec<Event<K>> + Send + 'static,
         reconcile: impl FnMut(Arc<K>, Arc<Context>) -> F,
     ) where
         K: Kind,

@@ -26,7 +26,7 @@ use super::stored::stored;
 use crate::operator::Outages;
 #[cfg(test)]
 pub(crate) use admitted::app_event;
-pub(super) use admitted::{Admitted, Watched, admit, admit_references};
+pub(super) use admitted::{admit, admit_references};
 use backoff::with_backoff;
 pub(super) use report::report;
 #[cfg(test)]
@@ -48,16 +48,27 @@ pub(super) fn objects<K, A>(
 )
 where
     K: Kind,
-    A: FnMut(&Context, Option<&str>, Watched<K>) -> Admitted<K> + Send + 'static,
+    A: FnMut(&Context, Option<&str>, Event<Decoded<K>>) -> Vec<Event<K>> + Send + 'static,
 {
     let writer = Writer::new(());
     let store = writer.as_reader();
     let restored = taken(restored, store.clone(), Arc::clone(&context));
     let allowed = context.metadata_prefixes.clone();
-    let watched = watched(client, scope.as_ref(), &context.outages)
-        .modify(move |decoded| decoded.modify(|object: &mut K| object.lighten(&allowed)));
-    let events = select(watched, restored)
-        .flat_map(move |event| stream::iter(admit(&context, scope.as_deref(), event)));
+    let watched = watched(client, scope.as_ref(), &context.outages).modify(move |decoded| {
+        if let Decoded::Object(object) = decoded {
+            object.lighten(&allowed);
+        }
+    });
+    let events = select(watched, restored).flat_map(move |event| {
+        let events = match event {
+            Ok(event) => admit(&context, scope.as_deref(), event)
+                .into_iter()
+                .map(Ok)
+                .collect(),
+            Err(error) => vec![Err(error)],
+        };
+        stream::iter(events)
+    });
     let changed = predicates::generation.combine(predicates::annotations);
     let objects = stored(events.reflect(writer));
     let objects = objects.predicate_filter(changed, PredicateConfig::default());
@@ -69,7 +80,7 @@ fn taken<K: Kind>(
     read: UnboundedReceiver<K>,
     store: Store<K>,
     context: Arc<Context>,
-) -> impl Stream<Item = Watched<K>> {
+) -> impl Stream<Item = watcher::Result<Event<Decoded<K>>>> {
     read.filter_map(move |object| {
         let (key, queue) = (ObjectRef::from_obj(&object), K::queue(&context.queues));
         let restored = restored(store.get(&key).as_deref(), &object);
@@ -87,7 +98,7 @@ fn watched<K: Kind>(
     client: &Client,
     scope: Option<&String>,
     outages: &Outages,
-) -> impl Stream<Item = Watched<K>> + Send + use<K> {
+) -> impl Stream<Item = watcher::Result<Event<Decoded<K>>>> + Send + use<K> {
     let api: Api<Decoded<K>> = match scope {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),

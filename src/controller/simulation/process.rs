@@ -122,9 +122,8 @@ impl Process {
 
     pub fn reference_event(&mut self, event: Event<DingTalkTokenReference>) {
         let event = map_object(event, Decoded::Object);
-        let admitted =
-            admit_references(&self.context, None, &mut self.listed_references, Ok(event));
-        for event in admitted.into_iter().flatten() {
+        let admitted = admit_references(&self.context, None, &mut self.listed_references, event);
+        for event in admitted {
             self.references.event(event);
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::Event;
 
 use crate::api::{
     AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef, app_ref, reference_ref,
@@ -13,11 +13,6 @@ use crate::api::{
 use crate::controller::context::Context;
 use crate::controller::decoded::{Decoded, map_object};
 use crate::core::{Concerned, Core, Stub};
-
-/// An event as it arrives.
-pub(crate) type Watched<K> = watcher::Result<Event<Decoded<K>>>;
-/// Events for the store.
-pub(crate) type Admitted<K> = Vec<watcher::Result<Event<K>>>;
 
 /// Converts an event's objects for the controller: an object becomes a stub if it cannot be
 /// decoded, or if it has just become decodable and must be read together with its Secrets.
@@ -47,12 +42,8 @@ where
 pub(crate) fn admit(
     context: &Context,
     scope: Option<&str>,
-    event: Watched<DingTalkApp>,
-) -> Admitted<DingTalkApp> {
-    let event = match event {
-        Ok(event) => event,
-        Err(error) => return vec![Err(error)],
-    };
+    event: Event<Decoded<DingTalkApp>>,
+) -> Vec<Event<DingTalkApp>> {
     let mut event = supported(event, |metadata, error| {
         let index = &mut context.core().index;
         index.app_decoded(&key_of(metadata), error)
@@ -82,12 +73,8 @@ pub(crate) fn admit_references(
     context: &Context,
     scope: Option<&str>,
     listed: &mut HashSet<ReferenceRef>,
-    event: Watched<DingTalkTokenReference>,
-) -> Admitted<DingTalkTokenReference> {
-    let event = match event {
-        Ok(event) => event,
-        Err(error) => return vec![Err(error)],
-    };
+    event: Event<Decoded<DingTalkTokenReference>>,
+) -> Vec<Event<DingTalkTokenReference>> {
     let mut core = context.core();
     if let Event::Apply(decoded) | Event::InitApply(decoded) = &event {
         let metadata = decoded.meta();
@@ -140,13 +127,13 @@ pub(crate) fn admit_references(
 }
 
 /// Returns an event, followed by the same event for other objects.
-fn with_others<K>(event: Event<K>, others: impl Iterator<Item = K>) -> Admitted<K> {
+fn with_others<K>(event: Event<K>, others: impl Iterator<Item = K>) -> Vec<Event<K>> {
     let is_init = matches!(event, Event::InitApply(_));
     let others = others.map(|object| match is_init {
         true => Event::InitApply(object),
         false => Event::Apply(object),
     });
-    std::iter::once(event).chain(others).map(Ok).collect()
+    std::iter::once(event).chain(others).collect()
 }
 
 fn key_of<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectRef<K> {
