@@ -95,14 +95,15 @@ struct Controllers {
 
 impl Controllers {
     /// Runs the controller of a kind in a scope.
-    async fn run<K, F>(
+    async fn run<K, A, F>(
         &self,
         what: &'static str,
         wakes: Wakes<K>,
-        admit: impl FnMut(&Context, Option<&str>, Event<Decoded<K>>) -> Vec<Event<K>> + Send + 'static,
+        admit: A,
         reconcile: impl FnMut(Arc<K>, Arc<Context>) -> F,
     ) where
         K: Kind,
+        A: FnMut(&Context, Option<&str>, Event<Decoded<K>>) -> Vec<Event<K>> + Send + 'static,
         F: Future<Output = Result<Action, Infallible>> + Send + 'static,
     {
         let Wakes {

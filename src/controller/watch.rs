@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::stream::{self, select};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
@@ -54,23 +54,19 @@ where
     let store = writer.as_reader();
     let restored = taken(restored, store.clone(), Arc::clone(&context));
     let allowed = context.metadata_prefixes.clone();
-    let watched = watched(client, scope.as_ref(), &context.outages).modify(move |decoded| {
-        if let Decoded::Object(object) = decoded {
-            object.lighten(&allowed);
-        }
-    });
-    let events = select(watched, restored).flat_map(move |event| {
-        let events = match event {
-            Ok(event) => admit(&context, scope.as_deref(), event)
-                .into_iter()
-                .map(Ok)
-                .collect(),
-            Err(error) => vec![Err(error)],
-        };
-        stream::iter(events)
+    let watched = watched(client, scope.as_ref(), &context.outages).modify(
+        move |decoded: &mut Decoded<K>| {
+            if let Decoded::Object(object) = decoded {
+                object.lighten(&allowed);
+            }
+        },
+    );
+    let events = select(watched, restored).map_ok(move |event| {
+        let events = admit(&context, scope.as_deref(), event);
+        stream::iter(events).map(Ok::<_, watcher::Error>)
     });
     let changed = predicates::generation.combine(predicates::annotations);
-    let objects = stored(events.reflect(writer));
+    let objects = stored(events.try_flatten().reflect(writer));
     let objects = objects.predicate_filter(changed, PredicateConfig::default());
     (objects, store)
 }
