@@ -113,32 +113,25 @@ impl Context {
             }
             tried
         };
-        let reference = tried.0.clone();
         let namespace = app.namespace.as_deref().unwrap_or_default();
-        let read = self.credentials(namespace, &reference).await;
-        let usable = match read {
+        match self.credentials(namespace, &tried.0).await {
             Ok(Read {
                 version,
                 credentials: Ok(credentials),
-            }) => Some(KnownCredentials {
-                client_id: credentials.client_id.clone(),
-                version,
-                fingerprint: credentials.fingerprint(&self.salt),
-                reference,
-            }),
-            Ok(_) => None,
-            Err(error) if error.is_not_found() || error.is_forbidden() => None,
-            Err(_) => return None,
-        };
-        let mut core = self.core();
-        let memory = core.app(app)?;
-        match usable {
-            Some(known) => {
-                memory.credentials.get_or_insert(known.clone());
+            }) => {
+                let known = KnownCredentials {
+                    client_id: credentials.client_id.clone(),
+                    version,
+                    fingerprint: credentials.fingerprint(&self.salt),
+                    reference: tried.0,
+                };
+                let mut core = self.core();
+                core.app(app)?.credentials.get_or_insert(known.clone());
                 Some(known)
             }
-            None => {
-                memory.unusable_to_others = Some(tried);
+            Err(error) if !error.is_not_found() && !error.is_forbidden() => None,
+            Ok(_) | Err(_) => {
+                self.core().app(app)?.unusable_to_others = Some(tried);
                 None
             }
         }
