@@ -21,7 +21,7 @@ impl Reconciler<'_> {
         now: Timestamp,
     ) -> Option<Timestamp> {
         let step = self.memory(|memory| memory.restarts.step(self.app, settled, now));
-        let at = match step? {
+        match step? {
             Restart::Nothing => {
                 if self.app.spec.rollout_restart_targets.is_empty() {
                     let objects = &self.context.metrics.objects;
@@ -34,8 +34,8 @@ impl Reconciler<'_> {
                 return None;
             }
             Restart::Later(at) => return Some(at),
-            Restart::Now => now,
-        };
+            Restart::Now => {}
+        }
         let changed_at = settled.value_changed_at;
         let left = self.memory(|memory| memory.restarts.left(self.app, changed_at));
         let (mut partly, left) = left?;
@@ -47,7 +47,7 @@ impl Reconciler<'_> {
                 .cluster
                 // The same time again restarts nothing, which matters because a new process does
                 // not know what the former one restarted.
-                .restart(&self.namespace, workload, changed_at.unwrap_or(at))
+                .restart(&self.namespace, workload, changed_at.unwrap_or(now))
                 .await;
             match restarted {
                 Ok(()) => {
@@ -68,7 +68,7 @@ impl Reconciler<'_> {
         self.publish(&notice).await;
         let retry = Schedule::after(now, RETRY);
         self.memory(|memory| match is_done {
-            true => memory.restarts.done(changed_at, at),
+            true => memory.restarts.done(changed_at, now),
             false => memory.restarts.failed(partly, retry),
         });
         (!is_done).then_some(retry.at)

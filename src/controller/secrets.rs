@@ -1,6 +1,5 @@
 //! Calls about the Secrets of one app or reference, and what is learned from the responses.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use tracing::{info, warn};
 
@@ -9,7 +8,7 @@ use super::context::Context;
 use super::kind::Kind;
 use crate::api::Cause;
 use crate::core::{
-    Asked, Concerned, Data, Deletion, FailedChange, ObjectVersion, Recorded, TargetMeta, Write,
+    Concerned, Data, Deletion, FailedChange, ObjectVersion, Recorded, TargetMeta, Write,
     WriteOutcome,
 };
 use crate::dingtalk::Redactor;
@@ -39,10 +38,8 @@ impl<K: Kind> Secrets<'_, K> {
         let written = context.cluster.write_secret(self.namespace(), write).await;
         let took = context.clock.now().monotonic;
         let took = took.saturating_duration_since(started);
-        let outcome = match &written {
-            Ok(_) => SecretWrite::Written,
-            Err(error) => error.written(),
-        };
+        let refused = written.as_ref().err();
+        let outcome = refused.map_or(SecretWrite::Written, ClusterError::written);
         context.metrics.secret_write(K::NAME, cause, outcome, took);
         match written {
             Ok(metadata) => {
@@ -98,7 +95,7 @@ impl<K: Kind> Secrets<'_, K> {
             Ok(_) if !context.may_learn() => Ok(None),
             Ok(mut contents) => {
                 let found = found(&mut contents);
-                self.seen(contents.metadata, &asked);
+                self.look_at_others(context.secret_read(contents.metadata, &asked));
                 Ok(Some(found))
             }
             Err(error) if error.is_not_found() => {
@@ -173,19 +170,13 @@ impl<K: Kind> Secrets<'_, K> {
     pub(super) async fn look(&self, name: &str) -> Result<()> {
         let (context, namespace) = (self.context, self.namespace());
         let asked = context.asks(namespace, name);
-        match context.cluster.read_secret_metadata(namespace, name).await {
-            Ok(metadata) => self.seen(metadata, &asked),
-            Err(error) if error.is_not_found() => {
-                self.look_at_others(context.secret_gone(namespace, name, &asked));
-            }
+        let concerned = match context.cluster.read_secret_metadata(namespace, name).await {
+            Ok(metadata) => context.secret_read(metadata, &asked),
+            Err(error) if error.is_not_found() => context.secret_gone(namespace, name, &asked),
             Err(error) => return Err(error),
-        }
+        };
+        self.look_at_others(concerned);
         Ok(())
-    }
-
-    /// Records a Secret that was read.
-    fn seen(&self, metadata: ObjectMeta, asked: &Asked) {
-        self.look_at_others(self.context.secret_read(metadata, asked));
     }
 
     /// Wakes the objects concerned except the owner, which is being reconciled.
@@ -194,7 +185,6 @@ impl<K: Kind> Secrets<'_, K> {
         self.context.look_at(concerned);
     }
 
-    /// Logs a write and its cause.
     fn log_write(&self, write: &Write, cause: Cause) {
         let tokens = &write.recorded.tokens;
         let expires_at = tokens.iter().map(|token| token.lifetime.expires_at).min();
