@@ -32,7 +32,6 @@ pub(super) const LAST_WRITES: Duration = Duration::from_secs(10);
 /// woken.
 pub(super) const HANDOVER: Duration = Duration::from_millis(100);
 
-/// The state that all reconciliations share.
 pub(super) struct Context {
     pub(super) core: Mutex<Core>,
     pub(super) reads: Reads,
@@ -61,7 +60,6 @@ impl Context {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the time of the wall clock.
     pub(super) fn wall(&self) -> Timestamp {
         self.clock.wall()
     }
@@ -110,7 +108,6 @@ impl Context {
         }
     }
 
-    /// Forgets an app that is gone.
     pub(super) fn forget(&self, core: &mut Core, app: &AppRef) {
         self.queues.apps.alarm.set(app, None);
         let namespace = app.namespace.as_deref().unwrap_or_default();
@@ -118,7 +115,6 @@ impl Context {
         core.forget_app(app);
     }
 
-    /// Forgets a reference that is gone.
     pub(super) fn forget_reference(&self, core: &mut Core, reference: &ReferenceRef) {
         self.queues.references.alarm.set(reference, None);
         let namespace = reference.namespace.as_deref().unwrap_or_default();
@@ -158,7 +154,6 @@ impl Context {
         }
     }
 
-    /// Wakes all these objects.
     pub(super) fn look_at(&self, concerned: Concerned) {
         self.wake_all(concerned.apps);
         self.wake_all(concerned.references);
@@ -226,7 +221,6 @@ impl Context {
         self.wake_all(subscribers.into_iter().filter(|app| *app != job.app));
     }
 
-    /// Records a successful fetch.
     pub(super) fn record_success(
         &self,
         job: &Job,
@@ -244,7 +238,6 @@ impl Context {
         self.wake_all(subscribers.into_iter().chain(unresolved));
     }
 
-    /// Records a failed fetch.
     pub(super) fn record_failure(&self, job: &Job, failure: Failure, is_site_down: bool) {
         let now = self.wall();
         let random = self.clock.random();

@@ -4,10 +4,8 @@ use async_trait::async_trait;
 
 use crate::dingtalk::{Answer, Call, Client, Credentials};
 
-/// DingTalk's token endpoint.
 #[async_trait]
 pub(super) trait Endpoint: Send + Sync {
-    /// Returns the names of the configured sites.
     fn sites(&self) -> Vec<&str>;
 
     /// Returns the host of a site; `None` if it is not configured.

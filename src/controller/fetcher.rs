@@ -23,7 +23,6 @@ use crate::operator::Metrics;
 /// A site's clock that differs by more is reported: certificates and expiries depend on it.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
-/// A fetch in flight.
 pub(super) type Fetching = BoxFuture<'static, Finished>;
 
 /// A fetch that has ended.

@@ -9,7 +9,6 @@ use crate::api::AppRef;
 use crate::core::PendingFetch;
 use crate::dingtalk::{AccessToken, Call, Rank};
 
-/// A token to fetch.
 pub(super) struct Job {
     /// The requesting app.
     pub app: AppRef,
@@ -24,6 +23,5 @@ pub(super) struct Job {
     pub failing_since: Option<Instant>,
     /// The value that is held. Messages from DingTalk that repeat it are dropped.
     pub known: Option<AccessToken>,
-    /// When it was queued.
     pub queued_at: Instant,
 }

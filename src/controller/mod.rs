@@ -68,13 +68,11 @@ use workers::CONCURRENCY;
 pub(crate) struct Options {
     /// The namespaces to serve; empty means all.
     pub namespaces: Vec<String>,
-    /// Rate limits of fetches.
     pub rates: Rates,
     /// Name of this process in events.
     pub instance: String,
     /// Leadership of this replica, which must not act without it.
     pub leadership: Arc<Leadership>,
-    /// Outages of the API server.
     pub outages: Outages,
     /// Heartbeats of the loops.
     pub pulse: Arc<Pulse>,
@@ -141,7 +139,6 @@ struct Receivers {
     references: Vec<Wakes<DingTalkTokenReference>>,
 }
 
-/// Returns the context of all controllers.
 fn context(
     client: &Client,
     dingtalk: dingtalk::Client,

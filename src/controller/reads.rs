@@ -29,7 +29,6 @@ pub(super) type Outcome = Result<Read<Arc<Credentials>>, Arc<ClusterError>>;
 #[derive(Clone, Default)]
 pub(super) struct Reads(Arc<Mutex<HashMap<Key, Weak<Reading>>>>);
 
-/// A read.
 pub(super) struct Reading {
     outcome: OnceCell<Outcome>,
     /// The version of the Secret that was known when it began.

@@ -219,7 +219,6 @@ impl Reconciler<'_> {
         }
     }
 
-    /// (client) Writes a target.
     async fn write(&self, write: &Write, cause: Cause) -> Result<()> {
         let public = &self.app.spec.corp_ids;
         let outcome = self.secrets().write(write, cause, public).await?;
@@ -232,7 +231,6 @@ impl Reconciler<'_> {
         self.memory(|memory| memory.write_ended(write, outcome, self.app, now));
     }
 
-    /// Returns the app's Secrets.
     pub(super) fn secrets(&self) -> Secrets<'_, DingTalkApp> {
         Secrets {
             context: self.context,

@@ -250,7 +250,6 @@ impl Copier<'_> {
         Ok(true)
     }
 
-    /// Returns the reference's Secrets.
     fn secrets(&self) -> Secrets<'_, DingTalkTokenReference> {
         Secrets {
             context: self.context,

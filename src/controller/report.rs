@@ -83,7 +83,6 @@ impl Reconciler<'_> {
         });
     }
 
-    /// (client) Publishes an event about the app.
     pub(super) async fn publish(&self, notice: &Notice) {
         self.context.publish(self.app, notice).await;
     }

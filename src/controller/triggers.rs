@@ -56,7 +56,6 @@ impl<K: Clone + Eq + Hash + Send + 'static> Triggers<K> {
         (Self { senders, waiting }, triggered)
     }
 
-    /// Wakes an object.
     pub(super) fn wake(&self, namespace: &Scope, object: &K) {
         let mut waiting = lock(&self.waiting);
         if waiting.insert(object.clone()) {

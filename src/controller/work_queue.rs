@@ -48,7 +48,6 @@ impl<K: Resource<DynamicType = ()> + 'static> WorkQueue<K> {
         (queue, wakes.collect())
     }
 
-    /// Wakes an object.
     pub(super) fn wake(&self, key: &ObjectRef<K>) {
         self.triggers.wake(&key.namespace, key);
     }

@@ -15,10 +15,8 @@ use super::error::{ClusterError, Result};
 use crate::api::{DingTalkApp, DingTalkTokenReference, RolloutRestartTarget};
 use crate::core::{ObjectVersion, Readers, Write};
 
-/// The API server.
 #[async_trait]
 pub(crate) trait Cluster: Send + Sync {
-    /// Reads a Secret with its contents.
     async fn read_secret(
         &self,
         operation: &'static str,
@@ -40,7 +38,6 @@ pub(crate) trait Cluster: Send + Sync {
     /// Reads a namespace's UID. A Role in the namespace suffices for that.
     async fn read_namespace_uid(&self, namespace: &str) -> Result<String>;
 
-    /// Reads a Secret's metadata.
     async fn read_secret_metadata(&self, namespace: &str, name: &str) -> Result<ObjectMeta>;
 
     /// Creates the Secret, or patches the version that the write replaces.
@@ -58,7 +55,6 @@ pub(crate) trait Cluster: Send + Sync {
     /// Applies a merge patch to an object's status and returns the object's metadata.
     async fn patch_status(&self, object: &Named, patch: Value) -> Result<ObjectMeta>;
 
-    /// Publishes an event.
     async fn publish(&self, namespace: &str, event: &Event) -> Result<()>;
 
     /// Triggers a rollout of a workload, as `kubectl rollout restart` does.

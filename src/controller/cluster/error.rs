@@ -18,7 +18,6 @@ const UNAVAILABLE: std::ops::RangeInclusive<u16> = 502..=504;
 /// The result of a call to the API server.
 pub(crate) type Result<T, E = ClusterError> = std::result::Result<T, E>;
 
-/// An error of a call to the API server.
 #[derive(Debug, Error)]
 pub(crate) enum ClusterError {
     /// No response within the time-out.
@@ -61,7 +60,6 @@ impl ClusterError {
             .is_some_and(|status| !UNAVAILABLE.contains(&status.code))
     }
 
-    /// Whether the object does not exist.
     pub(crate) fn is_not_found(&self) -> bool {
         self.status().is_some_and(Status::is_not_found)
     }
@@ -72,7 +70,6 @@ impl ClusterError {
             .is_some_and(|status| status.is_conflict() || status.is_already_exists())
     }
 
-    /// Whether the operator lacks the permission.
     pub(crate) fn is_forbidden(&self) -> bool {
         self.status().is_some_and(Status::is_forbidden)
     }
