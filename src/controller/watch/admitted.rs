@@ -90,35 +90,25 @@ pub(crate) fn admit_references(
     let mut event = supported(event, |metadata, error| {
         index.reference_decoded(&key_of(metadata), error)
     });
-    let mut forgotten = Vec::new();
-    let others = match &event {
-        Event::Apply(reference) => index.reference_applied(reference),
-        Event::InitApply(reference) => {
-            listed.insert(reference_ref(reference));
-            index.reference_applied(reference)
-        }
-        Event::Delete(reference) => {
-            forgotten.push(reference_ref(reference));
-            index.reference_deleted(&reference_ref(reference))
-        }
-        Event::Init => {
-            listed.clear();
-            Vec::new()
-        }
-        Event::InitDone => {
-            forgotten = index.references_gone(scope, listed);
-            *listed = HashSet::new();
-            let gone = forgotten.iter();
-            gone.flat_map(|key| index.reference_deleted(key)).collect()
-        }
-    };
-    if let Event::Apply(reference) | Event::InitApply(reference) = &mut event
-        && index.reference_refusal(&reference_ref(reference)).is_some()
-    {
-        reference.strip();
+    if let Event::InitApply(reference) = &event {
+        listed.insert(reference_ref(reference));
     }
+    let mut gone = Vec::new();
+    let mut others = Vec::new();
+    match &mut event {
+        Event::Apply(reference) | Event::InitApply(reference) => {
+            others = index.reference_applied(reference);
+            if index.reference_refusal(&reference_ref(reference)).is_some() {
+                reference.strip();
+            }
+        }
+        Event::Delete(reference) => gone.push(reference_ref(reference)),
+        Event::Init => listed.clear(),
+        Event::InitDone => gone = index.references_gone(scope, &std::mem::take(listed)),
+    }
+    others.extend(gone.iter().flat_map(|key| index.reference_deleted(key)));
     let refused = index.newly_refused_references();
-    for key in &forgotten {
+    for key in &gone {
         context.forget_reference(&mut core, key);
     }
     drop(core);
