@@ -276,16 +276,11 @@ impl Context {
     /// that is lost may have revoked the one in the Secret.
     pub(super) async fn write_what_is_held(&self) {
         let deadline = tokio::time::Instant::now() + LAST_WRITES;
-        let mut woken = false;
-        while tokio::time::Instant::now() < deadline {
-            let unwritten = self.unwritten();
-            if unwritten.is_empty() {
-                return;
-            }
-            if !std::mem::replace(&mut woken, true) {
-                self.wake_all(unwritten);
-            }
+        let mut unwritten = self.unwritten();
+        self.wake_all(unwritten.clone());
+        while !unwritten.is_empty() && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(HANDOVER).await;
+            unwritten = self.unwritten();
         }
     }
 

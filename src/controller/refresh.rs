@@ -31,11 +31,9 @@ impl Reconciler<'_> {
         };
         let told = self.tell_readers(&secrets, now).await;
         self.measure_delivery(Reason::PropagationFailed, told.is_err(), now);
-        if let Ok(stuck) = &told {
-            self.measure_delivery(Reason::PodsNeverUpdated, !stuck.is_empty(), now);
-        }
         let (retry, notice) = match told {
             Ok(stuck) => {
+                self.measure_delivery(Reason::PodsNeverUpdated, !stuck.is_empty(), now);
                 let notice = self.unrefreshed(|it| it.told(&secrets, stuck, now));
                 (None, notice.flatten())
             }

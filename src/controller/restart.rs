@@ -24,12 +24,9 @@ impl Reconciler<'_> {
         match step? {
             Restart::Nothing => {
                 if self.app.spec.rollout_restart_targets.is_empty() {
+                    let (name, reason) = (&self.key.name, Reason::RolloutRestartFailed);
                     let objects = &self.context.metrics.objects;
-                    objects.delivered(
-                        &self.namespace,
-                        &self.key.name,
-                        Reason::RolloutRestartFailed,
-                    );
+                    objects.delivered(&self.namespace, name, reason);
                 }
                 return None;
             }
@@ -42,14 +39,11 @@ impl Reconciler<'_> {
         let mut failed = Vec::new();
         for workload in left {
             let (kind, name) = (workload.kind, &workload.name);
-            let restarted = self
-                .context
-                .cluster
-                // The same time again restarts nothing, which matters because a new process does
-                // not know what the former one restarted.
-                .restart(&self.namespace, workload, changed_at.unwrap_or(now))
-                .await;
-            match restarted {
+            // The same time again restarts nothing, which matters because a new process does not
+            // know what the former one restarted.
+            let at = changed_at.unwrap_or(now);
+            let restarted = self.context.cluster.restart(&self.namespace, workload, at);
+            match restarted.await {
                 Ok(()) => {
                     partly.restarted(workload);
                     info!(kind = DingTalkApp::NAME, namespace = self.namespace, name = self.key.name, workload_kind = ?kind, workload = name, "workload restarted for a new token");
