@@ -5,8 +5,6 @@ mod connection;
 mod error;
 mod kube;
 
-#[cfg(test)]
-pub(crate) use calls::Named;
 pub(super) use calls::{Cluster, SecretContents};
 pub(super) use connection::KubeCluster;
 pub(super) use error::{ClusterError, Result};

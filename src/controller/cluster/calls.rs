@@ -52,8 +52,9 @@ pub(crate) trait Cluster: Send + Sync {
         version: &ObjectVersion,
     ) -> Result<()>;
 
-    /// Applies a merge patch to an object's status and returns the object's metadata.
-    async fn patch_status(&self, object: &Named, patch: Value) -> Result<ObjectMeta>;
+    /// Applies a merge patch to an object's status and returns the object's metadata. `path` is the
+    /// URL path of its kind in its namespace.
+    async fn patch_status(&self, path: &str, name: &str, patch: Value) -> Result<ObjectMeta>;
 
     async fn publish(&self, namespace: &str, event: &Event) -> Result<()>;
 
@@ -76,14 +77,6 @@ pub(crate) trait Cluster: Send + Sync {
 pub(crate) struct SecretContents {
     pub metadata: ObjectMeta,
     pub data: BTreeMap<String, Zeroizing<Vec<u8>>>,
-}
-
-/// An object whose status is written.
-pub(crate) struct Named {
-    pub kind: String,
-    /// URL path of its kind in its namespace, without its name.
-    pub path: String,
-    pub name: String,
 }
 
 impl dyn Cluster {
@@ -115,12 +108,9 @@ impl dyn Cluster {
             metadata.insert("resourceVersion".to_owned(), version.into());
         }
         let body = json!({"metadata": metadata, "status": patch});
-        let named = Named {
-            kind: K::kind(&()).into_owned(),
-            path: K::url_path(&(), object.meta().namespace.as_deref()),
-            name: object.meta().name.clone().unwrap_or_default(),
-        };
-        let metadata = self.patch_status(&named, body).await?;
+        let path = K::url_path(&(), object.meta().namespace.as_deref());
+        let name = object.meta().name.as_deref().unwrap_or_default();
+        let metadata = self.patch_status(&path, name, body).await?;
         Ok(metadata.resource_version)
     }
 }

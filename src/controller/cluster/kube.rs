@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::calls::{Cluster, Named, SecretContents};
+use super::calls::{Cluster, SecretContents};
 use super::connection::{KubeCluster, patching, requests, share_of_writes};
 use super::error::{ClusterError, Result};
 use crate::api::{
@@ -120,9 +120,9 @@ impl Cluster for KubeCluster {
         self.text(operation, request).await.map(drop)
     }
 
-    async fn patch_status(&self, object: &Named, patch: Value) -> Result<ObjectMeta> {
-        let (objects, patch) = (Request::new(&object.path), Patch::Merge(patch));
-        let request = objects.patch_subresource("status", &object.name, &patching(), &patch);
+    async fn patch_status(&self, path: &str, name: &str, patch: Value) -> Result<ObjectMeta> {
+        let (objects, patch) = (Request::new(path), Patch::Merge(patch));
+        let request = objects.patch_subresource("status", name, &patching(), &patch);
         self.metadata("write the status", request).await
     }
 

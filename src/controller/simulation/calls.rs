@@ -18,7 +18,7 @@ use super::site::Site;
 use super::store::Store;
 use crate::api::{DingTalkApp, DingTalkTokenReference, RolloutRestartTarget};
 use crate::controller::clock::Clock;
-use crate::controller::cluster::{Cluster, ClusterError, Named, SecretContents};
+use crate::controller::cluster::{Cluster, ClusterError, SecretContents};
 use crate::controller::endpoint::Endpoint;
 use crate::core::{ObjectVersion, Readers, Write};
 use crate::dingtalk::{Answer, Call, Credentials, Failure, UNREACHABLE};
@@ -239,10 +239,15 @@ impl Cluster for Wire {
         .await
     }
 
-    async fn patch_status(&self, object: &Named, patch: Value) -> Result<ObjectMeta, ClusterError> {
-        let (kind, name) = (object.kind.clone(), object.name.clone());
+    async fn patch_status(
+        &self,
+        path: &str,
+        name: &str,
+        patch: Value,
+    ) -> Result<ObjectMeta, ClusterError> {
+        let (path, name) = (path.to_owned(), name.to_owned());
         self.call("write the status", Kind::Write, move |store| {
-            store.patch_status(&kind, &name, &patch)
+            store.patch_status(&path, &name, &patch)
         })
         .await
     }

@@ -157,7 +157,7 @@ impl Store {
 
     pub fn patch_status(
         &mut self,
-        kind: &str,
+        path: &str,
         name: &str,
         body: &Value,
     ) -> Result<ObjectMeta, ClusterError> {
@@ -165,7 +165,7 @@ impl Store {
         let gone = || refused(operation, 404, "NotFound");
         let version = self.next_version().to_string();
         self.writes.push(format!("status {name}"));
-        if kind == "DingTalkTokenReference" {
+        if path.ends_with("/dingtalktokenreferences") {
             let reference = self.references.get_mut(name).ok_or_else(gone)?;
             patch_object(
                 &mut reference.metadata,
