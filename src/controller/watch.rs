@@ -34,8 +34,9 @@ pub(crate) use secrets::secret_event;
 pub(super) use secrets::secrets;
 
 /// Returns the objects of `scope`, whenever their spec or annotations change. Changes of the status
-/// do not count, or the operator would wake itself. `restored` are objects that were not served and
-/// have been read again. `admit` records an event, and returns those for the store that is returned.
+/// do not count, or the operator would wake itself. Returns their store, too. `restored` are objects
+/// that were not served and have been read again. `admit` records an event, and returns those for
+/// the store.
 pub(super) fn objects<K, A>(
     client: &Client,
     scope: Scope,

@@ -58,8 +58,8 @@ impl<K: Resource<DynamicType = ()> + 'static> WorkQueue<K> {
         send(&self.restored, &namespace, object);
     }
 
-    /// Takes a worker for an object, to be returned with [`Self::end`]. If there is none, the object
-    /// is woken in its turn.
+    /// Takes a worker for an object, to be returned with [`Self::end`]. If there is none, returns
+    /// false, and the object is woken in its turn.
     pub(super) fn begin(&self, key: &ObjectRef<K>, now: Timestamp) -> bool {
         let has_begun = self.workers.begin(namespace(key), key);
         if !has_begun {

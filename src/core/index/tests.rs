@@ -166,11 +166,12 @@ fn an_app_that_is_refused_names_nothing_and_leaves_a_stub() {
         apps: 2,
         ..NamespaceLimits::default()
     });
-    let apps = [
+    let mut apps = [
         app("a", "u3", 3, "token-a"),
         app("b", "u2", 2, "token-b"),
         app("c", "u1", 1, "token-c"),
     ];
+    apps[0].metadata.resource_version = Some("7".to_owned());
     for one in &apps[..2] {
         assert!(index.app_applied(one).is_empty());
     }
