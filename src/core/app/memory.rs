@@ -179,7 +179,7 @@ impl Memory {
     /// Returns the memory of a corp's token, which is empty if there is none.
     pub(crate) fn corp(&self, corp_id: &str) -> &Corp {
         static NONE: LazyLock<Corp> = LazyLock::new(Corp::default);
-        self.corps.get(corp_id).map_or(&NONE, Box::as_ref)
+        self.corps.get(corp_id).map_or(&*NONE, Box::as_ref)
     }
 
     /// Returns the memory of a corp's token, for a change.
@@ -190,7 +190,7 @@ impl Memory {
     /// Returns the memory of a target's writes, which is empty if there is none.
     pub(crate) fn writing(&self, target: &str) -> &Writing {
         static NONE: LazyLock<Writing> = LazyLock::new(Writing::default);
-        self.targets.get(target).map_or(&NONE, Box::as_ref)
+        self.targets.get(target).map_or(&*NONE, Box::as_ref)
     }
 
     /// Returns the memory of a target's writes, for a change.
