@@ -2,7 +2,6 @@
 //! the namespace's bounds.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::Hash;
 use std::sync::Arc;
 
 use jiff::Timestamp;
