@@ -12,28 +12,30 @@ use crate::core::token::record::ObjectVersion;
 impl Core {
     /// Records a Secret that a watch reported.
     pub(crate) fn secret_applied(&mut self, reported: Reported) -> Concerned {
-        self.changed(reported.secret.clone(), |index| {
+        self.changed(&reported.secret.clone(), |index| {
             index.secret_applied(reported)
         })
     }
 
     /// Records a Secret that a list contained.
     pub(crate) fn secret_in_list(&mut self, reported: Reported) -> Concerned {
-        self.changed(reported.secret.clone(), |index| {
+        self.changed(&reported.secret.clone(), |index| {
             index.secret_in_list(reported)
         })
     }
 
     /// Records a Secret that a call returned.
     pub(crate) fn secret_answered(&mut self, reported: Reported, asked: &Asked) -> Concerned {
-        self.changed(reported.secret.clone(), |index| {
+        self.changed(&reported.secret.clone(), |index| {
             index.secret_answered(reported, asked)
         })
     }
 
     /// Records that a watch reported a Secret's deletion.
     pub(crate) fn secret_deleted(&mut self, metadata: &ObjectMeta) -> Concerned {
-        self.changed(secret_ref(metadata), |index| index.secret_deleted(metadata))
+        self.changed(&secret_ref(metadata), |index| {
+            index.secret_deleted(metadata)
+        })
     }
 
     /// Records that a Secret does not exist, unless it was created since it was `asked` for.
@@ -43,7 +45,7 @@ impl Core {
         name: &str,
         asked: &Asked,
     ) -> Concerned {
-        self.changed((namespace.to_owned(), name.to_owned()), |index| {
+        self.changed(&(namespace.to_owned(), name.to_owned()), |index| {
             index.secret_not_found(namespace, name, asked)
         })
     }
@@ -66,14 +68,14 @@ impl Core {
     /// Secret.
     fn changed(
         &mut self,
-        secret: SecretRef,
+        secret: &SecretRef,
         change: impl FnOnce(&mut Index) -> Vec<AppRef>,
     ) -> Concerned {
-        let before = self.seen(&secret);
+        let before = self.seen(secret);
         let apps = change(&mut self.index);
-        let references = match self.seen(&secret) == before {
+        let references = match self.seen(secret) == before {
             true => Vec::new(),
-            false => self.index.references_of(&secret),
+            false => self.index.references_of(secret),
         };
         Concerned { apps, references }
     }
