@@ -40,7 +40,7 @@ impl Unreached {
 
 impl From<reqwest::Error> for Unreached {
     fn from(error: reqwest::Error) -> Self {
-        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        let causes = std::iter::successors(error.source(), |cause| (*cause).source());
         let causes: Vec<String> = causes.map(ToString::to_string).collect();
         let all = causes.join(": ");
         let innermost = causes.last().map_or("unknown cause", String::as_str);
