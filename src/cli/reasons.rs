@@ -152,7 +152,7 @@ pub(super) fn nearest(asked: &str) -> Vec<&'static str> {
             .map(|name| (distance(name), name))
             .filter(|(distance, name)| *distance <= name.len() / 3)
             .collect();
-        near.sort();
+        near.sort_unstable();
         found = near.into_iter().map(|(_, name)| name).collect();
     }
     found.truncate(SUGGESTIONS);

@@ -138,9 +138,13 @@ pub(super) fn documents(file: &File) -> Vec<Document> {
 
 /// Returns the object or, if it is a `List`, its items.
 fn unfold(object: Value) -> Vec<Value> {
-    let is_list = object["kind"] == "List" && object["apiVersion"] == "v1";
-    let items = object["items"].as_array().filter(|_| is_list).cloned();
-    items.unwrap_or_else(|| vec![object])
+    let text = |field| object.get(field).and_then(Value::as_str);
+    let is_list = (text("kind"), text("apiVersion")) == (Some("List"), Some("v1"));
+    let items = object.get("items").and_then(Value::as_array);
+    match items.filter(|_| is_list) {
+        Some(items) => items.clone(),
+        None => vec![object],
+    }
 }
 
 #[cfg(test)]

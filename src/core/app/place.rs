@@ -178,7 +178,7 @@ impl Decision<'_, '_> {
             && !fitting.is_empty()
         {
             let fitting = std::mem::take(fitting);
-            need = self.need(target, &fitting, assembled.as_deref_mut());
+            need = self.need(target, &fitting, assembled);
         }
         need
     }
