@@ -159,11 +159,9 @@ async fn forge(sandbox: &Sandbox, manager: &str, requested_at: Timestamp) {
 
 /// The digest that the operator records of keys and values.
 fn digest(data: &BTreeMap<&str, String>) -> String {
-    let mut digested = Data::default();
-    for (key, value) in data {
-        digested.insert((*key).to_owned(), value.clone().into());
-    }
-    digested.digest()
+    let keys = data.keys().map(|key| (*key).to_owned());
+    let value = |key: &str| Some(data.get(key)?.clone().into_bytes().into());
+    Data::found(keys, value).expect("text").digest()
 }
 
 #[tokio::test]

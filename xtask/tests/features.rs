@@ -29,14 +29,20 @@ fn features(selection: &[&str]) -> Features {
 
 #[test]
 fn no_command_builds_a_dependency_with_features_of_its_own() {
-    let of_tests = features(&["--workspace", "--edges", "normal,build,dev"]);
-    for package in ["xtask", "xtask-operator"] {
-        for (dependency, sets) in features(&["--package", package, "--edges", "normal,build"]) {
-            let of_tests = &of_tests[&dependency];
-            assert!(
-                sets.is_subset(of_tests),
-                "`cargo run --package {package}` builds {dependency} with the features {sets:?}, `cargo test --workspace` with {of_tests:?}: add what is missing to xtask/workspace-hack/Cargo.toml"
-            );
+    // What is built for the target alone, then also what is built for the host.
+    for (edges, edges_of_tests) in [
+        ("normal,no-proc-macro", "normal,dev,no-proc-macro"),
+        ("normal,build", "normal,build,dev"),
+    ] {
+        let of_tests = features(&["--workspace", "--edges", edges_of_tests]);
+        for package in ["xtask", "xtask-operator"] {
+            for (dependency, sets) in features(&["--package", package, "--edges", edges]) {
+                let of_tests = &of_tests[&dependency];
+                assert!(
+                    sets.is_subset(of_tests),
+                    "`cargo run --package {package}` builds {dependency} with the features {sets:?}, `cargo test --workspace` with {of_tests:?}: add what is missing to xtask/workspace-hack/Cargo.toml"
+                );
+            }
         }
     }
 }
