@@ -1,6 +1,8 @@
 //! The parts that a template can consist of. Rendering them takes a number of steps that is known
 //! beforehand, and no memory beyond the output.
 
+use strum::{EnumString, VariantNames};
+
 /// A part of a template.
 #[derive(Debug, PartialEq)]
 pub(super) enum Node {
@@ -27,7 +29,8 @@ pub(super) enum Variable {
 }
 
 /// An attribute of a corp.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, EnumString, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum Attribute {
     AccessToken,
     ExpiresAt,
@@ -37,13 +40,7 @@ pub(super) enum Attribute {
 
 impl Attribute {
     pub(super) fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "access_token" => Self::AccessToken,
-            "expires_at" => Self::ExpiresAt,
-            "expires_at_unix" => Self::ExpiresAtUnix,
-            "corp_id" => Self::CorpId,
-            _ => return None,
-        })
+        name.parse().ok()
     }
 }
 
