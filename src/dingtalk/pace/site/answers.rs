@@ -8,7 +8,7 @@ use crate::api::Reason;
 use crate::dingtalk::pace::outcome::{Consequences, Recovery};
 use crate::dingtalk::pace::waiting::LineKey;
 use crate::dingtalk::pace::{Call, Rates, Reach};
-use crate::dingtalk::{Class, Failure, Scope};
+use crate::dingtalk::{Failure, Limit, Scope};
 
 /// Minimum length of a ban. DingTalk documents five minutes for the ban of an address.
 const BAN: Duration = Duration::from_secs(300);
@@ -74,8 +74,8 @@ impl<J> Site<J> {
         }
         let is_site_down =
             health.is_site_outage(&failure) && health.is_down_for(&call.namespace, &call.client_id);
-        match failure.class {
-            Class::Banned => {
+        match failure.class.traits().limit {
+            Some(Limit::Ban) => {
                 let reach = match failure.scope {
                     Scope::Corp => Reach::of_corp(call),
                     Scope::ClientId => Reach::Client(Arc::clone(&call.client_id)),
@@ -85,15 +85,10 @@ impl<J> Site<J> {
                 self.pauses
                     .add(&reach, &call.namespace, is_proven, now + wait);
             }
-            Class::Throttled { per_minute } => {
+            Some(Limit::Throttle { per_minute }) => {
                 self.throttled(call, &failure, per_minute, is_proven, now);
             }
-            Class::User
-            | Class::Configuration
-            | Class::Quota
-            | Class::Transient
-            | Class::Unknown
-            | Class::Garbled => {}
+            None => {}
         }
         if !is_proven && !self.is_down_for(call, is_proven) {
             self.failures.spend(FAILURE_OF_SITE, now);
