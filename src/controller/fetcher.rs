@@ -165,8 +165,14 @@ pub(super) fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished
             context.measure_app(&job.app, Metrics::fetched);
             context.metrics.request(&call.site, job.pending.cause, None);
             let expires_at = lifetime(requested_at, response.expires_in).expires_at;
-            let is_new = job.known.as_ref() != Some(&response.token);
-            log_success(&job, expires_at, is_new);
+            let is_shown = match &job.known {
+                Some(known) => *known == response.token,
+                // A new process does not know the value.
+                None => context
+                    .core()
+                    .shows(&job.app, &call.corp_id, &response.token),
+            };
+            log_success(&job, expires_at, !is_shown);
             context.record_success(&job, response, requested_at);
         }
         Err(failure) => {
