@@ -235,7 +235,9 @@ fn a_failure_is_logged_with_what_it_concerns_and_its_page() {
     for line in failed {
         assert!(names(line, "#servererror"), "{line}");
         assert_eq!(line["host"], "api.dingtalk.com", "{line}");
-        assert_eq!(line["credentials_secret"], "credentials", "{line}");
+        for field in ["generation", "credentials_secret", "credentials_version"] {
+            assert_eq!(line[field], fetched[0][field], "{field}: {line}");
+        }
         // The token that stays in the Secret.
         assert_eq!(line["expires_at"], fetched[0]["expires_at"], "{line}");
     }
