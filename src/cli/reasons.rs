@@ -8,9 +8,7 @@ use serde::Serialize;
 use strum::IntoEnumIterator as _;
 
 use crate::api::{Cause, Reason};
-use crate::dingtalk::{
-    Class, LEGACY, LegacyRow, Row, Scope, Signal, TABLE, UNREACHABLE, look_up_legacy,
-};
+use crate::dingtalk::{LEGACY, LegacyRow, Row, Scope, Signal, TABLE, UNREACHABLE, look_up_legacy};
 
 /// Explanation of a reason, cause or error code.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -34,7 +32,7 @@ pub(super) struct Explained {
 
 impl Explained {
     fn of_row(row: &Row) -> Self {
-        let (class, pace) = class(row.class);
+        let (class, pace) = row.class.words();
         Self {
             reason: row.reason.as_str().into(),
             meaning: row.reason.meaning().into(),
@@ -157,42 +155,6 @@ pub(super) fn nearest(asked: &str) -> Vec<&'static str> {
     }
     found.truncate(SUGGESTIONS);
     found
-}
-
-fn class(class: Class) -> (&'static str, &'static str) {
-    match class {
-        Class::User => (
-            "user",
-            "as soon as the credentials or the spec change; otherwise after 5 minutes, doubling to 60",
-        ),
-        Class::Configuration | Class::Quota => (
-            "configuration or quota",
-            "as soon as the credentials or the spec change; otherwise every 60 minutes",
-        ),
-        Class::Throttled { per_minute: false } => (
-            "throttled",
-            "after 1 to 3 seconds, doubling to 60; a Retry-After header is honoured up to 10 minutes",
-        ),
-        Class::Throttled { per_minute: true } => {
-            ("throttled per minute", "after at least 60 seconds")
-        }
-        Class::Banned => (
-            "banned",
-            "after 5 minutes, or longer if the response says so",
-        ),
-        Class::Transient => (
-            "transient",
-            "after 1 second, doubling to 60, then every 5 minutes; at most an eighth of the remaining lifetime",
-        ),
-        Class::Unknown => (
-            "unknown",
-            "five times like a transient failure, then every 15 minutes; at most an eighth of the remaining lifetime",
-        ),
-        Class::Garbled => (
-            "garbled",
-            "after 30 seconds, doubling to 10 minutes; at most an eighth of the remaining lifetime",
-        ),
-    }
 }
 
 fn shown(signal: Signal) -> String {

@@ -150,8 +150,14 @@ pub(super) fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished
             context.measure(&job.app, Metrics::fetched);
             context.metrics.request(&call.site, cause, None);
             let expires_at = lifetime(requested_at, response.expires_in).expires_at;
-            let is_new = job.known.as_ref() != Some(&response.token);
-            log_success(&job, expires_at, is_new);
+            let is_shown = match &job.known {
+                Some(known) => *known == response.token,
+                // A new process does not know the value.
+                None => context
+                    .core()
+                    .shows(&job.app, &call.corp_id, &response.token),
+            };
+            log_success(&job, expires_at, !is_shown);
             context.record_success(&job, response, requested_at);
         }
         Err(failure) => {
@@ -201,7 +207,9 @@ fn log_failure(job: &Job, host: Option<&str>, failure: &Failure) {
         site = &*job.call.site,
         host,
         cause = job.pending.cause.as_str(),
+        generation = job.pending.generation,
         credentials_secret = job.pending.reference.name,
+        credentials_version = job.pending.credentials.resource_version,
         expires_at = held_until.map(tracing::field::display),
         reason = failure.reason.as_str(),
         code = failure.code,

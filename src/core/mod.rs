@@ -43,7 +43,6 @@ pub use secret::templates::Templates;
 pub(crate) use secret::write::{Deletion, Write};
 pub(crate) use secret::writing::{FailedChange, WriteOutcome, WriteProblem};
 pub use token::attempt::{FailedAttempt, Former, PendingFetch, TokenId};
-pub use token::backoff::Pace;
 pub(crate) use token::known_credentials::CredentialsProblem;
 pub use token::known_credentials::KnownCredentials;
 pub use token::record::ObjectVersion;

@@ -7,7 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
-use super::token::backoff::Pace;
 use super::token::schedule::{FETCH_FLOOR, Lifetime, is_clamped, jitter, renewal_at};
 use super::*;
 use crate::api::{CONDITION_STALLED, Cause, DingTalkApp, Reason};
@@ -146,7 +145,7 @@ proptest! {
             prop_assert!(next > now);
             let latest = match world.failing() {
                 Some(failing) => {
-                    let pace = Pace::of(failing.failure.class, failing.streak);
+                    let pace = failing.failure.class.pace(failing.streak);
                     pace.ceiling.max(failing.failure.wait.unwrap_or_default())
                 }
                 None => {
@@ -168,7 +167,7 @@ proptest! {
             if world.attempts.len() > attempts {
                 let floor = match world.failing() {
                     Some(failing) => {
-                        let pace = Pace::of(failing.failure.class, failing.streak);
+                        let pace = failing.failure.class.pace(failing.streak);
                         let hurried = failing.failure.class.traits().is_hurried;
                         if hurried { SignedDuration::from_secs(1) } else { SignedDuration::try_from(pace.floor).expect("short") }
                     }
@@ -189,7 +188,7 @@ proptest! {
         let class = TABLE[row].class;
         let wait = wait.map(Duration::from_secs);
         let delayed = delay(class, streak, random, wait, left.map(Duration::from_secs));
-        let pace = Pace::of(class, streak);
+        let pace = class.pace(streak);
         prop_assert!(delayed >= wait.unwrap_or_default(), "what the endpoint asks for is kept");
         prop_assert!(delayed <= pace.ceiling.max(wait.unwrap_or_default()));
         prop_assert!(delayed >= Duration::from_secs(1));

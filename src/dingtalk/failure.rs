@@ -8,7 +8,7 @@ mod class;
 mod row;
 mod table;
 
-pub use class::Class;
+pub use class::{Class, Limit, Pace};
 pub use row::{Row, Scope, Signal};
 pub use table::{TABLE, UNREACHABLE};
 
@@ -93,7 +93,7 @@ impl Failure {
 
     /// Returns the scope of a throttle or ban; `None` for other failures.
     pub fn held_back(&self) -> Option<Scope> {
-        self.class.traits().is_limit.then_some(self.scope)
+        self.class.traits().limit.map(|_| self.scope)
     }
 
     /// Reclassifies the failure as a ban of the whole site.

@@ -12,7 +12,7 @@ mod wire;
 
 pub use client::{Answer, Client, ClientError, ClientOptions, Probe, Site, SiteError};
 pub use credentials::{AccessToken, Credentials, CredentialsError, Fingerprint};
-pub use failure::{Class, Failure, Row, Scope, Signal, TABLE, UNREACHABLE, look_up};
+pub use failure::{Class, Failure, Limit, Pace, Row, Scope, Signal, TABLE, UNREACHABLE, look_up};
 pub use legacy::{LEGACY, LegacyRow, look_up_legacy};
 pub use pace::{
     Call, Consequences, CredentialsId, Rank, Rates, Reach, Recovery, Scheduler, Started,

@@ -12,6 +12,6 @@ mod place;
 pub(in crate::core) mod refresh;
 pub(in crate::core) mod restart;
 pub(in crate::core) mod step;
-mod take;
+pub(in crate::core) mod take;
 pub(in crate::core) mod view;
 pub(in crate::core) mod written_status;

@@ -6,6 +6,7 @@ use crate::core::secret::data::Data;
 use crate::core::secret::recorded::Recorded;
 use crate::core::token::attempt::Former;
 use crate::core::token::record::{Held, TokenRecord};
+use crate::dingtalk::AccessToken;
 
 impl Decision<'_, '_> {
     /// Takes over a corp's newest token if it is not shown yet. Returns whether the value in the
@@ -34,7 +35,7 @@ impl Decision<'_, '_> {
             .filter(|record| corp.believes(record, now));
         let former = Former {
             record,
-            has_same_value: has_value(recorded, record, &newer.held),
+            has_same_value: has_value(recorded, record, &newer.held.token),
         };
         let is_new = self.memory.corp_mut(corp_id).take(newer, former, now);
         self.memory.happened.value_changed |= is_new;
@@ -42,13 +43,17 @@ impl Decision<'_, '_> {
     }
 }
 
-/// Whether the recorded token has the value of `held`, judged by the Secret's digest.
-fn has_value(recorded: Option<&Recorded>, record: Option<&TokenRecord>, held: &Held) -> bool {
+/// Whether the recorded token has this value, judged by the Secret's digest.
+pub(in crate::core) fn has_value(
+    recorded: Option<&Recorded>,
+    record: Option<&TokenRecord>,
+    token: &AccessToken,
+) -> bool {
     let (Some(recorded), Some(record)) = (recorded, record) else {
         return false;
     };
     let held = Held {
-        token: held.token.clone(),
+        token: token.clone(),
         record: record.clone(),
     };
     let data = Data::as_recorded(recorded, &held);
@@ -61,25 +66,25 @@ mod tests {
     use crate::core::secret::recorded::written_keys;
     use crate::core::secret::shape::Shape;
     use crate::core::secret::state::example;
-    use crate::dingtalk::AccessToken;
 
     #[test]
     fn the_digest_of_a_secret_tells_whether_it_holds_a_tokens_value() {
         let record = example().tokens.remove(0);
-        let held = |value: &str| Held {
-            token: AccessToken::new(value.to_owned()).expect("a token"),
+        let token = |value: &str| AccessToken::new(value.to_owned()).expect("a token");
+        let held = Held {
+            token: token("t1"),
             record: record.clone(),
         };
         let keys = written_keys(Shape::One, std::iter::empty());
         let recorded = Recorded::of(keys, vec![record.clone()]).expect("a shape");
         let recorded = Recorded {
-            digest: Some(Data::of(Shape::One, [&held("t1")]).digest()),
+            digest: Some(Data::of(Shape::One, [&held]).digest()),
             ..recorded
         };
-        let has = |value: &str| has_value(Some(&recorded), Some(&record), &held(value));
+        let has = |value: &str| has_value(Some(&recorded), Some(&record), &token(value));
         assert!(has("t1"));
         assert!(!has("t2"));
-        assert!(!has_value(None, Some(&record), &held("t1")));
-        assert!(!has_value(Some(&recorded), None, &held("t1")));
+        assert!(!has_value(None, Some(&record), &held.token));
+        assert!(!has_value(Some(&recorded), None, &held.token));
     }
 }

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 
 use super::Core;
 use crate::api::AppRef;
+use crate::core::app::take::has_value;
 use crate::core::token::attempt::PendingFetch;
-use crate::dingtalk::Call;
+use crate::dingtalk::{AccessToken, Call};
 
 impl Core {
     /// Whether an app's credentials, or its reference to them, have changed since a fetch was
@@ -21,6 +22,15 @@ impl Core {
     pub(crate) fn expiry(&self, pending: &PendingFetch) -> Option<Timestamp> {
         let token = self.tokens.get(pending.token)?;
         token.attempts.expires_at()
+    }
+
+    /// Whether an app's Secret already holds this value of a corp's token, as far as its metadata
+    /// tells.
+    pub(crate) fn shows(&self, app: &AppRef, corp_id: &str, token: &AccessToken) -> bool {
+        let target = self.index.target_of(app, corp_id);
+        let recorded = target.and_then(|(_, target)| target.recorded.as_ref());
+        let record = recorded.and_then(|recorded| recorded.token(corp_id));
+        has_value(recorded, record, token)
     }
 
     /// Returns the other apps whose credentials have not been read yet: they may show a token that

@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 
 use super::Index;
-use super::names::secret_beside;
+use super::names::{SecretRef, secret_beside};
 use crate::api::{AppRef, DingTalkApp, Layout};
 use crate::core::secret::desired::per_corp_name;
 use crate::core::secret::ownership::{Claim, owner_name};
+use crate::core::secret::target::TargetMeta;
 use crate::core::token::known_credentials::KnownCredentials;
 use crate::core::token::record::ObjectVersion;
 use crate::core::token::schedule::Lifetime;
@@ -53,6 +54,22 @@ impl Index {
         candidates
     }
 
+    /// Returns the Secret of an app that a corp's token belongs in, if it is present.
+    pub(crate) fn target_of(
+        &self,
+        key: &AppRef,
+        corp_id: &str,
+    ) -> Option<(SecretRef, &TargetMeta)> {
+        let app = self.apps.get(key)?;
+        let name = match app.layout {
+            Layout::Single | Layout::Combined => app.targets.first(),
+            Layout::PerCorp => app.targets.get(&per_corp_name(&app.target, corp_id)),
+        };
+        let secret = secret_beside(key, name?);
+        let target = self.present(&secret)?;
+        Some((secret, target))
+    }
+
     fn candidate(
         &self,
         sharer: &AppRef,
@@ -60,12 +77,7 @@ impl Index {
         now: Timestamp,
     ) -> Option<Candidate> {
         let app = self.apps.get(sharer)?;
-        let name = match app.layout {
-            Layout::Single | Layout::Combined => app.targets.first(),
-            Layout::PerCorp => app.targets.get(&per_corp_name(&app.target, query.corp_id)),
-        };
-        let secret = secret_beside(sharer, name?);
-        let target = self.present(&secret)?;
+        let (secret, target) = self.target_of(sharer, query.corp_id)?;
         let is_its_own = target.owner_uid() == Some(app.uid())
             && target.owner.as_deref() == Some(owner_name::<DingTalkApp>(&sharer.name).as_str())
             && self.claim(&secret, sharer) == Claim::Ours;

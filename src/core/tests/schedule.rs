@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn the_pace_is_the_documented_one() {
-    let minutes = |class, streak| Pace::of(class, streak).floor.as_secs() / 60;
+    let minutes = |class: Class, streak| class.pace(streak).floor.as_secs() / 60;
     assert_eq!(
         [1, 2, 3, 4, 5, 50].map(|n| minutes(Class::User, n)),
         [5, 10, 20, 40, 60, 60]
@@ -12,7 +12,7 @@ fn the_pace_is_the_documented_one() {
     assert_eq!(minutes(Class::Configuration, 1), 60);
     assert_eq!(minutes(Class::Quota, 1), 60);
     assert_eq!(minutes(Class::Banned, 9), 5);
-    let most = |class, streak| Pace::of(class, streak).ceiling.as_secs();
+    let most = |class: Class, streak| class.pace(streak).ceiling.as_secs();
     assert_eq!(
         [1, 2, 3, 7, 8].map(|n| most(Class::Transient, n)),
         [1, 2, 4, 60, 300]

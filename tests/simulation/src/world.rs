@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use dingtalk_token_operator::api::{AppRef, Cause, CredentialsSecretRef};
 use dingtalk_token_operator::core::{
-    Attempts, Corp, FailedAttempt, Former, Interest, KnownCredentials, ObjectVersion, Pace,
-    PendingFetch, TokenId, TokenName, Tokens,
+    Attempts, Corp, FailedAttempt, Former, Interest, KnownCredentials, ObjectVersion, PendingFetch,
+    TokenId, TokenName, Tokens,
 };
 use dingtalk_token_operator::dingtalk::{
     AccessToken, Call, Failure, Fingerprint, Rates, Recovery, Scheduler, TokenResponse,
@@ -426,7 +426,7 @@ impl World {
         let is_forced = self.groups[one.group].forced_every.is_some();
         let attempts = one.corp.attempts(&self.tokens);
         one.due = attempts.failing().map(|failing| {
-            let pace = Pace::of(class, failing.streak);
+            let pace = class.pace(failing.streak);
             let millis = |wait: Duration| Millis::try_from(wait.as_millis()).unwrap_or(Millis::MAX);
             let earliest = match is_forced {
                 true => millis(pace.floor).min(MINUTE),

@@ -124,6 +124,26 @@ fn three_renewals_within_a_minute_each_have_their_cause_in_the_log() {
     }
 }
 
+/// Regression: after a restart, every value counted as a changed one.
+#[test]
+fn a_renewal_after_a_restart_says_whether_the_value_changed() {
+    for (repeat, is_changed) in [(Repeat::Extended, false), (Repeat::Beside, true)] {
+        let log = Log::of(|| {
+            let mut world = with_credentials(1, None);
+            world.site.repeat = repeat;
+            world.apply("payroll", &json!({}));
+            world.run(10 * MINUTE);
+            world.die();
+            world.run(10 * MINUTE);
+            world.renew("payroll");
+            world.run(10 * MINUTE);
+        });
+        let fetched = log.lines("payroll", "token fetched");
+        assert_eq!(causes(&fetched), ["FirstToken", "RenewalRequested"]);
+        assert_eq!(fetched[1]["value_changed"], is_changed, "{}", fetched[1]);
+    }
+}
+
 /// Fetches due to short lifetimes or failures are distinguishable from requested ones.
 #[test]
 fn renewals_of_a_short_life_and_after_a_failure_are_told_apart_in_the_log() {
@@ -215,7 +235,9 @@ fn a_failure_is_logged_with_what_it_concerns_and_its_page() {
     for line in failed {
         assert!(names(line, "#servererror"), "{line}");
         assert_eq!(line["host"], "api.dingtalk.com", "{line}");
-        assert_eq!(line["credentials_secret"], "credentials", "{line}");
+        for field in ["generation", "credentials_secret", "credentials_version"] {
+            assert_eq!(line[field], fetched[0][field], "{field}: {line}");
+        }
         // The token that stays in the Secret.
         assert_eq!(line["expires_at"], fetched[0]["expires_at"], "{line}");
     }

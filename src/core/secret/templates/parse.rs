@@ -8,8 +8,8 @@ use std::iter::Peekable;
 use minijinja::machinery::{Span, Token, WhitespaceConfig, tokenize};
 
 use super::refusal::{
-    CORPS_FORMS, NO_CORPS, Parsed, Refusal, refuse, refused_statement, refused_token, shown,
-    unknown,
+    CORPS_FORMS, Parsed, Refusal, attributes_of, no_corps, refuse, refused_statement,
+    refused_token, shown, unknown,
 };
 use super::tree::{Attribute, Condition, Filter, Node, Operand, Variable};
 use crate::core::secret::shape::Shape;
@@ -128,7 +128,7 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
                 return refuse(at, form);
             }
             if word == "corps" && self.shape != Shape::Many {
-                return refuse(at, NO_CORPS);
+                return refuse(at, no_corps());
             }
         }
         if !self.takes(|token| matches!(token, Token::BlockEnd)) {
@@ -290,10 +290,7 @@ impl<'s, T: Iterator<Item = Result<(Token<'s>, Span), minijinja::Error>>> Parser
     }
 
     fn attribute(&mut self, corp: &str) -> Parsed<Variable> {
-        let corp = shown(corp);
-        let available = format!(
-            "of a corp, only {corp}.access_token, {corp}.expires_at, {corp}.expires_at_unix and {corp}.corp_id are available"
-        );
+        let available = attributes_of(corp);
         let (name, at) = self.attribute_name(&available)?;
         let attribute = name.parse().map(Variable::Corp);
         attribute.or_else(|_| refuse(at, available))

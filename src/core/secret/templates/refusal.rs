@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use minijinja::machinery::Token;
+use strum::VariantNames as _;
 
 use super::tree::Attribute;
 use crate::core::secret::shape::Shape;
@@ -19,7 +20,6 @@ pub(super) struct Refusal {
 /// The outcome of parsing a part of a template.
 pub(super) type Parsed<T> = Result<T, Refusal>;
 
-pub(super) const NO_CORPS: &str = "the list corps is available with layout Combined only: use access_token, expires_at, expires_at_unix and corp_id";
 pub(super) const CORPS_FORMS: &str =
     "the list corps is available in {% for corp in corps %}, and outside of it as corps|tojson";
 
@@ -38,14 +38,42 @@ pub(super) fn shown(name: &str) -> Cow<'_, str> {
     }
 }
 
+/// Lists names, as in `a, b and c`.
+fn listed(mut names: Vec<String>) -> String {
+    let last = names.pop().unwrap_or_default();
+    match names.is_empty() {
+        true => last,
+        false => format!("{} and {last}", names.join(", ")),
+    }
+}
+
+/// Explains that there is no list of corps.
+pub(super) fn no_corps() -> String {
+    let names = Attribute::VARIANTS.iter().map(ToString::to_string);
+    format!(
+        "the list corps is available with layout Combined only: use {}",
+        listed(names.collect())
+    )
+}
+
+/// Explains which attributes the loop's corp has.
+pub(super) fn attributes_of(corp: &str) -> String {
+    let corp = shown(corp);
+    let names = Attribute::VARIANTS.iter();
+    let names = names.map(|name| format!("{corp}.{name}"));
+    format!("of a corp, only {} are available", listed(names.collect()))
+}
+
 /// Explains why a name is not a value.
 pub(super) fn unknown(name: &str, shape: Shape, corp: Option<&str>) -> String {
     let name = shown(name);
     match (shape, corp) {
-        (Shape::One, _) if name == "corps" => NO_CORPS.to_owned(),
-        (Shape::One, _) => format!(
-            "{name:?} is not available: only access_token, expires_at, expires_at_unix, corp_id, client_id and site are"
-        ),
+        (Shape::One, _) if name == "corps" => no_corps(),
+        (Shape::One, _) => {
+            let names = Attribute::VARIANTS.iter().chain(&["client_id", "site"]);
+            let names = listed(names.map(ToString::to_string).collect());
+            format!("{name:?} is not available: only {names} are")
+        }
         (Shape::Many, Some(corp)) if Attribute::named(&name).is_some() => {
             format!(
                 "{name:?} is an attribute of a corp here: write {}.{name}",

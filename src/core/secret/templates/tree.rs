@@ -1,7 +1,7 @@
 //! The parts that a template can consist of. Rendering them takes a number of steps that is known
 //! beforehand, and no memory beyond the output.
 
-use strum::EnumString;
+use strum::{EnumString, VariantNames};
 
 /// A part of a template.
 #[derive(Debug, PartialEq)]
@@ -27,7 +27,7 @@ pub(super) enum Variable {
 }
 
 /// An attribute of a corp, by its name in templates.
-#[derive(Clone, Copy, Debug, PartialEq, EnumString)]
+#[derive(Clone, Copy, Debug, PartialEq, EnumString, VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub(super) enum Attribute {
     AccessToken,

@@ -127,7 +127,9 @@ impl Attempts {
         let paced = self.attempted_at.map_or(now, |at| at + FORCED_PACE);
         let last = self.failing.as_ref().map(|failing| failing.failure.class);
         let former = self.former_failure.map(|former| former.class);
-        let is_limited = last.or(former).is_some_and(|class| class.traits().is_limit);
+        let is_limited = last
+            .or(former)
+            .is_some_and(|class| class.traits().limit.is_some());
         match self.retry.filter(|_| is_limited) {
             Some(retry) => paced.max(retry.at),
             None => paced,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{FAILURE_OF_NAMESPACE, Limits};
 use crate::dingtalk::pace::outcome::Recovery;
 use crate::dingtalk::pace::{Call, Reach};
-use crate::dingtalk::{Class, Failure, Scope};
+use crate::dingtalk::{Failure, Limit, Scope};
 
 /// Minimum length of a ban. DingTalk documents five minutes for the ban of an address.
 const BAN: Duration = Duration::from_secs(300);
@@ -59,8 +59,8 @@ impl Limits {
             health.transient(call, &failure, failing_since, succeeded_at, now);
         }
         let is_site_down = health.is_site_outage(call, &failure);
-        let pause = match failure.class {
-            Class::Banned => {
+        let pause = match failure.class.traits().limit {
+            Some(Limit::Ban) => {
                 let reach = match failure.scope {
                     Scope::Corp => Reach::of_corp(call),
                     Scope::ClientId => Reach::Client(Arc::clone(&call.client_id)),
@@ -68,15 +68,10 @@ impl Limits {
                 };
                 Some((reach, failure.wait.unwrap_or_default().max(BAN)))
             }
-            Class::Throttled { per_minute } => {
+            Some(Limit::Throttle { per_minute }) => {
                 self.throttled(call, &failure, per_minute, is_proven, now)
             }
-            Class::User
-            | Class::Configuration
-            | Class::Quota
-            | Class::Transient
-            | Class::Unknown
-            | Class::Garbled => None,
+            None => None,
         };
         if let Some((reach, wait)) = pause {
             self.pauses

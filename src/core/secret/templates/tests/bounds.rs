@@ -4,8 +4,10 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use strum::VariantNames as _;
 
 use super::super::render::{Output, write};
+use super::super::tree::Attribute;
 use super::super::{PARTS_MAX, STEPS_MAX, Templates};
 use super::{app, held};
 use crate::api::DingTalkApp;
@@ -97,18 +99,12 @@ fn tokens(app: &DingTalkApp, token_length: usize) -> Vec<Held> {
 
 /// Generates a variable, or an attribute of the loop's corp within a loop.
 fn variable(is_inside: bool) -> BoxedStrategy<String> {
-    let outside = prop::sample::select(vec!["site", "client_id"]);
-    let inside = prop::sample::select(vec![
-        "c.access_token",
-        "c.expires_at",
-        "c.expires_at_unix",
-        "c.corp_id",
-        "loop.index",
-        "site",
-    ]);
+    let outside = ["site", "client_id"].map(str::to_owned);
+    let attributes = Attribute::VARIANTS.iter().map(|name| format!("c.{name}"));
+    let inside = attributes.chain(["loop.index", "site"].map(str::to_owned));
     match is_inside {
-        true => inside.prop_map(str::to_owned).boxed(),
-        false => outside.prop_map(str::to_owned).boxed(),
+        true => prop::sample::select(inside.collect::<Vec<_>>()).boxed(),
+        false => prop::sample::select(outside.to_vec()).boxed(),
     }
 }
 
