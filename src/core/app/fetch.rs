@@ -26,6 +26,8 @@ pub(super) enum Fetch {
     /// Unknown until the credentials have been read.
     Check,
     At(Timestamp),
+    /// At this time, or earlier together with others.
+    Renewal(Timestamp),
     /// When something else happens, at this time at the latest, if any.
     Waiting(Option<Timestamp>),
 }
@@ -43,7 +45,7 @@ impl Fetch {
     pub(super) fn at(self) -> Option<Timestamp> {
         match self {
             Self::Now(_) | Self::Value | Self::Check => None,
-            Self::At(at) => Some(at),
+            Self::At(at) | Self::Renewal(at) => Some(at),
             Self::Waiting(at) => at,
         }
     }
@@ -66,9 +68,7 @@ impl<'a> Decision<'_, 'a> {
             return fetches;
         }
         for (target, corp_id, fetch) in &mut fetches {
-            let attempts = self.memory.corp(corp_id).attempts(self.view.tokens);
-            if let Fetch::At(at) = *fetch
-                && attempts.is_renewal()
+            if let Fetch::Renewal(at) = *fetch
                 && let Some(token) = self.token(target, corp_id)
                 && at <= self.now + together(token.lifetime)
             {
@@ -174,11 +174,13 @@ impl<'a> Decision<'_, 'a> {
         let request = self.memory.open_request(view.app, corp_id, token);
         let forced_at = attempts.forced_at(now);
         let asked_at = request.map(|_| forced_at).into_iter().chain(respecified);
+        let planned = next.filter(|_| attempts.is_renewal());
         let next = next.and_then(|next| asked_at.chain([next]).min());
         // What has failed with these credentials keeps its backoff.
         let is_changed = attempts.failing().is_none() && self.is_of_others(corp, token);
         let floor = attempts.floor();
-        if let Some(floor) = floor.filter(|floor| is_changed && *floor > now) {
+        let floor = floor.filter(|floor| *floor > now);
+        if let Some(floor) = floor.filter(|_| is_changed) {
             return Fetch::At(floor);
         }
         let causes = [
@@ -194,6 +196,7 @@ impl<'a> Decision<'_, 'a> {
         }
         match next {
             _ if self.is_unread(token) || self.memory.identify => Fetch::Check,
+            Some(at) if floor.is_none() && planned == Some(at) => Fetch::Renewal(at),
             Some(at) => Fetch::At(at),
             None => Fetch::Waiting(None),
         }

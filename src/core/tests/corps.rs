@@ -1,6 +1,7 @@
 //! An app with many corps, over the pure plan.
 
 mod former;
+mod requests;
 mod restarts;
 
 use std::collections::{BTreeMap, BTreeSet};
