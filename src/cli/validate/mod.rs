@@ -17,7 +17,8 @@ use serde::Serialize;
 
 use super::error::CliError;
 use super::exit::verdict;
-use super::output::{Output, Tone, has_colours, plain};
+use super::output::{Output, Tone, has_colours};
+use crate::dingtalk::visible;
 use check::{Finding, Resources, Severity};
 use manifests::{Document, File, Place, documents, read};
 use runtime::{Admitted, findings};
@@ -121,5 +122,5 @@ fn line(finding: &Finding, has_colours: bool) -> String {
         false => format!("{}: ", finding.path),
     };
     let said = format!("{}: {path}{}", place.trim_end(), finding.message);
-    Tone::Bad.paint(word, has_colours) + &plain(&said)
+    Tone::Bad.paint(word, has_colours) + &visible(&said)
 }
