@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::output::plain;
 use super::program::Program;
+use crate::dingtalk::visible;
 
 /// Returns an `explain` command for each reason, with the number of corpIds that fail for it.
 pub(super) fn advice<'a>(reasons: impl IntoIterator<Item = &'a str>, program: Program) -> String {
@@ -25,7 +25,7 @@ pub(super) fn advice<'a>(reasons: impl IntoIterator<Item = &'a str>, program: Pr
             text,
             "  {} explain {}{corps}",
             program.shown(),
-            plain(reason)
+            visible(reason)
         );
     }
     text

@@ -52,6 +52,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     positive.ok_or("write it as a positive duration, such as 90s or 5m")
 }
 
+/// Parses the name of an object.
+pub(super) fn object_name(text: &str) -> Result<String, &'static str> {
+    let is_end = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit();
+    let is_name = text.starts_with(is_end)
+        && text.ends_with(is_end)
+        && text.chars().all(|it| is_end(it) || matches!(it, '-' | '.'));
+    is_name
+        .then(|| text.to_owned())
+        .ok_or("write only the name, such as payroll: lower-case letters, digits, '-' and '.'")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +79,17 @@ mod tests {
         }
         for text in ["", "8080", ":", ":x", "localhost", "1"] {
             assert_eq!(parsed(text), None, "{text}");
+        }
+    }
+
+    /// Regression: `payroll/status` was taken for a path, and `renew` waited in vain.
+    #[test]
+    fn a_name_is_no_path() {
+        for name in ["payroll", "a", "0.b-c"] {
+            assert_eq!(object_name(name).as_deref(), Ok(name));
+        }
+        for text in ["", "payroll/status", "dta/payroll", "..", "a?b", "A", "-a"] {
+            assert!(object_name(text).is_err(), "{text}");
         }
     }
 

@@ -30,6 +30,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use kube::ResourceExt;
 
 use crate::api::definitions;
+use crate::dingtalk::visible;
 use crate::operator::forbid_core_dumps;
 use error::CliError;
 use output::print_text;
@@ -112,9 +113,14 @@ impl Program {
 /// Parses and executes a command line, and prints why it failed. The first of `words` is the path of the program.
 pub async fn execute(words: Vec<OsString>) -> ExitCode {
     executed(words).await.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+        eprintln!("{}", said(&error));
         ExitCode::FAILURE
     })
+}
+
+/// Returns the line about a failed command. Its text may be that of others, such as a webhook's.
+fn said(error: &CliError) -> String {
+    format!("error: {}", visible(&error.to_string()))
 }
 
 async fn executed(mut words: Vec<OsString>) -> Result<ExitCode, CliError> {
@@ -172,6 +178,14 @@ mod tests {
     fn the_command_lines_are_consistent() {
         command_line().debug_assert();
         plugin_command_line().debug_assert();
+    }
+
+    #[test]
+    fn an_error_cannot_steer_the_terminal() {
+        let refused = std::io::Error::other("webhook: \x1b[2J\u{202e}no");
+        let error = error::failed("cannot annotate DingTalkApp hr/payroll")(refused);
+        let expected = "error: cannot annotate DingTalkApp hr/payroll: webhook:  [2Jno";
+        assert_eq!(said(&error), expected);
     }
 
     #[test]

@@ -98,6 +98,25 @@ pub(super) struct RunArguments {
     log_format: LogFormat,
 }
 
+impl RunArguments {
+    fn rates(&self) -> Rates {
+        Rates {
+            per_client: self.client_requests_per_second,
+            in_flight_per_client: self.client_requests_in_flight,
+            per_site: self.site_requests_per_second,
+            in_flight_per_site: self.site_requests_in_flight,
+        }
+    }
+
+    fn limits(&self) -> NamespaceLimits {
+        NamespaceLimits {
+            apps: or_no_limit(self.max_apps_per_namespace),
+            corps: or_no_limit(self.max_corps_per_namespace),
+            references: or_no_limit(self.max_references_per_namespace),
+        }
+    }
+}
+
 fn site_namespaces(text: &str) -> Result<(String, Vec<String>), &'static str> {
     let format = "write it as SITE=NAMESPACE[,NAMESPACE], such as china=hr,payroll";
     let (site, namespaces) = text.split_once('=').ok_or(format)?;
@@ -132,28 +151,34 @@ fn site_limits(
 pub(super) async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
     operator::init_logs(&arguments.log_level, arguments.log_format)?;
     let stop = operator::on_signal().map_err(failed("cannot listen for signals"))?;
+    launch(arguments, connect(), stop).await
+}
+
+/// Runs the operator in the cluster that `connecting` returns.
+///
+/// Whatever can fail comes before the election, since an error would leave the Lease taken.
+async fn launch(
+    arguments: RunArguments,
+    connecting: impl Future<Output = Result<Cluster, CliError>>,
+    stop: CancellationToken,
+) -> Result<ExitCode, CliError> {
+    let (rates, limits) = (arguments.rates(), arguments.limits());
     let dingtalk = arguments.sites.client()?;
+    let site_namespaces = site_limits(arguments.site_namespaces, &dingtalk)?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         sites = dingtalk.sites().collect::<Vec<_>>().join(","),
         namespaces = arguments.namespaces.join(","),
         "starting"
     );
-    let answers = Answers::default();
-    let (client, own_namespace) = connect(&answers).await?;
-    let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| crate::api::MANAGER.to_owned());
-    let candidate = arguments.leader_elect.then(|| Candidate {
-        namespace: arguments
-            .leader_elect_resource_namespace
-            .unwrap_or(own_namespace),
-        name: arguments.leader_elect_resource_name,
-        // A restarted container has the same host name, so that it needs a random suffix.
-        identity: format!("{instance}_{:016x}", rand::random::<u64>()),
+    let cluster = connecting.await?;
+    let leadership = Arc::new(match arguments.leader_elect {
+        true => Leadership::default(),
+        false => Leadership::alone(),
     });
-    let election = Election::start(&client, candidate, &stop);
     let replica = Replica {
-        leadership: Arc::clone(&election.leadership),
-        watches: answers.watches,
+        leadership: Arc::clone(&leadership),
+        watches: cluster.answers.watches,
     };
     let metrics = Arc::new(Metrics::new(arguments.metrics_by_corp, replica));
     let (ready, is_ready) = watch::channel(false);
@@ -164,46 +189,64 @@ pub(super) async fn run(arguments: RunArguments) -> Result<ExitCode, CliError> {
     if let BindAddress(Some(address)) = arguments.health_probe_bind_address {
         operator::serve_probes(address, is_ready, Arc::clone(&pulse), stop.clone()).await?;
     }
+    let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| crate::api::MANAGER.to_owned());
+    let candidate = arguments.leader_elect.then(|| Candidate {
+        namespace: arguments
+            .leader_elect_resource_namespace
+            .unwrap_or(cluster.namespace),
+        name: arguments.leader_elect_resource_name,
+        // A restarted container has the same host name, so that it needs a random suffix.
+        identity: format!("{instance}_{:016x}", rand::random::<u64>()),
+    });
+    let election = candidate.map(|it| Election::start(&cluster.client, it, &leadership, &stop));
     let options = controller::Options {
         pulse,
-        outages: answers.outages,
-        leadership: Arc::clone(&election.leadership),
+        outages: cluster.answers.outages,
+        leadership,
         namespaces: arguments.namespaces,
-        rates: Rates {
-            per_client: arguments.client_requests_per_second,
-            in_flight_per_client: arguments.client_requests_in_flight,
-            per_site: arguments.site_requests_per_second,
-            in_flight_per_site: arguments.site_requests_in_flight,
-        },
-        limits: NamespaceLimits {
-            apps: or_no_limit(arguments.max_apps_per_namespace),
-            corps: or_no_limit(arguments.max_corps_per_namespace),
-            references: or_no_limit(arguments.max_references_per_namespace),
-        },
-        site_namespaces: site_limits(arguments.site_namespaces, &dingtalk)?,
+        rates,
+        limits,
+        site_namespaces,
         metadata_prefixes: arguments.metadata_prefixes,
         instance,
     };
-    controller::run(client, dingtalk, metrics, options, ready, stop).await;
-    Ok(exit_code(&election.end().await))
+    controller::run(cluster.client, dingtalk, metrics, options, ready, stop).await;
+    let outcome = match election {
+        Some(election) => election.end().await,
+        None => Outcome::Released,
+    };
+    Ok(exit_code(&outcome))
 }
 
-/// Returns the client of the API server, whose responses `answers` hears of, and the operator's own namespace.
-async fn connect(answers: &Answers) -> Result<(kube::Client, String), CliError> {
+/// The connection to the API server.
+struct Cluster {
+    client: kube::Client,
+    /// The operator's own namespace.
+    namespace: String,
+    /// What the API server's responses tell.
+    answers: Answers,
+}
+
+async fn connect() -> Result<Cluster, CliError> {
     let mut config = kube::Config::infer()
         .await
         .map_err(|source| CliError::NoCluster(source.into()))?;
     config.read_timeout = Some(READ_TIMEOUT);
-    let own_namespace = config.default_namespace.clone();
+    let namespace = config.default_namespace.clone();
     // The operator retries failed calls itself.
     config.default_retry = false;
+    let answers = Answers::default();
     let client = ClientBuilder::try_from(config)
         .map_err(|source| CliError::NoCluster(source.into()))?
-        .with_layer(answers)
+        .with_layer(&answers)
         .with_layer(&BufferLayer::new(REQUESTS_WAITING))
         .with_layer(&PagesByWeight::default())
         .build();
-    Ok((client, own_namespace))
+    Ok(Cluster {
+        client,
+        namespace,
+        answers,
+    })
 }
 
 fn exit_code(outcome: &Outcome) -> ExitCode {
@@ -224,50 +267,103 @@ fn exit_code(outcome: &Outcome) -> ExitCode {
 
 /// The leader election, which outlasts the controller.
 struct Election {
-    leadership: Arc<Leadership>,
     done: CancellationToken,
-    task: Option<JoinHandle<Outcome>>,
+    task: JoinHandle<Outcome>,
 }
 
 impl Election {
-    /// Starts the election. Without a candidate, this process always leads. Losing the election cancels
-    /// `stop`.
+    /// Starts the election. Losing it cancels `stop`.
     fn start(
         client: &kube::Client,
-        candidate: Option<Candidate>,
+        candidate: Candidate,
+        leadership: &Arc<Leadership>,
         stop: &CancellationToken,
     ) -> Self {
         let done = CancellationToken::new();
-        let Some(candidate) = candidate else {
-            return Self {
-                leadership: Arc::new(Leadership::alone()),
-                done,
-                task: None,
-            };
-        };
-        let leadership = Arc::new(Leadership::default());
         let election = operator::elect(
             client.clone(),
             candidate,
-            Arc::clone(&leadership),
+            Arc::clone(leadership),
             done.clone(),
         );
         let stop = stop.clone();
         let election = election.inspect(move |_| stop.cancel());
         Self {
-            leadership,
             done,
-            task: Some(tokio::spawn(election)),
+            task: tokio::spawn(election),
         }
     }
 
     /// Releases the Lease, after all work in flight is done.
     async fn end(self) -> Outcome {
         self.done.cancel();
-        match self.task {
-            // The task neither panics nor is aborted.
-            Some(task) => task.await.unwrap_or(Outcome::Released),
-            None => Outcome::Released,
+        // The task neither panics nor is aborted.
+        self.task.await.unwrap_or(Outcome::Released)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use clap::Parser;
+    use http::{Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Flags {
+        #[command(flatten)]
+        run: RunArguments,
+    }
+
+    /// Launches the operator. Returns why it did not start, and the number of requests to the API server.
+    async fn refused(flags: [&str; 2]) -> (String, usize) {
+        let words = ["run", "--health-probe-bind-address=0"]
+            .into_iter()
+            .chain(flags);
+        let flags = Flags::try_parse_from(words).expect("flags");
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&requests);
+        let silent = tower::service_fn(move |_: Request<Body>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            std::future::pending::<Result<Response<Body>, http::Error>>()
+        });
+        let cluster = Cluster {
+            client: kube::Client::new(silent, "ns"),
+            namespace: "ns".to_owned(),
+            answers: Answers::default(),
+        };
+        let stop = CancellationToken::new();
+        let launched = launch(flags.run, async { Ok(cluster) }, stop).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let error = launched.expect_err("refused");
+        (error.to_string(), requests.load(Ordering::Relaxed))
+    }
+
+    /// Regression: the operator had joined the election, and might leave a Lease that it had just taken.
+    #[tokio::test]
+    async fn what_cannot_start_does_not_join_the_election() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let taken = listener.local_addr().expect("an address").to_string();
+        let anywhere = "--metrics-bind-address=127.0.0.1:0";
+        let taken = format!("--metrics-bind-address={taken}");
+        for (flags, named) in [
+            (
+                [anywhere, "--site-namespaces=chian=hr"],
+                "--site-namespaces chian",
+            ),
+            (
+                [taken.as_str(), "--site-namespaces=china=hr"],
+                "--metrics-bind-address",
+            ),
+        ] {
+            let (error, requests) = refused(flags).await;
+            assert!(error.contains(named), "{error}");
+            assert_eq!(requests, 0, "{flags:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Tables in kubectl's format.
 
-use super::output::{Tone, plain};
+use super::output::Tone;
+use crate::dingtalk::visible;
 
 /// Number of spaces between columns.
 const GAP: usize = 3;
@@ -14,7 +15,7 @@ pub(super) struct Cell {
 impl Cell {
     pub(super) fn new(text: impl AsRef<str>, tone: Tone) -> Self {
         Self {
-            text: plain(text.as_ref()),
+            text: visible(text.as_ref()),
             tone,
         }
     }
@@ -114,6 +115,18 @@ mod tests {
             .replace("\x1b[0m", "");
         assert_eq!(uncoloured, table(false));
         assert!(table(true).contains("\x1b[31mfalse\x1b[0m   Throttled"));
+    }
+
+    /// Regression: invisible and bidirectional characters were printed.
+    #[test]
+    fn what_others_wrote_cannot_steer_a_terminal_or_hide() {
+        for (text, shown) in [
+            ("a\x1b[2Jb\nc\u{9b}d", "a [2Jb c d"),
+            ("pay\u{202e}roll\u{200b}", "payroll"),
+            ("授权", "授权"),
+        ] {
+            assert_eq!(Cell::from(text).text, shown);
+        }
     }
 
     #[test]

@@ -89,7 +89,44 @@ pub fn cases() -> Vec<Case> {
         object: reference(&"x".repeat(183), &json!({})),
         refused: "set spec.target.name",
     });
+    cases.extend(metadata().into_iter().map(|(metadata, refused)| {
+        let mut object = app("", &json!({}));
+        object["metadata"] = metadata;
+        Case { object, refused }
+    }));
     cases
+}
+
+/// The metadata of an app, and what it is refused with.
+fn metadata() -> Vec<(Value, &'static str)> {
+    let start = "metadata.generateName: ";
+    vec![
+        (json!({"generateName": "a-"}), ""),
+        (json!({"name": "", "generateName": "a-"}), ""),
+        (json!({"generateName": "x".repeat(253)}), ""),
+        (json!({"generateName": "x".repeat(254)}), start),
+        (json!({"generateName": "A_"}), start),
+        (json!({"generateName": "a."}), start),
+        (json!({"generateName": "--"}), "metadata."),
+        (json!({"name": "a", "generateName": "A_"}), start),
+        (
+            json!({"name": "a", "labels": {"example.com/team": "HR_1"}}),
+            "",
+        ),
+        (
+            json!({"name": "a", "labels": {"team": "a b"}}),
+            "metadata.labels",
+        ),
+        (
+            json!({"name": "a", "labels": {"a b": "x"}}),
+            "metadata.labels",
+        ),
+        (json!({"name": "a", "annotations": {"Note": "a b"}}), ""),
+        (
+            json!({"name": "a", "annotations": {"a b": ""}}),
+            "metadata.annotations",
+        ),
+    ]
 }
 
 /// What an app's spec has, and what it is refused with.

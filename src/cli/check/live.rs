@@ -6,9 +6,9 @@ use kube::Api;
 use zeroize::Zeroizing;
 
 use crate::api::{CorpStatus, DingTalkApp};
-use crate::cli::output::plain;
 use crate::cli::span::span;
 use crate::core::{self, Field, Shape, Wanted};
+use crate::dingtalk::visible;
 
 /// Maximum number of valid tokens listed in the question.
 const NAMED_MAX: usize = 5;
@@ -42,7 +42,7 @@ impl Present {
 
     fn line(&self, now: Timestamp) -> String {
         let known = match (&self.value, self.expires_at) {
-            (Err(why), _) => format!("which cannot be read: {}", plain(why)),
+            (Err(why), _) => format!("which cannot be read: {}", visible(why)),
             (Ok(value), Some(at)) => {
                 let left = span(at.duration_since(now).as_secs());
                 let source = match value {

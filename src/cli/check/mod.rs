@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::cluster::{ClusterArguments, cluster};
 use super::error::{CliError, failed};
 use super::exit::verdict;
+use super::flags::object_name;
 use super::output::{Output, has_colours, print_text};
 use super::program::Program;
 use super::sites::SiteArguments;
@@ -26,6 +27,7 @@ use shown::{Checked, table};
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
     /// Name of the DingTalkApp.
+    #[arg(value_parser = object_name)]
     name: String,
     #[command(flatten)]
     cluster: ClusterArguments,

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use crate::cli::output::{Tone, plain};
+use crate::cli::output::Tone;
 use crate::cli::span::span;
 use crate::cli::table::{Cell, Table};
 use crate::core;
-use crate::dingtalk::{Credentials, Failure, TokenResponse};
+use crate::dingtalk::{Credentials, Failure, TokenResponse, visible};
 
 /// Result for a corp.
 #[derive(Default, Serialize)]
@@ -76,7 +76,7 @@ impl Checked {
     pub(super) fn line(&self, has_colours: bool) -> String {
         let word = if self.ok { "ok    " } else { "fails " };
         let word = Tone::of(self.ok).paint(word, has_colours);
-        format!("{word}{}  {}\n", self.corp_id, plain(&self.message))
+        format!("{word}{}  {}\n", self.corp_id, visible(&self.message))
     }
 }
 

@@ -107,10 +107,11 @@ fn image(deployment: &Deployment) -> Verdict {
     let mut containers = pod_spec(deployment)
         .into_iter()
         .flat_map(|it| &it.containers);
-    let container = containers.find(|it| it.name == CONTAINER);
-    let image = container
-        .and_then(|it| it.image.as_deref())
-        .unwrap_or_default();
+    let Some(container) = containers.find(|it| it.name == CONTAINER) else {
+        let said = format!("it has no container {CONTAINER}");
+        return Verdict::not_checked(&subject, said, "");
+    };
+    let image = container.image.as_deref().unwrap_or_default();
     match tag(image) {
         None => Verdict::not_checked(&subject, format!("{image} has no tag to compare"), ""),
         Some(tag) if tag.trim_start_matches('v') == VERSION => Verdict::ok(&subject, image),
@@ -122,7 +123,13 @@ fn image(deployment: &Deployment) -> Verdict {
     }
 }
 
-pub(super) fn pod_spec(deployment: &Deployment) -> Option<&PodSpec> {
+/// Returns the name of the ServiceAccount of a Deployment's pods.
+pub(super) fn account_name(deployment: &Deployment) -> &str {
+    let name = pod_spec(deployment).and_then(|it| it.service_account_name.as_deref());
+    name.filter(|it| !it.is_empty()).unwrap_or("default")
+}
+
+fn pod_spec(deployment: &Deployment) -> Option<&PodSpec> {
     deployment.spec.as_ref()?.template.spec.as_ref()
 }
 
@@ -150,7 +157,20 @@ pub(super) fn lease(lease: Result<LeaseSpec, Unread>, now: Timestamp) -> Verdict
     };
     let age = now.duration_since(renewed_at.0);
     let lasts = SignedDuration::from_secs(lease.lease_duration_seconds.unwrap_or(0).into());
-    let said = format!("{holder} renewed the Lease {} s ago", age.as_secs());
+    let seconds = age.as_secs();
+    if seconds < 0 {
+        let behind = -seconds;
+        let said = format!("{holder} renewed the Lease; this machine's clock is {behind} s behind");
+        return match -age > lasts {
+            true => Verdict::warn(
+                subject,
+                format!("{said}, so the Lease may have expired"),
+                "set the clock of this machine",
+            ),
+            false => Verdict::ok(subject, said),
+        };
+    }
+    let said = format!("{holder} renewed the Lease {seconds} s ago");
     match age > lasts {
         true => Verdict::fails(subject, format!("{said}, so it has expired"), pods),
         false => Verdict::ok(subject, said),
@@ -189,6 +209,22 @@ mod tests {
         assert_eq!(judged(Err(Unread::Forbidden)).state, State::NotChecked);
     }
 
+    fn deployment(pod_spec: &Value) -> Deployment {
+        let spec = json!({"selector": {}, "template": {"spec": pod_spec}});
+        let deployment = json!({"metadata": {"name": "operator"}, "spec": spec});
+        serde_json::from_value(deployment).expect("a Deployment")
+    }
+
+    /// Regression: a Deployment that names no account was not told from one that was not seen.
+    #[test]
+    fn pods_without_a_named_account_have_the_namespaces_default() {
+        let name = |pod_spec: Value| account_name(&deployment(&pod_spec)).to_owned();
+        let containers = json!([]);
+        let named = json!({"containers": containers, "serviceAccountName": "operator"});
+        assert_eq!(name(named), "operator");
+        assert_eq!(name(json!({ "containers": containers })), "default");
+    }
+
     #[test]
     fn a_deployment_is_ready_and_of_this_version_or_not() {
         use State::{Fails, NotChecked, Ok as Well, Warn};
@@ -214,6 +250,10 @@ mod tests {
             judged("registry.example:5000/operator@sha256:00", 0, 0),
             [Fails, NotChecked]
         );
+        let other = deployment(&json!({"containers": [{"name": "proxy"}]}));
+        let version = deployments(&Ok(vec![other]), "ns").remove(1);
+        assert_eq!(version.state, NotChecked);
+        assert_eq!(version.message, "it has no container operator");
         let states = |facts| deployments(&facts, "ns").remove(0).state;
         assert_eq!(states(Ok(Vec::new())), Fails);
         assert_eq!(states(Err(Unread::Forbidden)), NotChecked);
@@ -229,8 +269,13 @@ mod tests {
                 lease_duration_seconds: Some(15),
                 ..LeaseSpec::default()
             };
-            lease(Ok(spec), now).state
+            lease(Ok(spec), now)
         };
+        let said = judged("pod-1", Some("2026-11-23T02:06:43Z"));
+        assert_eq!(said.state, State::Ok, "{said:?}");
+        assert!(said.message.ends_with("clock is 5 s behind"), "{said:?}");
+        let judged = |holder, renewed_at| judged(holder, renewed_at).state;
+        assert_eq!(judged("pod-1", Some("2026-11-23T02:07:00Z")), State::Warn);
         assert_eq!(judged("pod-1", Some("2026-11-23T02:06:30Z")), State::Ok);
         assert_eq!(judged("pod-1", Some("2026-11-23T02:00:00Z")), State::Fails);
         assert_eq!(judged("pod-1", None), State::Warn);

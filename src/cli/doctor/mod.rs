@@ -21,9 +21,10 @@ use super::apps::{App, Scope};
 use super::cluster::ClusterArguments;
 use super::error::CliError;
 use super::exit::verdict;
-use super::output::{Output, Tone, has_colours, plain};
+use super::output::{Output, Tone, has_colours};
 use super::sites::SiteArguments;
 use crate::api::MANAGER;
+use crate::dingtalk::visible;
 use rights::{Account, FOR_THE_ELECTION, IN_NAMESPACE, Need, Source};
 use verdict::{State, Unread, Verdict};
 
@@ -107,12 +108,14 @@ async fn installed(arguments: &DoctorArguments, client: &Cluster, default: Strin
 /// Returns the operator's account: that of the caller if it is one of the operator's namespace, or the Deployment's.
 async fn account(client: &Cluster, operators: &str, deployment: Option<&Deployment>) -> Account {
     let caller = read::own_name(client).await.unwrap_or_default();
+    account_of(&caller, operators, deployment)
+}
+
+fn account_of(caller: &str, operators: &str, deployment: Option<&Deployment>) -> Account {
     let own = caller.strip_prefix(&format!("system:serviceaccount:{operators}:"));
-    let deployed = deployment.and_then(cluster::pod_spec);
-    let deployed = deployed.and_then(|it| it.service_account_name.as_deref());
-    let (name, source) = match (own, deployed) {
+    let (name, source) = match (own, deployment) {
         (Some(own), _) => (own, Source::Caller),
-        (None, Some(deployed)) => (deployed, Source::Deployment),
+        (None, Some(deployment)) => (cluster::account_name(deployment), Source::Deployment),
         (None, None) => (MANAGER, Source::Assumed),
     };
     Account {
@@ -206,7 +209,7 @@ fn lines(verdict: &Verdict, has_colours: bool) -> String {
         State::NotChecked => ("not checked", Tone::Plain),
     };
     let word = tone.paint(&format!("{word:13}"), has_colours);
-    let said = plain(&format!("{}: {}", verdict.subject, verdict.message));
+    let said = visible(&format!("{}: {}", verdict.subject, verdict.message));
     match verdict.advice.is_empty() {
         true => format!("{word}{said}\n"),
         false => format!("{word}{said}\n{:13}{}\n", "", verdict.advice),
@@ -230,6 +233,24 @@ mod tests {
         ] {
             assert!(unlisted(&unread).contains(said), "{unread:?}");
         }
+    }
+
+    /// Regression: the account of a Deployment that names none was assumed to be another.
+    #[test]
+    fn the_account_is_the_callers_the_deployments_or_assumed() {
+        let account = |caller: &str, deployment| {
+            let account = account_of(caller, "ns", deployment);
+            (account.name, account.source)
+        };
+        let deployment = Deployment::default();
+        let caller = "system:serviceaccount:ns:mine";
+        let mine = ("mine".to_owned(), Source::Caller);
+        assert_eq!(account(caller, Some(&deployment)), mine);
+        let default = ("default".to_owned(), Source::Deployment);
+        assert_eq!(account("jane", Some(&deployment)), default);
+        let elsewhere = "system:serviceaccount:other:mine";
+        let assumed = (MANAGER.to_owned(), Source::Assumed);
+        assert_eq!(account(elsewhere, None), assumed);
     }
 
     #[derive(Debug, Parser)]

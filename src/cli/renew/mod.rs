@@ -24,7 +24,7 @@ use super::apps::{App, Scope, list};
 use super::cluster::{ClusterArguments, cluster};
 use super::error::CliError;
 use super::exit::{FOUND_A_PROBLEM, TIMED_OUT};
-use super::flags::duration;
+use super::flags::{duration, object_name};
 use super::output::{Output, has_colours};
 use super::program::Program;
 use ask::{ask, read_all};
@@ -38,7 +38,7 @@ use watch::{WATCH_SECONDS, wait};
 #[command(group = ArgGroup::new("apps").required(true).multiple(true))]
 pub(super) struct RenewArguments {
     /// Names of the DingTalkApps.
-    #[arg(group = "apps", conflicts_with_all = ["selector", "all", "all_namespaces"])]
+    #[arg(group = "apps", value_parser = object_name, conflicts_with_all = ["selector", "all", "all_namespaces"])]
     name: Vec<String>,
     #[command(flatten)]
     cluster: ClusterArguments,

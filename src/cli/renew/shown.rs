@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::outcome::{Outcome, Renewed, Selection};
 use crate::api::{CorpError, CorpStatus};
 use crate::cli::advice::advice;
-use crate::cli::output::{Tone, plain};
+use crate::cli::output::Tone;
 use crate::cli::program::Program;
 use crate::cli::table::{Cell, Table};
+use crate::dingtalk::visible;
 
 /// Result for a corp, or for an app without a result.
 #[derive(Serialize)]
@@ -112,7 +113,7 @@ fn sentences(renewed: &Renewed, view: View) -> String {
     match renewed.problem() {
         Some(problem) => {
             let word = Tone::Bad.paint("fails ", view.colours);
-            format!("{word}{}  {}\n", renewed.app, plain(&problem))
+            format!("{word}{}  {}\n", renewed.app, visible(&problem))
         }
         None => {
             let corps = renewed.corps().iter();
@@ -128,15 +129,19 @@ fn line(corp: &CorpStatus, view: View) -> String {
             let word = Tone::Good.paint("ok    ", view.colours);
             let until = corp.expiration_time.as_deref().unwrap_or_default();
             let secret = &corp.secret_name;
-            format!("{word}{corp_id}  Secret {secret} holds a token that is valid until {until}\n")
+            let said =
+                format!("{corp_id}  Secret {secret} holds a token that is valid until {until}");
+            format!("{word}{}\n", visible(&said))
         }
         Some(error) => {
             let word = Tone::Bad.paint("fails ", view.colours);
             let code = error.code.as_deref();
             let code = code.map(|code| format!(" {code}")).unwrap_or_default();
-            let said = plain(error.message.as_deref().unwrap_or_default());
+            let message = error.message.as_deref().unwrap_or_default();
             let (reason, program) = (&error.reason, view.program.shown());
-            format!("{word}{corp_id}  {reason}{code}: {said}; see `{program} explain {reason}`\n")
+            let said =
+                format!("{corp_id}  {reason}{code}: {message}; see `{program} explain {reason}`");
+            format!("{word}{}\n", visible(&said))
         }
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::outcome::{AppName, Outcome};
 use super::shown::late;
 use super::*;
+use crate::api::ANNOTATION_RENEW_REQUESTED_AT;
 use crate::cli::cluster::READ_TIMEOUT;
 
 const REQUEST: &str = "2026-11-23T02:00:00.123456Z";
@@ -35,6 +36,8 @@ fn apps_are_named_or_chosen_and_never_both() {
     for line in [
         "",
         "-n hr",
+        "payroll/status",
+        "dta/payroll",
         "payroll -A",
         "payroll --all",
         "payroll -l a=b",
@@ -152,6 +155,31 @@ fn what_has_no_result_is_late_and_one_app_is_counted_by_its_corps() {
     assert_eq!(shown(&renewed, view(Selection::One, false)), "");
 }
 
+/// Regression: of two requests for an app, the first was said to have no result.
+#[test]
+fn a_request_that_another_has_replaced_ends_with_it() {
+    let handled = |handled: &str, current: &str| {
+        let mut app = app("one", &[("ding1", AFTER)], Some(handled));
+        let annotation = (ANNOTATION_RENEW_REQUESTED_AT.to_owned(), current.to_owned());
+        app.metadata.annotations = Some([annotation].into());
+        app
+    };
+    let (before, later) = ("2026-11-23T01:00:00Z", "2026-11-23T02:00:01Z");
+    let asked = app("one", &[("ding1", BEFORE)], Some(before));
+    for (app, is_over) in [
+        (handled(REQUEST, REQUEST), true),
+        (handled(REQUEST, later), true),
+        (handled(later, later), true),
+        (handled(before, later), false),
+        // The annotation was put back.
+        (handled(before, before), false),
+    ] {
+        let mut waiting = Waiting::new(std::slice::from_ref(&asked), request());
+        waiting.see(&app);
+        assert_eq!(waiting.is_over(), is_over, "{app:?}");
+    }
+}
+
 fn renewed(name: &str, outcome: Outcome) -> Renewed {
     let app = AppName {
         namespace: "hr".to_owned(),
@@ -218,6 +246,20 @@ fn one_app_without_a_result_says_why() {
         said(refused),
         "fails hr/payroll  UnsupportedSpec: too new\n"
     );
+}
+
+/// Regression: only messages were cleaned.
+#[test]
+fn nothing_in_a_status_steers_the_terminal() {
+    let mut all = [done("payroll", &["ding1", "bad1"])];
+    if let Outcome::Done(corps) = &mut all[0].outcome {
+        corps[0].secret_name = "a\x1b[2J".to_owned();
+        let error = corps[1].error.as_mut().expect("an error");
+        error.code = Some("\u{202e}code".to_owned());
+    }
+    let shown = shown(&all, view(Selection::One, false));
+    assert!(!shown.contains(['\x1b', '\u{202e}']), "{shown:?}");
+    assert_eq!(shown.lines().count(), 2);
 }
 
 /// Regression: the time-out held for the wait alone.

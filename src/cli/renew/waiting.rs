@@ -1,11 +1,14 @@
 //! Progress of the requested renewals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+use kube::ResourceExt as _;
 
 use super::outcome::{AppName, Outcome, Renewed};
 use super::request::Request;
 use super::standstill::{Standstill, standstill};
+use crate::api::ANNOTATION_RENEW_REQUESTED_AT;
 use crate::cli::apps::App;
 
 /// The apps for which new tokens were requested.
@@ -23,6 +26,9 @@ pub(super) struct Waiting {
 }
 
 struct State {
+    uid: Option<String>,
+    /// The last request that was handled before.
+    handled_before: Option<String>,
     corps: usize,
     /// Number of corps with a new token.
     new: usize,
@@ -34,7 +40,10 @@ struct State {
 
 impl State {
     fn new(app: &App, request: &Request) -> Self {
+        let status = app.status.as_ref();
         Self {
+            uid: app.metadata.uid.clone(),
+            handled_before: status.and_then(|it| it.last_handled_renew_request.clone()),
             corps: app.spec.corp_ids.len(),
             new: 0,
             before: standstill(app, request),
@@ -45,11 +54,16 @@ impl State {
     /// Records an app's status. Returns the outcome if the operator has handled the request, or will not handle it in
     /// time.
     fn see(&mut self, app: &App, request: &Request, is_settled: bool) -> Option<Outcome> {
+        if app.metadata.uid != self.uid {
+            // It was created anew, without the request.
+            return Some(Outcome::Deleted);
+        }
         if let Some(status) = &app.status {
             self.corps = status.corps.len().max(self.corps);
             let new = status.corps.iter().filter(|corp| request.is_before(corp));
             self.new = new.count();
-            if status.last_handled_renew_request.as_ref() == Some(&request.text) {
+            let handled = status.last_handled_renew_request.as_deref();
+            if handled.is_some_and(|it| self.is_answer(it, app, request)) {
                 return Some(Outcome::Done(status.corps.clone()));
             }
         }
@@ -61,6 +75,14 @@ impl State {
         // A status from before the request says nothing about what was put right just before it.
         let counts = is_settled || self.standing != self.before;
         self.standing.take_if(|_| counts).map(Outcome::from)
+    }
+
+    /// Whether the handled request is this one, or a later one that has taken its place.
+    fn is_answer(&self, handled: &str, app: &App, request: &Request) -> bool {
+        let current = app.annotations().get(ANNOTATION_RENEW_REQUESTED_AT);
+        let is_current = current.is_some_and(|it| it == handled);
+        let is_new = self.handled_before.as_deref() != Some(handled);
+        handled == request.text || (is_current && is_new)
     }
 }
 
@@ -85,6 +107,12 @@ impl Waiting {
 
     pub(super) fn awaits(&self, app: &AppName) -> bool {
         self.open.contains_key(app)
+    }
+
+    /// Returns the apps without an outcome that are not among these.
+    pub(super) fn missing(&self, present: &BTreeSet<AppName>) -> Vec<AppName> {
+        let open = self.open.keys();
+        open.filter(|app| !present.contains(app)).cloned().collect()
     }
 
     pub(super) fn see(&mut self, app: &App) {

@@ -1,5 +1,6 @@
 //! Watches the apps until each renewal has an outcome.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 
 use super::outcome::{AppName, Outcome};
 use super::waiting::Waiting;
-use crate::cli::apps::{App, Scope};
+use crate::cli::apps::Scope;
 use crate::cli::error::{CliError, failed};
 
 /// How long the operator may take to report what has changed since the request.
@@ -28,6 +29,7 @@ pub(super) async fn wait(
     let has_labels = watched.label_selector.is_some();
     let apps = scope.api(client.clone());
     let mut events = watcher(apps, watched).default_backoff().boxed();
+    let mut listed = BTreeSet::new();
     let mut settled = pin!(tokio::time::sleep(SETTLED_AFTER));
     while !waiting.is_over() {
         let event = tokio::select! {
@@ -38,8 +40,20 @@ pub(super) async fn wait(
             }
         };
         match event {
-            Ok(Some(Event::Apply(app) | Event::InitApply(app))) => waiting.see(&app),
-            Ok(Some(Event::Delete(app))) => lose(&client, has_labels, waiting, &app).await,
+            Ok(Some(Event::Apply(app))) => waiting.see(&app),
+            Ok(Some(Event::Delete(app))) => {
+                lose(&client, has_labels, waiting, &AppName::of(&app)).await;
+            }
+            Ok(Some(Event::Init)) => listed.clear(),
+            Ok(Some(Event::InitApply(app))) => {
+                waiting.see(&app);
+                listed.insert(AppName::of(&app));
+            }
+            Ok(Some(Event::InitDone)) => {
+                for app in waiting.missing(&listed) {
+                    lose(&client, has_labels, waiting, &app).await;
+                }
+            }
             Err(error) if is_final(&error) => {
                 let watching = failed(format!(
                     "the renewal was requested, but DingTalkApps in {scope} cannot be watched for the result"
@@ -47,7 +61,7 @@ pub(super) async fn wait(
                 return Err(watching(error));
             }
             // The watcher restarts a watch that has ended or failed.
-            Ok(_) | Err(_) => {}
+            Ok(None) | Err(_) => {}
         }
         if let Some(progress) = waiting.progress() {
             eprintln!("{progress}");
@@ -57,28 +71,27 @@ pub(super) async fn wait(
 }
 
 /// Records that an app is no longer watched: it was deleted, or no longer has the labels, if there are any.
-async fn lose(client: &Client, has_labels: bool, waiting: &mut Waiting, app: &App) {
-    let name = AppName::of(app);
-    if !waiting.awaits(&name) {
+async fn lose(client: &Client, has_labels: bool, waiting: &mut Waiting, name: &AppName) {
+    if !waiting.awaits(name) {
         return;
     }
     if !has_labels {
-        waiting.end(&name, Outcome::Deleted);
+        waiting.end(name, Outcome::Deleted);
         return;
     }
     let apps = Scope::Namespace(name.namespace.clone()).api(client.clone());
     let outcome = match apps.get_opt(&name.name).await {
-        Ok(Some(present)) if present.metadata.uid == app.metadata.uid => {
+        Ok(Some(present)) => {
             waiting.see(&present);
             Outcome::Unselected
         }
-        Ok(_) => Outcome::Deleted,
+        Ok(None) => Outcome::Deleted,
         Err(error) => {
             let reading = failed(format!("cannot read DingTalkApp {name}"));
             Outcome::Failed(reading(error))
         }
     };
-    waiting.end(&name, outcome);
+    waiting.end(name, outcome);
 }
 
 /// Whether the API server refuses the watch permanently.
@@ -99,6 +112,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cli::apps::App;
     use crate::cli::renew::request;
 
     const REQUEST: &str = "2026-11-23T02:00:00.123456Z";
@@ -112,24 +126,52 @@ mod tests {
         })
     }
 
-    /// Loses sight of an app while the API server gives this answer. Returns why there is no result.
-    async fn lost(has_labels: bool, code: u16, answer: Value) -> Option<String> {
+    /// Returns a client of an API server that gives this answer to all requests.
+    fn client(code: u16, answer: Value) -> Client {
         let server = tower::service_fn(move |_: Request<Body>| {
             let body = Body::from(answer.to_string().into_bytes());
             let response = Response::builder().status(code).body(body);
             async move { response }
         });
-        let client = Client::new(server, "hr");
+        Client::new(server, "hr")
+    }
+
+    fn waiting() -> (Waiting, AppName) {
         let app: App = serde_json::from_value(app("1", None)).expect("an app");
         let request = request::Request {
             text: REQUEST.to_owned(),
             ends_at: "2026-11-23T02:05:00Z".parse().expect("a time"),
         };
-        let mut waiting = Waiting::new(std::slice::from_ref(&app), request);
-        lose(&client, has_labels, &mut waiting, &app).await;
+        let name = AppName::of(&app);
+        (Waiting::new(&[app], request), name)
+    }
+
+    /// Loses sight of an app while the API server gives this answer. Returns why there is no result.
+    async fn lost(has_labels: bool, code: u16, answer: Value) -> Option<String> {
+        let (mut waiting, name) = waiting();
+        lose(&client(code, answer), has_labels, &mut waiting, &name).await;
         assert!(waiting.is_over());
         let renewed = waiting.outcomes().next();
         renewed.expect("an outcome").problem()
+    }
+
+    /// Regression: the command waited until its time-out.
+    #[tokio::test]
+    async fn an_app_that_was_deleted_while_nothing_was_watched_is_said_to_be_deleted() {
+        for items in [json!([]), json!([app("2", None)])] {
+            let list = json!({
+                "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkAppList",
+                "metadata": {"resourceVersion": "1"}, "items": items,
+            });
+            let (mut waiting, _) = waiting();
+            let scope = Scope::Namespace("hr".to_owned());
+            let watched = Config::default();
+            let ended = wait(client(200, list), &scope, watched, &mut waiting);
+            let ended = tokio::time::timeout(Duration::from_secs(5), ended).await;
+            assert!(matches!(ended, Ok(Ok(()))), "{items}");
+            let problem = waiting.outcomes().next().expect("an outcome").problem();
+            assert_eq!(problem.as_deref(), Some("deleted during the renewal"));
+        }
     }
 
     /// Regression: an app whose labels were changed was said to be deleted.

@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use super::report::{AppReport, CorpReport};
 use super::table::{View, ago, from_now, left};
 use crate::cli::advice::advice;
-use crate::cli::output::{Tone, plain};
+use crate::cli::output::Tone;
 use crate::cli::program::Program;
 use crate::cli::span::span;
 use crate::cli::table::{Cell, Table};
+use crate::dingtalk::visible;
 
 /// Maximum number of corps that are shown, except in wide output.
 const CORPS_MAX: usize = 50;
@@ -37,7 +38,7 @@ pub(super) fn detail(app: &AppReport, view: View, now: Timestamp) -> String {
 fn summary(app: &AppReport, view: View, now: Timestamp) -> String {
     let mut text = format!("DingTalkApp {}/{}\n", app.namespace, app.name);
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "  {name:<9}{}", plain(value));
+        let _ = writeln!(text, "  {name:<9}{}", visible(value));
     };
     let reason = app.reason.as_deref().unwrap_or("nothing reported");
     line("ready", &format!("{}, {reason}", app.ready));

@@ -16,6 +16,7 @@ use super::apps::{Scope, list, read};
 use super::cluster::{ClusterArguments, cluster};
 use super::error::CliError;
 use super::exit::verdict;
+use super::flags::object_name;
 use super::output::{Output, has_colours};
 use super::program::Program;
 use detail::detail;
@@ -25,6 +26,7 @@ use table::{View, table};
 #[derive(Debug, Args)]
 pub(super) struct StatusArguments {
     /// Show only this DingTalkApp, with all of its corpIds. Default: all apps.
+    #[arg(value_parser = object_name)]
     name: Option<String>,
     #[command(flatten)]
     cluster: ClusterArguments,

@@ -3,37 +3,15 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::manifests::Place;
+use super::metadata::{metadata_faults, name_of};
 use super::rules::Rules;
-use super::schema::{
-    Fault, apply_defaults, faults, field, property, unknown_field, unknown_fields,
-};
+use super::schema::{Fault, apply_defaults, faults, property, unknown_fields};
 use crate::api::{GROUP, definitions};
 use crate::cli::error::CliError;
-
-const METADATA_FIELDS: [&str; 15] = [
-    "annotations",
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "finalizers",
-    "generateName",
-    "generation",
-    "labels",
-    "managedFields",
-    "name",
-    "namespace",
-    "ownerReferences",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-];
-/// Placeholder for the suffix that the API server adds to `generateName`; only its length matters.
-const GENERATED: &str = "xxxxx";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -136,63 +114,9 @@ impl Resources {
 /// Returns the object as seen by validation rules, which can only access the name in its metadata.
 fn as_rules_see(object: &Value) -> Value {
     let mut seen = object.clone();
-    let metadata = &object["metadata"];
-    let generated = metadata["generateName"].as_str();
-    let generated = generated.map(|start| format!("{start}{GENERATED}"));
-    let name = metadata["name"].as_str().map(str::to_owned).or(generated);
     if let Some(fields) = seen.as_object_mut() {
-        let metadata = json!({ "name": name.unwrap_or_default() });
+        let metadata = json!({ "name": name_of(&object["metadata"]) });
         fields.insert("metadata".to_owned(), metadata);
     }
     seen
-}
-
-fn metadata_faults(metadata: &Value) -> Vec<Fault> {
-    let mut found = Vec::new();
-    let message = "Required value: name or generateName is required";
-    let unnamed = || Fault::new("metadata.name", message);
-    let Some(fields) = metadata.as_object() else {
-        return vec![unnamed()];
-    };
-    let unknown = fields
-        .keys()
-        .filter(|it| !METADATA_FIELDS.contains(&it.as_str()));
-    found.extend(unknown.map(|name| {
-        let message = unknown_field(name, METADATA_FIELDS.into_iter());
-        Fault::new(&field("metadata", name), message)
-    }));
-    if let Err(error) = serde_path_to_error::deserialize::<_, ObjectMeta>(metadata) {
-        let path = field("metadata", &error.path().to_string());
-        found.push(Fault::new(&path, error.inner().to_string()));
-        return found;
-    }
-    let text = |name: &str| metadata[name].as_str().unwrap_or_default();
-    match (text("name"), text("generateName")) {
-        ("", "") => found.push(unnamed()),
-        ("", _) => {}
-        (name, _) if is_subdomain(name) => {}
-        _ => found.push(Fault::new(
-            "metadata.name",
-            "not a name: use up to 253 lower-case letters, digits, '-' and '.', beginning and ending with a \
-             letter or digit",
-        )),
-    }
-    let namespace = text("namespace");
-    let is_namespace = is_label(namespace) && namespace.len() <= 63;
-    if !namespace.is_empty() && !is_namespace {
-        let message = "not a namespace: use up to 63 lower-case letters, digits and '-', beginning and ending \
-                       with a letter or digit";
-        found.push(Fault::new("metadata.namespace", message));
-    }
-    found
-}
-
-fn is_subdomain(name: &str) -> bool {
-    name.len() <= 253 && name.split('.').all(is_label)
-}
-
-fn is_label(name: &str) -> bool {
-    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let ends = !name.starts_with('-') && !name.ends_with('-');
-    !name.is_empty() && ends && name.bytes().all(is_inner)
 }

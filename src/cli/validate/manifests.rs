@@ -1,5 +1,6 @@
 //! Reads manifests: files with several documents, and documents with lists of objects.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -79,7 +80,7 @@ fn manifests_of(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
     Ok(paths)
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Place {
     pub file: String,
     /// Number of the document in the file, starting at 1. The objects of a list have the same number.
@@ -87,7 +88,24 @@ pub(super) struct Place {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub kind: String,
     #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// The name; empty if the API server generates it.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}, document {}", self.file, self.document)?;
+        if !self.kind.is_empty() {
+            write!(formatter, ", {}", self.kind)?;
+        }
+        match (self.namespace.as_str(), self.name.as_str()) {
+            (_, "") => Ok(()),
+            ("", name) => write!(formatter, " {name}"),
+            (namespace, name) => write!(formatter, " {namespace}/{name}"),
+        }
+    }
 }
 
 pub(super) struct Document {
@@ -106,6 +124,7 @@ impl Document {
             file: file.name.clone(),
             document: number,
             kind: text("/kind"),
+            namespace: text("/metadata/namespace"),
             name: text("/metadata/name"),
         };
         Self { place, object }
@@ -120,9 +139,7 @@ pub(super) fn documents(file: &File) -> Vec<Document> {
         // Parsing directly into a JSON value would not detect duplicate fields.
         let parsed = serde_yaml_ng::Value::deserialize(document);
         let is_last = parsed.is_err();
-        let parsed = parsed.map_err(|error| error.to_string());
-        let object = parsed.and_then(|it| serde_json::to_value(&it).map_err(|it| it.to_string()));
-        let objects = match object {
+        let objects = match parsed.map_err(|error| error.to_string()).and_then(json) {
             Ok(Value::Null) => Vec::new(),
             Ok(object) => unfold(object).into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
@@ -136,15 +153,24 @@ pub(super) fn documents(file: &File) -> Vec<Document> {
     documents
 }
 
-/// Returns the object or, if it is a `List`, its items.
+/// Converts YAML as kubectl does, which merges the fields that `<<` refers to.
+fn json(mut yaml: serde_yaml_ng::Value) -> Result<Value, String> {
+    yaml.apply_merge().map_err(|error| error.to_string())?;
+    serde_json::to_value(&yaml).map_err(|error| error.to_string())
+}
+
+/// Returns the object or, if it is a list, its items, which may be lists themselves.
 fn unfold(object: Value) -> Vec<Value> {
-    let text = |field| object.get(field).and_then(Value::as_str);
-    let is_list = (text("kind"), text("apiVersion")) == (Some("List"), Some("v1"));
-    let items = object.get("items").and_then(Value::as_array);
-    match items.filter(|_| is_list) {
-        Some(items) => items.clone(),
-        None => vec![object],
+    let (mut objects, mut left) = (Vec::new(), vec![object]);
+    while let Some(mut object) = left.pop() {
+        let kind = object.get("kind").and_then(Value::as_str);
+        let is_list = kind.is_some_and(|kind| kind.ends_with("List"));
+        match object.get_mut("items").filter(|_| is_list) {
+            Some(Value::Array(items)) => left.extend(std::mem::take(items).into_iter().rev()),
+            _ => objects.push(object),
+        }
     }
+    objects
 }
 
 #[cfg(test)]
@@ -181,6 +207,30 @@ mod tests {
         assert_eq!(numbers, [1, 3, 3], "{found:?}");
         assert!(found.iter().all(|(_, object)| object.is_ok()));
         assert_eq!(objects("{\"a\": 1}").len(), 1, "JSON is YAML");
+    }
+
+    /// Regression: the objects of a list in a list, and those of a `DingTalkAppList`, were not checked.
+    #[test]
+    fn lists_of_any_kind_are_unfolded_in_their_order() {
+        let found = objects(
+            "kind: List\napiVersion: v1\nitems:\n- {a: 1}\n- {kind: List, apiVersion: v1, items: [{b: 1}, {c: 1}]}\n\
+             - {kind: DingTalkAppList, items: [{d: 1}]}\n- {kind: DingTalkApp, items: []}\n",
+        );
+        let found = found.into_iter().map(|(_, object)| object);
+        let found: Vec<Value> = found.map(|it| it.expect("an object")).collect();
+        let alone = serde_json::json!({"kind": "DingTalkApp", "items": []});
+        let items = ["a", "b", "c", "d"].map(|name| serde_json::json!({ name: 1 }));
+        assert_eq!(found, [&items[..], &[alone]].concat());
+    }
+
+    /// Regression: `<<` was refused as an unknown field, though kubectl merges what it refers to.
+    #[test]
+    fn fields_are_merged_as_kubectl_does() {
+        let found = objects("base: &base {a: 1, b: 1}\nmerged:\n  <<: *base\n  b: 2\n");
+        let object = found[0].1.as_ref().expect("an object");
+        assert_eq!(object["merged"], serde_json::json!({"a": 1, "b": 2}));
+        let wrong = objects("<<: 1\n---\na: 1\n");
+        assert!(wrong[0].1.is_err() && wrong[1].1.is_ok(), "{wrong:?}");
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 mod check;
 mod manifests;
+mod metadata;
 mod rules;
 mod runtime;
 mod schema;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,9 +17,10 @@ use serde::Serialize;
 
 use super::error::CliError;
 use super::exit::verdict;
-use super::output::{Output, Tone, has_colours, plain};
+use super::output::{Output, Tone, has_colours};
+use crate::dingtalk::visible;
 use check::{Finding, Resources, Severity};
-use manifests::{Document, File, Place, documents, read};
+use manifests::{Document, File, documents, read};
 use runtime::{Admitted, findings};
 
 #[derive(Debug, Args)]
@@ -88,13 +89,13 @@ fn report(files: &[File]) -> Result<Report, CliError> {
             }
         }
     }
-    let reported = findings(&admitted, &secrets);
-    let places: HashSet<&Place> = reported.iter().map(|it| &it.place).collect();
-    let invalid = admitted.iter().map(|it| &it.document.place);
-    let invalid = invalid.filter(|it| places.contains(it)).count();
-    report.invalid += invalid;
-    report.valid = admitted.len() - invalid;
-    report.items.extend(reported);
+    for reported in findings(&admitted, &secrets) {
+        match reported.is_empty() {
+            true => report.valid += 1,
+            false => report.invalid += 1,
+        }
+        report.items.extend(reported);
+    }
     Ok(report)
 }
 
@@ -111,15 +112,10 @@ fn line(finding: &Finding, has_colours: bool) -> String {
         Severity::Refused => "fails ",
         Severity::Reported => "warn  ",
     };
-    let at = &finding.place;
-    let mut place = format!("{}, document {}", at.file, at.document);
-    if !at.kind.is_empty() {
-        place = format!("{place}, {} {}", at.kind, at.name);
-    }
     let path = match finding.path.is_empty() {
         true => String::new(),
         false => format!("{}: ", finding.path),
     };
-    let said = format!("{}: {path}{}", place.trim_end(), finding.message);
-    Tone::Bad.paint(word, has_colours) + &plain(&said)
+    let said = format!("{}: {path}{}", finding.place, finding.message);
+    Tone::Bad.paint(word, has_colours) + &visible(&said)
 }

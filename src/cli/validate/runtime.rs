@@ -38,39 +38,58 @@ impl Admitted<'_> {
 
 type ObjectName<'a> = (Option<&'a str>, &'a str);
 
-/// Returns the findings for accepted objects. `secrets` are the Secrets in the same files, each with its file.
-pub(super) fn findings(admitted: &[Admitted], secrets: &[(&str, &Value)]) -> Vec<Finding> {
-    let apps: Vec<(&Admitted, DingTalkApp)> = admitted
-        .iter()
-        .filter_map(|it| Some((it, it.decoded("DingTalkApp")?)))
-        .collect();
-    let secrets = by_name(secrets);
-    let mut found = Vec::new();
-    for (at, app) in &apps {
-        found.extend(credentials(at, app, &secrets));
-        if let Err(error) = Templates::of(app) {
-            let path = "spec.target.template.data";
-            found.push(at.reported(path, Reason::InvalidTemplate, &error.to_string()));
+/// Returns the findings for each of the accepted objects. `secrets` are the Secrets in the same files, each with its
+/// file.
+pub(super) fn findings(admitted: &[Admitted], secrets: &[(&str, &Value)]) -> Vec<Vec<Finding>> {
+    let decoded = admitted.iter().map(|it| it.decoded("DingTalkApp"));
+    let apps: Vec<Option<DingTalkApp>> = decoded.collect();
+    let apps_by_name = apps_by_name(apps.iter().flatten());
+    let secrets = secrets_by_name(secrets);
+    let mut owners = Owners::new();
+    let findings = admitted.iter().zip(&apps).map(|(at, app)| match app {
+        Some(app) => of_app(at, app, &secrets, &mut owners),
+        None => {
+            let reference = at.decoded("DingTalkTokenReference");
+            let found = reference.and_then(|it| grant(at, &it, &apps_by_name));
+            found.into_iter().collect()
         }
+    });
+    findings.collect()
+}
+
+fn of_app<'a>(
+    at: &'a Admitted,
+    app: &'a DingTalkApp,
+    secrets: &BTreeMap<ObjectName<'_>, (&str, &Value)>,
+    owners: &mut Owners<'a>,
+) -> Vec<Finding> {
+    let mut found = Vec::from_iter(credentials(at, app, secrets));
+    if let Err(error) = Templates::of(app) {
+        let path = "spec.target.template.data";
+        found.push(at.reported(path, Reason::InvalidTemplate, &error.to_string()));
     }
-    found.extend(shared_targets(&apps));
-    // Of several apps with one name, the first counts.
-    let mut apps_by_name: BTreeMap<ObjectName<'_>, &DingTalkApp> = BTreeMap::new();
-    for (_, app) in &apps {
-        let name = app.metadata.name.as_deref().unwrap_or_default();
-        let key = (app.metadata.namespace.as_deref(), name);
-        apps_by_name.entry(key).or_insert(app);
-    }
-    for at in admitted {
-        if let Some(reference) = at.decoded("DingTalkTokenReference") {
-            found.extend(grant(at, &reference, &apps_by_name));
-        }
-    }
+    found.extend(shared_target(at, app, owners));
     found
 }
 
+/// Returns the apps by namespace and name. Of several with one name, the first counts.
+fn apps_by_name<'a>(
+    apps: impl Iterator<Item = &'a DingTalkApp>,
+) -> BTreeMap<ObjectName<'a>, &'a DingTalkApp> {
+    let mut by_name = BTreeMap::new();
+    for app in apps {
+        if let Some(name) = app.metadata.name.as_deref() {
+            let key = (app.metadata.namespace.as_deref(), name);
+            by_name.entry(key).or_insert(app);
+        }
+    }
+    by_name
+}
+
 /// Returns the Secrets by namespace and name. Of several with one name, the first counts.
-fn by_name<'a>(secrets: &[(&'a str, &'a Value)]) -> BTreeMap<ObjectName<'a>, (&'a str, &'a Value)> {
+fn secrets_by_name<'a>(
+    secrets: &[(&'a str, &'a Value)],
+) -> BTreeMap<ObjectName<'a>, (&'a str, &'a Value)> {
     let mut by_name = BTreeMap::new();
     for (file, object) in secrets {
         let metadata = &object["metadata"];
@@ -117,26 +136,41 @@ fn credentials(
     Some(at.reported(path, reason, &format!("{place}: {error}")))
 }
 
-/// Returns findings for apps with the same target Secret as an earlier app in the same namespace.
-fn shared_targets(apps: &[(&Admitted, DingTalkApp)]) -> Vec<Finding> {
-    let mut owners: BTreeMap<(Option<&str>, String), &str> = BTreeMap::new();
-    let mut found = Vec::new();
-    for (at, app) in apps {
-        let name = app.metadata.name.as_deref().unwrap_or_default();
-        for target in wanted(app) {
-            let key = (app.metadata.namespace.as_deref(), target.name.clone());
-            let owner = *owners.entry(key).or_insert(name);
-            if owner != name {
-                let message = format!(
-                    "DingTalkApp {owner} also writes the Secret {}, and the older app owns it: set another name",
-                    target.name
-                );
-                found.push(at.reported("spec.target.name", Reason::SecretConflict, &message));
-                break;
-            }
+/// The first app that writes each Secret, by namespace and name of the Secret.
+type Owners<'a> = BTreeMap<(Option<&'a str>, String), &'a Admitted<'a>>;
+
+/// Returns a finding if an earlier app in the same namespace has the same target Secret.
+fn shared_target<'a>(
+    at: &'a Admitted,
+    app: &'a DingTalkApp,
+    owners: &mut Owners<'a>,
+) -> Option<Finding> {
+    let name = &at.document.place.name;
+    if name.is_empty() && app.spec.target.name.is_none() {
+        // The default name depends on the generated one, which is unique.
+        return None;
+    }
+    for target in wanted(app) {
+        let key = (app.metadata.namespace.as_deref(), target.name.clone());
+        let owner = *owners.entry(key).or_insert(at);
+        let place = &owner.document.place;
+        let is_same = std::ptr::eq(owner, at) || (!name.is_empty() && place.name == *name);
+        if !is_same {
+            let owner = match place.name.is_empty() {
+                true => format!(
+                    "the DingTalkApp in {}, document {},",
+                    place.file, place.document
+                ),
+                false => format!("DingTalkApp {}", place.name),
+            };
+            let message = format!(
+                "{owner} also writes the Secret {}, and the older app owns it: set another name",
+                target.name
+            );
+            return Some(at.reported("spec.target.name", Reason::SecretConflict, &message));
         }
     }
-    found
+    None
 }
 
 /// Returns a finding if the app that a reference refers to is in the files but does not allow the copy.
