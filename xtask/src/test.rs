@@ -16,7 +16,7 @@ const PURE: &[&str] = &["--workspace", "--all-targets"];
 /// with other features.
 const CLUSTER: &[&str] = &["--workspace", "--test", "cluster"];
 /// Number of threads. Most tests mostly wait.
-const THREADS: &str = "8";
+const THREADS: &str = "16";
 /// Tests of a hostile neighbour, which keep two cores busy while tokens that live for a minute must be renewed.
 /// Each boots its own control plane.
 const NEIGHBOUR: &str = "neighbour::";
