@@ -18,6 +18,7 @@ mod replicas;
 mod restarts;
 mod rivals;
 mod shrinking;
+mod stores;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
