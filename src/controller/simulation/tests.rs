@@ -11,6 +11,7 @@ use super::world::{Death, World};
 
 mod admission;
 mod disturbances;
+mod lapsed;
 mod log;
 mod reads;
 mod references;
