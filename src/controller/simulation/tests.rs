@@ -14,6 +14,7 @@ mod disturbances;
 mod lapsed;
 mod log;
 mod reads;
+mod recreated;
 mod references;
 mod replicas;
 mod restarts;
