@@ -20,15 +20,17 @@ const UNREADABLE_RETRY: Duration = Duration::from_secs(60);
 
 impl Context {
     /// (client) Returns credentials. One read serves all that wait for it, and all that come while
-    /// a fetch waits with the same version.
+    /// a fetch waits with the same version. `None` if this replica may no longer learn what others
+    /// wrote.
     pub(super) async fn credentials(
         &self,
         namespace: &str,
         reference: &CredentialsSecretRef,
-    ) -> Result<Read<SharedCredentials>, Arc<ClusterError>> {
+    ) -> Result<Option<Read<SharedCredentials>>, Arc<ClusterError>> {
         let seen = self.asks(namespace, &reference.name).was;
         let reading = self.reads.of(namespace, reference, seen);
-        reading.result(|| self.read(namespace, reference)).await
+        let read = reading.result(|| self.read(namespace, reference)).await?;
+        Ok(self.may_learn().then_some(read))
     }
 
     /// (client) Reads credentials, and records what that tells about their Secret.
@@ -70,17 +72,18 @@ impl Reconciler<'_> {
         let name = &reference.name;
         let read = self.context.credentials(&self.namespace, reference).await;
         let (reason, message, version) = match read {
-            Ok(Read {
+            Ok(None) => return Ok(()),
+            Ok(Some(Read {
                 version,
                 credentials: Ok(credentials),
-            }) => {
+            })) => {
                 self.queue_fetches(&credentials, version).await;
                 return Ok(());
             }
-            Ok(Read {
+            Ok(Some(Read {
                 version,
                 credentials: Err(error),
-            }) => {
+            })) => {
                 let reason = match error.is_invalid_value() {
                     true => Reason::CredentialsInvalid,
                     false => Reason::CredentialsKeyMissing,

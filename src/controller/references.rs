@@ -81,6 +81,10 @@ impl Copier<'_> {
     async fn run(&self) -> Option<Timestamp> {
         let steps = STEPS_MAX + 3 * self.copies();
         for _ in 0..steps {
+            // Whoever leads now reports, too. This replica looks again once it leads.
+            if !self.context.leads() {
+                return None;
+            }
             let now = self.context.wall();
             let (step, state) = self.decide(now)?;
             let done = match step {

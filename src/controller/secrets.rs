@@ -207,7 +207,7 @@ impl<K: Kind> Secrets<'_, K> {
 }
 
 /// Returns a Secret's metadata, and the values of the keys that it records.
-pub(super) fn found(contents: &mut SecretContents) -> (TargetMeta, Option<Data>) {
+fn found(contents: &mut SecretContents) -> (TargetMeta, Option<Data>) {
     let target = TargetMeta::of(contents.metadata.clone());
     let keys: Vec<String> = target.recorded.iter().flat_map(Recorded::keys).collect();
     let data = Data::found(keys, |key| contents.data.remove(key));

@@ -6,7 +6,7 @@ use tracing::debug;
 
 use super::context::Context;
 use super::reads::Read;
-use super::secrets::found;
+use super::secrets::Secrets;
 use crate::api::AppRef;
 use crate::core::{Candidate, Held, KnownCredentials, TokenQuery};
 
@@ -67,11 +67,12 @@ impl Context {
         }
         let namespace = app.namespace.as_deref().unwrap_or_default();
         let operation = "read the Secret of an app that shares a token";
-        let read = self
-            .cluster
-            .read_secret(operation, namespace, &candidate.secret);
-        let mut contents = read.await.ok()?;
-        let (target, data) = found(&mut contents);
+        let secrets = Secrets {
+            context: self,
+            owner: query.app,
+        };
+        let read = secrets.read(operation, namespace, &candidate.secret);
+        let (target, data) = read.await.ok()??;
         let recorded = target.recorded.as_ref()?;
         if target.version != candidate.version {
             // The watch reports the change, and the app looks again.
@@ -116,10 +117,10 @@ impl Context {
         };
         let namespace = app.namespace.as_deref().unwrap_or_default();
         match self.credentials(namespace, &tried.0).await {
-            Ok(Read {
+            Ok(Some(Read {
                 version,
                 credentials: Ok(credentials),
-            }) => {
+            })) => {
                 let known = KnownCredentials {
                     client_id: credentials.client_id.clone(),
                     version,
@@ -130,8 +131,9 @@ impl Context {
                 core.app(app)?.credentials.get_or_insert(known.clone());
                 Some(known)
             }
+            Ok(None) => None,
             Err(error) if !error.is_not_found() && !error.is_forbidden() => None,
-            Ok(_) | Err(_) => {
+            Ok(Some(_)) | Err(_) => {
                 self.core().app(app)?.unusable_to_others = Some(tried);
                 None
             }

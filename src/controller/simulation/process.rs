@@ -29,10 +29,10 @@ use crate::controller::kind::WorkQueues;
 use crate::controller::reads::Reads;
 use crate::controller::reconcile::reconcile;
 use crate::controller::references;
-use crate::controller::scopes::Scopes;
+use crate::controller::scopes::{Scope, Scopes};
 use crate::controller::triggers::Triggered;
 use crate::controller::watch::{admit_references, app_event, secret_event};
-use crate::controller::work_queue::WorkQueue;
+use crate::controller::work_queue::{Wakes, WorkQueue};
 use crate::core::Core;
 use crate::core::NamespaceLimits;
 use crate::dingtalk::{Rates, Scheduler};
@@ -43,8 +43,60 @@ fn processor_time() -> Duration {
     Duration::try_from(time).unwrap_or_default()
 }
 
+/// What arrives through a context's channels.
+pub(super) struct Received {
+    jobs: mpsc::UnboundedReceiver<Job>,
+    apps: Vec<Wakes<DingTalkApp>>,
+    references: Vec<Wakes<DingTalkTokenReference>>,
+}
+
+/// Creates the context of a process.
+pub(super) fn context(
+    wire: &Wire,
+    leadership: Arc<Leadership>,
+    scopes: &[Scope],
+    limits: NamespaceLimits,
+) -> (Arc<Context>, Received) {
+    let (sender, jobs) = mpsc::unbounded_channel();
+    let (app_queue, apps) = WorkQueue::new(scopes);
+    let (reference_queue, references) = WorkQueue::new(scopes);
+    let replica = Replica {
+        leadership: Arc::clone(&leadership),
+        watches: WatchTimes::default(),
+    };
+    let context = Context {
+        cluster: Arc::new(wire.clone()),
+        dingtalk: Arc::new(wire.clone()),
+        clock: Arc::new(wire.clone()),
+        metrics: Arc::new(Metrics::new(false, replica)),
+        queues: WorkQueues {
+            apps: app_queue,
+            references: reference_queue,
+        },
+        core: Mutex::new(Core::new(limits)),
+        reads: Reads::default(),
+        event_budget: Mutex::new(EventBudget::default()),
+        jobs: sender,
+        scopes: Scopes::new(scopes.iter().cloned()),
+        stop: CancellationToken::new(),
+        salt: [7; 32],
+        instance: "simulated".to_owned(),
+        leadership,
+        outages: wire.outages.clone(),
+        pulse: Arc::new(Pulse::default()),
+        site_namespaces: HashMap::new(),
+        metadata_prefixes: vec!["team.example/".to_owned()],
+    };
+    let received = Received {
+        jobs,
+        apps,
+        references,
+    };
+    (Arc::new(context), received)
+}
+
 pub struct Process {
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
     scheduler: Scheduler<Job>,
     jobs: mpsc::UnboundedReceiver<Job>,
     triggers: Triggered<AppRef>,
@@ -66,34 +118,8 @@ pub struct Process {
 
 impl Process {
     pub fn new(wire: &Wire, leadership: Arc<Leadership>) -> Self {
-        let (sender, jobs) = mpsc::unbounded_channel();
-        let scopes = [None];
-        let (apps, mut app_wakes) = WorkQueue::new(&scopes);
-        let (references, mut reference_wakes) = WorkQueue::new(&scopes);
-        let replica = Replica {
-            leadership: Arc::clone(&leadership),
-            watches: WatchTimes::default(),
-        };
-        let context = Arc::new(Context {
-            cluster: Arc::new(wire.clone()),
-            dingtalk: Arc::new(wire.clone()),
-            clock: Arc::new(wire.clone()),
-            metrics: Arc::new(Metrics::new(false, replica)),
-            queues: WorkQueues { apps, references },
-            core: Mutex::new(Core::new(NamespaceLimits::default())),
-            reads: Reads::default(),
-            event_budget: Mutex::new(EventBudget::default()),
-            jobs: sender,
-            scopes: Scopes::new(scopes),
-            stop: CancellationToken::new(),
-            salt: [7; 32],
-            instance: "simulated".to_owned(),
-            leadership,
-            outages: wire.outages.clone(),
-            pulse: Arc::new(Pulse::default()),
-            site_namespaces: HashMap::new(),
-            metadata_prefixes: vec!["team.example/".to_owned()],
-        });
+        let limits = NamespaceLimits::default();
+        let (context, mut received) = context(wire, leadership, &[None], limits);
         let (leading, outages) = (Arc::clone(&context), Arc::clone(&context));
         let followers: [BoxFuture<'static, ()>; 2] = [
             Box::pin(async move { leading.follow_leadership().await }),
@@ -105,9 +131,9 @@ impl Process {
             held: VecDeque::new(),
             has_woken_last: false,
             scheduler: Scheduler::new(Rates::default()),
-            jobs,
-            triggers: app_wakes.remove(0).triggered,
-            reference_triggers: reference_wakes.remove(0).triggered,
+            jobs: received.jobs,
+            triggers: received.apps.remove(0).triggered,
+            reference_triggers: received.references.remove(0).triggered,
             apps: Runs::default(),
             references: Runs::default(),
             listed_apps: HashSet::new(),

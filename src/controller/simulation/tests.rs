@@ -11,13 +11,16 @@ use super::world::{Death, World};
 
 mod admission;
 mod disturbances;
+mod lapsed;
 mod log;
 mod reads;
+mod recreated;
 mod references;
 mod replicas;
 mod restarts;
 mod rivals;
 mod shrinking;
+mod stores;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

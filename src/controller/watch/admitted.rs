@@ -51,22 +51,13 @@ pub(crate) fn admit(
         index.admission.decoded(&key_of(metadata), error)
     });
     app_event(context, scope, listed, &event);
-    let mut core = context.core();
-    let refused = core.index.newly_refused();
-    let mut own = None;
-    if let Event::Apply(app) | Event::InitApply(app) = &mut event {
-        let key = app_ref(app);
-        if core.index.admission.refusal(&key).is_some() {
-            app.strip();
-        }
-        own = Some(key);
+    let index = &mut context.core().index;
+    if let Event::Apply(app) | Event::InitApply(app) = &mut event
+        && index.admission.refusal(&app_ref(app)).is_some()
+    {
+        app.strip();
     }
-    drop(core);
-    let others = refused.into_iter();
-    with_others(
-        event,
-        others.filter(|app| own.as_ref() != Some(&app_ref(app))),
-    )
+    with_others(event, index.newly_refused(scope), listed)
 }
 
 /// Records an event of a reference, like `admit`.
@@ -113,23 +104,36 @@ pub(crate) fn admit_references(
         }
     }
     others.extend(gone.iter().flat_map(|key| index.reference_deleted(key)));
-    let refused = index.newly_refused_references();
+    let refused = index.newly_refused_references(scope);
     for key in &gone {
         context.forget_reference(&mut core, key);
     }
     drop(core);
     context.wake_all(others);
-    with_others(event, refused.into_iter())
+    with_others(event, refused, listed)
 }
 
-/// Returns an event, followed by the same event for other objects.
-fn with_others<K>(event: Event<K>, others: impl Iterator<Item = K>) -> Vec<Event<K>> {
+/// Returns an event, followed by the same event for the stubs of other objects.
+fn with_others<K: Resource<DynamicType = ()>>(
+    event: Event<K>,
+    stubs: Vec<K>,
+    listed: &HashSet<ObjectRef<K>>,
+) -> Vec<Event<K>> {
+    let own = match &event {
+        Event::Apply(object) | Event::InitApply(object) => Some(ObjectRef::from_obj(object)),
+        Event::Delete(_) | Event::Init | Event::InitDone => None,
+    };
     let is_init = matches!(event, Event::InitApply(_));
-    let others = others.map(|object| match is_init {
-        true => Event::InitApply(object),
-        false => Event::Apply(object),
+    let stubs = stubs.into_iter().filter(|stub| {
+        let key = ObjectRef::from_obj(stub);
+        // The list may lack what it has not contained yet; otherwise that comes as a stub itself.
+        own.as_ref() != Some(&key) && (!is_init || listed.contains(&key))
     });
-    std::iter::once(event).chain(others).collect()
+    let stubs = stubs.map(|stub| match is_init {
+        true => Event::InitApply(stub),
+        false => Event::Apply(stub),
+    });
+    std::iter::once(event).chain(stubs).collect()
 }
 
 fn key_of<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectRef<K> {

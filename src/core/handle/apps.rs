@@ -22,14 +22,10 @@ impl Core {
     /// Creates the memory of an app, unless there is one; a recreated app is another app.
     pub(crate) fn remember(&mut self, app: &DingTalkApp, now: Timestamp) {
         let key = app_ref(app);
-        if let Some(memory) = self.apps.get_mut(&key) {
-            if memory.uid == app.uid().unwrap_or_default() {
-                return;
-            }
-            memory.leave(&key, &mut self.tokens);
-            self.apps.insert(key, Memory::new(app, now));
+        if self.app_of(&key, &app.uid().unwrap_or_default()).is_some() {
             return;
         }
+        self.forget_app(&key);
         let mut memory = Memory::new(app, now);
         // It may show a token that a fetch of this process has revoked.
         let has_fetched = |seat| self.tokens.has_fetched(&seat, now);

@@ -42,6 +42,7 @@ pub(crate) use reference::ReferenceState;
 pub(crate) use reported::Reported;
 pub(crate) use sharers::{Candidate, TokenQuery};
 pub(crate) use stub::Stub;
+use stub::Stubs;
 
 enum Seen {
     /// It does not exist; the last known version if it was deleted.
@@ -72,8 +73,8 @@ pub(crate) struct Index {
     pub admission: Admission<AppRef>,
     /// Which references are served.
     pub reference_admission: Admission<ReferenceRef>,
-    newly_refused: Vec<AppRef>,
-    newly_refused_references: Vec<DingTalkTokenReference>,
+    newly_refused: Stubs<DingTalkApp>,
+    newly_refused_references: Stubs<DingTalkTokenReference>,
     budgets: HashMap<String, usize>,
 }
 
@@ -102,8 +103,8 @@ impl Index {
             deletions: Deletions::default(),
             admission: Admission::of_apps(limits),
             reference_admission: Admission::of_references(limits),
-            newly_refused: Vec::new(),
-            newly_refused_references: Vec::new(),
+            newly_refused: Stubs::default(),
+            newly_refused_references: Stubs::default(),
             budgets: HashMap::new(),
         }
     }
@@ -151,21 +152,24 @@ impl Index {
 
     /// Forgets an app and returns the other apps this concerns.
     pub(crate) fn app_deleted(&mut self, key: &AppRef) -> Vec<AppRef> {
+        self.newly_refused.forget(key);
         let moved = self.admission.remove(key);
         let mut others = self.follow(key, moved);
         others.extend(self.replace(key, None));
         others
     }
 
-    /// Applies the changes of admission caused by `cause`. Returns the other apps that moved.
+    /// Applies the changes of admission caused by `cause`. Returns the other apps that moved. (If
+    /// `cause` itself is refused, whoever recorded it has no more than its stub in the store.)
     fn follow(&mut self, cause: &AppRef, moved: Moved<AppRef>) -> Vec<AppRef> {
         let mut others = moved.served;
         for app in moved.refused {
-            self.newly_refused.push(app.clone());
             if app == *cause {
                 continue;
             }
-            if let Some(stripped) = self.apps.get(&app).map(|served| served.clone().refused()) {
+            if let Some(served) = self.apps.get(&app) {
+                self.newly_refused.add(served.stub(&app));
+                let stripped = served.clone().refused();
                 others.extend(self.replace(&app, Some(stripped)));
             }
             others.push(app);
@@ -223,14 +227,10 @@ impl Index {
         others.filter(|other| other != key).collect()
     }
 
-    /// Returns the store's replacements for the apps refused since the last call.
-    pub(crate) fn newly_refused(&mut self) -> Vec<DingTalkApp> {
-        let refused = std::mem::take(&mut self.newly_refused);
-        let refused = refused.iter().filter_map(|key| {
-            self.admission.refusal(key)?;
-            Some(self.apps.get(key)?.stub(key))
-        });
-        refused.collect()
+    /// Takes the stubs of the apps of `scope` that have been refused since the last call. One that
+    /// is served again needs its stub, too: it is read again, together with its Secrets.
+    pub(crate) fn newly_refused(&mut self, scope: Option<&str>) -> Vec<DingTalkApp> {
+        self.newly_refused.take(scope)
     }
 
     fn unshare(&mut self, key: &AppRef, app: &App) {

@@ -65,9 +65,12 @@ impl Index {
         names.into_iter().map(|(_, copy)| copy).collect()
     }
 
-    /// Returns the store's replacements for the references refused since the last call.
-    pub(crate) fn newly_refused_references(&mut self) -> Vec<DingTalkTokenReference> {
-        std::mem::take(&mut self.newly_refused_references)
+    /// Takes the stubs of the references of `scope` that have been refused since the last call.
+    pub(crate) fn newly_refused_references(
+        &mut self,
+        scope: Option<&str>,
+    ) -> Vec<DingTalkTokenReference> {
+        self.newly_refused_references.take(scope)
     }
 
     /// Applies the changes of admission caused by `cause`. Returns the other references that moved.
@@ -83,7 +86,7 @@ impl Index {
             }
             if let Some(reference) = self.unlink(&key) {
                 let stub = DingTalkTokenReference::stub(reference.metadata);
-                self.newly_refused_references.push(stub);
+                self.newly_refused_references.add(stub);
             }
             others.push(key);
         }
@@ -119,6 +122,7 @@ impl Index {
 
     /// Forgets a reference and returns the others that there is now room for.
     pub(crate) fn reference_deleted(&mut self, key: &ReferenceRef) -> Vec<ReferenceRef> {
+        self.newly_refused_references.forget(key);
         let moved = self.reference_admission.remove(key);
         let others = self.follow_references(key, moved);
         self.unlink(key);

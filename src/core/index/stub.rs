@@ -2,7 +2,10 @@
 //! nothing heavy.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::Resource;
+use kube::runtime::reflector::ObjectRef;
 
+use super::listing::in_scope;
 use crate::api::{
     AppReference, CredentialsSecretRef, DingTalkApp, DingTalkAppSpec, DingTalkTokenReference,
     DingTalkTokenReferenceSpec, ReferenceTarget, Target,
@@ -18,6 +21,33 @@ pub(crate) trait Stub: Sized {
     fn stub(metadata: ObjectMeta) -> Self;
     /// Creates a stub of an object that cannot be decoded.
     fn of_unsupported(metadata: ObjectMeta, conditions: Vec<Condition>) -> Self;
+}
+
+/// Stubs of objects that are no longer served, on their way into the stores. Each scope has a store
+/// of its own.
+pub(super) struct Stubs<K>(Vec<K>);
+
+impl<K> Default for Stubs<K> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K: Resource<DynamicType = ()>> Stubs<K> {
+    pub fn add(&mut self, stub: K) {
+        self.0.push(stub);
+    }
+
+    /// Forgets the stub of an object that is gone.
+    pub fn forget(&mut self, key: &ObjectRef<K>) {
+        self.0.retain(|stub| ObjectRef::from_obj(stub) != *key);
+    }
+
+    /// Takes the stubs for the store of `scope`.
+    pub fn take(&mut self, scope: Option<&str>) -> Vec<K> {
+        let is_for_it = |stub: &mut K| in_scope(scope, stub.meta().namespace.as_deref());
+        self.0.extract_if(.., is_for_it).collect()
+    }
 }
 
 impl Stub for DingTalkApp {

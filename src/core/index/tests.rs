@@ -2,6 +2,7 @@ mod claims;
 mod copies;
 mod late;
 mod references;
+mod refused;
 mod room;
 mod sharers;
 
@@ -175,13 +176,13 @@ fn an_app_that_is_refused_names_nothing_and_leaves_a_stub() {
     for one in &apps[..2] {
         assert!(index.app_applied(one).is_empty());
     }
-    assert!(index.newly_refused().is_empty());
+    assert!(index.newly_refused(None).is_empty());
     assert_eq!(
         index.app_applied(&apps[2]),
         [app_ref(&apps[0])],
         "it is told"
     );
-    let stubs = index.newly_refused();
+    let stubs = index.newly_refused(None);
     assert_eq!(stubs.len(), 1);
     assert_eq!(app_ref(&stubs[0]), app_ref(&apps[0]));
     assert!(stubs[0].spec.corp_ids.is_empty());
@@ -196,7 +197,7 @@ fn an_app_that_is_refused_names_nothing_and_leaves_a_stub() {
     );
     assert!(!index.is_named(&("hr".into(), "token-a".into())));
     assert!(index.app_applied(&apps[0]).is_empty());
-    assert!(index.newly_refused().is_empty(), "it is one already");
+    assert!(index.newly_refused(None).is_empty(), "it is one already");
     assert_eq!(index.app_deleted(&app_ref(&apps[1])), [app_ref(&apps[0])]);
     assert_eq!(index.admission.refusal(&app_ref(&apps[0])), None);
     index.app_applied(&apps[0]);

@@ -348,7 +348,7 @@ fn references_past_the_bound_name_nothing_and_leave_a_stub() {
     assert_eq!(copies(&index, "copy-bb"), 0);
     let moved = [younger_key.clone()];
     assert_eq!(index.reference_applied(&older), moved);
-    let stubs = index.newly_refused_references();
+    let stubs = index.newly_refused_references(None);
     assert!(stubs.len() == 1 && stubs[0].is_stub());
     assert!(index.reference_admission.refusal(&younger_key).is_some());
     assert_eq!((copies(&index, "copy-a"), copies(&index, "copy-b")), (1, 0));
