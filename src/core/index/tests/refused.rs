@@ -45,10 +45,13 @@ fn an_app_that_is_refused_becomes_a_stub_in_the_store_of_its_own_scope() {
     let mut index = with_apps();
     // A call reads that it has grown.
     let moved = index.app_read(&of("a", "older", 1, 2));
-    assert_eq!(moved, [younger.clone()]);
+    assert_eq!(moved, std::slice::from_ref(&younger));
     index.app_applied(&of("b", "other", 3, 1));
     assert_eq!(refused(&mut index, Some("b")), []);
-    assert_eq!(refused(&mut index, Some("a")), [younger.clone()]);
+    assert_eq!(
+        refused(&mut index, Some("a")),
+        std::slice::from_ref(&younger)
+    );
     assert_eq!(refused(&mut index, Some("a")), [], "once");
     let mut index = with_apps();
     index.app_read(&of("a", "older", 1, 2));
@@ -72,8 +75,11 @@ fn an_app_that_is_served_again_at_once_needs_its_stub_and_one_that_is_gone_does_
     let mut index = with_apps();
     index.app_read(&of("a", "older", 1, 2));
     let moved = index.app_applied(&of("a", "older", 1, 1));
-    assert_eq!(moved, [younger.clone()]);
-    assert_eq!(refused(&mut index, Some("a")), [younger.clone()]);
+    assert_eq!(moved, std::slice::from_ref(&younger));
+    assert_eq!(
+        refused(&mut index, Some("a")),
+        std::slice::from_ref(&younger)
+    );
     let mut index = with_apps();
     index.app_read(&of("a", "older", 1, 2));
     index.app_deleted(&younger);
