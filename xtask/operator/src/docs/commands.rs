@@ -30,7 +30,13 @@ pub(crate) fn wrong_command(root: &Path, command: &str) -> Option<String> {
 }
 
 fn refused(program: Command, arguments: &[&str]) -> Option<String> {
-    let words = ["program"].into_iter().chain(arguments.iter().copied());
+    // Upper-case words stand for names, which are in lower case.
+    let named = |word: &&str| match word.chars().all(|letter| letter.is_ascii_uppercase()) {
+        true => word.to_lowercase(),
+        false => (*word).to_owned(),
+    };
+    let words = arguments.iter().map(named);
+    let words = ["program".to_owned()].into_iter().chain(words);
     let error = program.try_get_matches_from(words).err()?;
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => None,
@@ -63,6 +69,7 @@ mod tests {
             "dingtalk-token-operator --version",
             "dingtalk-token-operator",
             "kubectl dingtalk status -A",
+            "kubectl dingtalk renew NAME",
             "cargo xtask test -- model::",
             "kubectl apply -k deploy/try",
             "helm install --whatever",
