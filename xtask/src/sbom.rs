@@ -54,9 +54,11 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
 
 /// Returns the folders that may be members of the workspace.
 fn members() -> Result<Vec<PathBuf>, Failure> {
-    let mut folders = vec![root(), root().join("xtask"), root().join("xtask/operator")];
-    for entry in fs::read_dir(root().join("tests"))? {
-        folders.push(entry?.path());
+    let mut folders = vec![root(), root().join("xtask")];
+    for parent in ["tests", "xtask"] {
+        for entry in fs::read_dir(root().join(parent))? {
+            folders.push(entry?.path());
+        }
     }
     Ok(folders)
 }
