@@ -28,17 +28,25 @@ pub(crate) struct Asked {
 /// The last deletions of Secrets. Nothing else is kept of those that nobody wants any more.
 #[derive(Debug, Default)]
 pub(super) struct Deletions {
-    last: VecDeque<SecretRef>,
+    last: VecDeque<Deleted>,
     /// Number of deletions so far.
     pub count: u64,
 }
 
-impl Deletions {
-    /// Most deletions to remember: more than happen during most calls.
-    const MAX: usize = 256;
+#[derive(Debug)]
+struct Deleted {
+    secret: SecretRef,
+    /// The version that was deleted, unless a list has begun since.
+    version: Option<ObjectVersion>,
+}
 
-    pub fn record(&mut self, secret: SecretRef) {
-        self.last.push_front(secret);
+impl Deletions {
+    /// Most deletions to remember: those of an app with a thousand Secrets.
+    const MAX: usize = 1024;
+
+    pub fn record(&mut self, secret: SecretRef, version: ObjectVersion) {
+        let version = Some(version);
+        self.last.push_front(Deleted { secret, version });
         self.last.truncate(Self::MAX);
         self.count += 1;
     }
@@ -46,7 +54,26 @@ impl Deletions {
     /// Whether the Secret may have been deleted since `count` deletions had been recorded.
     pub fn include(&self, secret: &SecretRef, count: u64) -> bool {
         let since = usize::try_from(self.count - count).unwrap_or(usize::MAX);
-        since > Self::MAX || self.last.iter().take(since).any(|gone| gone == secret)
+        let mut last = self.last.iter().take(since);
+        since > Self::MAX || last.any(|gone| gone.secret == *secret)
+    }
+
+    /// Whether this version was deleted, or a later one of the same Secret. The watch may report it
+    /// after the response to the operator's own deletion.
+    pub fn include_version(&self, secret: &SecretRef, version: &ObjectVersion) -> bool {
+        let last = self.last.iter().filter(|gone| gone.secret == *secret);
+        last.filter_map(|gone| gone.version.as_ref())
+            .any(|gone| gone.uid == version.uid && !version.is_newer_than(gone))
+    }
+
+    /// Records that a list of `scope` begins: a Secret in it exists, even if a restored backup of
+    /// etcd brought it back.
+    pub fn listing(&mut self, scope: Option<&str>) {
+        for gone in &mut self.last {
+            if in_scope(scope, Some(&gone.secret.0)) {
+                gone.version = None;
+            }
+        }
     }
 }
 

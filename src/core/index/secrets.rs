@@ -86,7 +86,8 @@ impl Index {
             Some(Seen::Absent(Some(gone))) => {
                 gone.uid == target.version.uid && !target.version.is_newer_than(gone)
             }
-            Some(Seen::Absent(None)) | None => false,
+            Some(Seen::Absent(None)) => false,
+            None => self.deletions.include_version(&secret, &target.version),
         };
         if is_late {
             return Vec::new();
@@ -153,10 +154,10 @@ impl Index {
 
     fn absent(&mut self, secret: &SecretRef, last: Option<ObjectVersion>) -> Vec<AppRef> {
         let known = self.present(secret);
-        let was_kept = known.is_some();
         let users = self.concerned_by(secret, [known.and_then(TargetMeta::owner_uid), None]);
-        if was_kept {
-            self.deletions.record(secret.clone());
+        if let Some(known) = known {
+            let version = known.version.clone();
+            self.deletions.record(secret.clone(), version);
         }
         self.forget_secret(secret);
         if self.is_named(secret) {
@@ -170,6 +171,7 @@ impl Index {
         self.listing
             .insert(scope.map(str::to_owned), Listing::default());
         // A Secret in the list exists, even if a restored backup of etcd brought it back.
+        self.deletions.listing(scope);
         for (secret, seen) in &mut self.secrets {
             if let Seen::Absent(gone) = seen
                 && in_scope(scope, Some(&secret.0))

@@ -179,3 +179,40 @@ fn an_answer_to_what_was_asked_before_a_list_ended_brings_nothing_back_that_the_
         assert_eq!(version.map(|it| it.resource_version.as_str()), Some("11"));
     }
 }
+
+/// Regression: the event of a Secret's creation that came after the operator had deleted it brought it
+/// back, so that its token counted as being there, and the last other Secret with it was deleted.
+#[test]
+fn an_event_of_a_secret_that_the_operator_has_deleted_since_brings_nothing_back() {
+    let payroll = app("payroll", "u1", 1, "another");
+    let is_there = |index: &Index| index.secret(&app_ref(&payroll), "token").is_some();
+    let mut index = Index::default();
+    index.app_applied(&payroll);
+    let asked = index.asks("hr", "token");
+    index.secret_answered(of("s1", "10"), &asked);
+    let asked = index.asks("hr", "token");
+    index.secret_not_found("hr", "token", &asked);
+    index.secret_applied(of("s1", "10"));
+    assert!(!is_there(&index));
+    let mut deleting = of("s1", "11");
+    deleting.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    index.secret_applied(deleting);
+    assert!(is_there(&index), "a finalizer holds it");
+    index.secret_deleted(&of("s1", "12"));
+    index.secret_applied(of("s2", "13"));
+    assert!(is_there(&index), "the next one of that name");
+}
+
+/// A restored backup of etcd may bring back the very same object.
+#[test]
+fn a_list_brings_back_a_secret_that_was_deleted() {
+    let payroll = app("payroll", "u1", 1, "another");
+    let mut index = Index::default();
+    index.app_applied(&payroll);
+    index.secret_applied(of("s1", "10"));
+    index.secret_deleted(&of("s1", "11"));
+    index.secrets_listing(None);
+    index.secret_in_list(of("s1", "10"));
+    index.secrets_listed(None);
+    assert!(index.secret(&app_ref(&payroll), "token").is_some());
+}
