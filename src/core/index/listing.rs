@@ -36,7 +36,7 @@ pub(super) struct Deletions {
 #[derive(Debug)]
 struct Deleted {
     secret: SecretRef,
-    /// The version that was deleted, unless a list has begun since.
+    /// The version that was deleted, if known and no list has begun since.
     version: Option<ObjectVersion>,
 }
 
@@ -44,8 +44,7 @@ impl Deletions {
     /// Most deletions to remember: those of an app with a thousand Secrets.
     const MAX: usize = 1024;
 
-    pub fn record(&mut self, secret: SecretRef, version: ObjectVersion) {
-        let version = Some(version);
+    pub fn record(&mut self, secret: SecretRef, version: Option<ObjectVersion>) {
         self.last.push_front(Deleted { secret, version });
         self.last.truncate(Self::MAX);
         self.count += 1;

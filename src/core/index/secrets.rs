@@ -155,9 +155,8 @@ impl Index {
     fn absent(&mut self, secret: &SecretRef, last: Option<ObjectVersion>) -> Vec<AppRef> {
         let known = self.present(secret);
         let users = self.concerned_by(secret, [known.and_then(TargetMeta::owner_uid), None]);
-        if let Some(known) = known {
-            let version = known.version.clone();
-            self.deletions.record(secret.clone(), version);
+        if known.is_some() {
+            self.deletions.record(secret.clone(), last.clone());
         }
         self.forget_secret(secret);
         if self.is_named(secret) {

@@ -216,3 +216,19 @@ fn a_list_brings_back_a_secret_that_was_deleted() {
     index.secrets_listed(None);
     assert!(index.secret(&app_ref(&payroll), "token").is_some());
 }
+
+/// The Secret was either deleted before the list or written after it.
+#[test]
+fn a_secret_that_a_list_lacks_although_it_was_written_meanwhile_is_there_once_an_event_says_so() {
+    let payroll = app("payroll", "u1", 1, "another");
+    let mut index = Index::default();
+    index.app_applied(&payroll);
+    index.secrets_listing(None);
+    let asked = index.asks("hr", "token");
+    index.secret_answered(of("s1", "10"), &asked);
+    index.secrets_listed(None);
+    let is_there = |index: &Index| index.secret(&app_ref(&payroll), "token").is_some();
+    assert!(!is_there(&index));
+    index.secret_applied(of("s1", "10"));
+    assert!(is_there(&index));
+}
