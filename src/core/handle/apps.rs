@@ -30,12 +30,12 @@ impl Core {
         // It may show a token that a fetch of this process has revoked.
         let has_fetched = |seat| self.tokens.has_fetched(&seat, now);
         memory.identify |= self.index.seats_of(&key).any(has_fetched);
-        self.apps.insert(key, memory);
+        self.apps.insert(key, Box::new(memory));
     }
 
     /// Returns the memory of an app.
     pub(crate) fn app(&mut self, key: &AppRef) -> Option<&mut Memory> {
-        self.apps.get_mut(key)
+        self.apps.get_mut(key).map(Box::as_mut)
     }
 
     /// Returns the memory of the app with this UID; `None` if it is gone.

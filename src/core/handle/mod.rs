@@ -25,7 +25,8 @@ pub(crate) struct Core {
     pub index: Index,
     /// The tokens of all apps.
     pub tokens: Tokens,
-    apps: HashMap<AppRef, Memory>,
+    /// Boxed, because a map has up to twice as many slots as entries.
+    apps: HashMap<AppRef, Box<Memory>>,
     references: HashMap<ReferenceRef, ReferenceMemory>,
 }
 

@@ -59,7 +59,7 @@ pub(crate) struct Index {
     claims: Claims,
     secrets: HashMap<SecretRef, Seen>,
     uids: HashMap<String, AppRef>,
-    owned: HashMap<String, BTreeSet<SecretRef>>,
+    owned: HashMap<String, HashSet<SecretRef>>,
     sharers: HashMap<Seat, HashSet<AppRef>>,
     references: HashMap<ReferenceRef, Reference>,
     referrers: HashMap<AppRef, HashSet<ReferenceRef>>,

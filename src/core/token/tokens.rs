@@ -88,7 +88,8 @@ pub(in crate::core) type Seat = (String, String, String);
 #[derive(Debug, Default)]
 pub struct Tokens {
     ids: HashMap<Arc<TokenName>, TokenId>,
-    all: HashMap<TokenId, Token>,
+    /// Boxed, because a map has up to twice as many slots as entries.
+    all: HashMap<TokenId, Box<Token>>,
     /// One map for all tokens, because nearly every token is wanted by one app only.
     subscribers: BTreeMap<(TokenId, AppKey), Interest>,
     /// Expiry of the last token fetched for each site, `client_id` and corp.
@@ -100,7 +101,7 @@ pub struct Tokens {
 impl Tokens {
     /// Returns a token; `None` if nobody wants it now.
     pub fn get(&self, id: TokenId) -> Option<&Token> {
-        self.all.get(&id)
+        self.all.get(&id).map(Box::as_ref)
     }
 
     /// Whether this process has fetched a token for this site, `client_id` and corp that is still
@@ -143,7 +144,7 @@ impl Tokens {
                     attempts: resumed.unwrap_or_default(),
                     fetched: None,
                 };
-                self.all.insert(id, token);
+                self.all.insert(id, Box::new(token));
                 id
             }
         };
@@ -168,8 +169,8 @@ impl Tokens {
     /// before that fetch ended, another one might revoke its result.
     fn forget_unwanted(&mut self, id: TokenId) {
         let is_wanted = self.interests(id).next().is_some();
-        let is_unwanted = |token: &&Token| !is_wanted && !token.attempts.is_under_way();
-        if let Some(token) = self.all.get(&id).filter(is_unwanted) {
+        let token = self.all.get(&id);
+        if let Some(token) = token.filter(|it| !is_wanted && !it.attempts.is_under_way()) {
             self.ids.remove(&token.name);
             self.all.remove(&id);
         }
@@ -335,7 +336,7 @@ impl Tokens {
 
     /// Returns the token of a fetch whose outcome is not known yet.
     fn awaiting(&mut self, pending: &PendingFetch) -> Option<&mut Token> {
-        let token = self.all.get_mut(&pending.token);
+        let token = self.all.get_mut(&pending.token).map(Box::as_mut);
         token.filter(|token| token.attempts.ended() < pending.id)
     }
 
