@@ -29,8 +29,10 @@ async function seen() {
     const widths = [];
     for (const page of tasks.pages) {
         const frame = await opened(page);
-        const { scrollWidth, clientWidth } = frame.contentDocument.documentElement;
-        widths.push([scrollWidth, clientWidth]);
+        // The content scrolls within the page.
+        const parts = [...frame.contentDocument.querySelectorAll('html, #mdbook-content')];
+        const wide = parts.find((part) => part.scrollWidth > part.clientWidth) ?? parts[0];
+        widths.push([wide.scrollWidth, wide.clientWidth]);
         frame.remove();
     }
     const results = [];
