@@ -72,7 +72,10 @@ pub(super) fn problems(site: &Path) -> Result<Vec<String>, Failure> {
 
 /// Returns the first browser that is installed.
 fn browser() -> String {
-    let is_installed = |name: &&str| Command::new(name).arg("--version").output().is_ok();
+    let is_installed = |name: &&str| {
+        let output = Command::new(name).arg("--version").output();
+        output.is_ok_and(|output| output.status.success())
+    };
     let known = || BROWSERS.into_iter().find(is_installed);
     let named = env::var(VARIABLE);
     named.unwrap_or_else(|_| known().unwrap_or(BROWSERS[0]).to_owned())
