@@ -42,7 +42,7 @@ impl Explained {
             holds_back: match row.scope {
                 Scope::Corp => "only this corpId with this client_id",
                 Scope::ClientId => "all tokens of this client_id",
-                Scope::Site => "all tokens of this site",
+                Scope::Site => "all tokens of this site, once several namespaces have seen it",
             }
             .into(),
             advice: row.advice.into(),

@@ -1,5 +1,6 @@
 //! The manifests and the chart, as the API server takes them.
 
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
@@ -111,6 +112,27 @@ async fn the_api_server_takes_all_of_it() {
             !said.contains("would violate PodSecurity"),
             "{what}: {said}"
         );
+    }
+}
+
+/// To tools that compare lists as a whole, such as Argo CD, a default that the API server adds is a difference.
+#[tokio::test]
+async fn the_api_server_adds_nothing_to_the_policies() {
+    let plane = Plane::start().await;
+    let sandbox = Sandbox::without_operator("policies", &plane).await;
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(sandbox.client.clone());
+    let mut dry_run = PatchParams::apply("test").force();
+    dry_run.dry_run = true;
+    let texts = [
+        include_str!("../../../deploy/install.yaml"),
+        include_str!("../../../deploy/opt-in/renewal-request.yaml"),
+    ];
+    let all = texts.into_iter().flat_map(documents);
+    for policy in all.filter(|object| object["kind"] == "ValidatingAdmissionPolicy") {
+        let name = policy["metadata"]["name"].as_str().expect("a name");
+        let taken = policies.patch(name, &dry_run, &Patch::Apply(&policy)).await;
+        let taken = serde_json::to_value(taken.expect(name)).expect("JSON");
+        assert_eq!(taken["spec"], policy["spec"], "{name}");
     }
 }
 

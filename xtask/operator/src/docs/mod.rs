@@ -1,13 +1,13 @@
 //! The documentation: checks of its pages and translations, and the site that mdBook builds.
 
 mod book;
+mod browser;
 mod built;
 mod commands;
 mod examples;
 mod external;
 mod marks;
 mod relink;
-mod search;
 mod translation;
 
 use std::path::Path;
@@ -17,7 +17,6 @@ use book::build;
 use built::{dead_links, unknown_reasons};
 use examples::wrong_examples;
 use marks::wrong_marks;
-use search::failed_searches;
 use xtask::layout::broken_links;
 use xtask::{Failure, root};
 
@@ -47,7 +46,7 @@ pub(crate) fn run(translated: Option<&Path>, external: bool) -> Result<ExitCode,
         let chinese = site.join("zh-CN");
         problems.extend(unknown_reasons(&site)?);
         problems.extend(unknown_reasons(&chinese)?);
-        problems.extend(failed_searches(&root, &chinese)?);
+        problems.extend(browser::problems(&site)?);
     }
     for problem in &problems {
         eprintln!("{problem}");
