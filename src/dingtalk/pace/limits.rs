@@ -127,6 +127,11 @@ impl Limits {
         self.probe_at
     }
 
+    /// Whether an outage may be probed now.
+    pub(super) fn may_probe(&self, now: Instant) -> bool {
+        self.probe_at.is_none_or(|at| at <= now)
+    }
+
     pub(super) fn begin(&mut self, call: &Call, is_proven: bool, rates: &Rates, now: Instant) {
         self.rate.begin(rates, now);
         let client = self.clients.entry(Arc::clone(&call.client_id)).or_default();

@@ -75,7 +75,8 @@ impl<J> Site<J> {
             match self.limits.gate(rates, now) {
                 Gate::Open => {}
                 Gate::Until(at) => {
-                    if self.lines.has_ready() {
+                    let has_probe = self.limits.may_probe(now) && self.lines.has_held();
+                    if self.lines.has_ready() || has_probe {
                         started.look_again(at);
                     }
                     break;
@@ -105,9 +106,11 @@ impl<J> Site<J> {
                 started.starting.push((waiting.call, waiting.job));
             }
         }
-        let probe_at = self.limits.probe_at().filter(|_| self.lines.has_held());
+        // A probe that is due already waits for room, which the end of a request makes.
+        let probe_at = self.limits.probe_at();
+        let probe_at = probe_at.filter(|at| *at > now && self.lines.has_held());
         for at in self.lines.next_wake().into_iter().chain(probe_at) {
-            started.look_again(at.max(now));
+            started.look_again(at);
         }
     }
 
@@ -120,15 +123,18 @@ impl<J> Site<J> {
         };
         let limits = &self.limits;
         let has_room = |namespace: &str, is_proven| limits.has_room(namespace, is_proven, rates);
-        let is_probe_due = limits.probe_at().is_none_or(|at| at <= now) && self.lines.has_held();
         let mut next = |is_probe| {
             let gate = |line: &LineKey, is_proven| {
                 limits.gate_of_line(line, is_proven, is_probe, rates, now)
             };
             self.lines.next(is_probe, kinds, has_room, gate)
         };
-        let probe = if is_probe_due { next(true) } else { None };
-        probe.or_else(|| next(false))
+        let turns = match limits.may_probe(now) {
+            // A line is found to be held back in its turn, and may then probe at once.
+            true => &[true, false, true][..],
+            false => &[false],
+        };
+        turns.iter().find_map(|is_probe| next(*is_probe))
     }
 
     /// Ends a request that succeeded. Returns the outages that have thereby ended.
