@@ -7,7 +7,6 @@ use super::call::RankKind;
 use super::limits::Limits;
 use super::lines::Lines;
 use super::outcome::{Consequences, Recovery, Started};
-use super::proofs::Proofs;
 use super::rates::Gate;
 use super::waiting::{LineKey, Twin};
 use super::{Call, Rank, Rates};
@@ -22,7 +21,6 @@ const SWEEP_FROM: usize = 1024;
 pub(super) struct Site<J> {
     lines: Lines<J>,
     limits: Limits,
-    proofs: Proofs,
     /// The requests in flight, and whether the credentials of each were proven at its start.
     in_flight: HashMap<Twin, bool>,
     first_had_its_turn: bool,
@@ -35,7 +33,6 @@ impl<J> Default for Site<J> {
         Self {
             lines: Lines::default(),
             limits: Limits::default(),
-            proofs: Proofs::default(),
             in_flight: HashMap::new(),
             first_had_its_turn: false,
             swept_to: 0,
@@ -45,8 +42,7 @@ impl<J> Default for Site<J> {
 
 impl<J> Site<J> {
     pub(super) fn push(&mut self, call: Call, rank: Rank, job: J) {
-        let is_proven = self.is_proven(&call);
-        self.lines.push(call, rank, job, is_proven);
+        self.lines.push(call, rank, job);
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -54,7 +50,7 @@ impl<J> Site<J> {
     }
 
     pub(super) fn is_proven(&self, call: &Call) -> bool {
-        self.proofs.has(&call.client_id, &call.credentials)
+        self.lines.is_proven(call)
     }
 
     /// Adds the requests that may start now, and abandoned ones, to `started`.
@@ -86,10 +82,9 @@ impl<J> Site<J> {
             let Some((kind, id)) = self.next(rates, now) else {
                 break;
             };
-            let Some(waiting) = self.lines.take(id) else {
+            let Some((waiting, is_proven)) = self.lines.take(id) else {
                 break;
             };
-            let is_proven = waiting.is_proven;
             if !wanted(&waiting.job) {
                 started.unwanted.push(waiting.job);
             } else if self.in_flight.contains_key(&Twin::of(&waiting.call)) {
@@ -140,12 +135,7 @@ impl<J> Site<J> {
     /// Ends a request that succeeded. Returns the outages that have thereby ended.
     pub(super) fn succeeded(&mut self, call: &Call, now: Instant) -> Vec<Recovery> {
         self.end(call);
-        if !self.is_proven(call) {
-            self.proofs.add(&call.client_id, &call.credentials);
-            let proofs = &self.proofs;
-            let is_proven = |line: &LineKey| proofs.has(&line.client_id, &line.credentials);
-            self.lines.prove(&call.client_id, is_proven);
-        }
+        self.lines.prove(call);
         self.lines.release();
         self.limits.succeeded(call, now)
     }
