@@ -134,6 +134,31 @@ fn a_request_that_waits_for_a_pause_is_proven_with_its_credentials() {
     assert_eq!(world.begun(banned), 2);
 }
 
+/// Regression: the next pause of all others was as long as the last one of these.
+#[test]
+fn throttles_of_unproven_credentials_lengthen_no_pause_of_others() {
+    for is_proven in [true, false] {
+        let is_throttled = std::cell::Cell::new(true);
+        let mut world = World::new(|call| match &*call.namespace {
+            "calm" if !is_throttled.replace(false) => Ok(()),
+            _ => Err(failure("QpsLimitForAppkeyAndApi", 403)),
+        });
+        if is_proven {
+            world.prove(&[call("calm", "one", "0")]);
+        }
+        for corp in ["1", "2", "3", "4", "5", "6"] {
+            world.push(with_secret("hostile", "one", corp, "wrong"), Rank::First);
+            world.run(MINUTE);
+        }
+        for corp in ["1", "2"] {
+            world.push(call("calm", "one", corp), expiry(0));
+            world.run(2 * SECOND);
+        }
+        let served = world.begun(|call| *call.namespace == *"calm");
+        assert_eq!(served, 2, "proven {is_proven}");
+    }
+}
+
 #[test]
 fn a_rotated_secret_is_proven_by_its_former_contents() {
     let mut scheduler: Scheduler<()> = Scheduler::new(Rates::default());
