@@ -68,20 +68,24 @@ mod tests {
             include_str!("metrics.rs"),
             include_str!("gauges.rs"),
             include_str!("objects.rs"),
-            include_str!("conditions.rs"),
         ];
-        let described = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-        let described: Vec<&str> = described
-            .filter_map(|line| line.split(' ').next())
-            .collect();
-        let registrations: usize = sources
-            .iter()
-            .map(|source| source.matches("registry.register(").count())
-            .sum();
-        assert!(described.len() >= registrations, "{described:?}");
-        for metric in described {
-            let has_series = text.lines().any(|line| line.starts_with(metric));
-            assert!(has_series, "{metric} in {text}");
+        // Most names stand on a line of their own.
+        let lines = sources.into_iter().flat_map(str::lines);
+        let literals = lines.filter_map(|line| line.trim().strip_prefix('"')?.strip_suffix("\","));
+        let is_name = |text: &&str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        let names: Vec<&str> = literals.filter(is_name).collect();
+        assert!(names.len() >= 18, "{names:?}");
+        for name in names {
+            let has_series = text.lines().any(|line| {
+                let line = line.strip_prefix("dingtalk_token_operator_");
+                let rest = line.and_then(|line| line.strip_prefix(name));
+                rest.is_some_and(|rest| {
+                    ["{", " ", "_total", "_bucket"]
+                        .iter()
+                        .any(|it| rest.starts_with(it))
+                })
+            });
+            assert!(has_series, "{name} in {text}");
         }
     }
 }

@@ -5,9 +5,9 @@ use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-/// Never logged, at any level: the client library logs failed calls, which the operator logs itself, and
-/// responses that it cannot parse, which may contain a Secret.
-const SILENCED: &str = "kube_client::client=off";
+/// Never logged, at any level: the client library logs failed calls and watches, which the operator logs
+/// itself, and responses that it cannot parse, which may contain a Secret.
+const SILENCED: [&str; 2] = ["kube_client::client=off", "kube_runtime::watcher=off"];
 
 /// Format of the logs.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -29,12 +29,10 @@ pub struct LogsError {
 
 /// Sets up logging with a filter such as `info` or `dingtalk_token_operator=debug`.
 pub fn init_logs(filter: &str, format: LogFormat) -> Result<(), LogsError> {
-    let env_filter = EnvFilter::try_new(filter)
-        .and_then(|parsed| Ok(parsed.add_directive(SILENCED.parse()?)))
-        .map_err(|source| LogsError {
-            filter: filter.to_owned(),
-            source,
-        })?;
+    let env_filter = parsed(filter).map_err(|source| LogsError {
+        filter: filter.to_owned(),
+        source,
+    })?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(env_filter)
         .with_writer(std::io::stderr);
@@ -47,4 +45,31 @@ pub fn init_logs(filter: &str, format: LogFormat) -> Result<(), LogsError> {
         LogFormat::Json => logs.json().flatten_event(true).try_init(),
     };
     Ok(())
+}
+
+fn parsed(filter: &str) -> Result<EnvFilter, ParseError> {
+    let mut parsed = EnvFilter::try_new(filter)?;
+    for silenced in SILENCED {
+        parsed = parsed.add_directive(silenced.parse()?);
+    }
+    Ok(parsed)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::{Level, enabled};
+
+    use super::*;
+
+    /// Regression: a watch without permission was logged twice.
+    #[test]
+    fn what_the_client_library_logs_of_failures_is_silenced_at_any_level() {
+        let filter = parsed("trace,kube_runtime::watcher=trace").expect("a filter");
+        let logs = tracing_subscriber::fmt().with_env_filter(filter).finish();
+        tracing::subscriber::with_default(logs, || {
+            assert!(!enabled!(target: "kube_client::client::builder", Level::ERROR));
+            assert!(!enabled!(target: "kube_runtime::watcher", Level::ERROR));
+            assert!(enabled!(target: "kube_runtime::controller", Level::TRACE));
+        });
+    }
 }

@@ -34,8 +34,6 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60);
 struct ClientUse {
     proven: Spacing,
     unproven: Spacing,
-    throttled: u32,
-    throttled_at: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -127,6 +125,11 @@ impl Limits {
         self.probe_at
     }
 
+    /// Whether an outage may be probed now.
+    pub(super) fn may_probe(&self, now: Instant) -> bool {
+        self.probe_at.is_none_or(|at| at <= now)
+    }
+
     pub(super) fn begin(&mut self, call: &Call, is_proven: bool, rates: &Rates, now: Instant) {
         self.rate.begin(rates, now);
         let client = self.clients.entry(Arc::clone(&call.client_id)).or_default();
@@ -166,12 +169,8 @@ impl Limits {
         if is_due {
             self.pruned_at = Some(now);
             self.pauses.prune(now);
-            self.clients.retain(|_, client| {
-                let is_throttled = client
-                    .throttled_at
-                    .is_some_and(|at| now.duration_since(at) < 2 * PRUNE_EVERY);
-                is_throttled || !client.proven.is_idle(now) || !client.unproven.is_idle(now)
-            });
+            self.clients
+                .retain(|_, client| !client.proven.is_idle(now) || !client.unproven.is_idle(now));
             self.namespaces
                 .retain(|_, namespace| namespace.in_flight > 0 || !namespace.failures.is_full(now));
         }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::call::RankKind;
+use super::proofs::Proofs;
 use super::rates::Gate;
 use super::waiting::{LineKey, Twin, Waiting};
 use super::{Call, Rank};
@@ -45,6 +46,7 @@ impl<J> Line<J> {
 
 /// All queued requests of a site.
 pub(super) struct Lines<J> {
+    proofs: Proofs,
     by_id: HashMap<LineId, Line<J>>,
     ids: HashMap<LineKey, LineId>,
     of_client: HashMap<Arc<str>, HashSet<LineId>>,
@@ -61,6 +63,7 @@ pub(super) struct Lines<J> {
 impl<J> Default for Lines<J> {
     fn default() -> Self {
         Self {
+            proofs: Proofs::default(),
             by_id: HashMap::new(),
             ids: HashMap::new(),
             of_client: HashMap::new(),
@@ -80,14 +83,18 @@ impl<J> Lines<J> {
         self.len
     }
 
-    pub(super) fn push(&mut self, call: Call, rank: Rank, job: J, is_proven: bool) {
+    /// Whether these credentials have fetched a token.
+    pub(super) fn is_proven(&self, call: &Call) -> bool {
+        self.proofs.has(&call.client_id, &call.credentials)
+    }
+
+    pub(super) fn push(&mut self, call: Call, rank: Rank, job: J) {
         self.next_id += 1;
         let waiting = Waiting {
             call,
             rank,
             job,
             arrival: self.next_id,
-            is_proven,
         };
         self.insert(waiting);
     }
@@ -116,8 +123,8 @@ impl<J> Lines<J> {
         let client_id = Arc::clone(&key.client_id);
         self.of_client.entry(client_id).or_default().insert(id);
         let line = Line {
+            is_proven: self.is_proven(&first.call),
             key,
-            is_proven: first.is_proven,
             waiting: BTreeMap::new(),
             // It is not on the board yet; removing it from there has no effect.
             place: Place::OnBoard {
@@ -171,9 +178,15 @@ impl<J> Lines<J> {
         }
     }
 
-    /// Marks the lines with this `client_id` whose credentials are now proven.
-    pub(super) fn prove(&mut self, client_id: &str, is_proven: impl Fn(&LineKey) -> bool) {
-        for id in self.of_client(client_id, |line| !line.is_proven && is_proven(&line.key)) {
+    /// Records that the credentials of `call` have fetched a token.
+    pub(super) fn prove(&mut self, call: &Call) {
+        if self.is_proven(call) {
+            return;
+        }
+        self.proofs.add(&call.client_id, &call.credentials);
+        let has_proof = |key: &LineKey| self.proofs.has(&key.client_id, &key.credentials);
+        let is_new = |line: &Line<J>| !line.is_proven && has_proof(&line.key);
+        for id in self.of_client(&call.client_id, is_new) {
             if let Some(line) = self.take_down(id) {
                 line.is_proven = true;
             }
@@ -257,17 +270,17 @@ impl<J> Lines<J> {
         }
     }
 
-    /// Removes and returns the first request of a line.
-    pub(super) fn take(&mut self, id: LineId) -> Option<Waiting<J>> {
+    /// Removes and returns the first request of a line, and whether its credentials are proven.
+    pub(super) fn take(&mut self, id: LineId) -> Option<(Waiting<J>, bool)> {
         let line = self.take_down(id)?;
-        let (_, mut waiting) = line.waiting.pop_first()?;
-        waiting.is_proven = line.is_proven;
+        let (_, waiting) = line.waiting.pop_first()?;
+        let is_proven = line.is_proven;
         match line.waiting.is_empty() {
             true => drop(self.remove(id)),
             false => self.put(id, false),
         }
         self.len -= 1;
-        Some(waiting)
+        Some((waiting, is_proven))
     }
 
     /// Records that the namespace of `call` has had its turn in this kind.

@@ -7,7 +7,6 @@ use super::call::RankKind;
 use super::limits::Limits;
 use super::lines::Lines;
 use super::outcome::{Consequences, Recovery, Started};
-use super::proofs::Proofs;
 use super::rates::Gate;
 use super::waiting::{LineKey, Twin};
 use super::{Call, Rank, Rates};
@@ -22,7 +21,6 @@ const SWEEP_FROM: usize = 1024;
 pub(super) struct Site<J> {
     lines: Lines<J>,
     limits: Limits,
-    proofs: Proofs,
     /// The requests in flight, and whether the credentials of each were proven at its start.
     in_flight: HashMap<Twin, bool>,
     first_had_its_turn: bool,
@@ -35,7 +33,6 @@ impl<J> Default for Site<J> {
         Self {
             lines: Lines::default(),
             limits: Limits::default(),
-            proofs: Proofs::default(),
             in_flight: HashMap::new(),
             first_had_its_turn: false,
             swept_to: 0,
@@ -45,8 +42,7 @@ impl<J> Default for Site<J> {
 
 impl<J> Site<J> {
     pub(super) fn push(&mut self, call: Call, rank: Rank, job: J) {
-        let is_proven = self.is_proven(&call);
-        self.lines.push(call, rank, job, is_proven);
+        self.lines.push(call, rank, job);
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -54,7 +50,7 @@ impl<J> Site<J> {
     }
 
     pub(super) fn is_proven(&self, call: &Call) -> bool {
-        self.proofs.has(&call.client_id, &call.credentials)
+        self.lines.is_proven(call)
     }
 
     /// Adds the requests that may start now, and abandoned ones, to `started`.
@@ -75,7 +71,8 @@ impl<J> Site<J> {
             match self.limits.gate(rates, now) {
                 Gate::Open => {}
                 Gate::Until(at) => {
-                    if self.lines.has_ready() {
+                    let has_probe = self.limits.may_probe(now) && self.lines.has_held();
+                    if self.lines.has_ready() || has_probe {
                         started.look_again(at);
                     }
                     break;
@@ -85,10 +82,9 @@ impl<J> Site<J> {
             let Some((kind, id)) = self.next(rates, now) else {
                 break;
             };
-            let Some(waiting) = self.lines.take(id) else {
+            let Some((waiting, is_proven)) = self.lines.take(id) else {
                 break;
             };
-            let is_proven = waiting.is_proven;
             if !wanted(&waiting.job) {
                 started.unwanted.push(waiting.job);
             } else if self.in_flight.contains_key(&Twin::of(&waiting.call)) {
@@ -105,9 +101,11 @@ impl<J> Site<J> {
                 started.starting.push((waiting.call, waiting.job));
             }
         }
-        let probe_at = self.limits.probe_at().filter(|_| self.lines.has_held());
+        // A probe that is due already waits for room, which the end of a request makes.
+        let probe_at = self.limits.probe_at();
+        let probe_at = probe_at.filter(|at| *at > now && self.lines.has_held());
         for at in self.lines.next_wake().into_iter().chain(probe_at) {
-            started.look_again(at.max(now));
+            started.look_again(at);
         }
     }
 
@@ -120,26 +118,24 @@ impl<J> Site<J> {
         };
         let limits = &self.limits;
         let has_room = |namespace: &str, is_proven| limits.has_room(namespace, is_proven, rates);
-        let is_probe_due = limits.probe_at().is_none_or(|at| at <= now) && self.lines.has_held();
         let mut next = |is_probe| {
             let gate = |line: &LineKey, is_proven| {
                 limits.gate_of_line(line, is_proven, is_probe, rates, now)
             };
             self.lines.next(is_probe, kinds, has_room, gate)
         };
-        let probe = if is_probe_due { next(true) } else { None };
-        probe.or_else(|| next(false))
+        let turns = match limits.may_probe(now) {
+            // A line is found to be held back in its turn, and may then probe at once.
+            true => &[true, false, true][..],
+            false => &[false],
+        };
+        turns.iter().find_map(|is_probe| next(*is_probe))
     }
 
     /// Ends a request that succeeded. Returns the outages that have thereby ended.
     pub(super) fn succeeded(&mut self, call: &Call, now: Instant) -> Vec<Recovery> {
         self.end(call);
-        if !self.is_proven(call) {
-            self.proofs.add(&call.client_id, &call.credentials);
-            let proofs = &self.proofs;
-            let is_proven = |line: &LineKey| proofs.has(&line.client_id, &line.credentials);
-            self.lines.prove(&call.client_id, is_proven);
-        }
+        self.lines.prove(call);
         self.lines.release();
         self.limits.succeeded(call, now)
     }

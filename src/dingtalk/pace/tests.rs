@@ -66,10 +66,12 @@ fn expiry(second: i64) -> Rank {
 
 type Answer<'a> = Box<dyn FnMut(&Call) -> Result<(), Failure> + 'a>;
 
-/// Responds to each call after a latency.
+/// Responds to each call after a latency. Starts requests only after events and at the times that the
+/// scheduler asks for.
 struct World<'a> {
     scheduler: Scheduler<Call>,
     now: Instant,
+    next: Option<Instant>,
     start: Instant,
     latency: Duration,
     answer: Answer<'a>,
@@ -88,6 +90,7 @@ impl<'a> World<'a> {
         Self {
             scheduler: Scheduler::new(Rates::default()),
             now,
+            next: None,
             start: now,
             latency: Duration::from_millis(5),
             answer: Box::new(answer),
@@ -102,6 +105,7 @@ impl<'a> World<'a> {
 
     fn push(&mut self, call: Call, rank: Rank) {
         self.scheduler.push(call.clone(), rank, call);
+        self.next = Some(self.now);
     }
 
     /// Makes the credentials of these calls proven.
@@ -126,6 +130,9 @@ impl<'a> World<'a> {
             .partition(|(end, _)| *end <= self.now);
         self.flying = flying;
         let done: Vec<(Instant, Call)> = done;
+        if done.is_empty() && self.next.is_none_or(|at| at > self.now) {
+            return;
+        }
         for (_, call) in done {
             match (self.answer)(&call) {
                 Ok(()) => {
@@ -143,6 +150,8 @@ impl<'a> World<'a> {
             }
         }
         let started = self.scheduler.start(|_| true, self.now);
+        self.next = started.next;
+        assert!(self.next.is_none_or(|at| at > self.now), "it would spin");
         for (call, _) in started.starting {
             self.calls.push((self.now - self.start, call.clone()));
             self.flying.push((self.now + self.latency, call));

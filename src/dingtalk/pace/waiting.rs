@@ -46,6 +46,5 @@ pub(super) struct Waiting<J> {
     pub(super) call: Call,
     pub(super) rank: Rank,
     pub(super) job: J,
-    pub(super) is_proven: bool,
     pub(super) arrival: u64,
 }

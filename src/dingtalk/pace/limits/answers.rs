@@ -26,9 +26,7 @@ impl Limits {
     ) -> Vec<Recovery> {
         self.rate.succeeded(now);
         self.busyness.served(call, now);
-        if let Some(client) = self.clients.get_mut(&call.client_id) {
-            client.throttled = 0;
-        }
+        self.pauses.succeeded(call);
         let healths = [&mut self.of_proven, &mut self.of_unproven];
         let healths = healths.into_iter().map(std::mem::take);
         let outages = healths.filter_map(|health| health.outage());
@@ -99,23 +97,14 @@ impl Limits {
         match failure.scope {
             Scope::Corp => Some((Reach::of_corp(call), asked.max(THROTTLE))),
             Scope::ClientId => {
-                let client_id = &call.client_id;
-                let is_paused = self
-                    .pauses
-                    .of_line(&call.namespace, client_id, is_proven)
-                    .is_some_and(|until| until > now);
-                let client = self.clients.entry(Arc::clone(client_id)).or_default();
-                // Responses to requests that were in flight together count once.
-                if !is_paused {
-                    client.throttled = client.throttled.saturating_add(1);
-                    client.throttled_at = Some(now);
-                }
-                let doubled = THROTTLE * (1 << client.throttled.saturating_sub(1).min(6));
+                let throttles = self.pauses.throttled(call, is_proven, now);
+                let doubled = THROTTLE * (1 << throttles.saturating_sub(1).min(6));
                 let least = match per_minute {
                     true => THROTTLE_MAX,
                     false => doubled.min(THROTTLE_MAX),
                 };
-                Some((Reach::Client(Arc::clone(client_id)), least.max(asked)))
+                let reach = Reach::Client(Arc::clone(&call.client_id));
+                Some((reach, least.max(asked)))
             }
             Scope::Site => {
                 if is_proven && self.busyness.is_busy(call, now) {

@@ -2,7 +2,7 @@
 
 use super::Lines;
 use crate::dingtalk::pace::Call;
-use crate::dingtalk::pace::waiting::{LineKey, Waiting};
+use crate::dingtalk::pace::waiting::LineKey;
 
 impl<J> Lines<J> {
     /// Removes and returns all requests of the same namespace with the same credentials.
@@ -20,15 +20,11 @@ impl<J> Lines<J> {
     /// Removes and returns all requests that are not `wanted`.
     pub(in crate::dingtalk::pace) fn sweep(&mut self, wanted: &impl Fn(&J) -> bool) -> Vec<J> {
         let former = std::mem::take(self);
+        self.proofs = former.proofs;
         self.next_id = former.next_id;
         self.served_last = former.served_last;
-        let lines = former.by_id.into_values().flat_map(|line| {
-            let is_proven = line.is_proven;
-            line.waiting.into_values().map(move |waiting| Waiting {
-                is_proven,
-                ..waiting
-            })
-        });
+        let lines = former.by_id.into_values();
+        let lines = lines.flat_map(|line| line.waiting.into_values());
         let parked = former.parked.into_values();
         let behind = former.behind.into_values().flatten();
         let mut unwanted = Vec::new();

@@ -64,6 +64,38 @@ fn few_that_wait_for_a_site_that_is_down_are_tried_as_often_as_it_is_probed() {
     assert!(world.heard.iter().all(|(_, is_site_down)| !is_site_down));
 }
 
+/// Regression: it waited until another request arrived.
+#[test]
+fn the_first_that_an_outage_holds_back_probes_it_at_once() {
+    let mut world = World::new(|_| Err(Failure::of(&UNREACHABLE)));
+    world.latency = Duration::from_millis(1);
+    for number in 0..4 {
+        world.push(call("x", &format!("c{number}"), "1"), Rank::First);
+    }
+    world.run(SECOND);
+    assert_eq!(world.calls.len(), 4);
+}
+
+/// Regression: the scheduler asked all the time to be called again, though it could start nothing.
+#[test]
+fn a_probe_without_room_waits_for_those_that_hang() {
+    let mut world = World::new(|_| Err(Failure::of(&UNREACHABLE)));
+    for number in 0..30 {
+        world.push(call("x", &format!("c{number}"), "1"), Rank::First);
+    }
+    world.run(SECOND);
+    world.latency = 10 * SECOND;
+    let before = world.calls.len();
+    world.run(9 * SECOND);
+    assert_eq!(
+        world.calls.len() - before,
+        8,
+        "half of what a site is called at first"
+    );
+    world.run(SECOND * 3);
+    assert!(world.calls.len() - before > 8);
+}
+
 #[test]
 fn corps_that_fail_while_others_do_not_are_no_outage() {
     let mut world = World::new(|call| match call.corp_id.starts_with("bad") {

@@ -142,7 +142,7 @@ fn a_site_that_is_busy_for_several_namespaces_is_called_less_and_then_more_again
             next += 1;
             let namespace = ["x", "y"][next % 2];
             let call = call(namespace, &format!("c{next}"), "1");
-            world.scheduler.push(call.clone(), Rank::Retry, call);
+            world.push(call, Rank::Retry);
         }
         world.run(SECOND);
         world.calls.len() - before

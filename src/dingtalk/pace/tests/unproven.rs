@@ -106,6 +106,59 @@ fn what_unproven_credentials_are_told_holds_back_no_other_namespace() {
     }
 }
 
+/// Regression: it counted as unproven until its line was empty.
+#[test]
+fn a_request_that_waits_for_a_pause_is_proven_with_its_credentials() {
+    let mut world = World::new(
+        |call| match (&*call.corp_id, call.credentials.fingerprint) {
+            (_, wrong) if wrong == fingerprint("one", "wrong") => Err(failure("90010", 200)),
+            ("0", _) => Err(failure("90005", 200)),
+            _ => Ok(()),
+        },
+    );
+    let banned = |call: &Call| *call.corp_id == *"0";
+    for _ in 0..2 {
+        world.push(call("x", "one", "0"), Rank::First);
+        world.run(SECOND);
+    }
+    assert_eq!(
+        world.begun(banned),
+        1,
+        "the other waits for the end of the ban"
+    );
+    world.push(call("x", "one", "1"), Rank::First);
+    world.run(MINUTE);
+    // This holds back what is unproven, for longer than the ban.
+    world.push(with_secret("x", "one", "2", "wrong"), Rank::First);
+    world.run(4 * MINUTE + SECOND);
+    assert_eq!(world.begun(banned), 2);
+}
+
+/// Regression: the next pause of all others was as long as the last one of these.
+#[test]
+fn throttles_of_unproven_credentials_lengthen_no_pause_of_others() {
+    for is_proven in [true, false] {
+        let is_throttled = std::cell::Cell::new(true);
+        let mut world = World::new(|call| match &*call.namespace {
+            "calm" if !is_throttled.replace(false) => Ok(()),
+            _ => Err(failure("QpsLimitForAppkeyAndApi", 403)),
+        });
+        if is_proven {
+            world.prove(&[call("calm", "one", "0")]);
+        }
+        for corp in ["1", "2", "3", "4", "5", "6"] {
+            world.push(with_secret("hostile", "one", corp, "wrong"), Rank::First);
+            world.run(MINUTE);
+        }
+        for corp in ["1", "2"] {
+            world.push(call("calm", "one", corp), expiry(0));
+            world.run(2 * SECOND);
+        }
+        let served = world.begun(|call| *call.namespace == *"calm");
+        assert_eq!(served, 2, "proven {is_proven}");
+    }
+}
+
 #[test]
 fn a_rotated_secret_is_proven_by_its_former_contents() {
     let mut scheduler: Scheduler<()> = Scheduler::new(Rates::default());
