@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Call, Reach};
 
-/// A throttle that comes within this time after a pause continues its count.
+/// Time for which the count of throttles is kept after a pause.
 const COUNTED: Duration = Duration::from_secs(120);
 
 #[derive(Debug)]

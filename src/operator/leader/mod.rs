@@ -19,6 +19,9 @@ pub use leadership::{Leadership, Moment};
 /// Time-out for each call. Short enough to retry a renewal before the Lease expires.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// Attempts to release a Lease that others change.
+const RELEASES_MAX: usize = 3;
+
 /// The Lease and the identity of this replica.
 #[derive(Debug)]
 pub struct Candidate {
@@ -44,6 +47,8 @@ pub enum Outcome {
 
 #[derive(Debug, Error)]
 enum LeaseError {
+    #[error("it is changed again and again")]
+    Changing,
     #[error("no response from the API server within {} s", CALL_TIMEOUT.as_secs())]
     TimedOut,
     #[error("{0}; the operator needs the Role for leases from deploy/")]
@@ -63,15 +68,7 @@ pub async fn elect(
     leadership: Arc<Leadership>,
     stop: CancellationToken,
 ) -> Outcome {
-    let mut elector = Elector {
-        api: Api::namespaced(client, &candidate.namespace),
-        election: Election::new(candidate.identity.clone()),
-        candidate,
-        leadership,
-        was_ours: false,
-        failing: None,
-        waits_for: None,
-    };
+    let mut elector = Elector::new(client, candidate, leadership);
     while !stop.is_cancelled() {
         // A stop must not cancel a round: without the response to a write, the release would fail.
         if let Some(to) = elector.round().await {
@@ -103,6 +100,18 @@ struct Elector {
 }
 
 impl Elector {
+    fn new(client: Client, candidate: Candidate, leadership: Arc<Leadership>) -> Self {
+        Self {
+            api: Api::namespaced(client, &candidate.namespace),
+            election: Election::new(candidate.identity.clone()),
+            candidate,
+            leadership,
+            was_ours: false,
+            failing: None,
+            waits_for: None,
+        }
+    }
+
     /// Tries once to acquire or renew the Lease. Returns the replica that has taken it from this one.
     async fn round(&mut self) -> Option<String> {
         match self.try_once().await {
@@ -138,16 +147,7 @@ impl Elector {
             let written = match turn {
                 None => return Ok(()),
                 Some(Turn::Read) => None,
-                Some(Turn::Write(spec)) => match self.write(spec).await {
-                    Ok(lease) => Some(lease),
-                    // Another replica was faster, or the Lease was deleted.
-                    Err(LeaseError::Call(kube::Error::Api(status)))
-                        if matches!(status.code, 404 | 409) =>
-                    {
-                        None
-                    }
-                    Err(error) => return Err(error),
-                },
+                Some(Turn::Write(spec)) => self.write(spec).await?,
             };
             if let Some(lease) = written {
                 let now = Moment::now();
@@ -160,37 +160,65 @@ impl Elector {
             if has_read {
                 return Ok(());
             }
-            let lease = call(self.api.get_opt(&self.candidate.name)).await?;
-            self.election.saw(lease, Moment::now().monotonic);
+            self.read().await?;
             has_read = true;
         }
     }
 
-    async fn write(&self, spec: LeaseSpec) -> Result<Lease, LeaseError> {
+    async fn read(&mut self) -> Result<(), LeaseError> {
+        let lease = call(self.api.get_opt(&self.candidate.name)).await?;
+        self.election.saw(lease, Moment::now().monotonic);
+        Ok(())
+    }
+
+    /// Writes the Lease over the one that was read last; `None` if another one is there.
+    async fn write(&self, spec: LeaseSpec) -> Result<Option<Lease>, LeaseError> {
         let lease = self.election.lease(&self.candidate.name, spec);
         let parameters = PostParams {
             field_manager: Some(crate::api::MANAGER.to_owned()),
             ..PostParams::default()
         };
         let name = &self.candidate.name;
-        match lease.metadata.resource_version {
-            None => call(self.api.create(&parameters, &lease)).await,
-            Some(_) => call(self.api.replace(name, &parameters, &lease)).await,
+        let is_new = lease.metadata.resource_version.is_none();
+        let written = match is_new {
+            true => call(self.api.create(&parameters, &lease)).await,
+            false => call(self.api.replace(name, &parameters, &lease)).await,
+        };
+        match written {
+            Err(LeaseError::Call(kube::Error::Api(status)))
+                // What a new one does not find is its namespace.
+                if status.code == 409 || status.code == 404 && !is_new =>
+            {
+                Ok(None)
+            }
+            written => written.map(Some),
         }
     }
 
     /// Releases the Lease, so that the other replicas need not wait for its expiry.
     async fn release(&mut self) {
         self.leadership.lost();
-        let Some(spec) = self.election.release(Moment::now().wall) else {
-            return;
-        };
-        match self.write(spec).await {
-            Ok(_) => info!(lease = self.candidate.name, "Lease released"),
-            Err(error) => {
-                warn!(lease = self.candidate.name, %error, "Lease not released; it will expire");
-            }
+        let lease = self.candidate.name.clone();
+        match self.try_release().await {
+            Ok(true) => info!(lease, "Lease released"),
+            Ok(false) => {}
+            Err(error) => warn!(lease, %error, "Lease not released; it will expire"),
         }
+    }
+
+    /// Returns whether this replica held the Lease.
+    async fn try_release(&mut self) -> Result<bool, LeaseError> {
+        for _ in 0..RELEASES_MAX {
+            let Some(spec) = self.election.release(Moment::now().wall) else {
+                return Ok(false);
+            };
+            if self.write(spec).await?.is_some() {
+                return Ok(true);
+            }
+            // Somebody has annotated it, or the last renewal was made but not answered.
+            self.read().await?;
+        }
+        Err(LeaseError::Changing)
     }
 }
 
@@ -220,6 +248,7 @@ mod tests {
     /// told to send it.
     #[derive(Default)]
     struct Server {
+        lacks_namespace: bool,
         lease: Mutex<Option<Value>>,
         renewing: Notify,
         answer: Notify,
@@ -251,6 +280,9 @@ mod tests {
                 let lease = self.lease.lock().expect("unpoisoned").clone();
                 return lease.map_or_else(|| refused(404, "NotFound"), |lease| (200, lease));
             }
+            if self.lacks_namespace {
+                return refused(404, "NotFound");
+            }
             let mut new: Value = serde_json::from_slice(body).expect("a Lease");
             {
                 let mut lease = self.lease.lock().expect("unpoisoned");
@@ -271,16 +303,56 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_stop_during_a_renewal_leaves_the_lease_to_the_others() {
-        let server = Arc::new(Server::default());
-        let candidate = Candidate {
+    fn candidate() -> Candidate {
+        Candidate {
             namespace: "default".to_owned(),
             name: "lease".to_owned(),
             identity: "one".to_owned(),
-        };
+        }
+    }
+
+    /// Regression: no log said why nobody led.
+    #[tokio::test]
+    async fn a_lease_without_a_namespace_is_an_error() {
+        let server = Arc::new(Server {
+            lacks_namespace: true,
+            ..Server::default()
+        });
+        let mut elector = Elector::new(server.client(), candidate(), Arc::default());
+        assert!(elector.try_once().await.is_err());
+    }
+
+    /// Regression: the others waited until it expired.
+    #[tokio::test]
+    async fn a_lease_that_somebody_else_has_changed_is_released() {
+        let server = Arc::new(Server::default());
         let (leadership, stop) = (Arc::new(Leadership::default()), CancellationToken::new());
-        let election = elect(server.client(), candidate, leadership, stop.clone());
+        let election = elect(
+            server.client(),
+            candidate(),
+            Arc::clone(&leadership),
+            stop.clone(),
+        );
+        let stopped = async {
+            while !leadership.holds(Moment::now()) {
+                tokio::task::yield_now().await;
+            }
+            if let Some(lease) = &mut *server.lease.lock().expect("unpoisoned") {
+                lease["metadata"]["resourceVersion"] = "111".into();
+            }
+            stop.cancel();
+        };
+        let (outcome, ()) = tokio::join!(election, stopped);
+        assert_eq!(outcome, Outcome::Released);
+        let lease = server.lease.lock().expect("unpoisoned").take();
+        assert_eq!(lease.expect("a Lease")["spec"]["holderIdentity"], "");
+    }
+
+    #[tokio::test]
+    async fn a_stop_during_a_renewal_leaves_the_lease_to_the_others() {
+        let server = Arc::new(Server::default());
+        let (leadership, stop) = (Arc::new(Leadership::default()), CancellationToken::new());
+        let election = elect(server.client(), candidate(), leadership, stop.clone());
         let stopped = async {
             server.renewing.notified().await;
             stop.cancel();
