@@ -83,6 +83,23 @@ fn changed_credentials_and_a_request() {
     assert_eq!(later(&world), (&expected[..], &expected[..]));
 }
 
+/// Regression: the cause was a change of the spec.
+#[test]
+fn credentials_that_others_have_touched_are_recorded_for_that_cause() {
+    let mut world = with_token();
+    let version = ObjectVersion {
+        resource_version: "touched".into(),
+        ..world.version()
+    };
+    world.seen = Some(CredentialsSeen::Present(version.clone()));
+    let known = world.memory.credentials.clone().expect("read");
+    let touched = KnownCredentials { version, ..known };
+    world.memory.credentials_read(touched, &[]);
+    world.settle(&FRESH);
+    let nothing: &[Cause] = &[];
+    assert_eq!(later(&world), (nothing, &[Cause::CredentialsChanged][..]));
+}
+
 #[test]
 fn a_deleted_secret_is_written_again_and_fetched_only_where_its_token_is_not_known() {
     let mut world = with_token();
