@@ -124,3 +124,41 @@ async fn a_secret_whose_owner_goes_leaves_the_token_until_there_are_credentials_
     until_used(&sandbox).await;
     assert_eq!(sandbox.stub.calls("ding1").len(), 1);
 }
+
+/// As the documentation has it for a Secret that the External Secrets Operator made.
+#[tokio::test]
+async fn a_secret_with_a_controller_is_handed_over_and_outlives_it() {
+    let sandbox = Sandbox::new("providers-handover").await;
+    let owner = owner(&sandbox).await;
+    let theirs = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {
+            "name": "payroll-token", "ownerReferences": [owner],
+            "annotations": {"dingtalk-token-operator.github.io/adopt-by": "DingTalkApp/payroll"},
+        },
+        "stringData": {"access_token": "theirs"},
+    });
+    let handed_over = create(&sandbox, &theirs).await;
+    sandbox.credentials(NAME, CLIENT_ID, CLIENT_SECRET).await;
+    sandbox.app("payroll", "ding1").await;
+    sandbox.until_renewed("payroll").await;
+    let owners = async || -> Option<Vec<String>> {
+        let secret = sandbox.api::<Secret>().get_opt("payroll-token").await;
+        let secret = secret.ok()??;
+        assert_eq!(secret.uid().as_ref(), Some(&handed_over));
+        let owners = secret.owner_references().iter();
+        Some(owners.map(|owner| owner.kind.clone()).collect())
+    };
+    assert_eq!(owners().await.expect("there"), ["ConfigMap", "DingTalkApp"]);
+    sandbox
+        .api::<ConfigMap>()
+        .delete("provider", &DeleteParams::background())
+        .await
+        .expect("deleted");
+    // The garbage collector takes its reference away.
+    sandbox
+        .eventually("one owner", async || {
+            (owners().await? == ["DingTalkApp"]).then_some(())
+        })
+        .await;
+}

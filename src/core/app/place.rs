@@ -9,6 +9,7 @@ use crate::core::app::view::{Blocked, Target, TargetStep};
 use crate::core::secret::assembly::Assembled;
 use crate::core::secret::desired::{Inputs, Known, Need, need};
 use crate::core::secret::former::unneeded;
+use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
 use crate::core::secret::write::{Deletion, TARGET_STEPS_MAX, Write};
 use crate::core::secret::writing::Turn;
@@ -88,6 +89,10 @@ impl Decision<'_, '_> {
         }
         let mut assembled = writing.assembled.take();
         let need = self.fitting_need(target, assembled.as_deref_mut());
+        // What does not fit is not waited for.
+        for corp_id in target.excess.iter().flat_map(|(_, left_out)| left_out) {
+            self.memory.corp_mut(corp_id).unwritten_since = None;
+        }
         let batch_until = match need {
             Some(Need::Assemble(_) | Need::Write(_)) => self.batch_until(target),
             _ => None,
@@ -132,14 +137,14 @@ impl Decision<'_, '_> {
                 Some(TargetStep::Delete { name, version, why })
             }
             Turn::Now { is_repair } => {
-                let cause = self.write_cause(target, is_repair);
+                let cause = self.write_cause(target, &write.recorded, is_repair);
                 Some(TargetStep::Write { write, cause })
             }
         }
     }
 
-    /// Returns the cause of a write, which is preferably that of an unwritten token.
-    fn write_cause(&self, target: &Target<'_>, is_repair: bool) -> Cause {
+    /// Returns the cause of a write of `new`, which is preferably that of an unwritten token.
+    fn write_cause(&self, target: &Target<'_>, new: &Recorded, is_repair: bool) -> Cause {
         if is_repair {
             return match target.present {
                 Some(_) => Cause::TargetChanged,
@@ -149,10 +154,14 @@ impl Decision<'_, '_> {
         let unwritten = self
             .corps(target)
             .filter(|corp| corp.unwritten_since.is_some());
-        match unwritten.filter_map(|corp| corp.renewal_cause).min() {
-            Some(cause) => cause,
-            None if target.present.is_some() && target.recorded.is_none() => Cause::TargetChanged,
-            None => Cause::SpecChanged,
+        let cause = unwritten.filter_map(|corp| corp.renewal_cause).min();
+        match (cause, &target.recorded) {
+            (Some(cause), _) => cause,
+            (None, None) if target.present.is_some() => Cause::TargetChanged,
+            (None, Some(old)) if old.credentials() != new.credentials() => {
+                Cause::CredentialsChanged
+            }
+            (None, _) => Cause::SpecChanged,
         }
     }
 

@@ -103,6 +103,19 @@ impl Recorded {
         keys.map(move |key| key.replacen(ANY_CORP, corp_id, 1))
     }
 
+    /// Returns the newest token, preferably one of known credentials.
+    pub fn newest(&self) -> Option<&TokenRecord> {
+        let tokens = self.tokens.iter();
+        let known = tokens.filter(|token| token.credentials != ObjectVersion::default());
+        let newest = known.max_by_key(|token| token.lifetime.requested_at);
+        newest.or(self.tokens.first())
+    }
+
+    /// Returns the credentials that the newest token was fetched with.
+    pub fn credentials(&self) -> Option<&ObjectVersion> {
+        self.newest().map(|token| &token.credentials)
+    }
+
     /// Returns when its first token expires.
     pub fn expires_at(&self) -> Option<Timestamp> {
         let tokens = self.tokens.iter();

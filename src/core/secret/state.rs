@@ -166,11 +166,7 @@ fn write(recorded: &Recorded) -> Option<String> {
 impl State {
     fn of(recorded: &Recorded) -> Option<Self> {
         let tokens = &recorded.tokens;
-        let newest = tokens
-            .iter()
-            .filter(|token| token.credentials != ObjectVersion::default())
-            .max_by_key(|token| token.lifetime.requested_at)
-            .or(tokens.first())?;
+        let newest = recorded.newest()?;
         let renewal = tokens
             .iter()
             .filter(|token| token.answers.is_some())

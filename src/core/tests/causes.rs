@@ -83,6 +83,23 @@ fn changed_credentials_and_a_request() {
     assert_eq!(later(&world), (&expected[..], &expected[..]));
 }
 
+/// Regression: the cause was a change of the spec.
+#[test]
+fn credentials_that_others_have_touched_are_recorded_for_that_cause() {
+    let mut world = with_token();
+    let version = ObjectVersion {
+        resource_version: "touched".into(),
+        ..world.version()
+    };
+    world.seen = Some(CredentialsSeen::Present(version.clone()));
+    let known = world.memory.credentials.clone().expect("read");
+    let touched = KnownCredentials { version, ..known };
+    world.memory.credentials_read(touched, &[]);
+    world.settle(&FRESH);
+    let nothing: &[Cause] = &[];
+    assert_eq!(later(&world), (nothing, &[Cause::CredentialsChanged][..]));
+}
+
 #[test]
 fn a_deleted_secret_is_written_again_and_fetched_only_where_its_token_is_not_known() {
     let mut world = with_token();
@@ -149,7 +166,6 @@ fn a_request_shortens_no_ban_whether_the_process_was_restarted_or_not() {
     }
 }
 
-/// Regression: after a restart, what a clock that was ahead had planned held back all renewals.
 /// Returns the status of an app whose token, requested at `second`, renewals do not extend.
 fn unextended(second: i64, next_attempt: &str) -> DingTalkAppStatus {
     let status = serde_json::json!({
@@ -238,6 +254,7 @@ fn a_failure_in_a_status_is_over_if_the_secret_has_a_later_token() {
     }
 }
 
+/// Regression: after a restart, what a clock that was ahead had planned held back all renewals.
 #[test]
 fn a_plan_of_a_clock_that_was_ahead_is_not_gone_on_with() {
     let now = 1_800_000_000;
