@@ -22,6 +22,7 @@ mod renewals;
 mod room;
 mod schedule;
 mod status;
+mod unusable;
 mod world;
 
 use world::{HOUR, World, app, at};

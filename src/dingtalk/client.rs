@@ -341,4 +341,22 @@ mod tests {
         ));
         assert!(Client::new(options(true)).is_ok());
     }
+
+    #[test]
+    fn the_sites_of_a_client_are_sorted_and_have_a_host() {
+        let sites = ["global=https://b.example:444/x", "china=https://a.example"];
+        let sites = sites.map(|site| site.parse().expect("a site"));
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::new(ClientOptions {
+            sites: sites.into(),
+            allow_plain_http: false,
+            extra_ca: None,
+            has_proxies: false,
+        });
+        let client = client.expect("a client");
+        assert!(client.sites().eq(["china", "global"]));
+        assert_eq!(client.host("china"), Some("a.example"));
+        assert_eq!(client.host("global"), Some("b.example"));
+        assert_eq!(client.host("other"), None);
+    }
 }

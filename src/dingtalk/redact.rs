@@ -179,6 +179,8 @@ mod tests {
         ] {
             assert_eq!(redactor().clean(&text), None, "{text}");
         }
+        let quoted = Redactor::new([r#"a"b\c"d"e"#], []);
+        assert_eq!(quoted.clean(r#"it was "a\"b\\c\"d\"e""#), None, "JSON");
     }
 
     #[test]

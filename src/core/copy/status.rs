@@ -83,3 +83,6 @@ pub(crate) fn reference_notice(
         _ => Notice::warning(new.reason.parse().ok()?, "Copy", &new.message),
     })
 }
+
+#[cfg(test)]
+mod tests;

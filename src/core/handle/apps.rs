@@ -100,3 +100,49 @@ impl Core {
         unwritten.map(|(app, _)| app.clone()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::index::NamespaceLimits;
+
+    fn app(uid: &str) -> DingTalkApp {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+            "metadata": {"name": "payroll", "namespace": "hr", "uid": uid},
+            "spec": {"credentialsSecretRef": {"name": "credentials"}, "site": "global", "corpIds": ["ding1"]},
+        }))
+        .expect("an app")
+    }
+
+    #[test]
+    fn what_was_done_for_an_app_does_not_reach_another_one_of_its_name() {
+        let now = Timestamp::UNIX_EPOCH;
+        let (former, app) = (app("u1"), app("u2"));
+        let key = app_ref(&app);
+        let mut core = Core::new(NamespaceLimits::default());
+        assert!(core.app_of(&key, "u1").is_none());
+        core.remember(&former, now);
+        core.app_of(&key, "u1").expect("it is known").identify = true;
+        core.remember(&former, now);
+        assert!(core.app_of(&key, "u1").expect("it is known").identify);
+        core.remember(&app, now);
+        assert!(core.app_of(&key, "u1").is_none());
+        assert!(!core.app_of(&key, "u2").expect("it is new").identify);
+        core.forget_app(&key);
+        assert!(core.app(&key).is_none());
+    }
+
+    #[test]
+    fn an_app_with_an_unwritten_token_is_waited_for() {
+        let now = Timestamp::UNIX_EPOCH;
+        let app = app("u1");
+        let key = app_ref(&app);
+        let mut core = Core::new(NamespaceLimits::default());
+        core.remember(&app, now);
+        assert!(core.unwritten(now).is_empty());
+        let memory = core.app(&key).expect("it is known");
+        memory.corp_mut("ding1").unwritten_since = Some(now);
+        assert_eq!(core.unwritten(now), [key]);
+    }
+}

@@ -57,3 +57,37 @@ impl Core {
         memory.begin_look(reference.metadata.generation, now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::index::NamespaceLimits;
+
+    #[test]
+    fn a_recreated_reference_is_another_one() {
+        let reference = |uid: &str| -> DingTalkTokenReference {
+            serde_json::from_value(serde_json::json!({
+                "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
+                "metadata": {"name": "copy", "namespace": "web", "uid": uid},
+                "spec": {"appRef": {"namespace": "hr", "name": "payroll"}},
+            }))
+            .expect("a reference")
+        };
+        let key = reference_ref(&reference("r1"));
+        let mut core = Core::new(NamespaceLimits::default());
+        let is_contested = |core: &mut Core, uid: &str| {
+            let memory = core.reference_of(&key, uid);
+            memory.map(|memory| memory.writing("copy").contested)
+        };
+        core.remember_reference(&reference("r1"));
+        let memory = core.reference_of(&key, "r1").expect("it is known");
+        memory.writing("copy").contested = true;
+        core.remember_reference(&reference("r1"));
+        assert_eq!(is_contested(&mut core, "r1"), Some(true));
+        core.remember_reference(&reference("r2"));
+        assert_eq!(is_contested(&mut core, "r1"), None);
+        assert_eq!(is_contested(&mut core, "r2"), Some(false));
+        core.forget_reference(&key);
+        assert_eq!(is_contested(&mut core, "r2"), None);
+    }
+}

@@ -177,3 +177,6 @@ fn only_secret<'a>(corps: impl IntoIterator<Item = &'a CorpStatus>) -> Option<&'
     let first = names.next()?;
     names.all(|name| name == first).then_some(first)
 }
+
+#[cfg(test)]
+mod tests;

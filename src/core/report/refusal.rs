@@ -236,6 +236,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_refused_reference_is_told_once_for_each_generation() {
+        let mut reference: DingTalkTokenReference = serde_json::from_value(serde_json::json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkTokenReference",
+            "metadata": {"name": "copy", "namespace": "web", "generation": 3},
+            "spec": {"appRef": {"namespace": "hr", "name": "payroll"}},
+        }))
+        .expect("a reference");
+        let refusal = Refusal::PastBound(Bound::References(10));
+        let status = |reference: &DingTalkTokenReference| {
+            refused_reference_status(reference, &refusal, Timestamp::UNIX_EPOCH)
+        };
+        let told = status(&reference).expect("to be written");
+        assert_eq!(told.observed_generation, Some(3));
+        let conditions = told.conditions.iter();
+        let conditions: Vec<_> = conditions
+            .map(|it| (it.type_.as_str(), it.status.as_str(), it.reason.as_str()))
+            .collect();
+        let reason = "NamespaceLimitExceeded";
+        assert_eq!(
+            conditions,
+            [("Ready", "False", reason), ("Stalled", "True", reason)]
+        );
+        reference.status = Some(told);
+        assert_eq!(status(&reference), None);
+        reference.metadata.generation = Some(4);
+        assert!(status(&reference).is_some());
+    }
+
     /// What a request, a grant or a restart was made for outlives the refusal.
     #[test]
     fn a_refused_app_shows_no_tokens() {

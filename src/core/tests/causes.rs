@@ -273,3 +273,38 @@ fn a_plan_of_a_clock_that_was_ahead_is_not_gone_on_with() {
         assert_eq!(is_planned, is_kept, "{ahead} s ahead");
     }
 }
+
+/// Limits hold after a restart, and the plan of a renewal that failed; any other failure without a
+/// token is retried at once.
+#[test]
+fn a_plan_in_a_status_is_kept_for_limits_and_for_failures_beside_a_token() {
+    let now = 1_800_000_000;
+    let retry_at = |reason: Option<&str>, has_token: bool, next: i64| {
+        let error = reason.map(|reason| serde_json::json!({"reason": reason, "sinceTime": ""}));
+        let renewed_at = has_token.then(|| at(now - 100).to_string());
+        let expires_at = has_token.then(|| at(now + 7100).to_string());
+        let corp = serde_json::json!({
+            "corpId": "ding1", "secretName": "payroll-token", "lastRenewalTime": renewed_at,
+            "expirationTime": expires_at, "nextAttemptTime": at(next).to_string(), "error": error,
+        });
+        let mut app = app(1);
+        let status = serde_json::json!({"conditions": [], "corps": [corp]});
+        app.status = Some(serde_json::from_value(status).expect("a status"));
+        let memory = Memory::new(&app, at(now));
+        let corp = memory.corp("ding1");
+        assert_eq!(corp.had_token, has_token);
+        corp.attempts(&Tokens::default()).retry_at()
+    };
+    let next = now + 60;
+    let planned = Some(at(next));
+    assert_eq!(retry_at(Some("ServerError"), true, next), planned);
+    assert_eq!(retry_at(Some("ServerError"), false, next), None);
+    assert_eq!(retry_at(Some("Banned"), true, next), planned);
+    assert_eq!(retry_at(Some("Banned"), false, next), planned);
+    assert_eq!(retry_at(None, true, next), None, "it is renewed as usual");
+    assert_eq!(retry_at(None, false, next), None);
+    assert_eq!(retry_at(Some("SecretConflict"), true, next), None);
+    assert_eq!(retry_at(Some("Banned"), true, now), None, "it is over");
+    let in_an_hour = Some(at(now + 3600));
+    assert_eq!(retry_at(Some("Banned"), true, now + 3601), in_an_hour);
+}

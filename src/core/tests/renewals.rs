@@ -102,6 +102,28 @@ fn a_search_halves_what_is_left_until_two_minutes_and_then_waits_for_expiry() {
 }
 
 #[test]
+fn a_search_that_begins_in_the_last_minutes_tries_the_latest_useful_time() {
+    let at = |second| Timestamp::from_second(second).expect("a time");
+    let lifetime = Lifetime {
+        requested_at: at(0),
+        expires_at: at(1000),
+    };
+    let next = |left: i64| {
+        let renew_before = Some(Duration::from_secs(left.unsigned_abs()));
+        let usual = Renewals::Usual;
+        usual.repeated(lifetime, renew_before, 0.0, at(1000 - left), false)
+    };
+    for (left, expected) in [(300, 150), (150, 110), (121, 110), (120, 60), (60, 30)] {
+        let left_then = SignedDuration::from_secs(expected);
+        let late = Renewals::Late {
+            left: left_then,
+            lifetimes: 0,
+        };
+        assert_eq!(next(left), late, "{left}");
+    }
+}
+
+#[test]
 fn a_short_life_is_halved_once() {
     let mut world = World::new(Way::SameRemaining, 120);
     world.step();

@@ -30,6 +30,28 @@ fn the_pace_is_the_documented_one() {
 }
 
 #[test]
+fn what_may_pass_is_tried_again_in_an_eighth_of_the_life_that_is_left() {
+    for class in [
+        Class::User,
+        Class::Configuration,
+        Class::Quota,
+        Class::Throttled { per_minute: false },
+        Class::Throttled { per_minute: true },
+        Class::Banned,
+        Class::Transient,
+        Class::Unknown,
+        Class::Garbled,
+    ] {
+        let is_hurried = matches!(class, Class::Transient | Class::Unknown | Class::Garbled);
+        let wait = |left| delay(class, 9, 1.0, None, Some(Duration::from_secs(left)));
+        let eighth = Duration::from_secs(10);
+        assert_eq!(wait(80) == eighth, is_hurried, "{class:?}");
+        assert_eq!(wait(1) == Duration::from_secs(1), is_hurried, "{class:?}");
+        assert_eq!(wait(1_000_000), delay(class, 9, 1.0, None, None));
+    }
+}
+
+#[test]
 fn a_token_of_two_hours_is_renewed_after_eighty_minutes_and_a_little_earlier_by_jitter() {
     let lifetime = Lifetime {
         requested_at: at(0),

@@ -220,12 +220,16 @@ fn a_failure_is_read_back_from_a_status_by_its_reason_and_code() {
         let failure = Failure {
             code: code.clone(),
             http_status: Some(400),
+            request_id: Some("id".to_owned()),
+            message: Some("said".to_owned()),
             ..Failure::of(row)
         };
         let recorded = CorpError {
             reason: row.reason.as_str().to_owned(),
             code: code.clone(),
             http_status: Some(400),
+            request_id: Some("id".to_owned()),
+            message: Some("said".to_owned()),
             ..CorpError::default()
         };
         let read = Failure::recorded(&recorded).expect("of DingTalk");

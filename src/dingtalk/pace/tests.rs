@@ -1,7 +1,10 @@
 //! Simulates requests and responses in steps of a millisecond.
 
+mod health;
+mod limits;
 mod outages;
 mod pauses;
+mod rates;
 mod unproven;
 
 use std::collections::HashMap;
@@ -216,6 +219,8 @@ fn four_are_in_flight_for_a_client_and_one_for_a_token() {
     let corps: std::collections::HashSet<_> =
         world.calls.iter().map(|(_, call)| &call.corp_id).collect();
     assert_eq!(corps.len(), 4);
+    world.run(MINUTE);
+    assert_eq!(world.calls.len(), 8, "the next begin when these end");
     let mut world = World::new(|_| Ok(()));
     world.prove(&[call("x", "one", "0")]);
     world.push(call("x", "one", "0"), Rank::First);
@@ -231,6 +236,39 @@ fn four_are_in_flight_for_a_client_and_one_for_a_token() {
     );
     world.run(10 * SECOND);
     assert_eq!(world.begun(|call| *call.corp_id == *"0"), 2);
+}
+
+#[test]
+fn credentials_that_have_fetched_a_token_are_called_at_the_usual_rate_at_once() {
+    let mut world = World::new(|_| Ok(()));
+    for call in numbered("x", "one", 50) {
+        world.push(call, Rank::First);
+    }
+    world.run(SECOND * 3 / 2);
+    let begun = world.calls.len();
+    assert!((10..=17).contains(&begun), "{begun}");
+    assert_eq!(world.scheduler.len(), 50 - begun);
+    world.run(10 * SECOND);
+    assert!(world.scheduler.is_empty());
+    // Of the same token, each waits for the one before it.
+    for _ in 0..3 {
+        world.push(call("x", "one", "0"), Rank::Retry);
+    }
+    world.run(SECOND / 2);
+    assert!(world.scheduler.is_empty(), "{}", world.scheduler.len());
+    let bad = call("x", "two", "bad");
+    world.prove(&[call("x", "two", "1")]);
+    let pause = Failure {
+        class: Class::Throttled { per_minute: false },
+        scope: crate::dingtalk::Scope::Corp,
+        ..failure("server.error", 429)
+    };
+    world.scheduler.failed(&bad, pause, None, world.now);
+    world.push(bad, Rank::Retry);
+    world.run(SECOND / 2);
+    assert_eq!(world.scheduler.len(), 1, "its corp is paused");
+    world.run(SECOND);
+    assert!(world.scheduler.is_empty(), "{}", world.scheduler.len());
 }
 
 #[test]

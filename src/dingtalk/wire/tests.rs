@@ -95,10 +95,10 @@ fn expires_in_of_any_value() {
     ] {
         assert_eq!(lifetime(bad), Err(Reason::InvalidResponse), "{bad}");
     }
-    assert_eq!(
-        failure(200, r#"{"access_token":"abc"}"#).reason,
-        Reason::InvalidResponse
-    );
+    let failure = failure(200, r#"{"access_token":"abc"}"#);
+    assert_eq!(failure.reason, Reason::InvalidResponse);
+    assert_eq!(failure.http_status, Some(200));
+    assert!(failure.message.is_some(), "what is wrong with it");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::references::reference;
 use super::room::{fillers, heavy};
 use super::*;
 use crate::api::{
-    DingTalkTokenReference, GrantedNamespace, Layout, Reason, ReferenceGrant, reference_ref,
+    Cause, DingTalkTokenReference, GrantedNamespace, Layout, Reason, ReferenceGrant, reference_ref,
 };
 use crate::core::{
     CopyStep, ReferenceMemory, ReferenceStep, Told, WriteOutcome, copy_now, copy_write,
@@ -163,4 +163,73 @@ fn a_foreign_secret_that_appears_while_the_source_is_read_is_not_written_over() 
         ..secret("token", "31", None)
     });
     assert!(!is_written(&index));
+}
+
+#[test]
+fn a_contested_copy_is_looked_at_once_a_minute_until_the_contest_is_over() {
+    let reference = copying();
+    let mut index = with_source(&reference);
+    let mut memory = ReferenceMemory::new("r1");
+    let recorded = TargetMeta::of(source()).recorded.expect("a record");
+    let write = copy_write(&reference, "token", recorded.clone(), None);
+    let version = ObjectVersion {
+        uid: "secret-uid".into(),
+        resource_version: "31".into(),
+    };
+    // The second write of the same is a repair.
+    for _ in 0..2 {
+        let done = WriteOutcome::Done(version.clone());
+        memory.writing("token").ended(&write, done, None, now());
+    }
+    memory.writing("token").contested = true;
+    let set = |map: &BTreeMap<String, Option<String>>| {
+        let set = map
+            .iter()
+            .filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
+        set.collect::<BTreeMap<_, _>>()
+    };
+    index.secret_applied(ObjectMeta {
+        namespace: Some("web".into()),
+        labels: Some(set(&write.labels)),
+        annotations: Some(set(&write.annotations)),
+        owner_references: Some(write.owner_references.clone()),
+        ..secret("token", "31", None)
+    });
+    let (told, wake_at) = step(&index, &mut memory, now()).expect("at rest");
+    assert_eq!(told.reason, Reason::SecretContested);
+    let said = "another writer keeps changing Secret token; it is restored once a minute; to find the writer: \
+                kubectl get secret token -n web -o yaml --show-managed-fields";
+    assert_eq!(told.message, said);
+    assert_eq!(wake_at, Some(now() + SignedDuration::from_secs(60)));
+    let later = now() + SignedDuration::from_secs(120);
+    let (told, wake_at) = step(&index, &mut memory, later).expect("at rest");
+    assert_eq!(told.reason, Reason::TokensValid);
+    assert_eq!(wake_at, recorded.expires_at());
+}
+
+#[test]
+fn the_write_of_a_copy_has_the_cause_that_it_was_made_for() {
+    let reference = copying();
+    let mut index = with_source(&reference);
+    let mut memory = ReferenceMemory::new("r1");
+    let source = TargetMeta::of(source());
+    let cause = |index: &Index, memory: &mut ReferenceMemory| {
+        let view = index.reference_view(&reference).expect("known");
+        let (_, cause) = copy_now(&view, memory, "token", &source, now()).expect("to be written");
+        cause
+    };
+    assert_eq!(cause(&index, &mut memory), Cause::FirstToken);
+    let recorded = source.recorded.clone().expect("a record");
+    let write = copy_write(&reference, "token", recorded, None);
+    let done = WriteOutcome::Done(ObjectVersion {
+        uid: "secret-uid".into(),
+        resource_version: "30".into(),
+    });
+    memory.writing("token").ended(&write, done, Some(7), now());
+    assert_eq!(cause(&index, &mut memory), Cause::TargetMissing);
+    index.secret_applied(ObjectMeta {
+        namespace: Some("web".into()),
+        ..secret("token", "31", Some(("payroll", "r1")))
+    });
+    assert_eq!(cause(&index, &mut memory), Cause::SourceChanged);
 }

@@ -257,3 +257,33 @@ fn a_secret_that_a_list_lacks_although_it_was_written_meanwhile_is_there_once_an
     index.secret_applied(of("s1", "10"));
     assert!(is_there(&index));
 }
+
+#[test]
+fn a_target_that_a_list_lacks_is_known_to_be_absent() {
+    let mut index = Index::default();
+    index.app_applied(&app("payroll", "u1", 1, "token"));
+    let target = ("hr".to_owned(), "token".to_owned());
+    assert!(!index.secrets.contains_key(&target));
+    index.secrets_listing(None);
+    let (apps, gone) = index.secrets_listed(None);
+    assert!(matches!(
+        index.secrets.get(&target),
+        Some(Seen::Absent(None))
+    ));
+    assert!(!apps.is_empty() && gone.is_empty());
+}
+
+/// What a restored backup of etcd brings back is older than the deletion of another Secret.
+#[test]
+fn a_deletion_outdates_its_own_secret_only() {
+    let mut index = Index::default();
+    let payroll = app("payroll", "u1", 1, "token");
+    index.app_applied(&payroll);
+    let key = app_ref(&payroll);
+    index.secret_applied(of("s1", "10"));
+    index.secret_deleted(&of("s1", "20"));
+    index.secret_applied(of("s1", "15"));
+    assert!(index.secret(&key, "token").is_none());
+    index.secret_applied(of("s2", "15"));
+    assert!(index.secret(&key, "token").is_some());
+}

@@ -113,6 +113,8 @@ fn a_reference_that_is_refused_becomes_a_stub_in_the_store_of_its_own_scope() {
     let refused = |index: &mut Index, scope: &str| -> Vec<ReferenceRef> {
         let stubs: Vec<DingTalkTokenReference> = index.newly_refused_references(Some(scope));
         assert!(stubs.iter().all(Stub::is_stub));
+        let ages = stubs.iter().map(|stub| &stub.metadata.creation_timestamp);
+        assert!(ages.into_iter().all(Option::is_some), "it keeps its turn");
         stubs.iter().map(reference_ref).collect()
     };
     assert_eq!(refused(&mut index, "b"), []);
@@ -121,4 +123,16 @@ fn a_reference_that_is_refused_becomes_a_stub_in_the_store_of_its_own_scope() {
     let mut index = with_references();
     index.reference_deleted(&reference_ref(&younger));
     assert_eq!(refused(&mut index, "a"), [], "it is gone");
+}
+
+#[test]
+fn of_a_reference_that_is_refused_neither_spec_nor_names_are_kept() {
+    let mut reference = reference(&json!({}), &json!({"name": "copied"}));
+    reference.status.get_or_insert_default().secret_names = vec!["copied".to_owned()];
+    assert!(!reference.is_stub());
+    reference.strip();
+    assert!(reference.is_stub());
+    assert_eq!(reference.spec.target.name, None);
+    let names = reference.status.map(|status| status.secret_names);
+    assert_eq!(names, Some(Vec::new()));
 }

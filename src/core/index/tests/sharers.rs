@@ -74,3 +74,28 @@ fn only_an_apps_own_secret_with_plausible_times_is_a_candidate_to_share() {
     index.app_applied(&app("oldest", "u0", 1, "token-1"));
     assert!(found(&index, "hr", "dingapp", now).is_empty());
 }
+
+#[test]
+fn apps_share_what_they_have_the_site_the_corp_and_the_client_id_of() {
+    let mut index = Index::default();
+    let (one, two) = (app("one", "u1", 1, "t1"), app("two", "u2", 2, "t2"));
+    for app in [&one, &two] {
+        index.app_applied(app);
+    }
+    let seats = |index: &Index, app| index.seats_of(&app_ref(app)).collect::<Vec<_>>();
+    let sharers = |index: &Index, client_id: &str, corp_id: &str| {
+        index.sharers(&app_ref(&one), "global", client_id, corp_id)
+    };
+    assert!(seats(&index, &one).is_empty(), "its client_id is unknown");
+    for app in [&one, &two] {
+        index.client_known(&app_ref(app), "a");
+    }
+    let seat = ("global".to_owned(), "a".to_owned(), "ding1".to_owned());
+    assert_eq!(seats(&index, &one), [seat]);
+    assert_eq!(sharers(&index, "a", "ding1"), [app_ref(&two)]);
+    assert!(sharers(&index, "b", "ding1").is_empty());
+    assert!(sharers(&index, "a", "ding2").is_empty());
+    index.client_known(&app_ref(&two), "b");
+    assert!(sharers(&index, "a", "ding1").is_empty());
+    assert_eq!(sharers(&index, "b", "ding1"), [app_ref(&two)]);
+}

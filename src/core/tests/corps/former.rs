@@ -44,6 +44,36 @@ fn the_old_secrets_go_after_the_new_one_is_complete() {
 }
 
 #[test]
+fn a_new_process_reads_the_tokens_of_a_former_secret_that_it_does_not_fetch() {
+    let all = corps(2);
+    let reads = |world: &mut World| {
+        world.change("Combined", &all, "other");
+        match world.decide(next_step) {
+            Step::Targets(steps) => {
+                let reads = steps.into_iter().map(|step| match step {
+                    TargetStep::Read { name, corp_ids } => (name, corp_ids),
+                    _ => panic!("there is nothing to write"),
+                });
+                reads.collect()
+            }
+            _ => Vec::new(),
+        }
+    };
+    let mut world = complete("Combined", all.len());
+    world.memory = Memory::new(&world.app, world.now);
+    world.tokens = Tokens::default();
+    assert_eq!(reads(&mut world), [("token".to_owned(), all.clone())]);
+    let mut world = complete("Combined", all.len());
+    world.now += SignedDuration::from_secs(5000);
+    world.settle();
+    assert_eq!(world.queued.len(), all.len(), "both are due");
+    for corp_id in &all {
+        world.memory.corp_mut(corp_id).held = None;
+    }
+    assert!(reads(&mut world).is_empty(), "others are on their way");
+}
+
+#[test]
 fn the_old_secret_stays_while_the_new_one_cannot_be() {
     let all = corps(2);
     let mut world = complete("Combined", all.len());
@@ -151,4 +181,50 @@ fn an_immutable_secret_that_cannot_be_deleted_holds_up_no_other() {
     assert_eq!(world.deletions, ["token-ding0000"]);
     let written = (world.now, "token-ding0000".to_owned());
     assert_eq!(world.writes.last(), Some(&written));
+}
+
+/// Otherwise, contents that cannot be rendered would leave nothing behind.
+#[test]
+fn an_immutable_secret_is_deleted_once_its_successor_is_rendered() {
+    let mut world = complete("Combined", 100);
+    world.immutable = Some("token");
+    world.now += SignedDuration::from_secs(5000);
+    world.settle();
+    while !world.queued.is_empty() {
+        world.answer(7200);
+    }
+    let mut taken = Vec::new();
+    while let Step::Targets(steps) = world.decide(next_step) {
+        for step in steps {
+            taken.push(match &step {
+                TargetStep::Assemble { .. } => "assemble",
+                TargetStep::Write { .. } => "write",
+                TargetStep::Delete { .. } => "delete",
+                TargetStep::Read { .. } | TargetStep::Look { .. } => "read",
+            });
+            world.act(step);
+        }
+    }
+    let expected = [
+        "assemble", "write", "assemble", "delete", "assemble", "write",
+    ];
+    assert_eq!(taken, expected);
+}
+
+/// The endpoint may give shorter lives than before.
+#[test]
+fn the_old_secret_goes_when_the_new_one_has_a_later_token_that_expires_sooner() {
+    let mut world = complete("Combined", 1);
+    world.refuses_deletions = true;
+    world.change("Combined", &corps(1), "other");
+    world.settle();
+    world.now += SignedDuration::from_secs(5000);
+    world.settle();
+    world.answer(100);
+    world.settle();
+    assert_eq!(world.tokens_in("token"), 1, "it is still valid");
+    world.refuses_deletions = false;
+    world.now += SignedDuration::from_secs(60);
+    world.settle();
+    assert_eq!(world.deletions, ["token"]);
 }

@@ -40,6 +40,9 @@ fn what_takes_too_long_or_writes_too_much_is_refused_with_all_corps() {
     assert!(shared(1000, &large).is_ok());
     let said = shared(1000, &every(&"x".repeat(1049))).expect_err("too much");
     assert!(said.contains("1049000 bytes"), "{said}");
+    let with = |more: usize| shared(1000, &(large.clone() + &"y".repeat(more)));
+    assert!(with(576).is_ok(), "a Secret may be as large as that");
+    assert!(with(577).is_err());
     // All templates of a Secret count together.
     let mut both = app("Combined", &serde_json::json!({"a": large, "b": large}));
     both.spec.corp_ids = (0..600).map(|n| format!("ding{n}")).collect();

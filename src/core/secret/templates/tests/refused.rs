@@ -35,6 +35,7 @@ fn what_cannot_be_used_is_refused_with_line_and_column() {
             "no arguments",
         ),
         ("{{ site[0] }}", "line 1, column 8", "items"),
+        ("{{ site and site }}", "line 1, column 9", "{% if … %} only"),
         ("{{ site.x }}", "line 1, column 8", "attributes"),
         ("{{ site is defined }}", "line 1, column 9", "tests"),
         (
@@ -92,6 +93,11 @@ fn what_cannot_be_used_is_refused_with_line_and_column() {
             "{% for c in corps %}{{ corp_id }}{% endfor %}",
             "write c.corp_id",
         ),
+        (
+            "{% for c in corps %}{{ other }}{% endfor %}",
+            "only corps, client_id",
+        ),
+        ("{{ other }}", "only corps, client_id"),
         (
             "{% for c in corps %}{{ c }}{% endfor %}",
             "only c.access_token",

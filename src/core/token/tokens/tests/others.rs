@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::core::app::corp::Resumed;
-use crate::dingtalk::{Failure, look_up};
+use crate::core::token::record::Held;
+use crate::core::token::renewals::Renewals;
+use crate::core::token::request::RenewRequest;
+use crate::dingtalk::{Class, Failure, look_up};
 
 /// Regression: two apps whose specs had different generations made the failing call in turn, every
 /// 5 s.
@@ -124,6 +127,18 @@ fn a_stop_waits_for_no_token_that_nobody_will_take_over() {
     assert!(!two.corp.has_untaken(two.name, &tokens, at(0)));
 }
 
+/// What is in flight belongs to the app, however often its spec changes meanwhile.
+#[test]
+fn a_stop_waits_for_a_token_that_was_in_flight_when_a_spec_changed() {
+    let (mut tokens, mut one, _two) = two();
+    let pending = one.begin(&mut tokens).expect("due");
+    one.wants(Interest::Active, &mut tokens);
+    succeed(&pending, "t1", 0, &mut tokens);
+    let later = App::new("later", &mut tokens);
+    assert!(one.corp.has_untaken(one.name, &tokens, at(0)));
+    assert!(!later.corp.has_untaken(later.name, &tokens, at(0)));
+}
+
 /// The most urgent of the requesting apps determines how patiently a failed fetch is retried.
 #[test]
 fn the_life_that_is_left_is_that_of_the_earliest_token_that_is_still_valid() {
@@ -198,4 +213,104 @@ fn a_token_is_credited_to_the_credentials_that_fetched_it_or_to_those_of_its_pre
         let case = (client_id, resource_version, is_predecessors);
         assert_eq!(corp.fetched_with.is_some(), is_credited, "{case:?}");
     }
+}
+
+/// Two replicas' clocks may differ by a minute, so an unwritten token is not given up for one that
+/// merely seems later.
+#[test]
+fn a_token_gives_way_to_one_that_another_replica_requested_later() {
+    let record = |requested_at: i64| TokenRecord {
+        site: "global".into(),
+        client_id: "a".into(),
+        corp_id: "ding1".into(),
+        lifetime: lifetime(at(requested_at), Duration::from_secs(7200)),
+        credentials: ObjectVersion::default(),
+        answers: None,
+    };
+    let gives_way = |requested_at: i64, is_unwritten: bool| {
+        let mut corp = Corp::default();
+        corp.held = Some(Held {
+            token: AccessToken::new("t1".into()).expect("a token"),
+            record: record(0),
+        });
+        corp.fetched_with = Some(Fingerprint::default());
+        corp.unwritten_since = is_unwritten.then(|| at(0));
+        corp.give_way_to(&record(requested_at));
+        assert_eq!(corp.held.is_none(), corp.fetched_with.is_none());
+        assert!(corp.held.is_some() || corp.unwritten_since.is_none());
+        corp.held.is_none()
+    };
+    assert!(!gives_way(0, false));
+    assert!(gives_way(1, false));
+    assert!(!gives_way(60, true));
+    assert!(gives_way(61, true));
+}
+
+/// What a person must fix is tried again when the spec changes; what only time ends is not.
+#[test]
+fn a_changed_spec_repeats_what_a_person_can_fix() {
+    for row in crate::dingtalk::TABLE {
+        let (mut tokens, mut one, _two) = two();
+        let pending = one.begin(&mut tokens).expect("due");
+        let attempt = FailedAttempt {
+            failure: Failure::of(row),
+            life_left: None,
+            is_site_down: false,
+            random: 0.5,
+        };
+        tokens.failed(&pending, attempt, at(0));
+        let is_fixable = matches!(row.class, Class::User | Class::Configuration | Class::Quota);
+        let retry_at = one.corp.spec_retry_at(one.name, Some(2), &tokens);
+        assert_eq!(retry_at, is_fixable.then(|| at(5)), "{:?}", row.reason);
+    }
+}
+
+/// Expiries that differ by five seconds at most are the same one, seen through two round trips.
+#[test]
+fn a_renewal_extends_a_token_by_more_than_its_round_trips() {
+    let learned = |life: u64, requested_at: i64, client_id: &str| {
+        let (mut tokens, one, _two) = two();
+        let token = one.corp.token().expect("wanted");
+        let former = TokenRecord {
+            site: "global".into(),
+            client_id: client_id.into(),
+            corp_id: "ding1".into(),
+            lifetime: lifetime(at(0), Duration::from_secs(7200)),
+            credentials: ObjectVersion::default(),
+            answers: None,
+        };
+        let pending = |id| PendingFetch {
+            former: Some(former),
+            ..one.pending(id)
+        };
+        let ended = one.corp.attempts(&tokens).ended();
+        let pending = tokens.begin(token, ended, "hr", pending).expect("due");
+        let now = at(requested_at);
+        tokens.succeeded(&pending, response("t1", life), now, now);
+        one.corp.attempts(&tokens).renewals()
+    };
+    let half = Renewals::Late {
+        left: jiff::SignedDuration::from_secs(1200),
+        lifetimes: 0,
+    };
+    assert_eq!(learned(2405, 4800, "a"), half);
+    assert_eq!(learned(2406, 4800, "a"), Renewals::Usual);
+    assert_eq!(learned(2405, 4800, "b"), Renewals::Usual, "another client");
+}
+
+#[test]
+fn a_token_answers_the_request_that_was_seen_before_its_fetch_was_queued() {
+    let answers = |is_seen_first: bool| {
+        let (mut tokens, mut one, _two) = two();
+        if is_seen_first {
+            one.corp.follow_request(Some("now"), &tokens);
+        }
+        let pending = one.begin(&mut tokens).expect("due");
+        one.corp.follow_request(Some("now"), &tokens);
+        succeed(&pending, "t1", 0, &mut tokens);
+        one.look(false, &tokens, at(0));
+        one.corp.held.as_ref().expect("a token").record.answers
+    };
+    assert_eq!(answers(true), Some(RenewRequest::of("now")));
+    assert_eq!(answers(false), None);
 }
