@@ -12,7 +12,7 @@ mod status;
 pub use cause::Cause;
 pub use definitions::definitions;
 pub use names::*;
-pub use object_ref::{AppRef, ReferenceRef, app_ref, reference_ref};
+pub use object_ref::{AppRef, ReferenceRef, app_ref, full_name, reference_ref};
 pub use reason::{Origin, Reason};
 pub use reference::*;
 pub use spec::*;

@@ -15,6 +15,12 @@ pub fn app_ref(app: &DingTalkApp) -> AppRef {
         .within(app.metadata.namespace.as_deref().unwrap_or_default())
 }
 
+/// Returns the namespace and name of an app as one text.
+pub fn full_name(app: &AppRef) -> Box<str> {
+    let namespace = app.namespace.as_deref().unwrap_or_default();
+    format!("{namespace}/{}", app.name).into()
+}
+
 /// Returns the namespace and name of a `DingTalkTokenReference`.
 pub fn reference_ref(reference: &DingTalkTokenReference) -> ReferenceRef {
     ReferenceRef::new(reference.metadata.name.as_deref().unwrap_or_default())

@@ -6,7 +6,7 @@ use kube::config::KubeconfigError;
 use thiserror::Error;
 
 use crate::dingtalk::{ClientError, CredentialsError};
-use crate::operator::{CoreDumpError, LogsError, ServerError};
+use crate::operator::{CoreDumpError, LogsError, ServerError, said};
 
 /// Any error; only its text matters.
 type AnyError = Box<dyn StdError + Send + Sync>;
@@ -15,7 +15,7 @@ type AnyError = Box<dyn StdError + Send + Sync>;
 #[derive(Debug, Error)]
 pub(super) enum CliError {
     /// `operation` describes the error, such as "cannot read DingTalkApp hr/payroll".
-    #[error("{operation}: {source}")]
+    #[error("{operation}: {}", said(source.as_ref()))]
     Failed { operation: String, source: AnyError },
     #[error(transparent)]
     Logs(#[from] LogsError),

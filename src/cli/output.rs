@@ -1,5 +1,6 @@
 //! Output formats: text for people, JSON and YAML for programs.
 
+use std::ffi::OsStr;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
 use clap::ValueEnum;
@@ -65,7 +66,13 @@ pub(super) fn print_text(text: &str) -> Result<(), CliError> {
 
 /// Whether standard output is a terminal and `NO_COLOR` is not set.
 pub(super) fn has_colours() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+    let no_color = std::env::var_os("NO_COLOR");
+    std::io::stdout().is_terminal() && allows_colours(no_color.as_deref())
+}
+
+/// Whether this value of `NO_COLOR` allows colours. By its definition, an empty one is the same as none.
+fn allows_colours(no_color: Option<&OsStr>) -> bool {
+    no_color.is_none_or(OsStr::is_empty)
 }
 
 /// Colour of a word.
@@ -105,5 +112,13 @@ mod tests {
         assert_eq!(Tone::of(false).paint("fails", true), "\x1b[31mfails\x1b[0m");
         assert_eq!(Tone::Bad.paint("fails", false), "fails");
         assert_eq!(Tone::Plain.paint("ding1", true), "ding1");
+    }
+
+    /// Regression: an empty `NO_COLOR` took the colours away.
+    #[test]
+    fn an_empty_no_color_is_none() {
+        let allows = |value: &str| allows_colours(Some(OsStr::new(value)));
+        assert!(allows_colours(None) && allows(""));
+        assert!(!allows("1") && !allows("0"));
     }
 }

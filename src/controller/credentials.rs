@@ -8,7 +8,7 @@ use super::context::Context;
 use super::job::Job;
 use super::reads::{Outcome, Read, SharedCredentials};
 use super::reconcile::Reconciler;
-use crate::api::{CredentialsSecretRef, Reason};
+use crate::api::{CredentialsSecretRef, Reason, full_name};
 use crate::core::{
     CredentialsProblem, Due, KnownCredentials, ObjectVersion, PendingFetch, Schedule, TokenQuery,
     due,
@@ -145,10 +145,11 @@ impl Reconciler<'_> {
                 corp_id: &due.corp_id,
                 known: &known,
             };
-            if !due.is_asked
-                && let Some(held) = self.context.shared_token(&query, due.newer_than).await
+            // Another app's token does not answer a request.
+            if due.why.renew_requested_at.is_none()
+                && let Some((held, app)) = self.context.shared_token(&query, due.newer_than).await
             {
-                self.memory(|memory| memory.corp_mut(&due.corp_id).found(held));
+                self.memory(|memory| memory.corp_mut(&due.corp_id).found(held, full_name(&app)));
                 self.context.core().tokens.found(due.token);
                 continue;
             }
@@ -162,10 +163,11 @@ impl Reconciler<'_> {
         let pending = |id| PendingFetch {
             id,
             token: due.token,
+            app: full_name(&self.key),
             uid: self.app.metadata.uid.clone().unwrap_or_default(),
             credentials: known.version.clone(),
             reference: known.reference.clone(),
-            cause: due.cause,
+            why: due.why.clone(),
             generation: self.app.metadata.generation,
             renew_before: self.app.spec.renew_before(),
             former: due.former.clone(),

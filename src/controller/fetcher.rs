@@ -139,7 +139,7 @@ pub(super) fn finish(context: &Context, scheduler: &mut Scheduler<Job>, finished
         requested_at,
         took,
     } = finished;
-    let (call, cause) = (&job.call, job.pending.cause);
+    let (call, cause) = (&job.call, job.pending.why.cause);
     report_clock(context, &call.site, &answer);
     context.metrics.requested(&call.site, took);
     match answer.result {
@@ -186,7 +186,8 @@ fn log_success(job: &Job, expires_at: Timestamp, value_changed: bool) {
         name = job.app.name,
         corp_id = &*job.call.corp_id,
         site = &*job.call.site,
-        cause = job.pending.cause.as_str(),
+        cause = job.pending.why.cause.as_str(),
+        renew_requested_at = job.pending.why.renew_requested_at.as_deref(),
         generation = job.pending.generation,
         credentials_secret = job.pending.reference.name,
         credentials_version = job.pending.credentials.resource_version,
@@ -206,7 +207,8 @@ fn log_failure(job: &Job, host: Option<&str>, failure: &Failure) {
         corp_id = &*job.call.corp_id,
         site = &*job.call.site,
         host,
-        cause = job.pending.cause.as_str(),
+        cause = job.pending.why.cause.as_str(),
+        renew_requested_at = job.pending.why.renew_requested_at.as_deref(),
         generation = job.pending.generation,
         credentials_secret = job.pending.reference.name,
         credentials_version = job.pending.credentials.resource_version,

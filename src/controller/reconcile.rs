@@ -13,9 +13,9 @@ use super::kind::Kind;
 use super::refusal::{refuse, restore};
 use super::retry::{retry_later, too_many_steps};
 use super::secrets::Secrets;
-use crate::api::{AppRef, Cause, DingTalkApp, app_ref};
+use crate::api::{AppRef, DingTalkApp, app_ref};
 use crate::core::{
-    Assembly, Deletion, Memory, ObjectVersion, Step, Stub, TargetStep, Templates, Write,
+    Assembly, Deletion, Memory, ObjectVersion, Step, Stub, TargetStep, Templates, Why, Write,
     WriteOutcome, next_step,
 };
 
@@ -130,7 +130,7 @@ impl Reconciler<'_> {
                     self.delete_target(&name, &version, why).await;
                     Ok(())
                 }
-                TargetStep::Write { write, cause } => self.write(&write, cause).await,
+                TargetStep::Write { write, why } => self.write(&write, &why).await,
             };
             result = result.and(acted);
         }
@@ -154,10 +154,10 @@ impl Reconciler<'_> {
                     self.assemble(&name, *assembly);
                     has_assembled = true;
                 }
-                TargetStep::Write { write, cause }
+                TargetStep::Write { write, why }
                     if self.memory(|memory| memory.is_first_write(&write)) == Some(true) =>
                 {
-                    self.write_once(&write, cause).await;
+                    self.write_once(&write, &why).await;
                 }
                 TargetStep::Write { .. }
                 | TargetStep::Read { .. }
@@ -169,8 +169,8 @@ impl Reconciler<'_> {
     }
 
     /// (client) Writes a token that is held after the lease was lost.
-    async fn write_once(&self, write: &Write, cause: Cause) {
-        let outcome = self.secrets().write(write, cause, &[]).await;
+    async fn write_once(&self, write: &Write, why: &Why) {
+        let outcome = self.secrets().write(write, why, &[]).await;
         let done = match outcome {
             Ok(outcome @ WriteOutcome::Done(_)) => {
                 self.write_ended(write, outcome);
@@ -219,9 +219,9 @@ impl Reconciler<'_> {
         }
     }
 
-    async fn write(&self, write: &Write, cause: Cause) -> Result<()> {
+    async fn write(&self, write: &Write, why: &Why) -> Result<()> {
         let public = &self.app.spec.corp_ids;
-        let outcome = self.secrets().write(write, cause, public).await?;
+        let outcome = self.secrets().write(write, why, public).await?;
         self.write_ended(write, outcome);
         Ok(())
     }

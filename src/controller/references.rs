@@ -190,11 +190,11 @@ impl Copier<'_> {
         let decided = self.context.decide_copies(self.reference, |view, memory| {
             copy_now(view, memory, name, &source, now)
         });
-        let Some((mut write, cause)) = decided.flatten() else {
+        let Some((mut write, why)) = decided.flatten() else {
             return Ok(());
         };
         write.hold(data);
-        let outcome = self.secrets().write(&write, cause, &[]).await?;
+        let outcome = self.secrets().write(&write, &why, &[]).await?;
         let generation = self.reference.metadata.generation;
         let now = self.context.wall();
         self.memory(|memory| memory.writing(name).ended(&write, outcome, generation, now));

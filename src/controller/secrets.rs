@@ -6,9 +6,8 @@ use tracing::{info, warn};
 use super::cluster::{ClusterError, Result, SecretContents};
 use super::context::Context;
 use super::kind::Kind;
-use crate::api::Cause;
 use crate::core::{
-    Concerned, Data, Deletion, FailedChange, ObjectVersion, Recorded, TargetMeta, Write,
+    Concerned, Data, Deletion, FailedChange, ObjectVersion, Recorded, TargetMeta, Why, Write,
     WriteOutcome,
 };
 use crate::dingtalk::Redactor;
@@ -29,7 +28,7 @@ impl<K: Kind> Secrets<'_, K> {
     pub(super) async fn write(
         &self,
         write: &Write,
-        cause: Cause,
+        why: &Why,
         public: &[String],
     ) -> Result<WriteOutcome> {
         let (context, name) = (self.context, write.name.as_str());
@@ -40,10 +39,12 @@ impl<K: Kind> Secrets<'_, K> {
         let took = took.saturating_duration_since(started);
         let refused = written.as_ref().err();
         let outcome = refused.map_or(SecretWrite::Written, ClusterError::written);
-        context.metrics.secret_write(K::NAME, cause, outcome, took);
+        context
+            .metrics
+            .secret_write(K::NAME, why.cause, outcome, took);
         match written {
             Ok(metadata) => {
-                self.log_write(write, cause);
+                self.log_write(write, why);
                 let version = ObjectVersion::of(&metadata);
                 // The watch event of the same version will bring nothing new.
                 self.look_at_others(context.secret_written(metadata, &asked));
@@ -69,7 +70,9 @@ impl<K: Kind> Secrets<'_, K> {
                     namespace = self.namespace(),
                     name = self.owner.name,
                     secret = name,
-                    cause = cause.as_str(),
+                    cause = why.cause.as_str(),
+                    shared_by = why.shared_by.as_deref(),
+                    renew_requested_at = why.renew_requested_at.as_deref(),
                     error = %failed.message,
                     see = failed.problem.reason().page(),
                     "Secret write failed; will retry"
@@ -185,9 +188,8 @@ impl<K: Kind> Secrets<'_, K> {
         self.context.look_at(concerned);
     }
 
-    fn log_write(&self, write: &Write, cause: Cause) {
-        let tokens = &write.recorded.tokens;
-        let expires_at = tokens.iter().map(|token| token.lifetime.expires_at).min();
+    fn log_write(&self, write: &Write, why: &Why) {
+        let (tokens, news) = (&write.recorded.tokens, &write.news);
         let corp_id = match tokens.as_slice() {
             [token] => Some(token.corp_id.as_str()),
             _ => None,
@@ -198,9 +200,14 @@ impl<K: Kind> Secrets<'_, K> {
             name = self.owner.name,
             secret = write.name,
             corp_id,
-            cause = cause.as_str(),
+            cause = why.cause.as_str(),
+            shared_by = why.shared_by.as_deref(),
+            renew_requested_at = why.renew_requested_at.as_deref(),
             tokens = tokens.len(),
-            expires_at = expires_at.map(tracing::field::display),
+            new_tokens = news.new_tokens,
+            new_corp_ids = news.new_corp_ids,
+            former_expires_at = news.former_expires_at.map(tracing::field::display),
+            expires_at = write.recorded.expires_at().map(tracing::field::display),
             "Secret written"
         );
     }

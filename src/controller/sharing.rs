@@ -15,13 +15,13 @@ const READS_MAX: usize = 16;
 
 impl Context {
     /// (client) Returns a token newer than `since` from the Secret of another app of the same
-    /// namespace with the same credentials. Secrets of other namespaces do not count: whoever may
-    /// write them could forge their contents under any manager's name.
+    /// namespace with the same credentials, and that app. Secrets of other namespaces do not count:
+    /// whoever may write them could forge their contents under any manager's name.
     pub(super) async fn shared_token(
         &self,
         query: &TokenQuery<'_>,
         since: Option<Timestamp>,
-    ) -> Option<Held> {
+    ) -> Option<(Held, AppRef)> {
         let now = self.wall();
         let candidates = {
             let index = &self.core().index;
@@ -35,7 +35,7 @@ impl Context {
         });
         for candidate in newer.take(READS_MAX) {
             if let Some(held) = self.token_in(candidate, query).await {
-                return Some(held);
+                return Some((held, candidate.app.clone()));
             }
         }
         None

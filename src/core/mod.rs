@@ -49,6 +49,7 @@ pub use token::record::ObjectVersion;
 pub(crate) use token::record::{Held, lifetime, whole_seconds};
 pub(crate) use token::schedule::Schedule;
 pub use token::tokens::{Attempts, Interest, TokenName, Tokens};
+pub use token::why::Why;
 
 // Used by tests only.
 #[cfg(test)]

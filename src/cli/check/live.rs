@@ -9,6 +9,7 @@ use crate::api::{CorpStatus, DingTalkApp};
 use crate::cli::span::span;
 use crate::core::{self, Field, Shape, Wanted};
 use crate::dingtalk::visible;
+use crate::operator::said;
 
 /// Maximum number of valid tokens listed in the question.
 const NAMED_MAX: usize = 5;
@@ -92,8 +93,7 @@ fn in_secret(
     };
     let value = match secret {
         Ok(_) => Ok(read(Field::AccessToken)),
-        Err(kube::Error::Api(status)) => Err(status.message.clone()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(said(error)),
     };
     let expires_at = match value {
         Ok(Some(_)) => read(Field::ExpiresAt).and_then(|at| at.parse().ok()),

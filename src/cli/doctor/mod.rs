@@ -197,7 +197,9 @@ fn unlisted(unread: &Unread) -> String {
     match unread {
         Unread::Missing => "the CRD of DingTalkApps is not installed".to_owned(),
         Unread::Forbidden => "you are not allowed to list DingTalkApps".to_owned(),
-        Unread::Unavailable(why) => format!("DingTalkApps cannot be listed: {why}"),
+        Unread::Answered { why, .. } | Unread::Unavailable(why) => {
+            format!("DingTalkApps cannot be listed: {why}")
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use super::verdict::Unread;
 use crate::api::{GROUP, MANAGER, definitions};
 use crate::cli::apps::{App, Scope};
 use crate::cli::pages::all_pages;
+use crate::operator::said;
 
 /// Time-out for each call to the API server, and for each list.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,9 +35,12 @@ async fn call<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T
         Ok(Err(kube::Error::Api(status))) => Err(match status.code {
             403 => Unread::Forbidden,
             404 => Unread::Missing,
-            _ => Unread::Unavailable(status.message.clone()),
+            code => Unread::Answered {
+                code,
+                why: said(status.as_ref()),
+            },
         }),
-        Ok(Err(error)) => Err(Unread::Unavailable(error.to_string())),
+        Ok(Err(error)) => Err(Unread::Unavailable(said(&error))),
     }
 }
 

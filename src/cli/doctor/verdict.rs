@@ -58,6 +58,12 @@ impl Verdict {
 pub(super) enum Unread {
     Missing,
     Forbidden,
+    /// The API server, or a proxy in front of it, responded with another error.
+    Answered {
+        /// HTTP status.
+        code: u16,
+        why: String,
+    },
     /// There is no cluster, or the API server did not respond.
     Unavailable(String),
 }
@@ -72,11 +78,42 @@ impl Unread {
                 format!("you are not allowed to {right}"),
                 "run this as a user with that right",
             ),
+            Self::Answered { code, why } => Verdict::not_checked(
+                subject,
+                format!("the API server responded with HTTP {code}: {why}"),
+                match code {
+                    401 => "check the credentials in the kubeconfig: they may have expired",
+                    _ => "try again later, or check what stands between here and the API server",
+                },
+            ),
             Self::Unavailable(why) => Verdict::not_checked(
                 subject,
                 format!("no response from the API server: {why}"),
                 "check the kubeconfig, or run this in the operator's pod",
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Regression: an API server that did not accept the credentials was said not to respond.
+    #[test]
+    fn an_error_of_the_api_server_is_told_from_no_response() {
+        let answered = |code| {
+            let why = "Unauthorized".to_owned();
+            Unread::Answered { code, why }.verdict("leader", "get Leases")
+        };
+        let refused = answered(401);
+        assert_eq!(refused.state, State::NotChecked);
+        let said = "the API server responded with HTTP 401: Unauthorized";
+        assert_eq!(refused.message, said);
+        assert!(refused.advice.contains("credentials"), "{refused:?}");
+        assert_ne!(answered(503).advice, refused.advice);
+        let unavailable = Unread::Unavailable("timed out".to_owned());
+        let silent = unavailable.verdict("leader", "get Leases");
+        assert!(silent.message.contains("no response"), "{silent:?}");
     }
 }

@@ -13,6 +13,8 @@ use super::outcome::{AppName, Outcome};
 use super::waiting::Waiting;
 use crate::cli::apps::Scope;
 use crate::cli::error::{CliError, failed};
+use crate::dingtalk::visible;
+use crate::operator::said;
 
 /// How long the operator may take to report what has changed since the request.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
@@ -30,6 +32,7 @@ pub(super) async fn wait(
     let apps = scope.api(client.clone());
     let mut events = watcher(apps, watched).default_backoff().boxed();
     let mut listed = BTreeSet::new();
+    let mut told = None;
     let mut settled = pin!(tokio::time::sleep(SETTLED_AFTER));
     while !waiting.is_over() {
         let event = tokio::select! {
@@ -61,7 +64,12 @@ pub(super) async fn wait(
                 return Err(watching(error));
             }
             // The watcher restarts a watch that has ended or failed.
-            Ok(None) | Err(_) => {}
+            Ok(None) => {}
+            Err(error) => {
+                if let Some(line) = retried(&error, scope, &mut told) {
+                    eprintln!("{line}");
+                }
+            }
         }
         if let Some(progress) = waiting.progress() {
             eprintln!("{progress}");
@@ -103,6 +111,19 @@ fn is_final(error: &Error) -> bool {
         }
         _ => false,
     }
+}
+
+/// Returns the line about a watch that failed and is tried again; `None` if the last line says the same, or if
+/// the watch has only grown too old.
+fn retried(error: &Error, scope: &Scope, told: &mut Option<String>) -> Option<String> {
+    if matches!(error, Error::WatchError(status) if status.code == 410) {
+        return None;
+    }
+    let line = format!(
+        "cannot watch DingTalkApps in {scope}, trying again: {}",
+        visible(&said(error))
+    );
+    (told.as_ref() != Some(&line)).then(|| told.insert(line).clone())
 }
 
 #[cfg(test)]
@@ -172,6 +193,23 @@ mod tests {
             let problem = waiting.outcomes().next().expect("an outcome").problem();
             assert_eq!(problem.as_deref(), Some("deleted during the renewal"));
         }
+    }
+
+    /// Regression: while the API server was away, the command said nothing until its time-out.
+    #[test]
+    fn a_watch_that_fails_is_told_once_for_each_reason() {
+        let failed = |code, message: &str| {
+            let status = kube::core::Status::failure(message, "x").with_code(code);
+            Error::WatchError(status.boxed())
+        };
+        let mut told = None;
+        let mut said = |error| retried(&error, &Scope::All, &mut told);
+        let line = said(failed(503, "no\x1betcd")).expect("a line");
+        let expected = "cannot watch DingTalkApps in all namespaces, trying again: no etcd";
+        assert_eq!(line, expected);
+        assert_eq!(said(failed(503, "no\x1betcd")), None, "the same");
+        assert!(said(failed(500, "other")).is_some());
+        assert_eq!(said(failed(410, "too old")), None);
     }
 
     /// Regression: an app whose labels were changed was said to be deleted.

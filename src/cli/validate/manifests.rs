@@ -25,24 +25,27 @@ pub(super) struct File {
     pub text: String,
 }
 
-/// Reads files, and the manifests directly in folders.
-pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<File>, CliError> {
-    let mut files = Vec::new();
-    for path in paths {
-        if path.as_os_str() == "-" {
-            files.push(File {
-                name: "-".to_owned(),
-                text: text(io::stdin()).map_err(unreadable(path))?,
-            });
-        } else if path.is_dir() {
-            for path in manifests_of(path)? {
-                files.push(file(&path)?);
-            }
-        } else {
-            files.push(file(path)?);
-        }
+/// Reads a file, or the manifests directly in a folder.
+pub(super) fn read(path: &Path) -> Result<Vec<File>, CliError> {
+    if path.as_os_str() == "-" {
+        return Ok(vec![File {
+            name: "-".to_owned(),
+            text: text(io::stdin()).map_err(unreadable(path))?,
+        }]);
     }
-    Ok(files)
+    if path.is_dir() {
+        return manifests_of(path)?.iter().map(|path| file(path)).collect();
+    }
+    Ok(vec![file(path)?])
+}
+
+/// Returns the message about a path without any object.
+pub(super) fn nothing_in(path: &Path) -> String {
+    let read = match path.is_dir() {
+        true => ": of a folder, only its own files *.json, *.yaml and *.yml are read",
+        false => "",
+    };
+    format!("no manifests found in {}{read}", path.display())
 }
 
 fn file(path: &Path) -> Result<File, CliError> {

@@ -9,7 +9,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueHint};
@@ -20,7 +20,7 @@ use super::exit::verdict;
 use super::output::{Output, Tone, has_colours};
 use crate::dingtalk::visible;
 use check::{Finding, Resources, Severity};
-use manifests::{Document, File, documents, read};
+use manifests::{Document, documents, nothing_in, read};
 use runtime::{Admitted, findings};
 
 #[derive(Debug, Args)]
@@ -47,19 +47,35 @@ struct Report {
 }
 
 pub(super) fn validate(arguments: &ValidateArguments) -> Result<ExitCode, CliError> {
-    let report = report(&read(&arguments.files)?)?;
+    let (documents, empty) = found(&arguments.files)?;
+    let report = report(&documents)?;
     let text = || shown(&report, has_colours());
     arguments.output.print(&report, text)?;
-    Ok(verdict(report.items.is_empty()))
+    for path in &empty {
+        eprintln!("{}", nothing_in(path));
+    }
+    Ok(verdict(report.items.is_empty() && empty.is_empty()))
 }
 
-fn report(files: &[File]) -> Result<Report, CliError> {
+/// Returns the objects, and the paths that have none.
+fn found(paths: &[PathBuf]) -> Result<(Vec<Document>, Vec<&Path>), CliError> {
+    let (mut all, mut empty) = (Vec::new(), Vec::new());
+    for path in paths {
+        let found: Vec<Document> = read(path)?.iter().flat_map(documents).collect();
+        if found.is_empty() {
+            empty.push(path.as_path());
+        }
+        all.extend(found);
+    }
+    Ok((all, empty))
+}
+
+fn report(documents: &[Document]) -> Result<Report, CliError> {
     let resources = Resources::new()?;
-    let documents: Vec<Document> = files.iter().flat_map(documents).collect();
     let mut report = Report::default();
     let mut admitted = Vec::new();
     let mut secrets = Vec::new();
-    for document in &documents {
+    for document in documents {
         let refused = |path, message| Finding {
             place: document.place.clone(),
             path,

@@ -1,7 +1,9 @@
 use std::collections::BTreeSet;
+use std::fs;
 
 use serde_json::json;
 
+use super::manifests::File;
 use super::*;
 use crate::api::definitions;
 use crate::cli::validate::schema::{apply_defaults, field, items, property};
@@ -34,8 +36,13 @@ fn file(objects: &[Value]) -> File {
     }
 }
 
+fn report_of(files: &[File]) -> Report {
+    let documents: Vec<Document> = files.iter().flat_map(documents).collect();
+    report(&documents).expect("rules")
+}
+
 fn found(objects: &[Value]) -> Vec<Finding> {
-    report(&[file(objects)]).expect("rules").items
+    report_of(&[file(objects)]).items
 }
 
 #[test]
@@ -278,7 +285,7 @@ fn other_kinds_are_counted_and_what_is_no_yaml_is_a_finding() {
         name: "broken.yaml".to_owned(),
         text: "a: [\n".to_owned(),
     };
-    let report = report(&[file(&objects), broken]).expect("rules");
+    let report = report_of(&[file(&objects), broken]);
     let shown = shown(&report, false);
     let lines: Vec<&str> = shown.lines().collect();
     assert_eq!(
@@ -293,4 +300,38 @@ fn other_kinds_are_counted_and_what_is_no_yaml_is_a_finding() {
         lines[1].contains("broken.yaml, document 1: not YAML: "),
         "{lines:?}"
     );
+}
+
+/// Regression: a folder without manifests was valid, for example one with a wrong name.
+#[test]
+fn a_path_without_any_object_is_a_problem_and_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let write = |name: &str, text: &str| fs::write(path(name), text).expect("written");
+    for name in ["none", "empty", "good"] {
+        fs::create_dir(path(name)).expect("a folder");
+    }
+    write("none/readme.txt", "kind: DingTalkApp");
+    write("empty/a.yaml", "# nothing\n---\n");
+    write("good/a.yaml", "# nothing\n");
+    write("good/b.json", &app("a", &json!({})).to_string());
+    let validated = |names: &[&str]| {
+        let files = names.iter().map(|name| path(name)).collect();
+        let output = Output::Json;
+        let code = validate(&ValidateArguments { files, output });
+        code.expect("it ran") == ExitCode::SUCCESS
+    };
+    assert!(validated(&["good"]));
+    for names in [
+        &["none"][..],
+        &["empty"],
+        &["empty/a.yaml"],
+        &["good", "none"],
+    ] {
+        assert!(!validated(names), "{names:?}");
+    }
+    let said = nothing_in(&path("none"));
+    assert!(said.contains("none: of a folder, only"), "{said}");
+    let said = nothing_in(&path("empty/a.yaml"));
+    assert!(said.ends_with("empty/a.yaml"), "{said}");
 }

@@ -6,8 +6,7 @@ use kube::core::Status;
 use thiserror::Error;
 
 use crate::core::WriteProblem;
-use crate::dingtalk::visible;
-use crate::operator::SecretWrite;
+use crate::operator::{SecretWrite, said};
 
 /// Longest time that a caller waits for one call.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,15 +31,6 @@ pub(crate) enum ClusterError {
     /// The request could not be built, or the response is not the expected object.
     #[error("{operation}: the request or its answer is malformed")]
     Malformed { operation: &'static str },
-}
-
-/// Returns the API server's own message, without what the client library repeats.
-fn said(error: &kube::Error) -> String {
-    match error {
-        // It may quote a webhook.
-        kube::Error::Api(status) => visible(&status.message),
-        other => other.to_string(),
-    }
 }
 
 impl ClusterError {

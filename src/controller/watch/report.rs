@@ -5,6 +5,7 @@ use tracing::{info, warn};
 
 use crate::controller::context::Context;
 use crate::controller::scopes::Scope;
+use crate::operator::said;
 
 const TOO_MANY_REQUESTS: u16 = 429;
 
@@ -15,9 +16,15 @@ pub(crate) fn report(context: &Context, what: &str, scope: &Scope, error: &watch
         | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),
         _ => None,
     };
+    let said = said(error);
     // A busy or starting API server says when to retry: nothing is wrong with the watch.
     if status.is_some_and(|status| status.code == TOO_MANY_REQUESTS) {
-        info!(what, namespace = scope.as_deref(), %error, "API server busy; starting the watch again");
+        info!(
+            what,
+            namespace = scope.as_deref(),
+            error = said,
+            "API server busy; starting the watch again"
+        );
         return;
     }
     if status.is_some_and(|status| status.is_forbidden()) {
@@ -30,5 +37,11 @@ pub(crate) fn report(context: &Context, what: &str, scope: &Scope, error: &watch
         }
         _ => "the watch is started again",
     };
-    warn!(what, namespace = scope.as_deref(), %error, advice, "watch failed");
+    warn!(
+        what,
+        namespace = scope.as_deref(),
+        error = said,
+        advice,
+        "watch failed"
+    );
 }

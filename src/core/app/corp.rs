@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{AppRef, Cause};
+use crate::api::AppRef;
 use crate::core::token::attempt::{FetchId, TokenId};
 use crate::core::token::known_credentials::KnownCredentials;
 use crate::core::token::record::{Held, TokenRecord, whole_seconds};
 use crate::core::token::request::RenewRequest;
 use crate::core::token::schedule::{CLOCK_TOLERANCE, Lifetime, Schedule, jitter};
 use crate::core::token::tokens::{Attempts, Interest, TokenName, Tokens};
+use crate::core::token::why::Why;
 use crate::dingtalk::Fingerprint;
 
 /// What an app knows about one corp's token, and what it shows of it.
@@ -22,7 +23,7 @@ pub struct Corp {
     /// The token, if its value is known.
     pub held: Option<Held>,
     /// Why this process fetched the token or took it over from another app.
-    pub renewal_cause: Option<Cause>,
+    pub why: Option<Why>,
     /// Whether the corp is known to have had a token at some time.
     pub had_token: bool,
     /// Since when a token has been waiting to be written. Its record may equal the one in the
@@ -41,8 +42,7 @@ pub struct Corp {
     request: Option<(String, FetchId)>,
     /// What a former process knew about the fetches, until the token is known.
     pub resumed: Option<Box<Resumed>>,
-    /// A token found in the Secret of another app with the same credentials.
-    found: Option<(TokenId, Held)>,
+    found: Option<Found>,
     wanted: Option<Wanted>,
     /// The token of former credentials, shown until the present ones have one.
     former: Option<Wanted>,
@@ -59,6 +59,15 @@ pub struct Resumed {
     pub attempts: Attempts,
     /// The latest event that the status knows of: that the token was requested, or began to fail.
     pub until: Option<Timestamp>,
+}
+
+/// A token found in the Secret of another app with the same credentials.
+#[derive(Debug)]
+struct Found {
+    of: TokenId,
+    held: Held,
+    /// Namespace and name of that app, as one text.
+    app: Box<str>,
 }
 
 /// The token that an app wants.

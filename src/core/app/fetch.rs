@@ -15,6 +15,7 @@ use crate::core::token::attempt::{FetchId, TokenId};
 use crate::core::token::known_credentials::KnownCredentials;
 use crate::core::token::record::{ObjectVersion, TokenRecord};
 use crate::core::token::schedule::together;
+use crate::core::token::why::Why;
 
 /// When to fetch a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,16 +288,17 @@ impl<'a> Decision<'_, 'a> {
         let proven = former.filter(|record| corp.is_proven(record, known));
         let proven =
             proven.filter(|record| corp.held.is_some() || record.lifetime.is_plausible(self.now));
+        let lifetime = former.map(|record| record.lifetime);
+        let request = self.memory.open_request(self.view.app, corp_id, lifetime);
         Some(Due {
             corp_id: corp_id.to_owned(),
-            cause,
+            why: Why {
+                renew_requested_at: request.map(Box::from),
+                ..cause.into()
+            },
             token: corp.token()?,
             ended: corp.attempts(self.view.tokens).ended(),
             newer_than: proven.map(|record| record.lifetime.requested_at),
-            is_asked: self
-                .memory
-                .open_request(self.view.app, corp_id, former.map(|it| it.lifetime))
-                .is_some(),
             former: former.cloned(),
         })
     }
@@ -306,7 +308,7 @@ impl<'a> Decision<'_, 'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Due {
     pub corp_id: String,
-    pub cause: Cause,
+    pub why: Why,
     pub token: TokenId,
     /// The last of its fetches that has ended.
     pub ended: FetchId,
@@ -314,8 +316,6 @@ pub(crate) struct Due {
     pub former: Option<TokenRecord>,
     /// When that token was requested, if it was fetched with the present credentials.
     pub newer_than: Option<Timestamp>,
-    /// Whether the renewal was requested, so that another app's token will not do.
-    pub is_asked: bool,
 }
 
 /// Returns the tokens to fetch now, with the credentials that were just read.

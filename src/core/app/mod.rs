@@ -3,7 +3,6 @@
 pub(in crate::core) mod corp;
 mod decision;
 pub(in crate::core) mod fetch;
-pub(in crate::core) mod listed;
 mod look;
 pub(in crate::core) mod looks;
 pub(in crate::core) mod memory;

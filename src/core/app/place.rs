@@ -9,11 +9,13 @@ use crate::core::app::view::{Blocked, Target, TargetStep};
 use crate::core::secret::assembly::Assembled;
 use crate::core::secret::desired::{Inputs, Known, Need, need};
 use crate::core::secret::former::unneeded;
+use crate::core::secret::news::News;
 use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
 use crate::core::secret::write::{Deletion, TARGET_STEPS_MAX, Write};
 use crate::core::secret::writing::Turn;
 use crate::core::token::record::TokenRecord;
+use crate::core::token::why::Why;
 
 /// How long a write waits for more tokens: what is fetched is in the Secret within 5 s of the first
 /// unwritten token, the write itself included.
@@ -127,7 +129,7 @@ impl Decision<'_, '_> {
         }
     }
 
-    fn write_in_turn(&mut self, target: &Target<'_>, write: Box<Write>) -> Option<TargetStep> {
+    fn write_in_turn(&mut self, target: &Target<'_>, mut write: Box<Write>) -> Option<TargetStep> {
         let (replaces, generation) = (write.replaces.as_ref(), self.generation());
         let writing = self.memory.writing_mut(&target.name);
         match writing.turn(&write.recorded, replaces, generation, self.now) {
@@ -137,32 +139,43 @@ impl Decision<'_, '_> {
                 Some(TargetStep::Delete { name, version, why })
             }
             Turn::Now { is_repair } => {
-                let cause = self.write_cause(target, &write.recorded, is_repair);
-                Some(TargetStep::Write { write, cause })
+                write.news = self.news(target, &write);
+                let why = self.write_cause(target, &write.recorded, is_repair);
+                Some(TargetStep::Write { write, why })
             }
         }
     }
 
-    /// Returns the cause of a write of `new`, which is preferably that of an unwritten token.
-    fn write_cause(&self, target: &Target<'_>, new: &Recorded, is_repair: bool) -> Cause {
+    /// Returns why a Secret is written with the content `new`, which is preferably why an unwritten token was fetched.
+    fn write_cause(&self, target: &Target<'_>, new: &Recorded, is_repair: bool) -> Why {
         if is_repair {
             return match target.present {
-                Some(_) => Cause::TargetChanged,
-                None => Cause::TargetMissing,
+                Some(_) => Cause::TargetChanged.into(),
+                None => Cause::TargetMissing.into(),
             };
         }
         let unwritten = self
             .corps(target)
             .filter(|corp| corp.unwritten_since.is_some());
-        let cause = unwritten.filter_map(|corp| corp.renewal_cause).min();
-        match (cause, &target.recorded) {
-            (Some(cause), _) => cause,
-            (None, None) if target.present.is_some() => Cause::TargetChanged,
+        let why = unwritten.filter_map(|corp| corp.why.as_ref()).min();
+        match (why, &target.recorded) {
+            (Some(why), _) => why.clone(),
+            (None, None) if target.present.is_some() => Cause::TargetChanged.into(),
             (None, Some(old)) if old.credentials() != new.credentials() => {
-                Cause::CredentialsChanged
+                Cause::CredentialsChanged.into()
             }
-            (None, _) => Cause::SpecChanged,
+            (None, _) => Cause::SpecChanged.into(),
         }
+    }
+
+    fn news(&self, target: &Target<'_>, write: &Write) -> News {
+        News::of(&write.recorded, target.recorded.as_ref(), |old, new| {
+            let changed_at = self.memory.corp(&new.corp_id).value_changed_at;
+            // A value may have changed before its last renewal, or be one that another app
+            // had fetched before.
+            changed_at
+                .is_some_and(|at| at > old.lifetime.requested_at || at == new.lifetime.requested_at)
+        })
     }
 
     fn corps(&self, target: &Target<'_>) -> impl Iterator<Item = &Corp> {

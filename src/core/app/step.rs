@@ -6,13 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::core::app::corp::Corp;
 use crate::core::app::decision::Decision;
-use crate::core::app::listed::listed;
 use crate::core::app::memory::Memory;
 use crate::core::app::view::{
     AppSite, Blocked, CorpSettled, Settled, Step, Target, TargetStep, View,
 };
 use crate::core::secret::desired::{Wanted, wanted};
 use crate::core::secret::former::deletion_retried_at;
+use crate::core::secret::listed::listed;
 use crate::core::secret::metadata::{forbidden_key, forbidden_message};
 use crate::core::secret::write::TARGET_STEPS_MAX;
 use crate::core::token::record::TokenRecord;

@@ -1,5 +1,7 @@
 //! Takes over a token that was fetched, or found, since the last look.
 
+use jiff::SignedDuration;
+
 use crate::core::app::decision::Decision;
 use crate::core::app::view::Target;
 use crate::core::secret::data::Data;
@@ -7,6 +9,8 @@ use crate::core::secret::recorded::Recorded;
 use crate::core::token::attempt::Former;
 use crate::core::token::record::{Held, TokenRecord};
 use crate::dingtalk::AccessToken;
+
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 impl Decision<'_, '_> {
     /// Takes over a corp's newest token if it is not shown yet. Returns whether the value in the
@@ -37,7 +41,17 @@ impl Decision<'_, '_> {
             record,
             has_same_value: has_value(recorded, record, &newer.held.token),
         };
-        let is_new = self.memory.corp_mut(corp_id).take(newer, former, now);
+        let restarted_for = self.memory.restarts.restarted_for;
+        let corp = self.memory.corp_mut(corp_id);
+        let before = corp.value_changed_at;
+        let is_new = corp.take(newer, former, now);
+        // Another corp's token may have been requested at the same time or later, and workloads
+        // restarted for it.
+        if let Some(changed_at) = corp.value_changed_at.filter(|at| before != Some(*at))
+            && let Some(restarted_for) = restarted_for.filter(|at| *at <= now)
+        {
+            corp.value_changed_at = Some(changed_at.max(restarted_for + SECOND));
+        }
         self.memory.happened.value_changed |= is_new;
         false
     }

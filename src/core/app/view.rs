@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 
-use crate::api::{Cause, DingTalkApp};
+use crate::api::DingTalkApp;
 use crate::core::secret::assembly::Assembly;
 use crate::core::secret::ownership::{Claim, Ownership};
 use crate::core::secret::recorded::Recorded;
@@ -14,6 +14,7 @@ use crate::core::secret::write::{Deletion, Write};
 use crate::core::token::record::{ObjectVersion, TokenRecord};
 use crate::core::token::schedule::Lifetime;
 use crate::core::token::tokens::Tokens;
+use crate::core::token::why::Why;
 
 /// What is known about the credentials Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +125,7 @@ pub(crate) enum TargetStep {
     },
     Write {
         write: Box<Write>,
-        cause: Cause,
+        why: Why,
     },
 }
 

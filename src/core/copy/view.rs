@@ -114,6 +114,7 @@ mod tests {
             owner_references: Vec::new(),
             data: Default::default(),
             recorded,
+            news: Default::default(),
         }
     }
 

@@ -6,12 +6,14 @@ use jiff::Timestamp;
 
 use super::view::{ReferenceMemory, ReferenceView};
 use super::whose::is_ours;
-use crate::api::{Cause, DingTalkTokenReference};
+use crate::api::{AppRef, Cause, DingTalkTokenReference, full_name};
+use crate::core::secret::news::News;
 use crate::core::secret::owner::Owner;
 use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
 use crate::core::secret::write::{Write, removal};
 use crate::core::secret::writing::{Turn, Writing};
+use crate::core::token::why::Why;
 
 /// Builds the write of a copy, without its data.
 pub(crate) fn copy_write(
@@ -25,8 +27,8 @@ pub(crate) fn copy_write(
     owner.write(name, recorded, BTreeMap::new(), present)
 }
 
-/// Builds the write of the copy `name` from its source as it was read, without the data, and the
-/// write's cause. `None` if the copy is no longer allowed or must wait, or if the source has
+/// Builds the write of the copy `name` from its source as it was read, without the data, and why
+/// it is made. `None` if the copy is no longer allowed or must wait, or if the source has
 /// changed since, or the Secret under the copy's name has become a foreign one.
 pub(crate) fn copy_now(
     view: &ReferenceView<'_>,
@@ -34,7 +36,7 @@ pub(crate) fn copy_now(
     name: &str,
     source: &TargetMeta,
     now: Timestamp,
-) -> Option<(Write, Cause)> {
+) -> Option<(Write, Why)> {
     let copy = view.copies.iter().find(|copy| copy.name == name)?;
     if copy.source.map(|source| &source.version) != Some(&source.version) {
         return None;
@@ -54,7 +56,18 @@ pub(crate) fn copy_now(
         return None;
     };
     let cause = cause(writing, copy.present, &write.recorded, is_repair);
-    Some((write, cause))
+    let former = copy.present.and_then(|present| present.recorded.as_ref());
+    let was_changed_at = former.and_then(|former| former.value_changed_at);
+    // A Secret does not record when each of its values changed.
+    let has_changed = write.recorded.value_changed_at != was_changed_at;
+    write.news = News::of(&write.recorded, former, |_, _| has_changed);
+    let app = &view.reference.spec.app_ref;
+    let app = AppRef::new(&app.name).within(&app.namespace);
+    let why = Why {
+        shared_by: Some(full_name(&app)),
+        ..cause.into()
+    };
+    Some((write, why))
 }
 
 fn cause(

@@ -13,11 +13,11 @@ use crate::api::{
     CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, DingTalkApp, DingTalkAppStatus, Layout,
     Reason,
 };
-use crate::core::app::listed::listed;
 use crate::core::app::memory::renew_request;
 use crate::core::app::view::CorpSettled;
 use crate::core::report::at_rest::AtRest;
 use crate::core::report::problem::{Problem, SUSPENDED, shown, with_page};
+use crate::core::secret::listed::listed;
 use crate::core::token::record::whole_seconds;
 use crate::core::token::renewals::Renewals;
 use crate::core::token::schedule::{Lifetime, is_clamped};

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::{CONDITION_READY, CONDITION_RENEWED, CorpStatus, DingTalkAppStatus, Reason};
-use crate::core::app::listed::listed;
 use crate::core::app::notice::{Happened, Notice};
+use crate::core::secret::listed::listed;
 
 /// Names in a note.
 const NAMED_MAX: usize = 3;

@@ -10,6 +10,7 @@ use crate::api::{
     LABEL_MANAGED_BY, LABEL_OWNER_UID, MANAGER,
 };
 use crate::core::secret::marks::Marks;
+use crate::core::secret::news::News;
 use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
 use crate::core::secret::write::{Changes, Write};
@@ -56,6 +57,7 @@ impl<'a> Owner<'a> {
             owner_references: self.owners(present),
             data,
             recorded,
+            news: News::default(),
         }
     }
 

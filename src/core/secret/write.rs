@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use zeroize::Zeroizing;
 
 use crate::core::secret::data::Data;
+use crate::core::secret::news::News;
 use crate::core::secret::recorded::Recorded;
 use crate::core::secret::target::TargetMeta;
 use crate::core::token::record::ObjectVersion;
@@ -50,6 +51,7 @@ pub(crate) struct Write {
     pub owner_references: Vec<OwnerReference>,
     pub data: Changes,
     pub recorded: Recorded,
+    pub news: News,
 }
 
 impl Write {

@@ -204,10 +204,11 @@ impl World {
         let pending = |id| PendingFetch {
             id,
             token: due.token,
+            app: "hr/payroll".into(),
             uid: self.memory.uid.clone(),
             credentials: Self::version(),
             reference: self.app.spec.credentials_secret_ref.clone(),
-            cause: due.cause,
+            why: due.why,
             generation: self.app.metadata.generation,
             renew_before: None,
             former: due.former,

@@ -159,7 +159,7 @@ fn what_was_fetched_is_to_be_taken_over_unless_the_app_is_blocked() {
     let now = world.now;
     world.tokens.succeeded(&pending, response, now, now);
     assert!(world.memory.has_untaken(&world.tokens, world.now));
-    world.memory.is_blocked = true;
+    world.memory.corp_mut("ding1").is_stuck = true;
     assert!(!world.memory.has_untaken(&world.tokens, world.now));
 }
 

@@ -142,7 +142,7 @@ impl World {
                     self.seen = None;
                     self.read_credentials();
                     if let Some(due) = self.decide(due).pop() {
-                        self.causes.push(due.cause);
+                        self.causes.push(due.why.cause);
                         self.attempt(due, outcome);
                     }
                 }
@@ -167,8 +167,8 @@ impl World {
             TargetStep::Assemble { name, assembly } => {
                 self.memory.assembled(&name, assembly.assemble());
             }
-            TargetStep::Write { write, cause } => {
-                self.write_causes.push(cause);
+            TargetStep::Write { write, why } => {
+                self.write_causes.push(why.cause);
                 self.write(&write);
             }
             TargetStep::Read { name, corp_ids } => self.read_target(&name, &corp_ids),
@@ -207,12 +207,11 @@ impl World {
         let token = self.memory.corp("ding1").token().expect("read");
         self.begin(Due {
             corp_id: "ding1".into(),
-            cause: Cause::RenewalDue,
+            why: Cause::RenewalDue.into(),
             token,
             ended: self.tokens.get(token).expect("wanted").attempts.ended(),
             former: self.held().map(|held| held.record),
             newer_than: None,
-            is_asked: false,
         })
     }
 
@@ -220,13 +219,14 @@ impl World {
         let pending = |id| PendingFetch {
             id,
             token: due.token,
+            app: "hr/payroll".into(),
             uid: self.memory.uid.clone(),
             credentials: ObjectVersion {
                 uid: self.app.spec.credentials_secret_ref.name.clone(),
                 resource_version: self.credentials.to_string(),
             },
             reference: self.app.spec.credentials_secret_ref.clone(),
-            cause: due.cause,
+            why: due.why,
             generation: self.app.metadata.generation,
             renew_before: None,
             former: due.former,

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::{Cause, CredentialsSecretRef};
+use crate::api::CredentialsSecretRef;
 use crate::core::token::record::{ObjectVersion, TokenRecord};
+use crate::core::token::why::Why;
 use crate::dingtalk::Failure;
 
 /// A failed fetch.
@@ -36,14 +37,16 @@ pub struct PendingFetch {
     pub id: FetchId,
     /// The token to fetch.
     pub token: TokenId,
-    /// UID of the requesting app.
+    /// Namespace and name of the requesting app, as one text.
+    pub app: Box<str>,
+    /// UID of that app.
     pub uid: String,
     /// Version of the credentials Secret.
     pub credentials: ObjectVersion,
     /// The reference that the credentials were read through.
     pub reference: CredentialsSecretRef,
-    /// Cause of the fetch.
-    pub cause: Cause,
+    /// Why it is made.
+    pub why: Why,
     /// Generation of the requesting app's spec.
     pub generation: Option<i64>,
     /// `spec.renewBefore` of that spec.

@@ -9,3 +9,4 @@ pub(in crate::core) mod renewals;
 pub(in crate::core) mod request;
 pub(in crate::core) mod schedule;
 pub(in crate::core) mod tokens;
+pub(in crate::core) mod why;

@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::{AppRef, Cause};
+use crate::api::AppRef;
 use crate::core::token::attempt::{FailedAttempt, FetchId, PendingFetch, TokenId};
 use crate::core::token::record::{ObjectVersion, lifetime};
 use crate::core::token::schedule::Lifetime;
+use crate::core::token::why::Why;
 use crate::dingtalk::{AccessToken, Fingerprint, TokenResponse};
 pub use attempts::Attempts;
 
@@ -35,10 +36,12 @@ pub struct TokenName {
 pub struct Fetched {
     /// ID of the fetch.
     pub id: FetchId,
-    /// UID of the requesting app.
+    /// Namespace and name of the requesting app, as one text.
+    pub app: Box<str>,
+    /// UID of that app.
     pub uid: String,
-    /// Cause of the fetch.
-    pub cause: Cause,
+    /// Why it was made.
+    pub why: Why,
     /// Version of that app's credentials.
     pub credentials: ObjectVersion,
     /// The value.
@@ -251,8 +254,9 @@ impl Tokens {
             .succeeded(pending, lifetime, &name.client_id, now);
         token.fetched = Some(Fetched {
             id: pending.id,
+            app: pending.app.clone(),
             uid: pending.uid.clone(),
-            cause: pending.cause,
+            why: pending.why.clone(),
             credentials: pending.credentials.clone(),
             token: response.token,
             lifetime,

@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::said::said;
 pub(crate) use election::{Election, LEASE_DURATION, RETRY_PERIOD, Standing, Turn};
 pub use leadership::{Leadership, Moment};
 
@@ -51,9 +52,9 @@ enum LeaseError {
     Changing,
     #[error("no response from the API server within {} s", CALL_TIMEOUT.as_secs())]
     TimedOut,
-    #[error("{0}; the operator needs the Role for leases from deploy/")]
+    #[error("{}; the operator needs the Role for leases from deploy/", said(.0))]
     Forbidden(#[source] kube::Error),
-    #[error(transparent)]
+    #[error("{}", said(.0))]
     Call(kube::Error),
 }
 

@@ -240,10 +240,11 @@ impl World {
                 let pending = |id| PendingFetch {
                     id,
                     token: one.token,
+                    app: one.uid.as_str().into(),
                     uid: one.uid.clone(),
                     credentials: ObjectVersion::default(),
                     reference: known(&one.call).reference,
-                    cause: Cause::RenewalDue,
+                    why: Cause::RenewalDue.into(),
                     generation: None,
                     renew_before: None,
                     former: record,

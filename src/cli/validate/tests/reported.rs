@@ -72,7 +72,7 @@ fn a_finding_counts_for_its_object_alone() {
     let template = json!({"target": {"template": {"data": {"env": "{{ access_tokn }}"}}}});
     let items = [app("x", &template), cases::reference("x", &json!({}))];
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-    let report = report(&[file(&[list])]).expect("rules");
+    let report = report_of(&[file(&[list])]);
     assert_eq!((report.valid, report.invalid), (1, 1), "{report:?}");
 }
 
@@ -103,7 +103,7 @@ fn a_finding_names_and_counts_for_the_namespace_of_its_object() {
         in_namespace(app("x", &template), "web"),
     ];
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-    let report = report(&[file(&[list])]).expect("rules");
+    let report = report_of(&[file(&[list])]);
     assert_eq!((report.valid, report.invalid), (1, 1), "{report:?}");
     let said = line(&report.items[0], false);
     assert!(said.contains("document 1, DingTalkApp web/x: "), "{said}");

@@ -128,7 +128,7 @@ fn shared(lapses_at: Option<usize>) -> (Option<Held>, [bool; 2]) {
         memory.credentials.is_some(),
         memory.corp("ding1").held.is_some(),
     ];
-    (found, is_known)
+    (found.map(|(held, _)| held), is_known)
 }
 
 /// Regression: whatever the Secret of another app held when it was read was taken over, although

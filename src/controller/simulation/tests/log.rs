@@ -8,6 +8,7 @@ use tracing::Dispatch;
 use tracing::subscriber::{NoSubscriber, with_default};
 
 use super::*;
+use crate::api::ANNOTATION_RENEW_REQUESTED_AT;
 use crate::controller::simulation::site::Repeat;
 
 #[derive(Clone, Default)]
@@ -41,10 +42,10 @@ impl Log {
         Self(text.lines().map(line).collect())
     }
 
-    /// Returns an app's lines with this message.
-    fn lines(&self, app: &str, message: &str) -> Vec<&Value> {
+    /// Returns the lines about an app or a reference with this message.
+    fn lines(&self, name: &str, message: &str) -> Vec<&Value> {
         let lines = self.0.iter();
-        let lines = lines.filter(|line| line["name"] == app && line["message"] == message);
+        let lines = lines.filter(|line| line["name"] == name && line["message"] == message);
         lines.collect()
     }
 }
@@ -68,6 +69,18 @@ fn is_chain(fetched: &[&Value]) {
         );
         assert_eq!(pair[1]["value_changed"], true, "{pair:?}");
     }
+}
+
+/// Returns how many tokens are new in the Secret by these writes.
+fn new_tokens(written: &[&Value]) -> u64 {
+    let new = written.iter().map(|line| line["new_tokens"].as_u64());
+    new.sum::<Option<u64>>().expect("numbers")
+}
+
+/// Returns the app's renewal request.
+fn request(world: &World, app: &str) -> String {
+    let annotations = world.store.apps[app].metadata.annotations.as_ref();
+    annotations.expect("a request")[ANNOTATION_RENEW_REQUESTED_AT].clone()
 }
 
 /// Returns a world whose site returns another token each time.
@@ -128,19 +141,42 @@ fn three_renewals_within_a_minute_each_have_their_cause_in_the_log() {
 #[test]
 fn a_renewal_after_a_restart_says_whether_the_value_changed() {
     for (repeat, is_changed) in [(Repeat::Extended, false), (Repeat::Beside, true)] {
-        let log = Log::of(|| {
-            let mut world = with_credentials(1, None);
-            world.site.repeat = repeat;
-            world.apply("payroll", &json!({}));
-            world.run(10 * MINUTE);
-            world.die();
-            world.run(10 * MINUTE);
-            world.renew("payroll");
-            world.run(10 * MINUTE);
-        });
-        let fetched = log.lines("payroll", "token fetched");
-        assert_eq!(causes(&fetched), ["FirstToken", "RenewalRequested"]);
-        assert_eq!(fetched[1]["value_changed"], is_changed, "{}", fetched[1]);
+        for (layout, corps) in [("Single", 1), ("Combined", 2), ("PerCorp", 2)] {
+            let log = Log::of(|| {
+                let mut world = with_credentials(1, None);
+                world.site.repeat = repeat;
+                let corp_ids = &["ding1", "ding2"][..corps];
+                let spec = json!({"corpIds": corp_ids, "target": {"layout": layout}});
+                world.apply("payroll", &spec);
+                world.run(10 * MINUTE);
+                world.die();
+                world.run(10 * MINUTE);
+                world.renew("payroll");
+                world.run(10 * MINUTE);
+            });
+            let fetched = log.lines("payroll", "token fetched");
+            assert_eq!(fetched.len(), 2 * corps, "{layout}");
+            for corp_id in ["ding1", "ding2"] {
+                let of_corp = fetched.iter().filter(|line| line["corp_id"] == corp_id);
+                let of_corp: Vec<&Value> = of_corp.copied().collect();
+                let [first, second] = of_corp[..] else {
+                    continue;
+                };
+                assert_eq!(causes(&[first, second]), ["FirstToken", "RenewalRequested"]);
+                assert_eq!(second["former_expires_at"], first["expires_at"]);
+                assert_eq!(second["value_changed"], is_changed, "{layout}: {second}");
+            }
+            let written = log.lines("payroll", "Secret written").into_iter();
+            let written = written.filter(|line| line["cause"] == "RenewalRequested");
+            let written: Vec<&Value> = written.collect();
+            let changed = if is_changed { corps } else { 0 };
+            assert_eq!(new_tokens(&written), changed as u64, "{layout}");
+            for line in written {
+                let gained =
+                    time(line, "expires_at").duration_since(time(line, "former_expires_at"));
+                assert!(gained > SignedDuration::ZERO, "{layout}: {line}");
+            }
+        }
     }
 }
 
@@ -182,27 +218,122 @@ fn renewals_of_a_short_life_and_after_a_failure_are_told_apart_in_the_log() {
     assert!(failed.iter().all(|line| line["reason"] == "ServerError"));
 }
 
-/// The log shows when a Secret changes without a fetch by its own app, and the fetch has the same
-/// expiry.
+/// The log shows when a Secret changes without a fetch by its own app, and whose fetch it was,
+/// which has the same expiry.
 #[test]
 fn a_token_that_another_app_has_renewed_is_told_from_ones_own_in_the_log() {
     let log = Log::of(|| {
         let mut world = with_new_tokens(SignedDuration::from_hours(2));
-        for name in ["first", "second"] {
+        let apply = |world: &mut World, name: &str| {
             let target = json!({"name": format!("{name}-token")});
             world.apply(name, &json!({"target": target}));
             world.run(2 * MINUTE);
-        }
+        };
+        apply(&mut world, "first");
+        apply(&mut world, "second");
         world.renew("first");
         world.run(2 * MINUTE);
+        world.delete_app("second");
+        world.die();
+        world.run(2 * MINUTE);
+        // A new process finds the token in the first app's Secret.
+        apply(&mut world, "third");
     });
     let fetched = log.lines("first", "token fetched");
     assert_eq!(causes(&fetched), ["FirstToken", "RenewalRequested"]);
-    assert!(log.lines("second", "token fetched").is_empty());
-    let written = log.lines("second", "Secret written");
-    assert_eq!(causes(&written), ["TokenShared", "TokenShared"]);
-    for (written, fetched) in written.iter().zip(&fetched) {
-        assert_eq!(written["expires_at"], fetched["expires_at"]);
+    let own = log.lines("first", "Secret written");
+    assert_eq!(own.len(), 2);
+    assert!(own.iter().all(|line| line["shared_by"] == Value::Null));
+    let shared = [("second", &fetched[..]), ("third", &fetched[1..])];
+    for (name, fetched) in shared {
+        assert!(log.lines(name, "token fetched").is_empty());
+        let written = log.lines(name, "Secret written");
+        assert_eq!(written.len(), fetched.len(), "{name}");
+        for (written, fetched) in written.iter().zip(fetched) {
+            assert_eq!(written["cause"], "TokenShared", "{written}");
+            assert_eq!(written["shared_by"], format!("{NAMESPACE}/first"));
+            assert_eq!(written["expires_at"], fetched["expires_at"]);
+            assert_eq!(written["new_tokens"], 1, "{written}");
+        }
+    }
+}
+
+/// Regression: the log did not say which of several requests a renewal answered.
+#[test]
+fn a_renewal_that_was_requested_names_its_request() {
+    let mut requests = Vec::new();
+    let log = Log::of(|| {
+        let mut world = with_new_tokens(SignedDuration::from_hours(2));
+        world.apply("payroll", &json!({}));
+        for _ in 0..2 {
+            world.run(2 * MINUTE);
+            world.renew("payroll");
+            requests.push(request(&world, "payroll"));
+        }
+        world.run(120 * MINUTE);
+    });
+    let expected = [
+        ("FirstToken", Value::Null),
+        ("RenewalRequested", json!(requests[0])),
+        ("RenewalRequested", json!(requests[1])),
+        ("RenewalDue", Value::Null),
+    ];
+    for message in ["token fetched", "Secret written"] {
+        let lines = log.lines("payroll", message);
+        assert_eq!(causes(&lines), expected.each_ref().map(|(cause, _)| *cause));
+        for (line, (_, request)) in lines.iter().zip(&expected) {
+            assert_eq!(line["renew_requested_at"], *request, "{line}");
+        }
+    }
+}
+
+/// Regression: the log did not say which of a Secret's tokens a write changed.
+#[test]
+fn a_write_of_several_tokens_names_the_corps_whose_tokens_are_new() {
+    let log = Log::of(|| {
+        let mut world = with_new_tokens(SignedDuration::from_hours(2));
+        let grants = json!([{"namespace": NAMESPACE}]);
+        let apply = |world: &mut World, corp_ids: &[&str]| {
+            let target = json!({"layout": "Combined"});
+            let spec = json!({"corpIds": corp_ids, "target": target, "referenceGrants": grants});
+            world.apply("payroll", &spec);
+            world.run(2 * MINUTE);
+        };
+        apply(&mut world, &["ding1", "ding2"]);
+        world.refer("copy", "payroll", "copied");
+        world.run(2 * MINUTE);
+        apply(&mut world, &["ding1", "ding2", "ding3"]);
+        apply(&mut world, &["ding1", "ding3"]);
+        world.renew("payroll");
+        world.run(2 * MINUTE);
+    });
+    let written = log.lines("payroll", "Secret written");
+    let of = |cause: &str| {
+        let of = written.iter().filter(|line| line["cause"] == cause);
+        of.copied().collect::<Vec<&Value>>()
+    };
+    let first = of("FirstToken");
+    assert_eq!(new_tokens(&first), 3);
+    let added = first.last().expect("a write");
+    assert_eq!(
+        (&added["tokens"], &added["new_tokens"]),
+        (&json!(3), &json!(1))
+    );
+    assert_eq!(added["new_corp_ids"], "ding3");
+    let removed = of("SpecChanged").pop().expect("a write");
+    assert_eq!(
+        (&removed["tokens"], &removed["new_tokens"]),
+        (&json!(2), &json!(0))
+    );
+    assert_eq!(removed["new_corp_ids"], Value::Null);
+    assert_eq!(new_tokens(&of("RenewalRequested")), 2);
+    let copied = log.lines("copy", "Secret written");
+    assert_eq!(copied[0]["cause"], "FirstToken");
+    assert_eq!(copied[0]["new_corp_ids"], "ding1, ding2");
+    assert_eq!(copied[1]["cause"], "SourceChanged");
+    assert_eq!(copied[1]["new_corp_ids"], "ding3");
+    for line in &copied {
+        assert_eq!(line["shared_by"], format!("{NAMESPACE}/payroll"), "{line}");
     }
 }
 

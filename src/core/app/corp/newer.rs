@@ -2,14 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Corp, Wanted};
-use crate::api::Cause;
+use super::{Corp, Found, Wanted};
 use crate::core::token::attempt::{FetchId, Former, TokenId};
 use crate::core::token::known_credentials::KnownCredentials;
 use crate::core::token::record::{Held, ObjectVersion, TokenRecord, whole_seconds};
 use crate::core::token::request::RenewRequest;
 use crate::core::token::schedule::SAME_EXPIRY;
 use crate::core::token::tokens::{Fetched, Tokens};
+use crate::core::token::why::Why;
 use crate::dingtalk::Fingerprint;
 
 /// A token that is newer than the one shown.
@@ -17,7 +17,7 @@ pub struct Newer {
     /// The token and its record.
     pub held: Held,
     fingerprint: Fingerprint,
-    cause: Cause,
+    why: Why,
     /// The fetch that returned it, and when; `None` if it was found in a Secret.
     fetch: Option<(FetchId, Timestamp)>,
     of: TokenId,
@@ -46,9 +46,9 @@ impl Newer {
                 },
             },
             fingerprint: name.fingerprint,
-            cause: match fetched.uid == uid {
-                true => fetched.cause,
-                false => Cause::TokenShared,
+            why: match fetched.uid == uid {
+                true => fetched.why.clone(),
+                false => Why::shared_by(&fetched.app),
             },
             fetch: Some((fetched.id, fetched.at)),
             of,
@@ -57,9 +57,10 @@ impl Newer {
 }
 
 impl Corp {
-    /// Records a token found in the Secret of another app with the same credentials.
-    pub fn found(&mut self, held: Held) {
-        self.found = self.token().map(|token| (token, held));
+    /// Records a token found in the Secret of another app with the same credentials, whose
+    /// namespace and name are `app`.
+    pub fn found(&mut self, held: Held, app: Box<str>) {
+        self.found = self.token().map(|of| Found { of, held, app });
     }
 
     /// Whether a fetch has returned a token that the app has not taken over yet.
@@ -100,18 +101,18 @@ impl Corp {
                 let credentials = known.version.clone();
                 return Newer::fetched(fetched, wanted.token, tokens, credentials, uid);
             }
-            let is_found = |(of, held): &&(TokenId, Held)| {
-                *of == wanted.token && held.record.lifetime.expires_at > now
+            let is_valid = |found: &&Found| {
+                found.of == wanted.token && found.held.record.lifetime.expires_at > now
             };
-            if let Some((_, found)) = self.found.as_ref().filter(is_found) {
-                let mut held = found.clone();
+            if let Some(found) = self.found.as_ref().filter(is_valid) {
+                let mut held = found.held.clone();
                 held.record.credentials = known.version.clone();
                 // The recorded request is the other app's.
                 held.record.answers = None;
                 return Some(Newer {
                     held,
                     fingerprint: known.fingerprint,
-                    cause: Cause::TokenShared,
+                    why: Why::shared_by(&found.app),
                     fetch: None,
                     of: wanted.token,
                 });
@@ -132,7 +133,7 @@ impl Corp {
         let Newer {
             held: Held { token, mut record },
             fingerprint,
-            cause,
+            why,
             fetch,
             of,
         } = newer;
@@ -162,7 +163,7 @@ impl Corp {
         let record = kept.unwrap_or(record);
         self.held = Some(Held { token, record });
         self.fetched_with = Some(fingerprint);
-        self.renewal_cause = Some(cause);
+        self.why = Some(why);
         self.renewal = None;
         self.found = None;
         if is_new {

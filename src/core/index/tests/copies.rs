@@ -215,8 +215,8 @@ fn the_write_of_a_copy_has_the_cause_that_it_was_made_for() {
     let source = TargetMeta::of(source());
     let cause = |index: &Index, memory: &mut ReferenceMemory| {
         let view = index.reference_view(&reference).expect("known");
-        let (_, cause) = copy_now(&view, memory, "token", &source, now()).expect("to be written");
-        cause
+        let (_, why) = copy_now(&view, memory, "token", &source, now()).expect("to be written");
+        why.cause
     };
     assert_eq!(cause(&index, &mut memory), Cause::FirstToken);
     let recorded = source.recorded.clone().expect("a record");

@@ -54,8 +54,8 @@ fn renewal_cause(
     let requested_at = shown(settled.in_secret?.requested_at);
     let held = remembered.held.as_ref();
     let is_held = held.is_some_and(|held| shown(held.record.lifetime.requested_at) == requested_at);
-    if let Some(cause) = remembered.renewal_cause.filter(|_| is_held) {
-        return Some(cause.as_str().to_owned());
+    if let Some(why) = remembered.why.as_ref().filter(|_| is_held) {
+        return Some(why.cause.as_str().to_owned());
     }
     let announced = announced?;
     let is_same = announced.last_renewal_time.as_deref() == Some(&requested_at);

@@ -19,6 +19,7 @@ fn write() -> Write {
         owner_references: Vec::new(),
         data: Default::default(),
         recorded: example(),
+        news: Default::default(),
     }
 }
 

@@ -25,7 +25,8 @@ fn a_request_hurries_no_organisation_that_was_fetched_a_moment_ago() {
     assert_eq!(settled.corps[1].next_attempt, Some(later));
     let causes = |world: &World| -> Vec<(String, Cause)> {
         let queued = world.queued.iter();
-        let cause = |(corp_id, pending): &(String, PendingFetch)| (corp_id.clone(), pending.cause);
+        let cause =
+            |(corp_id, pending): &(String, PendingFetch)| (corp_id.clone(), pending.why.cause);
         queued.map(cause).collect()
     };
     let requested = |corp_id: &String| [(corp_id.clone(), Cause::RenewalRequested)];

@@ -4,13 +4,20 @@ use super::*;
 
 /// Returns a world whose workloads are restarted, with its first token.
 fn restarting() -> World {
-    let mut world = World::new("Combined", &corps(1));
+    restarting_with("Combined", 1)
+}
+
+/// Returns a world of this many corps whose workloads are restarted, with their first tokens.
+fn restarting_with(layout: &str, count: usize) -> World {
+    let mut world = World::new(layout, &corps(count));
     world.app.spec.rollout_restart_targets = vec![crate::api::RolloutRestartTarget {
         kind: crate::api::WorkloadKind::Deployment,
         name: "web".into(),
     }];
     assert_eq!(restart(&mut world), Restart::Nothing);
-    world.answer(60);
+    for _ in 0..count {
+        world.answer(60);
+    }
     assert_eq!(restart(&mut world), Restart::Nothing, "the first issue");
     world
 }
@@ -46,6 +53,21 @@ fn workloads_are_restarted_for_a_new_value_once_and_paced() {
     assert_eq!(restart(&mut world), Restart::Later(later));
     world.now = later;
     assert_eq!(restart(&mut world), Restart::Now);
+}
+
+/// Regression: of two tokens requested in the same second, the one that was written after the
+/// restart caused no other, so programs kept its former value.
+#[test]
+fn a_value_that_is_written_after_a_restart_causes_another() {
+    let mut world = restarting_with("PerCorp", 2);
+    renew_after(&mut world, 45);
+    assert_eq!(restart(&mut world), Restart::Now);
+    world.answer(60);
+    let later = world.now + SignedDuration::from_secs(60);
+    assert_eq!(restart(&mut world), Restart::Later(later));
+    world.now = later;
+    assert_eq!(restart(&mut world), Restart::Now);
+    assert_eq!(restart(&mut world), Restart::Nothing, "once");
 }
 
 /// Regression: no workload was restarted before the time that a clock which was ahead had shown.

@@ -82,10 +82,11 @@ impl World {
         let pending = |id| PendingFetch {
             id,
             token,
+            app: "hr/payroll".into(),
             uid: "u1".into(),
             credentials: ObjectVersion::default(),
             reference: Self::known().reference,
-            cause: Cause::RenewalDue,
+            why: Cause::RenewalDue.into(),
             generation: None,
             renew_before: self.renew_before,
             former: self.corp.held.as_ref().map(|held| held.record.clone()),

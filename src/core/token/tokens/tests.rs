@@ -6,7 +6,7 @@ mod others;
 use std::time::Duration;
 
 use super::*;
-use crate::api::CredentialsSecretRef;
+use crate::api::{Cause, CredentialsSecretRef};
 use crate::core::{Corp, Former, KnownCredentials, TokenRecord};
 use crate::dingtalk::{AccessToken, Failure, UNREACHABLE};
 
@@ -74,10 +74,11 @@ impl App {
         PendingFetch {
             id,
             token: self.corp.token().expect("wanted"),
+            app: format!("hr/{}", self.name).into(),
             uid: self.name.to_owned(),
             credentials: ObjectVersion::default(),
             reference: known().reference,
-            cause: Cause::FirstToken,
+            why: Cause::FirstToken.into(),
             generation: None,
             renew_before: None,
             former: None,
@@ -161,8 +162,8 @@ fn what_one_app_fetches_all_have_and_nobody_fetches_beside_it() {
     assert_eq!(succeed(&pending, "t1", 0, &mut tokens), ["one", "two"]);
     assert_eq!(one.look(false, &tokens, at(0)), Some("t1"));
     assert_eq!(two.look(false, &tokens, at(0)), Some("t1"));
-    let causes = [one.corp.renewal_cause, two.corp.renewal_cause];
-    assert_eq!(causes, [Some(Cause::FirstToken), Some(Cause::TokenShared)]);
+    assert_eq!(one.corp.why, Some(Cause::FirstToken.into()));
+    assert_eq!(two.corp.why, Some(Why::shared_by("hr/one")));
     // An app that comes later finds the token.
     let mut three = App::new("three", &mut tokens);
     assert_eq!(three.look(false, &tokens, at(10)), Some("t1"));

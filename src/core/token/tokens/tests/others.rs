@@ -106,11 +106,11 @@ fn a_token_that_was_found_is_valid_and_taken_over_once() {
             answers: None,
         },
     };
-    app.corp.found(held(-7200, "expired"));
+    app.corp.found(held(-7200, "expired"), "hr/other".into());
     assert_eq!(app.look(false, &tokens, at(0)), None);
-    app.corp.found(held(0, "t1"));
+    app.corp.found(held(0, "t1"), "hr/other".into());
     assert_eq!(app.look(false, &tokens, at(1)), Some("t1"));
-    app.corp.found(held(2, "t1"));
+    app.corp.found(held(2, "t1"), "hr/other".into());
     app.look(false, &tokens, at(3));
     let shown = app.corp.held.expect("t1").record.lifetime.requested_at;
     assert_eq!(shown, at(2), "else it would be found again");
