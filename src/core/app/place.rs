@@ -146,7 +146,8 @@ impl Decision<'_, '_> {
         }
     }
 
-    /// Returns why a Secret is written with the content `new`, which is preferably why an unwritten token was fetched.
+    /// Returns why the content `new` is written, which is preferably why an unwritten token was
+    /// fetched.
     fn write_cause(&self, target: &Target<'_>, new: &Recorded, is_repair: bool) -> Why {
         if is_repair {
             return match target.present {
