@@ -76,7 +76,7 @@ fn the_secrets_of_a_reference_are_named_and_only_what_a_person_must_do_is_stalle
         assert_eq!(one.observed_generation, Some(3));
         let types: Vec<&str> = one.conditions.iter().map(|it| it.type_.as_str()).collect();
         let expected = ["Ready", "Stalled"];
-        assert_eq!(types, expected[..1 + usize::from(is_stalled)], "{reason:?}");
+        assert_eq!(types, expected[..=usize::from(is_stalled)], "{reason:?}");
     }
     let each = ["copied-ding1", "copied-ding2"];
     let several = status(&Told::new(Reason::Pending, "said"), None, &each);
