@@ -230,6 +230,9 @@ fn a_token_of_the_same_second_is_written_all_the_same() {
     assert_eq!(world.attempts[0], world.attempts[1]);
     let digest = |recorded: Option<Recorded>| recorded.expect("recorded").digest;
     assert_ne!(digest(first), digest(second));
+    let requested_at = world.held().expect("a token").record.lifetime.requested_at;
+    let later = world.now + SignedDuration::from_secs(1);
+    assert_eq!(requested_at, later, "nothing takes it for the former one");
     assert_eq!(world.memory.corp("ding1").unwritten_since, None);
 }
 

@@ -181,6 +181,9 @@ mod tests {
         }
         let quoted = Redactor::new([r#"a"b\c"d"e"#], []);
         assert_eq!(quoted.clean(r#"it was "a\"b\\c\"d\"e""#), None, "JSON");
+        let parts = Redactor::new(["a/b+c/d+e/f+g/h+i"], []);
+        let percent = "it was a%2Fb%2Bc%2Fd%2Be%2Ff%2Bg%2Fh%2Bi";
+        assert_eq!(parts.clean(percent), None, "percent");
     }
 
     #[test]
@@ -279,5 +282,8 @@ mod tests {
         let redactor = Redactor::new(["pw"], []);
         assert_eq!(redactor.clean("the pw is wrong"), None);
         assert!(redactor.clean("invalid client").is_some());
+        let part_of = |secret: &str| Redactor::new([secret], []).clean("it has 12345678");
+        assert!(part_of("12345678abcdefg").is_some(), "of 15 bytes");
+        assert_eq!(part_of("12345678abcdefgh"), None, "of 16 bytes");
     }
 }

@@ -330,4 +330,16 @@ mod tests {
         let few: BTreeSet<String> = (0..10).map(|n| format!("p{n}")).collect();
         assert!(stuck_notice(&few).note.contains("p7, 2 more;"));
     }
+
+    #[test]
+    fn a_clock_that_is_set_back_puts_off_no_notice() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let mut unrefreshed = Unrefreshed::default();
+        unrefreshed.told(&secrets(&[]), secrets(&[]), at(1000));
+        unrefreshed.wrote("a");
+        unrefreshed.notice_clock(at(1000));
+        assert!(matches!(unrefreshed.step(at(1000)), Refresh::Later(_)));
+        unrefreshed.notice_clock(at(999));
+        assert_eq!(unrefreshed.step(at(999)), Refresh::Now(secrets(&["a"])));
+    }
 }

@@ -115,6 +115,17 @@ mod tests {
     }
 
     #[test]
+    fn no_more_corps_are_counted_than_tell_anything() {
+        let mut evidence = Evidence::default();
+        for number in 1..=20 {
+            let call = call("x", "a", &number.to_string());
+            evidence.add(&call, Instant::now());
+            evidence.add(&call, Instant::now());
+            assert_eq!(evidence.corps(), number.min(CORPS_MAX));
+        }
+    }
+
+    #[test]
     fn it_reaches_as_far_as_those_who_heard_it() {
         assert_eq!(reach(&[]), None);
         let corp = Reach::Corp {

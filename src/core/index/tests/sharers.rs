@@ -98,4 +98,31 @@ fn apps_share_what_they_have_the_site_the_corp_and_the_client_id_of() {
     index.client_known(&app_ref(&two), "b");
     assert!(sharers(&index, "a", "ding1").is_empty());
     assert_eq!(sharers(&index, "b", "ding1"), [app_ref(&two)]);
+    let mut changed = two.clone();
+    changed.spec.corp_ids = vec!["ding2".to_owned()];
+    index.app_applied(&changed);
+    assert_eq!(sharers(&index, "b", "ding2"), [app_ref(&two)]);
+    changed.spec.credentials_secret_ref.name = "others".to_owned();
+    index.app_applied(&changed);
+    assert!(seats(&index, &two).is_empty(), "other credentials");
+}
+
+#[test]
+fn an_apps_secret_tells_the_client_id_until_its_credentials_are_read() {
+    let mut index = Index::default();
+    let payroll = app("payroll", "u1", 1, "token");
+    let at = "2099-01-01T00:00:00Z";
+    let seat = (
+        "global".to_owned(),
+        "dingapp".to_owned(),
+        "ding1".to_owned(),
+    );
+    let seats = |index: &Index| index.seats_of(&app_ref(&payroll)).collect::<Vec<_>>();
+    index.app_applied(&payroll);
+    index.secret_applied(written("token", "payroll", "u1", MANAGER, at));
+    assert_eq!(seats(&index), std::slice::from_ref(&seat));
+    // The Secret was seen before the app.
+    index.app_deleted(&app_ref(&payroll));
+    index.app_applied(&payroll);
+    assert_eq!(seats(&index), [seat]);
 }

@@ -253,6 +253,25 @@ fn of_a_newer_version_public_metadata_tells_until_when_a_token_is_valid() {
     let newer = with_state(|state| *state = json!({"version": 2}));
     let read = Recorded::read(&newer, &Managed::of(&entries)).expect("a record");
     assert_eq!(read.keys, keys);
+    // As many keys as there may be.
+    for (more, is_read) in [(KEYS_MAX - 1, true), (KEYS_MAX, false)] {
+        let keys: Vec<String> = (0..more).map(|n| format!("x{n:02}")).collect();
+        let keys = keys.iter().map(String::as_str).chain(["access_token"]);
+        let entries = managed(MANAGER, &keys.collect::<Vec<_>>());
+        let read = Recorded::read(&newer, &Managed::of(&entries));
+        assert_eq!(read.is_some(), is_read, "{more}");
+    }
+}
+
+#[test]
+fn a_token_is_found_in_whatever_order_they_came() {
+    let tokens = ["b", "c", "a"].map(|corp_id| token(corp_id, 100, 60, "5"));
+    let many = recorded(&MANY, tokens.into());
+    for corp_id in ["a", "b", "c"] {
+        let found = many.token(corp_id).map(|token| token.corp_id.as_str());
+        assert_eq!(found, Some(corp_id));
+    }
+    assert!(many.token("d").is_none());
 }
 
 #[test]

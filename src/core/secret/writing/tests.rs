@@ -131,3 +131,17 @@ fn a_deletion_that_fails_is_tried_again_like_a_write_and_holds_up_none() {
         assert_eq!(writing.write_at(Some(1), at(0)), Some(at(1)));
     }
 }
+
+#[test]
+fn the_first_repair_is_news_and_nothing_else() {
+    let mut writing = Writing::default();
+    let now = Timestamp::UNIX_EPOCH;
+    let mut is_news = |generation: i64| {
+        let done = WriteOutcome::Done(version("8"));
+        writing.ended(&write(), done, Some(generation), now)
+    };
+    assert!(!is_news(1), "the first write");
+    assert!(is_news(1));
+    assert!(!is_news(1), "the second repair");
+    assert!(!is_news(2), "another spec");
+}

@@ -118,7 +118,8 @@ fn a_site_is_busy_if_it_says_so_to_a_quarter_of_several_in_several_namespaces() 
         for number in 0..served {
             busyness.served(&call("x", &format!("served{number}"), "1"), now);
         }
-        busy.iter().fold(false, |_, (namespace, client_id)| {
+        let heard = busy.iter();
+        heard.fold(false, |_, (namespace, client_id)| {
             busyness.is_busy(&call(namespace, client_id, "1"), now)
         })
     };

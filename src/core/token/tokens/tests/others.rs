@@ -318,3 +318,28 @@ fn a_token_answers_the_request_that_was_seen_before_its_fetch_was_queued() {
     assert_eq!(answers(true), Some(RenewRequest::of("now")));
     assert_eq!(answers(false), None);
 }
+
+/// Of a token that a newer unwritten one replaces, only the recorded `client_id` tells whose it was.
+#[test]
+fn a_former_token_is_not_taken_for_the_unwritten_one() {
+    let record = |client_id: &str, requested_at: i64| TokenRecord {
+        site: "global".into(),
+        client_id: client_id.into(),
+        corp_id: "ding1".into(),
+        lifetime: lifetime(at(requested_at), Duration::from_secs(7200)),
+        credentials: ObjectVersion {
+            uid: "c1".into(),
+            resource_version: "1".into(),
+        },
+        answers: None,
+    };
+    let mut corp = Corp::default();
+    corp.held = Some(Held {
+        token: AccessToken::new("t2".into()).expect("a token"),
+        record: record("a", 100),
+    });
+    corp.fetched_with = Some(Fingerprint::default());
+    assert!(corp.is_proven(&record("b", 100), &known()), "the same one");
+    assert!(corp.is_proven(&record("a", 0), &known()));
+    assert!(!corp.is_proven(&record("b", 0), &known()));
+}
