@@ -26,6 +26,7 @@ use crate::core::secret::write::Write;
 use crate::core::secret::writing::{WriteOutcome, Writing};
 use crate::core::token::known_credentials::{CredentialsProblem, KnownCredentials};
 use crate::core::token::record::{Held, ObjectVersion, TokenRecord, whole_seconds};
+use crate::core::token::schedule::Lifetime;
 use crate::core::token::tokens::{Interest, TokenName, Tokens};
 use crate::dingtalk::Fingerprint;
 
@@ -203,12 +204,12 @@ impl Memory {
         self.corp(&token.corp_id).believes(token, now)
     }
 
-    /// Returns the renewal request that a corp's token does not answer yet.
+    /// Returns the renewal request that a corp's token of this lifetime does not answer yet.
     pub(crate) fn open_request<'a>(
         &self,
         app: &'a DingTalkApp,
         corp_id: &str,
-        token: Option<&TokenRecord>,
+        token: Option<Lifetime>,
     ) -> Option<&'a str> {
         let request = renew_request(app)?;
         let done = self.corp(corp_id).request_done.as_deref();
@@ -218,7 +219,7 @@ impl Memory {
             self.request_at_start.as_deref() == Some(request)
                 && requested_at
                     .zip(token)
-                    .is_some_and(|(at, token)| token.lifetime.requested_at >= at)
+                    .is_some_and(|(at, token)| token.requested_at >= at)
         };
         (done != Some(request) && !is_answered()).then_some(request)
     }

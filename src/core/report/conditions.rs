@@ -84,10 +84,13 @@ impl AtRest<'_> {
 
     /// Returns the last renewal request that every corp has handled.
     fn handled_request(&self) -> Option<String> {
-        let is_done = self.app.spec.corp_ids.iter().all(|corp_id| {
+        let mut corps = self.app.spec.corp_ids.iter().zip(&self.settled.corps);
+        let is_done = corps.all(|(corp_id, corp)| {
             let held = self.memory.corp(corp_id).held.as_ref();
-            let token = held.map(|held| &held.record);
-            let open = self.memory.open_request(self.app, corp_id, token);
+            let held = held.map(|held| held.record.lifetime);
+            let open = self
+                .memory
+                .open_request(self.app, corp_id, held.or(corp.in_secret));
             open.is_none()
         });
         match renew_request(self.app) {
