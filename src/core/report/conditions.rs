@@ -17,7 +17,7 @@ use crate::core::app::listed::listed;
 use crate::core::app::memory::renew_request;
 use crate::core::app::view::CorpSettled;
 use crate::core::report::at_rest::AtRest;
-use crate::core::report::problem::{Problem, shown, with_page};
+use crate::core::report::problem::{Problem, SUSPENDED, shown, with_page};
 use crate::core::token::record::whole_seconds;
 use crate::core::token::renewals::Renewals;
 use crate::core::token::schedule::{Lifetime, is_clamped};
@@ -145,6 +145,9 @@ impl AtRest<'_> {
                 ("False", Reason::TokenExpired, message)
             }
             (None, Some(problem)) => ("False", problem.reason, problem.message.clone()),
+            (None, None) if self.app.spec.suspend => {
+                ("Unknown", Reason::Pending, SUSPENDED.to_owned())
+            }
             (None, None) => ("Unknown", Reason::Pending, FIRST.to_owned()),
         }
     }
@@ -176,8 +179,7 @@ impl AtRest<'_> {
     fn renewed(&self, problems: &[(&str, Problem)], next: Option<&str>) -> Told {
         let corps = &self.settled.corps;
         if self.app.spec.suspend {
-            let message = "spec.suspend is set: no token is fetched".to_owned();
-            return ("Unknown", Reason::Suspended, message);
+            return ("Unknown", Reason::Suspended, SUSPENDED.to_owned());
         }
         if !problems.is_empty() {
             let (reason, message) = summary(problems, corps.len());
