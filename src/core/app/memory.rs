@@ -56,8 +56,6 @@ pub(crate) struct Memory {
     pub restarts: Restarts,
     /// Secrets whose readers are still to be notified, if the app wants that.
     pub unrefreshed: Option<Box<Unrefreshed>>,
-    /// Whether any target is blocked, whatever it would hold.
-    pub is_blocked: bool,
     pub looks: Looks,
     /// The status that this process wrote last.
     pub written_status: WrittenStatus<DingTalkAppStatus>,
@@ -138,7 +136,10 @@ impl Memory {
         }
         for corp in self.corps.values_mut() {
             corp.notice_clock(now);
-            corp.held.take_if(|held| held.record.site != app.spec.site);
+            let is_former = |held: &mut Held| held.record.site != app.spec.site;
+            if corp.held.take_if(is_former).is_some() {
+                corp.unwritten_since = None;
+            }
         }
         self.targets
             .retain(|name, _| targets.contains(name.as_str()));
@@ -224,11 +225,10 @@ impl Memory {
         (done != Some(request) && !is_answered()).then_some(request)
     }
 
-    /// Whether a token waits to be written and no write is failing.
+    /// Whether a token waits to be written and can be.
     pub(crate) fn is_to_be_written(&self) -> bool {
-        let (mut corps, mut targets) = (self.corps.values(), self.targets.values());
-        corps.any(|corp| corp.unwritten_since.is_some())
-            && targets.all(|writing| writing.failure.is_none())
+        let mut corps = self.corps.values();
+        corps.any(|corp| corp.unwritten_since.is_some() && !corp.is_stuck)
     }
 
     /// Whether a write concerns a corp with an unwritten token.
@@ -247,7 +247,7 @@ impl Memory {
     /// Whether a fetch has returned a token that the app has not taken over yet and can write.
     pub(crate) fn has_untaken(&self, tokens: &Tokens, now: Timestamp) -> bool {
         let mut corps = self.corps.values();
-        !self.is_blocked && corps.any(|corp| corp.has_untaken(&self.uid, tokens, now))
+        corps.any(|corp| !corp.is_stuck && corp.has_untaken(&self.uid, tokens, now))
     }
 
     /// Whether the app has not been looked at since its credentials were read.
