@@ -28,6 +28,9 @@ pub struct Corp {
     /// Since when a token has been waiting to be written. Its record may equal the one in the
     /// Secret.
     pub unwritten_since: Option<Timestamp>,
+    /// Whether its token cannot be written as things are: the Secret is blocked, or the last write
+    /// failed.
+    pub is_stuck: bool,
     /// When this process last changed the value, first tokens excepted.
     pub value_changed_at: Option<Timestamp>,
     /// The credentials that the token was fetched with, if known.

@@ -171,7 +171,8 @@ impl<'a> Decision<'_, 'a> {
             .is_none_or(|at| at <= now)
             .then(|| self.scheduled_cause(target, corp_id));
         // Forced renewals and changes of the spec are paced, however often they are made.
-        let request = self.memory.open_request(view.app, corp_id, token);
+        let lifetime = token.map(|token| token.lifetime);
+        let request = self.memory.open_request(view.app, corp_id, lifetime);
         let forced_at = attempts.forced_at(now);
         let asked_at = request.map(|_| forced_at).into_iter().chain(respecified);
         let planned = next.filter(|_| attempts.is_renewal());
@@ -294,7 +295,7 @@ impl<'a> Decision<'_, 'a> {
             newer_than: proven.map(|record| record.lifetime.requested_at),
             is_asked: self
                 .memory
-                .open_request(self.view.app, corp_id, former)
+                .open_request(self.view.app, corp_id, former.map(|it| it.lifetime))
                 .is_some(),
             former: former.cloned(),
         })

@@ -26,6 +26,7 @@ use crate::core::secret::write::Write;
 use crate::core::secret::writing::{WriteOutcome, Writing};
 use crate::core::token::known_credentials::{CredentialsProblem, KnownCredentials};
 use crate::core::token::record::{Held, ObjectVersion, TokenRecord, whole_seconds};
+use crate::core::token::schedule::Lifetime;
 use crate::core::token::tokens::{Interest, TokenName, Tokens};
 use crate::dingtalk::Fingerprint;
 
@@ -55,8 +56,6 @@ pub(crate) struct Memory {
     pub restarts: Restarts,
     /// Secrets whose readers are still to be notified, if the app wants that.
     pub unrefreshed: Option<Box<Unrefreshed>>,
-    /// Whether any target is blocked, whatever it would hold.
-    pub is_blocked: bool,
     pub looks: Looks,
     /// The status that this process wrote last.
     pub written_status: WrittenStatus<DingTalkAppStatus>,
@@ -137,7 +136,10 @@ impl Memory {
         }
         for corp in self.corps.values_mut() {
             corp.notice_clock(now);
-            corp.held.take_if(|held| held.record.site != app.spec.site);
+            let is_former = |held: &mut Held| held.record.site != app.spec.site;
+            if corp.held.take_if(is_former).is_some() {
+                corp.unwritten_since = None;
+            }
         }
         self.targets
             .retain(|name, _| targets.contains(name.as_str()));
@@ -203,12 +205,12 @@ impl Memory {
         self.corp(&token.corp_id).believes(token, now)
     }
 
-    /// Returns the renewal request that a corp's token does not answer yet.
+    /// Returns the renewal request that a corp's token of this lifetime does not answer yet.
     pub(crate) fn open_request<'a>(
         &self,
         app: &'a DingTalkApp,
         corp_id: &str,
-        token: Option<&TokenRecord>,
+        token: Option<Lifetime>,
     ) -> Option<&'a str> {
         let request = renew_request(app)?;
         let done = self.corp(corp_id).request_done.as_deref();
@@ -218,16 +220,15 @@ impl Memory {
             self.request_at_start.as_deref() == Some(request)
                 && requested_at
                     .zip(token)
-                    .is_some_and(|(at, token)| token.lifetime.requested_at >= at)
+                    .is_some_and(|(at, token)| token.requested_at >= at)
         };
         (done != Some(request) && !is_answered()).then_some(request)
     }
 
-    /// Whether a token waits to be written and no write is failing.
+    /// Whether a token waits to be written and can be.
     pub(crate) fn is_to_be_written(&self) -> bool {
-        let (mut corps, mut targets) = (self.corps.values(), self.targets.values());
-        corps.any(|corp| corp.unwritten_since.is_some())
-            && targets.all(|writing| writing.failure.is_none())
+        let mut corps = self.corps.values();
+        corps.any(|corp| corp.unwritten_since.is_some() && !corp.is_stuck)
     }
 
     /// Whether a write concerns a corp with an unwritten token.
@@ -246,7 +247,7 @@ impl Memory {
     /// Whether a fetch has returned a token that the app has not taken over yet and can write.
     pub(crate) fn has_untaken(&self, tokens: &Tokens, now: Timestamp) -> bool {
         let mut corps = self.corps.values();
-        !self.is_blocked && corps.any(|corp| corp.has_untaken(&self.uid, tokens, now))
+        corps.any(|corp| !corp.is_stuck && corp.has_untaken(&self.uid, tokens, now))
     }
 
     /// Whether the app has not been looked at since its credentials were read.

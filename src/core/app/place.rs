@@ -88,6 +88,10 @@ impl Decision<'_, '_> {
         }
         let mut assembled = writing.assembled.take();
         let need = self.fitting_need(target, assembled.as_deref_mut());
+        // What does not fit is not waited for.
+        for corp_id in target.excess.iter().flat_map(|(_, left_out)| left_out) {
+            self.memory.corp_mut(corp_id).unwritten_since = None;
+        }
         let batch_until = match need {
             Some(Need::Assemble(_) | Need::Write(_)) => self.batch_until(target),
             _ => None,

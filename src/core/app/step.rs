@@ -67,7 +67,6 @@ impl<'a> Decision<'_, 'a> {
     fn rest(&mut self, wanted: Vec<Wanted<'a>>) -> Result<Settled, Step> {
         let blocked = self.blocked()?;
         let mut targets = self.look_at_all(wanted, blocked.as_ref())?;
-        self.memory.is_blocked = targets.iter().any(|target| target.blocked.is_some());
         let mut next_attempts = BTreeMap::new();
         if blocked.is_none() {
             let retried_at = deletion_retried_at(&self.memory.targets, self.generation(), self.now);
@@ -83,6 +82,7 @@ impl<'a> Decision<'_, 'a> {
             some(to_write.take(TARGET_STEPS_MAX).collect())?;
             some(self.delete_former(&targets))?;
         }
+        self.find_stuck(&targets);
         Ok(self.settle(&targets, &next_attempts))
     }
 
@@ -121,6 +121,16 @@ impl<'a> Decision<'_, 'a> {
         }
         some(steps)?;
         Ok(targets)
+    }
+
+    /// Records which corps' tokens cannot be written.
+    fn find_stuck(&mut self, targets: &[Target<'_>]) {
+        for target in targets {
+            let is_failing = self.memory.writing(&target.name).failure.is_some();
+            for corp_id in target.corp_ids {
+                self.memory.corp_mut(corp_id).is_stuck = is_failing || target.blocked.is_some();
+            }
+        }
     }
 
     /// Returns when the corps' tokens are fetched. The error is the step to take if one is due now.

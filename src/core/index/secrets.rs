@@ -83,11 +83,12 @@ impl Index {
                     && !self.has_room_now(&secret, old, &target)
             }
             // A response to a write of a Secret that was deleted since, or an event.
-            Some(Seen::Absent(Some(gone))) => {
-                gone.uid == target.version.uid && !target.version.is_newer_than(gone)
+            Some(Seen::Absent(Some(gone))) if gone.uid == target.version.uid => {
+                !target.version.is_newer_than(gone)
             }
-            Some(Seen::Absent(None)) => false,
-            None => self.deletions.include_version(&secret, &target.version),
+            Some(Seen::Absent(_)) | None => {
+                self.deletions.include_version(&secret, &target.version)
+            }
         };
         if is_late {
             return Vec::new();

@@ -17,7 +17,7 @@ use crate::core::app::listed::listed;
 use crate::core::app::memory::renew_request;
 use crate::core::app::view::CorpSettled;
 use crate::core::report::at_rest::AtRest;
-use crate::core::report::problem::{Problem, shown, with_page};
+use crate::core::report::problem::{Problem, SUSPENDED, shown, with_page};
 use crate::core::token::record::whole_seconds;
 use crate::core::token::renewals::Renewals;
 use crate::core::token::schedule::{Lifetime, is_clamped};
@@ -84,10 +84,13 @@ impl AtRest<'_> {
 
     /// Returns the last renewal request that every corp has handled.
     fn handled_request(&self) -> Option<String> {
-        let is_done = self.app.spec.corp_ids.iter().all(|corp_id| {
+        let mut corps = self.app.spec.corp_ids.iter().zip(&self.settled.corps);
+        let is_done = corps.all(|(corp_id, corp)| {
             let held = self.memory.corp(corp_id).held.as_ref();
-            let token = held.map(|held| &held.record);
-            let open = self.memory.open_request(self.app, corp_id, token);
+            let held = held.map(|held| held.record.lifetime);
+            let open = self
+                .memory
+                .open_request(self.app, corp_id, held.or(corp.in_secret));
             open.is_none()
         });
         match renew_request(self.app) {
@@ -142,6 +145,9 @@ impl AtRest<'_> {
                 ("False", Reason::TokenExpired, message)
             }
             (None, Some(problem)) => ("False", problem.reason, problem.message.clone()),
+            (None, None) if self.app.spec.suspend => {
+                ("Unknown", Reason::Pending, SUSPENDED.to_owned())
+            }
             (None, None) => ("Unknown", Reason::Pending, FIRST.to_owned()),
         }
     }
@@ -173,8 +179,7 @@ impl AtRest<'_> {
     fn renewed(&self, problems: &[(&str, Problem)], next: Option<&str>) -> Told {
         let corps = &self.settled.corps;
         if self.app.spec.suspend {
-            let message = "spec.suspend is set: no token is fetched".to_owned();
-            return ("Unknown", Reason::Suspended, message);
+            return ("Unknown", Reason::Suspended, SUSPENDED.to_owned());
         }
         if !problems.is_empty() {
             let (reason, message) = summary(problems, corps.len());

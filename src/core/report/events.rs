@@ -28,7 +28,7 @@ pub(crate) fn notices(
         notices.extend(recovered(&changes, current));
     }
     let begun = changes.begun.iter();
-    notices.extend(begun.filter_map(|(reason, corp_ids)| failed(reason, corp_ids, current)));
+    notices.extend(begun.filter_map(|(reason, corps)| failed(reason, corps, current)));
     let expired = |status| {
         condition(status, CONDITION_READY).is_some_and(|ready| ready.reason == Reason::TokenExpired)
     };
@@ -68,20 +68,18 @@ fn recovered(changes: &Changes<'_>, current: &DingTalkAppStatus) -> Option<Notic
 }
 
 /// Returns `None` if a former process of another version recorded a reason that this version lacks.
-fn failed(reason: &str, corp_ids: &[&str], current: &DingTalkAppStatus) -> Option<Notice> {
+fn failed(reason: &str, corps: &[&CorpStatus], current: &DingTalkAppStatus) -> Option<Notice> {
     let reason = reason.parse().ok()?;
     let message = condition(current, CONDITION_RENEWED).map_or("", |renewed| &renewed.message);
     let note = match current.corps.len() {
         1 => message.to_owned(),
         _ => {
-            let named = listed(corp_ids.iter().copied(), NAMED_MAX);
-            format!("corpId {named}: {message}")
+            let corp_ids = corps.iter().map(|corp| corp.corp_id.as_str());
+            format!("corpId {}: {message}", listed(corp_ids, NAMED_MAX))
         }
     };
-    let secrets = current.corps.iter();
-    let secrets = secrets.filter(|corp| corp_ids.contains(&corp.corp_id.as_str()));
     let failed = Notice::warning(reason, "Renew", &note);
-    Some(failed.about(only_secret(secrets)))
+    Some(failed.about(only_secret(corps.iter().copied())))
 }
 
 fn condition<'a>(status: &'a DingTalkAppStatus, type_: &str) -> Option<&'a Condition> {
@@ -99,7 +97,7 @@ struct Changes<'a> {
     /// Whether none of those had a token before.
     are_first: bool,
     /// Corps that have begun to fail or fail for another reason, by reason.
-    begun: BTreeMap<&'a str, Vec<&'a str>>,
+    begun: BTreeMap<&'a str, Vec<&'a CorpStatus>>,
     /// Former reasons of the corps that no longer fail.
     ended: Vec<&'a str>,
 }
@@ -121,7 +119,7 @@ impl<'a> Changes<'a> {
             let old_reason = old.and_then(|old| reason(old));
             match (old_reason, reason(corp)) {
                 (old, Some(new)) if old != Some(new) => {
-                    changes.begun.entry(new).or_default().push(&corp.corp_id);
+                    changes.begun.entry(new).or_default().push(corp);
                 }
                 (Some(old), None) => changes.ended.push(old),
                 _ => {}

@@ -12,6 +12,9 @@ use crate::core::secret::writing::{WriteFailure, WriteProblem};
 use crate::core::token::record::whole_seconds;
 use crate::dingtalk::Failure;
 
+/// Why nothing happens for a suspended app.
+pub(super) const SUSPENDED: &str = "spec.suspend is set: no token is fetched";
+
 /// A problem of one corp's token.
 #[derive(Clone)]
 pub(crate) struct Problem {
@@ -118,10 +121,11 @@ impl AtRest<'_> {
             ),
             _ => String::new(),
         };
-        let next = next.map_or_else(
-            || "the next attempt is under way".to_owned(),
-            |next| format!("next attempt at {next}"),
-        );
+        let next = match next {
+            Some(next) => format!("next attempt at {next}"),
+            None if spec.suspend => SUSPENDED.to_owned(),
+            None => "the next attempt is under way".to_owned(),
+        };
         let explained = explain(failure, (&spec.site, &self.settled.host), corp_id);
         Problem {
             reason: failure.reason,

@@ -88,15 +88,17 @@ impl<'a> Owner<'a> {
     }
 
     /// Returns the owner references that the Secret should have: its owner's, and those of other
-    /// kinds.
+    /// projects. The API server allows only one controller: another project's remains so.
     fn owners(&self, present: Option<&TargetMeta>) -> Vec<OwnerReference> {
         let others = present.into_iter().flat_map(|at| &at.owner_references);
-        let others = others.filter(|other| {
-            let (group, kind, _) = identity(other);
-            group != GROUP || kind != self.reference.kind
-        });
-        let own = Some(&self.reference).filter(|_| !self.is_retained);
-        others.chain(own).cloned().collect()
+        let others = others.filter(|other| identity(other).0 != GROUP);
+        let has_controller = others.clone().any(|other| other.controller == Some(true));
+        let own = OwnerReference {
+            controller: (!has_controller).then_some(true),
+            ..self.reference.clone()
+        };
+        let own = Some(own).filter(|_| !self.is_retained);
+        others.cloned().chain(own).collect()
     }
 }
 
@@ -141,4 +143,52 @@ fn identity(owner: &OwnerReference) -> (&str, &str, &str) {
         &owner.kind,
         &owner.uid,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::DingTalkApp;
+    use crate::core::secret::state::example;
+
+    /// Regression: the API server refused every write of a Secret that was handed over by the
+    /// External Secrets Operator, or by a `DingTalkTokenReference`: it allows one controller.
+    #[test]
+    fn a_secret_keeps_its_controller_unless_that_is_of_this_project() {
+        let app: DingTalkApp = serde_json::from_value(serde_json::json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+            "metadata": {"name": "payroll", "uid": "u1"},
+            "spec": {"credentialsSecretRef": {"name": "credentials"}, "site": "global", "corpIds": ["ding1"]},
+        }))
+        .expect("an app");
+        let owned_by = |owners: Vec<OwnerReference>| {
+            let present = TargetMeta {
+                owner_references: owners,
+                ..TargetMeta::default()
+            };
+            let none = BTreeMap::new();
+            let owner = Owner::of(&app, &none, &none);
+            let write = owner.write("token", example(), Changes::new(), Some(&present));
+            let owners = write.owner_references.into_iter();
+            let owners = owners.map(|owner| (owner.kind, owner.controller == Some(true)));
+            owners.collect::<Vec<_>>()
+        };
+        let owner = |group: &str, kind: &str, controller| OwnerReference {
+            api_version: format!("{group}/v1"),
+            kind: kind.to_owned(),
+            controller,
+            ..OwnerReference::default()
+        };
+        let own = |is_controller| ("DingTalkApp".to_owned(), is_controller);
+        let theirs = "ExternalSecret".to_owned();
+        assert_eq!(owned_by(Vec::new()), [own(true)]);
+        let reference = owner(GROUP, "DingTalkTokenReference", Some(true));
+        assert_eq!(owned_by(vec![reference]), [own(true)]);
+        for controller in [None, Some(false)] {
+            let other = owner("external-secrets.io", &theirs, controller);
+            assert_eq!(owned_by(vec![other]), [(theirs.clone(), false), own(true)]);
+        }
+        let other = owner("external-secrets.io", &theirs, Some(true));
+        assert_eq!(owned_by(vec![other]), [(theirs, true), own(false)]);
+    }
 }

@@ -23,8 +23,9 @@ pub(crate) const MARKS_MAX: usize = 256;
 pub(crate) const OWNERS_MAX: usize = 16;
 /// Most bytes that are kept of a namespace's targets, not counting small ones.
 pub(crate) const TARGETS_MAX: usize = 16 << 20;
-/// Most bytes of the label and annotation keys that only the operator set.
-const OUR_KEYS_MAX: usize = 16 * 1024;
+/// Most bytes of the label and annotation keys that only the operator set: the longest ones of a
+/// spec, with a prefix of 253 bytes and a name of 63.
+const OUR_KEYS_MAX: usize = 64 * (253 + "/".len() + 63);
 /// Most bytes of one owner reference.
 const OWNER_MAX: usize = 1024;
 
@@ -283,6 +284,28 @@ mod tests {
             assert!(target.is_past_bounds());
             assert_eq!(times, 0);
         }
+    }
+
+    /// Regression: such a target counted as past its bounds as soon as it was written.
+    #[test]
+    fn a_target_with_all_that_a_spec_may_ask_for_is_within_its_bounds() {
+        let key = |n: usize| format!("{n:0253}/{}", "n".repeat(63));
+        let marks = (0..32).map(|n| (key(n), String::new()));
+        let fields = (0..32).map(|n| (format!("f:{}", key(n)), json!({})));
+        let fields: serde_json::Map<_, _> = fields.collect();
+        let mut meta = managed(1, 0);
+        meta.labels.get_or_insert_default().extend(marks.clone());
+        meta.annotations.get_or_insert_default().extend(marks);
+        let fields = json!({"f:metadata": {"f:labels": fields, "f:annotations": fields}});
+        let entry = ManagedFieldsEntry {
+            manager: Some(MANAGER.to_owned()),
+            fields_v1: Some(FieldsV1(fields)),
+            ..ManagedFieldsEntry::default()
+        };
+        meta.managed_fields.get_or_insert_default().push(entry);
+        let target = TargetMeta::of(meta);
+        assert!(!target.is_past_bounds());
+        assert_eq!(target.our_labels.len() + target.our_annotations.len(), 64);
     }
 
     #[test]

@@ -125,6 +125,7 @@ fn tokens_that_do_not_fit_with_the_templates_do_not_hold_back_the_others() {
     let (assembled, writes) = (world.assembled, world.writes.len());
     world.settle();
     assert_eq!((world.assembled, world.writes.len()), (assembled, writes));
+    assert!(!world.memory.is_to_be_written(), "a stop waits in vain");
     let note = world.memory.writing("token").assembled.as_ref();
     assert!(note.expect("a note").contents().is_none());
     // A corp in the Secret is renewed.

@@ -149,7 +149,6 @@ fn a_request_shortens_no_ban_whether_the_process_was_restarted_or_not() {
     }
 }
 
-/// Regression: after a restart, what a clock that was ahead had planned held back all renewals.
 /// Returns the status of an app whose token, requested at `second`, renewals do not extend.
 fn unextended(second: i64, next_attempt: &str) -> DingTalkAppStatus {
     let status = serde_json::json!({
@@ -238,6 +237,7 @@ fn a_failure_in_a_status_is_over_if_the_secret_has_a_later_token() {
     }
 }
 
+/// Regression: after a restart, what a clock that was ahead had planned held back all renewals.
 #[test]
 fn a_plan_of_a_clock_that_was_ahead_is_not_gone_on_with() {
     let now = 1_800_000_000;

@@ -3,6 +3,7 @@
 mod former;
 mod requests;
 mod restarts;
+mod stops;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -312,28 +313,6 @@ fn a_token_of_a_large_app_is_written_within_five_seconds_too() {
         }
     }
     assert!((6..=9).contains(&world.writes.len()), "{:?}", world.writes);
-}
-
-#[test]
-fn a_process_that_ends_writes_what_it_has_and_fetches_nothing() {
-    let mut world = World::new("Combined", &corps(10));
-    world.settle();
-    world.answer(7200);
-    world.settle();
-    world.now += SignedDuration::from_millis(100);
-    world.answer(7200);
-    world.settle();
-    assert_eq!(world.tokens_in("token"), 1, "it waits for more");
-    assert!(world.memory.is_to_be_written());
-    world.is_ending = true;
-    world.settle();
-    assert_eq!(world.tokens_in("token"), 2);
-    assert!(!world.memory.is_to_be_written());
-    // What becomes due is left to the next process.
-    let reads = world.reads;
-    world.now += SignedDuration::from_hours(1);
-    world.settle();
-    assert_eq!(world.reads, reads);
 }
 
 #[test]

@@ -96,6 +96,27 @@ fn a_renewal_that_fails_says_until_when_the_token_is_good() {
     assert!(!message.contains("is valid until"), "{message}");
 }
 
+/// Regression: it said that its first token was being fetched, or that the next attempt was under way.
+#[test]
+fn a_suspended_app_says_that_nothing_is_fetched() {
+    let mut world = World::new();
+    let ready = |world: &mut World, is_suspended: bool| {
+        world.app.spec.suspend = is_suspended;
+        world.app.metadata.generation = world.app.metadata.generation.map(|it| it + 1);
+        let settled = world.settle(&failing(Reason::ServerError));
+        world.status(&settled).conditions.remove(0)
+    };
+    let nothing = "spec.suspend is set: no token is fetched";
+    assert_eq!(ready(&mut world, true).message, nothing);
+    assert!(
+        ready(&mut world, false)
+            .message
+            .contains("; next attempt at")
+    );
+    let failing = ready(&mut world, true).message;
+    assert!(failing.contains(&format!("; {nothing}; see ")), "{failing}");
+}
+
 #[test]
 fn every_warning_names_its_section_in_both_languages_within_the_bound_of_an_event() {
     let pages = [

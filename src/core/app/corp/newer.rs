@@ -6,7 +6,7 @@ use super::{Corp, Wanted};
 use crate::api::Cause;
 use crate::core::token::attempt::{FetchId, Former, TokenId};
 use crate::core::token::known_credentials::KnownCredentials;
-use crate::core::token::record::{Held, ObjectVersion, TokenRecord};
+use crate::core::token::record::{Held, ObjectVersion, TokenRecord, whole_seconds};
 use crate::core::token::request::RenewRequest;
 use crate::core::token::schedule::SAME_EXPIRY;
 use crate::core::token::tokens::{Fetched, Tokens};
@@ -150,7 +150,8 @@ impl Corp {
             if old.lifetime == record.lifetime {
                 record.lifetime.requested_at += SignedDuration::from_secs(1);
             }
-            self.value_changed_at = Some(record.lifetime.requested_at);
+            // A shared token may have been fetched before the one that it replaces.
+            self.value_changed_at = Some(record.lifetime.requested_at.max(whole_seconds(now)));
         }
         // A token found in a Secret gets a new record even if the value is the same: otherwise it
         // would be found again.

@@ -203,6 +203,31 @@ fn an_event_of_a_secret_that_the_operator_has_deleted_since_brings_nothing_back(
     assert!(is_there(&index), "the next one of that name");
 }
 
+/// Regression: only the last Secret of a target's name that the operator had deleted stayed away, and
+/// those before it came back with their late events.
+#[test]
+fn events_of_several_secrets_of_one_name_that_the_operator_has_deleted_since_bring_none_back() {
+    let payroll = app("payroll", "u1", 1, "token");
+    let mut index = Index::default();
+    index.app_applied(&payroll);
+    for uid in ["s1", "s2"] {
+        let version = if uid == "s1" { "10" } else { "12" };
+        let asked = index.asks("hr", "token");
+        index.secret_answered(of(uid, version), &asked);
+        let asked = index.asks("hr", "token");
+        index.secret_not_found("hr", "token", &asked);
+    }
+    let is_there = |index: &Index| index.secret(&app_ref(&payroll), "token").is_some();
+    index.secret_applied(of("s1", "10"));
+    assert!(!is_there(&index));
+    index.secret_deleted(&of("s1", "11"));
+    index.secret_applied(of("s2", "12"));
+    assert!(!is_there(&index));
+    index.secret_deleted(&of("s2", "13"));
+    index.secret_applied(of("s3", "14"));
+    assert!(is_there(&index), "the next one of that name");
+}
+
 /// A restored backup of etcd may bring back the very same object.
 #[test]
 fn a_list_brings_back_a_secret_that_was_deleted() {
