@@ -28,6 +28,9 @@ fn target_of<'t, 'a>(targets: &'t [Target<'a>], corp_id: &String) -> Option<&'t 
 impl Decision<'_, '_> {
     /// Returns the reads of former targets for wanted tokens that are nowhere else.
     pub(super) fn carry_over(&self, targets: &[Target<'_>]) -> Vec<TargetStep> {
+        if self.view.app.spec.suspend {
+            return Vec::new();
+        }
         let (view, memory, now) = (self.view, &self.memory, self.now);
         let is_missing = |token: &&TokenRecord| {
             let corp = memory.corp(&token.corp_id);
@@ -92,6 +95,7 @@ impl Decision<'_, '_> {
         for corp_id in target.excess.iter().flat_map(|(_, left_out)| left_out) {
             self.memory.corp_mut(corp_id).unwritten_since = None;
         }
+        let need = need.filter(|need| self.may_meet(need, target));
         let batch_until = match need {
             Some(Need::Assemble(_) | Need::Write(_)) => self.batch_until(target),
             _ => None,
@@ -124,6 +128,20 @@ impl Decision<'_, '_> {
             },
             Need::Write(write) => self.write_in_turn(target, write),
         }
+    }
+
+    /// Whether the contents of the target may change. While its app is suspended, they only do for a
+    /// token that was requested before.
+    fn may_meet(&self, need: &Need, target: &Target<'_>) -> bool {
+        let keeps_contents = match need {
+            Need::Nothing | Need::TooLarge(_) => true,
+            Need::Write(write) => write.data.is_empty(),
+            Need::Values | Need::Assemble(_) => false,
+        };
+        let mut corps = self.corps(target);
+        !self.view.app.spec.suspend
+            || keeps_contents
+            || corps.any(|corp| corp.unwritten_since.is_some())
     }
 
     fn write_in_turn(&mut self, target: &Target<'_>, write: Box<Write>) -> Option<TargetStep> {
@@ -238,8 +256,11 @@ impl Decision<'_, '_> {
     }
 
     /// Returns the deletions of former targets whose tokens the current targets hold, or have
-    /// expired.
+    /// expired; none while the app is suspended.
     pub(super) fn delete_former(&mut self, targets: &[Target<'_>]) -> Vec<TargetStep> {
+        if self.view.app.spec.suspend {
+            return Vec::new();
+        }
         let (view, memory, now) = (self.view, &self.memory, self.now);
         let generation = view.app.metadata.generation;
         let is_needed = |token: &TokenRecord| {

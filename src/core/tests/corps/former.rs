@@ -76,12 +76,34 @@ fn the_old_secret_stays_until_the_new_one_has_the_tokens_of_the_new_site() {
 fn the_old_secret_goes_when_its_tokens_have_expired() {
     let mut world = complete("Combined", 1);
     move_to_another_site(&mut world);
-    world.app.spec.suspend = true;
     let expires_at = world.now + SignedDuration::from_secs(7200);
     world.now += SignedDuration::from_secs(7000);
-    assert_eq!(world.settle().wake_at, Some(expires_at));
+    assert!(world.settle().wake_at <= Some(expires_at));
     assert_eq!(world.deletions, [] as [&str; 0]);
     world.now = expires_at;
+    world.settle();
+    assert_eq!(world.deletions, ["token"]);
+}
+
+/// Regression: the Secret of a suspended app was renamed, and restored after a change.
+#[test]
+fn the_secrets_of_a_suspended_app_stay_as_they_are() {
+    let all = corps(2);
+    let mut world = complete("Combined", all.len());
+    let writes = world.writes.len();
+    world.change("PerCorp", &all, "other");
+    world.app.spec.suspend = true;
+    world.settle();
+    world.change("Combined", &all, "token");
+    world.app.spec.suspend = true;
+    let target = world.secrets.remove("token");
+    world.settle();
+    assert_eq!(world.writes.len(), writes);
+    assert_eq!(world.deletions, [] as [&str; 0]);
+    world
+        .secrets
+        .extend(target.map(|it| ("token".to_owned(), it)));
+    world.change("PerCorp", &all, "other");
     world.settle();
     assert_eq!(world.deletions, ["token"]);
 }
