@@ -57,8 +57,10 @@ pub struct Corp {
 pub struct Resumed {
     /// The last failure and the plan.
     pub attempts: Attempts,
-    /// The latest event that the status knows of: that the token was requested, or began to fail.
-    pub until: Option<Timestamp>,
+    /// When the token that the status shows was requested.
+    pub renewed_at: Option<Timestamp>,
+    /// When its fetches began to fail.
+    pub failing_since: Option<Timestamp>,
 }
 
 /// The token that an app wants.
@@ -170,11 +172,13 @@ impl Corp {
     }
 
     /// Drops what the former process's status says if the token in the Secret was requested later:
-    /// the process wrote the Secret, but not the status.
+    /// the process wrote the Secret, but not the status. The status has whole seconds: a token that
+    /// it does not show came after a failure of the same second.
     pub fn outdate_resumed(&mut self, token: Lifetime) {
-        let requested_at = whole_seconds(token.requested_at);
-        self.resumed
-            .take_if(|resumed| resumed.until.is_none_or(|until| until < requested_at));
+        let requested_at = Some(whole_seconds(token.requested_at));
+        self.resumed.take_if(|resumed| {
+            resumed.renewed_at < requested_at && resumed.failing_since <= requested_at
+        });
     }
 
     /// Returns when the token of this lifetime, if there is one, is next fetched, apart from changes

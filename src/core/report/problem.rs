@@ -53,6 +53,7 @@ impl AtRest<'_> {
         announced: Option<&CorpStatus>,
         next: Option<&str>,
     ) -> Option<Problem> {
+        let renewed_at = announced.and_then(|announced| announced.last_renewal_time.as_deref());
         let announced = announced.and_then(|announced| announced.error.as_ref());
         // A problem that has no time of its own, or began before this process, keeps the previous
         // status' time.
@@ -76,7 +77,7 @@ impl AtRest<'_> {
         }
         if let Some(error) = announced
             && !attempts.is_attempted
-            && !corp.has_token_since(&error.since_time)
+            && !corp.has_token_since(&error.since_time, renewed_at)
             && let Some(failure) = Failure::recorded(error)
         {
             // A former process's failure stands until this process has made an attempt.
@@ -149,11 +150,15 @@ fn namespace(app: &DingTalkApp) -> &str {
 }
 
 impl CorpSettled {
-    /// Whether the token in the Secret was requested later than `since`, a time in a status.
-    fn has_token_since(&self, since: &str) -> bool {
-        let since = since.parse::<Timestamp>().ok();
+    /// Whether the token in the Secret was requested later than `since`, a time in a status that
+    /// shows the token of `renewed_at`. Within a second, what the status does not show is later.
+    fn has_token_since(&self, since: &str, renewed_at: Option<&str>) -> bool {
+        let time = |text: &str| text.parse::<Timestamp>().ok();
         let requested_at = self.in_secret.map(|it| whole_seconds(it.requested_at));
-        since.is_some_and(|since| requested_at > Some(since))
+        let is_shown = renewed_at.and_then(time) == requested_at;
+        time(since)
+            .map(Some)
+            .is_some_and(|since| requested_at > since || requested_at == since && !is_shown)
     }
 }
 

@@ -78,8 +78,11 @@ fn resume(corp: &mut Corp, app: &DingTalkApp, seen: &CorpStatus, unextended: boo
         };
         attempts.resume(next.min(latest), renewals, now);
     }
-    let until = renewed_at.max(since);
-    corp.resumed = Some(Box::new(Resumed { attempts, until }));
+    corp.resumed = Some(Box::new(Resumed {
+        attempts,
+        renewed_at,
+        failing_since: since,
+    }));
 }
 
 fn time(text: Option<&String>) -> Option<Timestamp> {

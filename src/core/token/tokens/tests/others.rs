@@ -39,8 +39,12 @@ fn a_resumed_plan_holds_back_no_app_without_a_token_and_a_resumed_limit_holds_ba
             crate::core::token::renewals::Renewals::Usual,
             at(0),
         );
-        let until = None;
-        Some(Box::new(Resumed { attempts, until }))
+        let (renewed_at, failing_since) = (None, None);
+        Some(Box::new(Resumed {
+            attempts,
+            renewed_at,
+            failing_since,
+        }))
     };
     let next = |failure: Option<(Failure, Timestamp)>, is_first: bool| {
         let mut tokens = Tokens::default();
