@@ -10,6 +10,7 @@ use super::store::NAMESPACE;
 use super::world::{Death, World};
 
 mod admission;
+mod afresh;
 mod disturbances;
 mod lapsed;
 mod log;
