@@ -20,6 +20,7 @@ mod references;
 mod replicas;
 mod restarts;
 mod rivals;
+mod scenarios;
 mod shrinking;
 mod stores;
 
