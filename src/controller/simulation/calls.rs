@@ -14,6 +14,7 @@ use rand::{Rng, SeedableRng};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
+use super::known::Known;
 use super::site::Site;
 use super::store::Store;
 use crate::api::{DingTalkApp, DingTalkTokenReference, RolloutRestartTarget};
@@ -48,6 +49,8 @@ pub enum Kind {
 /// A call that has begun.
 pub struct Begun {
     pub kind: Kind,
+    /// What the process knew when it began, if that counts.
+    pub known: Option<Known>,
     pub execute: Execute,
 }
 
@@ -100,6 +103,7 @@ impl Wire {
         };
         self.begun.lock().expect("no panic").push(Begun {
             kind,
+            known: None,
             execute: Box::new(execute),
         });
         let lost = Err(ClusterError::TimedOut { operation });
@@ -161,6 +165,7 @@ impl Endpoint for Wire {
         };
         self.begun.lock().expect("no panic").push(Begun {
             kind: Kind::Fetch,
+            known: None,
             execute: Box::new(execute),
         });
         answered.await.unwrap_or_else(|_| unreachable())

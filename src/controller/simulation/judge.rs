@@ -1,8 +1,14 @@
 //! Judges the state of the world.
 
+use jiff::{SignedDuration, Timestamp};
+
+use super::known::{copies, targets};
 use super::world::World;
 use crate::api::{CONDITION_READY, DingTalkApp, LABEL_OWNER_UID};
 use crate::core::wanted;
+
+/// A replica that is not cut off knows a changed spec after this time.
+const SETTLED: SignedDuration = SignedDuration::from_secs(15);
 
 fn wants(app: &DingTalkApp, secret: &str) -> bool {
     wanted(app).iter().any(|target| target.name == secret)
@@ -11,20 +17,9 @@ fn wants(app: &DingTalkApp, secret: &str) -> bool {
 impl World {
     /// Returns the wanted Secrets with their corps.
     pub fn wanted(&self) -> Vec<(String, Vec<String>)> {
-        let targets = |app: &DingTalkApp| {
-            let targets = wanted(app).into_iter();
-            let targets = targets.map(|target| (target.name, target.corp_ids.to_vec()));
-            targets.collect::<Vec<_>>()
-        };
         let copies = self.store.references.values().flat_map(|reference| {
             let app = self.store.apps.get(&reference.spec.app_ref.name);
-            let grants = |app: &&DingTalkApp| !app.spec.reference_grants.is_empty();
-            let app = app.filter(grants).map(|app| {
-                let mut app = app.clone();
-                app.spec.target.name = Some(reference.target_name());
-                app
-            });
-            app.iter().flat_map(targets).collect::<Vec<_>>()
+            app.map_or_else(Vec::new, |app| copies(app, reference))
         });
         let apps = self.store.apps.values();
         apps.flat_map(targets).chain(copies).collect()
@@ -82,8 +77,18 @@ impl World {
             .collect()
     }
 
-    /// Judges the writes after the first `count`.
-    pub fn judge_writes(&self, count: usize, was_missing: &[String]) {
+    /// Judges the writes after the first `count`, which a replica sent at this time.
+    pub fn judge_writes(
+        &self,
+        index: usize,
+        sent: Timestamp,
+        count: usize,
+        was_missing: &[String],
+    ) {
+        let known_at = self.desired_since.max(self.replicas[index].cut_off_until);
+        if sent.duration_since(known_at) <= SETTLED {
+            return;
+        }
         self.judge_tokens(was_missing);
         let written = self.store.writes[count..].iter();
         for secret in written.filter_map(|write| write.strip_prefix("write ")) {

@@ -4,7 +4,10 @@
 
 mod calls;
 mod election;
+mod garbage;
 mod judge;
+mod kept;
+mod known;
 mod process;
 mod replica;
 mod runs;

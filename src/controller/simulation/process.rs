@@ -1,7 +1,7 @@
 //! One process of the operator: does step by step what kube's Controller and the loops of
 //! [`super::super::run`] do.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as Polling, Poll};
 use std::time::Duration;
@@ -174,6 +174,17 @@ impl Process {
             });
             secret_event(&self.context, &None, Ok(event));
         }
+    }
+
+    /// Returns the apps and references, as the watches have told them.
+    pub fn objects(
+        &self,
+    ) -> (
+        BTreeMap<String, Arc<DingTalkApp>>,
+        BTreeMap<String, Arc<DingTalkTokenReference>>,
+    ) {
+        let (apps, references) = (&self.apps.objects, &self.references.objects);
+        (apps.clone(), references.clone())
     }
 
     /// Returns the metrics, as the operator serves them.

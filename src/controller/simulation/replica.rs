@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::watcher::Event;
 
-use super::calls::Wire;
+use super::calls::{self, Begun, Wire};
+use super::known::Known;
 use super::process::Process;
 use super::store::{Store, Told};
 use crate::operator::{Election, Leadership};
@@ -50,6 +51,8 @@ pub struct Replica {
     pub election: Option<Election>,
     pub has_led: bool,
     pub is_up: bool,
+    /// What the watches have told its process, except for the objects.
+    known: Known,
     /// Number of its process; what was planned for former ones is lost.
     pub life: u64,
     /// Number of scheduled looks.
@@ -78,6 +81,7 @@ impl Replica {
             election: None,
             has_led: false,
             is_up: false,
+            known: Known::default(),
             life: 0,
             looks: 0,
             watches: [watch; KINDS],
@@ -96,6 +100,7 @@ impl Replica {
         self.election = identity.map(Election::new);
         self.has_led = false;
         self.lists_secrets = false;
+        self.known = Known::default();
         self.process = Process::new(&self.wire, Arc::clone(&self.leadership));
         self.is_up = true;
     }
@@ -112,11 +117,29 @@ impl Replica {
     }
 
     pub fn hear(&mut self, told: Told) {
+        let now = self.wire.moment.lock().expect("no panic").wall;
+        self.known.told(&told, now - self.clock_ahead);
         match told {
             Told::App(event) => self.process.app_event(event),
             Told::Reference(event) => self.process.reference_event(event),
             Told::Secret(event) => self.process.secret_event(event),
         }
+    }
+
+    /// Returns the calls that have begun, writes with what the process knows if they `are_judged`.
+    pub fn begun(&mut self, are_judged: bool) -> Vec<Begun> {
+        let mut begun = std::mem::take(&mut *self.wire.begun.lock().expect("no panic"));
+        for call in &mut begun {
+            if are_judged && call.kind == calls::Kind::Write {
+                let (apps, references) = self.process.objects();
+                call.known = Some(Known {
+                    apps,
+                    references,
+                    ..self.known.clone()
+                });
+            }
+        }
+        begun
     }
 
     pub fn set_time(&mut self, at: Timestamp) {

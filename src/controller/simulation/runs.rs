@@ -19,7 +19,7 @@ use crate::controller::context::Context;
 type Run = Pin<Box<dyn Future<Output = String> + Send>>;
 
 pub struct Runs<K> {
-    objects: BTreeMap<String, Arc<K>>,
+    pub objects: BTreeMap<String, Arc<K>>,
     queued: BTreeSet<String>,
     running: BTreeSet<String>,
     /// Objects woken during their reconciliation.

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::store::{Store, StoredSecret, Told};
+use super::store::{Change, Store, StoredSecret, Told};
 use crate::controller::cluster::{ClusterError, SecretContents};
 use crate::core::{ObjectVersion, Write};
 
@@ -76,13 +76,20 @@ impl Store {
             let message = "field is immutable when `immutable` is set";
             return Err(refused(operation, 422, message));
         }
+        let before = known.cloned();
         let version = self.next_version();
+        self.changes.push(Change {
+            secret: write.name.clone(),
+            before,
+            version,
+        });
         let stored = self.secrets.entry(write.name.clone()).or_default();
         if stored.uid.is_empty() {
             stored.uid = format!("secret-{version}");
         }
         stored.version = version;
         stored.owners.clone_from(&write.owner_references);
+        stored.written_at = Some(self.now);
         let StoredSecret {
             data,
             labels,
@@ -120,16 +127,7 @@ impl Store {
         let meta = stored.meta(&write.name);
         self.writes.push(format!("write {}", write.name));
         self.tell(&write.name);
-        let apps = self.apps.values().map(|app| &app.metadata.uid);
-        let references = self.references.values();
-        let uids = apps.chain(references.map(|reference| &reference.metadata.uid));
-        let uids: Vec<&str> = uids.flatten().map(String::as_str).collect();
-        let lives = |uid: &str| uids.contains(&uid);
-        let owners = &write.owner_references;
-        // The garbage collector deletes a Secret whose owners are all gone.
-        if !owners.is_empty() && !owners.iter().any(|owner| lives(&owner.uid)) {
-            self.remove_secret(&write.name);
-        }
+        self.owners_written(&write.name);
         Ok(meta)
     }
 
@@ -143,8 +141,14 @@ impl Store {
         if known.uid != version.uid || known.version.to_string() != version.resource_version {
             return Err(refused(operation, 409, "Conflict"));
         }
+        let before = Some(known.clone());
         self.writes.push(format!("delete {name}"));
         self.remove_secret(name);
+        self.changes.push(Change {
+            secret: name.to_owned(),
+            before,
+            version: self.version,
+        });
         Ok(())
     }
 

@@ -47,6 +47,8 @@ pub struct Site {
     pub calls: usize,
     /// Number of successful fetches by corpId.
     pub fetched: BTreeMap<String, usize>,
+    /// When tokens were fetched, by corpId.
+    times: BTreeMap<String, Vec<Timestamp>>,
     counter: u64,
 }
 
@@ -60,6 +62,7 @@ impl Site {
             issued: BTreeMap::new(),
             calls: 0,
             fetched: BTreeMap::new(),
+            times: BTreeMap::new(),
             counter: 0,
         }
     }
@@ -103,6 +106,7 @@ impl Site {
             return Err(failure("invalid.client", 400));
         }
         *self.fetched.entry(corp_id.to_owned()).or_default() += 1;
+        self.times.entry(corp_id.to_owned()).or_default().push(now);
         let key = (client_id.to_owned(), corp_id.to_owned());
         let all = self.issued.entry(key).or_default();
         let live = all
@@ -128,6 +132,25 @@ impl Site {
             token: AccessToken::new(last.value.clone()).expect("a token"),
             expires_in: Duration::try_from(last.expires_at.duration_since(now)).unwrap_or_default(),
         })
+    }
+
+    /// Returns when tokens of a corp were fetched.
+    pub fn times(&self, corp_id: &str) -> &[Timestamp] {
+        self.times.get(corp_id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns each token's value, and whose it is.
+    pub fn tokens(&self, now: Timestamp) -> impl Iterator<Item = (&str, String)> {
+        self.issued
+            .iter()
+            .flat_map(move |((client_id, corp_id), all)| {
+                all.iter().map(move |issued| {
+                    let works = issued.expires_at > now && !issued.revoked;
+                    let state = if works { "valid" } else { "invalid" };
+                    let value = issued.value.as_str();
+                    (value, format!("{state} token of {client_id} for {corp_id}"))
+                })
+            })
     }
 
     /// Whether a value is a token that works now.

@@ -26,6 +26,17 @@ pub struct StoredSecret {
     pub ours: BTreeSet<String>,
     /// Whether its data must not change.
     pub is_immutable: bool,
+    /// When the operator last wrote it.
+    pub written_at: Option<Timestamp>,
+}
+
+/// A change of a Secret.
+pub struct Change {
+    pub secret: String,
+    /// The Secret before; `None` if it did not exist.
+    pub before: Option<StoredSecret>,
+    /// The resourceVersion after it.
+    pub version: u64,
 }
 
 /// A watch event.
@@ -55,8 +66,16 @@ pub struct Store {
     pub quota: Option<usize>,
     /// A label that a webhook removes from each Secret that is written.
     pub label_taken_off: Option<&'static str>,
+    /// UIDs of owners that are neither apps nor references.
+    pub other_owners: BTreeSet<String>,
+    /// Secrets that the garbage collector is about to look at, and when.
+    pub suspects: BTreeSet<(Timestamp, String)>,
     /// The operator's writes, for the judge.
     pub writes: Vec<String>,
+    /// The operator's changes of Secrets, until they are judged.
+    pub changes: Vec<Change>,
+    /// What others than the operator did to Secrets.
+    pub losses: Vec<Change>,
     /// How often the contents of each Secret were read.
     pub reads: BTreeMap<String, usize>,
     pub now: Timestamp,
@@ -135,7 +154,7 @@ impl Store {
         self.apps.insert(name, app);
     }
 
-    /// Deletes an app and, as the garbage collector does, what it owns.
+    /// Deletes an app.
     pub fn delete_app(&mut self, name: &str) {
         let Some(mut app) = self.apps.remove(name) else {
             return;
@@ -143,7 +162,7 @@ impl Store {
         app.metadata.resource_version = Some(self.next_version().to_string());
         let uid = app.metadata.uid.clone().unwrap_or_default();
         self.events.push_back(Told::App(Event::Delete(app)));
-        self.collect_garbage(&uid);
+        self.owner_gone(&uid);
     }
 
     pub fn put_reference(&mut self, mut reference: DingTalkTokenReference) {
@@ -172,7 +191,7 @@ impl Store {
         self.references.insert(name, reference);
     }
 
-    /// Deletes a reference and its copies.
+    /// Deletes a reference.
     pub fn delete_reference(&mut self, name: &str) {
         let Some(mut reference) = self.references.remove(name) else {
             return;
@@ -181,16 +200,7 @@ impl Store {
         let uid = reference.metadata.uid.clone().unwrap_or_default();
         self.events
             .push_back(Told::Reference(Event::Delete(reference)));
-        self.collect_garbage(&uid);
-    }
-
-    fn collect_garbage(&mut self, uid: &str) {
-        let owned = self.secrets.iter();
-        let owned = owned.filter(|(_, secret)| secret.owners.iter().any(|owner| owner.uid == uid));
-        let owned: Vec<String> = owned.map(|(name, _)| name.clone()).collect();
-        for name in owned {
-            self.remove_secret(&name);
-        }
+        self.owner_gone(&uid);
     }
 
     pub fn put_credentials(&mut self, name: &str, client_id: &str, secret: &str) {
@@ -215,13 +225,30 @@ impl Store {
         let Some(stored) = self.secrets.get_mut(name) else {
             return;
         };
+        let before = stored.clone();
         let Some(key) = stored.data.keys().next().cloned() else {
             return;
         };
         stored.ours.remove(&format!("data/{key}"));
         stored.data.insert(key, "tampered".to_owned());
         stored.version = version;
+        self.losses.push(Change {
+            secret: name.to_owned(),
+            before: Some(before),
+            version,
+        });
         self.tell(name);
+    }
+
+    /// Deletes a Secret as another than the operator.
+    pub fn lose(&mut self, name: &str) {
+        let before = self.secrets.get(name).cloned();
+        self.remove_secret(name);
+        self.losses.push(Change {
+            secret: name.to_owned(),
+            before,
+            version: self.version,
+        });
     }
 
     pub fn remove_secret(&mut self, name: &str) {

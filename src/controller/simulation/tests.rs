@@ -10,6 +10,7 @@ use super::store::NAMESPACE;
 use super::world::{Death, World};
 
 mod admission;
+mod afresh;
 mod disturbances;
 mod lapsed;
 mod log;
@@ -19,6 +20,7 @@ mod references;
 mod replicas;
 mod restarts;
 mod rivals;
+mod scenarios;
 mod shrinking;
 mod stores;
 

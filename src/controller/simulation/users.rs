@@ -89,7 +89,7 @@ impl World {
         match self.rolls(2) {
             true => {
                 self.note(&format!("user: delete Secret {name}"));
-                self.store.remove_secret(&name);
+                self.store.lose(&name);
             }
             false => {
                 self.note(&format!("user: edit Secret {name}"));

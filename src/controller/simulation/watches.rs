@@ -47,6 +47,9 @@ impl World {
 
     /// Schedules the watches' events, in order for each kind.
     pub(super) fn watch(&mut self) {
+        for name in self.store.collect_garbage() {
+            self.note(&format!("garbage collector: delete {name}"));
+        }
         while let Some(told) = self.store.events.pop_front() {
             for index in 0..self.replicas.len() {
                 if self.replicas[index].watches[told.kind() as usize].is_connected {

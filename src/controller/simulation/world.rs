@@ -55,10 +55,9 @@ const TAKEOVER: SignedDuration = SignedDuration::from_secs(1);
 /// How long a stopped process may take, of the 45 s that a pod has to terminate.
 const GRACE: SignedDuration = SignedDuration::from_secs(20);
 
-/// A replica that is not cut off knows a changed spec after this time.
-const SETTLED: SignedDuration = SignedDuration::from_secs(15);
 /// A token request that has not arrived by then was abandoned, and its connection closed.
-const GIVEN_UP: SignedDuration = SignedDuration::from_secs(REQUEST_TIMEOUT.as_secs().cast_signed());
+pub const GIVEN_UP: SignedDuration =
+    SignedDuration::from_secs(REQUEST_TIMEOUT.as_secs().cast_signed());
 
 pub struct World {
     pub store: Store,
@@ -258,8 +257,7 @@ impl World {
         }
         let now = self.now() + self.replicas[index].clock_ahead;
         let wait = self.replicas[index].process.settle(now);
-        let begun = &self.replicas[index].wire.begun;
-        let begun = std::mem::take(&mut *begun.lock().expect("no panic"));
+        let begun = self.replicas[index].begun(self.judges_writes);
         let did = !begun.is_empty();
         for begun in begun {
             let sent = self.now();
@@ -343,7 +341,6 @@ impl World {
             fate = Fate::RequestLost;
         }
         let mut dies = false;
-        let is_write = begun.kind == calls::Kind::Write;
         if begun.kind != calls::Kind::Read {
             let number = self.effects;
             self.effects += 1;
@@ -357,8 +354,8 @@ impl World {
         }
         let count = self.store.writes.len();
         let fetched: usize = self.site.fetched.values().sum();
-        let is_judged = is_write && self.judges_writes;
-        let missing = is_judged.then(|| self.without_token());
+        let known = begun.known;
+        let missing = known.is_some().then(|| self.without_token());
         let deliver = (begun.execute)(&mut self.store, &mut self.site, fate);
         for write in count..self.store.writes.len() {
             let write = format!("replica {index}: {}", self.store.writes[write]);
@@ -367,12 +364,11 @@ impl World {
         if self.site.fetched.values().sum::<usize>() > fetched {
             self.note(&format!("replica {index}: fetched a token"));
         }
-        if let Some(missing) = missing {
-            let known_at = self.desired_since.max(self.replicas[index].cut_off_until);
-            if sent.duration_since(known_at) > SETTLED {
-                self.judge_writes(count, &missing);
-            }
+        if let Some((known, missing)) = known.zip(missing) {
+            self.judge_writes(index, sent, count, &missing);
+            self.judge_changes(&known);
         }
+        self.store.changes.clear();
         if dies {
             self.ends_at_once(index);
         } else if is_of_this_life {

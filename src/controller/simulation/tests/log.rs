@@ -104,7 +104,7 @@ fn three_renewals_within_a_minute_each_have_their_cause_in_the_log() {
         world.store.put_credentials("credentials", "client", "next");
         world.run(MINUTE / 6);
         world.die();
-        world.store.remove_secret("payroll-token");
+        world.store.lose("payroll-token");
         world.run(10 * MINUTE);
     });
     let fetched = log.lines("payroll", "token fetched");
