@@ -11,7 +11,9 @@ impl Store {
         let owned = self.secrets.iter();
         let owned = owned.filter(|(_, secret)| secret.owners.iter().any(|owner| owner.uid == uid));
         let owned: Vec<String> = owned.map(|(name, _)| name.clone()).collect();
-        owned.iter().for_each(|name| self.suspect(name));
+        for name in &owned {
+            self.suspect(name);
+        }
     }
 
     /// Has a Secret that was written looked at if one of its owners is gone.

@@ -19,7 +19,7 @@ pub(crate) fn report(context: &Context, what: &str, scope: &Scope, error: &watch
         return;
     }
     let status = answer(error);
-    if status.is_some_and(|status| status.is_forbidden()) {
+    if status.is_some_and(Status::is_forbidden) {
         context.scopes.refused(scope);
     }
     let advice = match status {

@@ -39,13 +39,9 @@ fn change(world: &mut World, spec: &mut Value) {
         json!({"team.example/c": "d"}),
     ];
     let any = |world: &mut World, choices: &[Value]| choices[world.roll(choices.len())].clone();
+    let layouts = ["Single", "Combined", "PerCorp"].map(|layout| json!(layout));
     match world.roll(12) {
-        0 => {
-            spec["target"]["layout"] = any(
-                world,
-                &[json!("Single"), json!("Combined"), json!("PerCorp")],
-            )
-        }
+        0 => spec["target"]["layout"] = any(world, &layouts),
         1 => spec["target"]["name"] = any(world, &names),
         2 => spec["corpIds"] = any(world, &corps),
         3 => {
