@@ -60,11 +60,18 @@ impl<'a> Editor<'a> {
         let kubeconfig = sandbox.folder().join("editor.kubeconfig");
         let text = sandbox.kubeconfig_of("editor").await.to_string();
         std::fs::write(&kubeconfig, text).expect("written");
-        Self {
+        let editor = Self {
             sandbox,
             kubeconfig,
             path,
+        };
+        // The API server learns of each binding a while after it was made.
+        for (verb, resource) in [("get", "secrets"), ("patch", "dingtalkapps")] {
+            let question = ["auth", "can-i", verb, resource, "-n", &sandbox.namespace];
+            let may = async || (editor.kubectl(&question).0 == Some(0)).then_some(());
+            sandbox.eventually("the editor's rights", may).await;
         }
+        editor
     }
 
     /// Runs kubectl; gives exit code, standard output and error.
