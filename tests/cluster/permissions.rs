@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use dingtalk_token_operator::api::{DingTalkApp, DingTalkTokenReference};
 use futures::future::{FutureExt as _, LocalBoxFuture, join_all};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::authorization::v1::LocalSubjectAccessReview;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -46,15 +47,17 @@ fn strings(value: &Value) -> Vec<String> {
 }
 
 fn rights() -> BTreeSet<Right> {
-    let mut rights = BTreeSet::new();
-    for rule in rules() {
-        for resource in strings(&rule["resources"]) {
-            for verb in strings(&rule["verbs"]) {
-                rights.insert((resource.clone(), verb));
-            }
-        }
-    }
-    rights
+    rules().iter().flat_map(rights_of).collect()
+}
+
+fn rights_of(rule: &Value) -> Vec<Right> {
+    let verbs = strings(&rule["verbs"]);
+    let of = |resource: String| {
+        let verbs = verbs.clone().into_iter();
+        verbs.map(move |verb| (resource.clone(), verb))
+    };
+    let resources = strings(&rule["resources"]).into_iter();
+    resources.flat_map(of).collect()
 }
 
 /// Rules that grant everything but one right.
@@ -252,6 +255,45 @@ impl Sandbox {
         });
         self.apply::<Role>("rights", role).await;
         self.bind("Role", "rights").await;
+        self.until_granted_only(rules).await;
+    }
+
+    /// Waits until the API server knows which rights the operator has: it learns of each binding a while after it was
+    /// made, and an operator that is refused lists again.
+    async fn until_granted_only(&self, granted: &[Value]) {
+        for rule in rules() {
+            for (resource, verb) in rights_of(&rule) {
+                let is_granted = granted.iter().any(|granted| {
+                    granted["apiGroups"] == rule["apiGroups"]
+                        && rights_of(granted).contains(&(resource.clone(), verb.clone()))
+                });
+                let what = format!("the right to {verb} {resource}: {is_granted}");
+                self.eventually(&what, async || {
+                    let may = self.operator_may(&rule, &resource, &verb).await;
+                    (may == is_granted).then_some(())
+                })
+                .await;
+            }
+        }
+    }
+
+    /// Returns whether the operator may do this to objects that a rule is about.
+    async fn operator_may(&self, rule: &Value, resource: &str, verb: &str) -> bool {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let review = json!({
+            "metadata": {"namespace": self.namespace},
+            "spec": {
+                "user": format!("system:serviceaccount:{}:operator", self.namespace),
+                "resourceAttributes": {
+                    "namespace": self.namespace, "group": rule["apiGroups"][0], "verb": verb,
+                    "resource": resource, "subresource": subresource, "name": rule["resourceNames"][0],
+                },
+            },
+        });
+        let review: LocalSubjectAccessReview = serde_json::from_value(review).expect("a review");
+        let reviews = self.api::<LocalSubjectAccessReview>();
+        let answer = reviews.create(&PostParams::default(), &review).await;
+        answer.expect("an answer").status.expect("a status").allowed
     }
 
     /// A sandbox whose operator has all rights but one, where the scenario of `right` is tried.
