@@ -6,12 +6,11 @@ use std::collections::BTreeSet;
 use dingtalk_token_operator::api::{DingTalkApp, DingTalkTokenReference};
 use futures::future::{FutureExt as _, LocalBoxFuture, join_all};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::authorization::v1::LocalSubjectAccessReview;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -258,42 +257,24 @@ impl Sandbox {
         self.until_granted_only(rules).await;
     }
 
-    /// Waits until the API server knows which rights the operator has: it learns of each binding a while after it was
-    /// made, and an operator that is refused lists again.
+    /// Waits until the API server knows that the operator has these rights and no others: an operator that is refused
+    /// lists again.
     async fn until_granted_only(&self, granted: &[Value]) {
         for rule in rules() {
-            for (resource, verb) in rights_of(&rule) {
+            for right in rights_of(&rule) {
                 let is_granted = granted.iter().any(|granted| {
-                    granted["apiGroups"] == rule["apiGroups"]
-                        && rights_of(granted).contains(&(resource.clone(), verb.clone()))
+                    granted["apiGroups"] == rule["apiGroups"] && rights_of(granted).contains(&right)
                 });
-                let what = format!("the right to {verb} {resource}: {is_granted}");
-                self.eventually(&what, async || {
-                    let may = self.operator_may(&rule, &resource, &verb).await;
-                    (may == is_granted).then_some(())
-                })
-                .await;
-            }
-        }
-    }
-
-    /// Returns whether the operator may do this to objects that a rule is about.
-    async fn operator_may(&self, rule: &Value, resource: &str, verb: &str) -> bool {
-        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-        let review = json!({
-            "metadata": {"namespace": self.namespace},
-            "spec": {
-                "user": format!("system:serviceaccount:{}:operator", self.namespace),
-                "resourceAttributes": {
+                let (resource, verb) = &right;
+                let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+                let attributes = json!({
                     "namespace": self.namespace, "group": rule["apiGroups"][0], "verb": verb,
                     "resource": resource, "subresource": subresource, "name": rule["resourceNames"][0],
-                },
-            },
-        });
-        let review: LocalSubjectAccessReview = serde_json::from_value(review).expect("a review");
-        let reviews = self.api::<LocalSubjectAccessReview>();
-        let answer = reviews.create(&PostParams::default(), &review).await;
-        answer.expect("an answer").status.expect("a status").allowed
+                });
+                let attributes = json!({"resourceAttributes": attributes});
+                self.until_permitted(&attributes, is_granted).await;
+            }
+        }
     }
 
     /// A sandbox whose operator has all rights but one, where the scenario of `right` is tried.

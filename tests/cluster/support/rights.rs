@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -37,8 +38,39 @@ impl Sandbox {
         self.bind("Role", election_role).await;
         self.bind("ClusterRole", "dingtalk-token-operator").await;
         self.bind_field_manager().await;
+        for (group, verb, resource) in [
+            ("dingtalk-token-operator.github.io", "list", "dingtalkapps"),
+            ("coordination.k8s.io", "create", "leases"),
+        ] {
+            let attributes = json!({
+                "namespace": self.namespace, "group": group, "verb": verb, "resource": resource,
+            });
+            let attributes = json!({"resourceAttributes": attributes});
+            self.until_permitted(&attributes, true).await;
+        }
+        let use_it = json!({"path": "/dingtalk-token-operator/field-manager", "verb": "use"});
+        self.until_permitted(&json!({"nonResourceAttributes": use_it}), true)
+            .await;
         let kubeconfig = self.kubeconfig_of("operator").await;
         fs::write(self.operator_kubeconfig(), kubeconfig.to_string()).expect("written");
+    }
+
+    /// Waits until the API server knows whether the operator is permitted to do this: it learns of each binding a while
+    /// after it was made. `attributes` are a SubjectAccessReview's.
+    pub async fn until_permitted(&self, attributes: &Value, is_permitted: bool) {
+        let mut spec = attributes.clone();
+        let account = format!("system:serviceaccount:{}:operator", self.namespace);
+        spec["user"] = account.into();
+        let review = json!({"metadata": {}, "spec": spec});
+        let review: SubjectAccessReview = serde_json::from_value(review).expect("a review");
+        let reviews: Api<SubjectAccessReview> = Api::all(self.client.clone());
+        let what = format!("permitted: {is_permitted}, to the operator: {attributes}");
+        self.eventually(&what, async || {
+            let answer = reviews.create(&PostParams::default(), &review).await;
+            let status = answer.expect("an answer").status;
+            (status.expect("a status").allowed == is_permitted).then_some(())
+        })
+        .await;
     }
 
     /// Allows the operator to write with its own field manager.
