@@ -15,7 +15,10 @@
         clippy::panic,
         clippy::unreachable,
         clippy::indexing_slicing,
-        clippy::string_slice
+        clippy::string_slice,
+        // They panic where nobody reads: `cli::output` does not.
+        clippy::print_stdout,
+        clippy::print_stderr
     )
 )]
 

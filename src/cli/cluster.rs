@@ -8,6 +8,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use super::error::CliError;
+use super::flags::namespace;
+use crate::operator::login_error;
 
 /// Time-out for reading from a connection. The API server itself ends a request after 60 s.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(65);
@@ -16,7 +18,7 @@ pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(65);
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct ClusterArguments {
     /// Namespace. Default: that of the context.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     pub namespace: Option<String>,
     /// Context in the kubeconfig. Default: the current one.
     #[arg(long)]
@@ -24,6 +26,16 @@ pub(super) struct ClusterArguments {
     /// Kubeconfig file. Default: the files in KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub kubeconfig: Option<PathBuf>,
+}
+
+impl ClusterArguments {
+    /// Returns the flags by which another command reaches the same cluster, each after a space.
+    pub(super) fn repeated(&self) -> String {
+        let context = self.context.iter().map(|it| format!(" --context {it}"));
+        let kubeconfig = self.kubeconfig.iter();
+        let kubeconfig = kubeconfig.map(|it| format!(" --kubeconfig {}", it.display()));
+        context.chain(kubeconfig).collect()
+    }
 }
 
 /// Returns a client for the cluster, and the namespace from the flags or the context.
@@ -34,8 +46,16 @@ pub(super) async fn cluster(arguments: &ClusterArguments) -> Result<(Client, Str
         .namespace
         .clone()
         .unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config).map_err(|source| CliError::NoCluster(source.into()))?;
+    let client = Client::try_from(config).map_err(no_client)?;
     Ok((client, namespace))
+}
+
+/// Returns the error for a configuration that no client can use.
+fn no_client(source: kube::Error) -> CliError {
+    match login_error(&source) {
+        Some(_) => CliError::NoCredentials(source.into()),
+        None => CliError::NoCluster(source.into()),
+    }
 }
 
 async fn config(arguments: &ClusterArguments) -> Result<Config, CliError> {
@@ -43,6 +63,8 @@ async fn config(arguments: &ClusterArguments) -> Result<Config, CliError> {
     config.read_timeout = Some(READ_TIMEOUT);
     // Otherwise, the time before a request would count.
     config.reset_reader_on_write = true;
+    // The library retries in silence, for minutes, what an overloaded API server refuses.
+    config.default_retry = false;
     Ok(config)
 }
 
@@ -127,6 +149,42 @@ mod tests {
         let config = config(&arguments).await.expect("a configuration");
         assert_eq!(config.read_timeout, Some(READ_TIMEOUT));
         assert!(config.connect_timeout.is_some() && config.write_timeout.is_some());
+        // Regression: `status` said nothing for minutes while the API server answered 503.
+        assert!(!config.default_retry);
+    }
+
+    /// Regression: advised commands would have reached the cluster of the current context.
+    #[test]
+    fn an_advised_command_reaches_the_same_cluster() {
+        assert_eq!(ClusterArguments::default().repeated(), "");
+        let arguments = ClusterArguments {
+            namespace: Some("hr".to_owned()),
+            context: Some("prod".to_owned()),
+            kubeconfig: Some("/tmp/config".into()),
+        };
+        let expected = " --context prod --kubeconfig /tmp/config";
+        assert_eq!(arguments.repeated(), expected);
+    }
+
+    /// Regression: the advice was to set KUBECONFIG, which was set.
+    #[tokio::test]
+    async fn a_credential_program_that_fails_is_no_missing_cluster() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("config");
+        let exec = r#"{"exec": {
+            "apiVersion": "client.authentication.k8s.io/v1", "command": "false", "interactiveMode": "Never"
+        }}"#;
+        let text = KUBECONFIG.replace(r#"{"token": "t"}"#, exec);
+        std::fs::write(&path, text).expect("written");
+        let arguments = ClusterArguments {
+            kubeconfig: Some(path),
+            ..ClusterArguments::default()
+        };
+        let error = cluster(&arguments).await.err().expect("no credentials");
+        let said = error.to_string();
+        let expected = "cannot log in to the cluster: the kubeconfig's credential program ended with exit status: 1; \
+                        log in to the cluster again, or choose another context";
+        assert_eq!(said, expected);
     }
 
     #[tokio::test]

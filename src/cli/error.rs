@@ -6,7 +6,7 @@ use kube::config::KubeconfigError;
 use thiserror::Error;
 
 use crate::dingtalk::{ClientError, CredentialsError};
-use crate::operator::{CoreDumpError, LogsError, ServerError, said};
+use crate::operator::{CoreDumpError, LogsError, ServerError, answer, login_error, said};
 
 /// Any error; only its text matters.
 type AnyError = Box<dyn StdError + Send + Sync>;
@@ -15,7 +15,7 @@ type AnyError = Box<dyn StdError + Send + Sync>;
 #[derive(Debug, Error)]
 pub(super) enum CliError {
     /// `operation` describes the error, such as "cannot read DingTalkApp hr/payroll".
-    #[error("{operation}: {}", said(source.as_ref()))]
+    #[error("{operation}: {}{}", said(source.as_ref()), advice(source.as_ref()))]
     Failed { operation: String, source: AnyError },
     #[error(transparent)]
     Logs(#[from] LogsError),
@@ -36,8 +36,11 @@ pub(super) enum CliError {
     )]
     UnknownSite { site: String, known: String },
     /// Neither a kubeconfig nor a pod's ServiceAccount can be used.
-    #[error("cannot connect to a cluster: {0}; set KUBECONFIG, or run this in a pod")]
+    #[error("cannot connect to a cluster: {}; set KUBECONFIG, or run this in a pod", said(.0.as_ref()))]
     NoCluster(#[source] AnyError),
+    /// The kubeconfig has no credentials, or cannot obtain them.
+    #[error("cannot log in to the cluster: {}{}", said(.0.as_ref()), LOG_IN)]
+    NoCredentials(#[source] AnyError),
     /// The kubeconfig or context from the flags cannot be used.
     #[error("cannot connect to a cluster: {0}; `kubectl config get-contexts` lists the contexts")]
     NamedKubeconfig(#[source] Box<KubeconfigError>),
@@ -79,6 +82,30 @@ pub(super) enum CliError {
     Translations(#[source] serde_yaml_ng::Error),
 }
 
+/// What to do if the API server does not accept the credentials, or there are none.
+pub(super) const LOG_IN: &str = "; log in to the cluster again, or choose another context";
+
+/// Returns what to do about an error of the API server, if its message does not say so.
+fn advice(error: &(dyn StdError + 'static)) -> &'static str {
+    if login_error(error).is_some() {
+        return LOG_IN;
+    }
+    if let Some(kube::Error::SerdeError(error)) = error.downcast_ref() {
+        return match error.is_data() {
+            true => "; use the same version as the operator",
+            false => "; what answers is no API server: check the kubeconfig, and any proxy",
+        };
+    }
+    match answer(error) {
+        Some(status) if status.code == 401 => LOG_IN,
+        // An object that does not exist has this reason, a resource that is not served has not.
+        Some(status) if status.code == 404 && status.reason != "NotFound" => {
+            "; install the CRDs: dingtalk-token-operator crd | kubectl apply --server-side -f -"
+        }
+        _ => "",
+    }
+}
+
 /// Converts an error. `operation` describes what failed.
 pub(super) fn failed<E: StdError + Send + Sync + 'static>(
     operation: impl Into<String>,
@@ -87,5 +114,35 @@ pub(super) fn failed<E: StdError + Send + Sync + 'static>(
     move |source| CliError::Failed {
         operation,
         source: Box::new(source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    /// Regression: the commands only said `Unauthorized` and `404 page not found`.
+    #[test]
+    fn what_the_api_server_does_not_say_is_advised() {
+        let advised = |code, reason| {
+            let status = Status::failure("what it says", reason).with_code(code);
+            let error = failed("cannot list")(kube::Error::Api(status.boxed())).to_string();
+            let advice = error.strip_prefix("cannot list: what it says");
+            advice.expect(&error).to_owned()
+        };
+        assert_eq!(advised(401, "Unauthorized"), LOG_IN);
+        assert!(advised(404, "Failed to parse error data").contains("install the CRDs"));
+        let answered = |body: &str| {
+            let error = serde_json::from_str::<u8>(body).expect_err("not a number");
+            failed("cannot list")(kube::Error::SerdeError(error)).to_string()
+        };
+        assert!(answered("<html>").ends_with("check the kubeconfig, and any proxy"));
+        assert!(answered("").ends_with("check the kubeconfig, and any proxy"));
+        assert!(answered("\"text\"").ends_with("use the same version as the operator"));
+        for (code, reason) in [(404, "NotFound"), (403, "Forbidden"), (503, "")] {
+            assert_eq!(advised(code, reason), "");
+        }
     }
 }

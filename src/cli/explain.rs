@@ -7,13 +7,13 @@ use clap::{Args, ValueEnum};
 use super::chinese::Translations;
 use super::error::CliError;
 use super::exit::verdict;
-use super::output::Output;
+use super::output::{Output, print_note};
 use super::reasons::{Explained, find, nearest};
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArguments {
-    /// An error code of DingTalk, such as invalid.client, 90002 or 40014, a reason, such as SecretConflict,
-    /// or a cause, such as RenewalDue.
+    /// An error code of DingTalk, such as invalid.client, 90002 or 40014, an HTTP status, such as 503, a reason,
+    /// such as SecretConflict, or a cause, such as RenewalDue.
     #[arg(allow_hyphen_values = true)]
     code: String,
     /// Language of the explanation.
@@ -43,6 +43,14 @@ pub(super) const LABELS: [&str; 7] = [
     "answer of   ",
 ];
 
+/// Messages about unknown names. The first follows the name, the last has the suggestions in place of the braces.
+pub(super) const UNKNOWN: [&str; 3] = [
+    "is not a known code, HTTP status, reason or cause.",
+    "Look it up in DingTalk's list of error codes. For unknown codes, the operator uses the HTTP status of the \
+     response; its message contains both.",
+    "Did you mean {}?",
+];
+
 pub(super) fn explain(arguments: &ExplainArguments) -> Result<ExitCode, CliError> {
     let asked = &arguments.code;
     let texts = match arguments.lang {
@@ -56,19 +64,19 @@ pub(super) fn explain(arguments: &ExplainArguments) -> Result<ExitCode, CliError
         parts.join("\n")
     })?;
     if found.is_empty() {
-        eprintln!("{}", unknown(asked, &nearest(asked)));
+        print_note(&unknown(asked, &nearest(asked), &texts));
     }
     Ok(verdict(!found.is_empty()))
 }
 
-fn unknown(asked: &str, nearest: &[&str]) -> String {
-    let unknown = format!("{asked:?} is not a known code, reason or cause.");
+fn unknown(asked: &str, nearest: &[&str], texts: &Translations) -> String {
+    let [is_unknown, look_up, suggested] = UNKNOWN.map(|text| texts.text(text));
     match nearest.is_empty() {
-        true => format!(
-            "{unknown} Look it up in DingTalk's list of error codes. For unknown codes, the operator uses the \
-             HTTP status of the response; its message contains both."
-        ),
-        false => format!("{unknown} Did you mean {}?", nearest.join(", ")),
+        true => format!("{asked:?} {is_unknown} {look_up}"),
+        false => {
+            let suggested = suggested.replace("{}", &nearest.join(", "));
+            format!("{asked:?} {is_unknown} {suggested}")
+        }
     }
 }
 
@@ -119,12 +127,21 @@ mod tests {
 
     #[test]
     fn what_is_not_known_names_its_neighbours_or_where_to_look() {
-        let near = unknown("Banne", &nearest("Banne"));
+        let said = |asked, texts: &Translations| unknown(asked, &nearest(asked), texts);
+        let english = Translations::default();
         assert_eq!(
-            near,
-            "\"Banne\" is not a known code, reason or cause. Did you mean Banned?"
+            said("Banne", &english),
+            "\"Banne\" is not a known code, HTTP status, reason or cause. Did you mean Banned?"
         );
-        let far = unknown("nonsense", &nearest("nonsense"));
+        let far = said("nonsense", &english);
         assert!(far.contains("DingTalk's list of error codes"), "{far}");
+        // Regression: it was said in English.
+        let chinese = Translations::chinese().expect("texts");
+        let near = said("Banne", &chinese);
+        assert!(
+            near.contains("不是已知的") && near.ends_with(" Banned？"),
+            "{near}"
+        );
+        assert!(!said("nonsense", &chinese).contains("operator uses"));
     }
 }

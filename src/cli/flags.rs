@@ -52,6 +52,22 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     positive.ok_or("write it as a positive duration, such as 90s or 5m")
 }
 
+/// Parses the name of a namespace.
+pub(super) fn namespace(text: &str) -> Result<String, &'static str> {
+    let is_namespace = object_name(text).is_ok() && !text.contains('.') && text.len() <= 63;
+    is_namespace
+        .then(|| text.to_owned())
+        .ok_or("write the name of a namespace, such as hr: lower-case letters, digits and '-'")
+}
+
+/// Parses a label selector, which must not be empty: that would select everything.
+pub(super) fn selector(text: &str) -> Result<String, &'static str> {
+    let is_empty = text.trim().is_empty();
+    (!is_empty)
+        .then(|| text.to_owned())
+        .ok_or("write labels, such as team=hr; --all selects all apps of the namespace")
+}
+
 /// Parses the name of an object.
 pub(super) fn object_name(text: &str) -> Result<String, &'static str> {
     let is_end = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit();
@@ -91,6 +107,25 @@ mod tests {
         for text in ["", "payroll/status", "dta/payroll", "..", "a?b", "A", "-a"] {
             assert!(object_name(text).is_err(), "{text}");
         }
+    }
+
+    /// Regression: `-n hr/dingtalkapps` was taken for a path, and `-n ""` for one as well.
+    #[test]
+    fn a_namespace_is_no_path() {
+        for name in ["hr", "kube-system", "0"] {
+            assert_eq!(namespace(name).as_deref(), Ok(name));
+        }
+        let long = "a".repeat(64);
+        for text in ["", "hr/x", "..", "HR", "a.b", "-a", &long] {
+            assert!(namespace(text).is_err(), "{text}");
+        }
+    }
+
+    /// Regression: with `-l "$UNSET"`, `renew` renewed every app of the namespace.
+    #[test]
+    fn an_empty_selector_does_not_select_everything() {
+        assert_eq!(selector("team=hr").as_deref(), Ok("team=hr"));
+        assert!(selector("").is_err() && selector(" ").is_err());
     }
 
     #[test]

@@ -33,7 +33,7 @@ use crate::api::definitions;
 use crate::dingtalk::visible;
 use crate::operator::forbid_core_dumps;
 use error::CliError;
-use output::print_text;
+use output::{print_note, print_text};
 use program::Program;
 
 pub use reasons::{causes_markdown, legacy_markdown, reasons_markdown};
@@ -113,7 +113,7 @@ impl Program {
 /// Parses and executes a command line, and prints why it failed. The first of `words` is the path of the program.
 pub async fn execute(words: Vec<OsString>) -> ExitCode {
     executed(words).await.unwrap_or_else(|error| {
-        eprintln!("{}", said(&error));
+        print_note(&said(&error));
         ExitCode::FAILURE
     })
 }

@@ -1,7 +1,7 @@
 //! Output formats: text for people, JSON and YAML for programs.
 
 use std::ffi::OsStr;
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{self, ErrorKind, IsTerminal as _, Write};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -48,31 +48,48 @@ impl Output {
             Self::Text | Self::Wide => text(),
             Self::Json => serde_json::to_string_pretty(result)? + "\n",
             Self::Yaml => serde_yaml_ng::to_string(result)?,
-        })
+        })?;
+        Ok(())
     }
 }
 
-/// Prints a text to standard output. Ignores a closed pipe, as caused by `head`.
-pub(super) fn print_text(text: &str) -> Result<(), CliError> {
-    let mut output = std::io::stdout().lock();
+/// Prints a text to standard output. Returns whether somebody reads it; nobody does after `head` has ended.
+pub(super) fn print_text(text: &str) -> Result<bool, CliError> {
+    written(std::io::stdout().lock(), text).map_err(failed("cannot write the result"))
+}
+
+/// Prints a line about the result or the progress to standard error.
+pub(super) fn print_note(line: &str) {
+    print_question(&format!("{line}\n"));
+}
+
+/// Prints a text to standard error, without a line feed.
+pub(super) fn print_question(text: &str) {
+    // There is nowhere else to report an error.
+    let _ = written(std::io::stderr().lock(), text);
+}
+
+/// Writes a text. Returns whether somebody reads it.
+fn written(mut output: impl Write, text: &str) -> Result<bool, io::Error> {
     let written = output.write_all(text.as_bytes());
     match written.and_then(|()| output.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(failed("cannot write the result")(error))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
-/// Whether standard output is a terminal and `NO_COLOR` is not set.
+/// Whether standard output is a terminal with colours, and `NO_COLOR` is not set.
 pub(super) fn has_colours() -> bool {
-    let no_color = std::env::var_os("NO_COLOR");
-    std::io::stdout().is_terminal() && allows_colours(no_color.as_deref())
+    let variables = ["NO_COLOR", "TERM"].map(std::env::var_os);
+    let [no_color, terminal] = variables.each_ref().map(Option::as_deref);
+    std::io::stdout().is_terminal() && allows_colours(no_color, terminal)
 }
 
-/// Whether this value of `NO_COLOR` allows colours. By its definition, an empty one is the same as none.
-fn allows_colours(no_color: Option<&OsStr>) -> bool {
-    no_color.is_none_or(OsStr::is_empty)
+/// Whether these values of `NO_COLOR` and `TERM` allow colours. By its definition, an empty `NO_COLOR` is the same as
+/// none.
+fn allows_colours(no_color: Option<&OsStr>, terminal: Option<&OsStr>) -> bool {
+    no_color.is_none_or(OsStr::is_empty) && terminal.is_none_or(|it| it != "dumb")
 }
 
 /// Colour of a word.
@@ -114,11 +131,43 @@ mod tests {
         assert_eq!(Tone::Plain.paint("ding1", true), "ding1");
     }
 
+    /// A disk without room.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> Result<usize, io::Error> {
+            Err(ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> Result<(), io::Error> {
+            Ok(())
+        }
+    }
+
+    /// Regression: a note that nobody reads ended the program with a panic.
+    #[test]
+    fn what_nobody_reads_is_no_error_and_a_full_disk_is() {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        assert!(written(&writer, "x").expect("written"));
+        drop(reader);
+        assert!(!written(&writer, "x").expect("nobody reads"));
+        let error = written(Full, "x").expect_err("no room");
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+    }
+
     /// Regression: an empty `NO_COLOR` took the colours away.
     #[test]
     fn an_empty_no_color_is_none() {
-        let allows = |value: &str| allows_colours(Some(OsStr::new(value)));
-        assert!(allows_colours(None) && allows(""));
+        let allows = |value: &str| allows_colours(Some(OsStr::new(value)), None);
+        assert!(allows_colours(None, None) && allows(""));
         assert!(!allows("1") && !allows("0"));
+    }
+
+    /// Regression: a terminal without colours, such as that of an editor, showed the escape sequences.
+    #[test]
+    fn a_dumb_terminal_has_no_colours() {
+        let allows = |terminal: &str| allows_colours(None, Some(OsStr::new(terminal)));
+        assert!(allows("xterm-256color") && allows(""));
+        assert!(!allows("dumb"));
     }
 }

@@ -95,21 +95,39 @@ pub(super) fn all() -> Vec<Explained> {
 /// Host of the API that returns the codes of `LEGACY`.
 const LEGACY_API: &str = "oapi.dingtalk.com";
 
-/// Returns the explanations of an error code, reason or cause. Ignores case for reasons and causes.
+/// Returns the explanations of an error code, HTTP status, reason or cause. Ignores case for reasons and causes.
 ///
-/// There are two for a code that occurs in both the operator's and the older API.
+/// There are several for a number that is, for example, both an error code and an HTTP status.
 pub(super) fn find(asked: &str) -> Vec<Explained> {
-    let by_code = |row: &&Row| row.signals.iter().any(|signal| signal.matches_code(asked));
-    let row = TABLE.iter().find(by_code).map(Explained::of_row);
+    let asked = asked.trim();
+    let first = |matches: &dyn Fn(&Signal) -> bool| {
+        let mut rows = TABLE.iter();
+        rows.find(|row| row.signals.iter().any(matches))
+    };
+    let by_code = first(&|signal| signal.matches_code(asked));
+    let status = http_status(asked);
+    let by_status = status.and_then(|status| first(&|signal| signal.matches_status(status)));
+    let is_new = |row: &&Row| by_code.is_none_or(|known| !std::ptr::eq(known, *row));
+    let rows = by_code.into_iter().chain(by_status.filter(is_new));
     let legacy = look_up_legacy(asked).map(|row| Explained::of_legacy(asked, row));
-    let codes: Vec<Explained> = row.into_iter().chain(legacy).collect();
-    if !codes.is_empty() {
-        return codes;
+    let numbers: Vec<Explained> = rows.map(Explained::of_row).chain(legacy).collect();
+    if !numbers.is_empty() {
+        return numbers;
     }
     let causes = Cause::iter().map(Explained::of_cause);
     let all = all().into_iter().chain(causes);
     all.filter(|explained| explained.reason.eq_ignore_ascii_case(asked))
         .collect()
+}
+
+/// Returns the HTTP status in a text such as `503` or `HTTP 503`.
+fn http_status(asked: &str) -> Option<u16> {
+    let number = match asked.split_once(' ') {
+        Some((word, number)) if word.eq_ignore_ascii_case("HTTP") => number,
+        _ => asked,
+    };
+    let status = number.trim().parse::<u16>().ok();
+    status.filter(|status| (200..600).contains(status))
 }
 
 /// Returns all explanations that `explain` can print.
@@ -128,7 +146,7 @@ const SUGGESTIONS: usize = 5;
 /// Returns suggestions for an unknown name: names that begin with it or, if there are none, names that differ
 /// in a few letters.
 pub(super) fn nearest(asked: &str) -> Vec<&'static str> {
-    let asked = asked.to_lowercase();
+    let asked = asked.trim().to_lowercase();
     // Numbers that differ in a digit are unrelated.
     if asked.len() < 2 || asked.bytes().all(|byte| byte.is_ascii_digit()) {
         return Vec::new();
@@ -287,10 +305,44 @@ mod tests {
         assert!(expired.advice.contains("read the token"), "{expired:?}");
     }
 
+    /// Regression: HTTP statuses, and names with white space around them, were not known.
+    #[test]
+    fn http_statuses_are_explained_beside_codes_with_the_same_number() {
+        let reasons = |asked: &str| -> Vec<_> {
+            let found = find(asked).into_iter();
+            found.map(|it| it.reason.into_owned()).collect()
+        };
+        for (asked, reason) in [
+            ("429", "Throttled"),
+            ("503", "ServerError"),
+            (" HTTP 503\n", "ServerError"),
+            ("http 403", "RequestRejected"),
+            ("302", "RequestRejected"),
+            ("405", "RequestRejected"),
+            ("200", "InvalidResponse"),
+            ("\tsuspended ", "Suspended"),
+            (" 40014", "40014"),
+            ("88", "88"),
+        ] {
+            assert_eq!(reasons(asked), [reason], "{asked}");
+        }
+        assert_eq!(
+            find("405").len(),
+            1,
+            "the code and the status are in one row"
+        );
+        let found = find("404");
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_ne!(found[0].class, found[1].class);
+        for unknown in ["42", "600", "40015", "HTTP", ""] {
+            assert!(find(unknown).is_empty(), "{unknown}");
+        }
+    }
+
     #[test]
     fn what_is_not_known_has_neighbours_by_prefix_or_by_letters() {
         assert_eq!(nearest("secretc"), ["SecretConflict", "SecretContested"]);
-        assert_eq!(nearest("IpNotAlowed"), ["IpNotAllowed"]);
+        assert_eq!(nearest(" IpNotAlowed\n"), ["IpNotAllowed"]);
         assert_eq!(nearest("invalid.cleint").first(), Some(&"invalid.client"));
         assert!(nearest("nonsense").is_empty());
         assert!(nearest("40015").is_empty(), "a number is no word");

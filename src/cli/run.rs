@@ -15,7 +15,7 @@ use tower::buffer::BufferLayer;
 use tracing::{error, info};
 
 use super::error::{CliError, failed};
-use super::flags::BindAddress;
+use super::flags::{BindAddress, namespace, object_name};
 use super::sites::SiteArguments;
 use crate::controller::{self, NamespaceLimits};
 use crate::dingtalk::{Client, Rates};
@@ -43,7 +43,7 @@ pub(super) struct RunArguments {
         value_parser = clap::builder::NonEmptyStringValueParser::new())]
     metadata_prefixes: Vec<String>,
     /// Namespace to serve, in which the operator needs a Role. Can be repeated. Default: all namespaces.
-    #[arg(long = "watch-namespace", value_name = "NAMESPACE")]
+    #[arg(long = "watch-namespace", value_name = "NAMESPACE", value_parser = namespace)]
     namespaces: Vec<String>,
     /// Token requests per second with one client_id; DingTalk allows 20.
     #[arg(long, value_name = "RATE", default_value_t = Rates::default().per_client,
@@ -75,10 +75,10 @@ pub(super) struct RunArguments {
         default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     leader_elect: bool,
     /// Name of the Lease for the election.
-    #[arg(long, value_name = "NAME", default_value = crate::api::MANAGER)]
+    #[arg(long, value_name = "NAME", default_value = crate::api::MANAGER, value_parser = object_name)]
     leader_elect_resource_name: String,
     /// Namespace of the Lease. Default: that of the pod or the kubeconfig.
-    #[arg(long, value_name = "NAMESPACE")]
+    #[arg(long, value_name = "NAMESPACE", value_parser = namespace)]
     leader_elect_resource_namespace: Option<String>,
     /// Address to serve /metrics on; 0 disables it.
     #[arg(long, value_name = "ADDRESS", default_value_t = BindAddress::every(8080))]
@@ -121,7 +121,7 @@ fn site_namespaces(text: &str) -> Result<(String, Vec<String>), &'static str> {
     let format = "write it as SITE=NAMESPACE[,NAMESPACE], such as china=hr,payroll";
     let (site, namespaces) = text.split_once('=').ok_or(format)?;
     let namespaces = namespaces.split(',').filter(|it| !it.is_empty());
-    let namespaces: Vec<String> = namespaces.map(str::to_owned).collect();
+    let namespaces: Vec<String> = namespaces.map(namespace).collect::<Result<_, _>>()?;
     match site.is_empty() || namespaces.is_empty() {
         true => Err(format),
         false => Ok((site.to_owned(), namespaces)),
@@ -342,6 +342,23 @@ mod tests {
         }
         let error = launched.expect_err("refused");
         (error.to_string(), requests.load(Ordering::Relaxed))
+    }
+
+    /// Regression: several namespaces in one flag were taken for one, which the operator could not watch.
+    #[test]
+    fn a_flag_takes_one_namespace_and_a_name_no_path() {
+        for flag in [
+            "--watch-namespace=hr,payroll",
+            "--watch-namespace=",
+            "--site-namespaces=china=hr;payroll",
+            "--leader-elect-resource-namespace=a/b",
+            "--leader-elect-resource-name=a/b",
+        ] {
+            assert!(Flags::try_parse_from(["run", flag]).is_err(), "{flag}");
+        }
+        let two = ["run", "--watch-namespace=hr", "--watch-namespace=payroll"];
+        assert!(Flags::try_parse_from(two).is_ok());
+        assert!(Flags::try_parse_from(["run", "--site-namespaces=china=hr,payroll"]).is_ok());
     }
 
     /// Regression: the operator had joined the election, and might leave a Lease that it had just taken.

@@ -35,6 +35,8 @@ pub fn init_logs(filter: &str, format: LogFormat) -> Result<(), LogsError> {
     })?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(env_filter)
+        // Where standard error is closed, a report of that would panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // This only fails if logging is already set up, which would be a harmless bug.
     let _ = match format {

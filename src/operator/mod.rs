@@ -39,7 +39,7 @@ pub use metrics::{Metrics, Replica, SecretWrite};
 pub use objects::ObjectGauges;
 pub use outages::{OutageEnds, Outages};
 pub use pages::PagesByWeight;
-pub use said::said;
+pub use said::{answer, login_error, said};
 pub use server::ServerError;
 pub use shutdown::on_signal;
 pub use watches::WatchTimes;

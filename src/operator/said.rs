@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::iter::successors;
 
+use kube::client::AuthError;
 use kube::core::Status;
 
 use crate::dingtalk::visible;
@@ -13,12 +14,14 @@ const MESSAGE_MAX: usize = 1024;
 /// Returns the API server's own message, without what the client library repeats. Of another error, returns its
 /// text and those of its causes.
 pub fn said(error: &(dyn Error + 'static)) -> String {
-    let chain = || successors(Some(error), |error| (*error).source());
-    if let Some(status) = chain().find_map(status) {
+    if let Some(status) = answer(error) {
         return answered(status);
     }
+    if let Some(error) = login_error(error) {
+        return not_logged_in(error);
+    }
     let mut text = error.to_string();
-    for cause in chain().skip(1).map(ToString::to_string) {
+    for cause in chain(error).skip(1).map(ToString::to_string) {
         if !text.contains(&cause) {
             text = format!("{text}: {cause}");
         }
@@ -26,9 +29,41 @@ pub fn said(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-fn status<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Status> {
-    let boxed = error.downcast_ref::<Box<Status>>();
-    boxed.map(Box::as_ref).or_else(|| error.downcast_ref())
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |error| (*error).source())
+}
+
+/// Returns the answer of the API server that an error is about; `None` if there was none.
+pub fn answer<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Status> {
+    chain(error).find_map(|error| {
+        let boxed = error.downcast_ref::<Box<Status>>();
+        boxed.map(Box::as_ref).or_else(|| error.downcast_ref())
+    })
+}
+
+/// Returns why there were no credentials to send to the API server; `None` if the error is another one.
+pub fn login_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a AuthError> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+/// Returns the message of an error about credentials, without the environment and the output of the kubeconfig's
+/// program, which may be secret.
+fn not_logged_in(error: &AuthError) -> String {
+    match error {
+        AuthError::AuthExecRun { out, .. } => {
+            let complaint = String::from_utf8_lossy(&out.stderr);
+            let complaint = visible(complaint.trim());
+            let ended = format!(
+                "the kubeconfig's credential program ended with {}",
+                out.status
+            );
+            match complaint.is_empty() {
+                true => ended,
+                false => format!("{ended}: {complaint}"),
+            }
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Returns the message of an answer. It may quote a webhook.
@@ -80,6 +115,31 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("client error (Connect)")]
     struct Connect(#[source] io::Error);
+
+    /// Regression: the program's environment was said, and its output in Rust's notation.
+    #[test]
+    fn a_credential_program_that_fails_is_said_to_without_its_secrets() {
+        let failed = || AuthError::AuthExecRun {
+            cmd: "KEY=\"secret\" \"cloud-login\"".to_owned(),
+            out: Box::new(std::process::Output {
+                status: std::process::ExitStatus::default(),
+                stdout: b"secret".to_vec(),
+                stderr: b"session expired\n".to_vec(),
+            }),
+        };
+        for error in [
+            kube::Error::Auth(failed()),
+            kube::Error::Service(Box::new(failed())),
+        ] {
+            assert!(login_error(&error).is_some());
+            let text = said(&error);
+            assert!(
+                text.ends_with(": session expired") && !text.contains("secret"),
+                "{text}"
+            );
+        }
+        assert!(login_error(&api("no")).is_none());
+    }
 
     /// Regression: a refused connection was only said to be a `client error (Connect)`.
     #[test]

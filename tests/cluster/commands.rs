@@ -191,6 +191,44 @@ async fn renew_waits_for_nothing_that_the_status_rules_out() {
     assert!(said.starts_with("fails ding1  SecretConflict: "), "{said}");
 }
 
+/// Regression: what could not be written to standard error ended the program with a panic.
+#[test]
+fn nobody_has_to_read_what_the_program_prints() {
+    let absent = "/no/such/file";
+    for arguments in [
+        &["--help"][..],
+        &["nonsense"],
+        &["crd"],
+        &["completions", "bash"],
+        &["explain", "Banned"],
+        &["explain", "nonsense"],
+        &["validate", "-f", absent],
+        &["validate", "-f", "/dev/null"],
+        &["status", "--kubeconfig", absent],
+        &["check", "payroll", "--kubeconfig", absent],
+        &["renew", "payroll", "--kubeconfig", absent],
+        &["doctor", "--kubeconfig", absent],
+        &[
+            "run",
+            "--metrics-bind-address=0",
+            "--health-probe-bind-address=0",
+        ],
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let status = Command::new(env!("CARGO_BIN_EXE_dingtalk-token-operator"))
+            .args(arguments)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone().expect("the pipe"))
+            .stderr(writer)
+            .status()
+            .expect("the program");
+        let is_documented = status.code().is_some_and(|code| (0..4).contains(&code));
+        assert!(is_documented, "{arguments:?}: {status}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn explain_knows_codes_and_reasons() {
     let sandbox =

@@ -16,7 +16,7 @@ use super::cluster::{ClusterArguments, cluster};
 use super::error::{CliError, failed};
 use super::exit::verdict;
 use super::flags::object_name;
-use super::output::{Output, has_colours, print_text};
+use super::output::{Output, has_colours, print_note, print_question, print_text};
 use super::program::Program;
 use super::sites::SiteArguments;
 use crate::api::DingTalkApp;
@@ -61,26 +61,25 @@ pub(super) async fn check(
     let present = present(&secrets, &app, &arguments.corp_ids).await;
     let unknown = unknown(&arguments.corp_ids, &app);
     if !unknown.is_empty() {
-        eprintln!(
+        print_note(&format!(
             "DingTalkApp {full_name} does not have the corpId {}; nothing was fetched",
             unknown.join(", ")
-        );
+        ));
         output.print_items(&[] as &[Checked], String::new)?;
         return Ok(verdict(false));
     }
-    let renew = format!("{} renew {name} -n {namespace}", program.shown());
+    let (program, cluster) = (program.shown(), arguments.cluster.repeated());
+    let renew = format!("{program} renew {name} -n {namespace}{cluster}");
     if !may_fetch(&present, arguments.yes, &renew, &full_name)? {
-        eprintln!("nothing was fetched");
+        print_note("nothing was fetched");
         return Ok(ExitCode::FAILURE);
     }
-    let mut all = Vec::new();
-    for token in &present {
-        let checked = check_one(&dingtalk, &app.spec.site, token, &credentials).await;
-        if output == Output::Text {
-            print_text(&checked.line(has_colours()))?;
-        }
-        all.push(checked);
-    }
+    let fetch = async |token| check_one(&dingtalk, &app.spec.site, token, &credentials).await;
+    let all = check_all(&present, fetch, |checked| match output {
+        Output::Text => print_text(&checked.line(has_colours())),
+        _ => Ok(true),
+    })
+    .await?;
     output.print_items(&all, || match output {
         Output::Wide => table(&all, has_colours()),
         _ => String::new(),
@@ -116,7 +115,7 @@ fn may_fetch(
     match consent(live.len(), is_agreed, is_terminal) {
         Consent::Given => Ok(true),
         Consent::Ask => {
-            eprint!("{}", question(&live, present.len(), renew, now));
+            print_question(&question(&live, present.len(), renew, now));
             let mut answer = String::new();
             std::io::stdin()
                 .read_line(&mut answer)
@@ -162,6 +161,24 @@ async fn credentials(
     })
 }
 
+/// Fetches and shows one token after the other, until nobody reads the results: each fetch may revoke a token.
+async fn check_all<'a>(
+    present: &'a [Present],
+    fetch: impl AsyncFn(&'a Present) -> Checked,
+    show: impl Fn(&Checked) -> Result<bool, CliError>,
+) -> Result<Vec<Checked>, CliError> {
+    let mut all = Vec::new();
+    for token in present {
+        let checked = fetch(token).await;
+        let is_read = show(&checked)?;
+        all.push(checked);
+        if !is_read {
+            break;
+        }
+    }
+    Ok(all)
+}
+
 async fn check_one(
     dingtalk: &Client,
     site: &str,
@@ -196,6 +213,27 @@ mod tests {
         assert_eq!(unknown(&given(&["ding1", "dnig2"]), &app), ["dnig2"]);
         assert!(unknown(&given(&["ding2"]), &app).is_empty());
         assert!(unknown(&[], &app).is_empty());
+    }
+
+    /// Regression: after `check | head -1`, the tokens of all other corpIds were fetched.
+    #[tokio::test]
+    async fn nothing_is_fetched_once_nobody_reads_the_results() {
+        let present = ["ding1", "ding2", "ding3"].map(|corp_id| Present {
+            corp_id: corp_id.to_owned(),
+            secret: "payroll-token".to_owned(),
+            value: Ok(None),
+            expires_at: None,
+        });
+        for (lines, fetched) in [(0, 1), (1, 2), (3, 3)] {
+            let shown = std::cell::Cell::new(0);
+            let show = |_: &Checked| {
+                shown.set(shown.get() + 1);
+                Ok(shown.get() <= lines)
+            };
+            let fetch = async |_: &Present| Checked::default();
+            let all = check_all(&present, fetch, show).await.expect("results");
+            assert_eq!(all.len(), fetched, "after {lines} lines");
+        }
     }
 
     /// Regression: a Secret that could not be read was taken for one without a token.

@@ -21,6 +21,7 @@ use super::apps::{App, Scope};
 use super::cluster::ClusterArguments;
 use super::error::CliError;
 use super::exit::verdict;
+use super::flags::{namespace, object_name};
 use super::output::{Output, Tone, has_colours};
 use super::sites::SiteArguments;
 use crate::api::MANAGER;
@@ -38,10 +39,10 @@ pub(super) struct DoctorArguments {
     #[command(flatten)]
     cluster: ClusterArguments,
     /// Namespace of the operator.
-    #[arg(long, value_name = "NAMESPACE", default_value = MANAGER)]
+    #[arg(long, value_name = "NAMESPACE", default_value = MANAGER, value_parser = namespace)]
     operator_namespace: String,
     /// Name of the operator's Lease, as in the operator's flag of the same name.
-    #[arg(long, value_name = "NAME", default_value = MANAGER)]
+    #[arg(long, value_name = "NAME", default_value = MANAGER, value_parser = object_name)]
     leader_elect_resource_name: String,
     #[command(flatten)]
     sites: SiteArguments,
@@ -69,9 +70,7 @@ pub(super) async fn doctor(arguments: DoctorArguments) -> Result<ExitCode, CliEr
         Ok((cluster, namespace)) => {
             verdicts.extend(installed(&arguments, &cluster, namespace).await);
         }
-        Err(why) => {
-            verdicts.push(Unread::Unavailable(why.to_string()).verdict("cluster", ""));
-        }
+        Err(why) => verdicts.push(Verdict::not_checked("cluster", why.to_string(), "")),
     }
     let has_colours = has_colours();
     arguments.output.print_items(&verdicts, || {
@@ -81,6 +80,11 @@ pub(super) async fn doctor(arguments: DoctorArguments) -> Result<ExitCode, CliEr
 }
 
 async fn installed(arguments: &DoctorArguments, client: &Cluster, default: String) -> Vec<Verdict> {
+    if let Err(unread) = read::reach(client).await
+        && unread.is_of_all()
+    {
+        return vec![unread.verdict("cluster", "")];
+    }
     let operators = arguments.operator_namespace.as_str();
     let lease = arguments.leader_elect_resource_name.as_str();
     let definitions = read::definitions_of(client).await.into_iter();
@@ -197,7 +201,7 @@ fn unlisted(unread: &Unread) -> String {
     match unread {
         Unread::Missing => "the CRD of DingTalkApps is not installed".to_owned(),
         Unread::Forbidden => "you are not allowed to list DingTalkApps".to_owned(),
-        Unread::Answered { why, .. } | Unread::Unavailable(why) => {
+        Unread::Answered { why, .. } | Unread::NotLoggedIn(why) | Unread::Unavailable(why) => {
             format!("DingTalkApps cannot be listed: {why}")
         }
     }
@@ -220,7 +224,13 @@ fn lines(verdict: &Verdict, has_colours: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use clap::Parser;
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
 
     use super::*;
 
@@ -266,6 +276,31 @@ mod tests {
         let flags = Flags::try_parse_from(["x", "--kubeconfig", "/no/such/file"]).expect("flags");
         let error = doctor(flags.doctor).await.expect_err("no such file");
         assert!(error.to_string().contains("/no/such/file"), "{error}");
+    }
+
+    /// Regression: an API server that did not answer was asked nine times, for ten seconds each.
+    #[tokio::test]
+    async fn a_cluster_that_cannot_be_asked_is_asked_once() {
+        let flags = Flags::try_parse_from(["x"]).expect("flags");
+        for (code, asked) in [(401_u16, true), (500, false)] {
+            let requests = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&requests);
+            let server = tower::service_fn(move |_: Request<Body>| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let body = json!({"status": "Failure", "message": "no", "code": code});
+                let body = Body::from(body.to_string().into_bytes());
+                async move { Response::builder().status(code).body(body) }
+            });
+            let client = Cluster::new(server, "hr");
+            let verdicts = installed(&flags.doctor, &client, "hr".to_owned()).await;
+            let is_once = requests.load(Ordering::Relaxed) == 1;
+            assert_eq!(
+                (verdicts.len() == 1, is_once),
+                (asked, asked),
+                "{verdicts:?}"
+            );
+            assert_eq!(verdicts[0].state, State::NotChecked, "{verdicts:?}");
+        }
     }
 
     #[test]

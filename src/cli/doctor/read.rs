@@ -19,7 +19,7 @@ use super::verdict::Unread;
 use crate::api::{GROUP, MANAGER, definitions};
 use crate::cli::apps::{App, Scope};
 use crate::cli::pages::all_pages;
-use crate::operator::said;
+use crate::operator::{login_error, said};
 
 /// Time-out for each call to the API server, and for each list.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,8 +40,14 @@ async fn call<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T
                 why: said(status.as_ref()),
             },
         }),
+        Ok(Err(error)) if login_error(&error).is_some() => Err(Unread::NotLoggedIn(said(&error))),
         Ok(Err(error)) => Err(Unread::Unavailable(said(&error))),
     }
+}
+
+/// Asks the API server for what everybody may read.
+pub(super) async fn reach(client: &Client) -> Result<(), Unread> {
+    call(client.apiserver_version()).await.map(|_| ())
 }
 
 /// The kind of each resource, and the schemas of its spec, from the API server and from this program.
@@ -70,7 +76,10 @@ async fn schema_of(client: &Client, version: &str, kind: &str) -> Result<Value, 
     if !installed.resources.iter().any(|it| it.kind == kind) {
         return Err(Unread::Missing);
     }
-    let unpublished = || Unread::Unavailable("the schema is not published yet".to_owned());
+    let unpublished = || Unread::Answered {
+        code: 404,
+        why: "the schema is not published yet".to_owned(),
+    };
     let request = http::Request::get(format!("/openapi/v3/apis/{version}")).body(Vec::new());
     let request = request.map_err(|error| Unread::Unavailable(error.to_string()))?;
     match call(client.request::<Value>(request)).await {

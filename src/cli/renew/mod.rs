@@ -24,8 +24,8 @@ use super::apps::{App, Scope, list};
 use super::cluster::{ClusterArguments, cluster};
 use super::error::CliError;
 use super::exit::{FOUND_A_PROBLEM, TIMED_OUT};
-use super::flags::{duration, object_name};
-use super::output::{Output, has_colours};
+use super::flags::{duration, object_name, selector};
+use super::output::{Output, has_colours, print_note};
 use super::program::Program;
 use ask::{ask, read_all};
 use outcome::{Renewed, Selection, exit_code};
@@ -49,7 +49,7 @@ pub(super) struct RenewArguments {
     #[arg(long, group = "apps", conflicts_with = "selector")]
     all: bool,
     /// Renew the DingTalkApps with these labels, such as team=hr.
-    #[arg(short = 'l', long, group = "apps")]
+    #[arg(short = 'l', long, group = "apps", value_parser = selector)]
     selector: Option<String>,
     /// How long the command may take. A thousand corpIds take 100 seconds.
     #[arg(long, value_name = "DURATION", default_value = "300s", value_parser = duration)]
@@ -101,16 +101,16 @@ async fn renew_with(
     let scope = Scope::of(namespace.to_owned(), arguments.all_namespaces);
     let requesting = requested(&client, namespace, &scope, arguments);
     let Ok(requested) = timeout(left(), requesting).await else {
-        eprintln!(
+        print_note(&format!(
             "the API server did not answer within {:?}; new tokens may have been requested for some of the \
              DingTalkApps",
             arguments.timeout
-        );
+        ));
         return Ok(ExitCode::from(TIMED_OUT));
     };
     let (asked, mut renewed, request) = requested?;
     if asked.is_empty() && renewed.is_empty() {
-        eprintln!("no DingTalkApps found in {scope}");
+        print_note(&format!("no DingTalkApps found in {scope}"));
         arguments.output.print_items(&items(&[]), String::new)?;
         return Ok(ExitCode::from(FOUND_A_PROBLEM));
     }
@@ -167,7 +167,10 @@ async fn results(
     let ends_at = ends_at.unwrap_or(Timestamp::MAX);
     let request = Request { text, ends_at };
     let mut waiting = Waiting::new(asked, request.clone());
-    eprintln!("requested new tokens for {waiting} at {}", request.text);
+    print_note(&format!(
+        "requested new tokens for {waiting} at {}",
+        request.text
+    ));
     if let Ok(ended) = timeout(left, wait(client, scope, watched, &mut waiting)).await {
         ended?;
     }
@@ -175,8 +178,8 @@ async fn results(
 }
 
 fn show(arguments: &RenewArguments, program: Program, renewed: &[Renewed]) -> Result<(), CliError> {
-    if let Some(message) = shown::late(renewed, arguments.timeout) {
-        eprintln!("{message}");
+    if let Some(message) = shown::late(renewed, arguments.timeout, &arguments.cluster.repeated()) {
+        print_note(&message);
     }
     let view = View {
         selection: arguments.selection(),

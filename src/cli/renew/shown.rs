@@ -86,8 +86,8 @@ pub(super) fn shown(renewed: &[Renewed], view: View) -> String {
     }
 }
 
-/// Returns a message about apps without a result; `None` if all have one.
-pub(super) fn late(renewed: &[Renewed], timeout: Duration) -> Option<String> {
+/// Returns a message about apps without a result; `None` if all have one. `cluster` has the flags for the cluster.
+pub(super) fn late(renewed: &[Renewed], timeout: Duration, cluster: &str) -> Option<String> {
     let late = renewed
         .iter()
         .filter(|it| matches!(it.outcome, Outcome::Late));
@@ -98,7 +98,7 @@ pub(super) fn late(renewed: &[Renewed], timeout: Duration) -> Option<String> {
         [] => None,
         [one] => Some(format!(
             "no result within {timeout:?}: is the operator running, and does it serve namespace \
-             {namespaces}? The request remains; see kubectl describe dta {} -n {namespaces}",
+             {namespaces}? The request remains; see kubectl describe dta {} -n {namespaces}{cluster}",
             one.app.name
         )),
         several => Some(format!(

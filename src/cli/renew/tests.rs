@@ -147,9 +147,10 @@ fn what_has_no_result_is_late_and_one_app_is_counted_by_its_corps() {
     let waiting = Waiting::new(&apps, request());
     assert_eq!(waiting.to_string(), "1 corpId");
     let renewed: Vec<Renewed> = waiting.outcomes().collect();
-    let said = late(&renewed, Duration::from_secs(1)).expect("late");
+    let said = late(&renewed, Duration::from_secs(1), " --context x").expect("late");
     assert!(
-        said.contains("within 1s: is the operator running") && said.contains("dta one -n hr"),
+        said.contains("within 1s: is the operator running")
+            && said.contains("dta one -n hr --context x"),
         "{said}"
     );
     assert_eq!(shown(&renewed, view(Selection::One, false)), "");

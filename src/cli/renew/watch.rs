@@ -13,6 +13,7 @@ use super::outcome::{AppName, Outcome};
 use super::waiting::Waiting;
 use crate::cli::apps::Scope;
 use crate::cli::error::{CliError, failed};
+use crate::cli::output::print_note;
 use crate::dingtalk::visible;
 use crate::operator::said;
 
@@ -67,12 +68,12 @@ pub(super) async fn wait(
             Ok(None) => {}
             Err(error) => {
                 if let Some(line) = retried(&error, scope, &mut told) {
-                    eprintln!("{line}");
+                    print_note(&line);
                 }
             }
         }
         if let Some(progress) = waiting.progress() {
-            eprintln!("{progress}");
+            print_note(&progress);
         }
     }
     Ok(())

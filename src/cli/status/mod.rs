@@ -17,7 +17,7 @@ use super::cluster::{ClusterArguments, cluster};
 use super::error::CliError;
 use super::exit::verdict;
 use super::flags::object_name;
-use super::output::{Output, has_colours};
+use super::output::{Output, has_colours, print_note};
 use super::program::Program;
 use detail::detail;
 use report::AppReport;
@@ -56,7 +56,7 @@ pub(super) async fn status(
     let text = || shown(&arguments, program, &reports, now);
     arguments.output.print_items(&reports, text)?;
     if reports.is_empty() {
-        eprintln!("no DingTalkApps found in {scope}");
+        print_note(&format!("no DingTalkApps found in {scope}"));
     }
     Ok(verdict(is_well(&reports)))
 }

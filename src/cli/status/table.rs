@@ -8,6 +8,9 @@ use crate::cli::program::Program;
 use crate::cli::span::{seconds_until, span};
 use crate::cli::table::{Cell, Table};
 
+/// Seconds until an attempt, negative, from which on it is said to be overdue. A status may be a minute old.
+const OVERDUE: i64 = -120;
+
 #[derive(Clone, Copy, Default)]
 pub(super) struct View {
     pub namespace: bool,
@@ -56,10 +59,11 @@ pub(super) fn left(seconds: Option<i64>) -> Cell {
     }
 }
 
-/// Shows the time until `time`, or `now` if it has passed.
+/// Shows the time until `time`, `now` if it has just passed, or for how long it has passed.
 pub(super) fn from_now(time: Option<&str>, now: Timestamp) -> Option<String> {
     let seconds = seconds_until(time?, now)?;
     Some(match seconds {
+        ..=OVERDUE => format!("overdue {}", span(-seconds)),
         ..=0 => "now".to_owned(),
         seconds => span(seconds),
     })

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::table::from_now;
 use super::*;
 use crate::cli::apps::App;
 
@@ -106,7 +107,7 @@ const TABLE: &str = "\
 NAME       READY     TOKENS   EXPIRES IN   NEXT RENEWAL   FAILING FOR   REASON
 payroll    True      1/1      72m          32m            -             TokensValid
 expenses   False     1/2      72m          4m30s          14m           AppNotAuthorized
-stale      False     1/1      expired      now            -             TokenExpired
+stale      False     1/1      expired      overdue 40m    -             TokenExpired
 new        Unknown   -        -            -              -             -
 ";
 
@@ -117,6 +118,15 @@ fn a_table_says_what_is_left_what_comes_and_what_fails() {
     assert_eq!(table(&apps, View::default(), now()), TABLE);
     let ready: Vec<bool> = apps.iter().map(AppReport::is_ready).collect();
     assert_eq!(ready, [true, false, false, false]);
+}
+
+/// Regression: a renewal that a stopped operator had missed was said to be made now, until the token expired.
+#[test]
+fn a_renewal_that_did_not_come_is_overdue() {
+    let shown = |time: &str| from_now(Some(time), now()).expect("a time");
+    assert_eq!(shown("2026-11-23T02:00:01Z"), "1s");
+    assert_eq!(shown("2026-11-23T01:58:01Z"), "now");
+    assert_eq!(shown("2026-11-23T01:30:00Z"), "overdue 30m");
 }
 
 #[test]

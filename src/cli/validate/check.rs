@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::manifests::Place;
 use super::metadata::{metadata_faults, name_of};
 use super::rules::Rules;
-use super::schema::{Fault, apply_defaults, faults, property, unknown_fields};
+use super::schema::{Fault, apply_defaults, faults, property, type_of, unknown_fields};
 use crate::api::{GROUP, definitions};
 use crate::cli::error::CliError;
 
@@ -34,6 +34,18 @@ pub(super) struct Finding {
     /// What is wrong, and what to write instead.
     pub message: String,
     pub severity: Severity,
+}
+
+/// Returns the message about a document, or an item of a list, that is not an object.
+pub(super) fn no_object(value: &Value) -> String {
+    let advice = match value {
+        Value::Array(_) => {
+            "write each object as a document of its own, with a line --- between them"
+        }
+        _ => "write each field as `name: value`, with a space after the colon",
+    };
+    let is = type_of(value);
+    format!("must be of type object, but is of type {is}: {advice}")
 }
 
 struct Resource {

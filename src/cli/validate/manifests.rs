@@ -12,6 +12,11 @@ use crate::cli::error::{CliError, failed};
 
 /// Maximum size of a file, in bytes.
 const SIZE_MAX: u64 = 16 << 20;
+/// The byte order mark, which some programs write before UTF-8.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+/// What to do about a file that cannot be parsed but looks like a template of Helm.
+const HELM: &str = "; if this is a template of Helm, check what it renders: \
+                    helm template CHART | kubectl dingtalk validate -f -";
 /// Extensions of files to read from a folder, as in kubectl.
 const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 
@@ -62,8 +67,13 @@ fn text(reader: impl Read) -> Result<String, io::Error> {
     let mut bytes = Vec::new();
     let size = reader.take(SIZE_MAX + 1).read_to_end(&mut bytes)?;
     if u64::try_from(size).is_ok_and(|size| size <= SIZE_MAX) {
-        return String::from_utf8(bytes)
-            .map_err(|error| io::Error::new(ErrorKind::InvalidData, error));
+        let invalid =
+            |_| io::Error::new(ErrorKind::InvalidData, "it is not UTF-8: save it as UTF-8");
+        let text = String::from_utf8(bytes).map_err(invalid)?;
+        return Ok(match text.strip_prefix(BYTE_ORDER_MARK) {
+            Some(rest) => rest.to_owned(),
+            None => text,
+        });
     }
     let limit = SIZE_MAX >> 20;
     let message = format!("it is larger than {limit} MiB: divide it into several files");
@@ -137,23 +147,50 @@ impl Document {
 /// Returns the objects of a file. Skips empty documents.
 pub(super) fn documents(file: &File) -> Vec<Document> {
     let mut documents = Vec::new();
-    let all = serde_yaml_ng::Deserializer::from_str(&file.text);
-    for (index, document) in all.enumerate() {
-        // Parsing directly into a JSON value would not detect duplicate fields.
-        let parsed = serde_yaml_ng::Value::deserialize(document);
-        let is_last = parsed.is_err();
-        let objects = match parsed.map_err(|error| error.to_string()).and_then(json) {
+    for (index, parsed) in parsed(&file.text).into_iter().enumerate() {
+        let objects = match parsed.and_then(json) {
             Ok(Value::Null) => Vec::new(),
             Ok(object) => unfold(object).into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error)],
+            Err(error) => vec![Err(error + helm_advice(&file.text))],
         };
         let objects = objects.into_iter();
         documents.extend(objects.map(|object| Document::new(file, index + 1, object)));
+    }
+    documents
+}
+
+/// Parses the documents of a text, until one of them cannot be parsed.
+fn parsed(text: &str) -> Vec<Result<serde_yaml_ng::Value, String>> {
+    // Parsing directly into JSON values would not detect duplicate fields.
+    let objects = serde_json::Deserializer::from_str(text).into_iter::<serde_yaml_ng::Value>();
+    // As for kubectl, JSON objects may follow each other with nothing between them.
+    if text.trim_start().starts_with('{')
+        && let Ok(objects) = objects.collect::<Result<Vec<_>, _>>()
+    {
+        return objects.into_iter().map(Ok).collect();
+    }
+    let mut parsed = Vec::new();
+    for document in serde_yaml_ng::Deserializer::from_str(text) {
+        let value = serde_yaml_ng::Value::deserialize(document);
+        let is_last = value.is_err();
+        parsed.push(value.map_err(|error| error.to_string()));
         if is_last {
             break;
         }
     }
-    documents
+    parsed
+}
+
+/// Returns what to do if a text has `{{` outside of strings, as templates of Helm have; otherwise nothing.
+fn helm_advice(text: &str) -> &'static str {
+    let has_action = |line: &str| {
+        let before = line.split_once("{{").map(|(before, _)| before.trim_end());
+        before.is_some_and(|before| before.is_empty() || before.ends_with([':', '-']))
+    };
+    match text.lines().any(has_action) {
+        true => HELM,
+        false => "",
+    }
 }
 
 /// Converts YAML as kubectl does, which merges the fields that `<<` refers to.
@@ -197,8 +234,62 @@ mod tests {
         assert_eq!(said, expected);
         let largest = text(endless().take(SIZE_MAX)).expect("a text");
         assert_eq!(u64::try_from(largest.len()).ok(), Some(SIZE_MAX));
-        let error = text(&b"\xff"[..]).expect_err("not UTF-8");
+        let error = text(&b"\xff\xfea\0"[..]).expect_err("UTF-16");
         assert_eq!(error.kind(), ErrorKind::InvalidData);
+        assert!(error.to_string().contains("save it as UTF-8"), "{error}");
+    }
+
+    /// Regression: YAML that begins with the mark was refused.
+    #[test]
+    fn a_byte_order_mark_is_skipped_as_kubectl_does() {
+        for manifest in [
+            "{\"a\": 1}",
+            "---\na: 1\n",
+            "a: 1\n---\nb: 1\n",
+            "# a comment\na: 1\n",
+        ] {
+            let marked = format!("\u{feff}{manifest}");
+            let read = text(marked.as_bytes()).expect("a text");
+            assert_eq!(read, manifest);
+        }
+    }
+
+    /// Regression: everything after the first object was said not to be YAML.
+    #[test]
+    fn json_objects_may_follow_each_other_as_for_kubectl() {
+        let found = objects("{\"a\": 1}\n{\"b\": [{\"c\": null}]}{\"d\": 2}\n");
+        let keys: Vec<String> = found
+            .iter()
+            .map(|it| it.1.as_ref().expect("JSON").to_string())
+            .collect();
+        assert_eq!(keys, ["{\"a\":1}", "{\"b\":[{\"c\":null}]}", "{\"d\":2}"]);
+        let numbers: Vec<usize> = found.iter().map(|it| it.0).collect();
+        assert_eq!(numbers, [1, 2, 3]);
+        assert_eq!(objects("{a: 1}\n---\n{b: 1}\n").len(), 2, "YAML");
+        let twice = objects("{\"a\": 1, \"a\": 2}").remove(0).1;
+        assert!(twice.expect_err("an error").contains("duplicate"));
+    }
+
+    /// Regression: nothing said that templates of Helm have to be rendered first.
+    #[test]
+    fn what_looks_like_a_template_of_helm_says_how_to_check_it() {
+        for template in [
+            "a: {{ .Values.a }}\n",
+            "a:\n  {{- toYaml .Values.a | nindent 2 }}\n",
+            "{{- if .Values.a }}\na: 1\n{{- end }}\n",
+            "a:\n- {{ .Values.a }}\n",
+        ] {
+            let error = objects(template).remove(0).1.expect_err(template);
+            assert!(error.ends_with(HELM), "{template}: {error}");
+        }
+        for other in [
+            "a: '{{ access_token }}'\nb: [\n",
+            "a: x {{ y }}\nb: [\n",
+            "b: [\n",
+        ] {
+            let error = objects(other).remove(0).1.expect_err(other);
+            assert!(!error.contains("Helm"), "{other}: {error}");
+        }
     }
 
     #[test]

@@ -17,9 +17,9 @@ use serde::Serialize;
 
 use super::error::CliError;
 use super::exit::verdict;
-use super::output::{Output, Tone, has_colours};
+use super::output::{Output, Tone, has_colours, print_note};
 use crate::dingtalk::visible;
-use check::{Finding, Resources, Severity};
+use check::{Finding, Resources, Severity, no_object};
 use manifests::{Document, documents, nothing_in, read};
 use runtime::{Admitted, findings};
 
@@ -40,7 +40,7 @@ struct Report {
     items: Vec<Finding>,
     /// Number of custom resources without findings.
     valid: usize,
-    /// Number of custom resources with findings, and of documents that are not YAML.
+    /// Number of custom resources with findings, and of documents that are not YAML or not objects.
     invalid: usize,
     /// Number of objects of other kinds.
     skipped: usize,
@@ -52,7 +52,7 @@ pub(super) fn validate(arguments: &ValidateArguments) -> Result<ExitCode, CliErr
     let text = || shown(&report, has_colours());
     arguments.output.print(&report, text)?;
     for path in &empty {
-        eprintln!("{}", nothing_in(path));
+        print_note(&nothing_in(path));
     }
     Ok(verdict(report.items.is_empty() && empty.is_empty()))
 }
@@ -87,6 +87,10 @@ fn report(documents: &[Document]) -> Result<Report, CliError> {
                 report.invalid += 1;
                 let message = format!("not YAML: {error}");
                 report.items.push(refused(String::new(), message));
+            }
+            Ok(value) if !value.is_object() => {
+                report.invalid += 1;
+                report.items.push(refused(String::new(), no_object(value)));
             }
             Ok(object) if resources.is_ours(object) => match resources.admit(object) {
                 Ok(object) => admitted.push(Admitted { document, object }),

@@ -186,9 +186,9 @@ pub(super) fn faults(value: &Value, schema: &JSONSchemaProps, path: &str) -> Vec
     faults
 }
 
-fn wrong_type(value: &Value, schema: &JSONSchemaProps, path: &str) -> Option<Fault> {
-    let wanted = schema.type_.as_deref()?;
-    let is = match value {
+/// Returns the name of a value's type in schemas.
+pub(super) fn type_of(value: &Value) -> &'static str {
+    match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
         Value::Number(number) if number.is_f64() => "number",
@@ -196,7 +196,12 @@ fn wrong_type(value: &Value, schema: &JSONSchemaProps, path: &str) -> Option<Fau
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
-    };
+    }
+}
+
+fn wrong_type(value: &Value, schema: &JSONSchemaProps, path: &str) -> Option<Fault> {
+    let wanted = schema.type_.as_deref()?;
+    let is = type_of(value);
     if is == wanted || (is, wanted) == ("integer", "number") {
         return None;
     }

@@ -302,6 +302,29 @@ fn other_kinds_are_counted_and_what_is_no_yaml_is_a_finding() {
     );
 }
 
+/// Regression: they were counted as objects of other kinds.
+#[test]
+fn what_is_no_object_is_a_finding() {
+    let text = "[{kind: DingTalkApp}]\n---\nkind:DingTalkApp\n---\n3\n---\n\
+                {kind: List, items: [null, true]}\n---\n# empty\n";
+    let name = "x.yaml".to_owned();
+    let report = report_of(&[File {
+        name,
+        text: text.to_owned(),
+    }]);
+    assert_eq!((report.invalid, report.skipped), (5, 0), "{report:?}");
+    let lines: Vec<String> = report.items.iter().map(|it| line(it, false)).collect();
+    let expected = "fails x.yaml, document 1: must be of type object, but is of type array: write each object \
+                    as a document of its own, with a line --- between them";
+    assert_eq!(lines[0], expected);
+    let types = ["array", "string", "integer", "null", "boolean"];
+    for (line, of) in lines.iter().zip(types) {
+        assert!(line.contains(&format!("is of type {of}: ")), "{line}");
+    }
+    assert!(lines[1].ends_with("write each field as `name: value`, with a space after the colon"));
+    assert!(lines[4].contains("document 4: "), "{}", lines[4]);
+}
+
 /// Regression: a folder without manifests was valid, for example one with a wrong name.
 #[test]
 fn a_path_without_any_object_is_a_problem_and_named() {
