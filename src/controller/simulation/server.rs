@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::store::{Change, Store, StoredSecret, Told};
 use crate::controller::cluster::{ClusterError, SecretContents};
-use crate::core::{ObjectVersion, Write};
+use crate::core::{ObjectVersion, Readers, Write};
 
 fn refused(operation: &'static str, code: u16, message: &str) -> ClusterError {
     let reason = match code {
@@ -157,6 +157,20 @@ impl Store {
             Some(code) => Err(refused("restart the workload", code, "no restart")),
             None => Ok(()),
         }
+    }
+
+    pub fn readers(
+        &mut self,
+        written: &BTreeSet<String>,
+        any: &BTreeSet<String>,
+    ) -> Result<Readers, ClusterError> {
+        self.pod_lists += 1;
+        if let Some(code) = self.pods_failure {
+            return Err(refused("list the pods", code, "no pods"));
+        }
+        let mut readers = Readers::default();
+        readers.look_at(&self.pods, written, any);
+        Ok(readers)
     }
 
     pub fn patch_status(

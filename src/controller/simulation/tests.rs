@@ -14,6 +14,7 @@ mod afresh;
 mod disturbances;
 mod lapsed;
 mod log;
+mod pods;
 mod reads;
 mod recreated;
 mod references;
