@@ -33,7 +33,7 @@ pub(super) async fn reconcile(
         .scopes
         .is_known(&app.namespace().unwrap_or_default());
     let queue = &context.queues.apps;
-    if is_known && queue.begin(&key, context.wall()) {
+    if is_known && queue.begin(&key, context.look_at_clock().wall) {
         let wake_at = match context.not_before(&app) {
             Some(later) => Some(later),
             None => handle(&app, &key, &context).await,

@@ -32,7 +32,7 @@ pub(super) async fn reconcile(
         && namespaces.iter().all(|one| context.scopes.is_known(one))
         && context.leads();
     let (key, queue) = (reference_ref(&reference), &context.queues.references);
-    if is_to_be_handled && queue.begin(&key, context.wall()) {
+    if is_to_be_handled && queue.begin(&key, context.look_at_clock().wall) {
         let wake_at = handle(&reference, &key, &context).await;
         queue.end(&key, wake_at);
     }

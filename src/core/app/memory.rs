@@ -5,7 +5,7 @@ mod resumed;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{
     ANNOTATION_RENEW_REQUESTED_AT, AppRef, CredentialsSecretRef, DingTalkApp, DingTalkAppStatus,
@@ -157,6 +157,24 @@ impl Memory {
 
     /// Returns the app's templates; `None` if they have not been parsed yet.
     pub(crate) fn templates(&self, app: &DingTalkApp) -> Option<&Parsed> {
+    /// Moves every deadline along with a clock that was set back by this much.
+    pub(crate) fn set_back(&mut self, by: SignedDuration) {
+        for corp in self.corps.values_mut() {
+            corp.set_back(by);
+        }
+        for writing in self.targets.values_mut() {
+            writing.set_back(by);
+        }
+        let problem = self.credentials_problem.as_mut();
+        if let Some(retry) = problem.and_then(|problem| problem.retry.as_mut()) {
+            retry.set_back(by);
+        }
+        self.restarts.set_back(by);
+        if let Some(unrefreshed) = &mut self.unrefreshed {
+            unrefreshed.set_back(by);
+        }
+    }
+
         if app.spec.target.template.data.is_empty() {
             return Some(Templates::none());
         }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use crate::api::{DingTalkApp, Propagation, Reason};
 use crate::core::app::notice::Notice;
-use crate::core::token::schedule::Schedule;
+use crate::core::token::schedule::{Schedule, set_back};
 
 /// Minimum interval between notifications of one app's pods. A thousand corps renew one after the
 /// other; whatever is written meanwhile is part of the next notification.
@@ -43,6 +43,14 @@ impl Unrefreshed {
     /// Records a written Secret.
     pub(crate) fn wrote(&mut self, secret: &str) {
         self.secrets.insert(secret.to_owned());
+    }
+
+    /// Moves the times along with a clock that was set back by this much.
+    pub(crate) fn set_back(&mut self, by: SignedDuration) {
+        if let Some(retry) = &mut self.retry {
+            retry.set_back(by);
+        }
+        self.tried_at = self.tried_at.map(|at| set_back(at, by));
     }
 
     /// Adjusts the times to a clock that was set back. Must be called before any decision.
