@@ -64,6 +64,11 @@ impl ClusterError {
         self.status().is_some_and(Status::is_forbidden)
     }
 
+    /// Whether the API server refused the call, whatever the object's state.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.is_answered() && !self.is_conflict() && !self.is_not_found()
+    }
+
     /// Whether the object's data is immutable.
     pub(crate) fn is_immutable(&self) -> bool {
         let message = "field is immutable when `immutable`";

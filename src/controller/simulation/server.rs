@@ -180,6 +180,10 @@ impl Store {
         body: &Value,
     ) -> Result<ObjectMeta, ClusterError> {
         let operation = "write the status";
+        self.status_attempts += 1;
+        if let Some(code) = self.status_refusal {
+            return Err(refused(operation, code, "no status"));
+        }
         let gone = || refused(operation, 404, "NotFound");
         let version = self.next_version().to_string();
         self.writes.push(format!("status {name}"));

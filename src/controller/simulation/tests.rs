@@ -23,6 +23,7 @@ mod restarts;
 mod rivals;
 mod scenarios;
 mod shrinking;
+mod statuses;
 mod stores;
 
 const MINUTE: Duration = Duration::from_secs(60);

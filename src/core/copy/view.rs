@@ -87,6 +87,7 @@ impl ReferenceMemory {
         for writing in self.writings.values_mut() {
             writing.set_back(by);
         }
+        self.written_status.set_back(by);
     }
 
     /// Returns the memory of a copy's writes.
