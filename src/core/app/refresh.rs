@@ -153,6 +153,7 @@ impl Readers {
             let name = pod.metadata.name.clone().unwrap_or_default();
             let init = spec.init_containers.iter().flatten();
             let mut containers = spec.containers.iter().chain(init);
+            let volumes = volumes_of(spec, written);
             let mut mounts = containers.clone().flat_map(|it| mounts(it, &volumes));
             if mounts.any(|mount| mount == Mount::Directory) {
                 let uid = pod.metadata.uid.clone().unwrap_or_default();
@@ -162,7 +163,6 @@ impl Readers {
             if containers.any(|container| is_stuck(container, &volumes, any)) {
                 self.stuck.insert(name);
             }
-            let volumes = volumes_of(spec, written);
         }
     }
 }
@@ -292,6 +292,11 @@ mod tests {
         assert_eq!(found.mounting["init"], "uid-init");
         let stuck = ["sub-path", "sub-path-expr", "variable", "variables"];
         assert_eq!(found.stuck, secrets(&stuck));
+        let mut found = Readers::default();
+        found.look_at(&pods, &secrets(&["u"]), &secrets(&["t", "u"]));
+        let mounting: Vec<&str> = found.mounting.keys().map(String::as_str).collect();
+        assert_eq!(mounting, ["other"]);
+        assert_eq!(found.stuck, secrets(&stuck));
     }
 
     #[test]
@@ -300,11 +305,6 @@ mod tests {
         let at = |second| Timestamp::from_second(second).expect("a time");
         assert_eq!(unrefreshed.step(at(0)), Refresh::Nothing);
         unrefreshed.wrote("a");
-        let mut found = Readers::default();
-        found.look_at(&pods, &secrets(&["u"]), &secrets(&["t", "u"]));
-        let mounting: Vec<&str> = found.mounting.keys().map(String::as_str).collect();
-        assert_eq!(mounting, ["other"]);
-        assert_eq!(found.stuck, secrets(&stuck));
         let told = secrets(&["a"]);
         assert_eq!(unrefreshed.step(at(0)), Refresh::Now(told.clone()));
         let notice = unrefreshed.told(&told, secrets(&["p"]), at(0));
@@ -343,14 +343,6 @@ mod tests {
     }
 
     #[test]
-    fn many_pods_are_counted() {
-        let pods: BTreeSet<String> = (0..100)
-            .map(|n| format!("{n:03}{}", "p".repeat(250)))
-            .collect();
-        let notice = stuck_notice(&pods);
-        assert!(notice.note.len() <= 1024);
-        let few: BTreeSet<String> = (0..10).map(|n| format!("p{n}")).collect();
-    #[test]
     fn what_fails_is_tried_again_at_the_usual_pace() {
         let mut unrefreshed = Unrefreshed::default();
         let at = |second| Timestamp::from_second(second).expect("a time");
@@ -360,6 +352,14 @@ mod tests {
         assert_eq!(unrefreshed.step(at(5)), Refresh::Now(secrets(&["a"])));
     }
 
+    #[test]
+    fn many_pods_are_counted() {
+        let pods: BTreeSet<String> = (0..100)
+            .map(|n| format!("{n:03}{}", "p".repeat(250)))
+            .collect();
+        let notice = stuck_notice(&pods);
+        assert!(notice.note.len() <= 1024);
+        let few: BTreeSet<String> = (0..10).map(|n| format!("p{n}")).collect();
         assert!(stuck_notice(&few).note.contains("p7, 2 more;"));
     }
 
