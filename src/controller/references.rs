@@ -80,8 +80,10 @@ struct Copier<'a> {
 impl Copier<'_> {
     /// Takes all steps that are possible now and returns when to look again.
     async fn run(&self) -> Option<Timestamp> {
-        let steps = STEPS_MAX + 3 * self.copies();
-        for _ in 0..steps {
+        let mut steps = 0;
+        // How many copies there are is known once the grant is.
+        while steps < STEPS_MAX + 3 * self.copies() {
+            steps += 1;
             // Whoever leads now reports, too. This replica looks again once it leads.
             if !self.context.leads() {
                 return None;
@@ -151,9 +153,7 @@ impl Copier<'_> {
     }
 
     fn copies(&self) -> usize {
-        let copies = self
-            .context
-            .decide_copies(self.reference, |view, _| view.copies.len());
+        let copies = self.memory(|memory| memory.copies());
         copies.unwrap_or_default()
     }
 
