@@ -155,8 +155,6 @@ impl Memory {
         }
     }
 
-    /// Returns the app's templates; `None` if they have not been parsed yet.
-    pub(crate) fn templates(&self, app: &DingTalkApp) -> Option<&Parsed> {
     /// Moves every deadline along with a clock that was set back by this much.
     pub(crate) fn set_back(&mut self, by: SignedDuration) {
         for corp in self.corps.values_mut() {
@@ -170,11 +168,14 @@ impl Memory {
             retry.set_back(by);
         }
         self.restarts.set_back(by);
+        self.written_status.set_back(by);
         if let Some(unrefreshed) = &mut self.unrefreshed {
             unrefreshed.set_back(by);
         }
     }
 
+    /// Returns the app's templates; `None` if they have not been parsed yet.
+    pub(crate) fn templates(&self, app: &DingTalkApp) -> Option<&Parsed> {
         if app.spec.target.template.data.is_empty() {
             return Some(Templates::none());
         }
