@@ -38,7 +38,8 @@ impl<K: Kind> Secrets<'_, K> {
         let took = context.clock.now().monotonic;
         let took = took.saturating_duration_since(started);
         let refused = written.as_ref().err();
-        let outcome = refused.map_or(SecretWrite::Written, ClusterError::written);
+        let is_creation = write.replaces.is_none();
+        let outcome = refused.map_or(SecretWrite::Written, |it| it.written(is_creation));
         context
             .metrics
             .secret_write(K::NAME, why.cause, outcome, took);
