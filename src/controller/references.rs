@@ -173,14 +173,12 @@ impl Copier<'_> {
         let app_namespace = self.reference.spec.app_ref.namespace.as_str();
         let (secrets, operation) = (self.secrets(), "read the app's Secret");
         let read = secrets.read(operation, app_namespace, name);
-        let Some((source, data)) = read.await? else {
+        let Some(found) = read.await? else {
             return Ok(None);
         };
-        let recorded = source.recorded.as_ref();
-        let data =
-            data.filter(|data| recorded.is_some_and(|it| data.tokens_recorded(it).is_some()));
-        self.memory(|memory| memory.source_read(name, &source, data.is_some()));
-        Ok(data.map(|data| (source, data)))
+        let (is_genuine, _) = found.tokens();
+        self.memory(|memory| memory.source_read(name, &found.target, is_genuine));
+        Ok(is_genuine.then_some((found.target, found.data)))
     }
 
     /// (client) Reads the app's Secret and writes the copy.

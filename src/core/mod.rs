@@ -35,6 +35,7 @@ pub(crate) use report::refusal::{
 pub(crate) use secret::assembly::Assembly;
 pub use secret::data::Data;
 pub(crate) use secret::desired::{Wanted, wanted};
+pub(crate) use secret::managed::our_data;
 pub(crate) use secret::metadata::forget_forbidden;
 pub(crate) use secret::recorded::Recorded;
 pub(crate) use secret::shape::{Field, Shape};

@@ -275,19 +275,19 @@ impl Memory {
         credentials.is_none()
     }
 
-    /// Records the tokens of these corps as read from the Secret `name`. `tokens` is `None` if the
-    /// Secret does not hold what it records; the caller computes that digest, outside the lock.
+    /// Records the tokens of these corps as read from the Secret `name`, and whether it holds what it
+    /// records; the caller computes that digest, outside the lock.
     pub(crate) fn target_read(
         &mut self,
         name: &str,
         target: &TargetMeta,
-        tokens: Option<Vec<Held>>,
+        (is_genuine, tokens): (bool, Vec<Held>),
         corp_ids: &[String],
     ) {
-        self.writing_mut(name).read(target, tokens.is_some());
+        self.writing_mut(name).read(target, is_genuine);
         let recorded = target.recorded.as_ref();
         let is_unreadable = recorded.is_some_and(|recorded| recorded.digest.is_none());
-        for mut held in tokens.into_iter().flatten() {
+        for mut held in tokens {
             if let Some(known) = self.credentials.as_ref().filter(|_| is_unreadable) {
                 credit(&mut held.record, known, is_unreadable);
             }
