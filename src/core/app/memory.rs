@@ -60,6 +60,8 @@ pub(crate) struct Memory {
     /// The status that this process wrote last.
     pub written_status: WrittenStatus<DingTalkAppStatus>,
     request_at_start: Option<String>,
+    /// The generation of the spec that a former process reported.
+    reported_generation: Option<i64>,
     trimmed_reported: Option<ObjectVersion>,
     /// The templates, and the generation of the spec that they belong to.
     templates: Option<(Option<i64>, Parsed)>,
@@ -242,6 +244,11 @@ impl Memory {
                     .is_some_and(|(at, token)| token.requested_at >= at)
         };
         (done != Some(request) && !is_answered()).then_some(request)
+    }
+
+    /// Whether a former process has put this generation of the spec into the Secret `target`.
+    pub(crate) fn was_put_right(&self, target: &str, generation: Option<i64>) -> bool {
+        self.reported_generation == generation && !self.writing(target).has_written_once()
     }
 
     /// Whether a token waits to be written and can be.

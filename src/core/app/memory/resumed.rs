@@ -25,6 +25,7 @@ impl Memory {
         let Some(status) = &app.status else {
             return memory;
         };
+        memory.reported_generation = status.observed_generation;
         memory.restarts.restarted_for = time(status.rollout_restarted_for_time.as_ref());
         let mut conditions = status.conditions.iter();
         let unextended = conditions.any(|it| it.reason == Reason::RenewalNotExtended);
