@@ -26,13 +26,15 @@ pub(super) struct Found {
 
 impl Found {
     /// Returns whether the data is as recorded, and the tokens: all of them, or else those whose
-    /// values only the operator wrote.
+    /// values only the operator wrote according to the managed fields.
     pub(super) fn tokens(&self) -> (bool, Vec<Held>) {
         let Some(recorded) = &self.target.recorded else {
             return (false, Vec::new());
         };
         match self.data.tokens_recorded(recorded) {
             Some(tokens) => (true, tokens),
+            // They say that nobody else has written any, so they do not tell which to believe.
+            None if self.target.data_is_ours => (false, Vec::new()),
             None => (false, self.data.tokens_untouched(recorded, &self.ours)),
         }
     }

@@ -60,7 +60,7 @@ pub(crate) struct Memory {
     /// The status that this process wrote last.
     pub written_status: WrittenStatus<DingTalkAppStatus>,
     request_at_start: Option<String>,
-    /// The generation of the spec that a former process reported.
+    /// The generation of the spec that a former process reported, if it had put it into the Secrets.
     reported_generation: Option<i64>,
     trimmed_reported: Option<ObjectVersion>,
     /// The templates, and the generation of the spec that they belong to.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::ANNOTATION_RENEW_REQUESTED_AT;
-use crate::api::DingTalkAppStatus;
+use crate::api::{CorpError, DingTalkAppStatus};
 
 const FRESH: Outcome = Outcome::Token {
     life: 7200,
@@ -323,6 +323,17 @@ fn a_new_process_tells_a_changed_secret_from_a_changed_spec() {
     world.metadata_prefixes = vec!["team".to_owned()];
     world.restart();
     world.settle(&FRESH);
-    let writes = [Cause::TargetChanged, Cause::SpecChanged];
+    // A former process reported this spec, but could not write it.
+    report(&mut world);
+    let error = CorpError {
+        reason: Reason::SecretWriteFailed.as_str().to_owned(),
+        ..CorpError::default()
+    };
+    let status = world.app.status.as_mut().expect("reported");
+    status.corps[0].error = Some(error);
+    world.app.spec.target.annotations = [("team".to_owned(), "it".to_owned())].into();
+    world.restart();
+    world.settle(&FRESH);
+    let writes = [Cause::TargetChanged, Cause::SpecChanged, Cause::SpecChanged];
     assert_eq!(later(&world), (&[][..], &writes[..]));
 }
