@@ -7,14 +7,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
-use super::clock::Clock;
-use crate::operator::{Heartbeat, Moment};
-
 /// Longest sleep. Timers stop while a machine sleeps and ignore changes of the clock, so the wall
 /// clock must be read again.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// Most that a slewed clock lags between two looks; more means that it was set back.
-const SLEWED_MAX: SignedDuration = SignedDuration::from_secs(1);
 
 struct Times<K> {
     by_time: BTreeMap<Turn, K>,
@@ -64,18 +59,10 @@ impl<K: Clone + Eq + std::hash::Hash> Alarm<K> {
         }
     }
 
-    /// Wakes each object at its time; never returns.
-    pub(super) async fn run(&self, clock: &dyn Clock, heartbeat: &Heartbeat, wake: impl Fn(&K)) {
-        let mut former = clock.now();
+    /// Wakes each object at its time; never returns. `look` returns the time.
+    pub(super) async fn run(&self, look: impl Fn() -> Timestamp, wake: impl Fn(&K)) {
         loop {
-            let now = clock.now();
-            heartbeat.beat(now.monotonic);
-            let (due, wait) = match is_set_back(former, now) {
-                // All are woken, and each decides again when it is due.
-                true => self.due(Timestamp::MAX),
-                false => self.due(now.wall),
-            };
-            former = now;
+            let (due, wait) = self.due(look());
             due.iter().for_each(&wake);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -103,37 +90,10 @@ impl<K: Clone + Eq + std::hash::Hash> Alarm<K> {
     }
 }
 
-fn is_set_back(former: Moment, now: Moment) -> bool {
-    let by_wall = now.wall.duration_since(former.wall);
-    let by_monotonic = now.monotonic.saturating_duration_since(former.monotonic);
-    let by_monotonic = SignedDuration::try_from(by_monotonic).unwrap_or(SignedDuration::MAX);
-    by_wall < by_monotonic - SLEWED_MAX
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::api::AppRef;
-
-    #[test]
-    fn a_clock_that_is_set_back_is_noticed_and_one_that_stood_still_is_none() {
-        let former = Moment::now();
-        let after = |wall: i64, monotonic: u64| Moment {
-            wall: former.wall + SignedDuration::from_secs(wall),
-            monotonic: former.monotonic + Duration::from_secs(monotonic),
-        };
-        for (wall, monotonic, expected) in [
-            (30, 30, false),
-            (29, 30, false),
-            (28, 30, true),
-            (-3600, 30, true),
-            // The machine slept, or the clock was set forward.
-            (3600, 30, false),
-        ] {
-            let found = is_set_back(former, after(wall, monotonic));
-            assert_eq!(found, expected, "{wall} {monotonic}");
-        }
-    }
 
     #[test]
     fn an_app_is_due_once_and_only_at_its_last_time() {

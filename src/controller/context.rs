@@ -9,8 +9,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
-use super::clock::Clock;
+use super::clock::{Clock, LastLook};
 use super::cluster::Cluster;
 use super::endpoint::Endpoint;
 use super::event_budget::EventBudget;
@@ -24,7 +25,7 @@ use crate::core::{
     Reported, Surroundings, View,
 };
 use crate::dingtalk::{Failure, Recovery, TokenResponse};
-use crate::operator::{Leadership, Metrics, Outages, Pulse};
+use crate::operator::{Leadership, Metrics, Moment, Outages, Pulse};
 
 /// Time for the last writes before the controllers are told to end, and again until they have.
 pub(super) const LAST_WRITES: Duration = Duration::from_secs(10);
@@ -39,6 +40,7 @@ pub(super) struct Context {
     pub(super) cluster: Arc<dyn Cluster>,
     pub(super) dingtalk: Arc<dyn Endpoint>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) last_look: LastLook,
     pub(super) metrics: Arc<Metrics>,
     pub(super) queues: WorkQueues,
     pub(super) jobs: mpsc::UnboundedSender<Job>,
@@ -62,6 +64,21 @@ impl Context {
 
     pub(super) fn wall(&self) -> Timestamp {
         self.clock.wall()
+    }
+
+    /// Returns the time. If the clock was set back since the last look, every deadline is moved with
+    /// it. The core must not be locked.
+    pub(super) fn look_at_clock(&self) -> Moment {
+        let (now, set_back) = self.last_look.again(&*self.clock);
+        if let Some(by) = set_back {
+            warn!(
+                seconds = by.as_secs(),
+                "the clock was set back; every deadline is moved with it"
+            );
+            let all = self.core().set_back(by);
+            self.look_at(all);
+        }
+        now
     }
 
     /// Whether this replica leads. A standby only watches.

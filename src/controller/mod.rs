@@ -52,7 +52,7 @@ use crate::core::Core;
 pub(crate) use crate::core::NamespaceLimits;
 use crate::dingtalk::{self, Rates};
 use crate::operator::{Leadership, Metrics, Outages, Pulse};
-use clock::SystemClock;
+use clock::{LastLook, SystemClock};
 use cluster::KubeCluster;
 use context::{Context, HANDOVER, LAST_WRITES};
 use decoded::Decoded;
@@ -153,6 +153,7 @@ fn context(
     let context = Context {
         cluster: Arc::new(KubeCluster::new(client.clone())),
         clock: Arc::new(SystemClock),
+        last_look: LastLook::new(&SystemClock),
         dingtalk: Arc::new(dingtalk),
         metrics,
         queues: WorkQueues {
@@ -249,13 +250,15 @@ fn background_tasks(context: &Arc<Context>, ready: channel::Sender<bool>) -> Joi
     });
     let of = Arc::clone(context);
     tasks.spawn(async move {
-        let heartbeat = &of.pulse.alarm;
+        let look = || {
+            let now = of.look_at_clock();
+            of.pulse.alarm.beat(now.monotonic);
+            now.wall
+        };
         let WorkQueues { apps, references } = &of.queues;
         join(
-            apps.alarm.run(&*of.clock, heartbeat, |app| apps.wake(app)),
-            references
-                .alarm
-                .run(&*of.clock, heartbeat, |it| references.wake(it)),
+            apps.alarm.run(look, |app| apps.wake(app)),
+            references.alarm.run(look, |it| references.wake(it)),
         )
         .await;
     });

@@ -33,7 +33,7 @@ pub(super) async fn reconcile(
         .scopes
         .is_known(&app.namespace().unwrap_or_default());
     let queue = &context.queues.apps;
-    if is_known && queue.begin(&key, context.wall()) {
+    if is_known && queue.begin(&key, context.look_at_clock().wall) {
         let wake_at = match context.not_before(&app) {
             Some(later) => Some(later),
             None => handle(&app, &key, &context).await,
@@ -191,10 +191,9 @@ impl Reconciler<'_> {
     async fn read_target(&self, name: &str, corp_ids: &[String]) -> Result<()> {
         let operation = "read the target Secret";
         let secrets = self.secrets();
-        if let Some((target, data)) = secrets.read(operation, &self.namespace, name).await? {
-            let recorded = target.recorded.as_ref().zip(data);
-            let tokens = recorded.and_then(|(recorded, data)| data.tokens_recorded(recorded));
-            self.memory(|memory| memory.target_read(name, &target, tokens, corp_ids));
+        if let Some(found) = secrets.read(operation, &self.namespace, name).await? {
+            let tokens = found.tokens();
+            self.memory(|memory| memory.target_read(name, &found.target, tokens, corp_ids));
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use crate::api::{DingTalkTokenReference, ReferenceRef, reference_ref};
 use crate::core::{
     CopyStep, Data, Deletion, ObjectVersion, ReferenceMemory, ReferenceState, ReferenceStep, Stub,
     TargetMeta, Told, copy_now, light_status, reference_notice, reference_status, reference_step,
+    write_reference_status_at,
 };
 
 /// More steps than any reference needs in a row, apart from those for each copy.
@@ -32,7 +33,7 @@ pub(super) async fn reconcile(
         && namespaces.iter().all(|one| context.scopes.is_known(one))
         && context.leads();
     let (key, queue) = (reference_ref(&reference), &context.queues.references);
-    if is_to_be_handled && queue.begin(&key, context.wall()) {
+    if is_to_be_handled && queue.begin(&key, context.look_at_clock().wall) {
         let wake_at = handle(&reference, &key, &context).await;
         queue.end(&key, wake_at);
     }
@@ -79,8 +80,10 @@ struct Copier<'a> {
 impl Copier<'_> {
     /// Takes all steps that are possible now and returns when to look again.
     async fn run(&self) -> Option<Timestamp> {
-        let steps = STEPS_MAX + 3 * self.copies();
-        for _ in 0..steps {
+        let mut steps = 0;
+        // How many copies there are is known once the grant is.
+        while steps < STEPS_MAX + 3 * self.copies() {
+            steps += 1;
             // Whoever leads now reports, too. This replica looks again once it leads.
             if !self.context.leads() {
                 return None;
@@ -96,9 +99,11 @@ impl Copier<'_> {
                     wake_at,
                 } => {
                     return match self.settle(&told, expires_at, now).await {
-                        Ok(true) => wake_at,
-                        Ok(false) => Some(now + LOOK_AGAIN),
-                        Err(error) => retry_status(&self.key, &error, wake_at, now),
+                        Ok(again) => wake_at.into_iter().chain(again).min(),
+                        Err(error) => {
+                            let until = error.is_refused().then(|| self.status_refused(now));
+                            retry_status(&self.key, &error, until.flatten(), wake_at, now)
+                        }
                     };
                 }
             };
@@ -148,9 +153,7 @@ impl Copier<'_> {
     }
 
     fn copies(&self) -> usize {
-        let copies = self
-            .context
-            .decide_copies(self.reference, |view, _| view.copies.len());
+        let copies = self.memory(|memory| memory.copies());
         copies.unwrap_or_default()
     }
 
@@ -170,14 +173,12 @@ impl Copier<'_> {
         let app_namespace = self.reference.spec.app_ref.namespace.as_str();
         let (secrets, operation) = (self.secrets(), "read the app's Secret");
         let read = secrets.read(operation, app_namespace, name);
-        let Some((source, data)) = read.await? else {
+        let Some(found) = read.await? else {
             return Ok(None);
         };
-        let recorded = source.recorded.as_ref();
-        let data =
-            data.filter(|data| recorded.is_some_and(|it| data.tokens_recorded(it).is_some()));
-        self.memory(|memory| memory.source_read(name, &source, data.is_some()));
-        Ok(data.map(|data| (source, data)))
+        let (is_genuine, _) = found.tokens();
+        self.memory(|memory| memory.source_read(name, &found.target, is_genuine));
+        Ok(is_genuine.then_some((found.target, found.data)))
     }
 
     /// (client) Reads the app's Secret and writes the copy.
@@ -217,31 +218,47 @@ impl Copier<'_> {
         }
     }
 
-    /// (client) Reports status, event and metrics. Returns whether it did: a newer state of the
-    /// reference may be known.
+    /// Records that the status was refused, and returns when to retry.
+    fn status_refused(&self, now: Timestamp) -> Option<Timestamp> {
+        let generation = self.reference.metadata.generation;
+        let random = self.context.clock.random();
+        self.memory(|memory| memory.written_status.refused(generation, random, now))
+    }
+
+    /// (client) Reports status, event and metrics. If it cannot do so yet, returns when it can: a
+    /// newer state of the reference may be known.
     async fn settle(
         &self,
         told: &Told,
         expires_at: Option<Timestamp>,
         now: Timestamp,
-    ) -> Result<bool> {
+    ) -> Result<Option<Timestamp>> {
         let reference = self.reference;
         let report = self.context.decide_copies(reference, |view, memory| {
             let (metadata, shown) = (&reference.metadata, reference.status.as_ref());
             let previous = memory.written_status.previous(metadata, shown)?;
             let current = reference_status(view, told, expires_at, &previous.status, now);
-            Some((previous, current))
+            let kept = light_status(current.clone());
+            let written = &mut memory.written_status;
+            if previous.status == kept {
+                written.is_up_to_date();
+            }
+            let paced_at = write_reference_status_at(&previous, &kept, now);
+            let later = paced_at.max(written.waits_until(metadata.generation, now));
+            Some((previous, current, kept, later))
         });
-        let Some((previous, current)) = report.flatten() else {
-            return Ok(false);
+        let Some((previous, current, kept, later)) = report.flatten() else {
+            return Ok(Some(now + LOOK_AGAIN));
         };
         self.context.measure(&self.key, |metrics, namespace, name| {
             metrics.references.set(namespace, name, &current.conditions);
             metrics.objects.copy_expires(namespace, name, expires_at);
         });
-        let kept = light_status(current.clone());
         if previous.status == kept {
-            return Ok(true);
+            return Ok(None);
+        }
+        if later.is_some() {
+            return Ok(later);
         }
         let over = (&previous.status, previous.version.as_deref());
         let written = self.context.cluster.write_status(reference, over, &current);
@@ -251,7 +268,7 @@ impl Copier<'_> {
         if let Some(notice) = notice {
             self.context.publish(self.reference, &notice).await;
         }
-        Ok(true)
+        Ok(None)
     }
 
     fn secrets(&self) -> Secrets<'_, DingTalkTokenReference> {

@@ -10,7 +10,7 @@ use super::kind::Kind;
 use super::reconcile::Reconciler;
 use super::retry::retry_later;
 use crate::api::{DingTalkApp, Reason};
-use crate::core::{Refresh, Unrefreshed, refreshes_pods};
+use crate::core::{Refresh, Unrefreshed, refreshes_pods, wanted};
 
 impl Reconciler<'_> {
     /// (client) Notifies the pods if that is due, and returns when to look again.
@@ -38,6 +38,7 @@ impl Reconciler<'_> {
                 (None, notice.flatten())
             }
             Err(error) if !error.is_forbidden() => {
+                self.unrefreshed(|it| it.put_off(now));
                 return Some(retry_later(&self.key, "pod annotation", &error, now));
             }
             Err(error) => {
@@ -57,15 +58,19 @@ impl Reconciler<'_> {
         self.memory(|memory| act(memory.unrefreshed.get_or_insert_default()))
     }
 
-    /// (client) Annotates the pods that mount one of the Secrets, and returns those that never see
-    /// it.
+    /// (client) Annotates the pods that mount one of these Secrets, and returns those that never see
+    /// one of the app's.
     async fn tell_readers(
         &self,
         secrets: &BTreeSet<String>,
         now: Timestamp,
     ) -> Result<BTreeSet<String>> {
         let cluster = &self.context.cluster;
-        let readers = cluster.readers(&self.namespace, secrets).await?;
+        let any = wanted(self.app)
+            .into_iter()
+            .map(|target| target.name)
+            .collect();
+        let readers = cluster.readers(&self.namespace, secrets, &any).await?;
         for (pod, uid) in &readers.mounting {
             match cluster.touch_pod(&self.namespace, pod, uid, now).await {
                 Ok(()) => debug!(

@@ -8,7 +8,7 @@ use tracing::info;
 use super::cluster::Result;
 use super::context::Context;
 use super::kind::Kind;
-use super::retry::{retry_later, retry_status};
+use super::retry::{REFUSED_RETRY, retry_later, retry_status};
 use super::secrets::Secrets;
 use crate::api::{
     AppRef, DingTalkApp, DingTalkTokenReference, DingTalkTokenReferenceStatus, ReferenceRef,
@@ -80,7 +80,9 @@ where
         .cluster
         .write_status(object, (previous, None), status);
     let error = written.await.err()?;
-    retry_status(key, &error, None, context.wall())
+    let now = context.wall();
+    let refused_until = error.is_refused().then(|| now + REFUSED_RETRY);
+    retry_status(key, &error, refused_until, None, now)
 }
 
 /// (client) Reads an app that is served again, and its Secrets. Returns when to retry.

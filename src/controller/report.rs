@@ -34,7 +34,10 @@ impl Reconciler<'_> {
                     let written = &mut memory.written_status;
                     written.wrote(report.current, version, now);
                 }),
-                Err(error) => return retry_status(&self.key, &error, wake_at, now),
+                Err(error) => {
+                    let until = error.is_refused().then(|| self.status_refused(now));
+                    return retry_status(&self.key, &error, until.flatten(), wake_at, now);
+                }
             };
         }
         self.memory(|memory| memory.happened = Happened::default());
@@ -42,6 +45,12 @@ impl Reconciler<'_> {
             self.publish(&notice).await;
         }
         wake_at
+    }
+
+    /// Records that the status was refused, and returns when to retry.
+    fn status_refused(&self, now: Timestamp) -> Option<Timestamp> {
+        let (generation, random) = (self.app.metadata.generation, self.context.clock.random());
+        self.memory(|memory| memory.written_status.refused(generation, random, now))
     }
 
     /// Updates the token metrics.

@@ -9,6 +9,8 @@ use super::cluster::ClusterError;
 
 /// Retry interval after a failed call to the API server.
 pub(super) const RETRY: SignedDuration = SignedDuration::from_secs(5);
+/// Retry interval after a refused status write about which nothing is remembered.
+pub(super) const REFUSED_RETRY: SignedDuration = SignedDuration::from_secs(60);
 /// Time for the watch to deliver what somebody else has written.
 pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
@@ -19,8 +21,18 @@ pub(super) fn retry_later<K: Resource<DynamicType = ()>>(
     error: &ClusterError,
     now: Timestamp,
 ) -> Timestamp {
-    warn!(kind = &*K::kind(&()), namespace = key.namespace, name = key.name, retry_seconds = RETRY.as_secs(), %error, "{what} failed; will retry");
-    now + RETRY
+    retry_after(RETRY, key, what, error, now)
+}
+
+fn retry_after<K: Resource<DynamicType = ()>>(
+    wait: SignedDuration,
+    key: &ObjectRef<K>,
+    what: &str,
+    error: &ClusterError,
+    now: Timestamp,
+) -> Timestamp {
+    warn!(kind = &*K::kind(&()), namespace = key.namespace, name = key.name, retry_seconds = wait.as_secs(), %error, "{what} failed; will retry");
+    now + wait
 }
 
 /// Logs a failure and returns when to look again. If the object is gone, only `due` is kept,
@@ -39,15 +51,21 @@ pub(super) fn retry_unless_gone<K: Resource<DynamicType = ()>>(
     Some(due.map_or(retry, |at| at.min(retry)))
 }
 
-/// Logs that a status could not be written and returns when to look again. A conflict is no failure:
-/// something else has changed the object, which the watch delivers soon, but a changed status wakes
-/// nobody.
+/// Logs that a status could not be written and returns when to look again. A write that was refused
+/// is retried at `refused_until`. A conflict is no failure: something else has changed the object,
+/// which the watch delivers soon, but a changed status wakes nobody.
 pub(super) fn retry_status<K: Resource<DynamicType = ()>>(
     key: &ObjectRef<K>,
     error: &ClusterError,
+    refused_until: Option<Timestamp>,
     due: Option<Timestamp>,
     now: Timestamp,
 ) -> Option<Timestamp> {
+    if let Some(until) = refused_until {
+        let wait = until.duration_since(now);
+        let retry = retry_after(wait, key, "status write", error, now);
+        return Some(due.map_or(retry, |at| at.min(retry)));
+    }
     if !error.is_conflict() {
         return retry_unless_gone(key, "status write", error, due, now);
     }
@@ -97,9 +115,13 @@ mod tests {
         ] {
             let found = retry_unless_gone(&app, "reconcile", &error, due, now);
             assert_eq!(found, at, "{error} {due:?}");
-            let found = retry_status(&app, &error, due, now);
+            let found = retry_status(&app, &error, None, due, now);
             let is_sooner = error.is_conflict() && due != Some(soon);
             assert_eq!(found, if is_sooner { Some(soon) } else { at }, "{error}");
         }
+        let (error, until) = (refused(403, "Forbidden"), now + REFUSED_RETRY);
+        let retry = |due| retry_status(&app, &error, Some(until), due, now);
+        assert_eq!(retry(None), Some(until));
+        assert_eq!(retry(Some(soon)), Some(soon));
     }
 }

@@ -1,5 +1,7 @@
 //! Calls about the Secrets of one app or reference, and what is learned from the responses.
 
+use std::collections::BTreeSet;
+
 use kube::runtime::reflector::ObjectRef;
 use tracing::{info, warn};
 
@@ -7,11 +9,36 @@ use super::cluster::{ClusterError, Result, SecretContents};
 use super::context::Context;
 use super::kind::Kind;
 use crate::core::{
-    Concerned, Data, Deletion, FailedChange, ObjectVersion, Recorded, TargetMeta, Why, Write,
-    WriteOutcome,
+    Concerned, Data, Deletion, FailedChange, Held, ObjectVersion, Recorded, TargetMeta, Why, Write,
+    WriteOutcome, our_data,
 };
 use crate::dingtalk::Redactor;
 use crate::operator::SecretWrite;
+
+/// A Secret that was read.
+pub(super) struct Found {
+    pub target: TargetMeta,
+    /// The keys that it records, as far as they are there.
+    pub data: Data,
+    /// The keys that the operator was the last to write.
+    ours: BTreeSet<String>,
+}
+
+impl Found {
+    /// Returns whether the data is as recorded, and the tokens: all of them, or else those whose
+    /// values only the operator wrote according to the managed fields.
+    pub(super) fn tokens(&self) -> (bool, Vec<Held>) {
+        let Some(recorded) = &self.target.recorded else {
+            return (false, Vec::new());
+        };
+        match self.data.tokens_recorded(recorded) {
+            Some(tokens) => (true, tokens),
+            // They say that nobody else has written any, so they do not tell which to believe.
+            None if self.target.data_is_ours => (false, Vec::new()),
+            None => (false, self.data.tokens_untouched(recorded, &self.ours)),
+        }
+    }
+}
 
 /// The Secrets of an object.
 pub(super) struct Secrets<'a, K: Kind> {
@@ -38,7 +65,8 @@ impl<K: Kind> Secrets<'_, K> {
         let took = context.clock.now().monotonic;
         let took = took.saturating_duration_since(started);
         let refused = written.as_ref().err();
-        let outcome = refused.map_or(SecretWrite::Written, ClusterError::written);
+        let is_creation = write.replaces.is_none();
+        let outcome = refused.map_or(SecretWrite::Written, |it| it.written(is_creation));
         context
             .metrics
             .secret_write(K::NAME, why.cause, outcome, took);
@@ -82,15 +110,14 @@ impl<K: Kind> Secrets<'_, K> {
         }
     }
 
-    /// (client) Reads a Secret of `namespace`: its metadata, and the values of the keys that it
-    /// records. `None` if it does not exist, or if this replica may no longer learn what others
+    /// (client) Reads a Secret of `namespace`. `None` if it does not exist, or if this replica may no longer learn what others
     /// wrote.
     pub(super) async fn read(
         &self,
         operation: &'static str,
         namespace: &str,
         name: &str,
-    ) -> Result<Option<(TargetMeta, Option<Data>)>> {
+    ) -> Result<Option<Found>> {
         let context = self.context;
         let asked = context.asks(namespace, name);
         let read = context.cluster.read_secret(operation, namespace, name);
@@ -213,10 +240,10 @@ impl<K: Kind> Secrets<'_, K> {
     }
 }
 
-/// Returns a Secret's metadata, and the values of the keys that it records.
-fn found(contents: &mut SecretContents) -> (TargetMeta, Option<Data>) {
+fn found(contents: &mut SecretContents) -> Found {
+    let ours = our_data(&contents.metadata);
     let target = TargetMeta::of(contents.metadata.clone());
     let keys: Vec<String> = target.recorded.iter().flat_map(Recorded::keys).collect();
     let data = Data::found(keys, |key| contents.data.remove(key));
-    (target, data)
+    Found { target, data, ours }
 }

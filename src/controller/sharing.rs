@@ -72,20 +72,23 @@ impl Context {
             owner: query.app,
         };
         let read = secrets.read(operation, namespace, &candidate.secret);
-        let (target, data) = read.await.ok()??;
-        let recorded = target.recorded.as_ref()?;
-        if target.version != candidate.version {
+        let found = read.await.ok()??;
+        let target = &found.target;
+        if target.recorded.is_none() || target.version != candidate.version {
             // The watch reports the change, and the app looks again.
             return None;
         }
-        let tokens = data.and_then(|data| data.tokens_recorded(recorded));
-        let mut of_corp = tokens.iter().flatten();
+        let (is_genuine, tokens) = found.tokens();
+        let mut of_corp = tokens.iter();
         let held = of_corp.find(|held| held.record.corp_id == query.corp_id);
         let held = held.cloned();
         let corp_ids = [query.corp_id.to_owned()];
-        self.core()
-            .app(app)?
-            .target_read(&candidate.secret, &target, tokens, &corp_ids);
+        self.core().app(app)?.target_read(
+            &candidate.secret,
+            target,
+            (is_genuine, tokens),
+            &corp_ids,
+        );
         let held = held?;
         debug!(
             namespace = app.namespace,

@@ -22,7 +22,7 @@ pub(crate) use app::step::next_step;
 pub(crate) use app::view::{AppSite, Settled, Step, TargetStep, View};
 pub(crate) use copy::{
     CopyStep, ReferenceMemory, ReferenceStep, ReferenceView, Told, copy_now, light_status,
-    reference_notice, reference_status, reference_step,
+    reference_notice, reference_status, reference_step, write_reference_status_at,
 };
 pub(crate) use handle::{Concerned, Core, Surroundings};
 pub(crate) use index::{
@@ -35,6 +35,7 @@ pub(crate) use report::refusal::{
 pub(crate) use secret::assembly::Assembly;
 pub use secret::data::Data;
 pub(crate) use secret::desired::{Wanted, wanted};
+pub(crate) use secret::managed::our_data;
 pub(crate) use secret::metadata::forget_forbidden;
 pub(crate) use secret::recorded::Recorded;
 pub(crate) use secret::shape::{Field, Shape};

@@ -66,8 +66,14 @@ pub(crate) trait Cluster: Send + Sync {
         at: Timestamp,
     ) -> Result<()>;
 
-    /// Finds the readers of these Secrets among the pods of a namespace.
-    async fn readers(&self, namespace: &str, secrets: &BTreeSet<String>) -> Result<Readers>;
+    /// Finds, among the pods of a namespace, the readers of the `written` Secrets of an app, and
+    /// those that are stuck with `any` of its Secrets.
+    async fn readers(
+        &self,
+        namespace: &str,
+        written: &BTreeSet<String>,
+        any: &BTreeSet<String>,
+    ) -> Result<Readers>;
 
     /// Annotates a pod through its status, which cannot change what it runs.
     async fn touch_pod(&self, namespace: &str, name: &str, uid: &str, at: Timestamp) -> Result<()>;

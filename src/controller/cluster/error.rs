@@ -64,6 +64,11 @@ impl ClusterError {
         self.status().is_some_and(Status::is_forbidden)
     }
 
+    /// Whether the API server refused the call, whatever the object's state.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.is_answered() && !self.is_conflict() && !self.is_not_found()
+    }
+
     /// Whether the object's data is immutable.
     pub(crate) fn is_immutable(&self) -> bool {
         let message = "field is immutable when `immutable`";
@@ -94,9 +99,11 @@ impl ClusterError {
         }
     }
 
-    /// Returns the result of a Secret's write, for the metrics.
-    pub(crate) fn written(&self) -> SecretWrite {
-        match self.is_conflict() || self.is_not_found() || self.is_immutable() {
+    /// Returns the result of a Secret's write, or of its creation, for the metrics.
+    pub(crate) fn written(&self, is_creation: bool) -> SecretWrite {
+        // Where a Secret is created, its namespace is missing.
+        let is_gone = self.is_not_found() && !is_creation;
+        match self.is_conflict() || is_gone || self.is_immutable() {
             true => SecretWrite::Conflict,
             false => SecretWrite::Refused(self.write_problem().reason()),
         }
@@ -112,6 +119,19 @@ impl ClusterError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Reason;
+
+    #[test]
+    fn a_secret_that_is_gone_is_a_conflict_and_a_namespace_that_is_gone_a_refusal() {
+        let status = Status::failure("namespaces \"hr\" not found", "NotFound").with_code(404);
+        let error = ClusterError::Call {
+            operation: "write the Secret",
+            source: kube::Error::Api(Box::new(status)),
+        };
+        assert_eq!(error.written(false), SecretWrite::Conflict);
+        let refused = SecretWrite::Refused(Reason::SecretWriteFailed);
+        assert_eq!(error.written(true), refused);
+    }
 
     #[test]
     fn an_unavailable_api_server_has_refused_nothing() {

@@ -151,13 +151,19 @@ impl Cluster for KubeCluster {
 
     // Only one page of pods is in memory at a time. (A list served from the API server's cache,
     // `match_any`, has no pages.)
-    async fn readers(&self, namespace: &str, secrets: &BTreeSet<String>) -> Result<Readers> {
+    async fn readers(
+        &self,
+        namespace: &str,
+        written: &BTreeSet<String>,
+        any: &BTreeSet<String>,
+    ) -> Result<Readers> {
         let mut parameters = ListParams::default().limit(PODS_PAGE);
         let mut readers = Readers::default();
         loop {
             let request = requests::<Pod>(namespace).list(&parameters);
             let page: ObjectList<Decoded<Pod>> = self.call("list the pods", request).await?;
-            readers.look_at(page.items.iter().filter_map(Decoded::object), secrets);
+            let pods = page.items.iter().filter_map(Decoded::object);
+            readers.look_at(pods, written, any);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => parameters = parameters.continue_token(&token),
                 None => return Ok(readers),

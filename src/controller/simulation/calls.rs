@@ -257,8 +257,13 @@ impl Cluster for Wire {
         .await
     }
 
-    async fn publish(&self, _: &str, _: &Event) -> Result<(), ClusterError> {
-        self.call("publish an event", Kind::Read, |_| Ok(())).await
+    async fn publish(&self, _: &str, event: &Event) -> Result<(), ClusterError> {
+        let reason = event.reason.clone();
+        self.call("publish an event", Kind::Read, move |store| {
+            store.published.extend(reason);
+            Ok(())
+        })
+        .await
     }
 
     async fn restart(
@@ -271,9 +276,17 @@ impl Cluster for Wire {
             .await
     }
 
-    async fn readers(&self, _: &str, _: &BTreeSet<String>) -> Result<Readers, ClusterError> {
-        self.call("list the pods", Kind::Read, |_| Ok(Readers::default()))
-            .await
+    async fn readers(
+        &self,
+        _: &str,
+        written: &BTreeSet<String>,
+        any: &BTreeSet<String>,
+    ) -> Result<Readers, ClusterError> {
+        let (written, any) = (written.clone(), any.clone());
+        self.call("list the pods", Kind::Read, move |store| {
+            store.readers(&written, &any)
+        })
+        .await
     }
 
     async fn touch_pod(&self, _: &str, _: &str, _: &str, _: Timestamp) -> Result<(), ClusterError> {

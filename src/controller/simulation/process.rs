@@ -9,7 +9,6 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
@@ -20,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::calls::Wire;
 use super::runs::Runs;
 use crate::api::{AppRef, DingTalkApp, DingTalkTokenReference, ReferenceRef};
+use crate::controller::clock::LastLook;
 use crate::controller::context::{Context, HANDOVER};
 use crate::controller::decoded::{Decoded, map_object};
 use crate::controller::event_budget::EventBudget;
@@ -68,6 +68,7 @@ pub(super) fn context(
         cluster: Arc::new(wire.clone()),
         dingtalk: Arc::new(wire.clone()),
         clock: Arc::new(wire.clone()),
+        last_look: LastLook::new(wire),
         metrics: Arc::new(Metrics::new(false, replica)),
         queues: WorkQueues {
             apps: app_queue,
@@ -219,16 +220,17 @@ impl Process {
     }
 
     /// Does everything possible at this time and returns when to look again.
-    pub fn settle(&mut self, now: Timestamp) -> Duration {
+    pub fn settle(&mut self) -> Duration {
         let started = processor_time();
-        let wait = self.settle_now(now);
+        let wait = self.settle_now();
         self.spent += processor_time().saturating_sub(started);
         wait
     }
 
-    fn settle_now(&mut self, now: Timestamp) -> Duration {
+    fn settle_now(&mut self) -> Duration {
         let mut polling = Polling::from_waker(futures::task::noop_waker_ref());
         self.learn();
+        let now = self.context.look_at_clock().wall;
         loop {
             let mut progress = false;
             for follower in &mut self.followers {

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::store::{Change, Store, StoredSecret, Told};
 use crate::controller::cluster::{ClusterError, SecretContents};
-use crate::core::{ObjectVersion, Write};
+use crate::core::{ObjectVersion, Readers, Write};
 
 fn refused(operation: &'static str, code: u16, message: &str) -> ClusterError {
     let reason = match code {
@@ -159,6 +159,20 @@ impl Store {
         }
     }
 
+    pub fn readers(
+        &mut self,
+        written: &BTreeSet<String>,
+        any: &BTreeSet<String>,
+    ) -> Result<Readers, ClusterError> {
+        self.pod_lists += 1;
+        if let Some(code) = self.pods_failure {
+            return Err(refused("list the pods", code, "no pods"));
+        }
+        let mut readers = Readers::default();
+        readers.look_at(&self.pods, written, any);
+        Ok(readers)
+    }
+
     pub fn patch_status(
         &mut self,
         path: &str,
@@ -166,6 +180,10 @@ impl Store {
         body: &Value,
     ) -> Result<ObjectMeta, ClusterError> {
         let operation = "write the status";
+        self.status_attempts += 1;
+        if let Some(code) = self.status_refusal {
+            return Err(refused(operation, code, "no status"));
+        }
         let gone = || refused(operation, 404, "NotFound");
         let version = self.next_version().to_string();
         self.writes.push(format!("status {name}"));

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     FieldsV1, ManagedFieldsEntry, ObjectMeta, OwnerReference, Time,
 };
@@ -62,6 +63,18 @@ pub struct Store {
     pub deletion_refusal: Option<&'static str>,
     /// The HTTP status with which each restart of a workload fails.
     pub restart_failure: Option<u16>,
+    /// The HTTP status with which each write of a status fails.
+    pub status_refusal: Option<u16>,
+    /// How often the operator has tried to write a status.
+    pub status_attempts: usize,
+    /// The namespace's pods.
+    pub pods: Vec<Pod>,
+    /// The HTTP status with which each list of pods fails.
+    pub pods_failure: Option<u16>,
+    /// How often the pods were listed.
+    pub pod_lists: usize,
+    /// Reasons of the published events.
+    pub published: Vec<String>,
     /// Most Secrets in the namespace.
     pub quota: Option<usize>,
     /// A label that a webhook removes from each Secret that is written.

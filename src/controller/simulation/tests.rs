@@ -14,6 +14,7 @@ mod afresh;
 mod disturbances;
 mod lapsed;
 mod log;
+mod pods;
 mod reads;
 mod recreated;
 mod references;
@@ -22,6 +23,7 @@ mod restarts;
 mod rivals;
 mod scenarios;
 mod shrinking;
+mod statuses;
 mod stores;
 
 const MINUTE: Duration = Duration::from_secs(60);

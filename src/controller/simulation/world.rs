@@ -255,8 +255,7 @@ impl World {
         if !self.replicas[index].is_up {
             return;
         }
-        let now = self.now() + self.replicas[index].clock_ahead;
-        let wait = self.replicas[index].process.settle(now);
+        let wait = self.replicas[index].process.settle();
         let begun = self.replicas[index].begun(self.judges_writes);
         let did = !begun.is_empty();
         for begun in begun {

@@ -12,7 +12,7 @@ use crate::core::token::attempt::{FetchId, TokenId};
 use crate::core::token::known_credentials::KnownCredentials;
 use crate::core::token::record::{Held, TokenRecord, whole_seconds};
 use crate::core::token::request::RenewRequest;
-use crate::core::token::schedule::{CLOCK_TOLERANCE, Lifetime, Schedule, jitter};
+use crate::core::token::schedule::{CLOCK_TOLERANCE, Lifetime, Schedule, jitter, set_back};
 use crate::core::token::tokens::{Attempts, Interest, TokenName, Tokens};
 use crate::core::token::why::Why;
 use crate::dingtalk::Fingerprint;
@@ -167,6 +167,18 @@ impl Corp {
         for it in wanted.into_iter().flatten() {
             tokens.leave(it.token, app);
         }
+    }
+
+    /// Moves the times along with a clock that was set back by this much. A token ends when it would
+    /// have ended without that, whatever its record says.
+    pub fn set_back(&mut self, by: SignedDuration) {
+        if let Some((.., schedule)) = &mut self.renewal {
+            schedule.set_back(by);
+        }
+        if let Some(resumed) = &mut self.resumed {
+            resumed.attempts.set_back(by);
+        }
+        self.unwritten_since = self.unwritten_since.map(|since| set_back(since, by));
     }
 
     /// Adjusts the times to a clock that was set back. Must be called before any decision.

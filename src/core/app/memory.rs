@@ -5,7 +5,7 @@ mod resumed;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{
     ANNOTATION_RENEW_REQUESTED_AT, AppRef, CredentialsSecretRef, DingTalkApp, DingTalkAppStatus,
@@ -60,6 +60,8 @@ pub(crate) struct Memory {
     /// The status that this process wrote last.
     pub written_status: WrittenStatus<DingTalkAppStatus>,
     request_at_start: Option<String>,
+    /// The generation of the spec that a former process reported, if it had put it into the Secrets.
+    reported_generation: Option<i64>,
     trimmed_reported: Option<ObjectVersion>,
     /// The templates, and the generation of the spec that they belong to.
     templates: Option<(Option<i64>, Parsed)>,
@@ -155,6 +157,25 @@ impl Memory {
         }
     }
 
+    /// Moves every deadline along with a clock that was set back by this much.
+    pub(crate) fn set_back(&mut self, by: SignedDuration) {
+        for corp in self.corps.values_mut() {
+            corp.set_back(by);
+        }
+        for writing in self.targets.values_mut() {
+            writing.set_back(by);
+        }
+        let problem = self.credentials_problem.as_mut();
+        if let Some(retry) = problem.and_then(|problem| problem.retry.as_mut()) {
+            retry.set_back(by);
+        }
+        self.restarts.set_back(by);
+        self.written_status.set_back(by);
+        if let Some(unrefreshed) = &mut self.unrefreshed {
+            unrefreshed.set_back(by);
+        }
+    }
+
     /// Returns the app's templates; `None` if they have not been parsed yet.
     pub(crate) fn templates(&self, app: &DingTalkApp) -> Option<&Parsed> {
         if app.spec.target.template.data.is_empty() {
@@ -225,6 +246,11 @@ impl Memory {
         (done != Some(request) && !is_answered()).then_some(request)
     }
 
+    /// Whether a former process has put this generation of the spec into the Secret `target`.
+    pub(crate) fn was_put_right(&self, target: &str, generation: Option<i64>) -> bool {
+        self.reported_generation == generation && !self.writing(target).has_written_once()
+    }
+
     /// Whether a token waits to be written and can be.
     pub(crate) fn is_to_be_written(&self) -> bool {
         let mut corps = self.corps.values();
@@ -256,19 +282,19 @@ impl Memory {
         credentials.is_none()
     }
 
-    /// Records the tokens of these corps as read from the Secret `name`. `tokens` is `None` if the
-    /// Secret does not hold what it records; the caller computes that digest, outside the lock.
+    /// Records the tokens of these corps as read from the Secret `name`, and whether it holds what it
+    /// records; the caller computes that digest, outside the lock.
     pub(crate) fn target_read(
         &mut self,
         name: &str,
         target: &TargetMeta,
-        tokens: Option<Vec<Held>>,
+        (is_genuine, tokens): (bool, Vec<Held>),
         corp_ids: &[String],
     ) {
-        self.writing_mut(name).read(target, tokens.is_some());
+        self.writing_mut(name).read(target, is_genuine);
         let recorded = target.recorded.as_ref();
         let is_unreadable = recorded.is_some_and(|recorded| recorded.digest.is_none());
-        for mut held in tokens.into_iter().flatten() {
+        for mut held in tokens {
             if let Some(known) = self.credentials.as_ref().filter(|_| is_unreadable) {
                 credit(&mut held.record, known, is_unreadable);
             }

@@ -183,6 +183,9 @@ impl Decision<'_, '_> {
             (None, Some(old)) if old.credentials() != new.credentials() => {
                 Cause::CredentialsChanged.into()
             }
+            (None, Some(_)) if self.memory.was_put_right(&target.name, self.generation()) => {
+                Cause::TargetChanged.into()
+            }
             (None, _) => Cause::SpecChanged.into(),
         }
     }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use crate::api::{DingTalkApp, Propagation, Reason};
 use crate::core::app::notice::Notice;
-use crate::core::token::schedule::Schedule;
+use crate::core::token::schedule::{Schedule, set_back};
 
 /// Minimum interval between notifications of one app's pods. A thousand corps renew one after the
 /// other; whatever is written meanwhile is part of the next notification.
@@ -22,7 +22,8 @@ const NAMED_MAX: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Unrefreshed {
     secrets: BTreeSet<String>,
-    told_at: Option<Timestamp>,
+    /// When pods were last notified, or could not be for a reason that may pass.
+    tried_at: Option<Timestamp>,
     retry: Option<Schedule>,
     stuck: BTreeSet<String>,
 }
@@ -44,12 +45,20 @@ impl Unrefreshed {
         self.secrets.insert(secret.to_owned());
     }
 
+    /// Moves the times along with a clock that was set back by this much.
+    pub(crate) fn set_back(&mut self, by: SignedDuration) {
+        if let Some(retry) = &mut self.retry {
+            retry.set_back(by);
+        }
+        self.tried_at = self.tried_at.map(|at| set_back(at, by));
+    }
+
     /// Adjusts the times to a clock that was set back. Must be called before any decision.
     pub(crate) fn notice_clock(&mut self, now: Timestamp) {
         if let Some(retry) = &mut self.retry {
             retry.notice_clock(now);
         }
-        self.told_at = self.told_at.filter(|at| *at <= now);
+        self.tried_at = self.tried_at.filter(|at| *at <= now);
     }
 
     /// Returns what to do now.
@@ -57,7 +66,7 @@ impl Unrefreshed {
         if self.secrets.is_empty() {
             return Refresh::Nothing;
         }
-        let paced_at = self.told_at.map(|at| Schedule::after(at, PACE).at);
+        let paced_at = self.tried_at.map(|at| Schedule::after(at, PACE).at);
         match self.retry.map(|retry| retry.at).max(paced_at) {
             Some(at) if at > now => Refresh::Later(at),
             _ => Refresh::Now(self.secrets.clone()),
@@ -65,7 +74,7 @@ impl Unrefreshed {
     }
 
     /// Records that the readers of these Secrets were notified. Returns an event if pods that were
-    /// not reported before are stuck with the values they started with.
+    /// not reported before are stuck with the values they started with, of any of the app's Secrets.
     pub(crate) fn told(
         &mut self,
         secrets: &BTreeSet<String>,
@@ -73,14 +82,19 @@ impl Unrefreshed {
         now: Timestamp,
     ) -> Option<Notice> {
         self.secrets.retain(|secret| !secrets.contains(secret));
-        self.told_at = Some(now);
+        self.tried_at = Some(now);
         self.retry = None;
         let is_news = !stuck.is_subset(&self.stuck);
         self.stuck = stuck;
         is_news.then(|| stuck_notice(&self.stuck))
     }
 
-    /// Records that notifying failed. Returns when to retry, and an event for the first failure.
+    /// Records that notifying failed for a reason that may pass. It is retried at the usual pace.
+    pub(crate) fn put_off(&mut self, now: Timestamp) {
+        self.tried_at = Some(now);
+    }
+
+    /// Records that notifying is not allowed. Returns when to retry, and an event for the first failure.
     pub(crate) fn failed(&mut self, said: &str, now: Timestamp) -> (Timestamp, Option<Notice>) {
         let retry = Schedule::after(now, RETRY);
         let is_news = self.retry.replace(retry).is_none();
@@ -107,12 +121,12 @@ fn stuck_notice(pods: &BTreeSet<String>) -> Notice {
     Notice::warning(Reason::PodsNeverUpdated, "Propagate", &note)
 }
 
-/// How the pods of a namespace use a set of Secrets.
+/// How the pods of a namespace use an app's Secrets.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Readers {
-    /// UIDs, by name, of the pods that mount one as a directory.
+    /// UIDs, by name, of the pods that mount one that was written as a directory.
     pub mounting: BTreeMap<String, String>,
-    /// The pods that keep the values they started with.
+    /// The pods that keep the values they started with, of any.
     pub stuck: BTreeSet<String>,
 }
 
@@ -122,11 +136,13 @@ pub(crate) fn refreshes_pods(app: &DingTalkApp) -> bool {
 }
 
 impl Readers {
-    /// Adds those of `pods` that read `secrets`; pods that have ended do not count.
+    /// Adds those of `pods` that mount one of the `written` Secrets, or are stuck with `any` of the
+    /// app's; pods that have ended do not count.
     pub(crate) fn look_at<'a>(
         &mut self,
         pods: impl IntoIterator<Item = &'a Pod>,
-        secrets: &BTreeSet<String>,
+        written: &BTreeSet<String>,
+        any: &BTreeSet<String>,
     ) {
         for pod in pods {
             let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
@@ -135,15 +151,16 @@ impl Readers {
                 continue;
             };
             let name = pod.metadata.name.clone().unwrap_or_default();
-            let volumes = volumes_of(spec, secrets);
             let init = spec.init_containers.iter().flatten();
             let mut containers = spec.containers.iter().chain(init);
+            let volumes = volumes_of(spec, written);
             let mut mounts = containers.clone().flat_map(|it| mounts(it, &volumes));
             if mounts.any(|mount| mount == Mount::Directory) {
                 let uid = pod.metadata.uid.clone().unwrap_or_default();
                 self.mounting.insert(name.clone(), uid);
             }
-            if containers.any(|container| is_stuck(container, &volumes, secrets)) {
+            let volumes = volumes_of(spec, any);
+            if containers.any(|container| is_stuck(container, &volumes, any)) {
                 self.stuck.insert(name);
             }
         }
@@ -268,12 +285,17 @@ mod tests {
         ];
         let mut found = Readers::default();
         for page in pods.chunks(3) {
-            found.look_at(page, &secrets(&["t"]));
+            found.look_at(page, &secrets(&["t"]), &secrets(&["t"]));
         }
         let mounting: Vec<&str> = found.mounting.keys().map(String::as_str).collect();
         assert_eq!(mounting, ["directory", "init", "projected"]);
         assert_eq!(found.mounting["init"], "uid-init");
         let stuck = ["sub-path", "sub-path-expr", "variable", "variables"];
+        assert_eq!(found.stuck, secrets(&stuck));
+        let mut found = Readers::default();
+        found.look_at(&pods, &secrets(&["u"]), &secrets(&["t", "u"]));
+        let mounting: Vec<&str> = found.mounting.keys().map(String::as_str).collect();
+        assert_eq!(mounting, ["other"]);
         assert_eq!(found.stuck, secrets(&stuck));
     }
 
@@ -318,6 +340,16 @@ mod tests {
         );
         assert_eq!(unrefreshed.step(at(299)), Refresh::Later(at(300)));
         assert!(unrefreshed.failed("pods is forbidden", at(300)).1.is_none());
+    }
+
+    #[test]
+    fn what_fails_is_tried_again_at_the_usual_pace() {
+        let mut unrefreshed = Unrefreshed::default();
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        unrefreshed.wrote("a");
+        unrefreshed.put_off(at(0));
+        assert_eq!(unrefreshed.step(at(4)), Refresh::Later(at(5)));
+        assert_eq!(unrefreshed.step(at(5)), Refresh::Now(secrets(&["a"])));
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{DingTalkApp, Reason, RolloutRestartTarget};
 use crate::core::app::notice::Notice;
 use crate::core::app::view::Settled;
-use crate::core::token::schedule::Schedule;
+use crate::core::token::schedule::{Schedule, set_back};
 
 /// Minimum interval between restarts for one app: a rollout takes a while, and a thousand corps
 /// renew one after the other.
@@ -39,6 +39,14 @@ pub(crate) struct Restarts {
 }
 
 impl Restarts {
+    /// Moves the times along with a clock that was set back by this much.
+    pub(crate) fn set_back(&mut self, by: SignedDuration) {
+        if let Some(retry) = &mut self.retry {
+            retry.set_back(by);
+        }
+        self.restarted_at = self.restarted_at.map(|at| set_back(at, by));
+    }
+
     /// Whether to restart the workloads: a value has changed since the last restart, or since
     /// workloads were first named.
     pub(crate) fn step(&mut self, app: &DingTalkApp, settled: &Settled, now: Timestamp) -> Restart {

@@ -29,6 +29,9 @@ const SITES_NAMED_MAX: usize = 10;
 /// calls lead to [`Step::Settle`].
 pub(crate) fn next_step(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Step {
     if view.app.metadata.deletion_timestamp.is_some() {
+        // Nobody waits for its tokens to be written.
+        let corps = memory.corps.values_mut();
+        corps.for_each(|corp| corp.is_stuck = true);
         return Step::Settle(Settled {
             quiet: true,
             ..Settled::default()

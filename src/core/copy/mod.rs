@@ -13,7 +13,9 @@ mod write;
 
 pub(crate) use granted::granted_namespaces;
 pub(crate) use next::{CopyStep, ReferenceStep};
-pub(crate) use status::{light_status, reference_notice, reference_status};
+pub(crate) use status::{
+    light_status, reference_notice, reference_status, write_reference_status_at,
+};
 pub(crate) use step::reference_step;
 pub(crate) use told::Told;
 pub(crate) use view::{CopySeen, Grant, ReferenceMemory, ReferenceView};

@@ -6,7 +6,8 @@ use super::told::Told;
 use super::view::ReferenceView;
 use crate::api::{CONDITION_READY, CONDITION_STALLED, DingTalkTokenReferenceStatus, Reason};
 use crate::core::app::notice::Notice;
-use crate::core::report::conditions::condition;
+use crate::core::app::written_status::Previous;
+use crate::core::report::conditions::{UNCHANGED_PACE, condition};
 use crate::core::report::problem::shown;
 use crate::core::secret::marks::fingerprint;
 
@@ -54,6 +55,25 @@ pub(crate) fn reference_status(
         secret: Some(secret_shown(view)),
         secret_names: copies.map(|copy| copy.name.clone()).collect(),
     }
+}
+
+/// Returns the earliest time to write a status over the previous one; `None` if it may be written
+/// now. The message of an unchanged failure has the time of its next attempt.
+pub(crate) fn write_reference_status_at(
+    previous: &Previous<DingTalkTokenReferenceStatus>,
+    current: &DingTalkTokenReferenceStatus,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let without_messages = |status: &DingTalkTokenReferenceStatus| {
+        let mut status = status.clone();
+        let conditions = status.conditions.iter_mut();
+        conditions.for_each(|condition| condition.message.clear());
+        status
+    };
+    // After the clock was set back, a time to come must not put off the status until then.
+    let written_at = previous.written_at.filter(|at| *at <= now)?;
+    let is_unchanged = without_messages(&previous.status) == without_messages(current);
+    Some(written_at + UNCHANGED_PACE).filter(|at| is_unchanged && *at > now)
 }
 
 /// Returns a status with a fingerprint of its Secrets' names in their place. That serves for

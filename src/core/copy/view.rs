@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{DingTalkTokenReference, DingTalkTokenReferenceStatus};
 use crate::core::app::looks::Looks;
@@ -75,6 +75,19 @@ impl ReferenceMemory {
         now: Timestamp,
     ) -> Option<Timestamp> {
         self.looks.begin(self.copies, generation, now)
+    }
+
+    /// Returns the number of wanted copies, as of the last decision.
+    pub(crate) fn copies(&self) -> usize {
+        self.copies
+    }
+
+    /// Moves every deadline along with a clock that was set back by this much.
+    pub(crate) fn set_back(&mut self, by: SignedDuration) {
+        for writing in self.writings.values_mut() {
+            writing.set_back(by);
+        }
+        self.written_status.set_back(by);
     }
 
     /// Returns the memory of a copy's writes.

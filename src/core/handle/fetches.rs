@@ -49,3 +49,72 @@ impl Core {
         sharers
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::api::{Cause, CredentialsSecretRef};
+    use crate::core::index::NamespaceLimits;
+    use crate::core::token::record::{ObjectVersion, TokenRecord};
+    use crate::core::token::schedule::Lifetime;
+    use crate::core::token::tokens::{Interest, TokenName};
+    use crate::dingtalk::Fingerprint;
+
+    /// A namespace that joins a fetch may have a token that ends earlier than that of the first one.
+    #[test]
+    fn a_fetch_replaces_what_is_valid_until_the_earliest_expiry_of_all_who_wait_for_it() {
+        let now = Timestamp::UNIX_EPOCH;
+        let after = |seconds| now + SignedDuration::from_secs(seconds);
+        let mut core = Core::new(NamespaceLimits::default());
+        let name = TokenName {
+            site: "global".into(),
+            client_id: "a".into(),
+            corp_id: "ding1".into(),
+            fingerprint: Fingerprint::default(),
+        };
+        let app = AppRef::new("payroll").within("hr");
+        let tokens = &mut core.tokens;
+        let token = tokens.join(name, &app, Interest::Active, None);
+        let ended = tokens.get(token).expect("wanted").attempts.ended();
+        let former = |expires_at| TokenRecord {
+            site: "global".into(),
+            client_id: "a".into(),
+            corp_id: "ding1".into(),
+            lifetime: Lifetime {
+                requested_at: after(-3600),
+                expires_at: after(expires_at),
+            },
+            credentials: ObjectVersion::default(),
+            answers: None,
+        };
+        let mut begin = |namespace: &str, expires_at: Option<i64>| {
+            let pending = core
+                .tokens
+                .begin(token, ended, namespace, |id| PendingFetch {
+                    id,
+                    token,
+                    app: "hr/payroll".into(),
+                    uid: "u1".into(),
+                    credentials: ObjectVersion::default(),
+                    reference: CredentialsSecretRef {
+                        name: "credentials".into(),
+                        client_id_key: "client_id".into(),
+                        client_secret_key: "client_secret".into(),
+                    },
+                    why: Cause::RenewalDue.into(),
+                    generation: None,
+                    renew_before: None,
+                    former: expires_at.map(former),
+                    since: now,
+                });
+            core.expiry(&pending.expect("queued"))
+        };
+        assert_eq!(begin("a", None), None);
+        assert_eq!(begin("b", Some(0)), None, "it has expired");
+        assert_eq!(begin("c", Some(600)), Some(after(600)));
+        assert_eq!(begin("d", Some(300)), Some(after(300)));
+        assert_eq!(begin("e", Some(900)), Some(after(300)));
+    }
+}

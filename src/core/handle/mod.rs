@@ -10,7 +10,7 @@ mod secrets;
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{AppRef, ReferenceRef};
 use crate::core::app::memory::Memory;
@@ -54,6 +54,16 @@ impl Core {
             apps: self.index.admission.known().cloned().collect(),
             references: self.index.reference_admission.known().cloned().collect(),
         }
+    }
+
+    /// Moves every deadline along with a clock that was set back by this much, and returns every
+    /// object.
+    pub(crate) fn set_back(&mut self, by: SignedDuration) -> Concerned {
+        self.tokens.set_back(by);
+        self.apps.values_mut().for_each(|app| app.set_back(by));
+        let references = self.references.values_mut();
+        references.for_each(|reference| reference.set_back(by));
+        self.all()
     }
 
     /// Returns the objects whose writes are due again because the API server responds again.

@@ -64,7 +64,10 @@ impl Core {
                 since: memory.written_status.differs(now),
                 is_fetching: settled.is_fetching,
             };
-            not_before = write_status_at(&previous, &current, news, now);
+            let refused_until = memory
+                .written_status
+                .waits_until(app.metadata.generation, now);
+            not_before = write_status_at(&previous, &current, news, now).max(refused_until);
         }
         Some(Report {
             previous,

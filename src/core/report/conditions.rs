@@ -21,7 +21,7 @@ use crate::core::secret::listed::listed;
 use crate::core::token::record::whole_seconds;
 use crate::core::token::renewals::Renewals;
 use crate::core::token::schedule::{Lifetime, is_clamped};
-pub(crate) use pace::{StatusNews, write_status_at};
+pub(crate) use pace::{StatusNews, UNCHANGED_PACE, write_status_at};
 use summary::{NAMED_MAX, summary};
 
 const FIRST: &str = "the first token is being fetched";

@@ -267,3 +267,40 @@ pub(in crate::core) fn contested_message(secret: &str, namespace: &str) -> Strin
 pub(in crate::core) fn writers_command(secret: &str, namespace: &str) -> String {
     format!("kubectl get secret {secret} -n {namespace} -o yaml --show-managed-fields")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::token::schedule::Lifetime;
+
+    #[test]
+    fn a_token_of_the_same_second_is_later_than_a_failure_unless_the_status_shows_it() {
+        let time = |second: i64| Timestamp::from_second(second).expect("a time");
+        let has_token_since = |requested_at: Option<i64>, since: &str, renewed_at: Option<i64>| {
+            let settled = CorpSettled {
+                in_secret: requested_at.map(|at| Lifetime {
+                    requested_at: time(at),
+                    expires_at: time(at + 7200),
+                }),
+                ..CorpSettled::default()
+            };
+            let renewed_at = renewed_at.map(|at| time(at).to_string());
+            settled.has_token_since(since, renewed_at.as_deref())
+        };
+        let since = time(100).to_string();
+        for (requested_at, renewed_at, expected) in [
+            (None, None, false),
+            (Some(99), None, false),
+            (Some(99), Some(99), false),
+            (Some(100), None, true),
+            (Some(100), Some(50), true),
+            (Some(100), Some(100), false),
+            (Some(101), Some(50), true),
+            (Some(101), Some(101), true),
+        ] {
+            let found = has_token_since(requested_at, &since, renewed_at);
+            assert_eq!(found, expected, "{requested_at:?} {renewed_at:?}");
+        }
+        assert!(!has_token_since(Some(100), "some time", None));
+    }
+}

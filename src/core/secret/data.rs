@@ -1,6 +1,6 @@
 //! The keys and values of a target Secret.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -26,16 +26,16 @@ impl Data {
         Self(entries.collect())
     }
 
-    /// Looks up these keys in a Secret; `None` if one is missing or not text.
+    /// Looks up these keys in a Secret. Those that are missing or not text are left out.
     pub fn found(
         keys: impl IntoIterator<Item = String>,
         mut lookup: impl FnMut(&str) -> Option<Zeroizing<Vec<u8>>>,
-    ) -> Option<Self> {
-        let entries = keys.into_iter().map(|key| {
+    ) -> Self {
+        let entries = keys.into_iter().filter_map(|key| {
             let text = String::from_utf8(lookup(&key)?.to_vec()).ok()?;
             Some((key, Zeroizing::new(text)))
         });
-        entries.collect::<Option<_>>().map(Self)
+        Self(entries.collect())
     }
 
     /// Returns the digest that a record has of them.
@@ -51,11 +51,27 @@ impl Data {
     /// Returns the tokens, if the data is as recorded.
     pub fn tokens_recorded(&self, recorded: &Recorded) -> Option<Vec<Held>> {
         let digest = recorded.digest.as_ref();
-        if digest.is_some_and(|digest| *digest != self.digest()) {
+        let is_complete = recorded.keys().all(|key| self.0.contains_key(&key));
+        if !is_complete || digest.is_some_and(|digest| *digest != self.digest()) {
             return None;
         }
         let tokens = recorded.tokens.iter();
         tokens.map(|record| self.token(recorded, record)).collect()
+    }
+
+    /// Returns the tokens whose values are among the keys `ours`, which only the operator wrote,
+    /// whatever others did to the rest.
+    pub fn tokens_untouched(&self, recorded: &Recorded, ours: &BTreeSet<String>) -> Vec<Held> {
+        let untouched = recorded.tokens.iter().filter_map(|record| {
+            let key = recorded.shape.key(Field::AccessToken, &record.corp_id);
+            let value = self.0.get(&key).filter(|_| ours.contains(&key))?;
+            Some(Held {
+                token: AccessToken::new(value.to_string())?,
+                record: record.clone(),
+            })
+        });
+        // Public metadata only has the earliest expiry.
+        untouched.filter(|_| recorded.digest.is_some()).collect()
     }
 
     fn token(&self, recorded: &Recorded, record: &TokenRecord) -> Option<Held> {
@@ -100,4 +116,40 @@ pub(crate) fn digest(entries: &BTreeMap<String, impl AsRef<str>>) -> String {
         }
     }
     hexadecimal(&hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::secret::recorded::written_keys;
+    use crate::core::secret::state::example;
+
+    #[test]
+    fn a_value_that_only_the_operator_wrote_counts_whatever_was_done_to_other_keys() {
+        let held = Held {
+            token: AccessToken::new("t1".to_owned()).expect("a token"),
+            record: example().tokens.remove(0),
+        };
+        let keys = written_keys(Shape::One, std::iter::empty());
+        let mut data = Data::of(Shape::One, [&held]);
+        let recorded = Recorded {
+            digest: Some(data.digest()),
+            ..Recorded::of(keys, vec![held.record.clone()]).expect("a shape")
+        };
+        data.0.remove("corp_id");
+        data.0
+            .insert("expires_at".to_owned(), Zeroizing::new("edited".to_owned()));
+        assert_eq!(data.tokens_recorded(&recorded), None);
+        let untouched = |recorded: &Recorded, ours: &[&str]| {
+            let ours = ours.iter().map(|key| (*key).to_owned()).collect();
+            data.tokens_untouched(recorded, &ours)
+        };
+        assert_eq!(untouched(&recorded, &["access_token"]), [held]);
+        assert_eq!(untouched(&recorded, &["expires_at"]), []);
+        let newer = Recorded {
+            digest: None,
+            ..recorded
+        };
+        assert_eq!(untouched(&newer, &["access_token"]), []);
+    }
 }

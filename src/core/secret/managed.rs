@@ -5,9 +5,9 @@ use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 
-use crate::api::{GROUP, LABEL_MANAGED_BY, MANAGER};
+use crate::api::{ANNOTATION_STATE, GROUP, LABEL_MANAGED_BY, MANAGER};
 
 #[cfg(test)]
 thread_local! {
@@ -51,6 +51,16 @@ impl<'a> Managed<'a> {
             .collect()
     }
 
+    /// Returns the keys of the data that only the operator set; none if another has written the record
+    /// of them.
+    pub fn recorded_data(&self) -> BTreeSet<&'a str> {
+        let annotations = self.keys("/f:metadata/f:annotations");
+        match annotations.contains(ANNOTATION_STATE) {
+            true => self.keys("/f:data"),
+            false => BTreeSet::new(),
+        }
+    }
+
     /// Returns the keys of a map that only the operator set, apart from this project's own.
     pub fn ours(&self, map: &str) -> BTreeSet<String> {
         self.keys(map)
@@ -59,6 +69,13 @@ impl<'a> Managed<'a> {
             .map(str::to_owned)
             .collect()
     }
+}
+
+/// Returns the keys of a Secret's data whose values are those that the operator has recorded.
+pub(crate) fn our_data(meta: &ObjectMeta) -> BTreeSet<String> {
+    let managed = Managed::of(meta.managed_fields.as_deref().unwrap_or_default());
+    let keys = managed.recorded_data().into_iter();
+    keys.map(str::to_owned).collect()
 }
 
 /// Returns the keys of a map in these entries.

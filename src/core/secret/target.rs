@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use crate::api::{
-    ANNOTATION_ADOPT_BY, ANNOTATION_OWNER, ANNOTATION_STATE, GROUP, LABEL_MANAGED_BY,
-    LABEL_OWNER_UID, MANAGER,
+    ANNOTATION_ADOPT_BY, ANNOTATION_OWNER, GROUP, LABEL_MANAGED_BY, LABEL_OWNER_UID, MANAGER,
 };
 use crate::core::secret::managed::Managed;
 use crate::core::secret::marks::Marks;
@@ -171,11 +170,8 @@ impl TargetMeta {
 
 /// Whether the operator was the last to write both the record and the recorded data.
 fn is_ours(recorded: &Recorded, managed: &Managed) -> bool {
-    let data = managed.keys("/f:data");
+    let data = managed.recorded_data();
     recorded.keys().all(|key| data.contains(key.as_str()))
-        && managed
-            .keys("/f:metadata/f:annotations")
-            .contains(ANNOTATION_STATE)
 }
 
 fn are_within_bounds(owners: &[OwnerReference]) -> bool {

@@ -9,7 +9,7 @@ use crate::core::secret::target::TargetMeta;
 use crate::core::secret::write::{Deletion, Write};
 use crate::core::token::backoff::delay;
 use crate::core::token::record::ObjectVersion;
-use crate::core::token::schedule::Schedule;
+use crate::core::token::schedule::{Schedule, set_back};
 use crate::dingtalk::Class;
 
 /// How many changes of another writer are repaired at once within [`REPAIR_WINDOW`].
@@ -149,6 +149,19 @@ impl WriteFailure {
 }
 
 impl Writing {
+    /// Moves the times along with a clock that was set back by this much.
+    pub(crate) fn set_back(&mut self, by: SignedDuration) {
+        for failure in self.failures() {
+            failure.retry.set_back(by);
+        }
+        if let Some(room) = &mut self.room {
+            room.set_back(by);
+        }
+        for at in &mut self.repairs {
+            *at = set_back(*at, by);
+        }
+    }
+
     /// Adjusts times to the clock and ends a contest that is over. Must be called before any
     /// decision.
     pub(crate) fn notice_clock(&mut self, now: Timestamp) {

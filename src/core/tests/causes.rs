@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::ANNOTATION_RENEW_REQUESTED_AT;
-use crate::api::DingTalkAppStatus;
+use crate::api::{CorpError, DingTalkAppStatus};
 
 const FRESH: Outcome = Outcome::Token {
     life: 7200,
@@ -307,4 +307,33 @@ fn a_plan_in_a_status_is_kept_for_limits_and_for_failures_beside_a_token() {
     assert_eq!(retry_at(Some("Banned"), true, now), None, "it is over");
     let in_an_hour = Some(at(now + 3600));
     assert_eq!(retry_at(Some("Banned"), true, now + 3601), in_an_hour);
+}
+
+/// Regression: a new process took another writer's change for one of the spec.
+#[test]
+fn a_new_process_tells_a_changed_secret_from_a_changed_spec() {
+    let mut world = with_token();
+    report(&mut world);
+    world.restart();
+    let target = world.target.as_mut().expect("written");
+    target.labels = crate::core::secret::marks::Marks::default();
+    world.settle(&FRESH);
+    world.app.metadata.generation = Some(2);
+    world.app.spec.target.annotations = [("team".to_owned(), "hr".to_owned())].into();
+    world.metadata_prefixes = vec!["team".to_owned()];
+    world.restart();
+    world.settle(&FRESH);
+    // A former process reported this spec, but could not write it.
+    report(&mut world);
+    let error = CorpError {
+        reason: Reason::SecretWriteFailed.as_str().to_owned(),
+        ..CorpError::default()
+    };
+    let status = world.app.status.as_mut().expect("reported");
+    status.corps[0].error = Some(error);
+    world.app.spec.target.annotations = [("team".to_owned(), "it".to_owned())].into();
+    world.restart();
+    world.settle(&FRESH);
+    let writes = [Cause::TargetChanged, Cause::SpecChanged, Cause::SpecChanged];
+    assert_eq!(later(&world), (&[][..], &writes[..]));
 }

@@ -99,6 +99,46 @@ fn a_clock_that_is_set_back_does_not_put_a_renewal_off_by_as_much() {
     assert_eq!(world.attempts.len(), 2);
 }
 
+/// Regression: a clock that was set back by less than the token's age put the renewal off, possibly
+/// past the token's end.
+#[test]
+fn a_clock_that_is_set_back_moves_a_renewal_planned_long_ago_with_it() {
+    let mut world = World::new();
+    let outcome = Outcome::Token {
+        life: 7200,
+        fresh: true,
+    };
+    let planned = only(&world.settle(&outcome)).next_attempt.expect("planned");
+    world.now += SignedDuration::from_mins(60);
+    let back = SignedDuration::from_mins(50);
+    world.now -= back;
+    world.memory.set_back(back);
+    world.tokens.set_back(back);
+    let settled = world.settle(&outcome);
+    assert_eq!(only(&settled).next_attempt, Some(planned - back));
+    assert_eq!(world.attempts.len(), 1);
+}
+
+#[test]
+fn a_retry_planned_long_ago_moves_with_a_clock_that_is_set_back() {
+    let mut world = World::new();
+    let rejected = Outcome::Failure {
+        row: 0,
+        wait: None,
+        random: 0.5,
+    };
+    let planned = only(&world.settle(&rejected))
+        .next_attempt
+        .expect("planned");
+    let back = SignedDuration::from_mins(2);
+    world.now += back * 2;
+    world.now -= back;
+    world.memory.set_back(back);
+    world.tokens.set_back(back);
+    let settled = world.settle(&rejected);
+    assert_eq!(only(&settled).next_attempt, Some(planned - back));
+}
+
 #[test]
 fn a_renewal_after_the_clock_was_set_back_records_the_life_that_it_brought() {
     let mut world = World::new();

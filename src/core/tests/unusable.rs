@@ -1,6 +1,8 @@
 //! What an app shows while nothing can be fetched or while its Secret has changed.
 
 use super::*;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use crate::dingtalk::TokenResponse;
 
 const FRESH: Outcome = Outcome::Token {
@@ -190,4 +192,20 @@ fn a_write_that_was_not_answered_is_retried_whatever_became_of_the_others() {
     assert!(memory([refused, unanswered]));
     assert!(memory([unanswered, refused]));
     assert!(!memory([refused, refused]));
+}
+
+/// Regression: each stop of the process waited for its token to be written.
+#[test]
+fn nobody_waits_for_the_token_of_an_app_that_is_being_deleted() {
+    let mut world = World::new();
+    world.settle(&Outcome::Token {
+        life: 7200,
+        fresh: true,
+    });
+    world.memory.corp_mut("ding1").unwritten_since = Some(world.now);
+    assert!(world.memory.is_to_be_written());
+    world.app.metadata.deletion_timestamp = Some(Time(world.now));
+    let next = world.decide(next_step);
+    assert!(matches!(next, Step::Settle(settled) if settled.quiet));
+    assert!(!world.memory.is_to_be_written());
 }

@@ -185,8 +185,9 @@ impl World {
             Some(Zeroizing::new(value.as_bytes().to_vec()))
         };
         let data = Data::found(keys.collect::<Vec<_>>(), found);
-        let recorded = target.recorded.as_ref().zip(data);
-        let tokens = recorded.and_then(|(recorded, data)| data.tokens_recorded(recorded));
+        let recorded = target.recorded.as_ref();
+        let tokens = recorded.and_then(|recorded| data.tokens_recorded(recorded));
+        let tokens = (tokens.is_some(), tokens.unwrap_or_default());
         self.memory.target_read(name, &target, tokens, corp_ids);
     }
 

@@ -44,13 +44,25 @@ impl Schedule {
         }
     }
 
-    /// Moves the time along with a clock that was set back, which must not delay anything.
+    /// Moves the time along with a clock that was set back by this much.
+    pub(crate) fn set_back(&mut self, by: SignedDuration) {
+        self.decided_at = set_back(self.decided_at, by);
+        self.at = set_back(self.at, by);
+    }
+
+    /// Moves the time along with a clock that shows less than when it was decided, which must not
+    /// delay anything.
     pub(crate) fn notice_clock(&mut self, now: Timestamp) {
         if now < self.decided_at {
             let wait = self.at.duration_since(self.decided_at);
             *self = Self::at(now, now.saturating_add(wait).unwrap_or(Timestamp::MAX));
         }
     }
+}
+
+/// Returns the time that a clock shows for `at` after it was set back by this much.
+pub(crate) fn set_back(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.saturating_sub(by).unwrap_or(Timestamp::MIN)
 }
 
 /// The validity period of a token.

@@ -8,7 +8,7 @@ mod attempts;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::AppRef;
 use crate::core::token::attempt::{FailedAttempt, FetchId, PendingFetch, TokenId};
@@ -176,6 +176,13 @@ impl Tokens {
         if let Some(token) = token.filter(|it| !is_wanted && !it.attempts.is_under_way()) {
             self.ids.remove(&token.name);
             self.all.remove(&id);
+        }
+    }
+
+    /// Moves the times of all tokens along with a clock that was set back by this much.
+    pub fn set_back(&mut self, by: SignedDuration) {
+        for token in self.all.values_mut() {
+            token.attempts.set_back(by);
         }
     }
 

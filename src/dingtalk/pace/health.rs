@@ -97,6 +97,14 @@ impl Health {
         (self.down.corps() >= OUTAGE_CORPS && !is_own).then_some((reach, since))
     }
 
+    /// Returns the reach and the start of the outage that a success of `call` ends, if the affected
+    /// ones are to be told. A site that did not respond to them responds again, whoever called it.
+    pub(super) fn ended_by(&self, call: &Call) -> Option<(Reach, Instant)> {
+        self.outage().filter(|(reach, _)| {
+            !self.down_answers || reach.concerns(&call.namespace, &call.client_id)
+        })
+    }
+
     /// Whether an outage affects requests of this namespace with this `client_id`.
     pub(super) fn is_down_for(&self, namespace: &str, client_id: &str) -> bool {
         self.outage()

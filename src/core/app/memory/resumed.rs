@@ -25,6 +25,10 @@ impl Memory {
         let Some(status) = &app.status else {
             return memory;
         };
+        let mut errors = status.corps.iter().filter_map(|corp| corp.error.as_ref());
+        // Other errors than DingTalk's may have kept it from the Secrets.
+        let is_in_place = errors.all(|error| Failure::recorded(error).is_some());
+        memory.reported_generation = status.observed_generation.filter(|_| is_in_place);
         memory.restarts.restarted_for = time(status.rollout_restarted_for_time.as_ref());
         let mut conditions = status.conditions.iter();
         let unextended = conditions.any(|it| it.reason == Reason::RenewalNotExtended);

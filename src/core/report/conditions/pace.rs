@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::{CONDITION_READY, CONDITION_RENEWED, DingTalkAppStatus, Reason};
 
 /// Minimum interval between updates of the next attempt of an unchanged failure.
-const UNCHANGED_PACE: SignedDuration = SignedDuration::from_secs(60);
+pub(crate) const UNCHANGED_PACE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Minimum interval between progress reports of an app with several corps: a thousand take 100 s.
 const PROGRESS_PACE: SignedDuration = SignedDuration::from_secs(10);

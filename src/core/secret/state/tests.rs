@@ -290,7 +290,7 @@ fn of_a_newer_version_an_expiry_that_cannot_be_true_is_not_believed() {
             _ => Some(expires_at.as_bytes().to_vec()),
         };
         let data = Data::found(read.keys(), |key| value(key).map(Zeroizing::new));
-        let tokens = data.expect("data").tokens_recorded(&read);
+        let tokens = data.tokens_recorded(&read);
         assert_eq!(tokens.is_some(), is_believed, "{expires_at}");
     }
 }

@@ -1,6 +1,7 @@
 //! Secrets that are no longer wanted.
 
 use super::*;
+use crate::api::DeletionPolicy;
 
 /// Returns a world with all tokens in their Secrets.
 fn complete(layout: &str, count: usize) -> World {
@@ -249,4 +250,21 @@ fn the_old_secret_goes_when_the_new_one_has_a_later_token_that_expires_sooner() 
     world.now += SignedDuration::from_secs(60);
     world.settle();
     assert_eq!(world.deletions, ["token"]);
+}
+
+#[test]
+fn a_deletion_policy_counts_while_the_app_is_suspended() {
+    let all = corps(2);
+    let mut world = complete("Combined", all.len());
+    let owners = |world: &World| world.secrets["token"].owner_references.len();
+    assert_eq!(owners(&world), 1);
+    let tokens = world.tokens_in("token");
+    for (policy, expected) in [(DeletionPolicy::Retain, 0), (DeletionPolicy::Delete, 1)] {
+        world.change("Combined", &all, "token");
+        world.app.spec.suspend = true;
+        world.app.spec.target.deletion_policy = policy;
+        world.settle();
+        assert_eq!(owners(&world), expected);
+        assert_eq!(world.tokens_in("token"), tokens);
+    }
 }

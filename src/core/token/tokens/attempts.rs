@@ -9,7 +9,9 @@ use crate::api::Reason;
 use crate::core::token::attempt::{FailedAttempt, Failing, FetchId, PendingFetch};
 use crate::core::token::backoff::delay;
 use crate::core::token::renewals::Renewals;
-use crate::core::token::schedule::{FETCH_FLOOR, Lifetime, SAME_EXPIRY, Schedule, jitter};
+use crate::core::token::schedule::{
+    FETCH_FLOOR, Lifetime, SAME_EXPIRY, Schedule, jitter, set_back,
+};
 use crate::dingtalk::{Class, Failure, Rank};
 
 /// Minimum interval between forced renewals.
@@ -100,6 +102,14 @@ impl Attempts {
     /// Returns the fetch that is queued or in flight.
     pub(super) fn awaited(&self) -> Option<FetchId> {
         self.under_way.as_ref().map(|it| it.fetch)
+    }
+
+    /// Moves the times along with a clock that was set back by this much.
+    pub fn set_back(&mut self, by: SignedDuration) {
+        if let Some(schedule) = &mut self.retry {
+            schedule.set_back(by);
+        }
+        self.attempted_at = self.attempted_at.map(|at| set_back(at, by));
     }
 
     /// Adjusts times to a clock that was set back. Must be called before any decision.

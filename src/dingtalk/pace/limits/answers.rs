@@ -19,6 +19,10 @@ const FAILURE_OF_SITE: Duration = Duration::from_millis(50);
 
 impl Limits {
     /// Records a success. Returns the outages that it ends.
+    ///
+    /// One success is enough, whoever had it: to hold the others back any longer would keep tokens
+    /// from them that the site would give. If they fail again, each has a backoff of its own. A ban
+    /// or a slowdown ends by time alone.
     pub(in crate::dingtalk::pace) fn succeeded(
         &mut self,
         call: &Call,
@@ -29,10 +33,8 @@ impl Limits {
         self.pauses.succeeded(call);
         let healths = [&mut self.of_proven, &mut self.of_unproven];
         let healths = healths.into_iter().map(std::mem::take);
-        let outages = healths.filter_map(|health| health.outage());
-        // The end of an outage is reported only if it affected this request.
+        let outages = healths.filter_map(|health| health.ended_by(call));
         outages
-            .filter(|(reach, _)| reach.concerns(&call.namespace, &call.client_id))
             .map(|(reach, since)| Recovery { reach, since })
             .collect()
     }

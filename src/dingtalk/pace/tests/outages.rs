@@ -120,3 +120,24 @@ fn corps_that_fail_while_others_do_not_are_no_outage() {
     assert!(world.recovered.is_empty(), "{:?}", world.recovered);
     assert_eq!(world.calls.len(), 31, "none was held back");
 }
+
+/// Regression: a success elsewhere ended the outage silently, so that the corps which had failed
+/// waited for their own backoff.
+#[test]
+fn whoever_reaches_a_site_ends_the_outage_of_those_who_did_not() {
+    let mut world = World::new(|_| Ok(()));
+    for corp_id in ["1", "2", "3"] {
+        let unreachable = Failure::of(&UNREACHABLE);
+        let call = call("x", "one", corp_id);
+        world.scheduler.failed(&call, unreachable, None, world.now);
+    }
+    let other = call("y", "two", "1");
+    let recovered = world.scheduler.succeeded(&other, world.now + SECOND);
+    let recovery = Recovery {
+        reach: Reach::Client("one".into()),
+        since: world.now,
+    };
+    assert_eq!(recovered, [recovery]);
+    let recovered = world.scheduler.succeeded(&other, world.now + SECOND);
+    assert!(recovered.is_empty(), "once");
+}
