@@ -20,7 +20,8 @@ use crate::core::token::why::Why;
 /// When to fetch a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fetch {
-    /// Now, for this cause.
+    /// Now, for this cause. For `TokenShared`, the token of another app is looked for, and none is
+    /// fetched.
     Now(Cause),
     /// Once the value in the Secret has been read, so that another token can be taken over.
     Value,
@@ -36,6 +37,11 @@ pub(super) enum Fetch {
 impl Fetch {
     fn is_now(self) -> bool {
         matches!(self, Self::Now(_))
+    }
+
+    /// Whether it is made now, unless another app already has the token.
+    fn is_call(self) -> bool {
+        matches!(self, Self::Now(cause) if cause != Cause::TokenShared)
     }
 
     /// Whether the credentials are read now.
@@ -65,7 +71,7 @@ impl<'a> Decision<'_, 'a> {
                 fetches.push((target, corp_id.as_str(), self.fetch(target, corp_id)));
             }
         }
-        if !fetches.iter().any(|(.., fetch)| fetch.is_now()) {
+        if !fetches.iter().any(|(.., fetch)| fetch.is_call()) {
             return fetches;
         }
         for (target, corp_id, fetch) in &mut fetches {
@@ -172,8 +178,7 @@ impl<'a> Decision<'_, 'a> {
             .is_none_or(|at| at <= now)
             .then(|| self.scheduled_cause(target, corp_id));
         // Forced renewals and changes of the spec are paced, however often they are made.
-        let lifetime = token.map(|token| token.lifetime);
-        let request = self.memory.open_request(view.app, corp_id, lifetime);
+        let request = self.memory.open_request(view.app, corp_id);
         let forced_at = attempts.forced_at(now);
         let asked_at = request.map(|_| forced_at).into_iter().chain(respecified);
         let planned = next.filter(|_| attempts.is_renewal());
@@ -189,6 +194,7 @@ impl<'a> Decision<'_, 'a> {
             is_changed.then_some(Cause::CredentialsChanged),
             scheduled,
             (request.is_some() && forced_at <= now).then_some(Cause::RenewalRequested),
+            corp.is_outdated.then_some(Cause::TokenShared),
             // Only a changed spec makes a failed attempt due before its time.
             next.is_none_or(|at| at <= now)
                 .then_some(Cause::SpecChanged),
@@ -288,8 +294,8 @@ impl<'a> Decision<'_, 'a> {
         let proven = former.filter(|record| corp.is_proven(record, known));
         let proven =
             proven.filter(|record| corp.held.is_some() || record.lifetime.is_plausible(self.now));
-        let lifetime = former.map(|record| record.lifetime);
-        let request = self.memory.open_request(self.view.app, corp_id, lifetime);
+        let request = self.memory.open_request(self.view.app, corp_id);
+        let request = request.filter(|_| cause != Cause::TokenShared);
         Some(Due {
             corp_id: corp_id.to_owned(),
             why: Why {
@@ -329,5 +335,9 @@ pub(crate) fn due(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<D
         Fetch::Now(cause) => decision.due(target, corp_id, cause),
         _ => None,
     });
-    due.collect()
+    let due: Vec<Due> = due.collect();
+    for due in &due {
+        memory.corp_mut(&due.corp_id).is_outdated = false;
+    }
+    due
 }

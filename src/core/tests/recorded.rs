@@ -197,20 +197,6 @@ fn a_request_that_a_secret_proves_done_is_not_repeated_without_a_status() {
     assert_eq!(world.attempts.len(), 4);
 }
 
-/// Regression: such a request was reported as handled with the next renewal only, and whoever waited
-/// for it gave up.
-#[test]
-fn a_request_that_a_later_token_answers_is_reported_as_handled_after_a_restart() {
-    let mut world = with_token();
-    let request = world.now.to_string();
-    world.request(&request);
-    world.restart();
-    let settled = world.settle(&FRESH);
-    assert_eq!(world.attempts.len(), 1, "it was requested before");
-    let handled = world.status(&settled).last_handled_renew_request;
-    assert_eq!(handled, Some(request));
-}
-
 /// Regression: a replica that regained the lease after another one had renewed the token wrote its
 /// former token over the newer one.
 #[test]
