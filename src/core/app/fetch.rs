@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Cause;
 use crate::core::app::corp::Corp;
@@ -16,6 +16,8 @@ use crate::core::token::known_credentials::KnownCredentials;
 use crate::core::token::record::{ObjectVersion, TokenRecord};
 use crate::core::token::schedule::together;
 use crate::core::token::why::Why;
+
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 /// When to fetch a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -291,9 +293,16 @@ impl<'a> Decision<'_, 'a> {
         let (corp, known) = (self.memory.corp(corp_id), self.known()?);
         let former = self.token(target, corp_id);
         // A forged time in the future would be newer than any token.
-        let proven = former.filter(|record| corp.is_proven(record, known));
-        let proven =
-            proven.filter(|record| corp.held.is_some() || record.lifetime.is_plausible(self.now));
+        let former_believed =
+            former.filter(|record| corp.held.is_some() || record.lifetime.is_plausible(self.now));
+        let newer_than = former_believed.and_then(|record| {
+            let requested_at = record.lifetime.requested_at;
+            match corp.is_proven(record, known) {
+                true => Some(requested_at),
+                // It may be the wanted token itself, or have revoked any older one.
+                false => known.shares_client(record).then(|| requested_at - SECOND),
+            }
+        });
         let request = self.memory.open_request(self.view.app, corp_id);
         let request = request.filter(|_| cause != Cause::TokenShared);
         Some(Due {
@@ -304,7 +313,7 @@ impl<'a> Decision<'_, 'a> {
             },
             token: corp.token()?,
             ended: corp.attempts(self.view.tokens).ended(),
-            newer_than: proven.map(|record| record.lifetime.requested_at),
+            newer_than,
             former: former.cloned(),
         })
     }
@@ -320,7 +329,7 @@ pub(crate) struct Due {
     pub ended: FetchId,
     /// The record of the token to be replaced.
     pub former: Option<TokenRecord>,
-    /// When that token was requested, if it was fetched with the present credentials.
+    /// What another app has counts if it was requested later than this.
     pub newer_than: Option<Timestamp>,
 }
 
