@@ -8,7 +8,7 @@ use super::context::Context;
 use super::job::Job;
 use super::reads::{Outcome, Read, SharedCredentials};
 use super::reconcile::Reconciler;
-use crate::api::{CredentialsSecretRef, Reason, full_name};
+use crate::api::{Cause, CredentialsSecretRef, Reason, full_name};
 use crate::core::{
     CredentialsProblem, Due, KnownCredentials, ObjectVersion, PendingFetch, Schedule, TokenQuery,
     due,
@@ -151,6 +151,9 @@ impl Reconciler<'_> {
             {
                 self.memory(|memory| memory.corp_mut(&due.corp_id).found(held, full_name(&app)));
                 self.context.core().tokens.found(due.token);
+                continue;
+            }
+            if due.why.cause == Cause::TokenShared {
                 continue;
             }
             self.queue_fetch(&due, credentials, &known);

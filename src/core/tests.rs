@@ -23,6 +23,7 @@ mod room;
 mod schedule;
 mod status;
 mod unusable;
+mod unwritten;
 mod world;
 
 use world::{HOUR, World, app, at};

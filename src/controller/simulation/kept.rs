@@ -1,5 +1,7 @@
 //! Judges the operator's changes of Secrets by what its process knew when it sent them.
 
+use jiff::Timestamp;
+
 use super::known::{Known, Owner};
 use super::store::{Change, StoredSecret};
 use super::world::{GIVEN_UP, World};
@@ -22,6 +24,14 @@ impl World {
                 panic!("{}: {what}\n{}", change.secret, self.history.join("\n"));
             }
         }
+    }
+
+    /// Whether a Secret that nobody wants may stay: users have edited it, so it may be a copy of
+    /// theirs, and since its last write each process has begun anew with what a list told it.
+    pub(super) fn may_stay(&self, secret: &StoredSecret) -> bool {
+        let was_listed = |listed_at: Option<Timestamp>| listed_at >= secret.written_at;
+        let mut replicas = self.replicas.iter();
+        is_edited(secret) && replicas.all(|replica| was_listed(replica.secrets_listed_at))
     }
 
     /// Returns what is wrong with a change.

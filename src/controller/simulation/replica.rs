@@ -60,6 +60,8 @@ pub struct Replica {
     pub watches: [Watch; KINDS],
     /// Whether its list of Secrets has begun.
     pub lists_secrets: bool,
+    /// When its last list of Secrets ended.
+    pub secrets_listed_at: Option<Timestamp>,
     /// Until when it is cut off from everything.
     pub cut_off_until: Timestamp,
     /// How far its clock is ahead.
@@ -86,6 +88,7 @@ impl Replica {
             looks: 0,
             watches: [watch; KINDS],
             lists_secrets: false,
+            secrets_listed_at: None,
             cut_off_until: now,
             clock_ahead: SignedDuration::ZERO,
         }
@@ -118,7 +121,11 @@ impl Replica {
 
     pub fn hear(&mut self, told: Told) {
         let now = self.wire.moment.lock().expect("no panic").wall;
-        self.known.told(&told, now - self.clock_ahead);
+        let now = now - self.clock_ahead;
+        self.known.told(&told, now);
+        if matches!(told, Told::Secret(Event::InitDone)) {
+            self.secrets_listed_at = Some(now);
+        }
         match told {
             Told::App(event) => self.process.app_event(event),
             Told::Reference(event) => self.process.reference_event(event),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::Rng;
 use serde_json::{Value, json};
 
+use super::kept::CREDENTIALS;
 use super::shrink::play;
 use super::store::NAMESPACE;
 use super::world::{Death, World};
@@ -72,11 +73,10 @@ fn at_rest(world: &mut World) {
     let missing = world.without_token();
     holds(world, missing.is_empty(), &format!("no token: {missing:?}"));
     let wanted: Vec<String> = world.wanted().into_iter().map(|(name, _)| name).collect();
-    let left =
-        world.store.secrets.keys().filter(|name| {
-            !["credentials", "copy"].contains(&name.as_str()) && !wanted.contains(name)
-        });
-    let left: Vec<String> = left.cloned().collect();
+    let left = world.store.secrets.iter().filter(|(name, secret)| {
+        !CREDENTIALS.contains(&name.as_str()) && !wanted.contains(name) && !world.may_stay(secret)
+    });
+    let left: Vec<String> = left.map(|(name, _)| name.clone()).collect();
     holds(world, left.is_empty(), &format!("left behind: {left:?}"));
     // The search for the latest renewal that extends a token, which halves what is left of 40
     // minutes, falls into some of these periods but not into all.

@@ -26,6 +26,8 @@ pub struct Corp {
     pub why: Option<Why>,
     /// Whether the corp is known to have had a token at some time.
     pub had_token: bool,
+    /// Whether another app may have a newer token, which this process has not looked for yet.
+    pub is_outdated: bool,
     /// Since when a token has been waiting to be written. Its record may equal the one in the
     /// Secret.
     pub unwritten_since: Option<Timestamp>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Cause;
 use crate::core::app::corp::Corp;
@@ -17,10 +17,13 @@ use crate::core::token::record::{ObjectVersion, TokenRecord};
 use crate::core::token::schedule::together;
 use crate::core::token::why::Why;
 
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
 /// When to fetch a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fetch {
-    /// Now, for this cause.
+    /// Now, for this cause. For `TokenShared`, the token of another app is looked for, and none is
+    /// fetched.
     Now(Cause),
     /// Once the value in the Secret has been read, so that another token can be taken over.
     Value,
@@ -36,6 +39,11 @@ pub(super) enum Fetch {
 impl Fetch {
     fn is_now(self) -> bool {
         matches!(self, Self::Now(_))
+    }
+
+    /// Whether it is made now, unless another app already has the token.
+    fn is_call(self) -> bool {
+        matches!(self, Self::Now(cause) if cause != Cause::TokenShared)
     }
 
     /// Whether the credentials are read now.
@@ -65,7 +73,7 @@ impl<'a> Decision<'_, 'a> {
                 fetches.push((target, corp_id.as_str(), self.fetch(target, corp_id)));
             }
         }
-        if !fetches.iter().any(|(.., fetch)| fetch.is_now()) {
+        if !fetches.iter().any(|(.., fetch)| fetch.is_call()) {
             return fetches;
         }
         for (target, corp_id, fetch) in &mut fetches {
@@ -172,8 +180,7 @@ impl<'a> Decision<'_, 'a> {
             .is_none_or(|at| at <= now)
             .then(|| self.scheduled_cause(target, corp_id));
         // Forced renewals and changes of the spec are paced, however often they are made.
-        let lifetime = token.map(|token| token.lifetime);
-        let request = self.memory.open_request(view.app, corp_id, lifetime);
+        let request = self.memory.open_request(view.app, corp_id);
         let forced_at = attempts.forced_at(now);
         let asked_at = request.map(|_| forced_at).into_iter().chain(respecified);
         let planned = next.filter(|_| attempts.is_renewal());
@@ -189,6 +196,7 @@ impl<'a> Decision<'_, 'a> {
             is_changed.then_some(Cause::CredentialsChanged),
             scheduled,
             (request.is_some() && forced_at <= now).then_some(Cause::RenewalRequested),
+            corp.is_outdated.then_some(Cause::TokenShared),
             // Only a changed spec makes a failed attempt due before its time.
             next.is_none_or(|at| at <= now)
                 .then_some(Cause::SpecChanged),
@@ -285,11 +293,18 @@ impl<'a> Decision<'_, 'a> {
         let (corp, known) = (self.memory.corp(corp_id), self.known()?);
         let former = self.token(target, corp_id);
         // A forged time in the future would be newer than any token.
-        let proven = former.filter(|record| corp.is_proven(record, known));
-        let proven =
-            proven.filter(|record| corp.held.is_some() || record.lifetime.is_plausible(self.now));
-        let lifetime = former.map(|record| record.lifetime);
-        let request = self.memory.open_request(self.view.app, corp_id, lifetime);
+        let former_believed =
+            former.filter(|record| corp.held.is_some() || record.lifetime.is_plausible(self.now));
+        let newer_than = former_believed.and_then(|record| {
+            let requested_at = record.lifetime.requested_at;
+            match corp.is_proven(record, known) {
+                true => Some(requested_at),
+                // It may be the wanted token itself, or have revoked any older one.
+                false => known.shares_client(record).then(|| requested_at - SECOND),
+            }
+        });
+        let request = self.memory.open_request(self.view.app, corp_id);
+        let request = request.filter(|_| cause != Cause::TokenShared);
         Some(Due {
             corp_id: corp_id.to_owned(),
             why: Why {
@@ -298,7 +313,7 @@ impl<'a> Decision<'_, 'a> {
             },
             token: corp.token()?,
             ended: corp.attempts(self.view.tokens).ended(),
-            newer_than: proven.map(|record| record.lifetime.requested_at),
+            newer_than,
             former: former.cloned(),
         })
     }
@@ -314,7 +329,7 @@ pub(crate) struct Due {
     pub ended: FetchId,
     /// The record of the token to be replaced.
     pub former: Option<TokenRecord>,
-    /// When that token was requested, if it was fetched with the present credentials.
+    /// What another app has counts if it was requested later than this.
     pub newer_than: Option<Timestamp>,
 }
 
@@ -329,5 +344,9 @@ pub(crate) fn due(view: &View<'_>, memory: &mut Memory, now: Timestamp) -> Vec<D
         Fetch::Now(cause) => decision.due(target, corp_id, cause),
         _ => None,
     });
-    due.collect()
+    let due: Vec<Due> = due.collect();
+    for due in &due {
+        memory.corp_mut(&due.corp_id).is_outdated = false;
+    }
+    due
 }

@@ -25,8 +25,7 @@ use crate::core::secret::templates::{TemplateError, Templates};
 use crate::core::secret::write::Write;
 use crate::core::secret::writing::{WriteOutcome, Writing};
 use crate::core::token::known_credentials::{CredentialsProblem, KnownCredentials};
-use crate::core::token::record::{Held, ObjectVersion, TokenRecord, whole_seconds};
-use crate::core::token::schedule::Lifetime;
+use crate::core::token::record::{Held, ObjectVersion, TokenRecord};
 use crate::core::token::tokens::{Interest, TokenName, Tokens};
 use crate::dingtalk::Fingerprint;
 
@@ -51,6 +50,8 @@ pub(crate) struct Memory {
     pub credentials_problem: Option<CredentialsProblem>,
     /// Whether to read the credentials to find out who shares them.
     pub identify: bool,
+    /// Whether its tokens were compared with those of other apps that may share them.
+    pub is_compared: bool,
     /// Events not published yet.
     pub happened: Happened,
     pub restarts: Restarts,
@@ -59,7 +60,6 @@ pub(crate) struct Memory {
     pub looks: Looks,
     /// The status that this process wrote last.
     pub written_status: WrittenStatus<DingTalkAppStatus>,
-    request_at_start: Option<String>,
     /// The generation of the spec that a former process reported, if it had put it into the Secrets.
     reported_generation: Option<i64>,
     trimmed_reported: Option<ObjectVersion>,
@@ -226,24 +226,11 @@ impl Memory {
         self.corp(&token.corp_id).believes(token, now)
     }
 
-    /// Returns the renewal request that a corp's token of this lifetime does not answer yet.
-    pub(crate) fn open_request<'a>(
-        &self,
-        app: &'a DingTalkApp,
-        corp_id: &str,
-        token: Option<Lifetime>,
-    ) -> Option<&'a str> {
-        let request = renew_request(app)?;
+    /// Returns the renewal request that no fetch of a corp's token answers yet. The request's time,
+    /// which others have written, says nothing about that.
+    pub(crate) fn open_request<'a>(&self, app: &'a DingTalkApp, corp_id: &str) -> Option<&'a str> {
         let done = self.corp(corp_id).request_done.as_deref();
-        // A former process may have handled it without reporting that.
-        let is_answered = || {
-            let requested_at = request.parse::<Timestamp>().ok().map(whole_seconds);
-            self.request_at_start.as_deref() == Some(request)
-                && requested_at
-                    .zip(token)
-                    .is_some_and(|(at, token)| token.requested_at >= at)
-        };
-        (done != Some(request) && !is_answered()).then_some(request)
+        renew_request(app).filter(|request| done != Some(request))
     }
 
     /// Whether a former process has put this generation of the spec into the Secret `target`.

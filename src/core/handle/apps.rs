@@ -69,9 +69,15 @@ impl Core {
         now: Timestamp,
         decide: impl FnOnce(&View<'_>, &mut Memory, Timestamp) -> T,
     ) -> Option<T> {
-        let current = self.index.current(app)?;
-        let memory = self.apps.get_mut(&app_ref(app))?;
+        let (key, current) = (app_ref(app), self.index.current(app)?);
+        let memory = self.apps.get_mut(&key)?;
         memory.subscribe(app, &mut self.tokens, now);
+        // A former process may have died before all who share a new token had it.
+        if !std::mem::replace(&mut memory.is_compared, true) {
+            for corp_id in self.index.outdated(&key, now) {
+                memory.corp_mut(&corp_id).is_outdated = true;
+            }
+        }
         let mut view = current.view(app, surroundings.site, &self.tokens);
         view.metadata_prefixes = surroundings.metadata_prefixes;
         view.is_ending = surroundings.is_ending;

@@ -48,10 +48,38 @@ impl Index {
         let mut candidates: Vec<Candidate> = sharers
             .iter()
             .filter(|sharer| sharer.namespace == query.app.namespace)
-            .filter_map(|sharer| self.candidate(sharer, query, now))
+            .filter_map(|sharer| {
+                let client_id = &query.known.client_id;
+                self.candidate(sharer, (query.site, client_id, query.corp_id), now)
+            })
             .collect();
         candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.lifetime.requested_at));
         candidates
+    }
+
+    /// Returns the corps of which another app's Secret may hold a newer token than this app's.
+    pub(crate) fn outdated(&self, key: &AppRef, now: Timestamp) -> Vec<String> {
+        let app = self.apps.get(key);
+        let corp_ids = app.into_iter().flat_map(|app| &app.corp_ids);
+        let outdated = corp_ids.filter(|corp_id| self.is_outdated(key, corp_id, now));
+        outdated.cloned().collect()
+    }
+
+    fn is_outdated(&self, key: &AppRef, corp_id: &str, now: Timestamp) -> bool {
+        let target = self.target_of(key, corp_id).map(|(_, target)| target);
+        let recorded = target.and_then(|target| target.recorded.as_ref());
+        let own = recorded.and_then(|recorded| recorded.token(corp_id));
+        let Some((own, client_id)) = own.and_then(|own| Some((own, own.client_id()?))) else {
+            return false;
+        };
+        let seat = (own.site.as_str(), client_id, corp_id);
+        let sharers = self.sharers(key, own.site.as_str(), client_id, corp_id);
+        let sharers = sharers.iter().filter(|it| it.namespace == key.namespace);
+        sharers
+            .filter_map(|sharer| self.candidate(sharer, seat, now))
+            .any(|it| {
+                it.lifetime.requested_at > own.lifetime.requested_at && it.lifetime.expires_at > now
+            })
     }
 
     /// Returns the Secret of an app that a corp's token belongs in, if it is present.
@@ -73,20 +101,20 @@ impl Index {
     fn candidate(
         &self,
         sharer: &AppRef,
-        query: &TokenQuery<'_>,
+        (site, client_id, corp_id): (&str, &str, &str),
         now: Timestamp,
     ) -> Option<Candidate> {
         let app = self.apps.get(sharer)?;
-        let (secret, target) = self.target_of(sharer, query.corp_id)?;
+        let (secret, target) = self.target_of(sharer, corp_id)?;
         let is_its_own = target.owner_uid() == Some(app.uid())
             && target.owner.as_deref() == Some(owner_name::<DingTalkApp>(&sharer.name).as_str())
             && self.claim(&secret, sharer) == Claim::Ours;
         if !is_its_own || !target.data_is_ours || target.deleting {
             return None;
         }
-        let token = target.recorded.as_ref()?.token(query.corp_id)?;
-        let is_wanted = token.site == query.site
-            && token.client_id() == Some(query.known.client_id.as_str())
+        let token = target.recorded.as_ref()?.token(corp_id)?;
+        let is_wanted = token.site == site
+            && token.client_id() == Some(client_id)
             && token.lifetime.is_plausible(now);
         is_wanted.then(|| Candidate {
             app: sharer.clone(),

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
-    CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, DingTalkApp, DingTalkAppStatus, Layout,
-    Reason,
+    CONDITION_READY, CONDITION_RENEWED, CONDITION_STALLED, CorpStatus, DingTalkApp,
+    DingTalkAppStatus, Layout, Reason,
 };
 use crate::core::app::memory::renew_request;
 use crate::core::app::view::CorpSettled;
@@ -60,7 +60,7 @@ impl AtRest<'_> {
             secret: Some(secret_shown(app)),
             expiration_time: self.first_expiry().map(shown),
             next_attempt_time: next,
-            last_handled_renew_request: self.handled_request(),
+            last_handled_renew_request: self.handled_request(&corps),
             rollout_restarted_for_time: memory.restarts.restarted_for.map(shown),
             granted_namespaces: previous.granted_namespaces.clone(),
             corps,
@@ -82,16 +82,14 @@ impl AtRest<'_> {
         self.lives().map(|lifetime| lifetime.expires_at).min()
     }
 
-    /// Returns the last renewal request that every corp has handled.
-    fn handled_request(&self) -> Option<String> {
-        let mut corps = self.app.spec.corp_ids.iter().zip(&self.settled.corps);
-        let is_done = corps.all(|(corp_id, corp)| {
-            let held = self.memory.corp(corp_id).held.as_ref();
-            let held = held.map(|held| held.record.lifetime);
-            let open = self
-                .memory
-                .open_request(self.app, corp_id, held.or(corp.in_secret));
-            open.is_none()
+    /// Returns the last renewal request that was handled for every corp: its new token is written,
+    /// or it has an error. If the process died before the write, nothing else would tell the next
+    /// one that the token is lost.
+    fn handled_request(&self, corps: &[CorpStatus]) -> Option<String> {
+        let is_done = corps.iter().all(|corp| {
+            let is_written = self.memory.corp(&corp.corp_id).unwritten_since.is_none();
+            let open = self.memory.open_request(self.app, &corp.corp_id);
+            open.is_none() && (is_written || corp.error.is_some())
         });
         match renew_request(self.app) {
             Some(request) if is_done => Some(request.to_owned()),

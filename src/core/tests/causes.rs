@@ -304,7 +304,11 @@ fn a_plan_in_a_status_is_kept_for_limits_and_for_failures_beside_a_token() {
     assert_eq!(retry_at(None, true, next), None, "it is renewed as usual");
     assert_eq!(retry_at(None, false, next), None);
     assert_eq!(retry_at(Some("SecretConflict"), true, next), None);
-    assert_eq!(retry_at(Some("Banned"), true, now), None, "it is over");
+    assert_eq!(
+        retry_at(Some("Banned"), true, now),
+        Some(at(now)),
+        "it is due"
+    );
     let in_an_hour = Some(at(now + 3600));
     assert_eq!(retry_at(Some("Banned"), true, now + 3601), in_an_hour);
 }

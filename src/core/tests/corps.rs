@@ -4,6 +4,7 @@ mod former;
 mod requests;
 mod restarts;
 mod stops;
+mod suspended;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -197,20 +197,6 @@ fn a_request_that_a_secret_proves_done_is_not_repeated_without_a_status() {
     assert_eq!(world.attempts.len(), 4);
 }
 
-/// Regression: such a request was reported as handled with the next renewal only, and whoever waited
-/// for it gave up.
-#[test]
-fn a_request_that_a_later_token_answers_is_reported_as_handled_after_a_restart() {
-    let mut world = with_token();
-    let request = world.now.to_string();
-    world.request(&request);
-    world.restart();
-    let settled = world.settle(&FRESH);
-    assert_eq!(world.attempts.len(), 1, "it was requested before");
-    let handled = world.status(&settled).last_handled_renew_request;
-    assert_eq!(handled, Some(request));
-}
-
 /// Regression: a replica that regained the lease after another one had renewed the token wrote its
 /// former token over the newer one.
 #[test]
@@ -276,10 +262,8 @@ fn the_same_token_that_another_app_has_fetched_is_no_change_though_its_value_was
     }
 }
 
-/// Regression: workloads were not restarted for a shared token that was fetched before the former
-/// one.
-#[test]
-fn workloads_are_restarted_for_an_older_token_that_takes_the_place_of_a_newer_one() {
+/// Returns a world in which another app has fetched a token with the present credentials.
+fn with_shared() -> World {
     let mut world = World::new();
     world.app.spec.rollout_restart_targets = vec![crate::api::RolloutRestartTarget {
         kind: crate::api::WorkloadKind::Deployment,
@@ -299,15 +283,38 @@ fn workloads_are_restarted_for_an_older_token_that_takes_the_place_of_a_newer_on
     };
     let now = world.now;
     world.tokens.succeeded(&pending, response, now, now);
-    let mut step = |credentials: u64| {
+    world
+}
+
+/// Regression: workloads were not restarted for a shared token that was fetched before the former
+/// one.
+#[test]
+fn workloads_are_restarted_for_an_older_token_that_takes_the_place_of_a_newer_one() {
+    let mut world = with_shared();
+    let mut step = |credentials: u64, client_id: &str| {
         world.now += SignedDuration::from_secs(100);
         world.credentials = credentials;
+        world.client_id = client_id.to_owned();
         let settled = world.settle(&FRESH);
         let (app, now) = (world.app.clone(), world.now);
         let step = world.memory.restarts.step(&app, &settled, now);
         let held = world.held().expect("a token").token;
         (held.expose().to_owned(), step)
     };
-    assert_eq!(step(2), ("token1".to_owned(), Restart::Nothing));
-    assert_eq!(step(1), ("shared".to_owned(), Restart::Now));
+    assert_eq!(step(2, "b"), ("token1".to_owned(), Restart::Nothing));
+    assert_eq!(step(1, "a"), ("shared".to_owned(), Restart::Now));
+}
+
+/// Regression: an app whose credentials changed there and back, between two secrets of one client,
+/// took a token again that had been revoked meanwhile.
+#[test]
+fn a_token_does_not_give_way_to_an_older_one_of_the_same_client() {
+    let mut world = with_shared();
+    for (credentials, token) in [(2, "token1"), (1, "token2")] {
+        world.now += SignedDuration::from_secs(100);
+        world.credentials = credentials;
+        world.settle(&FRESH);
+        let held = world.held().expect("a token").token;
+        assert_eq!(held.expose(), token);
+    }
 }

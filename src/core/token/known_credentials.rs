@@ -40,4 +40,10 @@ impl KnownCredentials {
     pub fn fetched(&self, token: &TokenRecord) -> bool {
         token.credentials == self.version && token.client_id == self.client_id
     }
+
+    /// Whether a token was fetched for the same client, with whichever secret: that may have revoked
+    /// any older token of these credentials.
+    pub fn shares_client(&self, token: &TokenRecord) -> bool {
+        token.client_id() == Some(self.client_id.as_str())
+    }
 }

@@ -1,5 +1,7 @@
 //! Named histories, in which the process dies before and after each of its writes and fetches.
 
+mod renewals;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -328,49 +330,5 @@ fn a_webhook_refuses_deletions() {
         world.store.deletion_refusal = Some("denied the deletion");
         apply_all(world, &[json!({"target": {"name": "renamed"}}), json!({})]);
         world.store.deletion_refusal = None;
-    });
-}
-
-#[test]
-fn a_client_secret_is_rotated() {
-    survives(|world| {
-        apply_all(world, &[json!({})]);
-        let clients = &mut world.site.clients;
-        clients.insert("client".to_owned(), "next".to_owned());
-        pause(world);
-        world.store.put_credentials("credentials", "client", "next");
-        pause(world);
-    });
-}
-
-#[test]
-fn a_renewal_is_asked_for() {
-    survives(|world| {
-        apply_all(world, &[granting(json!({}))]);
-        world.refer("one", "payroll", "copied");
-        world.renew("payroll");
-        pause(world);
-        world.renew("payroll");
-    });
-}
-
-#[test]
-fn a_token_is_renewed_when_it_is_due() {
-    survives(|world| {
-        apply_all(world, &[json!({"renewBefore": "40m"})]);
-        world.run(81 * MINUTE);
-        apply_all(world, &[json!({"renewBefore": "10m"})]);
-    });
-}
-
-#[test]
-fn pods_and_workloads_follow_a_new_value() {
-    let workloads = json!([{"kind": "Deployment", "name": "web"}]);
-    let spec = json!({"target": {"propagation": "Immediate"}, "rolloutRestartTargets": workloads});
-    survives(|world| {
-        apply_all(world, std::slice::from_ref(&spec));
-        world.renew("payroll");
-        pause(world);
-        apply_all(world, &[json!({})]);
     });
 }

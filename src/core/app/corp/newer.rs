@@ -88,12 +88,13 @@ impl Corp {
             // A token fetched before the app wanted it may be older than the one in its Secret, or
             // expired.
             let is_older = |own: &TokenRecord, fetched: &Fetched| {
-                self.is_proven(own, known)
+                (self.is_proven(own, known) || known.shares_client(own))
                     && fetched.lifetime.requested_at < own.lifetime.requested_at
             };
             let is_newer = |fetched: &&Fetched| {
                 fetched.id > wanted.since
-                    || fetched.lifetime.expires_at > now
+                    || !is_suspended
+                        && fetched.lifetime.expires_at > now
                         && own.is_none_or(|own| !is_older(own, fetched))
             };
             let fetched = untaken(wanted, tokens).filter(is_for_it);

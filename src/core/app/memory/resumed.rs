@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Memory, renew_request};
-use crate::api::{CorpStatus, DingTalkApp, Reason};
+use crate::api::{CorpError, CorpStatus, DingTalkApp, Reason};
 use crate::core::app::corp::{Corp, Resumed};
 use crate::core::token::renewals::Renewals;
 use crate::core::token::schedule::Lifetime;
@@ -19,7 +19,6 @@ impl Memory {
         let request = renew_request(app);
         let mut memory = Self {
             uid: app.metadata.uid.clone().unwrap_or_default(),
-            request_at_start: request.map(str::to_owned),
             ..Self::default()
         };
         let Some(status) = &app.status else {
@@ -35,10 +34,12 @@ impl Memory {
         let is_handled = request == status.last_handled_renew_request.as_deref();
         // The spec may have changed only the keys of the reference, which the Secret's version does
         // not reveal.
-        memory.identify = status.observed_generation != app.metadata.generation;
+        memory.identify = is_respecified(app);
         for seen in &status.corps {
             let corp = memory.corp_mut(&seen.corp_id);
-            if is_handled {
+            // A token that the former process could not write is lost, unless its Secret has it.
+            let is_lost = seen.error.as_ref().is_some_and(is_of_write);
+            if is_handled && !is_lost {
                 corp.request_done = request.map(str::to_owned);
             }
             resume(corp, app, seen, unextended, now);
@@ -71,7 +72,12 @@ fn resume(corp: &mut Corp, app: &DingTalkApp, seen: &CorpStatus, unextended: boo
     let lifetime = lifetime.filter(|lifetime| unextended && lifetime.is_plausible(now));
     let keeps_time = paced || lifetime.is_some() || (failed && seen.expiration_time.is_some());
     let next = time(seen.next_attempt_time.as_ref());
-    if let Some(next) = next.filter(|next| keeps_time && *next > now) {
+    let next = match class {
+        Some(class) if class.traits().is_retried_on_change && is_respecified(app) => Some(now),
+        _ => next,
+    };
+    // A retry that is due may have been made by the former process, but its token not written.
+    if let Some(next) = next.filter(|next| keeps_time && (failed || *next > now)) {
         // Whoever may write the status must not stop a token that others share.
         let (latest, renewals) = match lifetime.filter(|_| !failed) {
             Some(lifetime) => (
@@ -87,6 +93,17 @@ fn resume(corp: &mut Corp, app: &DingTalkApp, seen: &CorpStatus, unextended: boo
         renewed_at,
         failing_since: since,
     }));
+}
+
+/// Whether the spec has changed since the status was written.
+fn is_respecified(app: &DingTalkApp) -> bool {
+    let status = app.status.as_ref();
+    status.is_some_and(|status| status.observed_generation != app.metadata.generation)
+}
+
+/// Whether an error may keep a fetched token from being written.
+fn is_of_write(error: &CorpError) -> bool {
+    Failure::recorded(error).is_none()
 }
 
 fn time(text: Option<&String>) -> Option<Timestamp> {

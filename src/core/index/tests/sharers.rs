@@ -75,6 +75,41 @@ fn only_an_apps_own_secret_with_plausible_times_is_a_candidate_to_share() {
     assert!(found(&index, "hr", "dingapp", now).is_empty());
 }
 
+/// Regression: after a process had died between two writes of one token, the next one left the app
+/// alone whose Secret held the former token.
+#[test]
+fn a_newer_token_in_the_secret_of_another_app_is_noticed() {
+    let now: Timestamp = "2099-01-01T00:30:00Z".parse().expect("a time");
+    let (older, newer) = ("2099-01-01T00:00:00Z", "2099-01-01T00:10:00Z");
+    let outdated = |at_one: &str, at_two: &str, now: Timestamp| {
+        let mut index = Index::default();
+        let (one, two) = (
+            app("one", "u1", 2, "token-1"),
+            app("two", "u2", 3, "token-2"),
+        );
+        index.app_applied(&one);
+        index.app_applied(&two);
+        for (version, mut meta) in [
+            (20, written("token-1", "one", "u1", MANAGER, at_one)),
+            (21, written("token-2", "two", "u2", MANAGER, at_two)),
+        ] {
+            meta.resource_version = Some(version.to_string());
+            index.secret_applied(meta);
+        }
+        [&one, &two].map(|app| index.outdated(&app_ref(app), now))
+    };
+    let nothing: Vec<String> = Vec::new();
+    let corp = vec!["ding1".to_owned()];
+    assert_eq!(outdated(older, newer, now), [corp.clone(), nothing.clone()]);
+    assert_eq!(outdated(newer, older, now), [nothing.clone(), corp]);
+    assert_eq!(
+        outdated(newer, newer, now),
+        [nothing.clone(), nothing.clone()]
+    );
+    let expired = now + jiff::SignedDuration::from_hours(24);
+    assert_eq!(outdated(older, newer, expired), [nothing.clone(), nothing]);
+}
+
 #[test]
 fn apps_share_what_they_have_the_site_the_corp_and_the_client_id_of() {
     let mut index = Index::default();
