@@ -110,8 +110,8 @@ impl<K: Kind> Secrets<'_, K> {
         }
     }
 
-    /// (client) Reads a Secret of `namespace`. `None` if it does not exist, or if this replica may no longer learn what others
-    /// wrote.
+    /// (client) Reads a Secret of `namespace`. `None` if it does not exist, or if this replica may no
+    /// longer learn what others wrote.
     pub(super) async fn read(
         &self,
         operation: &'static str,

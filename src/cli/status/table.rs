@@ -63,9 +63,9 @@ pub(super) fn left(seconds: Option<i64>) -> Cell {
 pub(super) fn from_now(time: Option<&str>, now: Timestamp) -> Option<String> {
     let seconds = seconds_until(time?, now)?;
     Some(match seconds {
-        ..=OVERDUE => format!("overdue {}", span(-seconds)),
-        ..=0 => "now".to_owned(),
-        seconds => span(seconds),
+        1.. => span(seconds),
+        _ if seconds > OVERDUE => "now".to_owned(),
+        _ => format!("overdue {}", span(-seconds)),
     })
 }
 

@@ -268,6 +268,17 @@ impl Index {
         sharers.filter(|sharer| *sharer != key).cloned().collect()
     }
 
+    /// Returns those of [`Self::sharers`] that are in the app's namespace.
+    fn sharers_beside<'a>(
+        &'a self,
+        key: &'a AppRef,
+        (site, client_id, corp_id): (&str, &str, &str),
+    ) -> impl Iterator<Item = &'a AppRef> {
+        let seat = (site.to_owned(), client_id.to_owned(), corp_id.to_owned());
+        let sharers = self.sharers.get(&seat).into_iter().flatten();
+        sharers.filter(move |sharer| *sharer != key && sharer.namespace == key.namespace)
+    }
+
     /// Returns the seats of an app's tokens, as far as known.
     pub(crate) fn seats_of(&self, key: &AppRef) -> impl Iterator<Item = Seat> {
         self.apps.get(key).into_iter().flat_map(App::seats)

@@ -73,9 +73,7 @@ impl Index {
             return false;
         };
         let seat = (own.site.as_str(), client_id, corp_id);
-        let sharers = self.sharers(key, own.site.as_str(), client_id, corp_id);
-        let sharers = sharers.iter().filter(|it| it.namespace == key.namespace);
-        sharers
+        self.sharers_beside(key, seat)
             .filter_map(|sharer| self.candidate(sharer, seat, now))
             .any(|it| {
                 it.lifetime.requested_at > own.lifetime.requested_at && it.lifetime.expires_at > now
