@@ -92,7 +92,9 @@ pub(super) fn start_what_may(
     let now = context.clock.now().monotonic;
     let is_wanted = |job: &Job| {
         let core = context.core();
-        core.tokens.wants(&job.pending) && !core.credentials_changed(&job.app, &job.pending)
+        core.tokens.wants(&job.pending)
+            && !core.credentials_changed(&job.app, &job.pending)
+            && !core.wants_no_longer(&job.app, &job.pending, &job.call)
     };
     let Started {
         starting,

@@ -14,9 +14,11 @@ use rand::{Rng, SeedableRng};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
+use super::fetches::{Answered, Request};
 use super::known::Known;
 use super::site::Site;
 use super::store::Store;
+use super::wishes::Variant;
 use crate::api::{DingTalkApp, DingTalkTokenReference, RolloutRestartTarget};
 use crate::controller::clock::Clock;
 use crate::controller::cluster::{Cluster, ClusterError, SecretContents};
@@ -51,6 +53,8 @@ pub struct Begun {
     pub kind: Kind,
     /// What the process knew when it began, if that counts.
     pub known: Option<Known>,
+    /// The token that it requests, if it does.
+    pub request: Option<Request>,
     pub execute: Execute,
 }
 
@@ -104,6 +108,7 @@ impl Wire {
         self.begun.lock().expect("no panic").push(Begun {
             kind,
             known: None,
+            request: None,
             execute: Box::new(execute),
         });
         let lost = Err(ClusterError::TimedOut { operation });
@@ -147,28 +152,40 @@ impl Endpoint for Wire {
         let client_id = credentials.client_id.clone();
         let secret = credentials.client_secret.expose_secret().to_owned();
         let corp_id = Arc::clone(&call.corp_id);
-        let unreachable = || Answer {
-            result: Err(Failure::of(&UNREACHABLE)),
+        let request = Request {
+            variant: Variant {
+                site: call.site.to_string(),
+                client_id: client_id.clone(),
+                client_secret: secret.clone(),
+                corp_id: corp_id.to_string(),
+            },
+            credentials: call.credentials.uid.to_string(),
+        };
+        let answer_of = |result: Answered| Answer {
+            result,
             clock_difference: None,
         };
+        let unreachable = || Err(Failure::of(&UNREACHABLE));
         let execute = move |store: &mut Store, site: &mut Site, fate| -> Deliver {
             let now = store.now;
             let result = match fate {
                 Fate::Answered => site.fetch(&client_id, &secret, &corp_id, now),
                 Fate::RequestLost => unreachable(),
                 Fate::AnswerLost => {
-                    site.fetch(&client_id, &secret, &corp_id, now);
+                    let _ = site.fetch(&client_id, &secret, &corp_id, now);
                     unreachable()
                 }
             };
-            Box::new(move || drop(answer.send(result)))
+            site.answered = Some(result.clone());
+            Box::new(move || drop(answer.send(answer_of(result))))
         };
         self.begun.lock().expect("no panic").push(Begun {
             kind: Kind::Fetch,
             known: None,
+            request: Some(request),
             execute: Box::new(execute),
         });
-        answered.await.unwrap_or_else(|_| unreachable())
+        answered.await.unwrap_or_else(|_| answer_of(unreachable()))
     }
 }
 

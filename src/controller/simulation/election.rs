@@ -28,7 +28,8 @@ impl World {
     }
 
     pub(super) fn lease_called(&mut self, index: usize, call: LeaseCall) {
-        let is_lost = self.is_lost();
+        let is_failing = self.now() < self.replicas[index].lease_fails_until;
+        let is_lost = self.is_lost() || is_failing;
         let answer = match &call.turn {
             _ if is_lost => return self.lease_round_ended(index),
             Turn::Read => Ok(self.store.lease.clone()),
@@ -62,6 +63,10 @@ impl World {
                 if replica.leadership.renewed(call.sent, LEASE_DURATION, now) {
                     self.note(&format!("replica {index} leads"));
                 }
+                let now = self.now();
+                let replica = &mut self.replicas[index];
+                replica.lease_sent = Some(call.sent);
+                replica.leads_since.get_or_insert(now);
                 self.lease_round_ended(index);
             }
             (_, Err(())) if !call.has_read => {

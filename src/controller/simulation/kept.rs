@@ -138,7 +138,8 @@ impl World {
     }
 }
 
-fn is_edited(secret: &StoredSecret) -> bool {
+/// Whether others were the last to write one of its keys.
+pub fn is_edited(secret: &StoredSecret) -> bool {
     let mut keys = secret.data.keys();
     keys.any(|key| !secret.ours.contains(&format!("data/{key}")))
 }

@@ -4,10 +4,14 @@
 
 mod calls;
 mod election;
+mod fetches;
 mod garbage;
 mod judge;
 mod kept;
 mod known;
+mod learned;
+mod missed;
+mod network;
 mod process;
 mod replica;
 mod runs;
@@ -18,4 +22,5 @@ mod store;
 mod tests;
 mod users;
 mod watches;
+mod wishes;
 mod world;

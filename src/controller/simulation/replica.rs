@@ -8,9 +8,12 @@ use kube::runtime::watcher::Event;
 
 use super::calls::{self, Begun, Wire};
 use super::known::Known;
+use super::learned::Learned;
 use super::process::Process;
 use super::store::{Store, Told};
-use crate::operator::{Election, Leadership};
+use super::wishes::{Clocks, Wishes};
+use crate::dingtalk::REQUEST_TIMEOUT;
+use crate::operator::{Election, LEASE_DURATION, Leadership, Moment};
 
 pub const KINDS: usize = 3;
 
@@ -53,6 +56,15 @@ pub struct Replica {
     pub is_up: bool,
     /// What the watches have told its process, except for the objects.
     known: Known,
+    /// The same for the judge of fetches, and what the fetches of its process have taught it.
+    pub wishes: Wishes,
+    pub learned: Learned,
+    /// When it sent the request that last renewed its lease, if there is an election.
+    pub lease_sent: Option<Moment>,
+    /// Since when its process leads.
+    pub leads_since: Option<Timestamp>,
+    /// Whether its clock was ever set.
+    pub is_clock_set: bool,
     /// Number of its process; what was planned for former ones is lost.
     pub life: u64,
     /// Number of scheduled looks.
@@ -64,6 +76,8 @@ pub struct Replica {
     pub secrets_listed_at: Option<Timestamp>,
     /// Until when it is cut off from everything.
     pub cut_off_until: Timestamp,
+    /// Until when its calls about the Lease fail.
+    pub lease_fails_until: Timestamp,
     /// How far its clock is ahead.
     pub clock_ahead: SignedDuration,
 }
@@ -84,12 +98,18 @@ impl Replica {
             has_led: false,
             is_up: false,
             known: Known::default(),
+            wishes: Wishes::default(),
+            learned: Learned::default(),
+            lease_sent: None,
+            leads_since: None,
+            is_clock_set: false,
             life: 0,
             looks: 0,
             watches: [watch; KINDS],
             lists_secrets: false,
             secrets_listed_at: None,
             cut_off_until: now,
+            lease_fails_until: now,
             clock_ahead: SignedDuration::ZERO,
         }
     }
@@ -104,6 +124,11 @@ impl Replica {
         self.has_led = false;
         self.lists_secrets = false;
         self.known = Known::default();
+        self.wishes = Wishes::default();
+        self.learned = Learned::default();
+        self.lease_sent = None;
+        let wall = self.wire.moment.lock().expect("no panic").wall;
+        self.leads_since = self.election.is_none().then(|| wall - self.clock_ahead);
         self.process = Process::new(&self.wire, Arc::clone(&self.leadership));
         self.is_up = true;
     }
@@ -121,10 +146,11 @@ impl Replica {
 
     pub fn hear(&mut self, told: Told) {
         let now = self.wire.moment.lock().expect("no panic").wall;
-        let now = now - self.clock_ahead;
-        self.known.told(&told, now);
+        let real = now - self.clock_ahead;
+        self.known.told(&told, real);
+        self.wishes.told(&told, Clocks { wall: now, real });
         if matches!(told, Told::Secret(Event::InitDone)) {
-            self.secrets_listed_at = Some(now);
+            self.secrets_listed_at = Some(real);
         }
         match told {
             Told::App(event) => self.process.app_event(event),
@@ -149,6 +175,18 @@ impl Replica {
         begun
     }
 
+    /// Whether its lease lasts at least as long as a token request may take: otherwise another
+    /// replica might request the same token meanwhile.
+    pub fn outlasts_request(&self) -> bool {
+        let now = *self.wire.moment.lock().expect("no panic");
+        let lasts = |sent: Moment| {
+            let needed = LEASE_DURATION.checked_sub(REQUEST_TIMEOUT).expect("longer");
+            let wall = Duration::try_from(now.wall.duration_since(sent.wall)).unwrap_or_default();
+            wall < needed && now.monotonic.duration_since(sent.monotonic) < needed
+        };
+        self.election.is_none() || self.lease_sent.is_some_and(lasts)
+    }
+
     pub fn set_time(&mut self, at: Timestamp) {
         let mut moment = self.wire.moment.lock().expect("no panic");
         let wall = at + self.clock_ahead;
@@ -161,6 +199,7 @@ impl Replica {
     pub fn set_clock(&mut self, ahead: SignedDuration) {
         let change = ahead - self.clock_ahead;
         self.clock_ahead = ahead;
+        self.is_clock_set = true;
         self.wire.moment.lock().expect("no panic").wall += change;
     }
 }

@@ -34,6 +34,7 @@ impl Store {
         name: &str,
     ) -> Result<SecretContents, ClusterError> {
         *self.reads.entry(name.to_owned()).or_default() += 1;
+        self.concerns = Some(name.to_owned());
         let stored = self.secrets.get(name);
         let stored = stored.ok_or_else(|| refused(operation, 404, "NotFound"))?;
         let data = stored.data.iter();
@@ -45,7 +46,8 @@ impl Store {
         })
     }
 
-    pub fn read_meta(&self, name: &str) -> Result<ObjectMeta, ClusterError> {
+    pub fn read_meta(&mut self, name: &str) -> Result<ObjectMeta, ClusterError> {
+        self.concerns = Some(name.to_owned());
         let operation = "read the target Secret's metadata";
         let stored = self.secrets.get(name);
         let stored = stored.ok_or_else(|| refused(operation, 404, "NotFound"))?;
@@ -54,6 +56,7 @@ impl Store {
 
     pub fn write(&mut self, write: &Write) -> Result<ObjectMeta, ClusterError> {
         let operation = "write the target Secret";
+        self.concerns = Some(write.name.clone());
         if let Some(refusal) = self.refusal {
             return Err(refused(operation, 403, refusal));
         }
@@ -133,6 +136,7 @@ impl Store {
 
     pub fn delete(&mut self, name: &str, version: &ObjectVersion) -> Result<(), ClusterError> {
         let operation = "delete the target Secret";
+        self.concerns = Some(name.to_owned());
         if let Some(refusal) = self.deletion_refusal {
             return Err(refused(operation, 403, refusal));
         }

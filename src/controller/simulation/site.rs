@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::dingtalk::{AccessToken, Answer, Failure, TokenResponse, look_up};
+use super::fetches::Answered;
+use crate::dingtalk::{AccessToken, Failure, TokenResponse, look_up};
 
 /// What a repeated fetch does.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +50,8 @@ pub struct Site {
     pub fetched: BTreeMap<String, usize>,
     /// When tokens were fetched, by corpId.
     times: BTreeMap<String, Vec<Timestamp>>,
+    /// What the last request is answered, for the judge.
+    pub answered: Option<Answered>,
     counter: u64,
 }
 
@@ -63,6 +66,7 @@ impl Site {
             calls: 0,
             fetched: BTreeMap::new(),
             times: BTreeMap::new(),
+            answered: None,
             counter: 0,
         }
     }
@@ -73,22 +77,8 @@ impl Site {
         secret: &str,
         corp_id: &str,
         now: Timestamp,
-    ) -> Answer {
+    ) -> Answered {
         self.calls += 1;
-        let result = self.answer(client_id, secret, corp_id, now);
-        Answer {
-            result,
-            clock_difference: None,
-        }
-    }
-
-    fn answer(
-        &mut self,
-        client_id: &str,
-        secret: &str,
-        corp_id: &str,
-        now: Timestamp,
-    ) -> Result<TokenResponse, Failure> {
         let failure = |code, status| Failure {
             http_status: Some(status),
             ..Failure::of(look_up(&[code], status).0)

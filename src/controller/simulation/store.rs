@@ -89,6 +89,10 @@ pub struct Store {
     pub changes: Vec<Change>,
     /// What others than the operator did to Secrets.
     pub losses: Vec<Change>,
+    /// Every state in which a Secret has been, by name and resourceVersion.
+    pub states: BTreeMap<String, BTreeMap<u64, StoredSecret>>,
+    /// The Secret that the last call was about, for the judge.
+    pub concerns: Option<String>,
     /// How often the contents of each Secret were read.
     pub reads: BTreeMap<String, usize>,
     pub now: Timestamp,
@@ -272,8 +276,16 @@ impl Store {
         }
     }
 
+    /// Returns the states in which a Secret has been, by resourceVersion.
+    pub fn states(&self, name: &str) -> &BTreeMap<u64, StoredSecret> {
+        static NONE: BTreeMap<u64, StoredSecret> = BTreeMap::new();
+        self.states.get(name).unwrap_or(&NONE)
+    }
+
     pub fn tell(&mut self, name: &str) {
         if let Some(stored) = self.secrets.get(name) {
+            let states = self.states.entry(name.to_owned()).or_default();
+            states.insert(stored.version, stored.clone());
             self.events
                 .push_back(Told::Secret(Event::Apply(stored.meta(name))));
         }

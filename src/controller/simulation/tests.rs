@@ -13,6 +13,7 @@ use super::world::{Death, World};
 mod admission;
 mod afresh;
 mod disturbances;
+mod fetches;
 mod lapsed;
 mod log;
 mod pods;

@@ -7,6 +7,12 @@ use super::store::Told;
 use super::world::{What, World};
 
 impl World {
+    /// Kills the process; its successor sees this app only after [`Self::see_late`].
+    pub fn die_and_miss(&mut self, name: &str) {
+        self.late = Some(name.to_owned());
+        self.die();
+    }
+
     /// Delivers the app that was missed.
     pub fn see_late(&mut self) {
         let late = self.late.take();
@@ -74,6 +80,7 @@ impl World {
         }
         let are_apps_listed = matches!(told, Told::App(Event::InitDone));
         self.replicas[index].hear(told);
+        self.forget_unwanted(index);
         // The first list of Secrets waits for the list of apps.
         if are_apps_listed && !std::mem::replace(&mut self.replicas[index].lists_secrets, true) {
             self.begin_list(index, Kind::Secret);

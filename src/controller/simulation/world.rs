@@ -10,6 +10,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::calls::{self, Begun, Deliver, Fate, LeaseCall, Wire};
+use super::fetches::Learnt;
 use super::replica::{Kind, Replica};
 use super::shrink::is_left_out;
 use super::site::{REPEATS, Site};
@@ -28,7 +29,8 @@ pub struct Death {
 pub(super) enum What {
     /// A call sent at this time arrives.
     Execute(Begun, Timestamp),
-    Deliver(Deliver),
+    /// The answer to a call, and what it tells the judge of fetches.
+    Deliver(Deliver, Vec<Learnt>),
     /// A watch event on this connection arrives.
     Tell(u64, Told),
     /// A watch starts with a list.
@@ -71,9 +73,13 @@ pub struct World {
     /// Number of writes and fetches begun.
     pub effects: usize,
     pub loses_calls: bool,
+    /// When a message was last lost.
+    pub(super) lost_at: Option<Timestamp>,
+    /// When it is next judged whether a fetch is late.
+    pub(super) missed_at: Timestamp,
     /// Number of acts by users, networks and nodes.
     acts: usize,
-    /// Whether each write is judged, which is slow with many Secrets.
+    /// Whether each write and fetch is judged, which is slow with many Secrets.
     pub judges_writes: bool,
     /// When a spec last changed.
     pub desired_since: Timestamp,
@@ -112,6 +118,8 @@ impl World {
             history: vec![format!("seed {seed}, {repeat:?}, {death:?}")],
             effects: 0,
             loses_calls: false,
+            lost_at: None,
+            missed_at: start,
             acts: 0,
             judges_writes: true,
             desired_since: start,
@@ -151,7 +159,9 @@ impl World {
 
     /// Whether a message is lost.
     pub(super) fn is_lost(&mut self) -> bool {
-        self.loses_calls && self.delays.random_range(0..20) == 0
+        let is_lost = self.loses_calls && self.delays.random_range(0..20) == 0;
+        self.lost_at = is_lost.then(|| self.now()).or(self.lost_at);
+        is_lost
     }
 
     /// Returns true once in `sides` on average.
@@ -208,12 +218,6 @@ impl World {
         );
     }
 
-    /// Kills the process; its successor sees this app only after [`Self::see_late`].
-    pub fn die_and_miss(&mut self, name: &str) {
-        self.late = Some(name.to_owned());
-        self.die();
-    }
-
     /// Stops a process, which drains its work before another one starts.
     pub fn stop(&mut self, index: usize) {
         if !self.acts() {
@@ -260,6 +264,9 @@ impl World {
         let did = !begun.is_empty();
         for begun in begun {
             let sent = self.now();
+            if let Some(request) = begun.request.as_ref().filter(|_| self.judges_writes) {
+                self.judge_fetch(index, request);
+            }
             self.plan_soon(index, What::Execute(begun, sent));
         }
         self.watch();
@@ -307,10 +314,12 @@ impl World {
                 continue;
             }
             self.set_time(at);
+            self.judge_missed();
             self.happen(index, planned.what, is_of_this_life);
             self.settle(index);
         }
         self.set_time(until);
+        self.judge_missed();
     }
 
     fn happen(&mut self, index: usize, what: What, is_of_this_life: bool) {
@@ -318,7 +327,10 @@ impl World {
             What::Execute(begun, sent) => {
                 self.execute(index, begun, sent, is_of_this_life);
             }
-            What::Deliver(deliver) => deliver(),
+            What::Deliver(deliver, learnt) => {
+                deliver();
+                self.learn(index, learnt);
+            }
             What::Tell(connection, told) => self.told(index, connection, told),
             What::List(kind) => self.list(index, kind),
             What::Look(_) => {}
@@ -353,7 +365,7 @@ impl World {
         }
         let count = self.store.writes.len();
         let fetched: usize = self.site.fetched.values().sum();
-        let known = begun.known;
+        let (known, request) = (begun.known, begun.request);
         let missing = known.is_some().then(|| self.without_token());
         let deliver = (begun.execute)(&mut self.store, &mut self.site, fate);
         for write in count..self.store.writes.len() {
@@ -371,7 +383,8 @@ impl World {
         if dies {
             self.ends_at_once(index);
         } else if is_of_this_life {
-            self.plan_soon(index, What::Deliver(deliver));
+            let learnt = self.learnt(request, fate);
+            self.plan_soon(index, What::Deliver(deliver, learnt));
         }
         self.watch();
     }
@@ -381,15 +394,5 @@ impl World {
             replica.set_time(at);
         }
         self.store.now = at;
-    }
-
-    /// Cuts a replica off from everything for a duration.
-    pub fn cut_off(&mut self, index: usize, duration: Duration) {
-        if !self.acts() {
-            return;
-        }
-        self.note(&format!("replica {index} is cut off for {duration:?}"));
-        let duration = SignedDuration::try_from(duration).expect("not for ever");
-        self.replicas[index].cut_off_until = self.now() + duration;
     }
 }

@@ -189,7 +189,9 @@ impl<'a> Decision<'_, 'a> {
         let is_changed = attempts.failing().is_none() && self.is_of_others(corp, token);
         let floor = attempts.floor();
         let floor = floor.filter(|floor| *floor > now);
-        if let Some(floor) = floor.filter(|_| is_changed) {
+        // A failed attempt has a pace of its own.
+        let is_floored = attempts.failing().is_none() && (is_changed || scheduled.is_some());
+        if let Some(floor) = floor.filter(|_| is_floored) {
             return Fetch::At(floor);
         }
         let causes = [

@@ -18,6 +18,18 @@ impl Core {
             || version.is_some_and(|now| *now != pending.credentials)
     }
 
+    /// Whether an app's spec has changed since a fetch was queued, so that the app no longer wants
+    /// it. The app may be waiting for a call and not have been looked at since.
+    pub(crate) fn wants_no_longer(
+        &self,
+        app: &AppRef,
+        pending: &PendingFetch,
+        call: &Call,
+    ) -> bool {
+        self.index
+            .wants_no_longer(app, pending.generation, &call.site, &call.corp_id)
+    }
+
     /// Returns when the token that the fetch replaces expires.
     pub(crate) fn expiry(&self, pending: &PendingFetch) -> Option<Timestamp> {
         let token = self.tokens.get(pending.token)?;

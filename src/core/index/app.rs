@@ -22,6 +22,7 @@ pub(super) struct App {
     pub(super) targets: BTreeSet<String>,
     pub(super) site: String,
     pub(super) corp_ids: Vec<String>,
+    pub(super) is_suspended: bool,
     pub(super) client_id: Option<String>,
     pub(super) grants: BTreeSet<String>,
     /// UIDs of the namespaces that the grants were given to, by name, as recorded in its status.
@@ -48,6 +49,7 @@ impl App {
             targets: wanted(app).into_iter().map(|target| target.name).collect(),
             site: app.spec.site.clone(),
             corp_ids: app.spec.corp_ids.clone(),
+            is_suspended: app.spec.suspend,
             client_id: None,
             grants,
             granted,

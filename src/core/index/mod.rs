@@ -132,6 +132,7 @@ impl Index {
                 && old.grants == new.grants
             {
                 old.generation = new.generation;
+                old.is_suspended = new.is_suspended;
                 old.version = new.version;
                 return others;
             }
@@ -282,6 +283,23 @@ impl Index {
     /// Returns the seats of an app's tokens, as far as known.
     pub(crate) fn seats_of(&self, key: &AppRef) -> impl Iterator<Item = Seat> {
         self.apps.get(key).into_iter().flat_map(App::seats)
+    }
+
+    /// Whether an app's spec is another one than that of this generation, and no longer wants a
+    /// corp's token of this site fetched.
+    pub(crate) fn wants_no_longer(
+        &self,
+        key: &AppRef,
+        generation: Option<i64>,
+        site: &str,
+        corp_id: &str,
+    ) -> bool {
+        let app = self.apps.get(key);
+        app.filter(|app| app.generation != generation)
+            .is_some_and(|app| {
+                let is_wanted = app.site == site && app.corp_ids.iter().any(|it| it == corp_id);
+                app.is_suspended || !is_wanted
+            })
     }
 
     /// Returns the reference to an app's credentials.
