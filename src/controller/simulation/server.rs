@@ -82,6 +82,7 @@ impl Store {
             secret: write.name.clone(),
             before,
             version,
+            at: self.now,
         });
         let stored = self.secrets.entry(write.name.clone()).or_default();
         if stored.uid.is_empty() {
@@ -148,6 +149,7 @@ impl Store {
             secret: name.to_owned(),
             before,
             version: self.version,
+            at: self.now,
         });
         Ok(())
     }

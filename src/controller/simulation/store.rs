@@ -37,6 +37,7 @@ pub struct Change {
     pub before: Option<StoredSecret>,
     /// The resourceVersion after it.
     pub version: u64,
+    pub at: Timestamp,
 }
 
 /// A watch event.
@@ -236,6 +237,7 @@ impl Store {
             secret: name.to_owned(),
             before: Some(before),
             version,
+            at: self.now,
         });
         self.tell(name);
     }
@@ -248,6 +250,7 @@ impl Store {
             secret: name.to_owned(),
             before,
             version: self.version,
+            at: self.now,
         });
     }
 
