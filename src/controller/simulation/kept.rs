@@ -1,6 +1,6 @@
 //! Judges the operator's changes of Secrets by what its process knew when it sent them.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::known::{Known, Owner};
 use super::store::{Change, StoredSecret};
@@ -9,6 +9,10 @@ use crate::api::{DingTalkApp, LABEL_OWNER_UID};
 
 /// Secrets that users keep their credentials in.
 pub const CREDENTIALS: [&str; 2] = ["credentials", "copy"];
+
+/// How long the steps of one decision may take. What users take away meanwhile is put back after
+/// them.
+const STEPS: SignedDuration = SignedDuration::from_secs(10);
 
 impl StoredSecret {
     pub fn owner_uid(&self) -> Option<&str> {
@@ -92,12 +96,12 @@ impl World {
     }
 
     /// Whether a Secret has a valid token of a corp, or had one before somebody changed it in a way
-    /// that the process had not been told of.
+    /// that the process had not been told of when it decided.
     fn is_in(&self, name: &str, corp_id: &str, known: &Known, change: &Change) -> bool {
         let is_there = |secret: &StoredSecret| self.has_token(secret, corp_id);
         let losses = self.store.losses.iter().rev();
         let mut losses = losses
-            .take_while(|loss| loss.version > known.secrets)
+            .take_while(|loss| loss.version > known.secrets || self.now() <= loss.at + STEPS)
             .filter(|loss| loss.secret == name && loss.version < change.version);
         self.store.secrets.get(name).is_some_and(is_there)
             || losses.any(|loss| loss.before.as_ref().is_some_and(is_there))

@@ -85,6 +85,7 @@ impl Store {
             secret: write.name.clone(),
             before,
             version,
+            at: self.now,
         });
         let stored = self.secrets.entry(write.name.clone()).or_default();
         if stored.uid.is_empty() {
@@ -152,6 +153,7 @@ impl Store {
             secret: name.to_owned(),
             before,
             version: self.version,
+            at: self.now,
         });
         Ok(())
     }

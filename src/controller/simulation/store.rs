@@ -38,6 +38,7 @@ pub struct Change {
     pub before: Option<StoredSecret>,
     /// The resourceVersion after it.
     pub version: u64,
+    pub at: Timestamp,
 }
 
 /// A watch event.
@@ -253,6 +254,7 @@ impl Store {
             secret: name.to_owned(),
             before: Some(before),
             version,
+            at: self.now,
         });
         self.tell(name);
     }
@@ -265,6 +267,7 @@ impl Store {
             secret: name.to_owned(),
             before,
             version: self.version,
+            at: self.now,
         });
     }
 
