@@ -4,8 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
+use http::Uri;
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use thiserror::Error;
+use tower::BoxError;
+use tower::util::MapErrLayer;
 
 use super::error::CliError;
 use super::flags::namespace;
@@ -46,8 +51,26 @@ pub(super) async fn cluster(arguments: &ClusterArguments) -> Result<(Client, Str
         .namespace
         .clone()
         .unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config).map_err(no_client)?;
-    Ok((client, namespace))
+    let server = host_and_port(&config.cluster_url);
+    let named = MapErrLayer::new(move |source: BoxError| Unreached { server, source });
+    let client = ClientBuilder::try_from(config).map_err(no_client)?;
+    Ok((client.with_layer(&named).build(), namespace))
+}
+
+/// The API server did not respond.
+#[derive(Debug, Error)]
+#[error("cannot reach {server}")]
+struct Unreached {
+    /// Host and port of the API server.
+    server: String,
+    source: BoxError,
+}
+
+fn host_and_port(url: &Uri) -> String {
+    let host = url.host().unwrap_or_default();
+    let is_plain = url.scheme_str() == Some("http");
+    let port = url.port_u16().unwrap_or(if is_plain { 80 } else { 443 });
+    format!("{host}:{port}")
 }
 
 /// Returns the error for a configuration that no client can use.
@@ -151,6 +174,23 @@ mod tests {
         assert!(config.connect_timeout.is_some() && config.write_timeout.is_some());
         // Regression: `status` said nothing for minutes while the API server answered 503.
         assert!(!config.default_retry);
+    }
+
+    /// Regression: a refused connection did not say to which server.
+    #[test]
+    fn a_server_that_cannot_be_reached_is_named_without_credentials() {
+        let server = |url: &'static str| host_and_port(&Uri::from_static(url));
+        let secret = "https://me:secret@one.example/path";
+        assert_eq!(server(secret), "one.example:443");
+        assert_eq!(server("http://[::1]:8080"), "[::1]:8080");
+        let refused = std::io::Error::other("Connection refused");
+        let unreached = Unreached {
+            server: server("https://one.example"),
+            source: refused.into(),
+        };
+        let error = kube::Error::Service(unreached.into());
+        let expected = "ServiceError: cannot reach one.example:443: Connection refused";
+        assert_eq!(crate::operator::said(&error), expected);
     }
 
     /// Regression: advised commands would have reached the cluster of the current context.

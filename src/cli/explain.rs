@@ -45,7 +45,7 @@ pub(super) const LABELS: [&str; 7] = [
 
 /// Messages about unknown names. The first follows the name, the last has the suggestions in place of the braces.
 pub(super) const UNKNOWN: [&str; 3] = [
-    "is not a known code, HTTP status, reason or cause.",
+    " is not a known code, HTTP status, reason or cause. ",
     "Look it up in DingTalk's list of error codes. For unknown codes, the operator uses the HTTP status of the \
      response; its message contains both.",
     "Did you mean {}?",
@@ -72,10 +72,10 @@ pub(super) fn explain(arguments: &ExplainArguments) -> Result<ExitCode, CliError
 fn unknown(asked: &str, nearest: &[&str], texts: &Translations) -> String {
     let [is_unknown, look_up, suggested] = UNKNOWN.map(|text| texts.text(text));
     match nearest.is_empty() {
-        true => format!("{asked:?} {is_unknown} {look_up}"),
+        true => format!("{asked:?}{is_unknown}{look_up}"),
         false => {
             let suggested = suggested.replace("{}", &nearest.join(", "));
-            format!("{asked:?} {is_unknown} {suggested}")
+            format!("{asked:?}{is_unknown}{suggested}")
         }
     }
 }
@@ -139,7 +139,7 @@ mod tests {
         let chinese = Translations::chinese().expect("texts");
         let near = said("Banne", &chinese);
         assert!(
-            near.contains("不是已知的") && near.ends_with(" Banned？"),
+            near.contains("\" 不是已知的") && near.ends_with(" Banned？"),
             "{near}"
         );
         assert!(!said("nonsense", &chinese).contains("operator uses"));

@@ -75,7 +75,7 @@ enum Command {
     /// Check manifests of DingTalkApps and DingTalkTokenReferences like the API server does, but without a
     /// cluster.
     Validate(validate::ValidateArguments),
-    /// Explain an error code of DingTalk, or a reason or cause reported by the operator.
+    /// Explain an error code of DingTalk, an HTTP status, or a reason, event or cause reported by the operator.
     Explain(explain::ExplainArguments),
     /// Print a shell completion script.
     Completions(completions::CompletionsArguments),

@@ -201,7 +201,7 @@ fn unlisted(unread: &Unread) -> String {
     match unread {
         Unread::Missing => "the CRD of DingTalkApps is not installed".to_owned(),
         Unread::Forbidden => "you are not allowed to list DingTalkApps".to_owned(),
-        Unread::Answered { why, .. } | Unread::NotLoggedIn(why) | Unread::Unavailable(why) => {
+        Unread::Answered { why, .. } | Unread::Unusable { why, .. } | Unread::Unavailable(why) => {
             format!("DingTalkApps cannot be listed: {why}")
         }
     }

@@ -40,8 +40,24 @@ async fn call<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T
                 why: said(status.as_ref()),
             },
         }),
-        Ok(Err(error)) if login_error(&error).is_some() => Err(Unread::NotLoggedIn(said(&error))),
-        Ok(Err(error)) => Err(Unread::Unavailable(said(&error))),
+        Ok(Err(error)) => Err(unread(&error)),
+    }
+}
+
+/// Returns the error of a call that the API server has not responded to.
+fn unread(error: &kube::Error) -> Unread {
+    if login_error(error).is_some() {
+        return Unread::Unusable {
+            why: said(error),
+            advice: "log in to the cluster again",
+        };
+    }
+    match error {
+        kube::Error::SerdeError(_) => Unread::Unusable {
+            why: format!("the response is not the API server's: {}", said(error)),
+            advice: "check the kubeconfig, and any proxy",
+        },
+        _ => Unread::Unavailable(said(error)),
     }
 }
 
@@ -195,4 +211,35 @@ async fn may(
         }
     };
     Ok(status.is_some_and(|status| status.allowed))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::client::AuthError;
+
+    use super::*;
+
+    /// Regression: expired credentials, and the page of a portal, were said to be no response.
+    #[test]
+    fn what_was_not_sent_and_what_others_answered_is_told_from_no_response() {
+        let message = |error: &kube::Error| {
+            let verdict = unread(error).verdict("cluster", "");
+            format!("{}; {}", verdict.message, verdict.advice)
+        };
+        let login = kube::Error::Auth(AuthError::ExecPluginFailed);
+        let login = message(&login);
+        assert!(login.ends_with("; log in to the cluster again"), "{login}");
+        let page = serde_json::from_str::<Value>("<html>").expect_err("no JSON");
+        let page = message(&kube::Error::SerdeError(page));
+        assert!(
+            page.starts_with("the response is not the API server's: "),
+            "{page}"
+        );
+        let silent = kube::Error::Service("timed out".into());
+        let silent = message(&silent);
+        assert!(
+            silent.starts_with("no response from the API server: "),
+            "{silent}"
+        );
+    }
 }

@@ -64,8 +64,11 @@ pub(super) enum Unread {
         code: u16,
         why: String,
     },
-    /// There were no credentials to send to the API server.
-    NotLoggedIn(String),
+    /// There were no credentials to send, or what responded is no API server.
+    Unusable {
+        why: String,
+        advice: &'static str,
+    },
     /// The API server did not respond.
     Unavailable(String),
 }
@@ -75,7 +78,7 @@ impl Unread {
     pub(super) fn is_of_all(&self) -> bool {
         matches!(
             self,
-            Self::NotLoggedIn(_) | Self::Unavailable(_) | Self::Answered { code: 401, .. }
+            Self::Unusable { .. } | Self::Unavailable(_) | Self::Answered { code: 401, .. }
         )
     }
 
@@ -96,9 +99,7 @@ impl Unread {
                     _ => "try again later, or check what stands between here and the API server",
                 },
             ),
-            Self::NotLoggedIn(why) => {
-                Verdict::not_checked(subject, why, "log in to the cluster again")
-            }
+            Self::Unusable { why, advice } => Verdict::not_checked(subject, why, advice),
             Self::Unavailable(why) => Verdict::not_checked(
                 subject,
                 format!("no response from the API server: {why}"),
@@ -125,11 +126,6 @@ mod tests {
         assert_eq!(refused.message, said);
         assert!(refused.advice.contains("credentials"), "{refused:?}");
         assert_ne!(answered(503).advice, refused.advice);
-        let expired = "the kubeconfig's credential program ended with exit status: 1";
-        let not_sent = Unread::NotLoggedIn(expired.to_owned());
-        let not_sent = not_sent.verdict("leader", "get Leases");
-        assert_eq!(not_sent.message, expired);
-        assert!(not_sent.advice.contains("log in"), "{not_sent:?}");
         let unavailable = Unread::Unavailable("timed out".to_owned());
         let silent = unavailable.verdict("leader", "get Leases");
         assert!(silent.message.contains("no response"), "{silent:?}");
