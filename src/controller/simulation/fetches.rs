@@ -169,13 +169,15 @@ impl World {
         let latest = lives.max_by_key(|life| life.requested_at);
         let requests = open_requests(replica, &seen, variant);
         let is_asked = !requests.is_empty();
+        // A retry or a requested renewal may come before the time that jitter has chosen.
+        let is_scheduled = !is_asked && last.is_some_and(|last| last.outcome.is_ok());
         let flight = |is_requested| Flight {
             sent: now,
             credentials: request.credentials.clone(),
             requests,
             is_requested,
             replaces: latest,
-            was_due,
+            was_due: was_due && is_scheduled,
         };
         let Some(last) = last else {
             // The retry of a former process's failed attempt.

@@ -106,7 +106,7 @@ fn a_limit_holds_all_whom_it_names() {
 /// Renewals are requested over and over, apps are suspended and resumed, and the process dies.
 #[test]
 fn a_request_is_answered_once_and_a_suspended_app_fetches_nothing() {
-    play(seeds(150), |seed| {
+    play(seeds(120), |seed| {
         let mut world = with_credentials(seed, None);
         let mut suspended = [false; 3];
         with_three_apps(&mut world);
