@@ -167,7 +167,7 @@ impl World {
             .any(|(wish, life)| valid(life).is_some_and(|life| is_due(wish, life, last, now)));
         let lives = seen.iter().filter_map(|(_, life)| *life);
         let latest = lives.max_by_key(|life| life.requested_at);
-        let requests = open_requests(replica, &seen, variant);
+        let requests = open_requests(replica, &wishers, variant);
         let is_asked = !requests.is_empty();
         // A retry or a requested renewal may come before the time that jitter has chosen.
         let is_scheduled = !is_asked && last.is_some_and(|last| last.outcome.is_ok());
@@ -287,19 +287,14 @@ fn is_forced(class: Class, last: &Ended, now: Clocks) -> bool {
 /// each replaced another one.
 fn open_requests(
     replica: &Replica,
-    seen: &[(&Wish, Option<Life>)],
+    wishers: &[&Wish],
     variant: &Variant,
 ) -> BTreeMap<(String, String), bool> {
     let mut open = BTreeMap::new();
-    for (wish, life) in seen {
+    for wish in wishers {
         let Some(asked) = &wish.asked else { continue };
-        let status = wish.app.status.as_ref();
-        let handled = status.and_then(|it| it.last_handled_renew_request.as_ref());
-        let asked_at = asked.value.parse::<Timestamp>().ok();
-        let is_newer = |life: Life| asked_at.is_some_and(|at| life.requested_at >= at - SECOND);
-        // A former process may have handled it, and died before it could report that.
-        let is_handled = handled == Some(&asked.value) || life.is_some_and(is_newer);
-        let is_of_former = asked.is_of_start && is_handled;
+        let is_of_former =
+            asked.is_of_start && is_reported(&wish.app, &asked.value, &variant.corp_id);
         let learned = &replica.learned;
         if !is_of_former && !learned.has_answered(wish.uid(), &asked.value, &variant.corp_id) {
             let request = (wish.uid().to_owned(), asked.value.clone());
@@ -307,6 +302,19 @@ fn open_requests(
         }
     }
     open
+}
+
+/// Whether an app's status says that a former process has handled a request for a corp, and has not
+/// failed to write its token.
+fn is_reported(app: &DingTalkApp, request: &str, corp_id: &str) -> bool {
+    let Some(status) = &app.status else {
+        return false;
+    };
+    let mut corps = status.corps.iter();
+    let error = corps.find(|corp| corp.corp_id == corp_id);
+    let error = error.and_then(|corp| corp.error.as_ref());
+    let is_lost = error.is_some_and(|error| Failure::recorded(error).is_none());
+    status.last_handled_renew_request.as_deref() == Some(request) && !is_lost
 }
 
 /// Returns the life of the latest token that a replica can give an app.

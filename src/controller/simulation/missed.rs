@@ -19,7 +19,7 @@ const DISTURBED: SignedDuration = SignedDuration::from_mins(10);
 impl World {
     /// Asserts from time to time that no fetch is late.
     pub(super) fn judge_missed(&mut self) {
-        if !self.judges_writes || self.now() < self.missed_at {
+        if !self.judges_fetches || self.now() < self.missed_at {
             return;
         }
         self.missed_at = self.now() + INTERVAL;

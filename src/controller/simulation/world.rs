@@ -81,6 +81,8 @@ pub struct World {
     acts: usize,
     /// Whether each write and fetch is judged, which is slow with many Secrets.
     pub judges_writes: bool,
+    /// Whether each token request is judged.
+    pub judges_fetches: bool,
     /// When a spec last changed.
     pub desired_since: Timestamp,
     death: Option<Death>,
@@ -122,6 +124,7 @@ impl World {
             missed_at: start,
             acts: 0,
             judges_writes: true,
+            judges_fetches: false,
             desired_since: start,
             death,
             replicas: replicas.collect(),
@@ -264,7 +267,7 @@ impl World {
         let did = !begun.is_empty();
         for begun in begun {
             let sent = self.now();
-            if let Some(request) = begun.request.as_ref().filter(|_| self.judges_writes) {
+            if let Some(request) = begun.request.as_ref().filter(|_| self.judges_fetches) {
                 self.judge_fetch(index, request);
             }
             self.plan_soon(index, What::Execute(begun, sent));
