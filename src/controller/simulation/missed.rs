@@ -41,7 +41,8 @@ impl World {
         let changed = replica.wishes.changed.max(lasting.into_iter().max());
         let disturbed = [self.lost_at, replica.learned.limited_at];
         let is_recent = |at: Timestamp| self.now() < at + DISTURBED;
-        let is_disturbed = replica.is_clock_set || disturbed.into_iter().flatten().any(is_recent);
+        let is_disturbed =
+            replica.clock_set_at.is_some() || disturbed.into_iter().flatten().any(is_recent);
         if is_disturbed || !replica.outlasts_request() {
             return None;
         }

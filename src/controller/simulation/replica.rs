@@ -63,8 +63,8 @@ pub struct Replica {
     pub lease_sent: Option<Moment>,
     /// Since when its process leads.
     pub leads_since: Option<Timestamp>,
-    /// Whether its clock was ever set.
-    pub is_clock_set: bool,
+    /// When its clock was last set.
+    pub clock_set_at: Option<Timestamp>,
     /// Number of its process; what was planned for former ones is lost.
     pub life: u64,
     /// Number of scheduled looks.
@@ -102,7 +102,7 @@ impl Replica {
             learned: Learned::default(),
             lease_sent: None,
             leads_since: None,
-            is_clock_set: false,
+            clock_set_at: None,
             life: 0,
             looks: 0,
             watches: [watch; KINDS],
@@ -199,8 +199,9 @@ impl Replica {
     pub fn set_clock(&mut self, ahead: SignedDuration) {
         let change = ahead - self.clock_ahead;
         self.clock_ahead = ahead;
-        self.is_clock_set = true;
-        self.wire.moment.lock().expect("no panic").wall += change;
+        let mut moment = self.wire.moment.lock().expect("no panic");
+        moment.wall += change;
+        self.clock_set_at = Some(moment.wall);
     }
 }
 

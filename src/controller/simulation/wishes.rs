@@ -307,7 +307,8 @@ impl Wishes {
             .secrets
             .get(&wish.app.spec.credentials_secret_ref.name)?;
         let version = &state["credentials"]["resourceVersion"];
-        let is_current = *version == seen.version.to_string() && !is_former;
+        let is_current =
+            version.as_str().and_then(|it| it.parse().ok()) == Some(seen.version) && !is_former;
         let is_whose = state["clientId"] == *variant.client_id && state["site"] == *variant.site;
         let requested_at = Timestamp::from_second(token["at"].as_i64()?).ok()?;
         let length = SignedDuration::from_secs(token["for"].as_i64()?);

@@ -79,9 +79,8 @@ pub struct World {
     pub(super) missed_at: Timestamp,
     /// Number of acts by users, networks and nodes.
     acts: usize,
-    /// Whether each write and fetch is judged, which is slow with many Secrets.
+    /// Whether each write is judged, which is slow with many Secrets.
     pub judges_writes: bool,
-    /// Whether each token request is judged.
     pub judges_fetches: bool,
     /// When a spec last changed.
     pub desired_since: Timestamp,
