@@ -47,6 +47,21 @@ enum Outcome {
     },
 }
 
+const FRESH: Outcome = Outcome::Token {
+    life: 7200,
+    fresh: true,
+};
+
+/// Returns a failure of a class.
+fn failure(is_it: impl Fn(Class) -> bool) -> Outcome {
+    let row = TABLE.iter().position(|row| is_it(row.class));
+    Outcome::Failure {
+        row: row.expect("a row"),
+        wait: None,
+        random: 0.0,
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Turn {
     /// How long nothing happens, in seconds.

@@ -4,20 +4,6 @@ use super::*;
 use crate::api::ANNOTATION_RENEW_REQUESTED_AT;
 use crate::api::{CorpError, DingTalkAppStatus};
 
-const FRESH: Outcome = Outcome::Token {
-    life: 7200,
-    fresh: true,
-};
-/// Returns `server.error`, which is retried within seconds.
-fn failure() -> Outcome {
-    let row = TABLE.iter().position(|row| row.class == Class::Transient);
-    Outcome::Failure {
-        row: row.expect("a row"),
-        wait: None,
-        random: 0.0,
-    }
-}
-
 /// Returns a world with its first token, at the time of its next look.
 fn with_token() -> World {
     let mut world = World::new();
@@ -57,7 +43,7 @@ fn a_first_token_and_its_renewal() {
 fn an_attempt_after_a_failure_is_a_retry_until_it_succeeds() {
     let mut world = with_token();
     pass(&mut world, 4800);
-    world.settle(&failure());
+    world.settle(&failure(|class| class == Class::Transient));
     pass(&mut world, 60);
     world.settle(&FRESH);
     pass(&mut world, 4800);

@@ -4,10 +4,6 @@ use super::*;
 use crate::api::{CONDITION_READY, CONDITION_RENEWED};
 use crate::dingtalk::TokenResponse;
 
-const FRESH: Outcome = Outcome::Token {
-    life: 7200,
-    fresh: true,
-};
 /// `invalid.client`.
 const REJECTED: Outcome = Outcome::Failure {
     row: 0,

@@ -3,11 +3,6 @@
 use super::*;
 use crate::core::secret::target::Excess;
 
-const FRESH: Outcome = Outcome::Token {
-    life: 7200,
-    fresh: true,
-};
-
 /// Returns when the app is looked at again, or that its target is read first.
 fn next_look(world: &mut World) -> Result<Option<Timestamp>, &'static str> {
     match world.decide(next_step) {

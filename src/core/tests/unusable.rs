@@ -5,11 +5,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::dingtalk::TokenResponse;
 
-const FRESH: Outcome = Outcome::Token {
-    life: 7200,
-    fresh: true,
-};
-
 fn problem(world: &World, reason: Reason, version: Option<ObjectVersion>) -> CredentialsProblem {
     CredentialsProblem {
         reason,

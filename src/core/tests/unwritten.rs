@@ -5,21 +5,6 @@ use super::*;
 use crate::api::ANNOTATION_RENEW_REQUESTED_AT;
 use crate::dingtalk::TokenResponse;
 
-const FRESH: Outcome = Outcome::Token {
-    life: 7200,
-    fresh: true,
-};
-
-/// Returns a failure of a class.
-fn failure(is_it: impl Fn(Class) -> bool) -> Outcome {
-    let row = TABLE.iter().position(|row| is_it(row.class));
-    Outcome::Failure {
-        row: row.expect("a row"),
-        wait: None,
-        random: 0.0,
-    }
-}
-
 /// Returns a world with its first token, which the status shows.
 fn with_token() -> World {
     let mut world = World::new();
