@@ -193,6 +193,25 @@ fn a_suspended_app_fetches_nothing_and_says_that_its_token_is_a_former_one() {
     assert_eq!(status, "Unknown");
 }
 
+#[test]
+fn a_process_that_ends_takes_a_token_for_a_former_one_if_the_unread_secret_is_another() {
+    let renewed = |uid: &str| {
+        let mut world = with_token();
+        world.restart();
+        world.is_ending = true;
+        world.seen = Some(CredentialsSeen::Present(ObjectVersion {
+            uid: uid.into(),
+            ..world.version()
+        }));
+        let settled = world.settle(&FRESH);
+        world.said(&settled, CONDITION_READY)
+    };
+    let same = renewed("credentials");
+    assert!(!same.2.contains("(client_id a)"), "{same:?}");
+    let other = renewed("recreated");
+    assert!(other.2.contains("(client_id a)"), "{other:?}");
+}
+
 /// Regression: the problem stayed until the spec changed.
 #[test]
 fn a_suspended_app_notices_that_its_credentials_are_there_again() {

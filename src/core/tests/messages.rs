@@ -118,6 +118,18 @@ fn a_suspended_app_says_that_nothing_is_fetched() {
 }
 
 #[test]
+fn an_attempt_after_a_failure_is_said_to_be_under_way_while_it_is() {
+    let mut world = World::new();
+    let message = said(&mut world, Reason::ServerError, "Renewed");
+    assert!(message.contains("; next attempt at "), "{message}");
+    world.now += SignedDuration::from_secs(1);
+    world.queue();
+    let message = said(&mut world, Reason::ServerError, "Renewed");
+    let expected = "; the next attempt is under way; see ";
+    assert!(message.contains(expected), "{message}");
+}
+
+#[test]
 fn every_warning_names_its_section_in_both_languages_within_the_bound_of_an_event() {
     let pages = [
         include_str!("../../../docs/reasons.md"),

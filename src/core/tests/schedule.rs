@@ -154,3 +154,18 @@ fn a_renewal_after_the_clock_was_set_back_records_the_life_that_it_brought() {
     assert_eq!(lifetime.requested_at, world.now);
     assert_eq!(lifetime.length(), SignedDuration::from_secs(253_500));
 }
+
+#[test]
+fn a_token_that_lives_for_a_second_is_fetched_every_five_seconds() {
+    let mut world = World::new();
+    let short = Outcome::Token {
+        life: 1,
+        fresh: true,
+    };
+    world.settle(&short);
+    for (seconds, fetches) in [(1, 1), (3, 1), (1, 2)] {
+        world.now += SignedDuration::from_secs(seconds);
+        world.settle(&short);
+        assert_eq!(world.attempts.len(), fetches, "at {}", world.now);
+    }
+}

@@ -85,6 +85,31 @@ fn the_secrets_of_a_reference_are_named_and_only_what_a_person_must_do_is_stalle
 }
 
 #[test]
+fn a_status_is_written_at_once_if_it_changed_and_once_a_minute_if_only_its_message_did() {
+    let written = |written_at: Option<Timestamp>| Previous {
+        status: status(&Told::new(Reason::SecretWriteFailed, "said"), None, &["a"]),
+        version: None,
+        written_at,
+    };
+    let other_message = status(&Told::new(Reason::SecretWriteFailed, "else"), None, &["a"]);
+    let other_reason = status(&Told::new(Reason::SecretConflict, "said"), None, &["a"]);
+    let next = |second: i64, current: &DingTalkTokenReferenceStatus| {
+        write_reference_status_at(&written(Some(at(100))), current, at(second))
+    };
+    assert_eq!(next(100, &other_reason), None);
+    assert_eq!(next(100, &other_message), Some(at(160)));
+    assert_eq!(next(159, &other_message), Some(at(160)));
+    assert_eq!(next(160, &other_message), None);
+    // The clock was set back.
+    assert_eq!(next(99, &other_message), None);
+    let never = written(None);
+    assert_eq!(
+        write_reference_status_at(&never, &other_message, at(100)),
+        None
+    );
+}
+
+#[test]
 fn many_names_are_kept_as_one_fingerprint() {
     let told = Told::new(Reason::Pending, "said");
     let light = |copies: &[&str]| light_status(status(&told, None, copies));

@@ -261,6 +261,15 @@ fn of_a_newer_version_public_metadata_tells_until_when_a_token_is_valid() {
         let read = Recorded::read(&newer, &Managed::of(&entries));
         assert_eq!(read.is_some(), is_read, "{more}");
     }
+    // As many tokens as there may be.
+    for (tokens, is_read) in [(TOKENS_MAX, true), (TOKENS_MAX + 1, false)] {
+        let keys = (0..tokens).map(|n| format!("ding{n}.access_token"));
+        let keys: Vec<String> = keys.collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let entries = managed(MANAGER, &keys);
+        let read = Recorded::read(&many, &Managed::of(&entries));
+        assert_eq!(read.is_some(), is_read, "{tokens}");
+    }
 }
 
 #[test]

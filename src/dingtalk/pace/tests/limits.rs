@@ -202,3 +202,32 @@ fn what_still_limits_something_is_not_forgotten() {
     heard.limits.prune(heard.now);
     assert_eq!(gate(&heard), Gate::Open);
 }
+
+#[test]
+fn throttles_are_counted_as_in_a_row_for_two_minutes_after_the_pause() {
+    let pause_after = |silence: Duration| {
+        let mut heard = Heard::new();
+        let call = call("x", "one", "1");
+        heard.fails(&call, throttled(false, Scope::ClientId, None), true);
+        heard.now += SECOND + silence;
+        heard.limits.prune(heard.now);
+        heard.fails(&call, throttled(false, Scope::ClientId, None), true);
+        heard.wait(&call, true)
+    };
+    assert_eq!(pause_after(2 * MINUTE - SECOND), 2 * SECOND);
+    assert_eq!(pause_after(2 * MINUTE), SECOND);
+}
+
+#[test]
+fn a_namespaces_requests_in_flight_are_not_forgotten() {
+    let mut heard = Heard::new();
+    let number = |number: usize| with_secret("x", &format!("c{number}"), "1", "wrong");
+    for n in 0..40 {
+        heard
+            .limits
+            .begin(&number(n), false, &heard.rates, heard.now);
+    }
+    heard.now += 10 * MINUTE;
+    heard.limits.prune(heard.now);
+    assert!(!heard.limits.has_room("x", false, &heard.rates));
+}

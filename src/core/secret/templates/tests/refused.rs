@@ -64,6 +64,11 @@ fn what_cannot_be_used_is_refused_with_line_and_column() {
             "line 1, column 11",
             "only == and !=",
         ),
+        (
+            "{% if site == site == site %}{% endif %}",
+            "line 1, column 20",
+            "once in each part",
+        ),
         ("{% if site %}", "line 1, column 14", "{% endif %}"),
         ("{% endif %}", "line 1, column 4", "without its beginning"),
         (
