@@ -189,7 +189,7 @@ mod tests {
             source: refused.into(),
         };
         let error = kube::Error::Service(unreached.into());
-        let expected = "ServiceError: cannot reach one.example:443: Connection refused";
+        let expected = "cannot reach one.example:443: Connection refused";
         assert_eq!(crate::operator::said(&error), expected);
     }
 

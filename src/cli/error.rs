@@ -36,13 +36,13 @@ pub(super) enum CliError {
     )]
     UnknownSite { site: String, known: String },
     /// Neither a kubeconfig nor a pod's ServiceAccount can be used.
-    #[error("cannot connect to a cluster: {}; set KUBECONFIG, or run this in a pod", said(.0.as_ref()))]
+    #[error("cannot connect to a cluster: {}; set KUBECONFIG, or run this in a pod", not_found(.0.as_ref(), is_pod()))]
     NoCluster(#[source] AnyError),
     /// The kubeconfig has no credentials, or cannot obtain them.
     #[error("cannot log in to the cluster: {}{}", said(.0.as_ref()), LOG_IN)]
     NoCredentials(#[source] AnyError),
     /// The kubeconfig or context from the flags cannot be used.
-    #[error("cannot connect to a cluster: {0}; `kubectl config get-contexts` lists the contexts")]
+    #[error("cannot connect to a cluster: {}", unusable(.0))]
     NamedKubeconfig(#[source] Box<KubeconfigError>),
     #[error(
         "cannot list DingTalkApps in {0}: the API server dropped the list twice before its last page was read; \
@@ -85,6 +85,33 @@ pub(super) enum CliError {
 /// What to do if the API server does not accept the credentials, or there are none.
 pub(super) const LOG_IN: &str = "; log in to the cluster again, or choose another context";
 
+/// Whether Kubernetes has started this process.
+fn is_pod() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}
+
+/// Returns why no cluster was found. Outside of a pod, it does not matter what a pod would have.
+fn not_found(error: &(dyn StdError + 'static), is_pod: bool) -> String {
+    let kubeconfig = error.source().and_then(|it| it.downcast_ref());
+    match kubeconfig {
+        Some(error) if !is_pod => format!("{}, and this is no pod", unusable(error)),
+        _ => said(error),
+    }
+}
+
+/// Returns why a kubeconfig cannot be used.
+fn unusable(error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::ReadConfig(source, path) => {
+            format!("cannot read the kubeconfig {}: {source}", path.display())
+        }
+        KubeconfigError::LoadContext(name) => format!(
+            "the kubeconfig has no context {name:?}; `kubectl config get-contexts` lists the contexts"
+        ),
+        other => said(other),
+    }
+}
+
 /// Returns what to do about an error of the API server, if its message does not say so.
 fn advice(error: &(dyn StdError + 'static)) -> &'static str {
     if login_error(error).is_some() {
@@ -119,9 +146,27 @@ pub(super) fn failed<E: StdError + Send + Sync + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+
     use kube::core::Status;
 
     use super::*;
+
+    #[derive(Debug, Error)]
+    #[error("in-cluster: (no variable), kubeconfig: ({0})")]
+    struct Inferred(#[source] KubeconfigError);
+
+    /// Regression: a missing kubeconfig was told after the lack of a pod's variable, in Rust's notation.
+    #[test]
+    fn without_a_pod_only_the_kubeconfig_is_said_to_be_missing() {
+        let missing = KubeconfigError::ReadConfig(ErrorKind::NotFound.into(), "/a/config".into());
+        let error = Inferred(missing);
+        assert_eq!(
+            not_found(&error, false),
+            "cannot read the kubeconfig /a/config: entity not found, and this is no pod"
+        );
+        assert!(not_found(&error, true).starts_with("in-cluster: (no variable)"));
+    }
 
     /// Regression: the commands only said `Unauthorized` and `404 page not found`.
     #[test]

@@ -97,6 +97,7 @@ fn allows_colours(no_color: Option<&OsStr>, terminal: Option<&OsStr>) -> bool {
 pub(super) enum Tone {
     Plain,
     Good,
+    Doubtful,
     Bad,
 }
 
@@ -112,6 +113,7 @@ impl Tone {
     pub(super) fn paint(self, word: &str, has_colours: bool) -> String {
         let colour = match self {
             Self::Good if has_colours => 32,
+            Self::Doubtful if has_colours => 33,
             Self::Bad if has_colours => 31,
             _ => return word.to_owned(),
         };
@@ -127,6 +129,7 @@ mod tests {
     fn colours_are_there_only_when_wanted() {
         assert_eq!(Tone::Good.paint("ok", true), "\x1b[32mok\x1b[0m");
         assert_eq!(Tone::of(false).paint("fails", true), "\x1b[31mfails\x1b[0m");
+        assert_eq!(Tone::Doubtful.paint("warn", true), "\x1b[33mwarn\x1b[0m");
         assert_eq!(Tone::Bad.paint("fails", false), "fails");
         assert_eq!(Tone::Plain.paint("ding1", true), "ding1");
     }

@@ -10,6 +10,8 @@ use crate::dingtalk::visible;
 
 /// Most characters of an API server's message: a proxy in front of it may answer with a whole page.
 const MESSAGE_MAX: usize = 1024;
+/// The client library's name for what happened before there was an answer. The causes after it say more.
+const LIBRARY_PREFIX: &str = "ServiceError: ";
 
 /// Returns the API server's own message, without what the client library repeats. Of another error, returns its
 /// text and those of its causes.
@@ -26,7 +28,7 @@ pub fn said(error: &(dyn Error + 'static)) -> String {
             text = format!("{text}: {cause}");
         }
     }
-    text
+    text.replace(LIBRARY_PREFIX, "")
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -141,14 +143,21 @@ mod tests {
         assert!(login_error(&api("no")).is_none());
     }
 
-    /// Regression: a refused connection was only said to be a `client error (Connect)`.
+    /// Regression: a refused connection was only said to be a `client error (Connect)`, and then after a name of
+    /// the client library.
     #[test]
     fn why_there_was_no_answer_is_said() {
-        let refused = io::Error::other("Connection refused");
-        let error = kube::Error::Service(Box::new(Connect(refused)));
-        assert_eq!(
-            said(&error),
-            "ServiceError: client error (Connect): Connection refused"
+        let refused = || {
+            let cause = io::Error::other("Connection refused");
+            kube::Error::Service(Box::new(Connect(cause)))
+        };
+        let why = "client error (Connect): Connection refused";
+        assert_eq!(said(&refused()), why);
+        let list = watcher::Error::InitialListFailed(refused());
+        let text = said(&list);
+        assert!(
+            text.ends_with(why) && !text.contains("ServiceError"),
+            "{text}"
         );
     }
 }

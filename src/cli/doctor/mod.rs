@@ -210,7 +210,7 @@ fn unlisted(unread: &Unread) -> String {
 fn lines(verdict: &Verdict, has_colours: bool) -> String {
     let (word, tone) = match verdict.state {
         State::Ok => ("ok", Tone::Good),
-        State::Warn => ("warn", Tone::Bad),
+        State::Warn => ("warn", Tone::Doubtful),
         State::Fails => ("fails", Tone::Bad),
         State::NotChecked => ("not checked", Tone::Plain),
     };

@@ -14,6 +14,8 @@ use crate::cli::error::{CliError, failed};
 const SIZE_MAX: u64 = 16 << 20;
 /// The byte order mark, which some programs write before UTF-8.
 const BYTE_ORDER_MARK: char = '\u{feff}';
+/// Path of the standard input.
+const STANDARD_INPUT: &str = "-";
 /// What to do about a file that cannot be parsed but looks like a template of Helm.
 const HELM: &str = "; if this is a template of Helm, check what it renders: \
                     helm template CHART | kubectl dingtalk validate -f -";
@@ -32,9 +34,9 @@ pub(super) struct File {
 
 /// Reads a file, or the manifests directly in a folder.
 pub(super) fn read(path: &Path) -> Result<Vec<File>, CliError> {
-    if path.as_os_str() == "-" {
+    if path.as_os_str() == STANDARD_INPUT {
         return Ok(vec![File {
-            name: "-".to_owned(),
+            name: STANDARD_INPUT.to_owned(),
             text: text(io::stdin()).map_err(unreadable(path))?,
         }]);
     }
@@ -46,6 +48,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<File>, CliError> {
 
 /// Returns the message about a path without any object.
 pub(super) fn nothing_in(path: &Path) -> String {
+    if path.as_os_str() == STANDARD_INPUT {
+        return "no manifests found in the standard input".to_owned();
+    }
     let read = match path.is_dir() {
         true => ": of a folder, only its own files *.json, *.yaml and *.yml are read",
         false => "",

@@ -128,14 +128,14 @@ fn shown(report: &Report, has_colours: bool) -> String {
 }
 
 fn line(finding: &Finding, has_colours: bool) -> String {
-    let word = match finding.severity {
-        Severity::Refused => "fails ",
-        Severity::Reported => "warn  ",
+    let (word, tone) = match finding.severity {
+        Severity::Refused => ("fails ", Tone::Bad),
+        Severity::Reported => ("warn  ", Tone::Doubtful),
     };
     let path = match finding.path.is_empty() {
         true => String::new(),
         false => format!("{}: ", finding.path),
     };
     let said = format!("{}: {path}{}", finding.place, finding.message);
-    Tone::Bad.paint(word, has_colours) + &visible(&said)
+    tone.paint(word, has_colours) + &visible(&said)
 }

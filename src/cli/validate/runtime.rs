@@ -65,11 +65,19 @@ fn of_app<'a>(
 ) -> Vec<Finding> {
     let mut found = Vec::from_iter(credentials(at, app, secrets));
     if let Err(error) = Templates::of(app) {
-        let path = "spec.target.template.data";
-        found.push(at.reported(path, Reason::InvalidTemplate, &error.to_string()));
+        let said = error.to_string();
+        let (path, message) = path_and_rest(&said);
+        found.push(at.reported(path, Reason::InvalidTemplate, message));
     }
     found.extend(shared_target(at, app, owners));
     found
+}
+
+/// Divides a message that begins with a field's path, whose keys have neither commas nor colons.
+fn path_and_rest(message: &str) -> (&str, &str) {
+    let separators = [',', ':', ' '];
+    let (path, rest) = message.split_once(separators).unwrap_or(("", message));
+    (path, rest.trim_start_matches(separators))
 }
 
 /// Returns the apps by namespace and name. Of several with one name, the first counts.

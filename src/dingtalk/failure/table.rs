@@ -61,7 +61,7 @@ pub const TABLE: &[Row] = &[
         reason: Reason::QuotaExceeded,
         class: Class::Quota,
         scope: Scope::Corp,
-        advice: "the organisation has used up its quota of API calls: wait for the reset or buy more",
+        advice: "wait until the organisation's quota of API calls is reset, or buy more",
     },
     Row {
         signals: &[

@@ -212,8 +212,9 @@ fn a_value_that_does_not_exist_or_is_of_the_wrong_kind_is_refused() {
     ] {
         refused(&format!("--set={wrong}"), said);
     }
-    // It would open the metrics to everybody.
+    // Either would open the metrics to everybody.
     refused("--set-json=networkPolicy.metricsFrom=[]", "metricsFrom");
+    refused("--set=networkPolicy.metricsFrom=null", "metricsFrom");
 }
 
 fn refused(argument: &str, said: &str) {

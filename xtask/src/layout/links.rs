@@ -67,6 +67,13 @@ pub fn page_texts(root: &Path) -> Result<BTreeMap<PathBuf, String>, Failure> {
     }
 }
 
+/// Returns the texts in which readers find commands: the pages of the documentation, and those of deploy/.
+pub fn texts_with_commands(root: &Path) -> Result<BTreeMap<PathBuf, String>, Failure> {
+    let mut texts = page_texts(root)?;
+    read_texts(&root.join("deploy"), true, &mut texts)?;
+    Ok(texts)
+}
+
 /// Returns the links to the main branch in a folder's files, each after the file that has it.
 fn online_in(folder: &Path) -> Result<Vec<(PathBuf, String)>, Failure> {
     let mut links = Vec::new();

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use crate::{Failure, root};
 use exceptions::{IN_A_CIRCLE, LONG_FILES, LONG_FUNCTIONS};
 use graph::{Uses, circles, uses};
-pub use links::{Page, broken_links, page_texts, plain};
+pub use links::{Page, broken_links, page_texts, plain, texts_with_commands};
 use measure::{Function, Measures, length, measure};
 pub use promises::missing_functions;
 use promises::missing_tests;

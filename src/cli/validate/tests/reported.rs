@@ -39,6 +39,9 @@ fn what_the_operator_would_report_is_said_if_the_files_tell() {
     );
     let template = json!({"target": {"template": {"data": {"env": "{{ access_tokn }}"}}}});
     let template = said(&[app("a", &template)]);
+    // Regression: the field's path was said twice.
+    let place = ": spec.target.template.data[\"env\"]: line 1, column 4: ";
+    assert!(template.contains(place), "{template}");
     assert!(template.contains("InvalidTemplate"), "{template}");
     let shared = |name: &str| app(name, &json!({"target": {"name": "token"}}));
     let shared = said(&[shared("a"), shared("b")]);

@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use super::commands::wrong_command;
 use xtask::Failure;
-use xtask::layout::page_texts;
+use xtask::layout::texts_with_commands;
 
 /// Returns what is wrong with the examples.
 pub(super) fn wrong_examples(root: &Path) -> Result<Vec<String>, Failure> {
     let kinds = kinds()?;
     let mut problems = Vec::new();
-    for (path, text) in page_texts(root)? {
+    for (path, text) in texts_with_commands(root)? {
         let name = path.strip_prefix(root).unwrap_or(&path).display();
         let wrong = examples(&text)
             .into_iter()

@@ -9,7 +9,7 @@ use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 
 use super::commands::wrong_command;
 use xtask::Failure;
-use xtask::layout::{missing_functions, page_texts};
+use xtask::layout::{missing_functions, texts_with_commands};
 
 /// Languages of blocks of commands.
 const SHELLS: [&str; 4] = ["console", "sh", "bash", "shell"];
@@ -27,7 +27,7 @@ pub(super) struct Mark {
 pub(super) fn wrong_marks(root: &Path) -> Result<Vec<String>, Failure> {
     let mut problems = Vec::new();
     let mut functions: BTreeMap<String, String> = BTreeMap::new();
-    for (path, text) in page_texts(root)? {
+    for (path, text) in texts_with_commands(root)? {
         let page = path.strip_prefix(root).unwrap_or(&path).display();
         for mark in marks(&text) {
             let place = format!("{page}, line {}", mark.line);
@@ -100,12 +100,17 @@ mod tests {
 
     /// What is wrong with a page of a repository with one test.
     fn wrong(page: &str) -> Vec<String> {
+        wrong_in("docs/page.md", page)
+    }
+
+    fn wrong_in(file: &str, page: &str) -> Vec<String> {
         let folder = tempfile::tempdir().expect("a folder");
-        for name in ["docs", "src", "tests", "xtask"] {
-            fs::create_dir(folder.path().join(name)).expect("a folder");
+        for name in ["deploy/chart", "docs", "src", "tests", "xtask"] {
+            fs::create_dir_all(folder.path().join(name)).expect("a folder");
         }
         for (name, text) in [
-            ("docs/page.md", page),
+            ("docs/page.md", ""),
+            (file, page),
             ("tests/a.rs", "async fn it_is_run() {}"),
             ("ci", ""),
         ] {
@@ -145,6 +150,14 @@ mod tests {
                 "{mark}: {found:?}"
             );
         }
+    }
+
+    /// Regression: the commands of the chart's README had no mark.
+    #[test]
+    fn a_page_of_a_folder_to_deploy_needs_marks_too() {
+        let found = wrong_in("deploy/chart/README.md", &block(""));
+        let place = "deploy/chart/README.md, line 5: ";
+        assert!(found.len() == 1 && found[0].starts_with(place), "{found:?}");
     }
 
     #[test]
