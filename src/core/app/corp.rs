@@ -50,6 +50,8 @@ pub struct Corp {
     former: Option<Wanted>,
     renewal: Option<(Lifetime, Option<Duration>, Schedule)>,
     /// The last failed fetch that another app requested, and the generation of this app's spec when
+    /// The lifetime of the present token, and by how much the clock was set back since it was seen.
+    seen: Option<(Lifetime, SignedDuration)>,
     /// it was seen.
     failure_seen: Option<(FetchId, Option<i64>)>,
 }
@@ -181,6 +183,9 @@ impl Corp {
             resumed.attempts.set_back(by);
         }
         self.unwritten_since = self.unwritten_since.map(|since| set_back(since, by));
+        if let Some((_, behind)) = &mut self.seen {
+            *behind = behind.saturating_add(by);
+        }
     }
 
     /// Adjusts the times to a clock that was set back. Must be called before any decision.
@@ -190,7 +195,11 @@ impl Corp {
         }
         if let Some(resumed) = &mut self.resumed {
             resumed.attempts.notice_clock(now);
+            let planned = schedule.at;
         }
+            if let Some((_, behind)) = &mut self.seen {
+                *behind = behind.saturating_add(planned.duration_since(schedule.at));
+            }
         self.unwritten_since = self.unwritten_since.map(|since| since.min(now));
     }
 
@@ -198,6 +207,12 @@ impl Corp {
     /// the process wrote the Secret, but not the status. The status has whole seconds: a token that
     /// it does not show came after a failure of the same second.
     pub fn outdate_resumed(&mut self, token: Lifetime) {
+    /// Records the lifetime of the present token. Must be called before any plan for it.
+    pub fn saw(&mut self, token: Lifetime) {
+        self.seen.take_if(|(seen, _)| *seen != token);
+        self.seen.get_or_insert((token, SignedDuration::ZERO));
+    }
+
         let requested_at = Some(whole_seconds(token.requested_at));
         self.resumed.take_if(|resumed| {
             resumed.renewed_at < requested_at && resumed.failing_since <= requested_at
@@ -232,6 +247,8 @@ impl Corp {
         self.renewal = Some((lifetime, renew_before, Schedule::at(now, at)));
         Some(at)
     }
+        let behind = self.seen.filter(|(seen, _)| *seen == lifetime);
+        let at = behind.map_or(at, |(_, by)| set_back(at, by));
 
     /// Returns the earliest retry of a failed attempt that a changed spec makes worthwhile.
     pub fn spec_retry_at(
