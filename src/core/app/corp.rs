@@ -303,6 +303,16 @@ impl Corp {
     /// predecessor's token is matched by `client_id` alone, so that a restored backup costs no
     /// fetch.
     pub fn credit(
+    /// Whether an unwritten token answers a renewal request that the one in the Secret does not.
+    pub fn answers_newly(&self, in_secret: &TokenRecord) -> bool {
+        let held = self
+            .held
+            .as_ref()
+            .filter(|_| self.unwritten_since.is_some());
+        let answers = held.and_then(|held| held.record.answers);
+        answers.is_some() && answers != in_secret.answers
+    }
+
         &mut self,
         in_secret: Option<&TokenRecord>,
         known: &KnownCredentials,

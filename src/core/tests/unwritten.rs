@@ -198,3 +198,48 @@ fn a_request_is_handled_once_its_token_is_written_or_has_an_error() {
         assert_eq!(world.causes.len() == fetched, is_written);
     }
 }
+
+/// Regression: the report that was made between the retry's success and its write said that the
+/// request had been handled, as it had been when the first fetch failed, and told of no failure.
+#[test]
+fn a_requested_token_whose_first_fetch_failed_is_fetched_again() {
+    let failed = failure(|class| class == Class::Transient);
+    let mut world = with_token();
+    pass(&mut world, 600);
+    ask(&mut world);
+    report(&mut world, &failed);
+    pass(&mut world, 10);
+    // Nothing is written into a Secret that a finalizer keeps.
+    world.target.as_mut().expect("written").deleting = true;
+    let writes = world.writes.len();
+    report(&mut world, &FRESH);
+    assert_eq!(world.writes.len(), writes);
+    let status = world.app.status.clone().expect("a status");
+    assert_eq!(status.corps[0].error, None, "the retry has succeeded");
+    world.target.as_mut().expect("written").deleting = false;
+    world.restart();
+    pass(&mut world, 1);
+    let fetched = world.causes.len();
+    world.settle(&FRESH);
+    assert_eq!(world.causes[fetched..], [Cause::RenewalRequested]);
+    let settled = world.settle(&FRESH);
+    let status = world.status_after(&settled, &status);
+    assert!(status.last_handled_renew_request.is_some(), "it is written");
+}
+
+/// A request that was handled long ago is not told of as open during each renewal, which would cost
+/// two more writes of the status.
+#[test]
+fn a_request_whose_token_is_in_the_secret_stays_handled_during_later_renewals() {
+    let mut world = with_token();
+    pass(&mut world, 600);
+    ask(&mut world);
+    report(&mut world, &FRESH);
+    pass(&mut world, 4800);
+    world.target.as_mut().expect("written").deleting = true;
+    let fetched = world.causes.len();
+    report(&mut world, &FRESH);
+    assert_eq!(world.causes[fetched..], [Cause::RenewalDue]);
+    let status = world.app.status.as_ref().expect("a status");
+    assert!(status.last_handled_renew_request.is_some());
+}
