@@ -2,7 +2,7 @@
 //! fetch may have revoked the token in the Secret, so its cause lasts until the write.
 
 use super::*;
-use crate::api::ANNOTATION_RENEW_REQUESTED_AT;
+use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, app_ref};
 use crate::dingtalk::TokenResponse;
 
 /// Returns a world with its first token, which the status shows.
@@ -242,4 +242,56 @@ fn a_request_whose_token_is_in_the_secret_stays_handled_during_later_renewals() 
     assert_eq!(world.causes[fetched..], [Cause::RenewalDue]);
     let status = world.app.status.as_ref().expect("a status");
     assert!(status.last_handled_renew_request.is_some());
+}
+
+/// Has the operator forget the app, as it does once the app is past its namespace's bounds, and
+/// serve it again.
+fn is_not_served_for_a_while(world: &mut World, meanwhile: impl FnOnce(&mut World)) {
+    let key = app_ref(&world.app);
+    world.memory.leave(&key, &mut world.tokens);
+    meanwhile(world);
+    world.memory = Memory::new(&world.app, world.now);
+    let seat = ("global".to_owned(), "a".to_owned(), "ding1".to_owned());
+    world.memory.identify = world.tokens.has_fetched(&seat, world.now);
+}
+
+fn shown(world: &World) -> &str {
+    &world.contents["access_token"]
+}
+
+/// Regression: the token was lost, and the one that it had revoked shown until the next renewal.
+#[test]
+fn what_is_fetched_while_an_app_is_not_served_is_written_once_it_is_again() {
+    let mut world = with_token();
+    pass(&mut world, 600);
+    let pending = world.queue();
+    is_not_served_for_a_while(&mut world, |world| {
+        let response = TokenResponse {
+            token: AccessToken::new("second".into()).expect("a token"),
+            expires_in: Duration::from_secs(7200),
+        };
+        let now = world.now;
+        world.tokens.succeeded(&pending, response, now, now);
+    });
+    let fetched = world.causes.len();
+    world.settle(&FRESH);
+    assert_eq!(world.causes.len(), fetched);
+    assert_eq!(shown(&world), "second");
+}
+
+/// Regression: a token whose write kept failing was lost with the app's memory.
+#[test]
+fn a_token_in_hand_outlives_the_time_in_which_its_app_is_not_served() {
+    let mut world = with_token();
+    pass(&mut world, 4800);
+    world.target.as_mut().expect("written").deleting = true;
+    world.settle(&FRESH);
+    let held = world.held().expect("fetched");
+    assert_ne!(shown(&world), held.token.expose());
+    is_not_served_for_a_while(&mut world, |_| {});
+    world.target.as_mut().expect("written").deleting = false;
+    let fetched = world.causes.len();
+    world.settle(&FRESH);
+    assert_eq!(world.causes.len(), fetched);
+    assert_eq!(shown(&world), held.token.expose());
 }
