@@ -50,7 +50,8 @@ pub(crate) struct Memory {
     pub credentials_problem: Option<CredentialsProblem>,
     /// Whether to read the credentials to find out who shares them.
     pub identify: bool,
-    /// Whether its tokens were compared with those of other apps that may share them.
+    /// Whether its tokens were compared with those of other apps that may share them, since this
+    /// process has led.
     pub is_compared: bool,
     /// Events not published yet.
     pub happened: Happened,
