@@ -8,7 +8,7 @@ use tracing::info;
 use super::cluster::Result;
 use super::context::Context;
 use super::kind::Kind;
-use super::retry::{REFUSED_RETRY, RETRY, retry_later, retry_status};
+use super::retry::{REFUSED_RETRY, RETRY, retry_read, retry_status};
 use super::secrets::Secrets;
 use crate::api::{
     AppRef, DingTalkApp, DingTalkTokenReference, DingTalkTokenReferenceStatus, ReferenceRef,
@@ -111,7 +111,11 @@ fn hand_over<K: Kind>(
             K::queue(&context.queues).restore(object?);
             Some(context.wall() + RETRY)
         }
-        Err(error) => Some(retry_later(key, what, &error, context.wall())),
+        Err(error) => {
+            let now = context.wall();
+            let until = error.is_forbidden().then(|| now + REFUSED_RETRY);
+            Some(retry_read(key, what, &error, until, now))
+        }
     }
 }
 
