@@ -4,6 +4,7 @@
 //! `Corp`.
 
 mod attempts;
+mod kept;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,9 +18,6 @@ use crate::core::token::schedule::Lifetime;
 use crate::core::token::why::Why;
 use crate::dingtalk::{AccessToken, Fingerprint, TokenResponse};
 pub use attempts::Attempts;
-
-/// Most tokens that are kept though nobody wants them.
-const KEPT_MAX: usize = 1024;
 
 /// Identity of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -104,8 +102,7 @@ pub struct Tokens {
     subscribers: BTreeMap<(TokenId, AppKey), Interest>,
     /// Expiry of the last token fetched for each site, `client_id` and corp.
     seats: HashMap<Seat, Timestamp>,
-    /// The tokens to be kept until they expire, because an app went before it had written them. The
-    /// one in its Secret may be revoked, and the app may be served or created again.
+    /// The tokens that are kept until they expire, whether or not anybody wants them.
     kept: BTreeSet<(Timestamp, TokenId)>,
     last_token: u64,
     last_fetch: u64,
@@ -178,40 +175,14 @@ impl Tokens {
         self.forget_unwanted(id);
     }
 
-    /// Drops the interest of an app that has not written what was fetched last.
-    pub fn leave_unwritten(&mut self, id: TokenId, app: &AppRef) {
-        self.keep(id);
-        self.leave(id, app);
-    }
-
-    fn keep(&mut self, id: TokenId) {
-        let expires_at = self.get(id).and_then(Token::expires_at);
-        self.kept.extend(expires_at.map(|at| (at, id)));
-        while self.kept.len() > KEPT_MAX {
-            self.keep_no_longer();
-        }
-    }
-
-    fn keep_no_longer(&mut self) {
-        if let Some((_, id)) = self.kept.pop_first() {
-            self.forget_unwanted(id);
-        }
-    }
-
     /// A token lives while it is wanted, kept, or its fetch is in progress. If it were wanted again
     /// before that fetch ended, another one might revoke its result.
     fn forget_unwanted(&mut self, id: TokenId) {
-        let is_wanted = self.interests(id).next().is_some();
-        let is_kept = |token: &Token| {
-            let expires_at = token.expires_at();
-            expires_at.is_some_and(|at| self.kept.contains(&(at, id)))
-        };
-        let is_unwanted =
-            |token: &Token| !is_wanted && !token.attempts.is_under_way() && !is_kept(token);
-        if self.get(id).is_some_and(is_unwanted)
-            && let Some(token) = self.all.remove(&id)
-        {
+        let is_needed = self.interests(id).next().is_some() || self.is_kept(id);
+        let token = self.all.get(&id);
+        if let Some(token) = token.filter(|it| !is_needed && !it.attempts.is_under_way()) {
             self.ids.remove(&token.name);
+            self.all.remove(&id);
         }
     }
 
@@ -305,9 +276,7 @@ impl Tokens {
             lifetime,
             at: now,
         });
-        while self.kept.first().is_some_and(|(at, _)| *at <= now) {
-            self.keep_no_longer();
-        }
+        self.forget_expired(now);
         if self.interests(pending.token).next().is_none() {
             self.keep(pending.token);
         }

@@ -1,6 +1,7 @@
 //! Tokens that outlive the apps that wanted them.
 
 use super::*;
+use crate::core::token::tokens::kept::KEPT_MAX;
 
 /// Returns what an app shows that comes at this time.
 fn shown(second: i64, tokens: &mut Tokens) -> Option<String> {
