@@ -30,7 +30,7 @@ pub(super) struct Sharers {
     /// The lifetime of the newest valid token in their Secrets, by namespace; `None` until one of
     /// them is compared with it. The comparison is about what former processes wrote, so it does
     /// not follow what this one writes.
-    newest: Option<Box<HashMap<String, Lifetime>>>,
+    newest: Option<HashMap<String, Lifetime>>,
 }
 
 impl Sharers {
@@ -144,13 +144,13 @@ impl Index {
                     *newest = found;
                 }
             }
-            self.sharers.get_mut(seat)?.newest = Some(Box::new(newest));
+            self.sharers.get_mut(seat)?.newest = Some(newest);
         }
         let newest = self.sharers.get(seat)?.newest.as_ref()?;
         newest.get(key.namespace.as_deref()?).copied()
     }
 
-    /// Has the apps compared anew: another process may have written their Secrets.
+    /// Has newest tokens looked for anew where apps are compared: others may have written Secrets.
     pub(crate) fn compare_again(&mut self) {
         let sharers = self.sharers.values_mut();
         sharers.for_each(|sharers| sharers.newest = None);

@@ -224,6 +224,25 @@ fn what_an_app_is_compared_with_follows_who_comes_and_goes_and_is_of_its_namespa
     assert!(index.outdated(&keys[0], now).is_empty());
 }
 
+/// An app is not looked at before the Secrets of its namespace have been listed, but one of another
+/// namespace with the same token may be.
+#[test]
+fn what_an_app_is_compared_with_includes_all_that_a_list_contains() {
+    let now: Timestamp = "2099-01-01T00:30:00Z".parse().expect("a time");
+    let (mut index, keys) = with_sharers(2);
+    assert!(index.outdated(&keys[1], now).is_empty());
+    index.secrets_listing(None);
+    for (name, minute) in [("0", 20), ("1", 10)] {
+        let app = format!("app{name}");
+        let at = format!("2099-01-01T00:{minute}:00Z");
+        let mut secret = written(&format!("token-{name}"), &app, &app, MANAGER, &at);
+        secret.resource_version = Some("21".into());
+        index.secret_in_list(secret);
+    }
+    index.secrets_listed(None);
+    assert_eq!(index.outdated(&keys[1], now), ["ding1"]);
+}
+
 /// Regression: all corps of the app were read once for each of its queued fetches.
 #[test]
 fn whether_a_fetch_is_still_wanted_costs_no_look_at_every_corp() {
