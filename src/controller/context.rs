@@ -101,7 +101,7 @@ impl Context {
     pub(super) async fn follow_leadership(&self) {
         loop {
             self.leadership.taken_up().await;
-            let all = self.core().all();
+            let all = self.core().taken_up();
             self.look_at(all);
         }
     }

@@ -11,7 +11,7 @@ use super::cluster::Result;
 use super::context::Context;
 use super::kind::Kind;
 use super::refusal::{refuse, restore};
-use super::retry::{retry_later, too_many_steps};
+use super::retry::{retry_read, too_many_steps};
 use super::secrets::Secrets;
 use crate::api::{AppRef, DingTalkApp, app_ref};
 use crate::core::{
@@ -100,13 +100,29 @@ impl Reconciler<'_> {
                 Step::ReadCredentials | Step::Settle(_) if !self.context.leads() => return None,
                 Step::Targets(steps) => self.act(steps).await.map_err(Arc::new),
                 Step::ReadCredentials => self.read_credentials().await,
-                Step::Settle(settled) => return self.settle(&settled, now).await,
+                Step::Settle(settled) => {
+                    self.memory(|memory| memory.refused_reads.end());
+                    return self.settle(&settled, now).await;
+                }
             };
             if let Err(error) = done {
-                return Some(retry_later(&self.key, "reconcile", &error, now));
+                let until = error.is_forbidden().then(|| self.read_refused(now));
+                return Some(retry_read(
+                    &self.key,
+                    "reconcile",
+                    &error,
+                    until.flatten(),
+                    now,
+                ));
             }
         }
         Some(too_many_steps(&self.key, self.context.wall()))
+    }
+
+    /// Records that a read was refused, and returns when to retry.
+    fn read_refused(&self, now: Timestamp) -> Option<Timestamp> {
+        let (generation, random) = (self.app.metadata.generation, self.context.clock.random());
+        self.memory(|memory| memory.refused_reads.add(generation, random, now))
     }
 
     /// (client) Acts on some Secrets. After a change of the app or of the leader, the remaining

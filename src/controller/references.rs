@@ -9,7 +9,7 @@ use kube::runtime::controller::Action;
 use super::cluster::Result;
 use super::context::Context;
 use super::refusal::{refuse_reference, restore_reference};
-use super::retry::{LOOK_AGAIN, retry_status, retry_unless_gone, too_many_steps};
+use super::retry::{LOOK_AGAIN, retry_read, retry_status, retry_unless_gone, too_many_steps};
 use super::secrets::Secrets;
 use crate::api::{DingTalkTokenReference, ReferenceRef, reference_ref};
 use crate::core::{
@@ -98,6 +98,7 @@ impl Copier<'_> {
                     expires_at,
                     wake_at,
                 } => {
+                    self.memory(|memory| memory.refused_reads.end());
                     return match self.settle(&told, expires_at, now).await {
                         Ok(again) => wake_at.into_iter().chain(again).min(),
                         Err(error) => {
@@ -107,8 +108,15 @@ impl Copier<'_> {
                     };
                 }
             };
-            if let Err(error) = done {
-                return retry_unless_gone(&self.key, "reconcile", &error, None, now);
+            match done {
+                Err(error) if error.is_forbidden() => {
+                    let until = self.read_refused(now);
+                    return Some(retry_read(&self.key, "reconcile", &error, until, now));
+                }
+                Err(error) => {
+                    return retry_unless_gone(&self.key, "reconcile", &error, None, now);
+                }
+                Ok(()) => {}
             }
         }
         Some(too_many_steps(&self.key, self.context.wall()))
@@ -216,6 +224,13 @@ impl Copier<'_> {
                     .not_deleted(why, failed, generation, now);
             });
         }
+    }
+
+    /// Records that a read was refused, and returns when to retry.
+    fn read_refused(&self, now: Timestamp) -> Option<Timestamp> {
+        let generation = self.reference.metadata.generation;
+        let random = self.context.clock.random();
+        self.memory(|memory| memory.refused_reads.add(generation, random, now))
     }
 
     /// Records that the status was refused, and returns when to retry.

@@ -8,7 +8,7 @@ use tracing::info;
 use super::cluster::Result;
 use super::context::Context;
 use super::kind::Kind;
-use super::retry::{REFUSED_RETRY, retry_later, retry_status};
+use super::retry::{REFUSED_RETRY, RETRY, retry_read, retry_status};
 use super::secrets::Secrets;
 use crate::api::{
     AppRef, DingTalkApp, DingTalkTokenReference, DingTalkTokenReferenceStatus, ReferenceRef,
@@ -98,7 +98,8 @@ pub(super) async fn restore_reference(context: &Context, key: &ReferenceRef) -> 
     hand_over(context, key, what, read)
 }
 
-/// Passes an object that was read, if it still exists, to its controller. Returns when to retry.
+/// Passes an object that was read, if it still exists, to its controller. Returns when to retry, which
+/// is needed if the controller finds the read stale; otherwise the object is looked at before.
 fn hand_over<K: Kind>(
     context: &Context,
     key: &ObjectRef<K>,
@@ -108,9 +109,13 @@ fn hand_over<K: Kind>(
     match read {
         Ok(object) => {
             K::queue(&context.queues).restore(object?);
-            None
+            Some(context.wall() + RETRY)
         }
-        Err(error) => Some(retry_later(key, what, &error, context.wall())),
+        Err(error) => {
+            let now = context.wall();
+            let until = error.is_forbidden().then(|| now + REFUSED_RETRY);
+            Some(retry_read(key, what, &error, until, now))
+        }
     }
 }
 

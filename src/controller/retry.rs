@@ -9,7 +9,7 @@ use super::cluster::ClusterError;
 
 /// Retry interval after a failed call to the API server.
 pub(super) const RETRY: SignedDuration = SignedDuration::from_secs(5);
-/// Retry interval after a refused status write about which nothing is remembered.
+/// Retry interval after a refused call about which nothing is remembered.
 pub(super) const REFUSED_RETRY: SignedDuration = SignedDuration::from_secs(60);
 /// Time for the watch to deliver what somebody else has written.
 pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
@@ -33,6 +33,19 @@ fn retry_after<K: Resource<DynamicType = ()>>(
 ) -> Timestamp {
     warn!(kind = &*K::kind(&()), namespace = key.namespace, name = key.name, retry_seconds = wait.as_secs(), %error, "{what} failed; will retry");
     now + wait
+}
+
+/// Logs that a read failed and returns when to retry. A read that was refused is retried at
+/// `refused_until`.
+pub(super) fn retry_read<K: Resource<DynamicType = ()>>(
+    key: &ObjectRef<K>,
+    what: &str,
+    error: &ClusterError,
+    refused_until: Option<Timestamp>,
+    now: Timestamp,
+) -> Timestamp {
+    let wait = refused_until.map_or(RETRY, |until| until.duration_since(now));
+    retry_after(wait, key, what, error, now)
 }
 
 /// Logs a failure and returns when to look again. If the object is gone, only `due` is kept,

@@ -20,7 +20,6 @@ use super::context::Context;
 use super::decoded::Decoded;
 use super::kind::Kind;
 use super::restored::{Restored, restored};
-use super::retry::RETRY;
 use super::scopes::Scope;
 use super::stored::stored;
 use crate::operator::Outages;
@@ -83,8 +82,8 @@ fn taken<K: Kind>(
         let restored = restored(store.get(&key).as_deref(), &object);
         match restored {
             Restored::Taken | Restored::Overtaken => queue.wake(&key),
-            Restored::Stale => queue.alarm.set(&key, Some(context.wall() + RETRY)),
-            Restored::Gone => {}
+            // Whoever has read a stale object reads it again.
+            Restored::Stale | Restored::Gone => {}
         }
         let event = || Ok(Event::Apply(Decoded::Object(object)));
         std::future::ready((restored == Restored::Taken).then(event))

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::kept::CREDENTIALS;
 use super::store::{Change, Store, StoredSecret, Told};
 use crate::controller::cluster::{ClusterError, SecretContents};
 use crate::core::{ObjectVersion, Readers, Write};
@@ -35,6 +36,9 @@ impl Store {
     ) -> Result<SecretContents, ClusterError> {
         *self.reads.entry(name.to_owned()).or_default() += 1;
         self.concerns = Some(name.to_owned());
+        if let Some(code) = self.read_refusal.filter(|_| !CREDENTIALS.contains(&name)) {
+            return Err(refused(operation, code, "no read"));
+        }
         let stored = self.secrets.get(name);
         let stored = stored.ok_or_else(|| refused(operation, 404, "NotFound"))?;
         let data = stored.data.iter();

@@ -62,6 +62,8 @@ pub struct Store {
     pub refusal: Option<&'static str>,
     /// The message with which an admission plugin refuses each deletion of a Secret.
     pub deletion_refusal: Option<&'static str>,
+    /// The HTTP status with which each read of one of the operator's Secrets fails.
+    pub read_refusal: Option<u16>,
     /// The HTTP status with which each restart of a workload fails.
     pub restart_failure: Option<u16>,
     /// The HTTP status with which each write of a status fails.

@@ -16,6 +16,7 @@ use crate::core::token::schedule::{CLOCK_TOLERANCE, Lifetime, Schedule, jitter, 
 use crate::core::token::tokens::{Attempts, Interest, TokenName, Tokens};
 use crate::core::token::why::Why;
 use crate::dingtalk::Fingerprint;
+use newer::is_untaken;
 
 /// What an app knows about one corp's token, and what it shows of it.
 #[derive(Debug, Default)]
@@ -49,6 +50,8 @@ pub struct Corp {
     /// The token of former credentials, shown until the present ones have one.
     former: Option<Wanted>,
     renewal: Option<(Lifetime, Option<Duration>, Schedule)>,
+    /// The lifetime of the present token, and by how much the clock was set back since it was seen.
+    seen: Option<(Lifetime, SignedDuration)>,
     /// The last failed fetch that another app requested, and the generation of this app's spec when
     /// it was seen.
     failure_seen: Option<(FetchId, Option<i64>)>,
@@ -163,11 +166,14 @@ impl Corp {
         }
     }
 
-    /// Drops the app's interest in the corp's token.
+    /// Drops the app's interest in the corp's token. What it has not written outlives that.
     pub fn leave(&mut self, app: &AppRef, tokens: &mut Tokens) {
         let wanted = [self.wanted.take(), self.former.take()];
         for it in wanted.into_iter().flatten() {
-            tokens.leave(it.token, app);
+            match self.unwritten_since.is_some() || is_untaken(it, tokens) {
+                true => tokens.leave_unwritten(it.token, app),
+                false => tokens.leave(it.token, app),
+            }
         }
     }
 
@@ -176,6 +182,9 @@ impl Corp {
     pub fn set_back(&mut self, by: SignedDuration) {
         if let Some((.., schedule)) = &mut self.renewal {
             schedule.set_back(by);
+        }
+        if let Some((_, behind)) = &mut self.seen {
+            *behind = behind.saturating_add(by);
         }
         if let Some(resumed) = &mut self.resumed {
             resumed.attempts.set_back(by);
@@ -186,12 +195,22 @@ impl Corp {
     /// Adjusts the times to a clock that was set back. Must be called before any decision.
     pub fn notice_clock(&mut self, now: Timestamp) {
         if let Some((.., schedule)) = &mut self.renewal {
+            let planned = schedule.at;
             schedule.notice_clock(now);
+            if let Some((_, behind)) = &mut self.seen {
+                *behind = behind.saturating_add(planned.duration_since(schedule.at));
+            }
         }
         if let Some(resumed) = &mut self.resumed {
             resumed.attempts.notice_clock(now);
         }
         self.unwritten_since = self.unwritten_since.map(|since| since.min(now));
+    }
+
+    /// Records the lifetime of the present token. Must be called before any plan for it.
+    pub fn saw(&mut self, token: Lifetime) {
+        self.seen.take_if(|(seen, _)| *seen != token);
+        self.seen.get_or_insert((token, SignedDuration::ZERO));
     }
 
     /// Drops what the former process's status says if the token in the Secret was requested later:
@@ -228,6 +247,8 @@ impl Corp {
         }
         let jitter = jitter(uid, lifetime.expires_at);
         let at = attempts.renewals().at(lifetime, renew_before, jitter);
+        let behind = self.seen.filter(|(seen, _)| *seen == lifetime);
+        let at = behind.map_or(at, |(_, by)| set_back(at, by));
         let at = attempts.floor().map_or(at, |floor| at.max(floor));
         self.renewal = Some((lifetime, renew_before, Schedule::at(now, at)));
         Some(at)
@@ -280,6 +301,16 @@ impl Corp {
         {
             self.request_done = Some(request.to_owned());
         }
+    }
+
+    /// Whether an unwritten token answers a renewal request that the one in the Secret does not.
+    pub fn answers_newly(&self, in_secret: &TokenRecord) -> bool {
+        let held = self
+            .held
+            .as_ref()
+            .filter(|_| self.unwritten_since.is_some());
+        let answers = held.and_then(|held| held.record.answers);
+        answers.is_some() && answers != in_secret.answers
     }
 
     /// Records the credentials that the token was fetched with, if its record names them. A

@@ -99,6 +99,7 @@ impl<'a> Decision<'_, 'a> {
             corp.credit_request(renew_request(view.app), answers);
             corp.had_token = true;
             corp.outdate_resumed(lifetime);
+            corp.saw(lifetime);
         }
         if view.app.spec.suspend {
             return self.of_suspended(self.token(target, corp_id));

@@ -15,6 +15,7 @@ use crate::core::app::corp::Corp;
 use crate::core::app::looks::Looks;
 use crate::core::app::notice::Happened;
 use crate::core::app::refresh::{Unrefreshed, refreshes_pods};
+use crate::core::app::refusals::Refusals;
 use crate::core::app::restart::Restarts;
 use crate::core::app::written_status::WrittenStatus;
 use crate::core::secret::assembly::Assembled;
@@ -50,7 +51,8 @@ pub(crate) struct Memory {
     pub credentials_problem: Option<CredentialsProblem>,
     /// Whether to read the credentials to find out who shares them.
     pub identify: bool,
-    /// Whether its tokens were compared with those of other apps that may share them.
+    /// Whether its tokens were compared with those of other apps that may share them, since this
+    /// process has led.
     pub is_compared: bool,
     /// Events not published yet.
     pub happened: Happened,
@@ -58,6 +60,8 @@ pub(crate) struct Memory {
     /// Secrets whose readers are still to be notified, if the app wants that.
     pub unrefreshed: Option<Box<Unrefreshed>>,
     pub looks: Looks,
+    /// Refused reads of its Secrets.
+    pub refused_reads: Refusals,
     /// The status that this process wrote last.
     pub written_status: WrittenStatus<DingTalkAppStatus>,
     /// The generation of the spec that a former process reported, if it had put it into the Secrets.

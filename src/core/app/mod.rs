@@ -9,6 +9,7 @@ pub(in crate::core) mod memory;
 pub(in crate::core) mod notice;
 mod place;
 pub(in crate::core) mod refresh;
+pub(in crate::core) mod refusals;
 pub(in crate::core) mod restart;
 pub(in crate::core) mod step;
 pub(in crate::core) mod take;

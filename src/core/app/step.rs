@@ -196,6 +196,7 @@ impl<'a> Decision<'_, 'a> {
                     next_attempt,
                     blocked: target.blocked.clone(),
                     too_large: target.too_large_for(corp_id),
+                    is_answer_unwritten: token.is_some_and(|it| corp.answers_newly(it)),
                 });
             }
             let recorded = target.recorded.as_ref();

@@ -145,6 +145,8 @@ pub(crate) struct CorpSettled {
     pub blocked: Option<Blocked>,
     /// The size that its Secret would have, if that is too large.
     pub too_large: Option<usize>,
+    /// Whether the token that answers a renewal request has not replaced the one in the Secret yet.
+    pub is_answer_unwritten: bool,
 }
 
 /// An app at rest.

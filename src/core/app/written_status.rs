@@ -5,27 +5,14 @@ use std::cmp::Ordering;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::core::token::backoff::delay;
-use crate::core::token::schedule::Schedule;
-use crate::dingtalk::Class;
-
-/// Caps the backoff of a refused write at a minute: nothing reports that it would be accepted now.
-const STREAK_MAX: u32 = 7;
+use crate::core::app::refusals::Refusals;
 
 /// The status of an object that this process wrote last, if any.
 #[derive(Debug, Default)]
 pub(crate) struct WrittenStatus<S> {
     last: Option<Written<S>>,
     differs_since: Option<Timestamp>,
-    refused: Option<Refused>,
-}
-
-/// A write that the API server refuses.
-#[derive(Debug)]
-struct Refused {
-    retry: Schedule,
-    streak: u32,
-    generation: Option<i64>,
+    refusals: Refusals,
 }
 
 #[derive(Debug)]
@@ -103,7 +90,7 @@ impl<S: Clone + Default> WrittenStatus<S> {
     /// Records that there is nothing to write.
     pub(crate) fn is_up_to_date(&mut self) {
         self.differs_since = None;
-        self.refused = None;
+        self.refusals.end();
     }
 
     /// Records that the API server refused a write, and returns when to retry. `random` is from 0 to
@@ -114,31 +101,18 @@ impl<S: Clone + Default> WrittenStatus<S> {
         random: f64,
         now: Timestamp,
     ) -> Timestamp {
-        let old = self.refused.as_ref();
-        let streak = old.map_or(1, |old| old.streak + 1).min(STREAK_MAX);
-        let wait = delay(Class::Transient, streak, random, None, None);
-        let retry = Schedule::after(now, wait);
-        self.refused = Some(Refused {
-            retry,
-            streak,
-            generation,
-        });
-        retry.at
+        self.refusals.add(generation, random, now)
     }
 
     /// Returns until when a write must wait because the last one was refused; `None` if it need not,
     /// as after a change of the spec.
     pub(crate) fn waits_until(&self, generation: Option<i64>, now: Timestamp) -> Option<Timestamp> {
-        let refused = self.refused.as_ref();
-        let refused = refused.filter(|it| it.generation == generation)?;
-        Some(refused.retry.at).filter(|at| *at > now)
+        self.refusals.waits_until(generation, now)
     }
 
     /// Moves the times along with a clock that was set back by this much.
     pub(crate) fn set_back(&mut self, by: SignedDuration) {
-        if let Some(refused) = &mut self.refused {
-            refused.retry.set_back(by);
-        }
+        self.refusals.set_back(by);
     }
 
     /// Records a status that was written.

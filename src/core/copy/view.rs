@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{DingTalkTokenReference, DingTalkTokenReferenceStatus};
 use crate::core::app::looks::Looks;
+use crate::core::app::refusals::Refusals;
 use crate::core::app::written_status::WrittenStatus;
 use crate::core::secret::target::TargetMeta;
 use crate::core::secret::writing::Writing;
@@ -53,6 +54,8 @@ pub(crate) struct ReferenceView<'a> {
 pub(crate) struct ReferenceMemory {
     pub uid: String,
     pub written_status: WrittenStatus<DingTalkTokenReferenceStatus>,
+    /// Refused reads of Secrets and of its namespace.
+    pub refused_reads: Refusals,
     looks: Looks,
     /// Number of wanted copies. A reference with many of them is looked at less often.
     pub(super) copies: usize,

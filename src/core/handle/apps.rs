@@ -69,7 +69,8 @@ impl Core {
         now: Timestamp,
         decide: impl FnOnce(&View<'_>, &mut Memory, Timestamp) -> T,
     ) -> Option<T> {
-        let (key, current) = (app_ref(app), self.index.current(app)?);
+        let key = app_ref(app);
+        self.index.current(app)?;
         let memory = self.apps.get_mut(&key)?;
         memory.subscribe(app, &mut self.tokens, now);
         // A former process may have died before all who share a new token had it.
@@ -78,6 +79,7 @@ impl Core {
                 memory.corp_mut(&corp_id).is_outdated = true;
             }
         }
+        let current = self.index.current(app)?;
         let mut view = current.view(app, surroundings.site, &self.tokens);
         view.metadata_prefixes = surroundings.metadata_prefixes;
         view.is_ending = surroundings.is_ending;
@@ -150,5 +152,31 @@ mod tests {
         let memory = core.app(&key).expect("it is known");
         memory.corp_mut("ding1").unwritten_since = Some(now);
         assert_eq!(core.unwritten(now), [key]);
+    }
+
+    /// Regression: a replica that led again took what it had compared when it led before for done. The
+    /// one that had led meanwhile had died between two writes of one token.
+    #[test]
+    fn apps_that_share_a_token_are_compared_again_when_this_process_leads_again() {
+        let now = Timestamp::UNIX_EPOCH;
+        let (mut core, app) = (Core::new(NamespaceLimits::default()), app("u1"));
+        core.index.app_applied(&app);
+        core.remember(&app, now);
+        let is_compared = |core: &mut Core| {
+            let surroundings = Surroundings {
+                site: AppSite::Available("host"),
+                is_ending: false,
+                metadata_prefixes: &[],
+            };
+            let memory = core.app(&app_ref(&app)).expect("it is known");
+            let before = memory.is_compared;
+            core.decide(&app, surroundings, now, |_, _, _| {});
+            before
+        };
+        assert!(!is_compared(&mut core));
+        assert!(is_compared(&mut core));
+        assert_eq!(core.taken_up().apps.len(), 1);
+        assert!(!is_compared(&mut core));
+        assert!(is_compared(&mut core));
     }
 }

@@ -56,6 +56,15 @@ impl Core {
         }
     }
 
+    /// Records that this process starts to lead, perhaps again, and returns every app and every
+    /// reference. Whoever has led meanwhile may have died before all who share a new token had it.
+    pub(crate) fn taken_up(&mut self) -> Concerned {
+        self.index.compare_again();
+        let apps = self.apps.values_mut();
+        apps.for_each(|memory| memory.is_compared = false);
+        self.all()
+    }
+
     /// Moves every deadline along with a clock that was set back by this much, and returns every
     /// object.
     pub(crate) fn set_back(&mut self, by: SignedDuration) -> Concerned {

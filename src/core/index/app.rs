@@ -1,5 +1,7 @@
 //! What the index keeps of an app.
 
+#[cfg(test)]
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -12,6 +14,12 @@ use crate::core::secret::desired::wanted;
 use crate::core::token::record::ObjectVersion;
 use crate::core::token::tokens::Seat;
 
+#[cfg(test)]
+thread_local! {
+    /// How often a corp was compared with the one that was looked for.
+    pub(super) static COMPARED: Cell<usize> = const { Cell::new(0) };
+}
+
 #[derive(Clone)]
 pub(super) struct App {
     pub(super) version: ObjectVersion,
@@ -21,6 +29,7 @@ pub(super) struct App {
     pub(super) layout: Layout,
     pub(super) targets: BTreeSet<String>,
     pub(super) site: String,
+    /// Sorted.
     pub(super) corp_ids: Vec<String>,
     pub(super) is_suspended: bool,
     pub(super) client_id: Option<String>,
@@ -40,6 +49,8 @@ impl App {
             .filter(|granted| grants.contains(&granted.namespace))
             .map(|granted| (granted.namespace.clone(), granted.uid.clone()))
             .collect();
+        let mut corp_ids = app.spec.corp_ids.clone();
+        corp_ids.sort_unstable();
         Self {
             version: ObjectVersion::of(&app.metadata),
             created: app.metadata.creation_timestamp.as_ref().map(|time| time.0),
@@ -48,7 +59,7 @@ impl App {
             layout: app.spec.target.layout,
             targets: wanted(app).into_iter().map(|target| target.name).collect(),
             site: app.spec.site.clone(),
-            corp_ids: app.spec.corp_ids.clone(),
+            corp_ids,
             is_suspended: app.spec.suspend,
             client_id: None,
             grants,
@@ -97,6 +108,16 @@ impl App {
 
     pub(super) fn names_secret(&self, name: &str) -> bool {
         self.credentials.name == name || self.targets.contains(name)
+    }
+
+    /// Whether it has this corp. Each queued fetch of an app asks that after a change of its spec.
+    pub(super) fn has_corp(&self, corp_id: &str) -> bool {
+        let found = self.corp_ids.binary_search_by(|it| {
+            #[cfg(test)]
+            COMPARED.set(COMPARED.get() + 1);
+            it.as_str().cmp(corp_id)
+        });
+        found.is_ok()
     }
 
     pub(super) fn seats(&self) -> impl Iterator<Item = Seat> {

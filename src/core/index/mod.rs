@@ -40,6 +40,7 @@ pub(in crate::core) use names::{SecretRef, secret_ref};
 use reference::Reference;
 pub(crate) use reference::ReferenceState;
 pub(crate) use reported::Reported;
+use sharers::Sharers;
 pub(crate) use sharers::{Candidate, TokenQuery};
 pub(crate) use stub::Stub;
 use stub::Stubs;
@@ -60,7 +61,7 @@ pub(crate) struct Index {
     secrets: HashMap<SecretRef, Seen>,
     uids: HashMap<String, AppRef>,
     owned: HashMap<String, HashSet<SecretRef>>,
-    sharers: HashMap<Seat, HashSet<AppRef>>,
+    sharers: HashMap<Seat, Sharers>,
     references: HashMap<ReferenceRef, Reference>,
     referrers: HashMap<AppRef, HashSet<ReferenceRef>>,
     /// The references whose copies have this name, or one that begins with it and `-`.
@@ -211,9 +212,7 @@ impl Index {
                 self.claims.add(in_namespace(name), new.age(), key.clone());
             }
             self.uids.insert(new.uid().to_owned(), key.clone());
-            for seat in new.seats() {
-                self.sharers.entry(seat).or_default().insert(key.clone());
-            }
+            self.share(key, &new);
             self.apps.insert(key.clone(), new);
         }
         for name in old.iter().flat_map(App::secrets) {
@@ -234,6 +233,12 @@ impl Index {
         self.newly_refused.take(scope)
     }
 
+    fn share(&mut self, key: &AppRef, app: &App) {
+        for seat in app.seats() {
+            self.sharers.entry(seat).or_default().add(key.clone());
+        }
+    }
+
     fn unshare(&mut self, key: &AppRef, app: &App) {
         for seat in app.seats() {
             take_away(&mut self.sharers, &seat, |sharers| sharers.remove(key));
@@ -248,36 +253,9 @@ impl Index {
         if app.client_id.as_deref() != Some(client_id) {
             self.unshare(key, &app);
             app.client_id = Some(client_id.to_owned());
-            for seat in app.seats() {
-                self.sharers.entry(seat).or_default().insert(key.clone());
-            }
+            self.share(key, &app);
         }
         self.apps.insert(key.clone(), app);
-    }
-
-    /// Returns the other apps that hold or want the token of this name. They share it if their
-    /// client secret is the same.
-    pub(crate) fn sharers(
-        &self,
-        key: &AppRef,
-        site: &str,
-        client_id: &str,
-        corp_id: &str,
-    ) -> Vec<AppRef> {
-        let seat = (site.to_owned(), client_id.to_owned(), corp_id.to_owned());
-        let sharers = self.sharers.get(&seat).into_iter().flatten();
-        sharers.filter(|sharer| *sharer != key).cloned().collect()
-    }
-
-    /// Returns those of [`Self::sharers`] that are in the app's namespace.
-    fn sharers_beside<'a>(
-        &'a self,
-        key: &'a AppRef,
-        (site, client_id, corp_id): (&str, &str, &str),
-    ) -> impl Iterator<Item = &'a AppRef> {
-        let seat = (site.to_owned(), client_id.to_owned(), corp_id.to_owned());
-        let sharers = self.sharers.get(&seat).into_iter().flatten();
-        sharers.filter(move |sharer| *sharer != key && sharer.namespace == key.namespace)
     }
 
     /// Returns the seats of an app's tokens, as far as known.
@@ -296,10 +274,7 @@ impl Index {
     ) -> bool {
         let app = self.apps.get(key);
         app.filter(|app| app.generation != generation)
-            .is_some_and(|app| {
-                let is_wanted = app.site == site && app.corp_ids.iter().any(|it| it == corp_id);
-                app.is_suspended || !is_wanted
-            })
+            .is_some_and(|app| app.is_suspended || app.site != site || !app.has_corp(corp_id))
     }
 
     /// Returns the reference to an app's credentials.

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::Index;
 use super::admission::{Load, Moved};
 use super::maps::take_away;
 use super::names::{SecretRef, secret_beside};
 use super::reference::{Reference, ReferenceState, copy_names, grant};
 use super::stub::Stub;
+use super::{App, Index};
 use crate::api::{AppRef, DingTalkTokenReference, ReferenceRef, reference_ref};
 
 impl Index {
@@ -159,10 +159,10 @@ impl Index {
         let mut copied_by = copied_by.filter_map(|key| self.references.get(key));
         copied_by.any(|reference| {
             let app = self.apps.get(&reference.app);
-            let mut corp_ids = app.into_iter().flat_map(|app| &app.corp_ids);
             let rest = secret.1.strip_prefix(reference.target.as_str());
             let corp_id = rest.and_then(|rest| rest.strip_prefix('-'));
-            rest == Some("") || corp_ids.any(|id| Some(id.as_str()) == corp_id)
+            let has_corp = |app: &App| corp_id.is_some_and(|corp_id| app.has_corp(corp_id));
+            rest == Some("") || app.is_some_and(has_corp)
         })
     }
 

@@ -186,6 +186,8 @@ impl Index {
     /// latter case an event follows. Returns the apps this concerns, and the Secrets that are gone.
     pub(crate) fn secrets_listed(&mut self, scope: Option<&str>) -> (Vec<AppRef>, Vec<SecretRef>) {
         self.lists += 1;
+        // What an app of another scope was compared with may lack Secrets of this one.
+        self.compare_again();
         let Listing { listed, answered } = self
             .listing
             .remove(&scope.map(str::to_owned))

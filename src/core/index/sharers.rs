@@ -1,5 +1,9 @@
 //! Which apps may share a token, and whose Secrets are trusted.
 
+#[cfg(test)]
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+
 use jiff::Timestamp;
 
 use super::Index;
@@ -11,6 +15,35 @@ use crate::core::secret::target::TargetMeta;
 use crate::core::token::known_credentials::KnownCredentials;
 use crate::core::token::record::ObjectVersion;
 use crate::core::token::schedule::Lifetime;
+use crate::core::token::tokens::Seat;
+
+#[cfg(test)]
+thread_local! {
+    /// How often an app's Secret was looked at for a token that others may share.
+    pub(super) static LOOKED_AT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The apps that hold or want a token of one site, `client_id` and corp.
+#[derive(Default, PartialEq, Eq)]
+pub(super) struct Sharers {
+    apps: HashSet<AppRef>,
+    /// The lifetime of the newest valid token in their Secrets, by namespace; `None` until one of
+    /// them is compared with it. The comparison is about what former processes wrote, so it does
+    /// not follow what this one writes.
+    newest: Option<HashMap<String, Lifetime>>,
+}
+
+impl Sharers {
+    pub fn add(&mut self, app: AppRef) {
+        self.apps.insert(app);
+        self.newest = None;
+    }
+
+    pub fn remove(&mut self, app: &AppRef) {
+        self.apps.remove(app);
+        self.newest = None;
+    }
+}
 
 /// A token that an app wants, and the credentials that prove its right to it.
 pub(crate) struct TokenQuery<'a> {
@@ -37,6 +70,21 @@ pub(crate) struct Candidate {
 }
 
 impl Index {
+    /// Returns the other apps that hold or want the token of this name. They share it if their
+    /// client secret is the same.
+    pub(crate) fn sharers(
+        &self,
+        key: &AppRef,
+        site: &str,
+        client_id: &str,
+        corp_id: &str,
+    ) -> Vec<AppRef> {
+        let seat = (site.to_owned(), client_id.to_owned(), corp_id.to_owned());
+        let sharers = self.sharers.get(&seat).into_iter();
+        let apps = sharers.flat_map(|sharers| &sharers.apps);
+        apps.filter(|sharer| *sharer != key).cloned().collect()
+    }
+
     /// Returns the Secrets that may hold the wanted token, newest token first: of the same
     /// namespace, owned by their app and written by the operator, as far as metadata shows.
     pub(crate) fn candidates(
@@ -58,26 +106,54 @@ impl Index {
     }
 
     /// Returns the corps of which another app's Secret may hold a newer token than this app's.
-    pub(crate) fn outdated(&self, key: &AppRef, now: Timestamp) -> Vec<String> {
+    pub(crate) fn outdated(&mut self, key: &AppRef, now: Timestamp) -> Vec<String> {
         let app = self.apps.get(key);
-        let corp_ids = app.into_iter().flat_map(|app| &app.corp_ids);
-        let outdated = corp_ids.filter(|corp_id| self.is_outdated(key, corp_id, now));
-        outdated.cloned().collect()
+        let corp_ids = app.map(|app| app.corp_ids.clone()).unwrap_or_default();
+        let outdated = corp_ids.into_iter();
+        let outdated = outdated.filter(|corp_id| self.is_outdated(key, corp_id, now));
+        outdated.collect()
     }
 
-    fn is_outdated(&self, key: &AppRef, corp_id: &str, now: Timestamp) -> bool {
+    fn is_outdated(&mut self, key: &AppRef, corp_id: &str, now: Timestamp) -> bool {
         let target = self.target_of(key, corp_id).map(|(_, target)| target);
         let recorded = target.and_then(|target| target.recorded.as_ref());
         let own = recorded.and_then(|recorded| recorded.token(corp_id));
         let Some((own, client_id)) = own.and_then(|own| Some((own, own.client_id()?))) else {
             return false;
         };
-        let seat = (own.site.as_str(), client_id, corp_id);
-        self.sharers_beside(key, seat)
-            .filter_map(|sharer| self.candidate(sharer, seat, now))
-            .any(|it| {
-                it.lifetime.requested_at > own.lifetime.requested_at && it.lifetime.expires_at > now
-            })
+        let seat = (own.site.clone(), client_id.to_owned(), corp_id.to_owned());
+        let requested_at = own.lifetime.requested_at;
+        self.newest_beside(key, &seat, now)
+            .is_some_and(|newest| newest.requested_at > requested_at && newest.expires_at > now)
+    }
+
+    /// Returns the lifetime of the newest token that the app may share, valid when that was last
+    /// looked for. All are looked at once, not once for each that shares it.
+    fn newest_beside(&mut self, key: &AppRef, seat: &Seat, now: Timestamp) -> Option<Lifetime> {
+        let sharers = self.sharers.get(seat)?;
+        if sharers.newest.is_none() {
+            let (site, client_id, corp_id) = seat;
+            let candidates = sharers.apps.iter().filter_map(|sharer| {
+                let candidate = self.candidate(sharer, (site, client_id, corp_id), now)?;
+                Some((sharer.namespace.clone()?, candidate.lifetime))
+            });
+            let mut newest: HashMap<String, Lifetime> = HashMap::new();
+            for (namespace, found) in candidates.filter(|(_, found)| found.expires_at > now) {
+                let newest = newest.entry(namespace).or_insert(found);
+                if found.requested_at > newest.requested_at {
+                    *newest = found;
+                }
+            }
+            self.sharers.get_mut(seat)?.newest = Some(newest);
+        }
+        let newest = self.sharers.get(seat)?.newest.as_ref()?;
+        newest.get(key.namespace.as_deref()?).copied()
+    }
+
+    /// Has newest tokens looked for anew where apps are compared: others may have written Secrets.
+    pub(crate) fn compare_again(&mut self) {
+        let sharers = self.sharers.values_mut();
+        sharers.for_each(|sharers| sharers.newest = None);
     }
 
     /// Returns the Secret of an app that a corp's token belongs in, if it is present.
@@ -102,6 +178,8 @@ impl Index {
         (site, client_id, corp_id): (&str, &str, &str),
         now: Timestamp,
     ) -> Option<Candidate> {
+        #[cfg(test)]
+        LOOKED_AT.set(LOOKED_AT.get() + 1);
         let app = self.apps.get(sharer)?;
         let (secret, target) = self.target_of(sharer, corp_id)?;
         let is_its_own = target.owner_uid() == Some(app.uid())

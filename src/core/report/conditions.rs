@@ -84,17 +84,24 @@ impl AtRest<'_> {
 
     /// Returns the last renewal request that was handled for every corp: its new token is written,
     /// or it has an error. If the process died before the write, nothing else would tell the next
-    /// one that the token is lost.
+    /// one that the token is lost. So a request that had an error is open again while the token of
+    /// the retry waits to be written.
     fn handled_request(&self, corps: &[CorpStatus]) -> Option<String> {
         let is_done = corps.iter().all(|corp| {
             let is_written = self.memory.corp(&corp.corp_id).unwritten_since.is_none();
             let open = self.memory.open_request(self.app, &corp.corp_id);
             open.is_none() && (is_written || corp.error.is_some())
         });
-        match renew_request(self.app) {
-            Some(request) if is_done => Some(request.to_owned()),
-            _ => self.previous.last_handled_renew_request.clone(),
-        }
+        let mut settled = corps.iter().zip(&self.settled.corps);
+        let is_open_again =
+            settled.any(|(corp, settled)| settled.is_answer_unwritten && corp.error.is_none());
+        let previous = self.previous.last_handled_renew_request.as_deref();
+        let handled = match renew_request(self.app) {
+            Some(request) if is_done => Some(request),
+            Some(request) if is_open_again => previous.filter(|it| *it != request),
+            _ => previous,
+        };
+        handled.map(str::to_owned)
     }
 
     fn ready(&self, valid: usize, problems: &[(&str, Problem)]) -> Told {

@@ -119,6 +119,42 @@ fn a_clock_that_is_set_back_moves_a_renewal_planned_long_ago_with_it() {
     assert_eq!(world.attempts.len(), 1);
 }
 
+/// Regression: a changed `renewBefore` was counted from the expiry by the former clock, possibly past
+/// the token's end.
+#[test]
+fn a_changed_renew_before_counts_from_the_expiry_by_a_clock_that_was_set_back() {
+    let back = SignedDuration::from_mins(50);
+    for (is_suspended, is_noticed) in [(false, true), (true, true), (false, false)] {
+        let mut world = World::new();
+        world.app.spec.renew_before = Some("20m".into());
+        let settled = world.settle(&FRESH);
+        let jitter = jitter("u1", world.now + SignedDuration::from_secs(7200));
+        let early = SignedDuration::from_secs_f64(jitter * 360.0);
+        let expires_at = only(&settled).in_secret.expect("written").expires_at;
+        world.app.spec.suspend = is_suspended;
+        world.app.metadata.generation = Some(2);
+        world.settle(&FRESH);
+        if is_noticed {
+            world.now += SignedDuration::from_mins(60);
+            world.memory.set_back(back);
+            world.tokens.set_back(back);
+        }
+        world.now -= back;
+        world.settle(&FRESH);
+        world.app.spec.suspend = false;
+        world.app.spec.renew_before = Some("10m".into());
+        world.app.metadata.generation = Some(3);
+        let settled = world.settle(&FRESH);
+        let planned = expires_at - back - SignedDuration::from_mins(10) - early;
+        assert_eq!(
+            only(&settled).next_attempt,
+            Some(planned),
+            "{is_suspended} {is_noticed}"
+        );
+        assert_eq!(world.attempts.len(), 1);
+    }
+}
+
 #[test]
 fn a_retry_planned_long_ago_moves_with_a_clock_that_is_set_back() {
     let mut world = World::new();

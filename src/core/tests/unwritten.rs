@@ -2,7 +2,7 @@
 //! fetch may have revoked the token in the Secret, so its cause lasts until the write.
 
 use super::*;
-use crate::api::ANNOTATION_RENEW_REQUESTED_AT;
+use crate::api::{ANNOTATION_RENEW_REQUESTED_AT, app_ref};
 use crate::dingtalk::TokenResponse;
 
 /// Returns a world with its first token, which the status shows.
@@ -197,4 +197,101 @@ fn a_request_is_handled_once_its_token_is_written_or_has_an_error() {
         world.settle(&FRESH);
         assert_eq!(world.causes.len() == fetched, is_written);
     }
+}
+
+/// Regression: the report that was made between the retry's success and its write said that the
+/// request had been handled, as it had been when the first fetch failed, and told of no failure.
+#[test]
+fn a_requested_token_whose_first_fetch_failed_is_fetched_again() {
+    let failed = failure(|class| class == Class::Transient);
+    let mut world = with_token();
+    pass(&mut world, 600);
+    ask(&mut world);
+    report(&mut world, &failed);
+    pass(&mut world, 10);
+    // Nothing is written into a Secret that a finalizer keeps.
+    world.target.as_mut().expect("written").deleting = true;
+    let writes = world.writes.len();
+    report(&mut world, &FRESH);
+    assert_eq!(world.writes.len(), writes);
+    let status = world.app.status.clone().expect("a status");
+    assert_eq!(status.corps[0].error, None, "the retry has succeeded");
+    world.target.as_mut().expect("written").deleting = false;
+    world.restart();
+    pass(&mut world, 1);
+    let fetched = world.causes.len();
+    world.settle(&FRESH);
+    assert_eq!(world.causes[fetched..], [Cause::RenewalRequested]);
+    let settled = world.settle(&FRESH);
+    let status = world.status_after(&settled, &status);
+    assert!(status.last_handled_renew_request.is_some(), "it is written");
+}
+
+/// A request that was handled long ago is not told of as open during each renewal, which would cost
+/// two more writes of the status.
+#[test]
+fn a_request_whose_token_is_in_the_secret_stays_handled_during_later_renewals() {
+    let mut world = with_token();
+    pass(&mut world, 600);
+    ask(&mut world);
+    report(&mut world, &FRESH);
+    pass(&mut world, 4800);
+    world.target.as_mut().expect("written").deleting = true;
+    let fetched = world.causes.len();
+    report(&mut world, &FRESH);
+    assert_eq!(world.causes[fetched..], [Cause::RenewalDue]);
+    let status = world.app.status.as_ref().expect("a status");
+    assert!(status.last_handled_renew_request.is_some());
+}
+
+/// Has the operator forget the app, as it does once the app is past its namespace's bounds, and
+/// serve it again.
+fn is_not_served_for_a_while(world: &mut World, meanwhile: impl FnOnce(&mut World)) {
+    let key = app_ref(&world.app);
+    world.memory.leave(&key, &mut world.tokens);
+    meanwhile(world);
+    world.memory = Memory::new(&world.app, world.now);
+    let seat = ("global".to_owned(), "a".to_owned(), "ding1".to_owned());
+    world.memory.identify = world.tokens.has_fetched(&seat, world.now);
+}
+
+fn shown(world: &World) -> &str {
+    &world.contents["access_token"]
+}
+
+/// Regression: the token was lost, and the one that it had revoked shown until the next renewal.
+#[test]
+fn what_is_fetched_while_an_app_is_not_served_is_written_once_it_is_again() {
+    let mut world = with_token();
+    pass(&mut world, 600);
+    let pending = world.queue();
+    is_not_served_for_a_while(&mut world, |world| {
+        let response = TokenResponse {
+            token: AccessToken::new("second".into()).expect("a token"),
+            expires_in: Duration::from_secs(7200),
+        };
+        let now = world.now;
+        world.tokens.succeeded(&pending, response, now, now);
+    });
+    let fetched = world.causes.len();
+    world.settle(&FRESH);
+    assert_eq!(world.causes.len(), fetched);
+    assert_eq!(shown(&world), "second");
+}
+
+/// Regression: a token whose write kept failing was lost with the app's memory.
+#[test]
+fn a_token_in_hand_outlives_the_time_in_which_its_app_is_not_served() {
+    let mut world = with_token();
+    pass(&mut world, 4800);
+    world.target.as_mut().expect("written").deleting = true;
+    world.settle(&FRESH);
+    let held = world.held().expect("fetched");
+    assert_ne!(shown(&world), held.token.expose());
+    is_not_served_for_a_while(&mut world, |_| {});
+    world.target.as_mut().expect("written").deleting = false;
+    let fetched = world.causes.len();
+    world.settle(&FRESH);
+    assert_eq!(world.causes.len(), fetched);
+    assert_eq!(shown(&world), held.token.expose());
 }

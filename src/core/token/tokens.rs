@@ -4,8 +4,9 @@
 //! `Corp`.
 
 mod attempts;
+mod kept;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -79,6 +80,10 @@ impl Token {
     pub fn name(&self) -> &TokenName {
         &self.name
     }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        Some(self.fetched.as_ref()?.lifetime.expires_at)
+    }
 }
 
 /// Namespace and name of an app.
@@ -97,6 +102,8 @@ pub struct Tokens {
     subscribers: BTreeMap<(TokenId, AppKey), Interest>,
     /// Expiry of the last token fetched for each site, `client_id` and corp.
     seats: HashMap<Seat, Timestamp>,
+    /// The tokens that are kept until they expire, whether or not anybody wants them.
+    kept: BTreeSet<(Timestamp, TokenId)>,
     last_token: u64,
     last_fetch: u64,
 }
@@ -168,12 +175,12 @@ impl Tokens {
         self.forget_unwanted(id);
     }
 
-    /// A token is kept while it is wanted or its fetch is in progress. If it were wanted again
+    /// A token lives while it is wanted, kept, or its fetch is in progress. If it were wanted again
     /// before that fetch ended, another one might revoke its result.
     fn forget_unwanted(&mut self, id: TokenId) {
-        let is_wanted = self.interests(id).next().is_some();
+        let is_needed = self.interests(id).next().is_some() || self.is_kept(id);
         let token = self.all.get(&id);
-        if let Some(token) = token.filter(|it| !is_wanted && !it.attempts.is_under_way()) {
+        if let Some(token) = token.filter(|it| !is_needed && !it.attempts.is_under_way()) {
             self.ids.remove(&token.name);
             self.all.remove(&id);
         }
@@ -269,6 +276,10 @@ impl Tokens {
             lifetime,
             at: now,
         });
+        self.forget_expired(now);
+        if self.interests(pending.token).next().is_none() {
+            self.keep(pending.token);
+        }
         if self.seats.len() > 2 * self.all.len() {
             self.seats.retain(|_, expires_at| *expires_at > now);
         }

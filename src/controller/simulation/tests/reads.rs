@@ -48,3 +48,34 @@ fn apps_that_look_at_changed_credentials_together_read_them_once() {
         read_times(&world, 2);
     }
 }
+
+/// Regression: a Secret that the operator may not read was read every five seconds.
+#[test]
+fn what_may_not_be_read_is_read_less_and_less_often_and_soon_after_a_change() {
+    for seed in seeds(20) {
+        let mut world = with_credentials(seed, None);
+        let mut spec = json!({"referenceGrants": [{"namespace": NAMESPACE}]});
+        world.apply("payroll", &spec);
+        world.refer("one", "payroll", "copied");
+        world.run(2 * MINUTE);
+        world.die();
+        world.note("admin: nothing may be read");
+        world.store.tamper("payroll-token");
+        world.store.read_refusal = Some(403);
+        world.run(5 * MINUTE);
+        let reads = |world: &World| world.store.reads["payroll-token"];
+        let before = reads(&world);
+        world.run(60 * MINUTE);
+        let count = reads(&world) - before;
+        // An app and a reference, each half a minute on average.
+        let is_right = (120..400).contains(&count);
+        holds(&world, is_right, &format!("{count} reads"));
+        world.store.read_refusal = None;
+        spec["renewBefore"] = json!("30m");
+        let before = reads(&world);
+        world.apply("payroll", &spec);
+        world.run(Duration::from_secs(10));
+        holds(&world, reads(&world) > before, "it is not read at once");
+        at_rest(&mut world);
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
@@ -11,9 +12,13 @@ use super::*;
 use crate::api::{DingTalkApp, app_ref};
 use crate::controller::context::Context;
 use crate::controller::decoded::Decoded;
+use crate::controller::refusal::restore;
+use crate::controller::retry::RETRY;
 use crate::controller::scopes::Scope;
-use crate::controller::simulation::calls::Wire;
+use crate::controller::simulation::calls::{Fate, Wire};
 use crate::controller::simulation::process;
+use crate::controller::simulation::site::{Repeat, Site};
+use crate::controller::simulation::store::Store;
 use crate::controller::watch::admit;
 use crate::core::{NamespaceLimits, Stub};
 use crate::operator::Leadership;
@@ -71,6 +76,30 @@ fn an_app_that_a_call_refuses_becomes_a_stub_in_the_store_of_its_own_namespace()
     assert_eq!(stored(app("a", "younger", 2, 1)), [whole("younger")]);
     context.core().index.app_read(&app("a", "older", 1, 2));
     assert_eq!(stored(app("a", "younger", 2, 1)), [stub("younger")]);
+}
+
+/// Regression: whether such an app was read again depended on which came first, the end of its look
+/// or that of the comparison with its stub, because the former cleared the time that the latter set.
+#[test]
+fn an_app_that_was_read_to_be_served_again_is_looked_at_again_even_if_the_read_is_stale() {
+    let wire = Wire::new(Timestamp::UNIX_EPOCH, 1);
+    let leadership = Arc::new(Leadership::alone());
+    let (context, _received) =
+        process::context(&wire, leadership, &[None], NamespaceLimits::default());
+    let app = app("hr", "payroll", 1, 1);
+    let (mut store, mut site) = (Store::default(), Site::new(Repeat::Beside));
+    store.apps.insert("payroll".to_owned(), app.clone());
+    let key = app_ref(&app);
+    let mut restoring = Box::pin(restore(&context, &key));
+    let again = loop {
+        if let Some(again) = restoring.as_mut().now_or_never() {
+            break again;
+        }
+        for begun in std::mem::take(&mut *wire.begun.lock().expect("no panic")) {
+            (begun.execute)(&mut store, &mut site, Fate::Answered)();
+        }
+    };
+    assert_eq!(again, Some(Timestamp::UNIX_EPOCH + RETRY));
 }
 
 /// An app that is served again is read while a list begins. It was deleted since, so the list lacks

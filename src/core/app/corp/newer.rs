@@ -198,6 +198,11 @@ impl Fetched {
     }
 }
 
+/// Whether a fetch has returned a token that was not taken over.
+pub(super) fn is_untaken(wanted: Wanted, tokens: &Tokens) -> bool {
+    untaken(wanted, tokens).is_some()
+}
+
 fn untaken(wanted: Wanted, tokens: &Tokens) -> Option<&Fetched> {
     let fetched = tokens.get(wanted.token)?.fetched.as_ref()?;
     (fetched.id > wanted.taken).then_some(fetched)

@@ -1,6 +1,8 @@
 //! Whose Secrets are trusted.
 
 use super::*;
+use crate::core::index::app::COMPARED;
+use crate::core::index::sharers::LOOKED_AT;
 
 #[test]
 fn only_an_apps_own_secret_with_plausible_times_is_a_candidate_to_share() {
@@ -160,4 +162,101 @@ fn an_apps_secret_tells_the_client_id_until_its_credentials_are_read() {
     index.app_deleted(&app_ref(&payroll));
     index.app_applied(&payroll);
     assert_eq!(seats(&index), [seat]);
+}
+
+/// Returns an index with this many apps that have one token, each in its own Secret, and one app
+/// whose token is newer.
+fn with_sharers(count: usize) -> (Index, Vec<AppRef>) {
+    let mut index = Index::default();
+    let keys = (0..count).map(|number| {
+        let (name, target) = (format!("app{number}"), format!("token-{number}"));
+        let app = app(&name, &name, 1, &target);
+        index.app_applied(&app);
+        let minute = if number == count / 2 { 10 } else { 0 };
+        let at = format!("2099-01-01T00:{minute:02}:00Z");
+        index.secret_applied(written(&target, &name, &name, MANAGER, &at));
+        app_ref(&app)
+    });
+    let keys = keys.collect();
+    (index, keys)
+}
+
+/// Regression: each of a thousand apps with one token was compared with each other one when a
+/// process started.
+#[test]
+fn twice_the_apps_with_one_token_cost_twice_as_much_to_compare() {
+    let now: Timestamp = "2099-01-01T00:30:00Z".parse().expect("a time");
+    for count in [100, 200] {
+        let (mut index, keys) = with_sharers(count);
+        LOOKED_AT.set(0);
+        let outdated = |index: &mut Index| {
+            let outdated = keys.iter().map(|key| index.outdated(key, now).len());
+            outdated.sum::<usize>()
+        };
+        assert_eq!(outdated(&mut index), count - 1);
+        assert_eq!(LOOKED_AT.get(), count);
+        index.compare_again();
+        outdated(&mut index);
+        assert_eq!(LOOKED_AT.get(), 2 * count);
+    }
+}
+
+#[test]
+fn what_an_app_is_compared_with_follows_who_comes_and_goes_and_is_of_its_namespace() {
+    let now: Timestamp = "2099-01-01T00:30:00Z".parse().expect("a time");
+    let (mut index, keys) = with_sharers(3);
+    let one = vec!["ding1".to_owned()];
+    assert_eq!(index.outdated(&keys[0], now), one);
+    let newest = app("app1", "app1", 1, "token-1");
+    index.app_deleted(&app_ref(&newest));
+    assert!(index.outdated(&keys[0], now).is_empty());
+    index.app_applied(&newest);
+    assert_eq!(index.outdated(&keys[0], now), one);
+    index.app_deleted(&app_ref(&newest));
+    let elsewhere = |metadata: &mut ObjectMeta| metadata.namespace = Some("web".to_owned());
+    let mut other = newest.clone();
+    elsewhere(&mut other.metadata);
+    index.app_applied(&other);
+    let at = "2099-01-01T00:10:00Z";
+    let mut secret = written("token-1", "app1", "app1", MANAGER, at);
+    elsewhere(&mut secret);
+    index.secret_applied(secret);
+    assert!(index.outdated(&keys[0], now).is_empty());
+}
+
+/// An app is not looked at before the Secrets of its namespace have been listed, but one of another
+/// namespace with the same token may be.
+#[test]
+fn what_an_app_is_compared_with_includes_all_that_a_list_contains() {
+    let now: Timestamp = "2099-01-01T00:30:00Z".parse().expect("a time");
+    let (mut index, keys) = with_sharers(2);
+    assert!(index.outdated(&keys[1], now).is_empty());
+    index.secrets_listing(None);
+    for (name, minute) in [("0", 20), ("1", 10)] {
+        let app = format!("app{name}");
+        let at = format!("2099-01-01T00:{minute}:00Z");
+        let mut secret = written(&format!("token-{name}"), &app, &app, MANAGER, &at);
+        secret.resource_version = Some("21".into());
+        index.secret_in_list(secret);
+    }
+    index.secrets_listed(None);
+    assert_eq!(index.outdated(&keys[1], now), ["ding1"]);
+}
+
+/// Regression: all corps of the app were read once for each of its queued fetches.
+#[test]
+fn whether_a_fetch_is_still_wanted_costs_no_look_at_every_corp() {
+    let mut index = Index::default();
+    let mut app = app("payroll", "u1", 1, "token");
+    app.metadata.generation = Some(2);
+    app.spec.corp_ids = (0..1000).rev().map(|n| format!("ding{n}")).collect();
+    index.app_applied(&app);
+    let key = app_ref(&app);
+    COMPARED.set(0);
+    for n in 0..1000 {
+        let corp_id = format!("ding{n}");
+        assert!(!index.wants_no_longer(&key, Some(1), "global", &corp_id));
+    }
+    assert!(index.wants_no_longer(&key, Some(1), "global", "ding1000"));
+    assert!(COMPARED.get() < 1001 * 12, "{}", COMPARED.get());
 }

@@ -1,6 +1,7 @@
 //! One token, and the apps that want it.
 
 mod failing;
+mod kept;
 mod others;
 
 use std::time::Duration;
@@ -238,6 +239,7 @@ fn a_token_lives_until_its_fetch_has_ended() {
     assert_eq!(succeed(&pending, "t1", 0, &mut tokens), ["one"]);
     assert_eq!(again.look(false, &tokens, at(0)), Some("t1"));
     let id = again.corp.token().expect("wanted");
+    again.corp.unwritten_since = None;
     again.leaves(&mut tokens);
     assert!(tokens.get(id).is_none());
     assert!(tokens.ids.is_empty());
