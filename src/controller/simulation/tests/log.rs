@@ -380,6 +380,7 @@ fn a_new_process_writes_as_many_copies_as_there_are_without_a_pause() {
     let log = Log::of(|| {
         let mut world = with_credentials(1, None);
         world.judges_writes = false;
+        world.judges_fetches = false;
         let corps: Vec<String> = (0..300).map(|n| format!("ding{n}")).collect();
         let grants = json!([{"namespace": NAMESPACE}]);
         let target = json!({"layout": "PerCorp"});
