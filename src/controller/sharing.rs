@@ -12,6 +12,8 @@ use crate::core::{Candidate, Held, KnownCredentials, TokenQuery};
 
 /// Secrets of other apps that are read for one wanted token.
 const READS_MAX: usize = 16;
+/// How often they are looked for: one that is written while it is read may hold the token afterwards.
+const ROUNDS: usize = 3;
 
 impl Context {
     /// (client) Returns a token newer than `since` from the Secret of another app of the same
@@ -22,23 +24,34 @@ impl Context {
         query: &TokenQuery<'_>,
         since: Option<Timestamp>,
     ) -> Option<(Held, AppRef)> {
+        let mut tried = Vec::new();
+        for _ in 0..ROUNDS {
+            let candidates = self.candidates(query, since);
+            if candidates == tried {
+                break;
+            }
+            for candidate in candidates.iter().filter(|it| !tried.contains(it)) {
+                if let Some(held) = self.token_in(candidate, query).await {
+                    return Some((held, candidate.app.clone()));
+                }
+            }
+            tried = candidates;
+        }
+        None
+    }
+
+    /// Returns the Secrets that may hold a token newer than `since`.
+    fn candidates(&self, query: &TokenQuery<'_>, since: Option<Timestamp>) -> Vec<Candidate> {
         let now = self.wall();
-        let candidates = {
-            let index = &self.core().index;
-            let client_id = &query.known.client_id;
-            let sharers = index.sharers(query.app, query.site, client_id, query.corp_id);
-            index.candidates(query, &sharers, now)
-        };
-        let newer = candidates.iter().filter(|candidate| {
+        let index = &self.core().index;
+        let client_id = &query.known.client_id;
+        let sharers = index.sharers(query.app, query.site, client_id, query.corp_id);
+        let candidates = index.candidates(query, &sharers, now).into_iter();
+        let newer = candidates.filter(|candidate| {
             candidate.lifetime.expires_at > now
                 && since.is_none_or(|since| candidate.lifetime.requested_at > since)
         });
-        for candidate in newer.take(READS_MAX) {
-            if let Some(held) = self.token_in(candidate, query).await {
-                return Some((held, candidate.app.clone()));
-            }
-        }
-        None
+        newer.take(READS_MAX).collect()
     }
 
     /// (client) Returns the token in an app's own Secret, if the app's credentials are those of the
@@ -75,7 +88,7 @@ impl Context {
         let found = read.await.ok()??;
         let target = &found.target;
         if target.recorded.is_none() || target.version != candidate.version {
-            // The watch reports the change, and the app looks again.
+            // It was written meanwhile.
             return None;
         }
         let (is_genuine, tokens) = found.tokens();

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::calls::Fate;
-use super::learned::{Ended, Flight};
+use super::learned::{Ended, Flight, Wanted};
 use super::replica::Replica;
+use super::reported::{is_limited, is_reported, planned};
 use super::store::Store;
 use super::wishes::{Clocks, Life, Variant, Wish};
 use super::world::{GIVEN_UP, World};
@@ -15,7 +16,7 @@ use crate::api::DingTalkApp;
 use crate::dingtalk::{Class, Failure, TokenResponse};
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
-/// Between two fetches of one token, however it is answered.
+/// Between a fetch of a token and the next one, however it is answered.
 const FLOOR: SignedDuration = SignedDuration::from_secs(5);
 /// Between two renewals that are requested.
 const REQUESTED: SignedDuration = SignedDuration::from_secs(60);
@@ -52,12 +53,6 @@ pub enum Learnt {
 }
 
 impl World {
-    fn clocks(&self, index: usize) -> Clocks {
-        let real = self.now();
-        let wall = real + self.replicas[index].clock_ahead;
-        Clocks { wall, real }
-    }
-
     /// Judges a request that a replica sends now.
     pub(super) fn judge_fetch(&mut self, index: usize, request: &Request) {
         let flight = match self.cause(index, request) {
@@ -100,7 +95,7 @@ impl World {
 
     /// Records what a replica learns now.
     pub(super) fn learn(&mut self, index: usize, learnt: Vec<Learnt>) {
-        let now = self.clocks(index);
+        let now = self.replicas[index].clocks();
         for learnt in learnt {
             match learnt {
                 Learnt::Secret {
@@ -119,7 +114,7 @@ impl World {
 
     /// Records that a replica is told now how its request ended.
     fn fetch_answered(&mut self, index: usize, variant: &Variant, answered: &Answered) {
-        let now = self.clocks(index);
+        let now = self.replicas[index].clocks();
         let replica = &mut self.replicas[index];
         let sent = replica
             .learned
@@ -141,16 +136,20 @@ impl World {
 
     /// Has a replica's judge forget the tokens that nobody wants, as far as the replica knows.
     pub(super) fn forget_unwanted(&mut self, index: usize) {
+        if !self.judges_fetches {
+            return;
+        }
+        let now = self.now();
         let replica = &mut self.replicas[index];
         let (wishes, store) = (&replica.wishes, &self.store);
         replica
             .learned
-            .forget_unwanted(|variant| wishes.active(variant, store));
+            .forget_unwanted(now, |variant| wishes.active(variant, store));
     }
 
     /// Returns what is known of a request that is allowed, or what is wrong with it.
     fn cause(&self, index: usize, request: &Request) -> Result<Flight, &'static str> {
-        let (replica, now) = (&self.replicas[index], self.clocks(index));
+        let (replica, now) = (&self.replicas[index], self.replicas[index].clocks());
         let variant = &request.variant;
         let wishers = replica.wishes.wishers(variant, &self.store);
         let wishers: Vec<&Wish> = wishers.filter(|wish| !wish.app.spec.suspend).collect();
@@ -178,7 +177,12 @@ impl World {
             is_requested,
             replaces: latest,
             was_due: was_due && is_scheduled,
+            wanted: Wanted::by(replica.wishes.active(variant, &self.store), now.real),
         };
+        let fetched_at = replica.learned.fetched_at.get(variant);
+        if fetched_at.is_some_and(|at| !now.has_passed(FLOOR, *at)) {
+            return Err("within 5 s after another one");
+        }
         let Some(last) = last else {
             // The retry of a former process's failed attempt.
             let planned = wishers
@@ -198,9 +202,6 @@ impl World {
                 true => Ok(flight(!is_due)),
                 false => Err("before the retry of a failed one is due"),
             };
-        }
-        if !now.has_passed(FLOOR, last.at) {
-            return Err("within 5 s after another one");
         }
         match is_missing || was_due {
             true => Ok(flight(false)),
@@ -304,19 +305,6 @@ fn open_requests(
     open
 }
 
-/// Whether an app's status says that a former process has handled a request for a corp, and has not
-/// failed to write its token.
-fn is_reported(app: &DingTalkApp, request: &str, corp_id: &str) -> bool {
-    let Some(status) = &app.status else {
-        return false;
-    };
-    let mut corps = status.corps.iter();
-    let error = corps.find(|corp| corp.corp_id == corp_id);
-    let error = error.and_then(|corp| corp.error.as_ref());
-    let is_lost = error.is_some_and(|error| Failure::recorded(error).is_none());
-    status.last_handled_renew_request.as_deref() == Some(request) && !is_lost
-}
-
 /// Returns the life of the latest token that a replica can give an app.
 pub fn latest_life(
     replica: &Replica,
@@ -354,45 +342,15 @@ fn renewed_before(app: &DingTalkApp, life: Life) -> SignedDuration {
 
 /// Whether an app's valid token may be renewed now.
 fn is_due(wish: &Wish, life: Life, last: Option<&Ended>, now: Clocks) -> bool {
+    // A clock that was set since the last fetch has moved the time with it.
+    let has_come = |at: Timestamp| {
+        let has_moved_here = last.is_some_and(|last| {
+            let wait = at.duration_since(last.at.wall);
+            now.progress.duration_since(last.at.progress) + ROUNDED >= wait
+        });
+        now.wall >= at || has_moved_here
+    };
     let not_before = last.and_then(|last| last.not_before);
-    // A clock that was set has moved the time with it.
-    let is_searched =
-        not_before.is_none_or(|at| now.wall >= at - FLOOR || now.wall < life.requested_at);
-    let at = life.expires_at - renewed_before(&wish.app, life);
-    let wait = at.duration_since(life.requested_at);
-    let is_by_world = last.is_some_and(|last| {
-        let since = now.real.duration_since(last.at.real);
-        since + ROUNDED >= wait
-    });
-    is_searched && (now.wall >= at || is_by_world)
-}
-
-/// Returns when a failed attempt is repeated, according to an app's status.
-pub fn planned(app: &DingTalkApp, corp_id: &str) -> Option<Timestamp> {
-    let mut corps = app.status.iter().flat_map(|status| &status.corps);
-    let corp = corps.find(|corp| corp.corp_id == corp_id)?;
-    corp.error.as_ref()?;
-    corp.next_attempt_time.as_ref()?.parse().ok()
-}
-
-/// Whether the statuses of all these apps show that DingTalk makes them wait.
-fn is_limited(wishers: &[&Wish], variant: &Variant, now: Timestamp) -> bool {
-    wishers.iter().all(|wish| {
-        let corps = wish.app.status.iter().flat_map(|status| &status.corps);
-        let mut of_corp = corps.filter(|corp| corp.corp_id == variant.corp_id);
-        of_corp.any(|corp| {
-            let reason = corp.error.as_ref().map(|error| error.reason.as_str());
-            // A later time is that of the next renewal: the limit has ended.
-            let longest = match reason {
-                Some("Throttled") => SignedDuration::from_secs(70),
-                Some("Banned") => SignedDuration::from_secs(330),
-                // A request ends this wait.
-                Some("QuotaExceeded") if wish.asked.is_none() => SignedDuration::from_hours(1),
-                _ => return false,
-            };
-            let next = corp.next_attempt_time.as_ref();
-            let next = next.and_then(|at| at.parse::<Timestamp>().ok());
-            next.is_some_and(|next| now < next - SECOND && next <= now + longest)
-        })
-    })
+    not_before.is_none_or(|at| has_come(at - FLOOR))
+        && has_come(life.expires_at - renewed_before(&wish.app, life))
 }

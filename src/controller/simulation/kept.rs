@@ -143,7 +143,7 @@ impl World {
 }
 
 /// Whether others were the last to write one of its keys.
-pub fn is_edited(secret: &StoredSecret) -> bool {
+fn is_edited(secret: &StoredSecret) -> bool {
     let mut keys = secret.data.keys();
     keys.any(|key| !secret.ours.contains(&format!("data/{key}")))
 }

@@ -14,6 +14,44 @@ const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// pace of its own.
 const OUTAGE: usize = 3;
 
+/// With less than this left of a token's life, the search for the latest renewal that extends it has
+/// come to its end.
+const LAST: SignedDuration = SignedDuration::from_secs(115);
+
+/// After this time, an app has been looked at with its credentials.
+const LOOKED_AT: SignedDuration = SignedDuration::from_secs(15);
+
+/// Which apps want a token, since its last fetch was sent.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The UIDs of the apps for which it may be fetched, and since when.
+    by: BTreeMap<String, Timestamp>,
+    /// Whether it may have been forgotten: all apps have gone at some time that the process had
+    /// looked at.
+    was_left: bool,
+}
+
+impl Wanted {
+    pub fn by(apps: BTreeSet<String>, now: Timestamp) -> Self {
+        Self {
+            by: apps.into_iter().map(|uid| (uid, now)).collect(),
+            was_left: false,
+        }
+    }
+
+    fn now_by(&mut self, apps: BTreeSet<String>, now: Timestamp) {
+        let before = self.by.len();
+        self.by.retain(|uid, _| apps.contains(uid));
+        let have_gone = self.by.len() < before;
+        let mut others = self.by.values();
+        let is_looked_at = others.any(|since| now.duration_since(*since) >= LOOKED_AT);
+        self.was_left |= self.by.is_empty() || have_gone && !is_looked_at;
+        for uid in apps {
+            self.by.entry(uid).or_insert(now);
+        }
+    }
+}
+
 /// A fetch that was sent.
 #[derive(Clone, Debug)]
 pub struct Flight {
@@ -29,6 +67,7 @@ pub struct Flight {
     pub replaces: Option<Life>,
     /// Whether that token was due.
     pub was_due: bool,
+    pub wanted: Wanted,
 }
 
 /// How the last fetch of a token ended.
@@ -42,8 +81,7 @@ pub struct Ended {
     pub wait: SignedDuration,
     /// If the fetch was due and brought no more life: when the next one is.
     pub not_before: Option<Timestamp>,
-    /// The UIDs of the apps for which it may be fetched.
-    active: BTreeSet<String>,
+    wanted: Wanted,
 }
 
 /// Whom a limit holds.
@@ -67,6 +105,8 @@ struct Pause {
 pub struct Learned {
     pub in_flight: BTreeMap<Variant, Flight>,
     pub last: BTreeMap<Variant, Ended>,
+    /// When each token was last fetched, whether or not it was wanted ever since.
+    pub fetched_at: BTreeMap<Variant, Clocks>,
     /// How far renewal requests were answered, by UID of the app, value, and corp. A fetch that may
     /// have been queued before the request answers half of it: another one may follow.
     answered: BTreeMap<(String, String, String), u32>,
@@ -120,7 +160,10 @@ impl Learned {
             Ok(life) => self.succeeded(variant, &flight, life, now),
             Err(failure) => self.failed(variant, &flight, failure, now),
         };
-        self.last.insert(variant.clone(), ended);
+        match ended.wanted.was_left {
+            true => self.last.remove(variant),
+            false => self.last.insert(variant.clone(), ended),
+        };
     }
 
     fn succeeded(&mut self, variant: &Variant, flight: &Flight, life: Life, now: Clocks) -> Ended {
@@ -129,6 +172,7 @@ impl Learned {
                 .insert((variant.client_id.clone(), what.clone()));
         }
         self.failing.clear();
+        self.fetched_at.insert(variant.clone(), now);
         self.succeeded = Some(now);
         let same = flight.replaces.filter(|old| {
             let gained = life.expires_at.duration_since(old.expires_at);
@@ -145,7 +189,7 @@ impl Learned {
         let planned = self.last.get(variant).and_then(|last| last.not_before);
         let not_before = same.and_then(|old| {
             let left = old.expires_at.duration_since(now.wall);
-            match left > 2 * MINUTE {
+            match left > LAST {
                 _ if !flight.was_due || !is_old(&old) => planned,
                 true => Some(old.expires_at - (left / 2).max(110 * SECOND)),
                 false => Some(old.expires_at - left / 2),
@@ -158,7 +202,7 @@ impl Learned {
             streak: 0,
             wait,
             not_before,
-            active: BTreeSet::new(),
+            wanted: flight.wanted.clone(),
         }
     }
 
@@ -192,7 +236,7 @@ impl Learned {
             streak,
             wait,
             not_before: None,
-            active: BTreeSet::new(),
+            wanted: flight.wanted.clone(),
         }
     }
 
@@ -229,15 +273,20 @@ impl Learned {
             .is_some_and(|halves| *halves >= 2)
     }
 
-    /// Forgets tokens that none of the apps wants that did before. `active` returns the UIDs of
-    /// those that do now.
-    pub fn forget_unwanted(&mut self, active: impl Fn(&Variant) -> BTreeSet<String>) {
+    /// Forgets tokens that the process may have forgotten. `active` returns the UIDs of the apps that
+    /// want one now.
+    pub fn forget_unwanted(
+        &mut self,
+        now: Timestamp,
+        active: impl Fn(&Variant) -> BTreeSet<String>,
+    ) {
+        for (variant, flight) in &mut self.in_flight {
+            flight.wanted.now_by(active(variant), now);
+        }
         let in_flight = &self.in_flight;
         self.last.retain(|variant, ended| {
-            let now = active(variant);
-            let is_wanted = ended.active.is_empty() || !now.is_disjoint(&ended.active);
-            ended.active = now;
-            is_wanted && !ended.active.is_empty() || in_flight.contains_key(variant)
+            ended.wanted.now_by(active(variant), now);
+            !ended.wanted.was_left || in_flight.contains_key(variant)
         });
     }
 }

@@ -2,8 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::fetches::{latest_life, latest_renewal, planned};
+use super::fetches::{latest_life, latest_renewal};
 use super::learned::Ended;
+use super::reported::planned;
 use super::site::Repeat;
 use super::wishes::{Variant, Wish};
 use super::world::World;

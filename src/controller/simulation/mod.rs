@@ -14,6 +14,7 @@ mod missed;
 mod network;
 mod process;
 mod replica;
+mod reported;
 mod runs;
 mod server;
 mod shrink;

@@ -80,6 +80,8 @@ pub struct Replica {
     pub lease_fails_until: Timestamp,
     /// How far its clock is ahead.
     pub clock_ahead: SignedDuration,
+    /// By how much its clock was ever set forward.
+    set_forward: SignedDuration,
 }
 
 impl Replica {
@@ -111,6 +113,7 @@ impl Replica {
             cut_off_until: now,
             lease_fails_until: now,
             clock_ahead: SignedDuration::ZERO,
+            set_forward: SignedDuration::ZERO,
         }
     }
 
@@ -145,10 +148,10 @@ impl Replica {
     }
 
     pub fn hear(&mut self, told: Told) {
-        let now = self.wire.moment.lock().expect("no panic").wall;
-        let real = now - self.clock_ahead;
+        let now = self.clocks();
+        let real = now.real;
         self.known.told(&told, real);
-        self.wishes.told(&told, Clocks { wall: now, real });
+        self.wishes.told(&told, now);
         if matches!(told, Told::Secret(Event::InitDone)) {
             self.secrets_listed_at = Some(real);
         }
@@ -187,6 +190,17 @@ impl Replica {
         self.election.is_none() || self.lease_sent.is_some_and(lasts)
     }
 
+    pub fn clocks(&self) -> Clocks {
+        let wall = self.wire.moment.lock().expect("no panic").wall;
+        let real = wall - self.clock_ahead;
+        let progress = real + self.set_forward;
+        Clocks {
+            wall,
+            real,
+            progress,
+        }
+    }
+
     pub fn set_time(&mut self, at: Timestamp) {
         let mut moment = self.wire.moment.lock().expect("no panic");
         let wall = at + self.clock_ahead;
@@ -198,6 +212,7 @@ impl Replica {
     /// Sets the wall clock; the monotonic one does not change.
     pub fn set_clock(&mut self, ahead: SignedDuration) {
         let change = ahead - self.clock_ahead;
+        self.set_forward += change.max(SignedDuration::ZERO);
         self.clock_ahead = ahead;
         let mut moment = self.wire.moment.lock().expect("no panic");
         moment.wall += change;

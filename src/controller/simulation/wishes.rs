@@ -7,7 +7,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher::Event;
 use serde_json::Value;
 
-use super::kept::is_edited;
 use super::known::targets;
 use super::store::{Store, StoredSecret, Told};
 use crate::api::{
@@ -31,14 +30,15 @@ pub struct Variant {
 pub struct Clocks {
     pub wall: Timestamp,
     pub real: Timestamp,
+    /// The time that a process's deadlines follow: a clock that is set forward brings them closer,
+    /// and one that is set back moves them with it.
+    pub progress: Timestamp,
 }
 
 impl Clocks {
-    /// Whether this long has passed since `then`, by either clock: one that is set moves deadlines
-    /// with it.
+    /// Whether this long has passed since `then`.
     pub fn has_passed(self, wait: SignedDuration, then: Self) -> bool {
-        let by = |now: Timestamp, then: Timestamp| now.duration_since(then) >= wait;
-        by(self.wall, then.wall) || by(self.real, then.real)
+        self.progress.duration_since(then.progress) >= wait
     }
 }
 
@@ -102,6 +102,8 @@ pub struct Wishes {
     /// What the lists that are under way have contained so far.
     listed_apps: BTreeSet<String>,
     listed_secrets: BTreeSet<String>,
+    /// What was known of Secrets when their list began.
+    seen_before_list: BTreeMap<String, Seen>,
 }
 
 impl Wishes {
@@ -166,10 +168,22 @@ impl Wishes {
             )
         };
         match event {
-            Event::Init => self.listed_secrets.clear(),
-            Event::InitDone => self
-                .secrets
-                .retain(|name, _| self.listed_secrets.contains(name)),
+            Event::Init => {
+                self.listed_secrets.clear();
+                self.seen_before_list = self.secrets.clone();
+            }
+            Event::InitDone => {
+                let secrets = self.secrets.iter_mut();
+                // An answer to what was asked before brings nothing back that the list lacks.
+                for (name, seen) in secrets {
+                    let before = self.seen_before_list.get(name);
+                    let is_old = before.is_some_and(|before| before.version == seen.version);
+                    if is_old && seen.exists && !self.listed_secrets.contains(name) {
+                        seen.version += 1;
+                        seen.exists = false;
+                    }
+                }
+            }
             Event::Delete(meta) => {
                 let (name, version) = of(meta);
                 self.saw_secret(&name, version, false, now);
@@ -287,19 +301,37 @@ impl Wishes {
             let is_own = wish.uid() == for_app.uid();
             let targets = targets(&wish.app);
             let is_wanted = |name: &String| targets.iter().any(|(target, _)| target == name);
-            let secrets = self.secrets.iter().filter(|(_, seen)| seen.exists);
-            for (name, seen) in secrets.filter(|(name, _)| is_own || is_wanted(name)) {
+            let mut of_others = None;
+            let mut found = Vec::new();
+            for (name, seen) in self.secrets.iter().filter(|(_, seen)| seen.exists) {
                 let secret = store.states(name).get(&seen.version);
-                let whole =
-                    secret.filter(|it| it.owner_uid() == Some(wish.uid()) && !is_edited(it));
-                let life = whole.and_then(|whole| self.recorded(whole, wish, variant));
-                lives.extend(life.filter(|life| life.requested_at <= now + CLOCKS_DIFFER));
+                let whole = secret.filter(|it| it.owner_uid() == Some(wish.uid()) && is_whole(it));
+                let recorded = whole.and_then(|whole| self.recorded(whole, wish, variant));
+                match recorded {
+                    Some((life, true)) => found.push((life, is_wanted(name))),
+                    Some((life, false)) => of_others = of_others.max(Some(life.requested_at)),
+                    None => {}
+                }
             }
+            // A token is carried over from a Secret that the app no longer wants, unless the app has
+            // had one of other credentials since.
+            let is_shown = |(life, is_wanted): &(Life, bool)| {
+                *is_wanted || is_own && Some(life.requested_at) > of_others
+            };
+            let shown = found.into_iter().filter(is_shown).map(|(life, _)| life);
+            lives.extend(shown.filter(|life| life.requested_at <= now + CLOCKS_DIFFER));
         }
         lives
     }
 
-    fn recorded(&self, secret: &StoredSecret, wish: &Wish, variant: &Variant) -> Option<Life> {
+    /// Returns what a Secret records about a corp's token: its life, and whether it was fetched with
+    /// the credentials that the app has now.
+    fn recorded(
+        &self,
+        secret: &StoredSecret,
+        wish: &Wish,
+        variant: &Variant,
+    ) -> Option<(Life, bool)> {
         let state: Value = serde_json::from_str(secret.annotations.get(ANNOTATION_STATE)?).ok()?;
         let token = &state["tokens"][&variant.corp_id];
         let is_former = token["former"].as_bool().unwrap_or_default();
@@ -313,11 +345,26 @@ impl Wishes {
         let requested_at = Timestamp::from_second(token["at"].as_i64()?).ok()?;
         let length = SignedDuration::from_secs(token["for"].as_i64()?);
         let expires_at = requested_at + length;
-        (is_current && is_whose).then_some(Life {
+        let life = Life {
             requested_at,
             expires_at,
-        })
+        };
+        Some((life, is_current && is_whose))
     }
+}
+
+/// Whether the operator was the last to write each key that a Secret records.
+fn is_whole(secret: &StoredSecret) -> bool {
+    let state = secret.annotations.get(ANNOTATION_STATE);
+    let state = state.and_then(|state| serde_json::from_str::<Value>(state).ok());
+    let state = state.unwrap_or_default();
+    let keys = state["keys"].as_array().into_iter().flatten();
+    let mut keys = keys.filter_map(Value::as_str).flat_map(|key| {
+        let corps = state["tokens"].as_object().into_iter().flatten();
+        let corps = corps.map(|(corp_id, _)| key.replace('*', corp_id));
+        corps.collect::<Vec<_>>()
+    });
+    keys.all(|key| secret.ours.contains(&format!("data/{key}")))
 }
 
 fn is_of(wish: &Wish, secret: &StoredSecret, variant: &Variant) -> bool {

@@ -79,7 +79,7 @@ pub struct World {
     pub(super) missed_at: Timestamp,
     /// Number of acts by users, networks and nodes.
     acts: usize,
-    /// Whether each write is judged, which is slow with many Secrets.
+    /// Whether each write and each fetch is judged, which is slow with many apps and Secrets.
     pub judges_writes: bool,
     pub judges_fetches: bool,
     /// When a spec last changed.
@@ -123,7 +123,7 @@ impl World {
             missed_at: start,
             acts: 0,
             judges_writes: true,
-            judges_fetches: false,
+            judges_fetches: true,
             desired_since: start,
             death,
             replicas: replicas.collect(),

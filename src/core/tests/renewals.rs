@@ -113,7 +113,15 @@ fn a_search_that_begins_in_the_last_minutes_tries_the_latest_useful_time() {
         let usual = Renewals::Usual;
         usual.repeated(lifetime, renew_before, 0.0, at(1000 - left), false)
     };
-    for (left, expected) in [(300, 150), (150, 110), (121, 110), (120, 60), (60, 30)] {
+    for (left, expected) in [
+        (300, 150),
+        (242, 121),
+        (239, 110),
+        (150, 110),
+        (121, 110),
+        (120, 60),
+        (60, 30),
+    ] {
         let left_then = SignedDuration::from_secs(expected);
         let late = Renewals::Late {
             left: left_then,

@@ -105,17 +105,26 @@ impl Renewals {
             // Any other extension came earlier than expected, so the usual time may work again.
             _ if is_extended => Self::Usual,
             _ if !is_due => self,
-            Self::Usual if left > LAST => Self::late(LATEST.max(left / 2)),
+            Self::Usual if left > LAST => Self::late(half_of(left)),
             Self::Usual => Self::late(left / 2),
             Self::Late { left: late, .. } if left > late => Self::late(late),
             // Closer to expiry: the renewal that extended the token may have been a borderline
             // case.
-            Self::Late { .. } if left > LATEST + SLACK => Self::late(LATEST.max(left / 2)),
+            Self::Late { .. } if left > LATEST + SLACK => Self::late(half_of(left)),
             Self::Late { .. } | Self::AfterExpiry { .. } => Self::AfterExpiry { lifetimes: 0 },
         }
     }
 
     fn late(left: SignedDuration) -> Self {
         Self::Late { left, lifetimes: 0 }
+    }
+}
+
+/// Returns what is left at the next step of the search. The last two steps would be seconds apart if
+/// one of them came just before the latest time.
+fn half_of(left: SignedDuration) -> SignedDuration {
+    match left / 2 {
+        half if half > LAST => half,
+        _ => LATEST,
     }
 }

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::AppRef;
 use crate::core::token::attempt::{FailedAttempt, FetchId, PendingFetch, TokenId};
 use crate::core::token::record::{ObjectVersion, lifetime};
-use crate::core::token::schedule::Lifetime;
+use crate::core::token::schedule::{FETCH_FLOOR, Lifetime, set_back};
 use crate::core::token::why::Why;
 use crate::dingtalk::{AccessToken, Fingerprint, TokenResponse};
 pub use attempts::Attempts;
@@ -104,6 +104,8 @@ pub struct Tokens {
     seats: HashMap<Seat, Timestamp>,
     /// The tokens that are kept until they expire, whether or not anybody wants them.
     kept: BTreeSet<(Timestamp, TokenId)>,
+    /// When the latest fetches ended. A token that is forgotten and wanted again keeps its pace.
+    latest: HashMap<Arc<TokenName>, Timestamp>,
     last_token: u64,
     last_fetch: u64,
 }
@@ -147,11 +149,15 @@ impl Tokens {
             None => {
                 self.last_token += 1;
                 let id = TokenId(self.last_token);
+                let mut attempts = resumed.unwrap_or_default();
+                if let Some(at) = self.latest.get(&name) {
+                    attempts.last_attempted(*at);
+                }
                 let name = Arc::new(name);
                 self.ids.insert(Arc::clone(&name), id);
                 let token = Token {
                     name,
-                    attempts: resumed.unwrap_or_default(),
+                    attempts,
                     fetched: None,
                 };
                 self.all.insert(id, Box::new(token));
@@ -190,6 +196,9 @@ impl Tokens {
     pub fn set_back(&mut self, by: SignedDuration) {
         for token in self.all.values_mut() {
             token.attempts.set_back(by);
+        }
+        for at in self.latest.values_mut() {
+            *at = set_back(*at, by);
         }
     }
 
@@ -246,7 +255,7 @@ impl Tokens {
         if !token.is_some_and(|token| token.attempts.dropped(pending.id, namespace)) {
             return Vec::new();
         }
-        self.ended(pending.token)
+        self.free(pending.token)
     }
 
     /// Records a token fetched by the request that started at `requested_at`, and returns the apps
@@ -291,7 +300,7 @@ impl Tokens {
         } = (*name).clone();
         self.seats
             .insert((site, client_id, corp_id), lifetime.expires_at);
-        self.ended(pending.token)
+        self.ended(pending.token, now)
     }
 
     /// Records a failed fetch and returns the apps that want the token.
@@ -305,7 +314,7 @@ impl Tokens {
             return Vec::new();
         };
         token.attempts.failed(pending, attempt, now);
-        self.ended(pending.token)
+        self.ended(pending.token, now)
     }
 
     /// Records that an app has found the token in a Secret, so that no failure is left.
@@ -362,8 +371,17 @@ impl Tokens {
         token.filter(|token| token.attempts.ended() < pending.id)
     }
 
-    /// Returns the apps that want a token whose fetch has ended.
-    fn ended(&mut self, id: TokenId) -> Vec<AppRef> {
+    /// Records when a token's fetch ended, and returns the apps that want it.
+    fn ended(&mut self, id: TokenId, now: Timestamp) -> Vec<AppRef> {
+        self.latest.retain(|_, at| *at + FETCH_FLOOR > now);
+        if let Some(token) = self.all.get(&id) {
+            self.latest.insert(Arc::clone(&token.name), now);
+        }
+        self.free(id)
+    }
+
+    /// Returns the apps that want a token of which no fetch is under way any more.
+    fn free(&mut self, id: TokenId) -> Vec<AppRef> {
         self.forget_unwanted(id);
         self.subscribers(id)
     }

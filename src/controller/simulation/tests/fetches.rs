@@ -5,12 +5,6 @@ use jiff::SignedDuration;
 use super::*;
 use crate::controller::simulation::site::Repeat;
 
-/// Returns a world whose judge looks at token requests, too.
-fn judged(mut world: World) -> World {
-    world.judges_fetches = true;
-    world
-}
-
 /// Apps of one client: two corps in one Secret, another app that shares a token, and one with other
 /// credentials.
 fn with_three_apps(world: &mut World) {
@@ -35,7 +29,7 @@ fn any_app(world: &mut World) -> &'static str {
 #[test]
 fn nothing_is_fetched_that_the_lease_may_not_outlast() {
     play(seeds(100), |seed| {
-        let mut world = judged(World::with_replicas(2, seed, None));
+        let mut world = World::with_replicas(2, seed, None);
         world
             .store
             .put_credentials("credentials", "client", "right");
@@ -77,7 +71,7 @@ fn a_limit_holds_all_whom_it_names() {
         ("Forbidden.AccessDenied.QpsLimitForAppkeyAndApi", 403),
     ];
     play(seeds(50), |seed| {
-        let mut world = judged(with_credentials(seed, None));
+        let mut world = with_credentials(seed, None);
         with_three_apps(&mut world);
         if world.rolls(2) {
             world.run(2 * MINUTE);
@@ -113,7 +107,7 @@ fn a_limit_holds_all_whom_it_names() {
 #[test]
 fn a_request_is_answered_once_and_a_suspended_app_fetches_nothing() {
     play(seeds(150), |seed| {
-        let mut world = judged(with_credentials(seed, None));
+        let mut world = with_credentials(seed, None);
         let mut suspended = [false; 3];
         with_three_apps(&mut world);
         for _ in 0..12 {
@@ -144,7 +138,7 @@ fn a_request_is_answered_once_and_a_suspended_app_fetches_nothing() {
 #[test]
 fn tokens_of_any_life_are_renewed_in_time_and_not_too_often() {
     play(seeds(80), |seed| {
-        let mut world = judged(with_credentials(seed, None));
+        let mut world = with_credentials(seed, None);
         let lives = [1, 4, 6, 11, 30, 100, 600, 7200];
         world.site.life = SignedDuration::from_secs(lives[world.roll(lives.len())]);
         let before = ["1s", "10s", "5m", "40m", "10h"][world.roll(5)];
@@ -170,7 +164,7 @@ fn tokens_of_any_life_are_renewed_in_time_and_not_too_often() {
 #[test]
 fn a_token_without_a_life_is_fetched_no_faster_for_several_apps_than_for_one() {
     for repeat in [Repeat::Beside, Repeat::Remaining] {
-        let mut world = judged(with_credentials(1, None));
+        let mut world = with_credentials(1, None);
         world.site.repeat = repeat;
         world.site.life = SignedDuration::ZERO;
         for name in ["first", "second", "third"] {
@@ -188,7 +182,7 @@ fn a_token_without_a_life_is_fetched_no_faster_for_several_apps_than_for_one() {
 #[test]
 fn what_waits_in_the_queue_is_not_fetched_once_its_app_no_longer_wants_it() {
     play(seeds(300), |seed| {
-        let mut world = judged(with_credentials(seed, None));
+        let mut world = with_credentials(seed, None);
         let target = json!({"layout": "PerCorp"});
         let spec = |corps: &[&str], suspend: bool| json!({"corpIds": corps, "target": target, "suspend": suspend});
         let corps = ["ding1", "ding2", "ding3", "ding4", "ding5"];

@@ -12,7 +12,7 @@ use crate::controller::references;
 use crate::controller::simulation::calls::{Deliver, Fate, Wire};
 use crate::controller::simulation::process::Process;
 use crate::controller::simulation::replica::{Kind, list, listing};
-use crate::controller::simulation::store::Told;
+use crate::controller::simulation::store::{Store, Told};
 use crate::core::{Held, KnownCredentials, TokenQuery};
 use crate::operator::{LEASE_DURATION, Leadership};
 
@@ -91,11 +91,13 @@ fn with_two_sharers() -> World {
     world
 }
 
-/// Looks for the token of the second app in the Secret of the first one. Returns what was found,
-/// and what is known of the first app then: its credentials, and its token.
-fn shared(lapses_at: Option<usize>) -> (Option<Held>, [bool; 2]) {
+/// Looks for the token of the second app in the Secret of the first one, which has changed in the
+/// given way since the process was told of it. Returns what was found, and what is known of the first
+/// app then: its credentials, and its token.
+fn shared(lapses_at: Option<usize>, change: impl Fn(&mut Store)) -> (Option<Held>, [bool; 2]) {
     let mut world = with_two_sharers();
     let leader = Leader::new(&world);
+    change(&mut world.store);
     let context = &leader.process.context;
     let [first, second] = ["first", "second"].map(|name| world.store.apps[name].clone());
     for app in [&first, &second] {
@@ -135,15 +137,26 @@ fn shared(lapses_at: Option<usize>) -> (Option<Held>, [bool; 2]) {
 /// another replica may have renewed it since.
 #[test]
 fn nothing_is_learned_of_another_apps_token_from_a_read_that_outlasted_the_lease() {
-    let (found, is_known) = shared(None);
+    let (found, is_known) = shared(None, |_| {});
     assert!(found.is_some(), "while it leads");
     assert_eq!(is_known, [true, true]);
     // The credentials are read first, and then the Secret with the token.
     for (lapses_at, expected) in [(0, [false, false]), (1, [true, false])] {
-        let (found, is_known) = shared(Some(lapses_at));
+        let (found, is_known) = shared(Some(lapses_at), |_| {});
         assert!(found.is_none(), "{lapses_at}");
         assert_eq!(is_known, expected, "{lapses_at}");
     }
+}
+
+/// Regression: a token that was written while it was looked for was fetched again.
+#[test]
+fn another_apps_token_is_found_though_its_secret_is_written_meanwhile() {
+    let (found, _) = shared(None, |store| {
+        let version = store.next_version();
+        let secret = store.secrets.get_mut("first-token").expect("written");
+        secret.version = version;
+    });
+    assert!(found.is_some());
 }
 
 /// Regression: a reference went on being looked at, and its status was written.

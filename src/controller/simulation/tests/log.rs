@@ -380,10 +380,11 @@ fn a_new_process_writes_as_many_copies_as_there_are_without_a_pause() {
     let log = Log::of(|| {
         let mut world = with_credentials(1, None);
         world.judges_writes = false;
+        world.judges_fetches = false;
         let corps: Vec<String> = (0..300).map(|n| format!("ding{n}")).collect();
         let grants = json!([{"namespace": NAMESPACE}]);
-        let target = json!({"layout": "PerCorp"});
-        let spec = json!({"target": target, "corpIds": corps, "referenceGrants": grants});
+        let spec =
+            json!({"target": {"layout": "PerCorp"}, "corpIds": corps, "referenceGrants": grants});
         world.apply("payroll", &spec);
         world.refer("copy", "payroll", "copied");
         world.run(10 * MINUTE);
@@ -392,8 +393,11 @@ fn a_new_process_writes_as_many_copies_as_there_are_without_a_pause() {
             world.store.lose(&format!("copied-{corp}"));
         }
         world.run(10 * MINUTE);
-        let missing = world.without_token();
-        holds(&world, missing.is_empty(), "a token is missing");
+        holds(
+            &world,
+            world.without_token().is_empty(),
+            "a token is missing",
+        );
     });
     let pauses = log.lines("copy", "too many steps in a row; will retry");
     assert!(pauses.is_empty(), "{pauses:?}");

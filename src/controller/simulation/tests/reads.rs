@@ -7,6 +7,7 @@ use super::*;
 fn with_apps(seed: u64, count: usize) -> World {
     let mut world = with_credentials(seed, None);
     world.judges_writes = false;
+    world.judges_fetches = false;
     for index in 0..count {
         let corp_id = format!("ding{index}");
         world.apply(&corp_id, &json!({"corpIds": [corp_id]}));

@@ -74,6 +74,11 @@ impl Attempts {
         });
     }
 
+    /// Records when the last attempt ended that was made before the token was forgotten.
+    pub(super) fn last_attempted(&mut self, at: Timestamp) {
+        self.attempted_at = Some(at);
+    }
+
     /// Returns when to renew, learned from earlier renewals.
     pub fn renewals(&self) -> Renewals {
         self.renewals

@@ -197,6 +197,37 @@ fn the_floor_between_two_fetches_is_the_tokens() {
     }
 }
 
+/// Regression: an app that came and went, or the corp in its spec, had its token fetched each time.
+#[test]
+fn a_token_that_is_forgotten_and_wanted_again_keeps_its_pace() {
+    let (mut tokens, mut one, mut two) = two();
+    two.leaves(&mut tokens);
+    let pending = one.begin(&mut tokens).expect("due");
+    succeed(&pending, "t1", 0, &mut tokens);
+    one.leaves(&mut tokens);
+    two.wants(Interest::Active, &mut tokens);
+    assert_eq!(two.corp.attempts(&tokens).floor(), Some(at(5)));
+    let pending = two.begin(&mut tokens).expect("due");
+    fail(&pending, 5, &mut tokens);
+    two.leaves(&mut tokens);
+    one.wants(Interest::Active, &mut tokens);
+    assert_eq!(one.corp.attempts(&tokens).floor(), Some(at(10)));
+    let token = one.corp.token().expect("wanted");
+    let other = TokenName {
+        corp_id: "ding2".into(),
+        ..tokens.get(token).expect("wanted").name().clone()
+    };
+    let key = AppRef::new("one");
+    let token = tokens.join(other, &key, Interest::Active, None);
+    let pending = |id| PendingFetch {
+        token,
+        ..one.pending(id)
+    };
+    let pending = tokens.begin(token, FetchId::default(), "hr", pending);
+    succeed(&pending.expect("due"), "t2", 10, &mut tokens);
+    assert_eq!(tokens.latest.len(), 1, "only the latest are kept");
+}
+
 #[test]
 fn a_suspended_app_is_left_alone_but_for_what_it_had_asked_for() {
     let (mut tokens, mut one, mut two) = two();

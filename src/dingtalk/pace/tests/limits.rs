@@ -214,7 +214,7 @@ fn throttles_are_counted_as_in_a_row_for_two_minutes_after_the_pause() {
         heard.fails(&call, throttled(false, Scope::ClientId, None), true);
         heard.wait(&call, true)
     };
-    assert_eq!(pause_after(SECOND * 119), 2 * SECOND);
+    assert_eq!(pause_after(119 * SECOND), 2 * SECOND);
     assert_eq!(pause_after(2 * MINUTE), SECOND);
 }
 
