@@ -44,7 +44,8 @@ impl World {
         let is_recent = |at: Timestamp| self.now() < at + DISTURBED;
         let is_disturbed =
             replica.clock_set_at.is_some() || disturbed.into_iter().flatten().any(is_recent);
-        if is_disturbed || !replica.outlasts_request() {
+        let is_unread = self.store.read_refusal.is_some();
+        if is_disturbed || is_unread || !replica.outlasts_request() {
             return None;
         }
         let variants = replica.wishes.fetchable(&self.store);

@@ -6,6 +6,7 @@
 mod attempts;
 mod kept;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -104,8 +105,8 @@ pub struct Tokens {
     seats: HashMap<Seat, Timestamp>,
     /// The tokens that are kept until they expire, whether or not anybody wants them.
     kept: BTreeSet<(Timestamp, TokenId)>,
-    /// When the latest fetches ended. A token that is forgotten and wanted again keeps its pace.
-    latest: HashMap<Arc<TokenName>, Timestamp>,
+    /// When the last fetches of forgotten tokens ended. A token that is wanted again keeps its pace.
+    forgotten: HashMap<Arc<TokenName>, Timestamp>,
     last_token: u64,
     last_fetch: u64,
 }
@@ -150,8 +151,8 @@ impl Tokens {
                 self.last_token += 1;
                 let id = TokenId(self.last_token);
                 let mut attempts = resumed.unwrap_or_default();
-                if let Some(at) = self.latest.get(&name) {
-                    attempts.last_attempted(*at);
+                if let Some(at) = self.forgotten.remove(&name) {
+                    attempts.last_attempted(at);
                 }
                 let name = Arc::new(name);
                 self.ids.insert(Arc::clone(&name), id);
@@ -185,10 +186,14 @@ impl Tokens {
     /// before that fetch ended, another one might revoke its result.
     fn forget_unwanted(&mut self, id: TokenId) {
         let is_needed = self.interests(id).next().is_some() || self.is_kept(id);
-        let token = self.all.get(&id);
-        if let Some(token) = token.filter(|it| !is_needed && !it.attempts.is_under_way()) {
+        let Entry::Occupied(token) = self.all.entry(id) else {
+            return;
+        };
+        if !is_needed && !token.get().attempts.is_under_way() {
+            let token = token.remove();
             self.ids.remove(&token.name);
-            self.all.remove(&id);
+            let last = token.attempts.attempted_at();
+            self.forgotten.extend(last.map(|at| (token.name, at)));
         }
     }
 
@@ -197,7 +202,7 @@ impl Tokens {
         for token in self.all.values_mut() {
             token.attempts.set_back(by);
         }
-        for at in self.latest.values_mut() {
+        for at in self.forgotten.values_mut() {
             *at = set_back(*at, by);
         }
     }
@@ -371,12 +376,9 @@ impl Tokens {
         token.filter(|token| token.attempts.ended() < pending.id)
     }
 
-    /// Records when a token's fetch ended, and returns the apps that want it.
+    /// Returns the apps that want a token whose fetch has ended.
     fn ended(&mut self, id: TokenId, now: Timestamp) -> Vec<AppRef> {
-        self.latest.retain(|_, at| *at + FETCH_FLOOR > now);
-        if let Some(token) = self.all.get(&id) {
-            self.latest.insert(Arc::clone(&token.name), now);
-        }
+        self.forgotten.retain(|_, at| *at + FETCH_FLOOR > now);
         self.free(id)
     }
 

@@ -74,6 +74,11 @@ impl Attempts {
         });
     }
 
+    /// Returns when the last attempt ended.
+    pub(super) fn attempted_at(&self) -> Option<Timestamp> {
+        self.attempted_at
+    }
+
     /// Records when the last attempt ended that was made before the token was forgotten.
     pub(super) fn last_attempted(&mut self, at: Timestamp) {
         self.attempted_at = Some(at);
