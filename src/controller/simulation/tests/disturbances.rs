@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::controller::simulation::replica::Kind;
+use crate::controller::simulation::site::Repeat;
 
 const KINDS: [Kind; 3] = [Kind::App, Kind::Reference, Kind::Secret];
 
@@ -82,6 +83,25 @@ fn a_clock_that_is_set_moves_every_deadline_with_it() {
         let fetched: usize = world.site.fetched.values().sum();
         holds(&world, fetched < 60, &format!("{fetched} fetches"));
     });
+}
+
+/// Regression: a fetch which showed that a token ends when its record says, as the clock had been set
+/// right again, was followed by another one every five seconds.
+#[test]
+fn a_clock_that_is_set_back_and_right_again_makes_no_hot_loop() {
+    let mut world = with_credentials(1, None);
+    world.site.repeat = Repeat::Remaining;
+    world.apply("payroll", &json!({}));
+    world.run(2 * MINUTE);
+    let hour = SignedDuration::from_hours(1);
+    for ahead in [-hour, SignedDuration::ZERO] {
+        world.note(&format!("the clock is set {ahead:?} ahead"));
+        world.replicas[0].set_clock(ahead);
+        world.run(10 * MINUTE);
+    }
+    world.run(30 * MINUTE);
+    let count = world.site.fetched["ding1"];
+    holds(&world, count == 2, &format!("{count} fetches"));
 }
 
 #[test]

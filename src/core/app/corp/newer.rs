@@ -172,6 +172,8 @@ impl Corp {
             self.unwritten_since.get_or_insert(since);
         }
         if let Some((fetch, _)) = fetch {
+            // By the clock as it is now, the token ends when its record says.
+            self.seen = None;
             let wanted = [&mut self.wanted, &mut self.former].into_iter().flatten();
             wanted
                 .filter(|it| it.token == of)
