@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::calls::Fate;
 use super::learned::{Ended, Flight, Wanted};
+use super::records::AllShown;
 use super::replica::Replica;
 use super::reported::{is_limited, is_reported, planned};
 use super::store::Store;
@@ -59,9 +60,14 @@ impl World {
             Ok(flight) => flight,
             Err(objection) => {
                 let Variant {
-                    client_id, corp_id, ..
+                    client_id,
+                    client_secret,
+                    corp_id,
+                    ..
                 } = &request.variant;
-                let fetch = format!("replica {index}: fetches {corp_id} with {client_id}");
+                let fetch = format!(
+                    "replica {index}: fetches {corp_id} with {client_id} and {client_secret}"
+                );
                 self.note(&fetch);
                 panic!("a fetch {objection}\n{}", self.history.join("\n"));
             }
@@ -141,10 +147,10 @@ impl World {
         }
         let now = self.now();
         let replica = &mut self.replicas[index];
-        let (wishes, store) = (&replica.wishes, &self.store);
-        replica
-            .learned
-            .forget_unwanted(now, |variant| wishes.active(variant, store));
+        if replica.wishes.has_changed(&self.store) {
+            let active = replica.wishes.active(&self.store);
+            replica.learned.forget_unwanted(now, &active);
+        }
     }
 
     /// Returns what is known of a request that is allowed, or what is wrong with it.
@@ -157,7 +163,8 @@ impl World {
             return Err(objection);
         }
         let last = replica.learned.last.get(variant);
-        let seen = |wish| latest_life(replica, wish, variant, &self.store, now.wall);
+        let shown = replica.wishes.shown(&self.store);
+        let seen = |wish| latest_life(replica, wish, variant, (&self.store, &shown), now.wall);
         let seen: Vec<_> = wishers.iter().map(|wish| (*wish, seen(wish))).collect();
         let valid = |life: &Option<Life>| life.filter(|life| life.expires_at > now.wall);
         let is_missing = seen.iter().any(|(_, life)| valid(life).is_none());
@@ -170,6 +177,8 @@ impl World {
         let is_asked = !requests.is_empty();
         // A retry or a requested renewal may come before the time that jitter has chosen.
         let is_scheduled = !is_asked && last.is_some_and(|last| last.outcome.is_ok());
+        let active = replica.wishes.active(&self.store).remove(variant);
+        let wanted = Wanted::by(active.unwrap_or_default(), now.real);
         let flight = |is_requested| Flight {
             sent: now,
             credentials: request.credentials.clone(),
@@ -177,7 +186,7 @@ impl World {
             is_requested,
             replaces: latest,
             was_due: was_due && is_scheduled,
-            wanted: Wanted::by(replica.wishes.active(variant, &self.store), now.real),
+            wanted,
         };
         let fetched_at = replica.learned.fetched_at.get(variant);
         if fetched_at.is_some_and(|at| !now.has_passed(FLOOR, *at)) {
@@ -310,10 +319,10 @@ pub fn latest_life(
     replica: &Replica,
     wish: &Wish,
     variant: &Variant,
-    store: &Store,
+    seen: (&Store, &AllShown),
     now: Timestamp,
 ) -> Option<Life> {
-    let lives = replica.wishes.lives(wish, variant, store, now).into_iter();
+    let lives = replica.wishes.lives(wish, variant, seen, now).into_iter();
     let last = replica.learned.last.get(variant);
     let fetched = last.and_then(|last| last.outcome.ok());
     lives.chain(fetched).max_by_key(|life| life.requested_at)

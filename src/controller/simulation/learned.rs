@@ -34,12 +34,12 @@ pub struct Wanted {
 impl Wanted {
     pub fn by(apps: BTreeSet<String>, now: Timestamp) -> Self {
         Self {
+            was_left: apps.is_empty(),
             by: apps.into_iter().map(|uid| (uid, now)).collect(),
-            was_left: false,
         }
     }
 
-    fn now_by(&mut self, apps: BTreeSet<String>, now: Timestamp) {
+    fn now_by(&mut self, apps: &BTreeSet<String>, now: Timestamp) {
         let before = self.by.len();
         self.by.retain(|uid, _| apps.contains(uid));
         let have_gone = self.by.len() < before;
@@ -47,7 +47,7 @@ impl Wanted {
         let is_looked_at = others.any(|since| now.duration_since(*since) >= LOOKED_AT);
         self.was_left |= self.by.is_empty() || have_gone && !is_looked_at;
         for uid in apps {
-            self.by.entry(uid).or_insert(now);
+            self.by.entry(uid.clone()).or_insert(now);
         }
     }
 }
@@ -273,19 +273,22 @@ impl Learned {
             .is_some_and(|halves| *halves >= 2)
     }
 
-    /// Forgets tokens that the process may have forgotten. `active` returns the UIDs of the apps that
-    /// want one now.
+    /// Forgets tokens that the process may have forgotten. `active` has the UIDs of the apps that want
+    /// each token now.
     pub fn forget_unwanted(
         &mut self,
         now: Timestamp,
-        active: impl Fn(&Variant) -> BTreeSet<String>,
+        active: &BTreeMap<Variant, BTreeSet<String>>,
     ) {
+        let nobody = BTreeSet::new();
         for (variant, flight) in &mut self.in_flight {
-            flight.wanted.now_by(active(variant), now);
+            let apps = active.get(variant).unwrap_or(&nobody);
+            flight.wanted.now_by(apps, now);
         }
         let in_flight = &self.in_flight;
         self.last.retain(|variant, ended| {
-            ended.wanted.now_by(active(variant), now);
+            let apps = active.get(variant).unwrap_or(&nobody);
+            ended.wanted.now_by(apps, now);
             !ended.wanted.was_left || in_flight.contains_key(variant)
         });
     }

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::fetches::{latest_life, latest_renewal};
 use super::learned::Ended;
+use super::records::AllShown;
 use super::reported::planned;
 use super::site::Repeat;
 use super::wishes::{Variant, Wish};
@@ -39,29 +40,36 @@ impl World {
             .leads_since
             .filter(|_| replica.is_up && !is_stopping)?;
         let lasting = [replica.cut_off_until, replica.lease_fails_until, began];
-        let changed = replica.wishes.changed.max(lasting.into_iter().max());
+        let changed = replica.wishes.changed.max(lasting.into_iter().max())?;
+        let is_late = |since: Timestamp| self.now().duration_since(since) > PATIENCE;
         let disturbed = [self.lost_at, replica.learned.limited_at];
         let is_recent = |at: Timestamp| self.now() < at + DISTURBED;
         let is_disturbed =
             replica.clock_set_at.is_some() || disturbed.into_iter().flatten().any(is_recent);
         let is_unread = self.store.read_refusal.is_some();
-        if is_disturbed || is_unread || !replica.outlasts_request() {
+        if is_disturbed || is_unread || !replica.outlasts_request() || !is_late(changed) {
             return None;
         }
         let variants = replica.wishes.fetchable(&self.store);
+        let shown = replica.wishes.shown(&self.store);
         variants.into_iter().find_map(|(wish, variant)| {
-            let due = self.due_by(index, wish, &variant)?;
-            let since = due.max(wish.specified.real).max(changed?);
-            let is_late = self.now().duration_since(since) > PATIENCE;
+            let due = self.due_by(index, wish, &variant, &shown)?;
+            let since = due.max(wish.specified.real).max(changed);
             let Variant {
                 client_id, corp_id, ..
             } = variant;
-            is_late.then(|| format!("of {corp_id} with {client_id} was due since {since}"))
+            is_late(since).then(|| format!("of {corp_id} with {client_id} was due since {since}"))
         })
     }
 
     /// Returns when a token must be fetched, unless it is being fetched.
-    fn due_by(&self, index: usize, wish: &Wish, variant: &Variant) -> Option<Timestamp> {
+    fn due_by(
+        &self,
+        index: usize,
+        wish: &Wish,
+        variant: &Variant,
+        shown: &AllShown,
+    ) -> Option<Timestamp> {
         let (replica, now) = (&self.replicas[index], self.now());
         if replica.learned.in_flight.contains_key(variant) {
             return None;
@@ -75,7 +83,7 @@ impl World {
         {
             return Some(at.real + longest_wait(*class));
         }
-        let latest = latest_life(replica, wish, variant, &self.store, now);
+        let latest = latest_life(replica, wish, variant, (&self.store, shown), now);
         let due = latest.map_or(now - DISTURBED, |life| match self.site.repeat {
             // A renewal before expiry brings no more life, which it has learned.
             Repeat::Remaining => life.expires_at,

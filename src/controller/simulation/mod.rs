@@ -13,6 +13,7 @@ mod learned;
 mod missed;
 mod network;
 mod process;
+mod records;
 mod replica;
 mod reported;
 mod runs;

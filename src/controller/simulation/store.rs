@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
+use super::records::Recorded;
 use crate::api::{DingTalkApp, DingTalkTokenReference, MANAGER};
 
 pub const NAMESPACE: &str = "hr";
@@ -29,6 +30,8 @@ pub struct StoredSecret {
     pub is_immutable: bool,
     /// When the operator last wrote it.
     pub written_at: Option<Timestamp>,
+    /// What it records about its tokens; known of the states in [`Store::states`].
+    pub recorded: Option<Recorded>,
 }
 
 /// A change of a Secret.
@@ -94,6 +97,8 @@ pub struct Store {
     pub losses: Vec<Change>,
     /// Every state in which a Secret has been, by name and resourceVersion.
     pub states: BTreeMap<String, BTreeMap<u64, StoredSecret>>,
+    /// Number of those states of Secrets that are not the operator's.
+    pub states_of_others: u64,
     /// The Secret that the last call was about, for the judge.
     pub concerns: Option<String>,
     /// How often the contents of each Secret were read.
@@ -290,7 +295,10 @@ impl Store {
     pub fn tell(&mut self, name: &str) {
         if let Some(stored) = self.secrets.get(name) {
             let states = self.states.entry(name.to_owned()).or_default();
-            states.insert(stored.version, stored.clone());
+            let mut state = stored.clone();
+            state.recorded = Recorded::of(stored);
+            states.insert(stored.version, state);
+            self.states_of_others += u64::from(stored.owner_uid().is_none());
             self.events
                 .push_back(Told::Secret(Event::Apply(stored.meta(name))));
         }

@@ -5,16 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher::Event;
-use serde_json::Value;
 
 use super::known::targets;
 use super::store::{Store, StoredSecret, Told};
-use crate::api::{
-    ANNOTATION_ADOPT_BY, ANNOTATION_RENEW_REQUESTED_AT, ANNOTATION_STATE, DingTalkApp,
-};
-
-/// A record from further in the future is not trusted, because clocks do not differ by more.
-const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(60);
+use crate::api::{ANNOTATION_ADOPT_BY, ANNOTATION_RENEW_REQUESTED_AT, DingTalkApp};
 
 /// A token: whose it is, and which secret proves that.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,6 +93,11 @@ pub struct Wishes {
     secrets: BTreeMap<String, Seen>,
     /// When it was last told of another state of any Secret.
     pub changed: Option<Timestamp>,
+    /// Whether an app has come, gone or changed since [`Self::has_changed`] was last asked, how each
+    /// Secret that has changed was known then, and how many states of Secrets of others there were.
+    are_apps_changed: bool,
+    known_before: BTreeMap<String, Seen>,
+    states_of_others: u64,
     /// What the lists that are under way have contained so far.
     listed_apps: BTreeSet<String>,
     listed_secrets: BTreeSet<String>,
@@ -119,9 +118,13 @@ impl Wishes {
         let name = |app: &DingTalkApp| app.metadata.name.clone().unwrap_or_default();
         match event {
             Event::Init => self.listed_apps.clear(),
-            Event::InitDone => self.apps.retain(|name, _| self.listed_apps.contains(name)),
+            Event::InitDone => {
+                self.apps.retain(|name, _| self.listed_apps.contains(name));
+                self.are_apps_changed = true;
+            }
             Event::Delete(app) => {
                 self.apps.remove(&name(app));
+                self.are_apps_changed = true;
             }
             Event::Apply(app) | Event::InitApply(app) => {
                 self.listed_apps.insert(name(app));
@@ -139,6 +142,7 @@ impl Wishes {
         let same = old
             .as_ref()
             .filter(|old| old.app.metadata.generation == app.metadata.generation);
+        self.are_apps_changed |= same.is_none();
         let specified = same.map_or(now, |same| same.specified);
         let former = old.and_then(|old| old.asked);
         let asked = asked.map(|value| match former {
@@ -179,6 +183,7 @@ impl Wishes {
                     let before = self.seen_before_list.get(name);
                     let is_old = before.is_some_and(|before| before.version == seen.version);
                     if is_old && seen.exists && !self.listed_secrets.contains(name) {
+                        self.known_before.entry(name.clone()).or_insert(*seen);
                         seen.version += 1;
                         seen.exists = false;
                     }
@@ -202,6 +207,7 @@ impl Wishes {
         if seen.version <= version {
             if seen.version != version || seen.exists != exists {
                 self.changed = Some(now.real);
+                self.known_before.entry(name.to_owned()).or_insert(*seen);
             }
             *seen = Seen { version, exists };
         }
@@ -231,143 +237,125 @@ impl Wishes {
         store.states(name).range(from..).map(|(_, secret)| secret)
     }
 
-    /// Returns the tokens to be fetched, and the apps that want them: those that are not suspended,
-    /// with credentials that the process has been told of, and whose Secret nobody else has or
-    /// wants.
-    pub fn fetchable(&self, store: &Store) -> Vec<(&Wish, Variant)> {
-        let mut fetchable = Vec::new();
-        for wish in self.apps.values().filter(|wish| !wish.app.spec.suspend) {
-            let spec = &wish.app.spec;
-            let reference = &spec.credentials_secret_ref;
-            let seen = self.secrets.get(&reference.name).filter(|seen| seen.exists);
-            let secret = seen.and_then(|seen| store.states(&reference.name).get(&seen.version));
-            let value = |key: &String| secret.and_then(|secret| secret.data.get(key)).cloned();
-            let pair = value(&reference.client_id_key).zip(value(&reference.client_secret_key));
-            let Some((client_id, client_secret)) = pair else {
-                continue;
-            };
-            let targets = targets(&wish.app).into_iter();
-            for (_, corps) in targets.filter(|(name, _)| self.has(wish, name, store)) {
-                fetchable.extend(corps.into_iter().map(|corp_id| {
-                    let variant = Variant {
-                        site: spec.site.clone(),
-                        client_id: client_id.clone(),
-                        client_secret: client_secret.clone(),
-                        corp_id,
-                    };
-                    (wish, variant)
-                }));
-            }
-        }
-        fetchable
-    }
-
-    /// Whether nobody else has or wants an app's Secret.
-    fn has(&self, wish: &Wish, name: &str, store: &Store) -> bool {
-        let seen = self.secrets.get(name).filter(|seen| seen.exists);
-        let secret = seen.and_then(|seen| store.states(name).get(&seen.version));
-        let mut others = self.apps.values().filter(|other| other.uid() != wish.uid());
-        secret.is_none_or(|secret| {
-            let is_handed_over = secret.annotations.contains_key(ANNOTATION_ADOPT_BY);
-            secret.owner_uid() == Some(wish.uid()) || is_handed_over
-        }) && !others.any(|other| targets(&other.app).iter().any(|(target, _)| target == name))
-    }
-
-    /// Returns the UIDs of the apps for which a token may be fetched now: those that are not
-    /// suspended, and whose Secret nobody else has or wants.
-    pub fn active(&self, variant: &Variant, store: &Store) -> BTreeSet<String> {
-        let wishers = self.wishers(variant, store);
-        let active = wishers.filter(|wish| {
-            let mut targets = targets(&wish.app).into_iter();
-            let of_corp = targets.find(|(_, corps)| corps.contains(&variant.corp_id));
-            let has_place = of_corp.is_some_and(|(name, _)| self.has(wish, &name, store));
-            !wish.app.spec.suspend && has_place
-        });
-        active.map(|wish| wish.uid().to_owned()).collect()
-    }
-
-    /// Returns the lives of a token in the Secrets that an app may take it from, as far as the
-    /// process knows: its own ones, and those that others want and have. Their records must say that
-    /// it was fetched with credentials that those apps still have.
-    pub fn lives(
-        &self,
-        for_app: &Wish,
-        variant: &Variant,
-        store: &Store,
-        now: Timestamp,
-    ) -> Vec<Life> {
-        let mut lives = Vec::new();
-        for wish in self.wishers(variant, store) {
-            let is_own = wish.uid() == for_app.uid();
-            let targets = targets(&wish.app);
-            let is_wanted = |name: &String| targets.iter().any(|(target, _)| target == name);
-            let mut of_others = None;
-            let mut found = Vec::new();
-            for (name, seen) in self.secrets.iter().filter(|(_, seen)| seen.exists) {
-                let secret = store.states(name).get(&seen.version);
-                let whole = secret.filter(|it| it.owner_uid() == Some(wish.uid()) && is_whole(it));
-                let recorded = whole.and_then(|whole| self.recorded(whole, wish, variant));
-                match recorded {
-                    Some((life, true)) => found.push((life, is_wanted(name))),
-                    Some((life, false)) => of_others = of_others.max(Some(life.requested_at)),
-                    None => {}
-                }
-            }
-            // A token is carried over from a Secret that the app no longer wants, unless the app has
-            // had one of other credentials since.
-            let is_shown = |(life, is_wanted): &(Life, bool)| {
-                *is_wanted || is_own && Some(life.requested_at) > of_others
-            };
-            let shown = found.into_iter().filter(is_shown).map(|(life, _)| life);
-            lives.extend(shown.filter(|life| life.requested_at <= now + CLOCKS_DIFFER));
-        }
-        lives
-    }
-
-    /// Returns what a Secret records about a corp's token: its life, and whether it was fetched with
-    /// the credentials that the app has now.
-    fn recorded(
-        &self,
-        secret: &StoredSecret,
-        wish: &Wish,
-        variant: &Variant,
-    ) -> Option<(Life, bool)> {
-        let state: Value = serde_json::from_str(secret.annotations.get(ANNOTATION_STATE)?).ok()?;
-        let token = &state["tokens"][&variant.corp_id];
-        let is_former = token["former"].as_bool().unwrap_or_default();
+    /// Returns the resourceVersion of an app's credentials, as the process has been told.
+    pub fn present_credentials(&self, wish: &Wish) -> Option<u64> {
         let seen = self
             .secrets
             .get(&wish.app.spec.credentials_secret_ref.name)?;
-        let version = &state["credentials"]["resourceVersion"];
-        let is_current =
-            version.as_str().and_then(|it| it.parse().ok()) == Some(seen.version) && !is_former;
-        let is_whose = state["clientId"] == *variant.client_id && state["site"] == *variant.site;
-        let requested_at = Timestamp::from_second(token["at"].as_i64()?).ok()?;
-        let length = SignedDuration::from_secs(token["for"].as_i64()?);
-        let expires_at = requested_at + length;
-        let life = Life {
-            requested_at,
-            expires_at,
-        };
-        Some((life, is_current && is_whose))
+        Some(seen.version)
+    }
+
+    pub fn apps(&self) -> impl Iterator<Item = &Wish> {
+        self.apps.values()
+    }
+
+    /// Returns the Secrets that exist, as far as the process knows.
+    pub fn secrets<'a>(
+        &'a self,
+        store: &'a Store,
+    ) -> impl Iterator<Item = (&'a String, &'a StoredSecret)> {
+        let existing = self.secrets.iter().filter(|(_, seen)| seen.exists);
+        existing.filter_map(|(name, seen)| Some((name, store.states(name).get(&seen.version)?)))
+    }
+
+    /// Returns the tokens to be fetched, and the apps that want them: those in [`Self::places`], with
+    /// credentials that the process has been told of.
+    pub fn fetchable(&self, store: &Store) -> Vec<(&Wish, Variant)> {
+        let tokens = self
+            .places(store)
+            .into_iter()
+            .filter_map(|(wish, corp_id)| {
+                let name = &wish.app.spec.credentials_secret_ref.name;
+                let seen = self.secrets.get(name).filter(|seen| seen.exists)?;
+                let secret = store.states(name).get(&seen.version)?;
+                Some((wish, variant(wish, secret, &corp_id)?))
+            });
+        tokens.collect()
+    }
+
+    /// Returns for each token the UIDs of the apps for which it may be fetched now: those in
+    /// [`Self::places`], with credentials that the process has been told of or with later ones.
+    pub fn active(&self, store: &Store) -> BTreeMap<Variant, BTreeSet<String>> {
+        let mut active: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
+        for (wish, corp_id) in self.places(store) {
+            for secret in self.credentials(wish, store) {
+                if let Some(variant) = variant(wish, secret, &corp_id) {
+                    let apps = active.entry(variant).or_default();
+                    apps.insert(wish.uid().to_owned());
+                }
+            }
+        }
+        active
+    }
+
+    /// Returns the corps of the apps that are not suspended, but for those whose Secret somebody else
+    /// has or wants.
+    fn places(&self, store: &Store) -> Vec<(&Wish, String)> {
+        let mut wanted: BTreeMap<String, usize> = BTreeMap::new();
+        for (name, _) in self.apps.values().flat_map(|wish| targets(&wish.app)) {
+            *wanted.entry(name).or_default() += 1;
+        }
+        let mut places = Vec::new();
+        for wish in self.apps.values().filter(|wish| !wish.app.spec.suspend) {
+            for (name, corp_ids) in targets(&wish.app) {
+                if wanted.get(&name) == Some(&1) && self.may_have(wish, &name, store) {
+                    places.extend(corp_ids.into_iter().map(|corp_id| (wish, corp_id)));
+                }
+            }
+        }
+        places
+    }
+
+    /// Whether nobody else has an app's Secret.
+    fn may_have(&self, wish: &Wish, name: &str, store: &Store) -> bool {
+        let seen = self.secrets.get(name).filter(|seen| seen.exists);
+        let secret = seen.and_then(|seen| store.states(name).get(&seen.version));
+        secret.is_none_or(|secret| {
+            let is_handed_over = secret.annotations.contains_key(ANNOTATION_ADOPT_BY);
+            secret.owner_uid() == Some(wish.uid()) || is_handed_over
+        })
+    }
+
+    /// Whether [`Self::active`] may differ from what it was when this was last asked.
+    pub fn has_changed(&mut self, store: &Store) -> bool {
+        let known_before = std::mem::take(&mut self.known_before);
+        let are_secrets_changed = known_before.iter().any(|(name, before)| {
+            let now = self.secrets.get(name).copied().unwrap_or_default();
+            whose(name, *before, store) != whose(name, now, store)
+        });
+        let states = std::mem::replace(&mut self.states_of_others, store.states_of_others);
+        std::mem::take(&mut self.are_apps_changed)
+            || are_secrets_changed
+            || states != store.states_of_others
     }
 }
 
-/// Whether the operator was the last to write each key that a Secret records.
-fn is_whole(secret: &StoredSecret) -> bool {
-    let state = secret.annotations.get(ANNOTATION_STATE);
-    let state = state.and_then(|state| serde_json::from_str::<Value>(state).ok());
-    let state = state.unwrap_or_default();
-    let keys = state["keys"].as_array().into_iter().flatten();
-    let mut keys = keys.filter_map(Value::as_str).flat_map(|key| {
-        let corps = state["tokens"].as_object().into_iter().flatten();
-        let corps = corps.map(|(corp_id, _)| key.replace('*', corp_id));
-        corps.collect::<Vec<_>>()
-    });
-    keys.all(|key| secret.ours.contains(&format!("data/{key}")))
+/// Returns whose a Secret is, as a process knows it, and the resourceVersion of one that may hold
+/// credentials.
+fn whose<'a>(name: &str, seen: Seen, store: &'a Store) -> (Option<&'a str>, bool, Option<u64>) {
+    let secret = store.states(name).get(&seen.version);
+    let secret = secret.filter(|_| seen.exists);
+    let owner = secret.and_then(StoredSecret::owner_uid);
+    let is_handed_over =
+        secret.is_some_and(|secret| secret.annotations.contains_key(ANNOTATION_ADOPT_BY));
+    let version = owner.is_none().then_some(seen.version);
+    (owner, is_handed_over, version)
 }
 
-fn is_of(wish: &Wish, secret: &StoredSecret, variant: &Variant) -> bool {
+/// Returns a corp's token with these credentials of an app.
+fn variant(wish: &Wish, credentials: &StoredSecret, corp_id: &str) -> Option<Variant> {
+    let reference = &wish.app.spec.credentials_secret_ref;
+    let value = |key: &String| credentials.data.get(key).cloned();
+    Some(Variant {
+        site: wish.app.spec.site.clone(),
+        client_id: value(&reference.client_id_key)?,
+        client_secret: value(&reference.client_secret_key)?,
+        corp_id: corp_id.to_owned(),
+    })
+}
+
+/// Whether an app's credentials in this Secret are those of a token.
+pub fn is_of(wish: &Wish, secret: &StoredSecret, variant: &Variant) -> bool {
     let reference = &wish.app.spec.credentials_secret_ref;
     let value = |key: &String| secret.data.get(key);
     value(&reference.client_id_key) == Some(&variant.client_id)
