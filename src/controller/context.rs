@@ -199,9 +199,15 @@ impl Context {
     /// Returns the objects it concerns.
     pub(super) fn secret_gone(&self, namespace: &str, name: &str, asked: &Asked) -> Concerned {
         match self.may_learn() {
-            true => self.core().secret_not_found(namespace, name, asked),
+            true => self.secret_deleted(namespace, name, asked),
             false => Concerned::default(),
         }
+    }
+
+    /// Records that this process has deleted a Secret, unless it was created since that was `asked`
+    /// for. Returns the objects it concerns.
+    pub(super) fn secret_deleted(&self, namespace: &str, name: &str, asked: &Asked) -> Concerned {
+        self.core().secret_not_found(namespace, name, asked)
     }
 
     /// Makes a decision for an app; `None` if it is gone or a newer state of it is known.

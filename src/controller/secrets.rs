@@ -154,7 +154,7 @@ impl<K: Kind> Secrets<'_, K> {
         let looked = match deleted.await {
             Ok(()) => {
                 info!(kind = K::NAME, namespace = self.namespace(), name = self.owner.name, secret = name, reason = ?why, "Secret deleted");
-                self.look_at_others(context.secret_gone(self.namespace(), name, &asked));
+                self.look_at_others(context.secret_deleted(self.namespace(), name, &asked));
                 Ok(())
             }
             Err(error) if error.is_not_found() || error.is_conflict() => self.look(name).await,

@@ -9,11 +9,13 @@ use super::*;
 use crate::api::app_ref;
 use crate::controller::clock::Clock;
 use crate::controller::references;
+use crate::controller::secrets::Secrets;
 use crate::controller::simulation::calls::{Deliver, Fate, Wire};
 use crate::controller::simulation::process::Process;
 use crate::controller::simulation::replica::{Kind, list, listing};
 use crate::controller::simulation::store::{Store, Told};
-use crate::core::{Held, KnownCredentials, TokenQuery};
+
+use crate::core::{Deletion, Held, KnownCredentials, ObjectVersion, TokenQuery};
 use crate::operator::{LEASE_DURATION, Leadership};
 
 /// A new process that leads, and that has listed everything.
@@ -157,6 +159,24 @@ fn another_apps_token_is_found_though_its_secret_is_written_meanwhile() {
         secret.version = version;
     });
     assert!(found.is_some());
+}
+
+/// Regression: a replica that led again took a Secret that it had deleted for present, so that it
+/// deleted the only other one with the token.
+#[test]
+fn a_deletion_that_outlasted_the_lease_is_known() {
+    let mut world = with_two_sharers();
+    let leader = Leader::new(&world);
+    let context = &leader.process.context;
+    let owner = &app_ref(&world.store.apps["first"]);
+    let name = "first-token";
+    let version = ObjectVersion::of(&world.store.secrets[name].meta(name));
+    let secrets = Secrets { context, owner };
+    let deleted = secrets.delete("delete", name, &version, Deletion::Former, &[]);
+    let (deleted, _) = leader.answer(&mut world, deleted, Some(0));
+    assert!(deleted.is_ok());
+    let secret = (NAMESPACE.to_owned(), name.to_owned());
+    assert!(context.core().index.present(&secret).is_none());
 }
 
 /// Regression: a reference went on being looked at, and its status was written.
