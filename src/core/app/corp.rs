@@ -111,6 +111,13 @@ impl Corp {
         self.former.is_some()
     }
 
+    /// Whether the app has wanted a token of the same client with another secret: its fetch may revoke
+    /// the token that is shown.
+    pub fn has_former_of(&self, client_id: &str, tokens: &Tokens) -> bool {
+        let former = self.former.and_then(|former| tokens.get(former.token));
+        former.is_some_and(|former| former.name().client_id == client_id)
+    }
+
     /// Makes the app want the token of this name. `name` is `None` while its credentials are
     /// unknown.
     pub fn want(

@@ -226,7 +226,8 @@ impl<'a> Decision<'_, 'a> {
             return false;
         };
         let is_untried = !corp.attempts(self.view.tokens).is_attempted;
-        token.is_some_and(|token| !corp.is_proven(token, known)) || is_untried && corp.has_former()
+        let may_be_revoked = || corp.has_former_of(&known.client_id, self.view.tokens);
+        token.is_some_and(|token| !corp.is_proven(token, known)) || is_untried && may_be_revoked()
     }
 
     /// Returns the cause of a fetch that is due by its own schedule.

@@ -82,6 +82,22 @@ fn credentials_that_are_changed_back_are_fetched_with_again() {
     }
 }
 
+/// Regression: a new process fetched a token again, as if the rejected credentials of another client
+/// might have revoked it.
+#[test]
+fn a_change_of_mind_about_credentials_costs_a_new_process_no_fetch() {
+    let mut world = with_token();
+    let credentials = world.credentials;
+    world.restart();
+    world.settle(&FRESH);
+    world.refer_to("other", 2, "b");
+    world.settle(&REJECTED);
+    assert_eq!(world.attempts.len(), 2);
+    world.refer_to("credentials", credentials, "a");
+    world.settle(&FRESH);
+    assert_eq!(world.attempts.len(), 2, "the token is still there");
+}
+
 #[test]
 fn equal_credentials_under_another_name_fetch_nothing() {
     let mut world = with_token();
