@@ -167,7 +167,7 @@ async fn renew_asks_waits_and_tells_what_came_of_it() {
         .await;
     let mut sandbox = sandbox;
     sandbox.stop_operator();
-    let (code, _, said) = sandbox.command(&[&renew[..], &["--timeout", "1s"]].concat());
+    let (code, _, said) = sandbox.command(&[&renew[..], &["--timeout", "10s"]].concat());
     assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("is the operator running"), "{said}");
 }

@@ -13,10 +13,9 @@ use crate::core::token::known_credentials::KnownCredentials;
 use crate::core::token::record::{Held, TokenRecord, whole_seconds};
 use crate::core::token::request::RenewRequest;
 use crate::core::token::schedule::{CLOCK_TOLERANCE, Lifetime, Schedule, jitter, set_back};
-use crate::core::token::tokens::{Attempts, Interest, TokenName, Tokens};
+use crate::core::token::tokens::{Attempts, Fetched, Interest, TokenName, Tokens};
 use crate::core::token::why::Why;
 use crate::dingtalk::Fingerprint;
-use newer::is_untaken;
 
 /// What an app knows about one corp's token, and what it shows of it.
 #[derive(Debug, Default)]
@@ -86,6 +85,14 @@ struct Wanted {
     /// The last fetch whose token was taken over.
     taken: FetchId,
     is_suspended: bool,
+}
+
+impl Wanted {
+    /// Returns what the last fetch returned, if it was not taken over.
+    fn untaken(self, tokens: &Tokens) -> Option<&Fetched> {
+        let fetched = tokens.get(self.token)?.fetched.as_ref()?;
+        (fetched.id > self.taken).then_some(fetched)
+    }
 }
 
 static NO_ATTEMPTS: LazyLock<Attempts> = LazyLock::new(Attempts::default);
@@ -177,7 +184,7 @@ impl Corp {
     pub fn leave(&mut self, app: &AppRef, tokens: &mut Tokens) {
         let wanted = [self.wanted.take(), self.former.take()];
         for it in wanted.into_iter().flatten() {
-            match self.unwritten_since.is_some() || is_untaken(it, tokens) {
+            match self.unwritten_since.is_some() || it.untaken(tokens).is_some() {
                 true => tokens.leave_unwritten(it.token, app),
                 false => tokens.leave(it.token, app),
             }

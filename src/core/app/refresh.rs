@@ -374,4 +374,18 @@ mod tests {
         unrefreshed.notice_clock(at(999));
         assert_eq!(unrefreshed.step(at(999)), Refresh::Now(secrets(&["a"])));
     }
+
+    #[test]
+    fn the_pace_of_notices_moves_along_with_a_clock_that_is_set_back() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let by = SignedDuration::from_secs(900);
+        let mut unrefreshed = Unrefreshed::default();
+        unrefreshed.wrote("a");
+        unrefreshed.put_off(at(1000));
+        unrefreshed.set_back(by);
+        assert_eq!(unrefreshed.step(at(100)), Refresh::Later(at(105)));
+        unrefreshed.failed("pods is forbidden", at(1000));
+        unrefreshed.set_back(by);
+        assert_eq!(unrefreshed.step(at(100)), Refresh::Later(at(400)));
+    }
 }

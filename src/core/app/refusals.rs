@@ -60,3 +60,34 @@ impl Refusals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    #[test]
+    fn a_refused_call_waits_until_its_retry_or_a_change_of_the_spec() {
+        let mut refusals = Refusals::default();
+        assert_eq!(refusals.waits_until(Some(1), at(0)), None);
+        let retry = refusals.add(Some(1), 0.5, at(0));
+        assert!(retry > at(0));
+        assert_eq!(refusals.waits_until(Some(1), at(0)), Some(retry));
+        assert_eq!(refusals.waits_until(Some(1), retry), None);
+        assert_eq!(refusals.waits_until(Some(2), at(0)), None);
+        refusals.end();
+        assert_eq!(refusals.waits_until(Some(1), at(0)), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_puts_off_no_retry() {
+        let mut refusals = Refusals::default();
+        let retry = refusals.add(None, 0.5, at(1000));
+        let by = SignedDuration::from_secs(900);
+        refusals.set_back(by);
+        assert_eq!(refusals.waits_until(None, at(100)), Some(retry - by));
+    }
+}

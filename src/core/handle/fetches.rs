@@ -66,10 +66,19 @@ impl Core {
 mod tests {
     use jiff::SignedDuration;
 
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use serde_json::json;
+
     use super::*;
-    use crate::api::{Cause, CredentialsSecretRef};
+    use crate::api::{Cause, CredentialsSecretRef, DingTalkApp, LABEL_MANAGED_BY, MANAGER};
     use crate::core::index::NamespaceLimits;
-    use crate::core::token::record::{ObjectVersion, TokenRecord};
+    use crate::core::secret::data::Data;
+    use crate::core::secret::recorded::{Recorded, written_keys};
+    use crate::core::secret::shape::Shape;
+    use crate::core::secret::state::example;
+    use crate::core::token::record::{Held, ObjectVersion, TokenRecord};
     use crate::core::token::schedule::Lifetime;
     use crate::core::token::tokens::{Interest, TokenName};
     use crate::dingtalk::Fingerprint;
@@ -128,5 +137,45 @@ mod tests {
         assert_eq!(begin("c", Some(600)), Some(after(600)));
         assert_eq!(begin("d", Some(300)), Some(after(300)));
         assert_eq!(begin("e", Some(900)), Some(after(300)));
+    }
+
+    #[test]
+    fn an_app_shows_the_value_whose_digest_its_secret_records() {
+        let app: DingTalkApp = serde_json::from_value(json!({
+            "apiVersion": "dingtalk-token-operator.github.io/v1alpha1", "kind": "DingTalkApp",
+            "metadata": {"name": "payroll", "namespace": "hr", "uid": "u1"},
+            "spec": {"credentialsSecretRef": {"name": "credentials"}, "site": "global",
+                "corpIds": ["ding1"], "target": {"name": "token"}},
+        }))
+        .expect("an app");
+        let token = |value: &str| AccessToken::new(value.to_owned()).expect("a token");
+        let held = Held {
+            token: token("t1"),
+            record: example().tokens.remove(0),
+        };
+        let keys = written_keys(Shape::One, std::iter::empty());
+        let recorded = Recorded::of(keys, vec![held.record.clone()]).expect("a shape");
+        let recorded = Recorded {
+            digest: Some(Data::of(Shape::One, [&held]).digest()),
+            ..recorded
+        };
+        let mut core = Core::new(NamespaceLimits::default());
+        core.index.app_applied(&app);
+        let key = AppRef::new("payroll").within("hr");
+        assert!(!core.shows(&key, "ding1", &token("t1")), "it has no Secret");
+        let label = (LABEL_MANAGED_BY.to_owned(), MANAGER.to_owned());
+        let secret = ObjectMeta {
+            name: Some("token".into()),
+            namespace: Some("hr".into()),
+            uid: Some("s1".into()),
+            resource_version: Some("5".into()),
+            labels: Some(BTreeMap::from([label])),
+            annotations: Some(recorded.annotations()),
+            ..ObjectMeta::default()
+        };
+        core.secret_applied(secret.into());
+        assert!(core.shows(&key, "ding1", &token("t1")));
+        assert!(!core.shows(&key, "ding1", &token("t2")));
+        assert!(!core.shows(&key, "ding2", &token("t1")));
     }
 }

@@ -14,6 +14,7 @@ mod references;
 mod reported;
 mod secrets;
 mod sharers;
+mod sharing;
 mod stub;
 #[cfg(test)]
 mod tests;
@@ -40,8 +41,8 @@ pub(in crate::core) use names::{SecretRef, secret_ref};
 use reference::Reference;
 pub(crate) use reference::ReferenceState;
 pub(crate) use reported::Reported;
-use sharers::Sharers;
 pub(crate) use sharers::{Candidate, TokenQuery};
+use sharing::Sharers;
 pub(crate) use stub::Stub;
 use stub::Stubs;
 

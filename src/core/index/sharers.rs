@@ -2,7 +2,7 @@
 
 #[cfg(test)]
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 
@@ -21,28 +21,6 @@ use crate::core::token::tokens::Seat;
 thread_local! {
     /// How often an app's Secret was looked at for a token that others may share.
     pub(super) static LOOKED_AT: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The apps that hold or want a token of one site, `client_id` and corp.
-#[derive(Default, PartialEq, Eq)]
-pub(super) struct Sharers {
-    apps: HashSet<AppRef>,
-    /// The lifetime of the newest valid token in their Secrets, by namespace; `None` until one of
-    /// them is compared with it. The comparison is about what former processes wrote, so it does
-    /// not follow what this one writes.
-    newest: Option<HashMap<String, Lifetime>>,
-}
-
-impl Sharers {
-    pub fn add(&mut self, app: AppRef) {
-        self.apps.insert(app);
-        self.newest = None;
-    }
-
-    pub fn remove(&mut self, app: &AppRef) {
-        self.apps.remove(app);
-        self.newest = None;
-    }
 }
 
 /// A token that an app wants, and the credentials that prove its right to it.

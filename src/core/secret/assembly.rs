@@ -104,9 +104,6 @@ impl Assembly {
 
     /// Selects as many tokens as fit, preferably those already in the Secret: one too many must not
     /// hold those back.
-    ///
-    /// A pass over the templates takes milliseconds, so every second guess assumes that all tokens
-    /// are of equal size, which is usually right.
     fn fitting(&self, sizes: &[usize], size: usize) -> Vec<bool> {
         let tokens = self.tokens.iter().zip(sizes).enumerate();
         let mut order: Vec<_> = tokens
@@ -125,24 +122,33 @@ impl Assembly {
                 false => tokens + self.templates.size(&self.chosen(&first(count))),
             }
         };
-        let (mut fitting, mut excess) = ((0, 0), (order.len(), size));
-        for is_guess in [true, false].into_iter().cycle() {
-            let between = excess.0 - fitting.0;
-            if between <= 1 {
-                break;
-            }
-            let guess = (SECRET_SIZE_MAX - fitting.1) * between / (excess.1 - fitting.1);
-            let count = match is_guess {
-                true => fitting.0 + guess.clamp(1, between - 1),
-                false => fitting.0.midpoint(excess.0),
-            };
-            match size_of(count) {
-                size if size <= SECRET_SIZE_MAX => fitting = (count, size),
-                size => excess = (count, size),
-            }
-        }
-        first(fitting.0)
+        first(most(order.len(), size, size_of))
     }
+}
+
+/// Returns how many of `count` tokens fit. `size_of` tells the size of the first ones; that of all,
+/// `size`, is too large.
+///
+/// A pass over the templates takes milliseconds, so every second guess assumes that all tokens are
+/// of equal size, which is usually right.
+fn most(count: usize, size: usize, size_of: impl Fn(usize) -> usize) -> usize {
+    let (mut fitting, mut excess) = ((0, 0), (count, size));
+    for is_guess in [true, false].into_iter().cycle() {
+        let between = excess.0 - fitting.0;
+        if between <= 1 {
+            break;
+        }
+        let guess = (SECRET_SIZE_MAX - fitting.1) * between / (excess.1 - fitting.1);
+        let count = match is_guess {
+            true => fitting.0 + guess.clamp(1, between - 1),
+            false => fitting.0.midpoint(excess.0),
+        };
+        match size_of(count) {
+            size if size <= SECRET_SIZE_MAX => fitting = (count, size),
+            size => excess = (count, size),
+        }
+    }
+    fitting.0
 }
 
 impl Assembled {
@@ -189,5 +195,31 @@ impl Assembled {
     pub(crate) fn noted(mut self: Box<Self>) -> Option<Box<Self>> {
         self.contents = None;
         self.kept.contains(&false).then_some(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn as_many_tokens_are_kept_as_fit_and_those_of_equal_size_take_three_passes() {
+        for size in [1050, 3000, 40_000, SECRET_SIZE_MAX, SECRET_SIZE_MAX + 1] {
+            let passes = Cell::new(0);
+            let size_of = |count: usize| {
+                passes.set(passes.get() + 1);
+                count * size
+            };
+            let most = most(1000, 1000 * size, size_of);
+            assert_eq!(most, SECRET_SIZE_MAX / size);
+            assert!(passes.get() <= 3, "{size}: {} passes", passes.get());
+        }
+        // The first ones are small.
+        let size_of = |count: usize| count + count.saturating_sub(700) * 10_000;
+        let most = most(1000, size_of(1000), size_of);
+        assert!(size_of(most) <= SECRET_SIZE_MAX);
+        assert!(size_of(most + 1) > SECRET_SIZE_MAX);
     }
 }

@@ -161,3 +161,24 @@ pub(crate) fn credit(token: &mut TokenRecord, known: &KnownCredentials, is_unrea
         false => ObjectVersion::default(),
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::secret::state::example;
+
+    #[test]
+    fn a_renewal_rewrites_a_secret_with_several_tokens_or_templates_as_a_whole() {
+        let is_whole = |shape: Shape, templates: &str| {
+            let recorded = Recorded {
+                shape,
+                templates: templates.to_owned(),
+                ..example()
+            };
+            recorded.is_whole()
+        };
+        assert!(!is_whole(Shape::One, ""));
+        assert!(is_whole(Shape::One, "0123456789abcdef"));
+        assert!(is_whole(Shape::Many, ""));
+    }
+}

@@ -138,6 +138,30 @@ fn tokens_that_do_not_fit_with_the_templates_do_not_hold_back_the_others() {
 }
 
 #[test]
+fn before_a_renewal_the_values_of_sixteen_secrets_are_read_at_once() {
+    let reads = |layout: &str, count: usize| {
+        let mut world = World::new(layout, &corps(count));
+        with_template(&mut world, "{{ site }}", 1);
+        answer_all(&mut world);
+        world.memory = Memory::new(&world.app, world.now);
+        world.tokens = Tokens::default();
+        world.now += SignedDuration::from_secs(4800);
+        let templates = Templates::of(&world.app);
+        world.memory.templates_parsed(Some(1), templates);
+        let Step::Targets(steps) = world.decide(next_step) else {
+            panic!("there is something to read");
+        };
+        let reads = steps.into_iter().map(|step| match step {
+            TargetStep::Read { corp_ids, .. } => corp_ids.len(),
+            _ => panic!("there is nothing to write"),
+        });
+        reads.collect::<Vec<_>>()
+    };
+    assert_eq!(reads("PerCorp", 30), [1; 16]);
+    assert_eq!(reads("Combined", 30), [30]);
+}
+
+#[test]
 fn contents_are_good_for_what_they_were_made_from_only() {
     let mut world = World::new("Combined", &corps(2));
     with_template(&mut world, "{{ site }}", 1);

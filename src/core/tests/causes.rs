@@ -327,3 +327,31 @@ fn a_new_process_tells_a_changed_secret_from_a_changed_spec() {
     let writes = [Cause::TargetChanged, Cause::SpecChanged, Cause::SpecChanged];
     assert_eq!(later(&world), (&[][..], &writes[..]));
 }
+
+/// A time in the future would make every token of another app an older one.
+#[test]
+fn another_apps_token_counts_if_it_is_newer_than_the_one_to_be_replaced_unless_its_time_is_wrong() {
+    let newer_than = |world: &mut World| {
+        world.read_credentials();
+        let due = world.decide(due).pop().expect("it is due");
+        due.newer_than
+    };
+    for is_held in [true, false] {
+        let mut world = with_token();
+        let requested_at = world.held().expect("a token").record.lifetime.requested_at;
+        if !is_held {
+            world.restart();
+            world.settle(&FRESH);
+        }
+        assert_eq!(world.held().is_some(), is_held);
+        world.now += SignedDuration::from_secs(4800);
+        assert_eq!(newer_than(&mut world), Some(requested_at), "{is_held}");
+        // The clock is set back, and the credentials change.
+        world.now = requested_at - SignedDuration::from_hours(1);
+        world.settle(&FRESH);
+        world.now += SignedDuration::from_secs(10);
+        world.credentials += 1;
+        let former = requested_at - SignedDuration::from_secs(1);
+        assert_eq!(newer_than(&mut world), is_held.then_some(former));
+    }
+}

@@ -166,7 +166,10 @@ impl World {
         }
     }
 
-    fn decide<T>(&mut self, decide: impl FnOnce(&View<'_>, &mut Memory, Timestamp) -> T) -> T {
+    pub(super) fn decide<T>(
+        &mut self,
+        decide: impl FnOnce(&View<'_>, &mut Memory, Timestamp) -> T,
+    ) -> T {
         self.memory.subscribe(&self.app, &mut self.tokens, self.now);
         let names: BTreeSet<String> = wanted(&self.app).into_iter().map(|it| it.name).collect();
         let seen = |name: &String| TargetSeen {

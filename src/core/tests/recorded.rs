@@ -318,3 +318,50 @@ fn a_token_does_not_give_way_to_an_older_one_of_the_same_client() {
         assert_eq!(held.expose(), token);
     }
 }
+
+/// Two values may have one record, whose times are in whole seconds.
+#[test]
+fn an_unwritten_token_is_written_though_the_secret_has_the_same_record() {
+    let mut world = with_token();
+    let corp = world.memory.corp_mut("ding1");
+    let held = corp.held.as_mut().expect("a token");
+    held.token = AccessToken::new("another".into()).expect("a token");
+    corp.unwritten_since = Some(world.now);
+    world.settle(&FRESH);
+    assert_eq!(world.writes.len(), 2);
+    assert_eq!(world.contents["access_token"].as_str(), "another");
+}
+
+#[test]
+fn a_changed_layout_changes_the_keys_and_costs_no_fetch() {
+    let mut world = with_token();
+    world.app.spec.target.layout = crate::api::Layout::Combined;
+    world.app.metadata.generation = Some(2);
+    world.settle(&FRESH);
+    assert_eq!((world.attempts.len(), world.writes.len()), (1, 2));
+    let keys: Vec<&String> = world.contents.keys().collect();
+    assert_eq!(keys, ["ding1.access_token", "ding1.expires_at"]);
+}
+
+/// A value may have changed before its last renewal.
+#[test]
+fn a_value_is_news_if_it_changed_after_the_recorded_token_was_requested() {
+    let new_tokens = |changed: Option<i64>| {
+        let mut world = with_token();
+        world.now += SignedDuration::from_secs(300);
+        let now = world.now;
+        let corp = world.memory.corp_mut("ding1");
+        let record = &mut corp.held.as_mut().expect("a token").record;
+        let former = record.lifetime.requested_at;
+        record.lifetime = lifetime(now, HOUR * 2);
+        corp.value_changed_at = changed.map(|later| former + SignedDuration::from_secs(later));
+        corp.unwritten_since = Some(now);
+        world.settle(&FRESH);
+        assert_eq!(world.writes.len(), 2);
+        world.last_write.expect("a write").news.new_tokens
+    };
+    assert_eq!(new_tokens(None), 0, "the same value lives longer");
+    assert_eq!(new_tokens(Some(-100)), 0);
+    assert_eq!(new_tokens(Some(100)), 1);
+    assert_eq!(new_tokens(Some(300)), 1);
+}

@@ -164,6 +164,23 @@ fn a_learnt_time_that_does_not_help_any_more_is_halved_from_there() {
 }
 
 #[test]
+fn a_renewal_that_brings_nothing_at_the_learnt_time_halves_what_is_left() {
+    let at = |second| Timestamp::from_second(second).expect("a time");
+    let lifetime = Lifetime {
+        requested_at: at(0),
+        expires_at: at(TWO_HOURS),
+    };
+    let late = |left: i64| Renewals::Late {
+        left: SignedDuration::from_secs(left),
+        lifetimes: 0,
+    };
+    let next = |left: i64| late(600).repeated(lifetime, None, 0.0, at(TWO_HOURS - left), false);
+    assert_eq!(next(601), late(600), "it came before that time");
+    assert_eq!(next(600), late(300));
+    assert_eq!(next(598), late(299));
+}
+
+#[test]
 fn a_fetch_on_request_teaches_nothing_by_bringing_nothing() {
     let mut world = World::new(Way::SameThenOverlap(45 * MINUTE), TWO_HOURS);
     world.run(1);

@@ -144,6 +144,20 @@ fn a_renewal_is_not_made_earlier_without_another_one() {
 }
 
 #[test]
+fn an_attempt_that_is_under_way_is_not_the_next_one() {
+    let mut world = World::new();
+    let settled = world.settle(&FRESH);
+    let renewal = only(&settled).next_attempt.expect("a renewal");
+    world.now = renewal - SignedDuration::from_secs(1);
+    world.queue();
+    let settled = world.settle(&FRESH);
+    assert_eq!(only(&settled).next_attempt, Some(renewal));
+    world.now = renewal;
+    let settled = world.settle(&FRESH);
+    assert_eq!(only(&settled).next_attempt, None);
+}
+
+#[test]
 fn what_was_fetched_is_to_be_taken_over_unless_the_app_is_blocked() {
     let mut world = World::new();
     world.settle(&FRESH);
@@ -186,6 +200,7 @@ fn a_write_that_was_not_answered_is_retried_whatever_became_of_the_others() {
     let (refused, unanswered) = (WriteProblem::Refused, WriteProblem::Unanswered);
     assert!(memory([refused, unanswered]));
     assert!(memory([unanswered, refused]));
+    assert!(memory([unanswered, unanswered]));
     assert!(!memory([refused, refused]));
 }
 

@@ -176,3 +176,30 @@ impl Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dingtalk::pace::tests::call;
+    use crate::dingtalk::{Failure, UNREACHABLE};
+
+    #[test]
+    fn what_limits_nothing_any_more_is_forgotten_once_a_minute() {
+        let (rates, now) = (Rates::default(), Instant::now());
+        let call = call("x", "one", "1");
+        let mut limits = Limits::default();
+        for is_proven in [true, false] {
+            limits.begin(&call, is_proven, &rates, now);
+            limits.end(&call, is_proven);
+        }
+        limits.failed(&call, Failure::of(&UNREACHABLE), None, false, now);
+        let mut known_after = |wait: Duration| {
+            limits.prune(now + wait);
+            (limits.clients.len(), limits.namespaces.len())
+        };
+        assert_eq!(known_after(Duration::ZERO), (1, 1));
+        let early = PRUNE_EVERY.saturating_sub(Duration::from_secs(1));
+        assert_eq!(known_after(early), (1, 1));
+        assert_eq!(known_after(PRUNE_EVERY), (0, 0));
+    }
+}

@@ -198,6 +198,9 @@ fn a_ban_says_how_long() {
     assert_eq!(banned("600").wait, Some(Duration::from_secs(600)));
     assert_eq!(banned("1e300").wait, Some(BAN_MAX));
     assert_eq!(banned("5").reason, Reason::Banned);
+    for body in [r#"{"status":1111}"#, r#"{"punish":"deny"}"#] {
+        assert_eq!(failure(200, body).reason, Reason::Banned, "{body}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Corp, Found, Wanted};
+use super::{Corp, Found};
 use crate::core::token::attempt::{FetchId, Former, TokenId};
 use crate::core::token::known_credentials::KnownCredentials;
 use crate::core::token::record::{Held, ObjectVersion, TokenRecord, whole_seconds};
@@ -66,7 +66,7 @@ impl Corp {
     /// Whether a fetch has returned a token that the app has not taken over yet.
     pub fn has_untaken(&self, uid: &str, tokens: &Tokens, now: Timestamp) -> bool {
         self.wanted.is_some_and(|wanted| {
-            let fetched = untaken(wanted, tokens).filter(|it| it.id > wanted.since);
+            let fetched = wanted.untaken(tokens).filter(|it| it.id > wanted.since);
             fetched.is_some_and(|it| it.is_for(uid, wanted.is_suspended, now))
         })
     }
@@ -97,7 +97,7 @@ impl Corp {
                         && fetched.lifetime.expires_at > now
                         && own.is_none_or(|own| !is_older(own, fetched))
             };
-            let fetched = untaken(wanted, tokens).filter(is_for_it);
+            let fetched = wanted.untaken(tokens).filter(is_for_it);
             if let Some(fetched) = fetched.filter(is_newer) {
                 let credentials = known.version.clone();
                 return Newer::fetched(fetched, wanted.token, tokens, credentials, uid);
@@ -121,7 +121,9 @@ impl Corp {
         }
         // The fetch may have revoked the token that is shown.
         let former = self.former?;
-        let fetched = untaken(former, tokens).filter(|it| it.id > former.since && is_for_it(it))?;
+        let fetched = former
+            .untaken(tokens)
+            .filter(|it| it.id > former.since && is_for_it(it))?;
         if !self.is_shown(former, tokens) {
             return None;
         }
@@ -198,16 +200,6 @@ impl Fetched {
     fn is_for(&self, uid: &str, is_suspended: bool, now: Timestamp) -> bool {
         self.uid == uid || !is_suspended && self.lifetime.expires_at > now
     }
-}
-
-/// Whether a fetch has returned a token that was not taken over.
-pub(super) fn is_untaken(wanted: Wanted, tokens: &Tokens) -> bool {
-    untaken(wanted, tokens).is_some()
-}
-
-fn untaken(wanted: Wanted, tokens: &Tokens) -> Option<&Fetched> {
-    let fetched = tokens.get(wanted.token)?.fetched.as_ref()?;
-    (fetched.id > wanted.taken).then_some(fetched)
 }
 
 /// Returns the old record, with the new credentials, if a fetch returned the same value with the

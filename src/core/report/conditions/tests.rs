@@ -52,6 +52,20 @@ fn a_reason_is_named_only_where_it_is_that_of_all() {
     );
 }
 
+#[test]
+fn the_first_three_problems_are_named_and_the_others_counted() {
+    let said = |count: usize| {
+        let problems = ["p1", "p2", "p3", "p4", "p5"].map(|it| (it, problem(Reason::Banned, it)));
+        summary(&problems[..count], 9).1
+    };
+    assert_eq!(said(2), "2 of 9 corpIds fail: p1 | p2");
+    assert_eq!(said(3), "3 of 9 corpIds fail: p1 | p2 | p3");
+    assert_eq!(
+        said(5),
+        "5 of 9 corpIds fail: p1 | p2 | p3 | and 2 more, see status.corps"
+    );
+}
+
 /// The outcomes of several corps at the same time are one write, and soon.
 #[test]
 fn the_outcomes_of_one_burst_are_written_together() {

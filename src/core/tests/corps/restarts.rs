@@ -114,3 +114,24 @@ fn what_was_restarted_for_a_value_is_not_restarted_again_when_another_could_not_
     assert_eq!(left(10, &[]), ["broken"]);
     assert_eq!(left(20, &[]), ["web", "broken"], "another value");
 }
+
+/// The organisation whose value changed last may leave the spec.
+#[test]
+fn an_earlier_change_than_the_one_that_was_restarted_for_restarts_nothing() {
+    let mut world = restarting();
+    let (app, now) = (world.app.clone(), world.now);
+    let restarts = &mut world.memory.restarts;
+    let mut step = |changed_at: Timestamp| {
+        restarts.done(Some(now), now);
+        let settled = Settled {
+            value_changed_at: Some(changed_at),
+            ..Settled::default()
+        };
+        restarts.step(&app, &settled, now)
+    };
+    let second = SignedDuration::from_secs(1);
+    assert_eq!(step(now - second), Restart::Nothing);
+    assert_eq!(step(now), Restart::Nothing);
+    let paced = now + SignedDuration::from_secs(60);
+    assert_eq!(step(now + second), Restart::Later(paced));
+}

@@ -152,6 +152,25 @@ fn forty_failures_with_unproven_credentials_use_up_a_namespaces_budget_in_flight
 }
 
 #[test]
+fn a_failure_with_proven_credentials_or_in_an_outage_uses_up_no_budget() {
+    let number = |number: usize| with_secret("x", &format!("c{number}"), "1", "wrong");
+    let wait_after = |failure: Failure, is_proven: bool| {
+        let mut heard = Heard::new();
+        for n in 0..100 {
+            heard.fails(&number(n), failure.clone(), is_proven);
+        }
+        heard.limits.succeeded(&number(0), heard.now);
+        heard.wait(&number(100), false)
+    };
+    assert!(wait_after(failure("invalidCorpId", 400), false) > 20 * SECOND);
+    assert_eq!(
+        wait_after(failure("invalidCorpId", 400), true),
+        Duration::ZERO
+    );
+    assert_eq!(wait_after(Failure::of(&UNREACHABLE), false), Duration::ZERO);
+}
+
+#[test]
 fn a_namespace_has_forty_requests_with_unproven_credentials_in_flight() {
     let mut heard = Heard::new();
     let rates = Rates {

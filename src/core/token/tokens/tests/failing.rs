@@ -1,7 +1,8 @@
 //! Attempts that fail, and what they change about the next ones.
 
 use super::*;
-use crate::dingtalk::Rank;
+use crate::core::app::corp::Resumed;
+use crate::dingtalk::{Rank, TABLE};
 
 fn fail_in(is_site_down: bool, pending: &PendingFetch, second: i64, tokens: &mut Tokens) {
     let attempt = FailedAttempt {
@@ -97,4 +98,64 @@ fn what_is_known_of_former_tokens_does_not_grow() {
         app.leaves(&mut tokens);
         assert!(tokens.seats.len() <= 3, "{} seats", tokens.seats.len());
     }
+}
+
+#[test]
+fn what_was_fetched_is_known_while_it_is_valid_however_many_tokens_are_forgotten() {
+    let mut tokens = Tokens::default();
+    for number in 0..10 {
+        let name = TokenName {
+            site: "global".into(),
+            client_id: "a".into(),
+            corp_id: format!("ding{number}"),
+            fingerprint: Fingerprint::default(),
+        };
+        let mut app = App {
+            name: "one",
+            corp: Corp::default(),
+        };
+        let key = AppRef::new("one");
+        app.corp
+            .want(Some(name), &key, Interest::Active, &mut tokens);
+        let pending = app.begin(&mut tokens).expect("due");
+        succeed(&pending, "t1", number, &mut tokens);
+        app.look(false, &tokens, at(number));
+        app.corp.unwritten_since = None;
+        app.leaves(&mut tokens);
+    }
+    assert!(tokens.all.is_empty(), "all are forgotten");
+    for number in 0..10 {
+        let seat = ("global".to_owned(), "a".to_owned(), format!("ding{number}"));
+        assert!(tokens.has_fetched(&seat, at(10)), "{number}");
+    }
+}
+
+#[test]
+fn a_failure_that_goes_on_after_a_restart_began_when_the_status_says() {
+    let since = |failure: Failure| {
+        let mut tokens = Tokens::default();
+        let mut resumed = Attempts::default();
+        resumed.resume_failure(&Failure::of(&UNREACHABLE), at(-100));
+        let mut app = App {
+            name: "one",
+            corp: Corp::default(),
+        };
+        app.corp.resumed = Some(Box::new(Resumed {
+            attempts: resumed,
+            renewed_at: None,
+            failing_since: Some(at(-100)),
+        }));
+        app.wants(Interest::Active, &mut tokens);
+        let pending = app.begin(&mut tokens).expect("due");
+        let attempt = FailedAttempt {
+            failure,
+            life_left: None,
+            is_site_down: false,
+            random: 0.5,
+        };
+        tokens.failed(&pending, attempt, at(0));
+        attempts(&app, &tokens).failing().expect("failing").since
+    };
+    assert_eq!(since(Failure::of(&UNREACHABLE)), at(-100));
+    assert_eq!(since(Failure::of(&TABLE[0])), at(0), "it is another one");
 }

@@ -343,3 +343,22 @@ fn a_former_token_is_not_taken_for_the_unwritten_one() {
     assert!(corp.is_proven(&record("a", 0), &known()));
     assert!(!corp.is_proven(&record("b", 0), &known()));
 }
+
+#[test]
+fn what_a_status_tells_of_a_token_is_outdated_by_a_later_one() {
+    let is_outdated = |renewed_at: Option<i64>, failing_since: Option<i64>| {
+        let mut corp = Corp::default();
+        corp.resumed = Some(Box::new(Resumed {
+            attempts: Attempts::default(),
+            renewed_at: renewed_at.map(at),
+            failing_since: failing_since.map(at),
+        }));
+        corp.outdate_resumed(lifetime(at(100), Duration::from_secs(7200)));
+        corp.resumed.is_none()
+    };
+    assert!(!is_outdated(Some(100), None), "it is this token");
+    assert!(is_outdated(Some(99), None));
+    assert!(is_outdated(None, None));
+    assert!(is_outdated(Some(99), Some(100)), "it ended the failures");
+    assert!(!is_outdated(Some(99), Some(101)), "it has failed since");
+}
