@@ -128,15 +128,9 @@ impl World {
             .get(variant)
             .map(|flight| flight.sent.wall);
         let Some(sent) = sent else { return };
-        // As they are recorded, so that expiries about five seconds apart are the same for both.
-        let whole = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);
-        let requested_at = whole(sent);
-        let outcome = answered.as_ref().map(|response| {
-            let length = SignedDuration::try_from(response.expires_in).unwrap_or_default();
-            Life {
-                requested_at,
-                expires_at: whole(requested_at + length),
-            }
+        let outcome = answered.as_ref().map(|response| Life {
+            requested_at: sent,
+            expires_at: sent + SignedDuration::try_from(response.expires_in).unwrap_or_default(),
         });
         replica.learned.ended(variant, outcome, now);
         if let Err(failure) = answered {
