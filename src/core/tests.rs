@@ -13,6 +13,7 @@ use crate::api::{CONDITION_STALLED, Cause, DingTalkApp, Reason};
 use crate::dingtalk::{AccessToken, Class, Credentials, Failure, Fingerprint, Row, TABLE};
 
 mod assembly;
+mod believed;
 mod causes;
 mod corps;
 mod credentials;

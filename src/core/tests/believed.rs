@@ -1,0 +1,58 @@
+//! Which recorded times are believed.
+
+use super::*;
+
+fn with_token() -> World {
+    let mut world = World::new();
+    world.settle(&FRESH);
+    world
+}
+
+#[test]
+fn a_recorded_time_in_the_future_is_not_believed_after_a_restart() {
+    let restarted = |later: i64| {
+        let mut world = with_token();
+        let target = world.target.as_mut().expect("written");
+        let recorded = target.recorded.as_mut().expect("recorded");
+        let lifetime = &mut recorded.tokens[0].lifetime;
+        lifetime.requested_at += SignedDuration::from_secs(later);
+        lifetime.expires_at += SignedDuration::from_secs(later);
+        world.restart();
+        let settled = world.settle(&FRESH);
+        let requested_at = only(&settled).in_secret.expect("a token").requested_at;
+        assert!(requested_at.duration_since(world.now).as_secs() <= 60);
+        world.attempts.len()
+    };
+    assert_eq!(restarted(60), 1, "within the tolerance");
+    assert_eq!(restarted(61), 2);
+    assert_eq!(restarted(3_000_000_000), 2);
+}
+
+#[test]
+fn a_recorded_life_that_is_longer_than_any_is_not_believed() {
+    let restarted = |life: Duration| {
+        let mut world = with_token();
+        let target = world.target.as_mut().expect("written");
+        let recorded = target.recorded.as_mut().expect("recorded");
+        let lifetime = &mut recorded.tokens[0].lifetime;
+        lifetime.expires_at = lifetime.requested_at + life;
+        world.restart();
+        world.settle(&FRESH);
+        world.attempts.len()
+    };
+    assert_eq!(restarted(crate::dingtalk::LIFETIME_MAX), 1);
+    let longer = crate::dingtalk::LIFETIME_MAX + Duration::from_secs(1);
+    assert_eq!(restarted(longer), 2);
+}
+
+#[test]
+fn a_clock_that_is_set_back_takes_no_token_away_that_was_believed() {
+    let mut world = with_token();
+    world.restart();
+    world.settle(&FRESH);
+    assert_eq!(world.held(), None, "only its record is known");
+    world.now -= SignedDuration::from_hours(24);
+    let settled = world.settle(&FRESH);
+    assert_eq!(world.attempts.len(), 1);
+    assert!(only(&settled).in_secret.is_some());
+}
